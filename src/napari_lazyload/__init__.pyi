@@ -1,0 +1,46 @@
+from .core.errors import (
+    CancelledError,
+    ChunkReadError,
+    LazyLoadError,
+    LazyLoadWarning,
+    MissingDependencyError,
+    RegionError,
+    SourceOpenError,
+    UnknownFormatError,
+)
+from .core.region import Estimate
+from .crop import crop, estimate
+from .dataset import Dataset, open_dataset
+from .image import Image
+from .imports import import_status
+from .layers.wait import wait
+from .process import compute, configure, is_lazy, status
+from .sequence import ImageSequence, LazyImage, read_images
+from .sources.pictures import supported_formats
+
+__all__ = [
+    "CancelledError",
+    "ChunkReadError",
+    "Dataset",
+    "Estimate",
+    "Image",
+    "ImageSequence",
+    "LazyImage",
+    "LazyLoadError",
+    "LazyLoadWarning",
+    "MissingDependencyError",
+    "RegionError",
+    "SourceOpenError",
+    "UnknownFormatError",
+    "compute",
+    "configure",
+    "crop",
+    "estimate",
+    "import_status",
+    "is_lazy",
+    "open_dataset",
+    "read_images",
+    "status",
+    "supported_formats",
+    "wait",
+]

@@ -1,0 +1,1 @@
+"""Numpy and the standard library alone: metadata, chunk grids, regions, errors, settings."""

@@ -1,0 +1,82 @@
+"""The package's own errors; each is also a built-in, so that callers need not know this package.
+
+A message says what was expected, what was found and what the user can do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LazyLoadError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class SourceOpenError(LazyLoadError, OSError):
+    """A path that cannot be opened as a dataset."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.message, self.path))
+
+
+class UnknownFormatError(SourceOpenError, ValueError):
+    """A path that exists, in a format that no reader here knows."""
+
+
+class MissingDependencyError(LazyLoadError, ImportError):
+    """A format that needs a package which is not installed; the message names the extra to install."""
+
+
+class ChunkReadError(LazyLoadError, OSError):
+    """One chunk (of a picture folder: one file) that cannot be read or decoded.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what was found, what to do.
+    path : str
+        The file or the store key that failed.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.message, self.path))
+
+
+class RegionError(LazyLoadError, ValueError):
+    """A region that is empty, malformed, or names an axis that is not there."""
+
+
+class CancelledError(LazyLoadError, RuntimeError):
+    """Work that the user cancelled."""
+
+
+class LazyLoadWarning(UserWarning):
+    """Something in the data was mended or left out; the message says what."""
+
+
+__all__ = [
+    "CancelledError",
+    "ChunkReadError",
+    "LazyLoadError",
+    "LazyLoadWarning",
+    "MissingDependencyError",
+    "RegionError",
+    "SourceOpenError",
+    "UnknownFormatError",
+]

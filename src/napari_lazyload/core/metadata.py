@@ -1,0 +1,90 @@
+"""What a source knows of an image before it reads a pixel. Frozen; every tuple is in the order of `axes`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from napari_lazyload.core.chunks import ChunkGrid
+
+Kind = Literal["image", "labels"]
+
+RGB_AXIS = "s"
+"""Name of the axis that holds colour samples; always the last one, never sliced by a region."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelMeta:
+    """One resolution of an image.
+
+    Parameters
+    ----------
+    grid : ChunkGrid
+        Shape in pixels and the chunks of the file.
+    factors : tuple of float
+        Pixels of level 0 that one pixel of this level spans, for each axis; ones for level 0.
+    """
+
+    grid: ChunkGrid
+    factors: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis."""
+        return self.grid.shape
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMeta:
+    """One n-dimensional image.
+
+    Parameters
+    ----------
+    name : str
+        What a layer of it is called.
+    axes : tuple of str
+        One name for each axis, slowest first; ``"s"`` is the colour axis of an RGB(A) image, always last.
+    dtype : numpy.dtype
+        Native byte order.
+    levels : tuple of LevelMeta
+        Finest first, at least one.
+    kind : {"image", "labels"}
+        Which layer shows it.
+    scale, translate : tuple of float
+        Size of a level-0 pixel and position of the centre of the first one, for each axis without ``"s"``, in `units`.
+    units : tuple of (str or None)
+        For each axis without ``"s"``.
+    contrast_limits : tuple of float or None
+        Grey values shown black and white where the file says so.
+    colormap : Any
+        Name or (n, 3) list of colours in 0..1 where the file says so.
+    metadata : mapping
+        Small extras that the source found.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    dtype: np.dtype[Any]
+    levels: tuple[LevelMeta, ...]
+    kind: Kind = "image"
+    scale: tuple[float, ...] | None = None
+    translate: tuple[float, ...] | None = None
+    units: tuple[str | None, ...] | None = None
+    contrast_limits: tuple[float, float] | None = None
+    colormap: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the last axis holds colour samples."""
+        return self.axes[-1] == RGB_AXIS
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels of level 0 along each axis."""
+        return self.levels[0].shape

@@ -1,0 +1,219 @@
+"""Compute one region: exactly its pixels, reading only the chunks that it touches, each once."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+
+from napari_lazyload.arrays import LazyArray
+from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices
+from napari_lazyload.core.errors import CancelledError, RegionError
+from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.core.region import Estimate, estimate_box, level_box, region_box
+from napari_lazyload.image import Image
+from napari_lazyload.layer_data import METADATA_KEY
+from napari_lazyload.loading import scheduler
+from napari_lazyload.loading.box import read_box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_lazyload.core.chunks import Box
+
+    Array = np.ndarray[Any, Any]
+
+
+class Target:
+    """Anything that can be cropped, as levels of arrays with named axes.
+
+    Parameters
+    ----------
+    image : Image, napari layer, or array
+        A layer may be single- or multiscale; an array NumPy, dask, zarr or any that slices and has shape and dtype.
+
+    Attributes
+    ----------
+    arrays : list
+        The levels, finest first.
+    meta : ImageMeta
+        Axes, shapes and chunk grids of those arrays.
+    """
+
+    def __init__(self, image: Any) -> None:
+        if isinstance(image, Image):
+            self.arrays: list[Any] = list(image.boxes)
+            axes = image.axes
+        elif _is_layer(image):
+            self.arrays = list(image.data) if image.multiscale else [image.data]
+            axes = _layer_axes(image, self.arrays[0].ndim)
+        else:
+            array = image if hasattr(image, "shape") and hasattr(image, "dtype") else np.asarray(image)
+            self.arrays, axes = [array], tuple(f"axis {number}" for number in range(len(array.shape)))
+        levels = tuple(_level_meta(array, self.arrays[0].shape) for array in self.arrays)
+        self.meta = ImageMeta("", axes, np.dtype(self.arrays[0].dtype), levels)
+
+    def box(self, region: Any, level: int) -> Box:
+        """Return the pixels of a level that a region in level-0 pixels covers."""
+        if not -len(self.arrays) <= level < len(self.arrays):
+            msg = f"level must be 0 to {len(self.arrays) - 1}, got {level}"
+            raise RegionError(msg)
+        return level_box(region_box(region, self.meta.axes, self.meta.shape), self.meta.levels[level])
+
+
+def _is_layer(image: Any) -> bool:
+    return hasattr(image, "data") and hasattr(image, "multiscale") and hasattr(image, "axis_labels")
+
+
+def _layer_axes(layer: Any, ndim: int) -> tuple[str, ...]:
+    link = layer.metadata.get(METADATA_KEY)
+    if link is not None and len(link.image.axes) == ndim:
+        return tuple(link.image.axes)
+    labels = tuple(layer.axis_labels)
+    return (*labels, RGB_AXIS)[:ndim] if len(labels) < ndim else labels
+
+
+def _level_meta(array: Any, finest: Sequence[int]) -> LevelMeta:
+    shape = tuple(array.shape)
+    chunks = getattr(array, "chunks", None)
+    if not isinstance(chunks, tuple) or len(chunks) != len(shape):
+        chunks = shape
+    chunks = tuple(size or 1 if isinstance(size, int) else tuple(size) for size in chunks)
+    grid = ChunkGrid(shape, chunks)
+    return LevelMeta(grid, tuple(full / size if size else 1.0 for full, size in zip(finest, shape, strict=True)))
+
+
+def estimate(image: Any, region: Any, level: int = 0, dtype: Any = None) -> Estimate:
+    """Return what :func:`crop` of the same arguments costs; reads nothing.
+
+    Parameters
+    ----------
+    image : Image, napari layer, or array
+        What would be cropped.
+    region : tuple of slice, or mapping
+        See :func:`crop`.
+    level : int
+        Which resolution; 0 is the finest.
+    dtype : dtype, optional
+        Of the result.
+
+    Returns
+    -------
+    Estimate
+        ``result_nbytes``, ``touched_nbytes`` and ``touched_chunks`` (decoded chunks that must be read) and
+        ``full_nbytes`` (the whole level).
+
+    Raises
+    ------
+    RegionError
+        If the region is malformed or empty.
+    """
+    target = Target(image)
+    itemsize = None if dtype is None else np.dtype(dtype).itemsize
+    return estimate_box(target.meta, level, target.box(region, level), itemsize)
+
+
+def crop(
+    image: Any,
+    region: Any,
+    *,
+    level: int = 0,
+    dtype: Any = None,
+    progress: Callable[[int, int], Any] | None = None,
+    cancel: Callable[[], bool] | Any = None,
+    out: Array | None = None,
+) -> Array:
+    """Compute one region: exactly ``full[region]``, reading each touched chunk once, in worker threads.
+
+    Chunks that are cached are used; none is added, so that those being browsed stay.
+
+    Parameters
+    ----------
+    image : Image, napari layer, or array
+        What to crop; a layer of any plugin, an array of NumPy, dask or zarr.
+    region : tuple of slice, or mapping
+        Slices with NumPy's meaning and step 1, one for each axis but the colour axis ``"s"`` (missing ones are whole); or
+        a mapping from axis name to a slice or a half-open ``(start, stop)`` pair. In pixels of level 0, clipped to the
+        image. Level ``l`` with factor ``f`` reads ``floor(start / f)`` to ``ceil(stop / f)``.
+    level : int
+        Which resolution; 0 is the finest.
+    dtype : dtype, optional
+        Of the result; the image's own by default. Values are cast as NumPy's ``astype`` does.
+    progress : callable, optional
+        ``progress(done, total)`` chunks, called from worker threads, one call at a time.
+    cancel : callable or threading.Event, optional
+        Asked before each chunk; once true the crop ends with `CancelledError`.
+    out : numpy.ndarray, optional
+        Filled and returned instead of a new array; of the result's shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        The pixels, axes as in the image.
+
+    Raises
+    ------
+    RegionError
+        If the region is malformed or empty, or `out` is of another shape.
+    ChunkReadError
+        If a chunk cannot be read.
+    CancelledError
+        If `cancel` said so; `out` may then be partly filled.
+    MemoryError
+        If the result does not fit memory.
+    """
+    target = Target(image)
+    box = target.box(region, level)
+    array = target.arrays[level]
+    result = _result(out, box_shape(box), np.dtype(dtype or array.dtype))
+    stop = getattr(cancel, "is_set", cancel)
+    if stop is not None and stop():
+        msg = "cancelled; nothing was read"
+        raise CancelledError(msg)
+    grid = target.meta.levels[level].grid
+    total = grid.count(box)
+    report = None if progress is None else lambda done: progress(done, total)
+    if isinstance(array, LazyArray) and array.source is not None:
+        part = array[box_slices(box)]
+        shape = box_shape(part.box)
+        read_box(array.source, part.level, part.box, result.reshape(shape), keep=False, cancel=stop, progress=report)
+    else:
+        _read_foreign(array, grid, box, result, stop, report)
+    return result
+
+
+def _result(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    if out is None:
+        try:
+            return np.empty(shape, dtype)
+        except (MemoryError, ValueError) as err:
+            need = prod(shape) * dtype.itemsize / 2**30
+            msg = f"the region needs {need:.1f} GiB of memory; choose a smaller one or a coarser level"
+            raise MemoryError(msg) from err
+    if out.shape != shape:
+        msg = f"out must have the region's shape {shape}, got {out.shape}"
+        raise RegionError(msg)
+    return out
+
+
+def _read_foreign(
+    array: Any,
+    grid: ChunkGrid,
+    box: Box,
+    result: Array,
+    cancel: Callable[[], bool] | None,
+    progress: Callable[[int], Any] | None,
+) -> None:
+    """Fill `result` from an array that is not ours, chunk by chunk."""
+    touched = ChunkGrid(box_shape(box), tuple(grid.block_sizes(axis, *pair) for axis, pair in enumerate(box)))
+
+    def fill(index: tuple[int, ...]) -> None:
+        part = touched.bounds(index)
+        piece = array[tuple(slice(a + base, b + base) for (a, b), (base, _) in zip(part, box, strict=True))]
+        # In this thread: dask's own pool inside a worker could wait for itself.
+        pixels = piece.compute(scheduler="sync") if isinstance(piece, da.Array) else np.asarray(piece)
+        np.copyto(result[box_slices(part)], pixels, casting="unsafe")
+
+    scheduler.shared.each(fill, list(touched.touched(touched.full_box)), cancel=cancel, progress=progress)

@@ -1,0 +1,89 @@
+"""Between the rows of the meta table and the sliders of the viewer, both ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.layers.display import link_of
+
+if TYPE_CHECKING:
+    from napari_lazyload.dataset import Dataset
+
+
+def image_number(dataset: Dataset, layer: Any) -> int | None:
+    """Return which image of a dataset a layer shows, or None where it shows none of them."""
+    link = link_of(layer)
+    if link is None or link.dataset is not dataset:
+        return None
+    tokens = [image.source.token for image in dataset.images]
+    original = getattr(link.image.source, "original", link.image.source)
+    for token in (link.image.source.token, original.token):
+        if token in tokens:
+            return tokens.index(token)
+    return None
+
+
+def row_in_view(viewer: Any, layer: Any) -> int | None:
+    """Return the row of the meta table that the sliders show of a layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose sliders.
+    layer : napari layer
+        A lazy layer.
+
+    Returns
+    -------
+    int or None
+        None where the layer is not of a dataset, several rows are in view, or the sliders lie outside the layer.
+    """
+    link = link_of(layer)
+    if link is None or link.dataset is None:
+        return None
+    number = image_number(link.dataset, layer)
+    if number is None:
+        return None
+    leading = len(link.dataset.leading_shape(number))
+    missing = viewer.dims.ndim - layer.ndim
+    if any(axis < leading for axis in (shown - missing for shown in viewer.dims.displayed)):
+        return None
+    index = np.round(layer.world_to_data(viewer.dims.point[missing:]))[:leading].astype(int)
+    shape = link.dataset.leading_shape(number)
+    if any(not 0 <= place < size for place, size in zip(index, shape, strict=True)):
+        return None
+    return link.dataset.row_of(number, tuple(index.tolist()))
+
+
+def show_row(viewer: Any, dataset: Dataset, row: int) -> Any | None:
+    """Move the sliders to a row of the meta table.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose sliders.
+    dataset : Dataset
+        Whose table.
+    row : int
+        Which row.
+
+    Returns
+    -------
+    napari layer or None
+        The layer that shows the row's image, made the selected one; None where it is not in the viewer.
+    """
+    number, index = dataset.locate(row)
+    layer = next((layer for layer in viewer.layers if image_number(dataset, layer) == number), None)
+    if layer is None:
+        return None
+    missing = viewer.dims.ndim - layer.ndim
+    point = layer.world_to_data(viewer.dims.point[missing:])
+    point = np.array([*index, *point[len(index) :]])
+    world = layer.data_to_world(point)
+    axes = [axis + missing for axis in range(len(index)) if axis + missing not in viewer.dims.displayed]
+    viewer.dims.set_point(axes, [world[axis - missing] for axis in axes])
+    if viewer.layers.selection.active is not layer:
+        viewer.layers.selection.active = layer
+    return layer

@@ -1,0 +1,191 @@
+"""What a viewer does with lazy layers: binds a display to each, marks what is blank or thinned out, closes datasets."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.layers import fallback
+from napari_lazyload.layers.display import LayerDisplay, link_of
+from napari_lazyload.loading import status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.layers.display import Post
+
+_attached: weakref.WeakKeyDictionary[Any, ViewerDisplays] = weakref.WeakKeyDictionary()
+
+
+def attach(viewer: Any, post: Post) -> ViewerDisplays:
+    """Bind displays to the lazy layers of a viewer, now and as they come; once a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer itself, not npe2's proxy of it.
+    post : callable
+        Runs a function in the main thread, later; safe from any thread.
+    """
+    found = _attached.get(viewer)
+    if found is None:
+        found = _attached[viewer] = ViewerDisplays(viewer, post)
+    return found
+
+
+def displays_of(layer: Any) -> ViewerDisplays | None:
+    """Return the displays of the viewer that a lazy layer is in."""
+    return next((displays for displays in _attached.values() if displays.display(layer) is not None), None)
+
+
+class ViewerDisplays:
+    """The displays of one viewer's lazy layers. Lives and is used in the main thread.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Kept weakly.
+    post : callable
+        Runs a function in the main thread, later.
+    """
+
+    def __init__(self, viewer: Any, post: Post) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._post = post
+        self._displays: dict[Any, LayerDisplay] = {}
+        self._news: list[str] = []
+        self._text: str | None = None
+        self._disconnect: Any = None
+        self._listeners: list[Callable[[Any], Any]] = []
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
+        for layer in viewer.layers:
+            self._bind(layer)
+
+    def display(self, layer: Any) -> LayerDisplay | None:
+        """Return the display of a lazy layer."""
+        return self._displays.get(layer)
+
+    def connect(self, listener: Callable[[Any], Any]) -> Callable[[], None]:
+        """Call ``listener(layer)`` in the main thread when what is blank or thinned out of a view changed.
+
+        Returns
+        -------
+        callable
+            Disconnects the listener.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def show_finer(self, layer: Any) -> None:
+        """Let the views of a layer read eight times as much as before."""
+        display = self._displays.get(layer)
+        if display is not None:
+            display.allowance *= 8
+            layer.refresh()
+
+    def _on_inserted(self, event: Any) -> None:
+        self._bind(event.value)
+
+    def _bind(self, layer: Any) -> None:
+        link = link_of(layer)
+        if link is None or layer in self._displays:
+            return
+        if self._disconnect is None:
+            self._disconnect = status.shared.connect(self._on_failed)
+        display = self._displays[layer] = LayerDisplay(layer, self._post, self._on_changed)
+        if not display.hooked:
+            fallback.install()
+        if link.image.kind == "labels":
+            layer.editable = False  # painting would change nothing on disk
+        if link.hidden:
+            link.hidden = False
+            layer.visible = True
+        layer.events.visible.connect(self._mark)
+        if link.dataset is not None:
+            link.dataset.scan()
+
+    def _on_removed(self, event: Any) -> None:
+        display = self._displays.pop(event.value, None)
+        if display is None:
+            return
+        display.close()
+        event.value.events.visible.disconnect(self._mark)
+        link = display.link
+        dataset = None if link is None else link.dataset
+        if dataset is not None and not any(_shows(other, dataset) for other in _all_displays()):
+            dataset.close()
+        if not self._displays and self._disconnect is not None:
+            self._disconnect()
+            self._disconnect = None
+        self._mark()
+
+    def _on_changed(self, display: LayerDisplay) -> None:
+        self._mark()
+        for listener in list(self._listeners):
+            listener(display.layer)
+
+    def _on_failed(self, token: str, level: int, index: BlockIndex, reason: str | None) -> None:
+        """Collect what failed, from any thread; one notification tells of all that came until it is shown."""
+        del level, index
+        if reason is None or not any(
+            display.link is not None and display.link.image.source.token == token
+            for display in list(self._displays.values())
+        ):
+            return
+        self._news.append(reason)
+        if len(self._news) == 1:
+            self._post(self._notify)
+
+    def _notify(self) -> None:
+        news, self._news = self._news, []
+        if not news or self._viewer() is None:
+            return
+        from napari.utils.notifications import show_warning  # noqa: PLC0415 - only when something failed
+
+        more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
+        show_warning(f"{news[0]}{more}. Blank in the viewer; the table says which, and retries")
+
+    def _mark(self, _event: Any = None) -> None:
+        """Say on the canvas what is blank or thinned out, unless the user has a text there."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        text = "\n".join(line for layer, display in self._displays.items() if layer.visible for line in said(display))
+        overlay = viewer.canvas.overlays.text if hasattr(viewer, "canvas") else viewer.text_overlay
+        if self._text is None and overlay.visible:
+            return  # the user's own
+        if self._text is not None and overlay.text != self._text:
+            self._text = None  # the user took it over
+            return
+        overlay.text, overlay.visible = text, bool(text)
+        self._text = text or None
+
+
+def said(display: LayerDisplay) -> list[str]:
+    """Return what the canvas says of a layer's view, a line each."""
+    lines = []
+    if display.failures:
+        more = f" (and {len(display.failures) - 1} more)" if len(display.failures) > 1 else ""
+        lines.append(f"cannot be read, shown blank: {_short(display.failures[0])}{more}")
+    if display.steps is not None:
+        axes = display.link.image.axes if display.link is not None else ()
+        parts = [f"1 of {step} along {axis}" for axis, step in zip(axes, display.steps, strict=False) if step > 1]
+        lines.append(f"to fit the memory budget: {', '.join(parts)}")
+    return lines
+
+
+def _short(message: str, longest: int = 90) -> str:
+    """Return the end of a path and the start of what is wrong with it."""
+    path, _, rest = message.partition(": ")
+    text = f"{path.replace(chr(92), '/').rpartition('/')[2]}: {rest}" if rest else message
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _all_displays() -> list[LayerDisplay]:
+    return [display for displays in _attached.values() for display in displays._displays.values()]  # noqa: SLF001
+
+
+def _shows(display: LayerDisplay, dataset: Any) -> bool:
+    return display.link is not None and display.link.dataset is dataset

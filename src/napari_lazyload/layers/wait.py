@@ -1,0 +1,47 @@
+"""Wait until what is shown is exact, so that screenshots and animations are."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+def wait(target: Any, timeout: float | None = None) -> bool:
+    """Return when the view of a layer, or of all visible layers of a viewer, is loaded and exact.
+
+    Runs the event loop meanwhile; call it from the main thread.
+
+    Parameters
+    ----------
+    target : napari layer or napari.Viewer
+        What to wait for.
+    timeout : float, optional
+        Seconds after which to give up; never by default.
+
+    Returns
+    -------
+    bool
+        False if the time was up.
+
+    Examples
+    --------
+    >>> import napari_lazyload as nl
+    >>> nl.wait(viewer, timeout=30)  # doctest: +SKIP
+    >>> viewer.screenshot("frame.png")  # doctest: +SKIP
+    """
+    layers = list(target.layers) if hasattr(target, "layers") else [target]
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        _run_events()
+        if all(layer.loaded for layer in layers if layer.visible):
+            _run_events()  # what the last slice posted: contrast limits, marks
+            return True
+        if end is not None and time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+
+
+def _run_events() -> None:
+    from napari.qt import get_qapp  # noqa: PLC0415 - needs a Qt binding, which scripts without a viewer lack
+
+    get_qapp().processEvents()

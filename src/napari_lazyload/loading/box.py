@@ -1,0 +1,190 @@
+"""The one way to exact pixels: views, crops, batches and dask tasks all end here."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.chunks import box_shape, box_slices, intersect
+from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.loading import cache as _cache
+from napari_lazyload.loading import scheduler as _scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.core.source import Chunk, Source
+
+    Array = np.ndarray[Any, Any]
+
+
+def read_part(chunk: Chunk, part: tuple[slice | int, ...], *, keep: bool = True) -> Array:
+    """Return a copy of one part of a chunk, through the cache.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        What to read.
+    part : tuple of (slice or int)
+        Which pixels of it.
+    keep : bool
+        Whether the chunk enters the cache.
+    """
+    return np.array(_cache.shared.read(chunk, keep=keep)[part], order="C")
+
+
+def read_box(
+    source: Source,
+    level: int,
+    box: Box,
+    out: Array | None = None,
+    *,
+    keep: bool = True,
+    failed: Callable[[BlockIndex, ChunkReadError], Any] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> Array:
+    """Read a box of one level, each touched chunk once, in parallel.
+
+    Parameters
+    ----------
+    source : Source
+        Where the chunks come from.
+    level : int
+        Which level.
+    box : tuple of (int, int)
+        Half-open pixel ranges within that level, along all its axes.
+    out : numpy.ndarray, optional
+        Filled and returned; of the box's shape, and of any dtype that the image's can be cast to.
+    keep : bool
+        Whether chunks enter the cache. Cached ones are used either way.
+    failed : callable, optional
+        Called with the index and the error of a chunk that cannot be read, whose pixels are then zero. Without it the
+        error is raised.
+    cancel, progress : callable, optional
+        See :meth:`napari_lazyload.loading.scheduler.Scheduler.each`; progress counts chunks.
+
+    Returns
+    -------
+    numpy.ndarray
+        The pixels, a new array unless `out` was given.
+
+    Raises
+    ------
+    ChunkReadError
+        If a chunk cannot be read and `failed` is not given.
+    CancelledError
+        If `cancel` said so.
+    """
+    meta = source.meta
+    grid = meta.levels[level].grid
+    result = np.empty(box_shape(box), meta.dtype) if out is None else out
+
+    def fill(index: BlockIndex) -> None:
+        bounds = grid.bounds(index)
+        part = intersect(bounds, box)
+        target = result[box_slices(part, box)]
+        try:
+            pixels = _cache.shared.read(source.chunk(level, index), keep=keep)
+        except ChunkReadError as err:
+            if failed is None:
+                raise
+            target[...] = 0
+            failed(index, err)
+        else:
+            np.copyto(target, pixels[box_slices(part, bounds)], casting="unsafe")
+
+    ranges = grid.block_ranges(box)
+    if all(len(blocks) == 1 for blocks in ranges) and cancel is None and progress is None:
+        fill(tuple(blocks[0] for blocks in ranges))
+    else:
+        _scheduler.shared.each(fill, _Sized(grid.touched(box), grid.count(box)), cancel=cancel, progress=progress)
+    return result
+
+
+class _Sized:
+    """An iterator that knows its length, so that a million indices need not be listed."""
+
+    def __init__(self, items: Any, size: int) -> None:
+        self._items = items
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Any:
+        return self._items
+
+
+def sampled_shape(box: Box, steps: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of `box` when every ``steps``-th pixel of each axis is kept, the first one included."""
+    return tuple(-(-size // step) for size, step in zip(box_shape(box), steps, strict=True))
+
+
+def read_sampled(
+    source: Source,
+    level: int,
+    box: Box,
+    steps: tuple[int, ...],
+    failed: Callable[[BlockIndex, ChunkReadError], Any] | None = None,
+) -> Array:
+    """Read every ``steps``-th pixel of a box; chunks without such a pixel are not read.
+
+    Parameters
+    ----------
+    source, level, box
+        As in :func:`read_box`.
+    steps : tuple of int
+        Distance of the pixels kept, for each axis.
+    failed : callable, optional
+        As in :func:`read_box`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of :func:`sampled_shape`.
+    """
+    grid = source.meta.levels[level].grid
+    result = np.zeros(sampled_shape(box, steps), source.meta.dtype)
+
+    def fill(index: BlockIndex) -> None:
+        bounds = grid.bounds(index)
+        placed = [_samples(pair, span, step) for pair, span, step in zip(box, bounds, steps, strict=True)]
+        try:
+            pixels = _cache.shared.read(source.chunk(level, index))
+        except ChunkReadError as err:
+            if failed is None:
+                raise
+            failed(index, err)
+        else:
+            result[tuple(target for target, _ in placed)] = pixels[tuple(taken for _, taken in placed)]
+
+    _scheduler.shared.each(fill, sampled_chunks(source, level, box, steps))
+    return result
+
+
+def sampled_chunks(source: Source, level: int, box: Box, steps: tuple[int, ...]) -> list[BlockIndex]:
+    """Return the chunks that :func:`read_sampled` reads."""
+    grid = source.meta.levels[level].grid
+    blocks = []
+    for axis, ((start, stop), step) in enumerate(zip(box, steps, strict=True)):
+        chunk = grid.chunks[axis]
+        if isinstance(chunk, int):
+            blocks.append(list(dict.fromkeys(pixel // chunk for pixel in range(start, stop, step))))
+        else:
+            blocks.append(
+                list(dict.fromkeys(grid.block_range(axis, pixel, pixel + 1)[0] for pixel in range(start, stop, step)))
+            )
+    return list(product(*blocks))
+
+
+def _samples(pair: tuple[int, int], span: tuple[int, int], step: int) -> tuple[slice, slice]:
+    """Return where the samples of one chunk go in the result, and which pixels of the chunk they are."""
+    start, stop = max(pair[0], span[0]), min(pair[1], span[1])
+    first = -(-(start - pair[0]) // step)
+    last = -(-(stop - pair[0]) // step)
+    offset = pair[0] + first * step - span[0]
+    return slice(first, last), slice(offset, stop - span[0], step)

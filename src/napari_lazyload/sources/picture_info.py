@@ -1,0 +1,199 @@
+"""What a picture file is, known from its header, and what every picture format shares.
+
+The nouns: a :class:`PictureInfo` is the public answer, a :class:`Header` is that answer plus what the decoder of the
+same format wants to know, and a :class:`PictureError` is a refusal that names no path yet (`pictures` adds it).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_lazyload.sources.picture_files import Head
+
+BOOL = np.dtype(np.bool_)
+UINT8 = np.dtype(np.uint8)
+UINT16 = np.dtype(np.uint16)
+
+#: A picture that unpacks to no more than this is never called a bomb, however small its file is.
+BOMB_FLOOR = 2**27
+
+#: Unpacked bytes per byte of file above which a file beyond the floor is called a bomb, where a codec knows no bound.
+BOMB_RATIO = 20_000
+
+#: The largest expansion of deflate (a stream of 258-byte matches of two bits each).
+DEFLATE_RATIO = 1032
+
+
+class PictureError(ValueError):
+    """A file that is not the picture it should be: what was found, what was expected, what to do.
+
+    Parameters
+    ----------
+    found : str
+        What the file holds.
+    expected : str, optional
+        What it should hold.
+    hint : str, optional
+        What the user can do.
+    """
+
+    def __init__(self, found: str, expected: str = "", hint: str = "") -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+        self.hint = hint
+
+
+class TruncatedError(PictureError):
+    """A file that ends before its picture does."""
+
+    def __init__(self, found: str, expected: str = "a complete file") -> None:
+        super().__init__(found, expected, "copy or export the file again, or wait until it is written")
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """A picture file, from its header alone.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the whole decoded file as it is shown, after EXIF orientation: pages first, then y, x, and colour
+        samples last where there are any.
+    dtype : numpy.dtype
+        Data type in native byte order.
+    format : str
+        "png", "jpeg", "tiff", ...: told by the contents, not by the suffix.
+    axes : tuple of str
+        One name for each dimension of `shape`: "y", "x", "s" (colour samples), "page", "t", "z", "c", ...
+    rgb : bool
+        The last axis holds three or four colour samples.
+    pages : int
+        Number of planes that can be decoded alone: the product of ``shape[:page_ndim]``.
+    page_ndim : int
+        Number of leading axes that count pages; ``shape[page_ndim:]`` is what one decode gives.
+    metadata : Mapping
+        Small extras, present where known: ``bits`` (per stored sample), ``orientation`` (EXIF, already applied),
+        ``colormap`` (TIFF palette, (n, 3)), ``scale`` (y, x) with ``unit``, ``axis_scale``, ``resolution`` (pixels per
+        metre, y and x), ``description``, and ``note`` (what is not shown). Not part of equality.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    format: str
+    axes: tuple[str, ...]
+    rgb: bool
+    pages: int = 1
+    page_ndim: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def page_shape(self) -> tuple[int, ...]:
+        """Shape of one decoded page."""
+        return self.shape[self.page_ndim :]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the whole decoded file in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def page_nbytes(self) -> int:
+        """Size of one decoded page in bytes."""
+        return math.prod(self.page_shape) * self.dtype.itemsize
+
+
+class Header(NamedTuple):
+    """A parsed header: the public part, and what the decoder of the same format needs.
+
+    Parameters
+    ----------
+    info : PictureInfo
+        The public part.
+    packed : int
+        Number of bytes that the decoder has to unpack for one page, before palettes and bits are expanded.
+    ratio : float
+        The most that this codec can expand a byte of file, or the ratio from which on it is not believed.
+    floor : int
+        Number of unpacked bytes that are accepted whatever the ratio.
+    detail : object
+        Private to the format's module.
+    """
+
+    info: PictureInfo
+    packed: int
+    ratio: float = BOMB_RATIO
+    floor: int = BOMB_FLOOR
+    detail: Any = None
+
+
+def flat_picture(
+    kind: str,
+    height: int,
+    width: int,
+    samples: int,
+    dtype: npt.DTypeLike,
+    *,
+    metadata: Mapping[str, Any],
+) -> PictureInfo:
+    """Describe a picture of one page.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the format.
+    height, width : int
+        Size in pixels, as shown.
+    samples : int
+        Samples per decoded pixel; 1 means that there is no sample axis.
+    dtype : dtype
+        Data type of the decoded samples.
+    metadata : Mapping
+        Extras of the file.
+    """
+    check_size(height, width)
+    if samples == 1:
+        return PictureInfo((height, width), np.dtype(dtype), kind, ("y", "x"), rgb=False, metadata=metadata)
+    rgb = samples in (3, 4)
+    axes = ("y", "x", "s" if rgb else "c")
+    return PictureInfo((height, width, samples), np.dtype(dtype), kind, axes, rgb=rgb, metadata=metadata)
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise PictureError for a picture without pixels."""
+    if height < 1 or width < 1:
+        msg = f"a header that declares {width} x {height} pixels"
+        raise PictureError(msg, "a picture with pixels", "the file is damaged: export it again")
+
+
+def check_plausible(header: Header, source: Head) -> None:
+    """Raise PictureError where a file cannot hold what its header declares.
+
+    Nothing has been allocated yet: this is the guard against decompression bombs, and it finds most truncated files.
+    The size of the file is asked for only where the declared size is worth it.
+    """
+    if header.packed <= header.floor or header.packed <= header.ratio * source.size:
+        return
+    shape = " x ".join(map(str, header.info.shape))
+    msg = f"a header that declares {shape} ({header.packed:,} bytes unpacked) in a file of {source.size:,} bytes"
+    raise PictureError(
+        msg,
+        "a file large enough for the size in its header",
+        "it is cut short, damaged or a decompression bomb: copy or export it again",
+    )
+
+
+def rgba_from_grey_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Repeat grey three times and keep alpha: (..., 2) becomes (..., 4)."""
+    result = np.empty((*array.shape[:-1], 4), array.dtype)
+    result[..., :3] = array[..., :1]
+    result[..., 3] = array[..., 1]
+    return result

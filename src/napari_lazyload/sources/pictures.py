@@ -1,0 +1,273 @@
+"""Single picture files: which formats there are, what a header says, and the pixels of one page.
+
+`read_info` answers from the header, `decode` gives one page as an array. The contents decide the format (their first
+bytes); the suffix only tells which files are worth a look. Whatever a broken file does comes out as one
+`ChunkReadError` that says what was expected, what was found and what to do; nothing is ever decoded in part.
+
+All functions may be called from any thread. Files are opened, read and closed at once.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from napari_lazyload.core.errors import ChunkReadError, LazyLoadError, MissingDependencyError
+from napari_lazyload.sources import (
+    picture_avif,
+    picture_bmp,
+    picture_gif,
+    picture_jp2,
+    picture_jpeg,
+    picture_jxl,
+    picture_png,
+    picture_tiff,
+    picture_tiff_ifd,
+    picture_webp,
+)
+from napari_lazyload.sources.picture_files import Head
+from napari_lazyload.sources.picture_info import Header, PictureError, PictureInfo, check_plausible
+from napari_lazyload.sources.picture_signs import describe_contents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+__all__ = ["PICTURE_SUFFIXES", "PictureInfo", "decode", "is_picture", "read_info", "supported_formats"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """One row of the table of formats.
+
+    Parameters
+    ----------
+    title : str
+        Name in messages.
+    suffixes : tuple of str
+        Lower-case suffixes of its files.
+    codec : str
+        Class of imagecodecs that tells whether the decoder was built in.
+    library : str
+        What decodes it.
+    read_header : callable
+        Parses the beginning of a file.
+    decode : callable or None
+        Turns all bytes of a file into one page; None for TIFF, which reads parts of files.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    codec: str
+    library: str
+    read_header: Callable[[Head], Header]
+    decode: Callable[[bytes, Header, int], npt.NDArray[Any]] | None
+
+
+def _row(title: str, suffixes: str, codec: str, library: str, module: Any) -> _Format:
+    return _Format(title, tuple(suffixes.split()), codec, library, module.read_header, getattr(module, "decode", None))
+
+
+_FORMATS = {
+    "png": _row("PNG", ".png .apng", "PNG", "imagecodecs", picture_png),
+    "jpeg": _row("JPEG", ".jpg .jpeg .jpe .jfif .jif", "JPEG8", "imagecodecs", picture_jpeg),
+    "tiff": _row("TIFF", ".tif .tiff .btf .tf2 .tf8 .lsm .stk .gel .pcoraw", "TIFF", "tifffile", picture_tiff),
+    "bmp": _row("BMP", ".bmp .dib", "BMP", "imagecodecs, Pillow", picture_bmp),
+    "gif": _row("GIF", ".gif", "GIF", "imagecodecs, Pillow", picture_gif),
+    "webp": _row("WebP", ".webp", "WEBP", "imagecodecs", picture_webp),
+    "jpeg2000": _row("JPEG 2000", ".jp2 .j2k .jpx .jpf .j2c .jpc .jph .jhc", "JPEG2K", "imagecodecs", picture_jp2),
+    "jpegxl": _row("JPEG XL", ".jxl", "JPEGXL", "imagecodecs", picture_jxl),
+    "avif": _row("AVIF", ".avif .avifs", "AVIF", "imagecodecs", picture_avif),
+}
+
+#: First bytes of a file and the format they tell, the most frequent first; WebP and AVIF begin with their size.
+_SIGNATURES = (
+    (picture_png.SIGNATURE, "png"),
+    (picture_jpeg.SIGNATURE, "jpeg"),
+    (picture_tiff_ifd.SIGNATURES, "tiff"),
+    (picture_gif.SIGNATURES, "gif"),
+    (picture_bmp.SIGNATURE, "bmp"),
+    ((picture_jp2.BOX_SIGNATURE, picture_jp2.STREAM_SIGNATURE), "jpeg2000"),
+    ((picture_jxl.BOX_SIGNATURE, picture_jxl.STREAM_SIGNATURE), "jpegxl"),
+)
+
+#: Suffixes of the files that are worth a look, in lower case and with their dot.
+PICTURE_SUFFIXES: frozenset[str] = frozenset(suffix for row in _FORMATS.values() for suffix in row.suffixes)
+
+
+def is_picture(name: str) -> bool:
+    """Tell whether a file's name ends like a picture's, in any case.
+
+    Parameters
+    ----------
+    name : str
+        Name or path of a file; it need not exist.
+    """
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
+
+
+def read_info(path: str, head: bytes | None = None) -> PictureInfo:
+    """Describe a picture file from its header; no pixel is decoded.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    head : bytes, optional
+        Its first bytes (a few KiB), where they have been read already.
+
+    Returns
+    -------
+    PictureInfo
+        Shape, data type and axes of what `decode` gives.
+
+    Raises
+    ------
+    ChunkReadError
+        The file cannot be read, is no picture, is damaged, or declares more pixels than it can hold.
+    """
+    try:
+        with Head(path, head) as source:
+            return _read_header(source).info
+    except Exception as error:  # noqa: BLE001  whatever a parser trips over is a damaged file
+        _fail(path, error)
+
+
+def decode(path: str, page: int = 0, *, expect: PictureInfo | None = None) -> npt.NDArray[Any]:
+    """Decode one page of a picture file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    page : int
+        Which page, counted in the order of ``info.shape[:info.page_ndim]``.
+    expect : PictureInfo, optional
+        What the file was when it was listed; a page of another shape or data type is an error.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous, writable, in native byte order, of shape ``info.shape[info.page_ndim:]``; the caller's own.
+
+    Raises
+    ------
+    ChunkReadError
+        The file cannot be read, is truncated or damaged, has no such page, or is not what was expected.
+    MissingDependencyError
+        The installed imagecodecs was built without this format.
+    """
+    try:
+        info, array = _decode(path, page)
+    except Exception as error:  # noqa: BLE001  whatever a decoder raises is a damaged file
+        _fail(path, error)
+    wanted = (info.page_shape, info.dtype) if expect is None else (expect.page_shape, expect.dtype)
+    if (array.shape, array.dtype) != wanted:
+        found = f"a picture of shape {array.shape} and type {array.dtype}"
+        expected = f"shape {wanted[0]} and type {wanted[1]}"
+        hint = "export it again: it is damaged" if expect is None else "reopen the folder: the file was replaced"
+        _fail(path, PictureError(found, expected, hint))
+    return array
+
+
+def supported_formats() -> dict[str, dict[str, Any]]:
+    """Tell which picture formats can be read here.
+
+    Returns
+    -------
+    dict
+        By format: ``suffixes`` (list), ``readable`` (bool), ``library`` (str), ``extra`` (str or None: the extra of
+        this package to install), ``reason`` (str or None: why it is not readable). Ready for JSON.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for name, row in _FORMATS.items():
+        reason = _why_missing(row)
+        result[name] = {
+            "suffixes": list(row.suffixes),
+            "readable": reason is None,
+            "library": row.library,
+            "extra": None,
+            "reason": reason,
+        }
+    return result
+
+
+def _why_missing(row: _Format) -> str | None:
+    """Return why a format cannot be decoded, or None where it can."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        return f"imagecodecs cannot be imported: {error}"
+    codec = getattr(imagecodecs, row.codec, None)
+    if codec is not None and codec.available:
+        return None
+    return f"the installed imagecodecs {imagecodecs.__version__} was built without {row.codec}"
+
+
+def _decode(path: str, page: int) -> tuple[PictureInfo, npt.NDArray[Any]]:
+    """Read, check and decode one page."""
+    with Head(path) as source:
+        kind = _sniff(source)
+        if kind != "tiff":
+            source.all()
+        header = _read_header(source, kind)
+        info = header.info
+        if not 0 <= page < info.pages:
+            raise PictureError(f"{info.pages} pages", f"a page {page}", "reopen the folder: the file was replaced")
+        decoder = _FORMATS[kind].decode
+        if decoder is not None:
+            return info, decoder(source.data, header, page)
+    return info, picture_tiff.decode_page(path, header.detail, page)
+
+
+def _read_header(source: Head, kind: str = "") -> Header:
+    """Parse the header, and refuse what the file is too small for."""
+    header = _FORMATS[kind or _sniff(source)].read_header(source)
+    check_plausible(header, source)
+    return header
+
+
+def _sniff(source: Head) -> str:
+    """Return the format that the first bytes belong to."""
+    data = source.data
+    for signatures, kind in _SIGNATURES:
+        if data.startswith(signatures):
+            return kind
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "webp"
+    if data[4:8] == b"ftyp" and picture_avif.is_avif(data):
+        return "avif"
+    raise PictureError(describe_contents(data), f"a picture ({', '.join(row.title for row in _FORMATS.values())})")
+
+
+def _fail(path: str, error: Exception) -> NoReturn:
+    """Raise the package's own error for anything that went wrong with a file."""
+    if isinstance(error, LazyLoadError):
+        raise error
+    if isinstance(error, ImportError):
+        msg = f"cannot read {path!r}: {error}; install a complete build with: pip install --upgrade imagecodecs"
+        raise MissingDependencyError(msg) from error
+    expected, found, hint = _explain(error)
+    msg = f"cannot read {path!r}: expected {expected}, found {found}; {hint}"
+    raise ChunkReadError(msg, path) from error
+
+
+def _explain(error: Exception) -> tuple[str, str, str]:
+    """Return what was expected, what was found, and what to do."""
+    again = "copy or export the file again"
+    if isinstance(error, PictureError):
+        return error.expected or "a picture", error.found, error.hint or again
+    if isinstance(error, FileNotFoundError):
+        return "a picture file", "nothing (moved, renamed or deleted)", "put it back, or reopen the folder"
+    if isinstance(error, PermissionError):
+        return "a picture file", "one that may not be read", "allow reading it (permissions of file and folder)"
+    if isinstance(error, IsADirectoryError):
+        return "a picture file", "a folder", "open the folder itself"
+    if isinstance(error, MemoryError):
+        return "a picture that fits into memory", "one that does not", "close other programs, or convert it to OME-Zarr"
+    if isinstance(error, OSError) and error.errno is not None:
+        return "a file that can be read", f"an error of the system: {error.strerror}", "check the disk or the network"
+    text = " ".join(str(error).split())[:200]
+    return "an undamaged picture", f"data that cannot be decoded ({type(error).__name__}: {text})", again

@@ -1,0 +1,1 @@
+"""Qt and magicgui: the dataset dock, the crop dock."""

@@ -1,0 +1,22 @@
+"""Make the viewers of this process ready for lazy layers."""
+
+from __future__ import annotations
+
+import napari
+
+from napari_lazyload.layers.preferences import follow_preferences
+from napari_lazyload.layers.viewer import attach
+from napari_lazyload.widgets.post import post_to_main
+
+
+def attach_open_viewers() -> bool:
+    """Bind displays in every open viewer: a reader is not told which one asks. Return whether there is one."""
+    viewers = set(getattr(napari.Viewer, "_instances", ()))
+    current = napari.current_viewer()
+    if current is not None:
+        viewers.add(current)
+    if viewers:
+        follow_preferences()
+    for viewer in viewers:
+        attach(viewer, post_to_main)
+    return bool(viewers)

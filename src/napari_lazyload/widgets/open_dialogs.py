@@ -1,0 +1,67 @@
+"""Asking for a path, and for leave to be napari's reader for folders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+PLUGIN = "napari-lazyload"
+FOLDER_PATTERN = "*/"
+"""What napari's preferences call "all folders"."""
+
+
+def open_folder(viewer: Any, parent: QWidget | None = None) -> None:
+    """Ask for a folder and open it in the viewer."""
+    folder = QFileDialog.getExistingDirectory(parent, "Open a folder of images lazily")
+    if folder:
+        open_path(viewer, folder)
+
+
+def open_files(viewer: Any, parent: QWidget | None = None) -> None:
+    """Ask for files and open them: one as it is, several as one stack in the order of their names."""
+    from napari_lazyload.core.natural import natural_key
+    from napari_lazyload.sources.pictures import PICTURE_SUFFIXES
+
+    kinds = " ".join(f"*{suffix}" for suffix in sorted(PICTURE_SUFFIXES))
+    files, _ = QFileDialog.getOpenFileNames(parent, "Open images lazily", "", f"Images ({kinds});;All files (*)")
+    if files:
+        open_path(viewer, files[0] if len(files) == 1 else sorted(files, key=natural_key))
+
+
+def open_path(viewer: Any, path: str | list[str]) -> None:
+    """Open a path with this plugin; what goes wrong is shown, not raised."""
+    from napari.utils.notifications import show_error
+
+    from napari_lazyload.core.errors import LazyLoadError
+
+    try:
+        viewer.open(path, stack=not isinstance(path, str), plugin=PLUGIN)
+    except (LazyLoadError, OSError, ValueError) as err:
+        show_error(str(err))
+
+
+def is_folder_reader() -> bool:
+    """Return whether napari's preferences name this plugin for all folders."""
+    from napari.settings import get_settings
+
+    return get_settings().plugins.extension2reader.get(FOLDER_PATTERN) == PLUGIN
+
+
+def become_folder_reader(parent: QWidget | None = None) -> bool:
+    """Ask whether folders shall always open with this plugin, and write it to napari's preferences; return the answer."""
+    from napari.settings import get_settings
+
+    plugins = get_settings().plugins
+    before = plugins.extension2reader.get(FOLDER_PATTERN)
+    question = (
+        "Open every folder that is dropped on napari with Lazy Load, without asking?\n\n"
+        f"This writes '{FOLDER_PATTERN}: {PLUGIN}' to napari's preferences (Plugins, file extension readers)"
+        f"{f', in place of {before!r}' if before else ''}, where it can be removed again."
+    )
+    buttons = QMessageBox.StandardButton
+    answer = QMessageBox.question(parent, "Reader for folders", question, buttons.Yes | buttons.No, buttons.No)
+    if answer != buttons.Yes:
+        return False
+    plugins.extension2reader = {**plugins.extension2reader, FOLDER_PATTERN: PLUGIN}
+    return True

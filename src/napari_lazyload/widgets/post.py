@@ -1,0 +1,36 @@
+"""Run a function in the main thread, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import QApplication
+
+
+class _Poster(QObject):
+    """Lives in the main thread; a signal to it is delivered there."""
+
+    called = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moveToThread(QApplication.instance().thread())
+        self.called.connect(self._run, Qt.ConnectionType.QueuedConnection)
+
+    def _run(self, function: Callable[[], Any]) -> None:
+        function()
+
+
+_poster: list[_Poster] = []
+
+
+def post_to_main(function: Callable[[], Any]) -> None:
+    """Call `function` in the main thread once its event loop comes to it."""
+    if not _poster:
+        _poster.append(_Poster())
+    _poster[0].called.emit(function)
+
+
+

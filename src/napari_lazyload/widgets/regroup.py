@@ -1,0 +1,57 @@
+"""Open a dataset again with one layer for each shape and type, in a worker thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.core.errors import LazyLoadError
+from napari_lazyload.dataset import open_dataset
+from napari_lazyload.layers.display import link_of
+from napari_lazyload.loading import scheduler
+from napari_lazyload.widgets.post import post_to_main
+
+if TYPE_CHECKING:
+    from napari_lazyload.dataset import Dataset
+
+
+def regroup(viewer: Any, dataset: Dataset) -> None:
+    """Read all headers of a dataset's folder, then put the new layers in place of the old ones.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+    dataset : Dataset
+        What to open again.
+    """
+
+    def read(_job: Any) -> None:
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are groups is what the user asked for
+            try:
+                fresh = open_dataset(dataset.path, headers="all")
+            except LazyLoadError as err:
+                message = str(err)
+                post_to_main(lambda: _tell(message))
+                return
+        post_to_main(lambda: _replace(viewer, dataset, fresh))
+
+    scheduler.shared.submit(read, tier=scheduler.Tier.PREFETCH)
+
+
+def _tell(message: str) -> None:
+    from napari.utils.notifications import show_error
+
+    show_error(message)
+
+
+def _replace(viewer: Any, old: Dataset, new: Dataset) -> None:
+    from napari.layers import Layer
+
+    gone = [layer for layer in viewer.layers if (link := link_of(layer)) is not None and link.dataset is old]
+    for layer in gone:
+        viewer.layers.remove(layer)
+    for data in new.to_layer_data():
+        viewer.add_layer(Layer.create(*data))
