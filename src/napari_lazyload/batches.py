@@ -220,8 +220,11 @@ class _Filling:
         """
         error, self._error = self._error, None
         batch, self._batch = self._batch, None
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback would hold the images that could be read
         return batch
 
 

@@ -434,7 +434,7 @@ class ImageSequence:
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """Type of a pixel; None where images differ and in the other cases of :attr:`shape`, unless `astype` is last."""
+        """Type of a pixel; None where images differ and in the other cases of :attr:`shape`, but for a last astype."""
         if self._maps and isinstance(self._maps[-1], _AsType):
             return self._maps[-1].dtype
         dtypes = {dtype for _, dtype in self._forms()}
@@ -805,12 +805,10 @@ def _positions(index: Any, count: int) -> Array:
         raise ValueError(msg)  # noqa: TRY004 - numpy reads a tuple as an index to several axes
     if not isinstance(index, (list, range, np.ndarray, pd.Series, pd.Index)):
         raise TypeError(_wrong_index(index))
-    if isinstance(index, pd.Series) and index.dtype == bool and len(index) == count:
-        numbers = pd.RangeIndex(count)
-        if not index.index.equals(numbers) and index.index.sort_values().equals(numbers):
-            index = index.reindex(numbers)
-    chosen = np.asarray(index)
-    if chosen.ndim != 1:
+    chosen = np.asarray(_in_row_order(index) if isinstance(index, pd.Series) else index)
+    if not chosen.ndim:
+        raise TypeError(_wrong_index(index))
+    if chosen.ndim > 1:
         msg = f"an index to a sequence has one axis, got {chosen.ndim} axes of shape {chosen.shape}"
         raise ValueError(msg)
     if chosen.dtype == bool:
@@ -827,6 +825,14 @@ def _positions(index: Any, count: int) -> Array:
             raise IndexError(_out_of_range(int(edge), count))
     chosen = chosen.astype(np.intp)
     return np.where(chosen < 0, chosen + count, chosen)
+
+
+def _in_row_order(mask: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a mask in the order of the rows that it numbers, all else as it is."""
+    numbers = pd.RangeIndex(len(mask))
+    if mask.dtype != bool or mask.index.equals(numbers) or not mask.index.sort_values().equals(numbers):
+        return mask
+    return mask.reindex(numbers)
 
 
 def _wrong_index(index: Any) -> str:
@@ -939,6 +945,7 @@ def _with_common(frame: pd.DataFrame, common: Mapping[str, Any] | None) -> pd.Da
     if not isinstance(common, Mapping):
         msg = f"common_meta must be a mapping from column to value, got {common!r}"
         raise TypeError(msg)
+    frame = frame.copy()
     for column, value in common.items():
         if column in frame.columns:
             msg = f"common_meta has a column {column!r} that the meta table has too; rename one"
@@ -947,7 +954,7 @@ def _with_common(frame: pd.DataFrame, common: Mapping[str, Any] | None) -> pd.Da
             objects = np.empty(len(frame), object)
             objects[:] = [value] * len(frame)
             value = pd.Series(objects, dtype=object)  # noqa: PLW2901
-        frame = frame.assign(**{column: value})
+        frame[column] = value
     return frame
 
 

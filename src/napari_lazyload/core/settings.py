@@ -48,11 +48,16 @@ _LIMITS = {"cache_budget": 0, "workers": 1, "header_seconds": 0}
 _current: Settings | None = None
 
 
+def automatic() -> Settings:
+    """Return what is chosen for this machine where nobody chose."""
+    return Settings(cache_budget=_default_budget(), workers=max(2, min(os.cpu_count() or 2, 16)))
+
+
 def current() -> Settings:
     """Return the settings in force."""
     global _current  # noqa: PLW0603 - one set of settings a process
     if _current is None:
-        _current = Settings(cache_budget=_default_budget(), workers=max(2, min(os.cpu_count() or 2, 16)))
+        _current = automatic()
     return _current
 
 

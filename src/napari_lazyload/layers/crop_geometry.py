@@ -89,7 +89,7 @@ def rectangle_ranges(viewer: Any, shapes: Any, layer: Any) -> dict[int, Range]:
         If there is no shape.
     """
     if not len(shapes.data):
-        msg = f"{shapes.name!r} holds no rectangle yet: draw one"
+        msg = f"{shapes.name!r} holds no rectangle yet: drag one over the image"
         raise RegionError(msg)
     chosen = sorted(shapes.selected_data) or [len(shapes.data) - 1]
     corners = np.concatenate([np.asarray(shapes.data[index], float) for index in chosen])

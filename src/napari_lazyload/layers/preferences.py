@@ -22,15 +22,14 @@ def follow_preferences() -> None:
         return
     _followed[:] = [preferences]
 
-    def apply() -> None:
-        changes: dict[str, int] = {}
-        if preferences.cache_mib:
-            changes["cache_budget"] = preferences.cache_mib * settings.MIB
-        if preferences.workers:
-            changes["workers"] = preferences.workers
-        if changes:
-            settings.update(**changes)
-            cache.shared.trim()
+    def apply(*_event: Any) -> None:
+        automatic = settings.automatic()
+        settings.update(
+            cache_budget=preferences.cache_mib * settings.MIB or automatic.cache_budget,
+            workers=preferences.workers or automatic.workers,
+        )
+        cache.shared.trim()
 
-    apply()
-    preferences.events.connect(lambda _event: apply())
+    if preferences.cache_mib or preferences.workers:  # else what a script configured stays
+        apply()
+    preferences.events.connect(apply)

@@ -48,9 +48,15 @@ class ViewerDisplays:
         Kept weakly.
     post : callable
         Runs a function in the main thread, later.
+
+    Attributes
+    ----------
+    followed : bool
+        Whether someone calls :meth:`close` when the window is closed.
     """
 
     def __init__(self, viewer: Any, post: Post) -> None:
+        self.followed = False
         self._viewer = weakref.ref(viewer)
         self._post = post
         self._displays: dict[Any, LayerDisplay] = {}
@@ -106,12 +112,20 @@ class ViewerDisplays:
         if link.dataset is not None:
             link.dataset.scan()
 
+    def close(self) -> None:
+        """Give all layers back as they were, stop their work and close their datasets: the window is gone."""
+        for layer in list(self._displays):
+            self._unbind(layer)
+
     def _on_removed(self, event: Any) -> None:
-        display = self._displays.pop(event.value, None)
-        if display is None:
-            return
+        if event.value in self._displays:
+            self._unbind(event.value)
+            self._mark()
+
+    def _unbind(self, layer: Any) -> None:
+        display = self._displays.pop(layer)
         display.close()
-        event.value.events.visible.disconnect(self._mark)
+        layer.events.visible.disconnect(self._mark)
         link = display.link
         dataset = None if link is None else link.dataset
         if dataset is not None and not any(_shows(other, dataset) for other in _all_displays()):
@@ -119,7 +133,6 @@ class ViewerDisplays:
         if not self._displays and self._disconnect is not None:
             self._disconnect()
             self._disconnect = None
-        self._mark()
 
     def _on_changed(self, display: LayerDisplay) -> None:
         self._mark()

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     Range = tuple[int, int]
 
-_MARGIN = 12
-"""What a style may keep free around the text of a drop-down list, in pixels."""
-
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -144,6 +141,7 @@ class CropForm(QWidget):
         self.lazy.native.setToolTip("Add the region as a layer that reads what is looked at, and nothing now")
         self.cancel = PushButton(text="Cancel")
         self.progress = ProgressBar(value=0, min=0, max=1)
+        self.progress.native.setFormat("%v of %m chunks")
         self.message = _line("Message")
         self._labels: dict[Any, QLabel] = {}
         self._lay_out()
@@ -180,8 +178,15 @@ class CropForm(QWidget):
         field.native.setVisible(visible)
 
     def set_running(self, running: bool) -> None:
-        """Show the progress and *Cancel* while a crop runs."""
+        """Show the progress and *Cancel* while a crop runs; the keyboard goes from one button to the other."""
+        leaving = self.crop if running else self.cancel
+        entering = self.cancel if running else self.crop
         self.progress.native.setVisible(running)
+        had_focus = leaving.native.hasFocus()
+        entering.native.setVisible(True)
+        entering.enabled = True
+        if had_focus:
+            entering.native.setFocus()
         self.cancel.native.setVisible(running)
 
     def _lay_out(self) -> None:
@@ -270,7 +275,7 @@ class _ElidedText(QObject):
         whole = option.currentText
         part = QStyle.SubControl.SC_ComboBoxEditField
         field = combo.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, combo)
-        option.currentText = combo.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, field.width() - _MARGIN)
+        option.currentText = combo.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, field.width())
         combo.setToolTip(self._tip if option.currentText == whole else f"{whole}\n{self._tip}")
         painter = QStylePainter(combo)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)

@@ -74,8 +74,8 @@ class CropPlan:
         cost, shape = self.cost, " x ".join(f"{size:,}" for size in self.shape)
         chunks = f"{cost.touched_chunks:,} chunk{'s'[: cost.touched_chunks != 1]}"
         return (
-            f"Result {size_text(cost.result_nbytes)}: {shape} {self.dtype or self.layer.dtype}, level {self.level}\n"
-            f"Reads {size_text(cost.touched_nbytes)} in {chunks}, of {size_text(cost.full_nbytes)}"
+            f"Result {size_text(cost.result_nbytes)}: {shape} {self.dtype or self.layer.dtype}\n"
+            f"Reads {size_text(cost.touched_nbytes)} in {chunks}, of {size_text(cost.full_nbytes)} (level {self.level})"
         )
 
 
@@ -157,6 +157,13 @@ class CurrentRun:
 
 def failure_text(error: BaseException) -> str:
     """Return what went wrong: the words of the error where they are meant for people."""
-    if isinstance(error, (ChunkReadError, RegionError, MemoryError)):
-        return str(error)
-    return f"the crop failed: {type(error).__name__}: {error}"
+    if isinstance(error, ChunkReadError):
+        return str(error)  # begins with a path
+    if isinstance(error, (RegionError, MemoryError)):
+        return sentence(str(error))
+    return f"The crop failed: {type(error).__name__}: {error}"
+
+
+def sentence(text: str) -> str:
+    """Return the message of an error as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}."

@@ -18,5 +18,16 @@ def attach_open_viewers() -> bool:
     if viewers:
         follow_preferences()
     for viewer in viewers:
-        attach(viewer, post_to_main)
+        _attach(viewer)
     return bool(viewers)
+
+
+def _attach(viewer: napari.Viewer) -> None:
+    displays = attach(viewer, post_to_main)
+    if displays.followed:
+        return
+    displays.followed = True
+    # A window that the user closes does not remove its layers first; napari has no public name for the window.
+    window = getattr(viewer.window, "_qt_window", None)
+    if window is not None:
+        window.destroyed.connect(displays.close)

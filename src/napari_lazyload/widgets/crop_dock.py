@@ -17,7 +17,7 @@ from napari_lazyload.crop import estimate
 from napari_lazyload.layers import crop_geometry as geometry
 from napari_lazyload.layers.crop_layers import can_be_lazy, crop_layer, drawing_layer, lazy_crop
 from napari_lazyload.widgets._crop_form import CropForm
-from napari_lazyload.widgets._crop_run import CropPlan, CropRun, CurrentRun, failure_text
+from napari_lazyload.widgets._crop_run import CropPlan, CropRun, CurrentRun, failure_text, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,7 @@ class CropDock(QWidget):
             try:
                 self.plan = self._planned(layer)
             except RegionError as err:
-                problem = str(err)
+                problem = sentence(str(err))
         others = layer is not None and self.form.region.value != NUMBERS and len(self._outlined) < layer.ndim
         self.form.set_row_visible(self.form.frames, others)
         self._show_plan(problem)
@@ -173,6 +173,7 @@ class CropDock(QWidget):
         """Say what the crop would cost, and what is in its way."""
         plan, form = self.plan, self.form
         form.cost.setText("" if plan is None else plan.text)
+        form.cost.setVisible(plan is not None)
         fits = plan is not None and plan.fits
         if plan is not None and not fits:
             problem = plan.refusal

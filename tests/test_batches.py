@@ -1,0 +1,594 @@
+"""Batches: order, what they are made of, how far they read ahead, and that nothing is left when they end."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import pickle
+import threading
+import time
+import weakref
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_lazyload.batches import Batches, join_batch, join_images, plan_batches, random_order
+from napari_lazyload.core import settings
+from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.loading import cache
+from napari_lazyload.sequence import read_images
+from napari_lazyload.sources import image_folder
+
+COUNT = 10
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+
+
+def number_image(number: int) -> np.ndarray:
+    return np.full((3, 4), number, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "run"
+    root.mkdir()
+    for number in range(COUNT):
+        write_png(root / f"{number}.png", number_image(number))
+    return root
+
+
+@pytest.fixture
+def seq(folder):
+    """Ten images whose pixels are their number."""
+    cache.shared.drop()
+    yield read_images(folder, meta={"number": range(COUNT), "name": [f"n{number}" for number in range(COUNT)]})
+    cache.shared.drop()
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of the files that were decoded, in order."""
+    decoded = []
+    original = image_folder.decode
+
+    def decode(path, *args, **kwargs):
+        decoded.append(Path(path).name)
+        return original(path, *args, **kwargs)
+
+    monkeypatch.setattr(image_folder, "decode", decode)
+    return decoded
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Holds every decoder back until it is opened."""
+    opened, begun = threading.Event(), threading.Semaphore(0)
+    original = image_folder.decode
+
+    def decode(path, *args, **kwargs):
+        begun.release()
+        assert opened.wait(20)
+        return original(path, *args, **kwargs)
+
+    monkeypatch.setattr(image_folder, "decode", decode)
+    opened.begun = begun
+    yield opened
+    opened.set()
+
+
+def eventually(fact):
+    end = time.monotonic() + 10
+    while not fact():
+        assert time.monotonic() < end, "it never became true"
+        time.sleep(0.005)
+
+
+def reading_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "lazyload-batches"]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left():
+    yield
+    gc.collect()
+    eventually(lambda: not reading_threads())
+    assert not multiprocessing.active_children()
+
+
+def numbers(batch):
+    """Return the numbers of the images of a batch."""
+    return [int(image[0, 0]) for image in batch[0]]
+
+
+class TestContents:
+    def test_in_order_the_last_one_short(self, seq):
+        batches = seq.batches(4)
+        assert len(batches) == 3
+        got = list(batches)
+        assert [numbers(batch) for batch in got] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+        assert all(isinstance(batch, tuple) and len(batch) == 1 for batch in got)
+        assert got[0][0].shape == (4, 3, 4)
+        assert got[2][0].dtype == np.uint8
+
+    @given(st.data())
+    def test_in_order_however_long_reads_take(self, data):
+        delays = data.draw(st.lists(st.sampled_from([0, 0.001, 0.004]), min_size=7, max_size=7))
+        size, workers, prefetch = (data.draw(st.integers(1, 4)) for _ in range(3))
+
+        def read(position):
+            time.sleep(delays[position])
+            return np.array([position])
+
+        plan = plan_batches(7, size, random=None, chances=None, drop_last=False, repeats=1)
+        batches = make(plan, read, workers=workers, prefetch=prefetch)
+        assert np.concatenate([batch[0].ravel() for batch in batches]).tolist() == list(range(7))
+
+    def test_images_are_the_callers_own(self, seq):
+        for _ in range(2):
+            for (images,) in seq.batches(5):
+                assert images.max() > 0
+                images[...] = 0
+        assert seq[9].data.max() == 9
+
+    def test_batch_larger_than_the_sequence(self, seq):
+        assert [numbers(batch) for batch in seq.batches(99)] == [list(range(COUNT))]
+
+    def test_of_nothing(self, seq):
+        assert list(seq[:0].batches(4)) == []
+        assert list(seq[:0].batches(4, weights=None, shuffle=True, workers="processes")) == []
+
+    def test_meta_and_arrays_follow_the_images(self, seq):
+        squares, pairs = [number**2 for number in range(COUNT)], np.arange(2 * COUNT).reshape(COUNT, 2)
+        batches = seq.batches(
+            4, with_meta=["name", "number"], arrays=[squares, pairs], shuffle=np.random.default_rng(0)
+        )
+        for images, name, number, square, pair in batches:
+            assert number.tolist() == images[:, 0, 0].tolist()
+            assert name.tolist() == [f"n{one}" for one in number]
+            assert square.tolist() == (number**2).tolist()
+            np.testing.assert_array_equal(pair, pairs[number])
+
+    def test_one_column_may_be_given_by_its_name(self, seq):
+        assert [part.tolist() for _, part in seq.batches(5, with_meta="number")] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+    def test_another_sequence_is_read_along(self, seq, folder, reads):
+        masks = read_images(folder).map(np.negative)[::-1]
+        for images, masked, number in seq.batches(4, arrays=[masks, range(COUNT)], shuffle=True):
+            assert masked[:, 0, 0].tolist() == [(256 - (9 - one)) % 256 for one in number]
+            assert images[:, 0, 0].tolist() == number.tolist()
+        assert len(reads) == COUNT
+
+    def test_a_list_where_shapes_differ(self, seq, folder):
+        write_png(folder / "4.png", np.zeros((2, 2), np.uint8))
+        first, second = seq.batches(5)
+        assert isinstance(first[0], list)
+        assert [image.shape for image in first[0]] == [(3, 4)] * 4 + [(2, 2)]
+        first[0][1][...] = 99
+        assert seq[1].data.max() == 1
+        assert isinstance(second[0], np.ndarray)
+
+    def test_a_dtype_that_holds_all(self):
+        assert join_images([np.array([1], np.uint8), np.array([-1], np.int8)]).dtype == np.int16
+
+    def test_maps_are_applied(self, seq):
+        images = np.concatenate([images for (images,) in seq.map(np.square).astype("f4").batches(3)])
+        assert images.dtype == np.float32
+        assert images[:, 0, 0].tolist() == [number**2 for number in range(COUNT)]
+
+    def test_of_a_loaded_sequence(self, folder):
+        loaded = read_images(folder, lazy=False)
+        for (images,) in loaded.batches(4):
+            images[...] = 0
+        assert loaded[9].max() == 9
+
+
+class TestOrder:
+    @given(
+        st.integers(0, 30),
+        st.integers(1, 12),
+        st.booleans(),
+        st.integers(1, 3),
+        st.sampled_from(["", "random", "weights"]),
+    )
+    def test_plan(self, count, size, drop_last, repeats, kind):
+        random = np.random.default_rng(0) if kind else None
+        chances = np.full(count, 1 / max(count, 1)) if kind == "weights" and count else None
+        plan = plan_batches(count, size, random=random, chances=chances, drop_last=drop_last, repeats=repeats)
+        sizes = [len(part) for part in plan]
+        epoch = [size] * (count // size) + ([count % size] if count % size and not drop_last else [])
+        assert sizes == epoch * repeats
+
+    def test_drop_last(self, seq):
+        batches = seq.batches(4, drop_last=True, repeats=2)
+        assert len(batches) == 4
+        assert [numbers(batch) for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7]] * 2
+
+    def test_repeats_begin_anew(self, seq):
+        batches = seq.batches(6, repeats=2)
+        assert len(batches) == 4
+        assert [len(batch[0]) for batch in batches] == [6, 4, 6, 4]
+
+    @pytest.mark.parametrize("make_random", [np.random.default_rng, np.random.RandomState])
+    def test_shuffle_draws_each_epoch_and_can_be_had_again(self, seq, make_random):
+        runs = [
+            [n for batch in seq.batches(3, shuffle=make_random(5), repeats=2) for n in numbers(batch)] for _ in "ab"
+        ]
+        assert runs[0] == runs[1]
+        first, second = runs[0][:COUNT], runs[0][COUNT:]
+        assert sorted(first) == sorted(second) == list(range(COUNT))
+        assert first != second
+        random = make_random(5)
+        assert runs[0] == [*random.permutation(COUNT), *random.permutation(COUNT)]
+
+    @pytest.mark.parametrize("shuffle", [True, np.True_])
+    def test_shuffle_true(self, seq, shuffle):
+        assert sorted(n for batch in seq.batches(3, shuffle=shuffle) for n in numbers(batch)) == list(range(COUNT))
+
+    @pytest.mark.parametrize("shuffle", [None, False, np.False_])
+    def test_no_shuffle(self, shuffle):
+        assert random_order(shuffle) is None
+
+    @pytest.mark.parametrize("shuffle", [3, "yes", np.random])
+    def test_bad_shuffle(self, seq, shuffle):
+        with pytest.raises(TypeError, match=r"shuffle must be .*default_rng\(seed\)"):
+            seq.batches(3, shuffle=shuffle)
+
+    def test_weights_draw_with_replacement(self, seq):
+        weights = np.zeros(COUNT)
+        weights[[2, 7]] = 1, 3
+        random = np.random.default_rng(0)
+        drawn = [n for batch in seq.batches(5, shuffle=random, weights=weights, repeats=40) for n in numbers(batch)]
+        assert len(drawn) == 40 * COUNT
+        assert set(drawn) == {2, 7}
+        assert 0.65 < drawn.count(7) / len(drawn) < 0.85
+
+    def test_weights_without_shuffle_and_from_a_column(self, seq):
+        for batch in seq.batches(5, weights="number"):
+            assert 0 not in numbers(batch)
+
+    @pytest.mark.parametrize(
+        ("weights", "said"),
+        [
+            *(([1, 2], "10 numbers"), (np.ones((COUNT, 1)), "10 numbers"), (np.zeros(COUNT), "not all zero")),
+            *((np.full(COUNT, np.nan), "finite"), (np.arange(COUNT) - 1, "not negative")),
+        ],
+    )
+    def test_bad_weights(self, seq, weights, said):
+        with pytest.raises(ValueError, match=f"weights must be .*{said}"):
+            seq.batches(3, weights=weights)
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "error", "said"),
+        [
+            ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+            ({"batch_size": 2.0}, TypeError, "batch_size must be a whole number"),
+            ({"batch_size": True}, TypeError, "batch_size must be a whole number"),
+            ({"repeats": 0}, ValueError, "repeats must be at least 1"),
+            ({"prefetch": -1}, ValueError, "prefetch must be at least 0"),
+            ({"workers": 0}, ValueError, "workers must be at least 1"),
+            ({"workers": 1.5}, TypeError, "workers must be a whole number"),
+            ({"workers": "many"}, ValueError, "workers must be a number of threads, 'processes' or"),
+            ({"workers": "processes:0"}, ValueError, "got 'processes:0'"),
+            ({"workers": "processes:"}, ValueError, "got 'processes:'"),
+            ({"on_error": "blank"}, ValueError, "on_error must be 'raise' or 'skip', got 'blank'"),
+            ({"with_meta": ["size"]}, ValueError, "got 'size'; there are 'original_filename', 'number', 'name'"),
+            ({"weights": "size"}, ValueError, "got 'size'; there are"),
+            ({"arrays": [np.arange(COUNT), [1, 2]]}, ValueError, r"arrays\[1\] must have 10 entries.*it has 2"),
+            ({"arrays": [5]}, ValueError, r"arrays\[0\] must have 10 entries.*it has no"),
+        ],
+    )
+    def test_bad(self, seq, reads, arguments, error, said):
+        with pytest.raises(error, match=said):
+            seq.batches(**{"batch_size": 2, **arguments})
+        assert not reads
+
+    def test_a_sequence_of_another_length(self, seq):
+        with pytest.raises(ValueError, match=r"arrays\[0\] must have 10 entries.*it has 3"):
+            seq.batches(2, arrays=[seq[:3]])
+
+    @pytest.mark.parametrize("workers", [None, 1, np.int64(3), "threads", "threads:2"])
+    def test_threads(self, seq, workers):
+        assert np.concatenate([numbers(batch) for batch in seq.batches(4, workers=workers)]).tolist() == list(
+            range(COUNT)
+        )
+
+
+class TestReadingAhead:
+    def test_first_batches_are_filled_before_one_is_asked_for(self, seq, reads):
+        batches = seq.batches(2, prefetch=3)
+        eventually(lambda: not reading_threads())
+        assert sorted(reads) == [f"{number}.png" for number in range(6)]
+        assert "3 read ahead" in repr(batches)
+        assert numbers(next(batches)) == [0, 1]
+        batches.close()
+
+    def test_no_more_than_asked_for(self, seq, reads):
+        batches = seq.batches(2, prefetch=1)
+        for taken in range(1, 5):
+            next(batches)
+            eventually(lambda: not reading_threads())
+            assert len(reads) == 2 * min(taken + 1, 5)
+        batches.close()
+
+    def test_nothing_ahead(self, seq, reads):
+        batches = seq.batches(3, prefetch=0)
+        time.sleep(0.05)
+        assert not reads
+        assert numbers(next(batches)) == [0, 1, 2]
+        assert len(reads) == 3
+        assert [numbers(batch) for batch in batches] == [[3, 4, 5], [6, 7, 8], [9]]
+
+    def test_at_most_so_many_threads(self, seq, gate):
+        batches = seq.batches(4, workers=3)
+        for _ in range(3):
+            assert gate.begun.acquire(timeout=10)
+        assert len(reading_threads()) == 3
+        assert not gate.begun.acquire(timeout=0.05)
+        gate.set()
+        assert len(list(batches)) == 3
+
+    def test_the_number_of_threads_is_a_setting(self, seq, gate):
+        before = settings.current().workers
+        settings.update(workers=2)
+        try:
+            batches = seq.batches(4)
+            assert len(reading_threads()) == 2
+        finally:
+            settings.update(workers=before)
+            gate.set()
+        batches.close()
+
+    def test_each_file_is_read_once_an_epoch_at_most(self, seq, reads):
+        assert len(list(seq.batches(3, repeats=3))) == 12
+        assert len(reads) == COUNT  # the later epochs come from the cache
+
+    def test_many_readers_of_one_iterator(self, seq):
+        batches = seq.batches(1, repeats=20)
+        taken = []
+
+        def take():
+            taken.extend(numbers(batch)[0] for batch in batches)
+
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(taken) == sorted(list(range(COUNT)) * 20)
+
+
+class TestErrors:
+    def break_files(self, folder, *spoiled):
+        for number in spoiled:
+            (folder / f"{number}.png").write_text("not a picture")
+
+    @pytest.mark.parametrize("prefetch", [0, 2])
+    def test_a_bad_image_raises_at_its_batch_and_the_next_still_come(self, seq, folder, prefetch):
+        self.break_files(folder, 3)
+        batches = seq.batches(2, prefetch=prefetch)
+        assert numbers(next(batches)) == [0, 1]
+        with pytest.raises(ChunkReadError, match=r"3\.png") as caught:
+            next(batches)
+        assert caught.value.path == str(folder / "3.png")
+        assert [numbers(batch) for batch in batches] == [[4, 5], [6, 7], [8, 9]]
+
+    def test_skip_leaves_it_out_with_its_row_and_says_so(self, seq, folder):
+        self.break_files(folder, 3, 8, 9)
+        (folder / "0.png").unlink()
+        batches = seq.batches(2, on_error="skip", with_meta=["number"], arrays=[range(COUNT)])
+        got = [(numbers((images,)), meta.tolist(), more.tolist()) for images, meta, more in batches]
+        assert got == [([1],) * 3, ([2],) * 3, ([4, 5],) * 3, ([6, 7],) * 3]
+        assert sorted(Path(path).name for path in batches.skipped) == ["0.png", "3.png", "8.png", "9.png"]
+        assert "not a picture" not in batches.skipped[str(folder / "0.png")]
+
+    def test_skip_goes_for_sequences_read_along(self, seq, folder, tmp_path):
+        masks = tmp_path / "masks"
+        masks.mkdir()
+        for number in range(COUNT):
+            write_png(masks / f"{number}.png", number_image(number))
+        self.break_files(masks, 1)
+        got = list(seq.batches(3, arrays=[read_images(masks)], on_error="skip"))
+        assert [numbers(batch) for batch in got] == [[0, 2], [3, 4, 5], [6, 7, 8], [9]]
+        assert numbers(got[0][1:]) == [0, 2]
+
+    @pytest.mark.parametrize("on_error", ["raise", "skip"])
+    def test_an_error_in_a_function_is_never_skipped(self, seq, on_error):
+        def fail_on_two(pixels):
+            if pixels[0, 0] == 2:
+                msg = "a fault of the function"
+                raise ValueError(msg)
+            return pixels
+
+        batches = seq.map(fail_on_two).batches(2, on_error=on_error)
+        next(batches)
+        with pytest.raises(ValueError, match="a fault of the function") as caught:
+            next(batches)
+        assert "2.png" in caught.value.__notes__[0]
+        assert numbers(next(batches)) == [4, 5]
+        batches.close()
+
+    def test_even_what_would_end_a_thread_comes_out(self, seq):
+        def leave(_):
+            raise SystemExit
+
+        batches = seq.map(leave).batches(4)
+        with pytest.raises(SystemExit):
+            next(batches)
+        batches.close()
+
+
+class TestEnd:
+    def test_with_closes(self, seq, gate, reads):
+        with seq.batches(2, workers=2, prefetch=4) as batches:
+            assert gate.begun.acquire(timeout=10)
+        gate.set()
+        eventually(lambda: not reading_threads())
+        assert len(reads) <= 2  # what had begun; nothing after it
+        assert list(batches) == []
+        assert repr(batches) == "<Batches: 5 in all, closed>"
+
+    def test_close_does_not_wait_for_a_read_that_hangs(self, seq, gate):
+        batches = seq.batches(2)
+        assert gate.begun.acquire(timeout=10)
+        started = time.monotonic()
+        batches.close()
+        batches.close()
+        assert time.monotonic() - started < 5
+        gate.set()
+
+    def test_close_frees_whoever_waits(self, seq, gate):
+        batches = seq.batches(2)
+        got = []
+        waiting = threading.Thread(target=lambda: got.extend(batches))
+        waiting.start()
+        assert gate.begun.acquire(timeout=10)
+        eventually(lambda: batches._waited_for)
+        batches.close()
+        waiting.join(10)
+        assert not waiting.is_alive()
+        assert got == []
+        gate.set()
+
+    def test_the_last_batch_ends_all(self, seq):
+        batches = seq.batches(4)
+        assert len(list(batches)) == 3
+        assert not reading_threads()
+        with pytest.raises(StopIteration):
+            next(batches)
+
+    def test_a_forgotten_iterator_stops(self, seq, gate, reads):
+        batches = seq.batches(1, workers=1, prefetch=8)
+        assert gate.begun.acquire(timeout=10)
+        gone = weakref.ref(batches)
+        del batches
+        gc.collect()
+        assert gone() is None
+        gate.set()
+        eventually(lambda: not reading_threads())
+        assert len(reads) == 1
+
+    def test_batches_that_were_handed_out_are_not_kept(self, seq):
+        batches = seq.batches(2, prefetch=1)
+        (images,) = next(batches)
+        gone = weakref.ref(images)
+        del images
+        eventually(lambda: gone() is None)
+        batches.close()
+
+    def test_leaving_a_loop(self, seq):
+        for (images,) in seq.batches(2):
+            if images[0, 0, 0] == 2:
+                break
+        gc.collect()
+        eventually(lambda: not reading_threads())
+
+
+class TestProcesses:
+    """Spawned: nothing of this process but what is pickled reaches them."""
+
+    def test_same_batches(self, seq, folder):
+        masks = read_images(folder).map(np.negative)
+        arguments = {"with_meta": ["number"], "arrays": [masks, range(COUNT)], "repeats": 2, "prefetch": 1}
+        mapped = seq.map(np.fliplr).astype("f4")
+        expected = list(mapped.batches(4, shuffle=np.random.default_rng(1), **arguments))
+        with mapped.batches(4, shuffle=np.random.default_rng(1), workers="processes:2", **arguments) as batches:
+            for got, wanted in zip(batches, expected, strict=True):
+                for one, other in zip(got, wanted, strict=True):
+                    np.testing.assert_array_equal(one, other)
+                    assert one.dtype == other.dtype
+        eventually(lambda: not multiprocessing.active_children())
+
+    def test_errors_come_back_and_the_next_still_come(self, seq, folder):
+        (folder / "2.png").write_text("not a picture")
+        with seq.batches(2, workers="processes:1") as batches:
+            assert numbers(next(batches)) == [0, 1]
+            with pytest.raises(ChunkReadError, match=r"2\.png") as caught:
+                next(batches)
+            assert caught.value.path == str(folder / "2.png")
+            assert numbers(next(batches)) == [4, 5]
+        with seq.batches(3, workers="processes:1", on_error="skip") as batches:
+            assert [numbers(batch) for batch in batches] == [[0, 1], [3, 4, 5], [6, 7, 8], [9]]
+            assert list(batches.skipped) == [str(folder / "2.png")]
+        eventually(lambda: not multiprocessing.active_children())
+
+    def test_a_function_that_does_not_pickle(self, seq):
+        with (
+            seq.map(lambda pixels: pixels).batches(2, workers="processes:1") as batches,
+            pytest.raises(TypeError, match=r"cannot go to a worker process.*Map functions that a module defines"),
+        ):
+            next(batches)
+        eventually(lambda: not multiprocessing.active_children())
+
+    def test_a_process_that_dies_is_told(self, seq):
+        import os
+
+        exits = seq.map(_Exit(os.getpid()))
+        with (
+            exits.batches(2, workers="processes:1") as batches,
+            pytest.raises(RuntimeError, match="a worker process ended before its work was done"),
+        ):
+            next(batches)
+        eventually(lambda: not multiprocessing.active_children())
+
+    def test_forgotten(self, seq):
+        batches = seq.batches(2, workers="processes:1")
+        next(batches)
+        del batches
+        gc.collect()
+        eventually(lambda: not multiprocessing.active_children())
+
+
+class _Exit:
+    """Ends the process that unpickles it, if it is another one."""
+
+    def __init__(self, home):
+        self.home = home
+
+    def __call__(self, pixels):
+        return pixels
+
+    def __reduce__(self):
+        return (eval, (f"__import__('os').getpid() == {self.home} or __import__('os')._exit(1)",))
+
+
+class _StrangeError(Exception):
+    """Pickles, but cannot be made again."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+class TestParts:
+    def test_errors_that_do_not_survive_the_way_back_are_told_in_words(self):
+        from napari_lazyload.batches import _sendable
+
+        sent = _sendable(_StrangeError(1, 2))
+        assert str(sent) == "_StrangeError: 1 2"
+        assert str(pickle.loads(pickle.dumps(sent))) == "_StrangeError: 1 2"
+        error = ChunkReadError("broken", "a.png")
+        assert _sendable(error) is error
+
+    def test_join_with_all_skipped(self):
+        skipped = {}
+        outcomes = [ChunkReadError("broken", "a.png"), ChunkReadError("gone", "b.png")]
+        assert join_batch(np.arange(2), outcomes, columns=[], skipped=skipped) is None
+        assert skipped == {"a.png": "broken", "b.png": "gone"}
+
+
+def make(plan, read, *, workers, prefetch):
+    """Batches of numbers, without files."""
+    import functools
+
+    from napari_lazyload.batches import make_engine
+
+    engine = make_engine(lambda position: [functools.partial(read, position)], workers)
+    join = functools.partial(join_batch, columns=[], skipped=None)
+    return Batches(plan, engine, join, total=0, prefetch=prefetch, skipped={})
