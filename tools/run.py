@@ -88,7 +88,7 @@ def prepare_system() -> None:
     print(f"The system lacks {', '.join(lacks)}.", flush=True)
     if shutil.which("apt-get") is None:
         sys.exit("Install these with the package manager of this system, then run this again.")
-    install = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(sorted(lacks.values()))}"
+    install = f"apt-get update; apt-get install -y --no-install-recommends {' '.join(sorted(lacks.values()))}"
     if os.geteuid() != 0:
         become_root = "sudo sh -c" if shutil.which("sudo") else "su -c"
         sys.exit(f"Run this once, then run this again:\n\n    {become_root} '{install}'\n")

@@ -9,7 +9,7 @@ from .core.errors import (
     UnknownFormatError,
 )
 from .core.region import Estimate
-from .crop import crop, estimate
+from .cropping import crop, estimate
 from .dataset import Dataset, open_dataset
 from .image import Image
 from .imports import import_status

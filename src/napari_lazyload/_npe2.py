@@ -1,4 +1,4 @@
-"""What the manifest points at: thin, with imports inside the functions, so that napari starts without this package's."""
+"""What the manifest points at: thin, with imports inside the functions, so that napari starts quickly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _bind_viewers() -> bool:
 
 
 def __getattr__(name: str) -> Any:
-    """Return a dock's class, imported when napari first asks: it looks at the arguments of a class, not of a function."""
+    """Return a dock's class, imported when first asked for; napari fills in the viewer for a class alone."""
     if name == "DatasetDock":
         from napari_lazyload.widgets.dataset_dock import DatasetDock
 

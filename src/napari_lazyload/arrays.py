@@ -9,38 +9,41 @@ and gives a plain dask array.
 
 from __future__ import annotations
 
+import hashlib
 import operator
-import threading
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask.array as da
 import numpy as np
-from dask.base import tokenize
 from dask.blockwise import BlockwiseDep, BlockwiseDepDict, blockwise
 from dask.highlevelgraph import HighLevelGraph
 
-from napari_lazyload.core.chunks import Box, intersect
+from napari_lazyload.core.chunks import Box, box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.loading.box import read_box, read_part
+from napari_lazyload.loading.box import read_box, read_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.core.source import Chunk, Source
 
     Failed = Callable[[BlockIndex, ChunkReadError], Any]
-    from napari_lazyload.core.source import Chunk, Source
+
+Block: TypeAlias = "tuple[Chunk, tuple[int, ...], tuple[slice | int, ...]]"
+"""What a task reads: a chunk, its shape, and which part of it; an integer drops an axis."""
 
 viewer_asks: Callable[[LazyArray], Failed | None] | None = None
 """Where napari has no place for a display hook, the layers put a function here that tells an array whether the viewer
-is asking (then unreadable chunks are blank, and the function's result hears of them) or anyone else (then they raise)."""
+asks (then unreadable chunks are blank, and the function's result hears of them) or anyone else (then they raise)."""
 
 FROZEN_BLOCKS = 4096
 """A box of at most so many chunks pickles as their references alone; a larger one takes its source along."""
 
 
 class _BoxBlocks(BlockwiseDep):
-    """Yields ``(chunk reference, part of the chunk)`` for each block of a box; holds no block of its own."""
+    """Yields what to read for each block of a box; holds no block of its own."""
 
     produces_tasks = False
 
@@ -49,21 +52,20 @@ class _BoxBlocks(BlockwiseDep):
         self._ranges = view.source.meta.levels[view.level].grid.block_ranges(view.box)
         self.numblocks = tuple(len(self._ranges[axis]) for axis in view.kept)
 
-    def __getitem__(self, idx: BlockIndex) -> tuple[Chunk, tuple[slice | int, ...]]:
+    def __getitem__(self, idx: BlockIndex) -> Block:
         view = self._view
         blocks = [span[0] for span in self._ranges]
         for axis, position in zip(view.kept, idx, strict=True):
             blocks[axis] = self._ranges[axis][position]
         index = tuple(blocks)
         bounds = view.source.meta.levels[view.level].grid.bounds(index)
-        part = intersect(bounds, view.box)
-        slices: list[slice | int] = [slice(a - base, b - base) for (a, b), (base, _) in zip(part, bounds, strict=True)]
+        part: list[slice | int] = list(box_slices(intersect(bounds, view.box), bounds))
         for axis in view.dropped:
-            slices[axis] = part[axis][0] - bounds[axis][0]
-        return view.source.chunk(view.level, index), tuple(slices)
+            part[axis] = view.box[axis][0] - bounds[axis][0]
+        return view.source.chunk(view.level, index), box_shape(bounds), tuple(part)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if np.prod(self.numblocks, dtype=float) > FROZEN_BLOCKS:
+        if prod(self.numblocks) > FROZEN_BLOCKS:
             return (_BoxBlocks, (self._view,))
         return (BlockwiseDepDict, ({idx: self[idx] for idx in np.ndindex(self.numblocks)}, self.numblocks))
 
@@ -93,7 +95,7 @@ class _View:
         if failed is None and self.on_error == "blank":
             failed = _ignore
         pixels = read_box(self.source, self.level, self.box, failed=failed)
-        return pixels.reshape([stop - start for start, stop in (self.box[axis] for axis in self.kept)])
+        return pixels.reshape([pixels.shape[axis] for axis in self.kept])
 
     def sliced(self, index: Any) -> _View | None:
         """Return the box that a basic index with step 1 selects, or None where the index is of another kind."""
@@ -108,19 +110,26 @@ class _View:
         box, dropped = list(self.box), set(self.dropped)
         for axis, key in zip(self.kept, keys, strict=False):
             start, stop = box[axis]
-            if isinstance(key, slice):
-                first, last, step = key.indices(stop - start)
-                if step != 1 or last <= first:
-                    return None
-            else:
-                first = operator.index(key)
-                first += stop - start if first < 0 else 0
-                if not 0 <= first < stop - start:
-                    return None  # dask raises the IndexError that people know
-                last = first + 1
+            span = _span(key, stop - start)
+            if span is None:
+                return None
+            box[axis] = (start + span[0], start + span[1])
+            if not isinstance(key, slice):
                 dropped.add(axis)
-            box[axis] = (start + first, start + last)
         return _View(self.source, self.level, tuple(box), frozenset(dropped), self.on_error)
+
+
+def _span(key: Any, size: int) -> tuple[int, int] | None:
+    """Return which pixels of an axis a slice or an integer selects, or None where dask shall see to it."""
+    try:
+        if isinstance(key, slice):
+            first, last, step = key.indices(size)
+            return (first, last) if step == 1 and first < last else None
+        position = operator.index(key)
+    except (TypeError, ValueError):  # a slice of floats, an array of several numbers
+        return None
+    position += size if position < 0 else 0
+    return (position, position + 1) if 0 <= position < size else None  # dask raises the IndexError that people know
 
 
 def _ignore(_index: BlockIndex, _error: ChunkReadError) -> None:
@@ -130,40 +139,42 @@ def _ignore(_index: BlockIndex, _error: ChunkReadError) -> None:
 def _is_basic(key: Any) -> bool:
     if key is Ellipsis or isinstance(key, slice):
         return True
-    return hasattr(key, "__index__") and not isinstance(key, (bool, np.bool_, np.ndarray, da.Array))
+    # A dask array of one number has an index too, which would compute it.
+    return hasattr(key, "__index__") and not isinstance(key, (bool, np.bool_, da.Array))
 
 
-def _read_block(block: tuple[Chunk, tuple[slice | int, ...]]) -> np.ndarray[Any, Any]:
-    """Read one block: the task of every leaf."""
-    return read_part(*block)
-
-
-def _read_block_or_blank(
-    block: tuple[Chunk, tuple[slice | int, ...]], dtype: np.dtype[Any], **_: Any
-) -> np.ndarray[Any, Any]:
-    """Read one block; zeros stand for one that cannot be read."""
-    chunk, part = block
+def _read_block(block: Block, dtype: np.dtype[Any], blank: bool) -> np.ndarray[Any, Any]:
+    """Read one block: the task of every leaf. With `blank`, zeros stand for one that cannot be read."""
+    chunk, shape, part = block
     try:
-        return read_part(chunk, part)
+        # A copy: a view that the caller keeps would hold an evicted chunk in memory.
+        return np.array(read_chunk(chunk, shape, dtype)[part], order="C")
     except ChunkReadError:
+        if not blank:
+            raise
         return np.zeros([key.stop - key.start for key in part if isinstance(key, slice)], dtype)
 
 
-class LazyArray(da.Array):  # type: ignore[misc] # dask has no type information
+class LazyArray(da.Array):
     """A box of one level of a source, as a dask array.
 
-    Made by :func:`level_array`. Exact from any thread and any process. Pickles as a plain dask array.
+    Made by :func:`level_array`. Exact from any thread and any process. Pickles as a plain dask array, and is one from
+    the moment on that something is assigned into it.
     """
 
-    __slots__ = ("_graph", "_lock", "_view")
+    __slots__ = ("_assigned", "_graph", "_view")
+
+    _assigned: bool
+    _graph: Mapping[Any, Any] | None
+    _view: _View
 
     def __new__(cls, view: _View, chunks: tuple[tuple[int, ...], ...] | None = None) -> LazyArray:
         """Make the array of a view without its graph; `chunks` where the caller has them already."""
         self = object.__new__(cls)
         self._view = view
         self._graph = None
-        self._lock = threading.Lock()
-        self._name = "lazyload-" + tokenize(*view.token)
+        self._assigned = False
+        self._name = f"lazyload-{hashlib.blake2b(repr(view.token).encode(), digest_size=16).hexdigest()}"
         if chunks is None:
             grid = view.source.meta.levels[view.level].grid
             chunks = tuple(grid.block_sizes(axis, *view.box[axis]) for axis in view.kept)
@@ -172,42 +183,64 @@ class LazyArray(da.Array):  # type: ignore[misc] # dask has no type information
         return self
 
     @property
-    def dask(self) -> HighLevelGraph:
+    def dask(self) -> Any:
         """The graph: one Blockwise layer, made when first asked for."""
-        with self._lock:
-            if self._graph is None:
-                self._graph = self._make_graph()
-            return self._graph
+        graph = self._graph
+        if graph is None:
+            # Two threads may both make one: they are equal, and a lock would not survive a fork.
+            self._graph = graph = self._make_graph()
+        return graph
 
     @dask.setter
-    def dask(self, graph: HighLevelGraph) -> None:
+    def dask(self, graph: Mapping[Any, Any]) -> None:
         # dask's in-place assignment (x[...] = v) ends here: from now on this is a plain array.
         self._graph = graph
-        self._view = None
+        self._assigned = True
 
-    def _make_graph(self) -> HighLevelGraph:
+    def _make_graph(self) -> Any:
+        if 0 in self.shape:
+            return da.zeros(self.shape, dtype=self.dtype, chunks=self.chunks, name=self.name).dask
         axes = tuple(range(self.ndim))
-        blank = self._view.on_error == "blank"
         layer = blockwise(
-            _read_block_or_blank if blank else _read_block,
-            self._name,
+            _read_block,
+            self.name,
             axes,
             _BoxBlocks(self._view),
             axes,
             numblocks={},
-            **({"dtype": self.dtype} if blank else {}),
+            dtype=self.dtype,
+            blank=self._view.on_error == "blank",
         )
-        return HighLevelGraph({self._name: layer}, {self._name: set()})
+        return HighLevelGraph({self.name: layer}, {self.name: set()})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis; dask would add up the chunks, of which there may be millions."""
+        if self._assigned:
+            return tuple(map(sum, self.chunks))
+        return tuple(self._view.box[axis][1] - self._view.box[axis][0] for axis in self._view.kept)
+
+    def __len__(self) -> int:
+        """Return the length of the first axis."""
+        if not self.shape:
+            msg = "len() of unsized object"
+            raise TypeError(msg)
+        return self.shape[0]
 
     @property
     def source(self) -> Source | None:
         """Where the chunks come from; None once something was assigned into the array."""
-        return None if self._view is None else self._view.source
+        return None if self._assigned else self._view.source
+
+    @property
+    def on_error(self) -> str:
+        """Whether exact reads of a chunk that cannot be read raise or give zeros: ``"raise"`` or ``"blank"``."""
+        return self._view.on_error
 
     @property
     def level(self) -> int:
         """Number of the level that this is a box of."""
-        return int(self._view.level)
+        return self._view.level
 
     @property
     def box(self) -> Box:
@@ -219,14 +252,13 @@ class LazyArray(da.Array):  # type: ignore[misc] # dask has no type information
         """Which axes of the level the array has; an integer index dropped the others."""
         return self._view.kept
 
-    def __getitem__(self, index: Any) -> da.Array:
-        view = None if self._view is None else self._view.sliced(index)
+    def __getitem__(self, index: Any) -> Any:
+        view = None if self._assigned else self._view.sliced(index)
         if view is None:
-            return super().__getitem__(index)
+            return super().__getitem__(index)  # type: ignore[no-untyped-call] # dask annotates half of its functions
         if view.box == self._view.box and view.dropped == self._view.dropped:
             return self
-        kept = self._unchanged_chunks(view)
-        return LazyArray(view, kept)
+        return LazyArray(view, self._unchanged_chunks(view))
 
     def _unchanged_chunks(self, view: _View) -> tuple[tuple[int, ...], ...]:
         """Return the chunks of a part of this array, those of whole axes as they are (there may be a million)."""
@@ -238,9 +270,18 @@ class LazyArray(da.Array):  # type: ignore[misc] # dask has no type information
         )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None, **kwargs: Any) -> np.ndarray[Any, Any]:
-        """Read the box, through the chunk cache and in parallel, without a graph."""
-        if self._view is None:
-            return np.asarray(super().__array__(dtype, copy=copy, **kwargs))
+        """Read the box, through the chunk cache and in parallel, without a graph.
+
+        Raises
+        ------
+        ValueError
+            With ``copy=False``: there is nothing yet that could be shared.
+        """
+        if copy is False:
+            msg = "the pixels are still to be read, which makes a new array: ask for it with copy=None or copy=True"
+            raise ValueError(msg)
+        if self._assigned:
+            return np.asarray(super().__array__(dtype, copy=copy, **kwargs))  # type: ignore[no-untyped-call] # dask's
         pixels = self._view.read(viewer_asks(self) if viewer_asks is not None else None)
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
 
@@ -250,13 +291,13 @@ class LazyArray(da.Array):  # type: ignore[misc] # dask has no type information
         Parameters
         ----------
         failed : callable
-            Gets the index of the chunk in its level and the error.
+            Gets the index of the chunk in its level and the error, in the thread that read.
         """
-        return np.asarray(self) if self._view is None else self._view.read(failed)
+        return np.asarray(self) if self._assigned else self._view.read(failed)
 
-    def copy(self) -> da.Array:
-        """Return the array itself: it never changes."""
-        return LazyArray(self._view, self.chunks) if self._view is not None else super().copy()
+    def copy(self) -> Any:
+        """Return the same pixels as another array: what is assigned into one does not show in the other."""
+        return super().copy() if self._assigned else LazyArray(self._view, self.chunks)  # type: ignore[no-untyped-call] # dask's
 
 
 def level_array(source: Source, level: int = 0, *, on_error: str = "raise") -> LazyArray:
@@ -277,4 +318,3 @@ def level_array(source: Source, level: int = 0, *, on_error: str = "raise") -> L
     """
     grid = source.meta.levels[level].grid
     return LazyArray(_View(source, level, grid.full_box, frozenset(), on_error))
-

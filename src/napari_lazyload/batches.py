@@ -49,7 +49,7 @@ def at_least(name: str, value: Any, least: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool):
+    if number is None or isinstance(value, (bool, np.bool_)):
         msg = f"{name} must be a whole number of at least {least}, got {value!r}"
         raise TypeError(msg)
     if number < least:
@@ -299,10 +299,11 @@ class _Processes:
         places = np.arange(len(filling.positions))
         for part in np.array_split(places, min(self._workers, len(places))):
             at, size = int(part[0]), len(part)
+            work = [tuple(self._reads(int(position))) for position in filling.positions[part]]
             try:
-                work = [tuple(self._reads(int(position))) for position in filling.positions[part]]
-                future = self._pool.submit(_outcomes, work)
-            except RuntimeError as err:  # the pool broke, or was closed meanwhile
+                # Pickled here: what fails in the pool's own thread may keep its processes alive for ever (Python 3.11).
+                future = self._pool.submit(_outcomes, pickle.dumps(work))
+            except Exception as err:  # noqa: BLE001 - raised at its batch
                 filling.put(at, [_explained(err)] * size)
             else:
                 future.add_done_callback(functools.partial(_land, filling, at, size))
@@ -311,8 +312,9 @@ class _Processes:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _outcomes(work: Sequence[Sequence[Read]]) -> list[Outcome]:
+def _outcomes(pickled: bytes) -> list[Outcome]:
     """Read images in a worker process."""
+    work: Sequence[Sequence[Read]] = pickle.loads(pickled)
     return [_sendable(_outcome(work.__getitem__, at)) for at in range(len(work))]
 
 
@@ -335,13 +337,15 @@ def _land(filling: _Filling, at: int, size: int, future: Future[list[Outcome]]) 
 
 def _explained(error: BaseException) -> BaseException:
     """Return the error of a worker process with what the user can do about it."""
-    if isinstance(error, (pickle.PicklingError, AttributeError, TypeError)):
-        msg = f"an image cannot go to a worker process: {error}. Map functions that a module defines, or use threads"
-        explained: BaseException = TypeError(msg)
-    else:
+    explained: BaseException
+    if isinstance(error, RuntimeError):  # the pool's own
         explained = RuntimeError(
             f"a worker process ended before its work was done: {error}. A script that uses processes needs "
             "`if __name__ == '__main__':` around what it runs; memory may also have run out"
+        )
+    else:
+        explained = TypeError(
+            f"an image cannot go to a worker process: {error}. Map functions that a module defines, or use threads"
         )
     explained.__cause__ = error
     return explained
@@ -452,7 +456,9 @@ class Batches:
                 self._waited_for.discard(filling)
             if batch is not None:
                 return batch
-        self.close()
+        with self._turn:
+            if not self._waited_for:  # another thread may still wait for an earlier batch
+                self._stop()
         raise StopIteration
 
     def _advance(self) -> _Filling | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import itertools
+import operator
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -15,19 +16,23 @@ from napari_lazyload.image import Image, OnError
 from napari_lazyload.layer_data import layer_data
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.sources.channels import select_channels
-from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.converted import displayable
 from napari_lazyload.sources.registry import open_path
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from napari_lazyload.core.source import Source
+    from napari_lazyload.sources.opened import Opened, RowSource
 
     PathLike = str | os.PathLike[str]
 
 STATUS, ERROR = "status", "error"
 """Columns of the meta table that say how a row fares."""
+
+MOST_NEWS = 1000
+"""A background scan tells listeners of so many rows one by one; the end of the scan tells of the rest."""
 
 opened: weakref.WeakSet[Dataset] = weakref.WeakSet()
 """The datasets of this process that are open."""
@@ -35,6 +40,8 @@ opened: weakref.WeakSet[Dataset] = weakref.WeakSet()
 
 class Dataset:
     """One or more images, their meta table, and where they came from. Made by :func:`open_dataset`.
+
+    A dataset stays in its process: it does not pickle. Its images do.
 
     Parameters
     ----------
@@ -46,17 +53,29 @@ class Dataset:
         Keep this level of each image alone.
     chunks : Any, optional
         Chunks of the dask arrays instead of the file's.
+    again : callable, optional
+        ``again(**options)`` opens the same with some options changed.
     """
 
     def __init__(
-        self, source: Opened, *, on_error: OnError = "raise", level: int | None = None, chunks: Any = None
+        self,
+        source: Opened,
+        *,
+        on_error: OnError = "raise",
+        level: int | None = None,
+        chunks: Any = None,
+        again: Callable[..., Dataset] | None = None,
     ) -> None:
         self._opened = source
+        self._again = again
         self.images: tuple[Image, ...] = tuple(
             Image(one, on_error=on_error, level=level, chunks=chunks) for one in source.sources
         )
+        # A layer may show an image converted, under a token of its own.
+        self._tokens = [tuple({one.token, displayable(one)[0].token}) for one in source.sources]
+        self._numbers = {token: number for number, tokens in enumerate(self._tokens) for token in tokens}
         self.closed = False
-        self._listeners: list[Callable[[int | None], Any]] = []
+        self._listeners: list[tuple[Callable[[int | None], Any], Callable[[], None]]] = []
         opened.add(self)
 
     def __repr__(self) -> str:
@@ -70,6 +89,10 @@ class Dataset:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        msg = "a Dataset stays in its process: send one of its images, which pickle, or open the path again there"
+        raise TypeError(msg)
 
     @property
     def path(self) -> str:
@@ -92,13 +115,19 @@ class Dataset:
         return dict(self._opened.skipped)
 
     @property
+    def left_out(self) -> pd.DataFrame:
+        """The files that were left out and why; of more than a thousand with one reason, the first thousand."""
+        pairs = [(name, reason) for reason, names in self._opened.left_out.items() for name in names]
+        return pd.DataFrame(pairs, columns=["original_filename", "reason"], dtype=object)
+
+    @property
     def summary(self) -> str:
-        """One line: how many rows and images, and what was left out."""
+        """One line: how many rows and images, what was left out, how many rows have a problem."""
         rows = self._opened.row_count
         parts = [f"{rows:,} file{'s'[: rows != 1]}"]
         if len(self.images) > 1:
             parts.append(f"{len(self.images)} images")
-        parts += [f"{count:,} {reason} left out" for reason, count in self._opened.skipped.items()]
+        parts += [f"{count:,} x {reason} left out" for reason, count in self._opened.skipped.items()]
         failed = len(self.problems())
         if failed:
             parts.append(f"{failed:,} with a problem")
@@ -109,50 +138,62 @@ class Dataset:
         """The meta table, a copy each time: one row for each file, in slider order, image after image.
 
         ``original_filename`` names the file, ``image`` the number of its image where there are several, a column for
-        each axis that counts files where it lies on it; ``status`` and ``error`` say what cannot be shown and why.
+        each axis that counts files where it lies on it; ``shape``, ``dtype``, ``format``, ``size_bytes`` and
+        ``modified`` are what its header says, as far as it was read; ``status`` and ``error`` say what cannot be shown
+        and why.
         """
-        columns = dict(self._opened.columns())
-        # Strings stay objects: to infer a string type costs a pass over a million values.
-        frame = pd.DataFrame({name: _column(values) for name, values in columns.items()})
-        state = np.full(len(frame), "", object)
-        reason = np.full(len(frame), "", object)
+        columns: dict[str, Any] = dict(self._opened.columns())
+        rows = self._opened.row_count
+        state, reason = np.full(rows, "", object), np.full(rows, "", object)
         for row, why in self.problems().items():
             state[row], reason[row] = "failed", why
-        frame[STATUS], frame[ERROR] = state, reason
-        return frame
+        columns[STATUS], columns[ERROR] = state, reason
+        return pd.DataFrame({name: _column(values) for name, values in columns.items()}, copy=False)
 
     def problems(self) -> dict[int, str]:
         """Return why rows of the table cannot be shown: what headers told, and reads that failed."""
         found = dict(self._opened.problems())
-        for number, image in enumerate(self.images):
-            for (_, index), reason in status.shared.failures(image.source.token).items():
+        for token, number in self._numbers.items():
+            for (_, index), reason in status.shared.failures(token).items():
                 found[self.row_of(number, index)] = reason
         return found
 
     def row_of(self, image: int, index: Sequence[int]) -> int:
         """Return the row of the table that a pixel or chunk index of an image belongs to."""
-        return self._opened.rows[image].start + int(self.images[image].source.position(index))
+        return self._opened.rows[image].start + int(self._opened.sources[image].position(tuple(index)))
 
     def leading_shape(self, image: int) -> tuple[int, ...]:
         """Return the length of the axes of an image that count rows of the table, which come first."""
-        return tuple(self.images[image].source.lead_axes.values())
+        return tuple(self._opened.sources[image].lead_axes.values())
 
     def locate(self, row: int) -> tuple[int, tuple[int, ...]]:
         """Return the number of the image that a row of the table belongs to, and its index on the leading axes."""
-        for image, rows in enumerate(self._opened.rows):
-            if row in rows:
-                return image, self.images[image].source.frame_index(row - rows.start)
-        msg = f"row {row} is not in the table of {self._opened.row_count} rows"
-        raise IndexError(msg)
+        number = self._images_of(row)[0]
+        return number, self._index_in(number, row)
+
+    def _images_of(self, row: int) -> list[int]:
+        """Return the numbers of the images that show a row: a padded one and its coverage show the same."""
+        row = operator.index(row)  # to look for a NumPy integer, a range would walk over all of its own
+        found = [image for image, rows in enumerate(self._opened.rows) if row in rows]
+        if not found:
+            msg = f"row {row} is not in the table of {self._opened.row_count} rows"
+            raise IndexError(msg)
+        return found
+
+    def _index_in(self, image: int, row: int) -> tuple[int, ...]:
+        return self._opened.sources[image].frame_index(row - self._opened.rows[image].start)
 
     def retry(self, row: int) -> None:
-        """Forget that a row failed, so that the next view or read tries it again."""
+        """Read a row's header again and forget that it failed, so that the next view or read tries it again."""
+        images = self._images_of(row)
         self._opened.recheck(row)
-        image, index = self.locate(row)
-        token = self.images[image].source.token
-        for level, chunk in status.shared.failures(token):
-            if chunk[: len(index)] == index:
-                status.shared.clear(token, level, chunk)
+        for image in images:
+            index = self._index_in(image, row)
+            for token in self._tokens[image]:
+                for level, chunk in status.shared.failures(token):
+                    if chunk[: len(index)] == index:
+                        status.shared.clear(token, level, chunk)
+        self._emit(row)
 
     def connect(self, listener: Callable[[int | None], Any]) -> Callable[[], None]:
         """Call ``listener(row)`` when a row of the table changed, from any thread; None stands for all rows.
@@ -160,26 +201,26 @@ class Dataset:
         Returns
         -------
         callable
-            Disconnects the listener.
+            Disconnects the listener. Closing the dataset does so too.
         """
-        self._listeners.append(listener)
-        numbers = {image.source.token: number for number, image in enumerate(self.images)}
 
         def on_status(token: str, _level: int, index: Sequence[int], _reason: str | None) -> None:
-            if token in numbers:
-                listener(self.row_of(numbers[token], index))
+            number = self._numbers.get(token)
+            if number is not None:
+                listener(self.row_of(number, index))
 
-        stop = status.shared.connect(on_status)
+        entry = (listener, status.shared.connect(on_status))
+        self._listeners.append(entry)
 
         def disconnect() -> None:
-            stop()
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            if entry in self._listeners:
+                self._listeners.remove(entry)
+                entry[1]()
 
         return disconnect
 
     def _emit(self, row: int | None) -> None:
-        for listener in list(self._listeners):
+        for listener, _ in list(self._listeners):
             listener(row)
 
     def scan(self) -> None:
@@ -188,9 +229,14 @@ class Dataset:
         if background is None or self.closed:
             return
         self._opened.background = None
+        news = itertools.count()
+
+        def found(row: int) -> None:
+            if next(news) < MOST_NEWS:
+                self._emit(row)
 
         def work(job: scheduler.Job) -> None:
-            background(lambda: job.cancelled, self._emit)
+            background(lambda: job.cancelled, found)
             if not job.cancelled:
                 self._emit(None)
 
@@ -204,30 +250,53 @@ class Dataset:
         """Return one napari LayerData tuple for each image: exact lazy data, keyword arguments, layer type."""
         return [layer_data(image, self) for image in self.images]
 
+    def reopen(self, **options: Any) -> Dataset:
+        """Open the same again with some arguments of :func:`open_dataset` changed; this one stays open.
+
+        Examples
+        --------
+        >>> dataset.reopen(headers="all")  # doctest: +SKIP
+        """
+        if self._again is None:
+            msg = "this dataset was not made by open_dataset, so that it cannot be opened again"
+            raise TypeError(msg)
+        return self._again(**options)
+
     def close(self) -> None:
-        """Stop background work and free the cached chunks; the lazy arrays go on to work. Safe to call twice."""
+        """Stop background work and free the cached chunks of these files; safe to call twice.
+
+        The lazy arrays go on to work. Chunks that another open dataset shows too are kept.
+        """
         if self.closed:
             return
         self.closed = True
-        scheduler.shared.cancel(self._owner)
-        for image in self.images:
-            status.shared.forget(image.source.token)
-        cache.shared.drop(self._opened.owns)
         opened.discard(self)
+        scheduler.shared.cancel(self._owner)
+        for _, stop in self._listeners:
+            stop()
+        self._listeners.clear()
+        for token in self._numbers:
+            status.shared.forget(token)
+        mine, others = self._opened.owns, [one._opened.owns for one in list(opened)]  # noqa: SLF001 - same class
+        cache.shared.drop(lambda key: mine(key) and not any(owns(key) for owns in others))
 
 
 def _column(values: Any) -> Any:
     if isinstance(values, np.ndarray) and values.dtype == object:
-        return pd.Series(values, dtype=object)
+        return pd.Series(values, dtype=object, copy=False)  # to infer a string type costs a pass over a million values
     return values
 
 
-def _scene_number(sources: Sequence[Source], scene: int | str) -> int:
+def _scene_number(sources: Sequence[RowSource], scene: int | str) -> int:
     names = [source.meta.name for source in sources]
-    if isinstance(scene, str) and scene in names:
-        return names.index(scene)
-    if not isinstance(scene, str) and -len(names) <= scene < len(names):
-        return scene % len(names)
+    if scene in names:
+        return names.index(str(scene))
+    try:
+        number = operator.index(scene)  # type: ignore[arg-type] # a string is an error too
+    except TypeError:
+        number = len(names)
+    if -len(names) <= number < len(names):
+        return number % len(names)
     msg = f"scene must be a number below {len(names)} or one of {', '.join(map(repr, names[:10]))}, got {scene!r}"
     raise ValueError(msg)
 
@@ -235,7 +304,7 @@ def _scene_number(sources: Sequence[Source], scene: int | str) -> int:
 def open_dataset(
     path: PathLike | Sequence[PathLike],
     *,
-    format: str | None = None,  # noqa: A002 - the user's word
+    format: str | None = None,
     level: int | None = None,
     scene: int | str | None = None,
     channels: Sequence[int | str] | int | str | None = None,
@@ -265,11 +334,13 @@ def open_dataset(
         Whether exact reads of a file that cannot be read raise `ChunkReadError` or give zeros.
     **options
         Of the format. Image folders take ``subfolders`` ("axis", "stack", "separate", "ignore"), ``mixed`` ("groups",
-        "pad"), ``headers`` ("budget", "all"), ``pattern`` and ``max_images``.
+        "pad"), ``headers`` ("budget", "all"), ``pattern`` (a glob pattern that names must match) and ``max_images``
+        (64: more images than this are not made from one path).
 
     Returns
     -------
     Dataset
+        Close it, or use it in a ``with`` statement, to free the chunks that it has cached.
 
     Raises
     ------
@@ -277,8 +348,15 @@ def open_dataset(
         If the path does not exist, cannot be read, or holds nothing that can be opened.
     UnknownFormatError
         If no reader knows the format.
+    TypeError
+        If an option is not one of the format's.
     ValueError
         If an argument is not one of its choices, or asks for what is not there.
+
+    Warns
+    -----
+    LazyLoadWarning
+        If the images are not what one would expect of the path: several groups, frames filled up, a series left out.
 
     Examples
     --------
@@ -286,17 +364,17 @@ def open_dataset(
     >>> with nl.open_dataset("measurements") as dataset:  # doctest: +SKIP
     ...     first = dataset.images[0].data[0].compute()
     """
-    try:
-        found = open_path(path, format=format, **options)
-    except TypeError as err:
-        if "unexpected keyword" not in str(err):
-            raise
-        msg = f"an option is not known to this format: {err}"
-        raise TypeError(msg) from err
+    found = open_path(path, format=format, **options)
     if scene is not None:
         found = found.only(_scene_number(found.sources, scene))
     if channels is not None:
         found.sources = tuple(select_channels(source, channels) for source in found.sources)
     for note in found.notes:
         warnings.warn(note, LazyLoadWarning, stacklevel=2)
-    return Dataset(found, on_error=on_error, level=level, chunks=chunks)
+    kept: dict[str, Any] = {"level": level, "chunks": chunks, "on_error": on_error}
+    more = {**kept, **options, "format": format, "scene": scene, "channels": channels}
+
+    def again(**changes: Any) -> Dataset:
+        return open_dataset(found.where(), **{**more, **changes})
+
+    return Dataset(found, **kept, again=again)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
+import dask.array as da
+import numpy as np
+
 from napari_lazyload.arrays import level_array
 
 if TYPE_CHECKING:
-    import dask.array as da
-    import numpy as np
-
     from napari_lazyload.arrays import LazyArray
     from napari_lazyload.core.metadata import ImageMeta, Kind
     from napari_lazyload.core.source import Source
@@ -33,11 +33,16 @@ class Image:
     level : int, optional
         Keep this level alone.
     chunks : int, tuple, dict or str, optional
-        Chunks of the dask arrays, as dask takes them, instead of the file's own; what is read and cached stays the
-        file's chunk.
+        Chunks of the dask arrays, as dask takes them (a dict may name axes too), instead of the file's own; what is
+        read and cached stays the file's chunk.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not one of its choices, or the chunks do not suit the shape.
     """
 
-    __slots__ = ("_chunks", "_level", "_levels", "on_error", "source")
+    __slots__ = ("_chunks", "_level", "_levels", "_rechunked", "_sizes", "on_error", "source")
 
     def __init__(
         self, source: Source, *, on_error: OnError = "raise", level: int | None = None, chunks: Any = None
@@ -46,8 +51,8 @@ class Image:
             msg = f"on_error must be 'raise' or 'blank', got {on_error!r}"
             raise ValueError(msg)
         count = len(source.meta.levels)
-        if level is not None and not -count <= level < count:
-            msg = f"level must be 0 to {count - 1} for {source.meta.name!r}, got {level}"
+        if level is not None and (not isinstance(level, (int, np.integer)) or not -count <= level < count):
+            msg = f"level must be a number from 0 to {count - 1} for {source.meta.name!r}, got {level!r}"
             raise ValueError(msg)
         self.source = source
         self.on_error = on_error
@@ -55,9 +60,15 @@ class Image:
         self._chunks = chunks
         numbers = range(count) if level is None else [level % count]
         self._levels = tuple(level_array(source, number, on_error=on_error) for number in numbers)
+        self._rechunked: tuple[da.Array, ...] | None = None
+        self._sizes = [] if chunks is None else [_chunk_sizes(one, chunks, source.meta.axes) for one in self._levels]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_image, (self.source, self.on_error, self._level, self._chunks))
+
+    def of(self, source: Source) -> Image:
+        """Return the image of another source that differs in its values alone, with the same choices."""
+        return Image(source, on_error=self.on_error, level=self._level, chunks=self._chunks)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
@@ -100,7 +111,11 @@ class Image:
         """Exact dask arrays, finest first, on the file's chunks or on those asked for."""
         if self._chunks is None:
             return self._levels
-        return tuple(level.rechunk(self._chunks) for level in self._levels)
+        if self._rechunked is None:
+            self._rechunked = tuple(
+                da.rechunk(one, sizes) for one, sizes in zip(self._levels, self._sizes, strict=True)
+            )
+        return self._rechunked
 
     @property
     def data(self) -> da.Array:
@@ -143,6 +158,8 @@ class Image:
     def translate(self) -> tuple[float, ...]:
         """Position of the centre of the first pixel along each axis but ``"s"``, in `units`."""
         base = self.meta.translate or (0.0,) * self.spatial_ndim
+        if self._levels[0].level == 0:
+            return base
         size = self.meta.scale or (1.0,) * self.spatial_ndim
         factors = self.meta.levels[self._levels[0].level].factors
         return tuple(
@@ -158,6 +175,26 @@ class Image:
     def metadata(self) -> dict[str, Any]:
         """Small extras that the file says, a copy."""
         return dict(self.meta.metadata)
+
+
+def _chunk_sizes(array: da.Array, chunks: Any, axes: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return chunks as dask writes them, for what users write."""
+    wrote = chunks
+    try:
+        if isinstance(chunks, dict):
+            wanted = list(array.chunks)
+            for axis, size in chunks.items():
+                wanted[axes.index(axis) if isinstance(axis, str) else axis] = size
+            chunks = tuple(wanted)
+        elif isinstance(chunks, (tuple, list)):  # None leaves an axis as it is
+            chunks = tuple(now if size is None else size for size, now in zip(chunks, array.chunks, strict=True))
+        sizes: tuple[tuple[int, ...], ...] = da.core.normalize_chunks(
+            chunks, array.shape, dtype=array.dtype, previous_chunks=array.chunks
+        )
+    except (ValueError, TypeError, IndexError, ZeroDivisionError, NotImplementedError) as err:
+        msg = f"chunks {wrote!r} do not suit an image of shape {array.shape} with axes {', '.join(axes)}: {err}"
+        raise ValueError(msg) from err
+    return sizes
 
 
 def _image(source: Source, on_error: OnError, level: int | None, chunks: Any) -> Image:

@@ -10,18 +10,22 @@ import numpy as np
 
 from napari_lazyload.core.errors import LazyLoadWarning
 from napari_lazyload.core.metadata import RGB_AXIS
-from napari_lazyload.image import Image
 from napari_lazyload.sources.converted import displayable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_lazyload.image import Image
+
 METADATA_KEY = "napari_lazyload"
 """Where a layer's metadata keeps its `LayerLink`."""
 
+MOST_COLOURS = 256
+"""A palette of more cannot be shown: the graphics card looks colours up in a table of 1024 entries."""
+
 
 class LayerLink:
-    """Ties a layer to the image it shows; a copy of the layer has the same link.
+    """Ties a layer to the image it shows; a copy of the layer has the same link, another process one without dataset.
 
     Parameters
     ----------
@@ -52,6 +56,9 @@ class LayerLink:
     def __deepcopy__(self, _memo: Any) -> LayerLink:
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (LayerLink, (None, self.image))
+
     def __repr__(self) -> str:
         return f"<{self.image!r} of {getattr(self.dataset, 'path', None)!r}>"
 
@@ -79,7 +86,7 @@ def layer_data(image: Image, dataset: Any = None) -> tuple[Any, dict[str, Any], 
     source, note = displayable(image.source)
     if note is not None:
         _warn(f"{image.name}: {note}; the data set itself keeps {image.dtype}")
-        image = Image(source, on_error=image.on_error)
+        image = image.of(source)
     levels = list(image.boxes)
     guessed = image.kind == "image" and not image.rgb and not _usable(image.meta.contrast_limits)
     keywords: dict[str, Any] = {
@@ -87,7 +94,7 @@ def layer_data(image: Image, dataset: Any = None) -> tuple[Any, dict[str, Any], 
         "metadata": {METADATA_KEY: LayerLink(dataset, image, needs_limits=guessed), **image.metadata},
         "axis_labels": tuple(axis for axis in image.axes if axis != RGB_AXIS),
         "scale": _mended_scale(image),
-        "translate": tuple(value if isfinite(value) else 0.0 for value in image.translate),
+        "translate": _mended_translate(image),
         "cache": False,
         "multiscale": len(levels) > 1,
     }
@@ -96,10 +103,10 @@ def layer_data(image: Image, dataset: Any = None) -> tuple[Any, dict[str, Any], 
         keywords["units"] = units
     if image.kind == "image":
         keywords["rgb"] = image.rgb
-        if not image.rgb:
+        if not image.rgb:  # of colours, napari takes the range of the dtype, or of the first frame shown
             keywords["contrast_limits"] = _limits(image)
-        if image.meta.colormap is not None and not image.rgb:
-            keywords["colormap"] = _colormap(image)
+            if (colormap := _colormap(image)) is not None:
+                keywords["colormap"] = colormap
     return (levels if len(levels) > 1 else levels[0]), keywords, image.kind
 
 
@@ -127,34 +134,47 @@ def _limits(image: Image) -> tuple[float, float]:
 
 
 def _mended_scale(image: Image) -> tuple[float, ...]:
-    if all(isfinite(size) and size != 0 for size in image.scale):
-        return image.scale
-    mended = tuple(size if isfinite(size) and size != 0 else 1.0 for size in image.scale)
-    _warn(f"{image.name}: scale {image.scale} cannot be shown; using {mended}")
+    mended = tuple(size if _has_inverse(size) else 1.0 for size in image.scale)
+    if mended != image.scale:
+        _warn(f"{image.name}: scale {image.scale} cannot be shown; using {mended}")
     return mended
+
+
+def _mended_translate(image: Image) -> tuple[float, ...]:
+    mended = tuple(start if isfinite(start) else 0.0 for start in image.translate)
+    if mended != image.translate:
+        _warn(f"{image.name}: translation {image.translate} cannot be shown; using {mended}")
+    return mended
+
+
+def _has_inverse(size: float) -> bool:
+    return isfinite(size) and abs(size) >= float(np.finfo(float).tiny)
 
 
 def _mended_units(image: Image) -> tuple[str, ...] | None:
     """Return units that napari takes: known ones, pixels where the file says nothing."""
     if not any(image.units):
         return None
-    import pint  # noqa: PLC0415 - napari's own; only needed where a file has units
+    import pint
 
-    registry = pint.get_application_registry()
+    registry = pint.application_registry
     units = []
     for unit in image.units:
         try:
             units.append(str(registry.Unit(unit)) if unit else "pixel")
-        except (pint.PintError, AttributeError, ValueError, TypeError, AssertionError):
+        except Exception:  # noqa: BLE001 - what a file calls a unit may be anything, and so may what pint makes of it
             _warn(f"{image.name}: unit {unit!r} is not known; using pixels for all axes")
             return None
     return tuple(units)
 
 
 def _colormap(image: Image) -> Any:
-    """Return a name as it is, a palette of stored colours as napari takes it."""
+    """Return a name as it is, a palette of stored colours as napari takes it, None for its default."""
     stored = image.meta.colormap
-    if isinstance(stored, str):
+    if stored is None or isinstance(stored, str):
         return stored
     colors = np.asarray(stored, float)
+    if len(colors) > MOST_COLOURS:
+        _warn(f"{image.name}: a palette of {len(colors)} colours cannot be shown; its indices are shown in grey")
+        return None
     return {"colors": colors, "interpolation": "zero", "name": f"{image.name} palette"}

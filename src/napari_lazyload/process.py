@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -15,6 +14,9 @@ from napari_lazyload.imports import import_status
 from napari_lazyload.loading import cache, scheduler
 from napari_lazyload.loading import status as load_status
 from napari_lazyload.sequence import LazyImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 def is_lazy(x: Any) -> bool:
@@ -32,11 +34,14 @@ def is_lazy(x: Any) -> bool:
     """
     if isinstance(x, (da.Array, Image, LazyImage)):
         return True
-    data = getattr(x, "data", None)
-    if data is None or isinstance(x, np.ndarray):
-        return False
-    levels = data if getattr(x, "multiscale", False) else [data]
-    return any(isinstance(level, da.Array) for level in levels)
+    return any(isinstance(level, da.Array) for level in _layer_levels(x))
+
+
+def _layer_levels(x: Any) -> list[Any]:
+    """Return the data of an Image or Labels layer; of no other object, for whom `data` may mean to read it all."""
+    if not hasattr(x, "multiscale"):
+        return []
+    return list(x.data) if x.multiscale else [x.data]
 
 
 def configure(**changes: Any) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def configure(**changes: Any) -> dict[str, Any]:
     ----------
     **changes
         ``cache_budget`` (bytes of decoded chunks to keep), ``workers`` (threads that read and decode),
-        ``header_seconds`` (how long opening a folder may read headers).
+        ``header_seconds`` (how long opening a folder may read headers). None goes back to the automatic choice.
 
     Returns
     -------
@@ -71,8 +76,8 @@ def status() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``datasets`` (path, kind, images, rows and problems of each open one), ``queue`` (jobs by tier), ``cache``
-        (budget, bytes, counters), ``errors`` (failed chunks now), ``imports`` (see :func:`import_status`).
+        ``datasets`` (path, kind, names of images and number of problems of each open one), ``queue`` (jobs by tier),
+        ``cache`` (budget, bytes, counters), ``errors`` (failed chunks now), ``imports`` (see :func:`import_status`).
     """
     return {
         "datasets": [
@@ -104,10 +109,10 @@ def compute(
     ----------
     mapping : mapping
         A sample, such as a training pipeline passes along.
-    keys : iterable, optional
-        Which values; all that are lazy by default.
+    keys : iterable or str, optional
+        Which values; all by default. Those that are not lazy are kept as they are.
     dtype : dtype, optional
-        Of the arrays.
+        Of the arrays that are made.
     allow_missing : bool
         Whether keys that are not there are passed over.
 
@@ -123,8 +128,8 @@ def compute(
     ChunkReadError
         If a chunk cannot be read.
     """
-    wanted = set(mapping) if keys is None else set(keys)
-    missing = wanted - set(mapping)
+    wanted = set(mapping) if keys is None else {keys} if isinstance(keys, str) else set(keys)
+    missing = [key for key in wanted if key not in mapping]
     if missing and not allow_missing:
         msg = f"{', '.join(map(repr, missing))} not in the mapping; it has {', '.join(map(repr, mapping))}"
         raise KeyError(msg)
@@ -134,6 +139,11 @@ def compute(
 def _computed(value: Any, dtype: Any) -> Any:
     if not is_lazy(value):
         return value
-    data = value.data if isinstance(value, (Image, LazyImage)) or not isinstance(value, da.Array) else value
-    pixels = np.asarray(data)
+    if isinstance(value, Image):
+        lazy: Any = value.boxes[0]
+    elif isinstance(value, LazyImage):
+        lazy = value.data.copy()  # its own pixels are read-only
+    else:
+        lazy = value if isinstance(value, da.Array) else _layer_levels(value)[0]
+    pixels = np.asarray(lazy)
     return pixels if dtype is None else pixels.astype(dtype, copy=False)

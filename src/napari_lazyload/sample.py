@@ -13,7 +13,7 @@ SIZE = 256
 
 
 def make_folder(target: Path | None = None, count: int = COUNT) -> Path:
-    """Write a folder of PNG pictures: a window that wanders over a photograph of gravel, with a bright spot now and then.
+    """Write a folder of PNG pictures: a window that wanders over a photograph of gravel, with a spot now and then.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def make_folder(target: Path | None = None, count: int = COUNT) -> Path:
     Path
         The folder: ``frame_0.png`` and so on, 256 x 256 uint8, and ``frames.csv`` with where the window was.
     """
-    import imagecodecs  # noqa: PLC0415 - heavy
-    from skimage import data, draw  # noqa: PLC0415 - heavy
+    import imagecodecs
+    from skimage import data, draw
 
     folder = target or Path(tempfile.gettempdir()) / "napari-lazyload-sample"
     names = [f"frame_{number}.png" for number in range(count)]

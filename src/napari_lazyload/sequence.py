@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import PurePath
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,12 +40,12 @@ from napari_lazyload.core.errors import (
     SourceOpenError,
     UnknownFormatError,
 )
-from napari_lazyload.core.natural import natural_key
 from napari_lazyload.loading import cache, scheduler
-from napari_lazyload.sources.file_listing import EMPTY, Listing
+from napari_lazyload.sources.file_listing import EMPTY, Listing, path_key
 from napari_lazyload.sources.file_set import UNKNOWN, UNREADABLE, FileSet, file_stamp
+from napari_lazyload.sources.grouping import FolderOptions
 from napari_lazyload.sources.image_folder import PictureChunk
-from napari_lazyload.sources.open_pictures import FolderOptions, list_pictures, nothing_here
+from napari_lazyload.sources.open_pictures import FOLDER, GLOB, list_pictures, nothing_here
 from napari_lazyload.sources.pictures import PictureInfo, read_info
 from napari_lazyload.sources.registry import PathLike, normalise
 
@@ -191,9 +190,11 @@ class _Row:
     position: int
 
     def series(self) -> pd.Series[Any]:
+        """Return the row, a copy."""
         return self.frame.iloc[self.position].copy()
 
     def frame_of_one(self) -> pd.DataFrame:
+        """Return a table of this row alone."""
         return self.frame.iloc[[self.position]]
 
 
@@ -212,20 +213,23 @@ class _Files:
         return (_Files, (self.root, self.names.tolist()))
 
     def take(self, rows: Array) -> _Files:
+        """Return a store of some of these pictures."""
         return _Files(self.root, self.names[rows])
 
     def label(self, row: int) -> str:
+        """Return the path of a picture."""
         return self._files.path(row)
 
     def info(self, row: int) -> PictureInfo:
         """Return what the header says, read again where the file was changed."""
         files = self._files
         kind, path = files.probe(row), files.path(row)
-        if kind >= 0 and file_stamp(path) == (files.changed_ns[row], files.sizes[row]):
+        if kind >= 0 and file_stamp(path) == files.probed(row):
             return files.infos[kind]
         return read_info(path)
 
     def form(self, row: int) -> Form:
+        """Return shape and dtype from the header."""
         info = self.info(row)
         return info.shape, info.dtype
 
@@ -275,18 +279,23 @@ class _Arrays:
         return (_Arrays, (self.root, self.names, self._arrays))
 
     def take(self, rows: Array) -> _Arrays:
+        """Return a store of some of these pictures."""
         return _Arrays(self.root, self.names[rows], [self._arrays[row] for row in rows])
 
     def label(self, row: int) -> str:
+        """Return the path of a picture."""
         return os.path.join(self.root, self.names[row])  # as the listing writes it
 
     def form(self, row: int) -> Form:
+        """Return shape and dtype."""
         return _form_of(self._arrays[row])
 
     def forms(self, rows: Array) -> set[Form]:
+        """Return the distinct forms of some pictures."""
         return {_form_of(self._arrays[row]) for row in rows}
 
-    def read(self, row: int, *, keep: bool = True, parallel: bool = True) -> Array:  # as _Files
+    def read(self, row: int, *, keep: bool = True, parallel: bool = True) -> Array:
+        """Return the pixels; the keywords are those of `_Files`."""
         return self._arrays[row]
 
 
@@ -300,6 +309,7 @@ class _AsType:
     dtype: np.dtype[Any]
 
     def __call__(self, pixels: Array) -> Array:
+        """Return a converted copy."""
         return pixels.astype(self.dtype)
 
 
@@ -320,6 +330,7 @@ class _Item:
 
     @property
     def name(self) -> str:
+        """Path of the file from the folder of the sequence."""
         return str(self.store.names[self.row])
 
     def form(self) -> Form | None:
@@ -344,10 +355,12 @@ class _Item:
 
 
 def _form_of(pixels: Array) -> Form:
+    """Return shape and dtype of an array."""
     return pixels.shape, pixels.dtype
 
 
 def _said(form: Form) -> str:
+    """Return shape and dtype in words."""
     return f"{' x '.join(map(str, form[0]))} {form[1]}"
 
 
@@ -401,7 +414,7 @@ class ImageSequence:
         if len(self):
             try:
                 parts.append(f"the first {_said(self._store.form(int(self._rows[0])))}")
-            except ChunkReadError:
+            except (ChunkReadError, MissingDependencyError):
                 parts.append("the first cannot be read")
         if self._maps:
             parts.append(f"{len(self._maps)} map{'s'[: len(self._maps) != 1]}")
@@ -549,7 +562,7 @@ class ImageSequence:
         self._check_columns("sort by", columns)
         keys = self._meta[columns]
         if FILE_NAME in columns:
-            names = sorted(set(keys[FILE_NAME]), key=natural_key)
+            names = sorted(set(keys[FILE_NAME]), key=path_key)
             keys = keys.assign(**{FILE_NAME: keys[FILE_NAME].map(dict(zip(names, range(len(names)), strict=True)))})
         ordered = keys.sort_values(columns, ascending=ascending, kind="stable", na_position="last")
         return self._take(ordered.index.to_numpy())
@@ -782,7 +795,7 @@ def _restored(
 
 def _whole_number(index: Any) -> int | None:
     """Return an index to one image as an int, or None where it is of another kind."""
-    if isinstance(index, bool) or (isinstance(index, np.ndarray) and index.ndim):
+    if isinstance(index, (bool, np.bool_)) or (isinstance(index, np.ndarray) and index.ndim):
         return None
     try:
         return operator.index(index)
@@ -895,11 +908,10 @@ def read_images(
     first = None if limit is None else at_least("limit", limit, 0)
     table = None if meta is None else _as_table(meta)
     listing, label, kind = list_pictures(normalise(path), FolderOptions(pattern=pattern))
+    if kind in (FOLDER, GLOB) and len(listing.names) <= MOST_SIZES_CHECKED:
+        sized = (_has_bytes(listing.path(row)) for row in range(len(listing.names)))
+        listing.keep(np.fromiter(sized, bool, len(listing.names)), EMPTY)
     names = listing.names
-    if pattern is not None and kind != "image folder":
-        names = _only(names, listing, f"does not match {pattern!r}", lambda name: PurePath(name).match(pattern))
-    if kind in ("image folder", "image glob") and len(names) <= MOST_SIZES_CHECKED:
-        names = _only(names, listing, EMPTY, lambda name: _has_bytes(listing.root, name))
     if not len(names):
         raise SourceOpenError(nothing_here(label, listing), label)
     columns = None if table is None else _joined(names, listing.root, table, first, by_row=not _is_path(meta))
@@ -909,17 +921,9 @@ def read_images(
     return sequence if lazy else sequence._in_memory()  # noqa: SLF001 - same module
 
 
-def _only(names: Array, listing: Listing, reason: str, fits: Callable[[str], bool]) -> Array:
-    """Return the names that fit, and note the others as left out."""
-    keep = np.fromiter(map(fits, names), bool, len(names))
-    for name in names[~keep]:
-        listing.skip(reason, name)
-    return names[keep]
-
-
-def _has_bytes(root: str, name: str) -> bool:
+def _has_bytes(path: str) -> bool:
     try:
-        return os.stat(os.path.join(root, name)).st_size > 0  # thousands of files
+        return os.stat(path).st_size > 0
     except OSError:
         return True  # what is wrong with it is said when it is read
 
@@ -934,12 +938,14 @@ _NAME_COLUMNS = (
 
 
 def _meta_table(names: Array, columns: pd.DataFrame | None) -> pd.DataFrame:
+    """Return a table with a row for each file and, if there are any, more columns."""
     # Objects: a file name may hold bytes that no text encoding has, and needs no second copy.
     frame = pd.DataFrame({FILE_NAME: pd.Series(names, dtype=object)})
     return frame if columns is None else pd.concat([frame, columns], axis=1)
 
 
 def _with_common(frame: pd.DataFrame, common: Mapping[str, Any] | None) -> pd.DataFrame:
+    """Return the table with values that every row has."""
     if common is None:
         return frame
     if not isinstance(common, Mapping):
@@ -959,6 +965,7 @@ def _with_common(frame: pd.DataFrame, common: Mapping[str, Any] | None) -> pd.Da
 
 
 def _is_path(meta: Any) -> bool:
+    """Return whether a value is a path."""
     return isinstance(meta, (str, os.PathLike))
 
 

@@ -57,10 +57,10 @@ def test_closing_the_viewer_cancels_the_scan_of_headers(make_napari_viewer, tmp_
         return original(path)
 
     monkeypatch.setattr(file_set, "read_info", slow)
-    monkeypatch.setattr(settings, "_current", None)
     settings.update(header_seconds=0)
     viewer = make_napari_viewer()
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
+    settings.update(header_seconds=None)
     deadline = time.monotonic() + 5
     while len(seen) <= 3 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -118,12 +118,12 @@ def test_two_viewers_on_one_folder_share_the_chunks(make_napari_viewer, tmp_path
     np.testing.assert_array_equal(shown(other), stack[5])
 
 
-def test_the_preferences_of_napari_reach_the_settings(make_napari_viewer, tmp_path, write_folder, monkeypatch):
+def test_the_preferences_of_napari_reach_the_settings(make_napari_viewer, tmp_path, write_folder):
     from napari.settings import get_plugin_settings
 
     from napari_lazyload.core import settings
 
-    monkeypatch.setattr(settings, "_current", None)
+    settings.update(cache_budget=None, workers=None)
     write_folder(tmp_path / "a", 3)
     viewer = make_napari_viewer()
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)

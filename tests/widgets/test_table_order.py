@@ -18,11 +18,12 @@ from napari_lazyload.widgets.table_order import (
     is_name_column,
     match_rows,
     parse_filter,
+    runs,
     sort_rows,
 )
 
 FLOATS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1.0, np.nan, np.inf]))
-TEXT = st.text(st.characters(exclude_characters="\0\1"), max_size=5)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\1"), max_size=5)
 NAMES = st.lists(
     st.one_of(
         st.sampled_from(["img", "IMG", "é", "e\u0301", ".", "_", "-", " ", "/", "ß", "0", "00"]),
@@ -39,8 +40,12 @@ COLUMNS = {
     "bool": st.lists(st.booleans()).map(lambda v: pd.Series(v, dtype=bool)),
     "text": st.lists(st.one_of(TEXT, st.none())).map(lambda v: pd.Series(v, dtype="str")),
     "objects": st.lists(st.one_of(TEXT, st.none(), st.just(np.nan))).map(lambda v: pd.Series(v, dtype=object)),
-    "time": st.lists(st.integers(0, 5)).map(lambda v: pd.to_datetime(pd.Series(v, dtype="int64")).where(lambda s: s.dt.nanosecond != 3)),
-    "zoned": st.lists(st.integers(0, 5)).map(lambda v: pd.to_datetime(pd.Series(v, dtype="int64")).dt.tz_localize("Europe/Berlin")),
+    "time": st.lists(st.integers(0, 5)).map(
+        lambda v: pd.to_datetime(pd.Series(v, dtype="int64")).where(lambda s: s.dt.nanosecond != 3)
+    ),
+    "zoned": st.lists(st.integers(0, 5)).map(
+        lambda v: pd.to_datetime(pd.Series(v, dtype="int64")).dt.tz_localize("Europe/Berlin")
+    ),
     "duration": st.lists(st.integers(-3, 3)).map(lambda v: pd.to_timedelta(pd.Series(v, dtype="int64"))),
     "nullable": st.lists(st.one_of(st.integers(-3, 3), st.none())).map(lambda v: pd.Series(v, dtype="Int64")),
     "category": st.lists(st.sampled_from(["b", "a", "c", None])).map(
@@ -96,18 +101,52 @@ def test_mixed_columns_put_numbers_before_text_and_missing_last(values, ascendin
     assert sort_rows(table(column), SortKey(0, ascending)).tolist() == expected
 
 
+def test_long_runs_of_digits_sort_as_the_slider_does():
+    digits = [
+        "1" * 25,
+        "2" * 21,
+        "0" * 20 + "7",
+        "0" * 20 + "10",
+        "9" * 20,
+        "1" + "0" * 19,
+        "0" * 30,
+        "12",
+        "9" * 9,
+        "8",
+    ]
+    names = [f"a{run}{end}" for run in digits for end in ("", ".png", "z")]
+    order = sort_rows(table(pd.Series(names, dtype="str")), SortKey(0, natural=True))
+    assert [names[row] for row in order] == sorted(names, key=lambda name: natural_key(name)[0])
+
+
 @pytest.mark.parametrize("natural", [False, True])
 def test_long_texts_sort_by_their_ends_and_pages_join(natural):
     rng = np.random.default_rng(0)
     count = 2 * PAGE + 7
-    names = [f"{'a shared beginning ' * 6}{k:07}{'x' * (k % 3)}" for k in rng.integers(0, 3000, count).tolist()]
+    names = [f"{'ab'[k % 2]}{' shared ' * 20}{k:07}{'x' * (k % 3)}" for k in rng.integers(0, 3000, count).tolist()]
     order = sort_rows(table(pd.Series(names, dtype="str")), SortKey(0, natural=natural))
     assert order.tolist() == sorted(range(count), key=names.__getitem__)
 
 
+def test_file_names_that_are_no_text_sort_and_are_found():
+    column = np.array(["b\udcff", "a\udcff2", "a\udcff10"], dtype=object)  # as Python gives bytes that are not UTF-8
+    assert sort_rows(table(pd.Series(column, dtype=object)), SortKey(0, natural=True)).tolist() == [1, 2, 0]
+    assert match_rows(table(pd.Series(column, dtype=object)), TextFilter("\udcff1")).tolist() == [False, False, True]
+
+
+@given(st.lists(st.integers(0, 30)))
+def test_runs_cover_the_rows_and_few_of_them_nothing_else(rows):
+    found = runs(np.array(rows, dtype=np.intp))
+    covered = [row for first, last in found for row in range(first, last + 1)]
+    assert set(rows) <= set(covered)
+    assert len(found) <= 8
+    if len(found) > 1:
+        assert covered == sorted(set(rows))
+
+
 def test_numbers_too_big_for_a_float_and_zero_bytes_do_no_harm():
     column = np.array([10**400, 1, -(10**400), "a\0b", "a\0a", "a"], dtype=object)
-    assert sort_rows(table(column), SortKey(0)).tolist()[:4] == [2, 1, 0, 5]
+    assert sort_rows(table(pd.Series(column, dtype=object)), SortKey(0)).tolist()[:4] == [2, 1, 0, 5]
 
 
 @given(
@@ -191,7 +230,7 @@ def test_a_new_filter_does_not_sort_again(monkeypatch):
     assert arrange(data, SortKey(0), TextFilter("3", 0), before.sorted_rows).rows.tolist() == [1, 3]
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -209,7 +248,7 @@ def test_work_is_called_off_between_pieces_and_never_takes_more_than_a_page(kind
     def checkpoint():
         calls.append(None)
         if len(calls) == 3:
-            raise Stop
+            raise StopError
 
     data = table(values)
     for work in (
@@ -217,7 +256,7 @@ def test_work_is_called_off_between_pieces_and_never_takes_more_than_a_page(kind
         lambda: match_rows(data, TextFilter("7"), checkpoint),
     ):
         calls.clear()
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             work()
     assert max(taken, default=0) <= PAGE
     assert len(taken) <= 8

@@ -5,11 +5,13 @@ A *box* is one half-open ``(start, stop)`` pair per axis, in pixels of one level
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import accumulate, product
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,22 +46,40 @@ class ChunkGrid:
     shape : tuple of int
         Pixels of the level along each axis.
     chunks : tuple of (int or tuple of int)
-        For each axis the size of every chunk (the last one may be cut short), or the size of each chunk in turn.
+        For each axis the size of every chunk (the last one may be cut short), or the size of each chunk in turn, where
+        a chunk may be empty.
+
+    Raises
+    ------
+    ValueError
+        If the chunks do not cover the shape.
     """
 
     shape: tuple[int, ...]
     chunks: tuple[int | tuple[int, ...], ...]
+    _ends: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse a grid that does not cover the shape."""
+        """Turn NumPy's integers into Python's, which tokens and JSON need, and refuse a grid with gaps."""
         if len(self.shape) != len(self.chunks):
             msg = f"a grid for {len(self.shape)} axes needs as many chunk sizes, got {len(self.chunks)}"
             raise ValueError(msg)
-        for size, chunk in zip(self.shape, self.chunks, strict=True):
-            covered = chunk > 0 if isinstance(chunk, int) else sum(chunk) == size and min(chunk, default=1) > 0
-            if not covered:
+        try:
+            shape = tuple(map(operator.index, self.shape))
+            chunks = tuple(map(_sizes, self.chunks))
+        except TypeError as err:  # dask has chunks of unknown size, which are NaN
+            msg = f"a grid needs whole numbers, got shape {self.shape} and chunks {self.chunks}"
+            raise ValueError(msg) from err
+        for size, chunk in zip(shape, chunks, strict=True):
+            if not (chunk > 0 <= size if isinstance(chunk, int) else sum(chunk) == size and min(chunk, default=0) >= 0):
                 msg = f"chunks {chunk} do not cover an axis of {size} pixels"
                 raise ValueError(msg)
+        ends = tuple(() if isinstance(chunk, int) else tuple(accumulate(chunk)) for chunk in chunks)
+        for name, value in (("shape", shape), ("chunks", chunks), ("_ends", ends)):
+            object.__setattr__(self, name, value)  # frozen
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ChunkGrid, (self.shape, self.chunks))
 
     @property
     def numblocks(self) -> BlockIndex:
@@ -79,21 +99,21 @@ class ChunkGrid:
         chunk = self.chunks[axis]
         if isinstance(chunk, int):
             return block * chunk, min((block + 1) * chunk, self.shape[axis])
-        start = sum(chunk[:block])
-        return start, start + chunk[block]
+        end = self._ends[axis][block]
+        return end - chunk[block], end
 
     def bounds(self, index: BlockIndex) -> Box:
         """Return the box of the chunk at `index`."""
         return tuple(self.span(axis, block) for axis, block in enumerate(index))
 
     def block_range(self, axis: int, start: int, stop: int) -> range:
-        """Return the numbers of the blocks along `axis` that hold a pixel of ``start:stop``."""
+        """Return the numbers of the blocks along `axis` from the one with pixel `start` to that before `stop`."""
         if stop <= start:
             return range(0)
         chunk = self.chunks[axis]
         if isinstance(chunk, int):
             return range(start // chunk, -(-stop // chunk))
-        ends = list(accumulate(chunk))
+        ends = self._ends[axis]
         return range(bisect_right(ends, start), bisect_left(ends, stop) + 1)
 
     def block_ranges(self, box: Box) -> tuple[range, ...]:
@@ -116,8 +136,10 @@ class ChunkGrid:
         return pixels
 
     def block_sizes(self, axis: int, start: int, stop: int) -> tuple[int, ...]:
-        """Return how much of ``start:stop`` each touched block of `axis` holds."""
+        """Return how much of ``start:stop`` each touched block of `axis` holds; one empty block where it is empty."""
         blocks = self.block_range(axis, start, stop)
+        if not blocks:
+            return (0,)
         chunk = self.chunks[axis]
         if isinstance(chunk, int) and len(blocks) > 2:
             first = (blocks[0] + 1) * chunk - start
@@ -125,3 +147,7 @@ class ChunkGrid:
             return (first, *(chunk,) * (len(blocks) - 2), last)
         spans = (self.span(axis, block) for block in blocks)
         return tuple(min(b, stop) - max(a, start) for a, b in spans)
+
+
+def _sizes(chunk: Any) -> int | tuple[int, ...]:
+    return tuple(map(operator.index, chunk)) if isinstance(chunk, Iterable) else operator.index(chunk)

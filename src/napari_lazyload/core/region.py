@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, floor, isfinite, prod
+from math import ceil, floor, prod
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.chunks import box_shape
@@ -65,20 +66,24 @@ def region_box(region: Any, axes: Sequence[str], shape: Sequence[int]) -> Box:
         If the region is malformed, names an unknown axis, or is empty after clipping.
     """
     spatial = [axis for axis in axes if axis != RGB_AXIS]
-    if isinstance(region, Mapping):
-        parts = _parts_from_mapping(region, spatial)
-    else:
-        parts = _parts_from_tuple(region, spatial)
-    box = [_clip(part, axis, size) for part, axis, size in zip(parts, spatial, shape, strict=False)]
-    box += [(0, size) for size in shape[len(spatial) :]]
-    for axis, size, (start, stop) in zip(axes, shape, box, strict=True):
+    read = _parts_from_mapping if isinstance(region, Mapping) else _parts_from_tuple
+    box = []
+    for part, axis, size in zip(read(region, spatial), spatial, shape, strict=False):
+        start, stop = _clip(part, axis, size)
         if stop <= start:
             msg = (
-                f"the region is empty along axis {axis!r}: {start}:{stop} of {size} pixels; "
+                f"the region is empty along axis {axis!r}: {_said(part)} of {size} pixels; "
                 f"choose a start below its stop that meets 0:{size}"
             )
             raise RegionError(msg)
-    return tuple(box)
+        box.append((start, stop))
+    return (*box, *((0, size) for size in shape[len(spatial) :]))
+
+
+def _said(part: Any) -> str:
+    if not isinstance(part, slice):
+        return str(part)
+    return f"{'' if part.start is None else part.start}:{'' if part.stop is None else part.stop}"
 
 
 def _parts_from_mapping(region: Mapping[Any, Any], axes: Sequence[str]) -> list[Any]:
@@ -114,34 +119,42 @@ def _clip(part: Any, axis: str, size: int) -> tuple[int, int]:
     """Return one axis of a region within ``0:size``."""
     try:
         if isinstance(part, slice):
-            if part.step not in (None, 1):
-                msg = f"axis {axis!r}: a region has step 1, got {part.step!r}; slice the image's lazy data for strides"
-                raise RegionError(msg)
-            return part.indices(size)[:2]
-        start, stop = (bound if bound is None else _whole(bound) for bound in part)
+            start, stop, step = part.indices(size)
+        else:
+            first, last = (bound if bound is None else _whole(bound) for bound in part)
+            start, stop, step = max(0, first or 0), size if last is None else min(size, last), 1
     except (TypeError, ValueError) as err:
-        if isinstance(err, RegionError):
-            raise
         msg = f"axis {axis!r}: expected a slice or a (start, stop) pair of whole pixels, got {part!r}"
         raise RegionError(msg) from err
-    start, stop = 0 if start is None else start, size if stop is None else stop
-    return max(0, start), min(size, stop)
+    if step != 1:
+        msg = f"axis {axis!r}: a region has step 1, got {step}; slice the image's lazy data for strides"
+        raise RegionError(msg)
+    return start, stop
 
 
 def _whole(value: Any) -> int:
     """Return `value` as an int; a float is taken only where it is whole."""
-    if isinstance(value, float) and isfinite(value) and value.is_integer():
-        return int(value)
+    if isinstance(value, Real) and not isinstance(value, Integral) and float(value).is_integer():
+        return int(float(value))
     return operator.index(value)
 
 
 def level_box(box: Box, level: LevelMeta) -> Box:
-    """Return the pixels of `level` that cover a level-0 `box`: ``floor(start / f)`` to ``ceil(stop / f)``, clipped."""
+    """Return the pixels of `level` that cover a level-0 `box`: ``floor(start / f)`` to ``ceil(stop / f)``, clipped.
+
+    Where the level ends before the box begins, its last pixel stands for it.
+    """
     covered = []
     for (start, stop), factor, size in zip(box, level.factors, level.shape, strict=True):
-        first = min(floor(start / factor), size - 1)
-        covered.append((first, max(first + 1, min(ceil(stop / factor), size))))
+        first = max(0, min(floor(_level_pixel(start, factor)), size - 1))
+        covered.append((first, min(size, max(first + 1, ceil(_level_pixel(stop, factor))))))
     return tuple(covered)
+
+
+def _level_pixel(position: int, factor: float) -> float:
+    """Return ``position / factor``, whole where it is so but for rounding: 33 / 1.1 is 30, not 29.999999999999996."""
+    pixel = position / factor
+    return round(pixel) if abs(pixel - round(pixel)) <= 1e-14 * abs(pixel) else pixel
 
 
 def estimate_box(meta: ImageMeta, level: int, box: Box, itemsize: int | None = None) -> Estimate:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from dataclasses import dataclass, fields, replace
+import threading
+from dataclasses import dataclass, fields
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any
 
 MIB = 1 << 20
@@ -20,7 +23,7 @@ def _memory_bytes() -> int:
 
 def _default_budget() -> int:
     """Return a tenth of memory, at most 2 GiB; little in a worker process, where nobody browses."""
-    if multiprocessing.parent_process() is not None:
+    if _forked or multiprocessing.parent_process() is not None:
         return 32 * MIB
     return max(128 * MIB, min(_memory_bytes() // 10, 2048 * MIB))
 
@@ -44,43 +47,66 @@ class Settings:
     header_seconds: float = 0.025
 
 
-_LIMITS = {"cache_budget": 0, "workers": 1, "header_seconds": 0}
+_LEAST = {"cache_budget": 0, "workers": 1, "header_seconds": 0}
+_WHOLE = ("cache_budget", "workers")
+
+_lock = threading.Lock()
+_chosen: dict[str, Any] = {}
 _current: Settings | None = None
+_forked = False
 
 
-def automatic() -> Settings:
-    """Return what is chosen for this machine where nobody chose."""
-    return Settings(cache_budget=_default_budget(), workers=max(2, min(os.cpu_count() or 2, 16)))
+def _defaults() -> dict[str, Any]:
+    return {"cache_budget": _default_budget(), "workers": max(2, min(os.cpu_count() or 2, 16))}
 
 
 def current() -> Settings:
     """Return the settings in force."""
-    global _current  # noqa: PLW0603 - one set of settings a process
-    if _current is None:
-        _current = automatic()
-    return _current
+    return _current or update()
 
 
 def update(**changes: Any) -> Settings:
-    """Replace some settings and return the new set.
+    """Replace some settings and return the new set; None goes back to the automatic choice.
 
     Raises
     ------
     TypeError
         If a name is not a setting.
     ValueError
-        If a value is not a number or too small.
+        If a value is not a number, too small, or not whole where it counts something.
     """
-    global _current  # noqa: PLW0603
+    global _current  # noqa: PLW0603 - one set of settings a process
+    checked = {name: _checked(name, value) for name, value in changes.items()}
+    with _lock:
+        _chosen.update(checked)
+        for name in [name for name, value in checked.items() if value is None]:
+            del _chosen[name]
+        _current = Settings(**(_defaults() | _chosen))
+        return _current
+
+
+def _checked(name: str, value: Any) -> float | None:
     known = [field.name for field in fields(Settings)]
-    for name, value in changes.items():
-        if name not in known:
-            msg = f"{name!r} is not a setting; there are: {', '.join(known)}"
-            raise TypeError(msg)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < _LIMITS[name]:
-            msg = f"{name} must be a number of at least {_LIMITS[name]}, got {value!r}"
-            raise ValueError(msg)
-        if name != "header_seconds":
-            changes[name] = int(value)
-    _current = replace(current(), **changes)
-    return _current
+    if name not in known:
+        msg = f"{name!r} is not a setting; there are: {', '.join(known)}"
+        raise TypeError(msg)
+    if value is None:
+        return None
+    number = (
+        isinstance(value, Real) and not isinstance(value, bool) and (isinstance(value, Integral) or isfinite(value))
+    )
+    if not number or value < _LEAST[name] or (name in _WHOLE and value != int(value)):
+        kind = "whole number" if name in _WHOLE else "number"
+        msg = f"{name} must be a {kind} of at least {_LEAST[name]}, got {value!r}"
+        raise ValueError(msg)
+    return int(value) if name in _WHOLE else float(value)
+
+
+def _after_fork() -> None:
+    """Begin anew in a forked child: what was chosen stays, the automatic budget is that of a worker process."""
+    global _current, _forked, _lock
+    _current, _forked, _lock = None, True, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_lazyload.arrays import LazyArray
 from napari_lazyload.core.errors import RegionError
-from napari_lazyload.crop import Target
+from napari_lazyload.cropping import Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """How a lazy layer is shown: unreadable frames blank and marked, views too big for memory sampled.
 
-``layer.data`` stays exact: all of this happens in the request that napari makes for each view. The class of that request
-is the one private thing of napari that is touched; where a version of napari lacks it, :mod:`.fallback` does what can be
-done without.
+``layer.data`` stays exact: all of this happens in the request that napari makes for each view. The class of that
+request is the one private thing of napari that is touched; where a version of napari lacks it, :mod:`.fallback` does
+what can be done without.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LayerDisplay:
     ----------
     hooked : bool
         Whether napari has the request class that this needs.
-    failures : list of str
+    failures : list of ChunkReadError
         What could not be read of the view that is shown.
     steps : tuple of int or None
         Every how many pixels of each axis are shown, where not all are.
@@ -60,7 +60,7 @@ class LayerDisplay:
     def __init__(self, layer: Any, post: Post, changed: Callable[[LayerDisplay], Any]) -> None:
         self.layer = layer
         self.link: LayerLink | None = link_of(layer)
-        self.failures: list[str] = []
+        self.failures: list[ChunkReadError] = []
         self.steps: tuple[int, ...] | None = None
         self.allowance = 1.0
         self._post = post
@@ -99,8 +99,8 @@ class LayerDisplay:
 
     def _found(self, shown: _Shown) -> None:
         """Take over what the view told, and say so in the main thread if it is news."""
-        failures = [str(error) for error in shown.failures.values()]
-        if failures != self.failures or shown.steps != self.steps:
+        failures = list(shown.failures.values())
+        if list(map(str, failures)) != list(map(str, self.failures)) or shown.steps != self.steps:
             self.failures, self.steps = failures, shown.steps
             self._tell()
 
@@ -171,10 +171,8 @@ class _Shown:
         before = status.shared.failures(data.source.token)
         budget = int(settings.current().cache_budget * self._display.allowance)
         self.steps = steps_for(data, budget)
-        if self.steps is None:
-            pixels = data.read_tolerant(self._failed)
-        else:
-            pixels = read_view(data, self.steps, self._failed)
+        steps = self.steps
+        pixels = data.read_tolerant(self._failed) if steps is None else read_view(data, steps, self._failed)
         if before:
             self._clear(before)
         return pixels if dtype is None else pixels.astype(dtype, copy=False)

@@ -12,7 +12,7 @@ _followed: list[Any] = []
 
 def follow_preferences() -> None:
     """Apply napari's preferences now and whenever they change; 0 leaves the automatic choice."""
-    from napari.settings import get_plugin_settings  # noqa: PLC0415 - reads files
+    from napari.settings import get_plugin_settings
 
     try:
         preferences = get_plugin_settings("napari-lazyload").loading
@@ -23,10 +23,9 @@ def follow_preferences() -> None:
     _followed[:] = [preferences]
 
     def apply(*_event: Any) -> None:
-        automatic = settings.automatic()
         settings.update(
-            cache_budget=preferences.cache_mib * settings.MIB or automatic.cache_budget,
-            workers=preferences.workers or automatic.workers,
+            cache_budget=preferences.cache_mib * settings.MIB or None,  # None: the automatic choice
+            workers=preferences.workers or None,
         )
         cache.shared.trim()
 

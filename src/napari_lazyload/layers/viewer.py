@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.core.errors import ChunkReadError
     from napari_lazyload.layers.display import Post
 
 _attached: weakref.WeakKeyDictionary[Any, ViewerDisplays] = weakref.WeakKeyDictionary()
@@ -155,7 +156,7 @@ class ViewerDisplays:
         news, self._news = self._news, []
         if not news or self._viewer() is None:
             return
-        from napari.utils.notifications import show_warning  # noqa: PLC0415 - only when something failed
+        from napari.utils.notifications import show_warning
 
         more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
         show_warning(f"{news[0]}{more}. Blank in the viewer; the table says which, and retries")
@@ -173,27 +174,31 @@ class ViewerDisplays:
             self._text = None  # the user took it over
             return
         overlay.text, overlay.visible = text, bool(text)
+        if text and self._text is None:
+            overlay.position = "top_left"  # notifications come up at the bottom
         self._text = text or None
 
 
 def said(display: LayerDisplay) -> list[str]:
     """Return what the canvas says of a layer's view, a line each."""
-    lines = []
+    lines = [thinned_out(display)] if display.steps is not None else []
     if display.failures:
-        more = f" (and {len(display.failures) - 1} more)" if len(display.failures) > 1 else ""
-        lines.append(f"cannot be read, shown blank: {_short(display.failures[0])}{more}")
-    if display.steps is not None:
-        axes = display.link.image.axes if display.link is not None else ()
-        parts = [f"1 of {step} along {axis}" for axis, step in zip(axes, display.steps, strict=False) if step > 1]
-        lines.append(f"to fit the memory budget: {', '.join(parts)}")
+        more = f" and {len(display.failures) - 1} more" if len(display.failures) > 1 else ""
+        lines.append(f"blank, cannot be read: {_file_name(display.failures[0])}{more}")
     return lines
 
 
-def _short(message: str, longest: int = 90) -> str:
-    """Return the end of a path and the start of what is wrong with it."""
-    path, _, rest = message.partition(": ")
-    text = f"{path.replace(chr(92), '/').rpartition('/')[2]}: {rest}" if rest else message
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+def thinned_out(display: LayerDisplay) -> str:
+    """Return which pixels of a layer are shown where not all are, "" otherwise."""
+    if display.steps is None or display.link is None:
+        return ""
+    axes = display.link.image.axes
+    parts = [f"1 of {step} along {axis}" for axis, step in zip(axes, display.steps, strict=False) if step > 1]
+    return f"to fit the memory budget: {', '.join(parts)}"
+
+
+def _file_name(error: ChunkReadError) -> str:
+    return error.path.replace("\\", "/").rpartition("/")[2] or str(error)
 
 
 def _all_displays() -> list[LayerDisplay]:

@@ -42,6 +42,6 @@ def wait(target: Any, timeout: float | None = None) -> bool:
 
 
 def _run_events() -> None:
-    from napari.qt import get_qapp  # noqa: PLC0415 - needs a Qt binding, which scripts without a viewer lack
+    from napari.qt import get_qapp
 
     get_qapp().processEvents()

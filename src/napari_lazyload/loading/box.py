@@ -8,32 +8,54 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.chunks import box_shape, box_slices, intersect
-from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.errors import ChunkReadError, RegionError
 from napari_lazyload.loading import cache as _cache
 from napari_lazyload.loading import scheduler as _scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.core.chunks import BlockIndex, Box, ChunkGrid
     from napari_lazyload.core.source import Chunk, Source
 
     Array = np.ndarray[Any, Any]
 
 
-def read_part(chunk: Chunk, part: tuple[slice | int, ...], *, keep: bool = True) -> Array:
-    """Return a copy of one part of a chunk, through the cache.
+def read_chunk(chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], *, keep: bool = True) -> Array:
+    """Return a decoded chunk, shared and read-only, through the cache.
 
     Parameters
     ----------
     chunk : Chunk
         What to read.
-    part : tuple of (slice or int)
-        Which pixels of it.
+    shape, dtype
+        What it must be: anything else would be stretched over its place or cast, unseen.
     keep : bool
         Whether the chunk enters the cache.
+
+    Raises
+    ------
+    ChunkReadError
+        If it cannot be read, or is not of that shape and dtype.
     """
-    return np.array(_cache.shared.read(chunk, keep=keep)[part], order="C")
+    pixels = _cache.shared.read(chunk, keep=keep)
+    if pixels.shape != shape or pixels.dtype != dtype:
+        path = str(getattr(chunk, "path", ""))
+        msg = (
+            f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, found {pixels.shape} and "
+            f"{pixels.dtype}. It was changed since it was opened: open it again"
+        )
+        raise ChunkReadError(msg, path)
+    return pixels
+
+
+def _checked(box: Box, source: Source, level: int) -> Box:
+    """Return `box`, which lies within the level: outside there is nothing to fill it with."""
+    shape = source.meta.levels[level].shape
+    if len(box) != len(shape) or any(not 0 <= a <= b <= size for (a, b), size in zip(box, shape, strict=True)):
+        msg = f"expected a box within level {level} of shape {shape}, got {box}"
+        raise RegionError(msg)
+    return box
 
 
 def read_box(
@@ -63,7 +85,7 @@ def read_box(
         Whether chunks enter the cache. Cached ones are used either way.
     failed : callable, optional
         Called with the index and the error of a chunk that cannot be read, whose pixels are then zero. Without it the
-        error is raised.
+        error is raised. Called in the thread that read.
     cancel, progress : callable, optional
         See :meth:`napari_lazyload.loading.scheduler.Scheduler.each`; progress counts chunks.
 
@@ -77,23 +99,28 @@ def read_box(
     ChunkReadError
         If a chunk cannot be read and `failed` is not given.
     CancelledError
-        If `cancel` said so.
+        If `cancel` said so; `out` is then partly filled.
+    RegionError
+        If the box is not within the level, or `out` is of another shape.
     """
-    meta = source.meta
-    grid = meta.levels[level].grid
-    result = np.empty(box_shape(box), meta.dtype) if out is None else out
+    box = _checked(box, source, level)
+    grid, dtype = source.meta.levels[level].grid, source.meta.dtype
+    result = np.empty(box_shape(box), dtype) if out is None else out
+    if result.shape != box_shape(box):
+        msg = f"out must have the box's shape {box_shape(box)}, got {result.shape}"
+        raise RegionError(msg)
 
     def fill(index: BlockIndex) -> None:
         bounds = grid.bounds(index)
         part = intersect(bounds, box)
-        target = result[box_slices(part, box)]
+        target = result[(*box_slices(part, box), ...)]  # an array even where there are no axes
         try:
-            pixels = _cache.shared.read(source.chunk(level, index), keep=keep)
+            pixels = read_chunk(source.chunk(level, index), box_shape(bounds), dtype, keep=keep)
         except ChunkReadError as err:
             if failed is None:
                 raise
             target[...] = 0
-            failed(index, err)
+            failed(index, err.with_traceback(None))  # whoever keeps the error would keep this frame, and the result
         else:
             np.copyto(target, pixels[box_slices(part, bounds)], casting="unsafe")
 
@@ -147,18 +174,19 @@ def read_sampled(
     numpy.ndarray
         Of :func:`sampled_shape`.
     """
+    box = _checked(box, source, level)
     grid = source.meta.levels[level].grid
     result = np.zeros(sampled_shape(box, steps), source.meta.dtype)
 
     def fill(index: BlockIndex) -> None:
         bounds = grid.bounds(index)
-        placed = [_samples(pair, span, step) for pair, span, step in zip(box, bounds, steps, strict=True)]
+        placed = [_samples(*one) for one in zip(box, bounds, steps, strict=True)]
         try:
-            pixels = _cache.shared.read(source.chunk(level, index))
+            pixels = read_chunk(source.chunk(level, index), box_shape(bounds), result.dtype)
         except ChunkReadError as err:
             if failed is None:
                 raise
-            failed(index, err)
+            failed(index, err.with_traceback(None))
         else:
             result[tuple(target for target, _ in placed)] = pixels[tuple(taken for _, taken in placed)]
 
@@ -169,16 +197,19 @@ def read_sampled(
 def sampled_chunks(source: Source, level: int, box: Box, steps: tuple[int, ...]) -> list[BlockIndex]:
     """Return the chunks that :func:`read_sampled` reads."""
     grid = source.meta.levels[level].grid
+    return list(product(*(_sampled_blocks(grid, axis, *pair, steps[axis]) for axis, pair in enumerate(box))))
+
+
+def _sampled_blocks(grid: ChunkGrid, axis: int, start: int, stop: int, step: int) -> list[int]:
+    """Return the numbers of the blocks that hold one of ``start:stop:step``."""
     blocks = []
-    for axis, ((start, stop), step) in enumerate(zip(box, steps, strict=True)):
-        chunk = grid.chunks[axis]
-        if isinstance(chunk, int):
-            blocks.append(list(dict.fromkeys(pixel // chunk for pixel in range(start, stop, step))))
-        else:
-            blocks.append(
-                list(dict.fromkeys(grid.block_range(axis, pixel, pixel + 1)[0] for pixel in range(start, stop, step)))
-            )
-    return list(product(*blocks))
+    pixel = start
+    while pixel < stop:
+        block = grid.block_range(axis, pixel, pixel + 1)[0]
+        blocks.append(block)
+        end = grid.span(axis, block)[1]
+        pixel += -(-(end - pixel) // step) * step
+    return blocks
 
 
 def _samples(pair: tuple[int, int], span: tuple[int, int], step: int) -> tuple[slice, slice]:

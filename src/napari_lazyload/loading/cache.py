@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+ENTRY_NBYTES, LEAST_ENTRIES = 4096, 1024
+"""No more chunks are kept than the budget has entries of so many bytes: a key and an array object cost some 630 bytes
+which it does not count. So many chunks are always allowed."""
+
 
 @dataclass(slots=True)
 class CacheCounters:
@@ -65,6 +69,13 @@ class _Flight:
         self.error: BaseException | None = None
         self.keep = False
 
+    def outcome(self) -> Array | None:
+        """Wait for what another thread reads; None if that was interrupted, which is no fault of the file."""
+        self.done.wait()
+        if isinstance(self.error, Exception):
+            raise _again(self.error)
+        return self.array
+
 
 class ChunkCache:
     """Least-recently-used decoded chunks under a byte budget. All methods may be called from any thread.
@@ -81,7 +92,7 @@ class ChunkCache:
 
     def _reset(self) -> None:
         """Start empty, with new locks: also what a forked child must do."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may close a data set in a thread that holds it
         self._entries: OrderedDict[Hashable, Array] = OrderedDict()
         self._flights: dict[Hashable, _Flight] = {}
         self._nbytes = 0
@@ -121,47 +132,57 @@ class ChunkCache:
             If the chunk cannot be read. Failures are not kept, the next call tries again.
         """
         key = chunk.key
-        while True:
-            with self._lock:
-                kept = self._entries.get(key)
-                if kept is not None:
-                    self._entries.move_to_end(key)
-                    self.counters.hits += 1
-                    return kept
-                flight = self._flights.get(key)
-                if mine := flight is None:
-                    flight = self._flights[key] = _Flight()
-                flight.keep |= keep
-            if mine:
-                return self._load(key, chunk, flight)
-            flight.done.wait()
-            if flight.array is not None:
-                self.counters.shared += 1
-                return flight.array
-            if isinstance(flight.error, Exception):
-                raise copy.copy(flight.error) from flight.error
-            # The reading thread was interrupted (Ctrl-C, not a fault of the file): read it here.
-
-    def _load(self, key: Hashable, chunk: Chunk, flight: _Flight) -> Array:
-        try:
-            array = chunk.load()
-            if array.base is not None:  # a view would keep more than it counts
-                array = array.copy()
-            array.flags.writeable = False
-            flight.array = array
-        except BaseException as err:
-            flight.error = err
-            raise
-        finally:
-            with self._lock:
-                self._land(key, flight)
-            flight.done.set()
+        array = self._kept(key, touch=keep)
+        while array is None:
+            mine = _Flight()
+            try:
+                flight = self._join(key, mine, keep=keep)
+                if flight is mine:
+                    return self._load(chunk, mine)
+            finally:  # whatever happens, Ctrl-C included: nobody may wait for a read that is over
+                self._land(key, mine)
+            array = self._kept(key, touch=keep) if flight is None else flight.outcome()
         return array
 
+    def _kept(self, key: Hashable, *, touch: bool) -> Array | None:
+        """Return a chunk from memory; `touch` says whether this counts as its latest use."""
+        with self._lock:
+            array = self._entries.get(key)
+            if array is not None:
+                self.counters.hits += 1
+                if touch:
+                    self._entries.move_to_end(key)
+            return array
+
+    def _join(self, key: Hashable, mine: _Flight, *, keep: bool) -> _Flight | None:
+        """Return the read under way for `key`, which is now `mine` if there was none; None if one has just ended."""
+        with self._lock:
+            if key in self._entries:
+                return None
+            flight = self._flights.setdefault(key, mine)
+            flight.keep |= keep
+            self.counters.shared += flight is not mine
+            return flight
+
+    def _load(self, chunk: Chunk, flight: _Flight) -> Array:
+        try:
+            flight.array = _alone(chunk.load())
+        except BaseException as err:
+            flight.error = _again(err)
+            raise
+        return flight.array
+
     def _land(self, key: Hashable, flight: _Flight) -> None:
-        """Take a finished read off the list and keep its array; the lock is held."""
-        if self._flights.get(key) is flight:  # not so after a fork
-            del self._flights[key]
+        """Take a read that is over off the list, count it, and keep its array if somebody wanted that."""
+        try:
+            with self._lock:
+                if self._flights.get(key) is flight:  # not so where it was another's, nor in a forked child
+                    del self._flights[key]
+                    self._take_in(key, flight)
+        finally:
+            flight.done.set()
+
+    def _take_in(self, key: Hashable, flight: _Flight) -> None:
         self.counters.reads += 1
         if flight.array is None:
             self.counters.failures += 1
@@ -175,7 +196,8 @@ class ChunkCache:
 
     def _evict(self) -> None:
         budget = self._budget()
-        while self._nbytes > budget and self._entries:
+        most = max(LEAST_ENTRIES, budget // ENTRY_NBYTES)
+        while self._entries and (self._nbytes > budget or len(self._entries) > most):
             _, array = self._entries.popitem(last=False)
             self._nbytes -= array.nbytes
             self.counters.evictions += 1
@@ -186,12 +208,22 @@ class ChunkCache:
             self._evict()
 
     def drop(self, belongs: Callable[[Hashable], bool] | None = None) -> int:
-        """Drop the chunks whose key `belongs` says yes to, all by default; return how many."""
+        """Drop the chunks whose key `belongs` says yes to, all by default; return how many.
+
+        What is being read now is not kept either, unless somebody asks for it again.
+        """
         with self._lock:
-            gone = [key for key in self._entries if belongs is None or belongs(key)]
+            keys = [*self._entries, *self._flights]
+        gone = [key for key in keys if belongs is None or belongs(key)]
+        count = 0
+        with self._lock:
             for key in gone:
-                self._nbytes -= self._entries.pop(key).nbytes
-        return len(gone)
+                if key in self._flights:
+                    self._flights[key].keep = False
+                if key in self._entries:
+                    self._nbytes -= self._entries.pop(key).nbytes
+                    count += 1
+        return count
 
     def snapshot(self) -> dict[str, int]:
         """Return the counters, the bytes and number of chunks kept, and the budget."""
@@ -203,6 +235,27 @@ class ChunkCache:
                 "reading": len(self._flights),
                 **asdict(self.counters),
             }
+
+
+def _alone(array: Array) -> Array:
+    """Return the array read-only, or a copy where it is part of something larger that it would keep in memory."""
+    base = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    if base.base is not None or base.nbytes != array.nbytes:
+        base = array = np.array(array, order="C")
+    base.flags.writeable = array.flags.writeable = False
+    return array
+
+
+def _again(error: BaseException) -> BaseException:
+    """Return an error for another thread: a copy, without the traceback, whose frames hold pixels."""
+    try:
+        again = copy.copy(error)
+    except Exception:  # noqa: BLE001 - a foreign error that cannot be made twice is shared
+        return error
+    again.__cause__ = error.__cause__
+    return again
 
 
 shared = ChunkCache()

@@ -9,16 +9,20 @@ import heapq
 import itertools
 import os
 import threading
+from collections.abc import Sized
+from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core import settings
-from napari_lazyload.core.errors import CancelledError, LazyLoadError
+from napari_lazyload.core.errors import CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
 IDLE_SECONDS = 2.0
+
+_END = object()
 
 
 class Tier(IntEnum):
@@ -44,10 +48,10 @@ class Job:
         What it raised.
     """
 
-    __slots__ = ("cancelled", "done", "error", "owner", "work")
+    __slots__ = ("_work", "cancelled", "done", "error", "owner")
 
     def __init__(self, work: Callable[[Job], Any], owner: Hashable) -> None:
-        self.work = work
+        self._work: Callable[[Job], Any] | None = work
         self.owner = owner
         self.cancelled = False
         self.done = threading.Event()
@@ -56,24 +60,28 @@ class Job:
     def run(self) -> None:
         """Do the work unless it was cancelled; an error is kept, not raised."""
         try:
-            if not self.cancelled:
-                self.work(self)
+            if self._work is not None and not self.cancelled:
+                self._work(self)
         except BaseException as err:  # noqa: BLE001 - a worker thread outlives any job
             self.error = err
-            if not isinstance(err, LazyLoadError):  # a fault of ours: say so as Python does for any thread
-                threading.excepthook(threading.ExceptHookArgs((type(err), err, err.__traceback__, None)))
         finally:
-            self.done.set()
+            self.drop()
 
     def cancel(self) -> None:
         """Ask the work to stop; a job that has not begun never begins."""
         self.cancelled = True
 
+    def drop(self) -> None:
+        """Let go of the work, and of all that it holds: it is over, or never comes to run."""
+        self._work = None
+        self.done.set()
+
 
 class Scheduler:
     """A pool of at most ``settings.workers`` threads that end when there is nothing to do.
 
-    The background never takes the last thread, so that what is visible finds one.
+    The background never takes the last thread, so that what is visible finds one: with one worker it has a thread of
+    its own.
     """
 
     def __init__(self) -> None:
@@ -88,57 +96,97 @@ class Scheduler:
         self._idle = 0
 
     def submit(self, work: Callable[[Job], Any], *, tier: Tier = Tier.VISIBLE, owner: Hashable = None) -> Job:
-        """Queue ``work(job)`` and return its job."""
+        """Queue ``work(job)`` and return its job.
+
+        Raises
+        ------
+        RuntimeError
+            If no thread can be started and none is there; the work will not run then.
+        """
         job = Job(work, owner)
         with self._wake:
             heapq.heappush(self._queue, (tier, next(self._order), job))
-            if self._idle:
-                self._wake.notify()
-            elif self._threads < settings.current().workers:
-                self._threads += 1
-                threading.Thread(target=self._worker, name=f"lazyload-{self._threads}", daemon=True).start()
+            try:
+                self._call_thread()
+            except RuntimeError:
+                if not self._threads:
+                    self._unqueue(lambda queued: queued is job)
+                    raise
         return job
+
+    def _call_thread(self) -> None:
+        """Wake a thread, and begin one where more jobs are queued than threads idle; the lock is held."""
+        self._wake.notify()
+        if len(self._queue) <= self._idle or self._threads >= max(2, settings.current().workers):
+            return
+        self._threads += 1
+        try:
+            threading.Thread(target=self._worker, name=f"lazyload-{self._threads}", daemon=True).start()
+        except RuntimeError:  # the system has no more, or Python is about to end
+            self._threads -= 1
+            raise
+
+    def _unqueue(self, belongs: Callable[[Job], bool]) -> list[Job]:
+        """Take jobs off the queue and end them; the lock is held."""
+        jobs = [job for _, _, job in self._queue if belongs(job)]
+        if jobs:
+            gone = set(jobs)
+            self._queue = [entry for entry in self._queue if entry[2] not in gone]
+            heapq.heapify(self._queue)
+        for job in jobs:
+            job.cancel()
+            job.drop()
+        return jobs
 
     def cancel(self, owner: Hashable) -> int:
         """Cancel the queued and running jobs of `owner`; return how many."""
         with self._wake:
-            jobs = [job for _, _, job in self._queue if job.owner == owner]
-            self._queue = [entry for entry in self._queue if entry[2].owner != owner]
-            heapq.heapify(self._queue)
-            for job in jobs:
-                job.cancel()
-                job.done.set()
+            queued = self._unqueue(lambda job: job.owner == owner)
             running = [job for job in self._running if job.owner == owner]
             for job in running:
                 job.cancel()
-        return len(jobs) + len(running)
+        return len(queued) + len(running)
 
-    def _take(self) -> tuple[Tier, Job] | None:
+    def _take(self) -> Job | None:
         """Return the next job that may run now; the lock is held."""
         if not self._queue:
             return None
         tier = self._queue[0][0]
-        busy = sum(running is Tier.BACKGROUND for running in self._running.values())
-        if tier is Tier.BACKGROUND and busy >= max(1, settings.current().workers - 1):
+        workers = settings.current().workers
+        background = sum(running is Tier.BACKGROUND for running in self._running.values())
+        if tier is Tier.BACKGROUND:
+            allowed = background < max(1, workers - 1)
+        else:
+            allowed = len(self._running) - background < workers
+        if not allowed:
             return None
         _, _, job = heapq.heappop(self._queue)
         self._running[job] = tier
-        return tier, job
+        if self._queue:  # what stood behind this one may be allowed, and the setting may have grown
+            with suppress(RuntimeError):
+                self._call_thread()
+        return job
+
+    def _wait_for_job(self) -> Job | None:
+        """Return the next job, or None after some idle time; the lock is held."""
+        woken = True
+        while (job := self._take()) is None and woken:
+            self._idle += 1
+            woken = self._wake.wait(IDLE_SECONDS)
+            self._idle -= 1
+        return job
 
     def _worker(self) -> None:
         while True:
             with self._wake:
-                while (taken := self._take()) is None:
-                    self._idle += 1
-                    woken = self._wake.wait(IDLE_SECONDS)
-                    self._idle -= 1
-                    if not woken and not self._queue:
-                        self._threads -= 1
-                        return
-            taken[1].run()
+                job = self._wait_for_job()
+                if job is None:
+                    self._threads -= 1
+                    return
+            job.run()
             with self._wake:
-                del self._running[taken[1]]
-                self._wake.notify()
+                self._running.pop(job, None)  # not there in a child that was forked by the job
+            del job  # an idle thread holds nobody's pixels
 
     def snapshot(self) -> dict[str, int]:
         """Return how many jobs are queued and running, by tier, and how many threads there are."""
@@ -184,15 +232,23 @@ class Scheduler:
         CancelledError
             If `cancel` said so.
         Exception
-            The first error that `work` raised; no further item begins after it.
+            The first error that `work`, `items`, `cancel` or `progress` raised; no further item begins after it.
         """
         run = _SharedRun(work, items, cancel, progress)
         helpers = (workers or settings.current().workers) - 1
-        for _ in range(min(helpers, run.more_than_one())):
-            self.submit(run.drain, tier=tier, owner=run)
-        run.drain()
-        self.cancel(run)
-        run.wait()
+        if isinstance(items, Sized):
+            helpers = min(helpers, len(items) - 1)
+        try:
+            with suppress(RuntimeError):  # no more threads: this one does it all
+                for _ in range(helpers):
+                    self.submit(run.help, tier=tier, owner=run)
+            run.drain()
+        except BaseException as err:  # noqa: BLE001 - Ctrl-C between two items; raised again below
+            run.stop(err)
+        finally:
+            if helpers > 0:
+                self.cancel(run)
+        run.finish()
 
 
 class _SharedRun:
@@ -206,64 +262,70 @@ class _SharedRun:
         progress: Callable[[int], Any] | None,
     ) -> None:
         self._work = work
-        self._size = len(items) if hasattr(items, "__len__") else None
         self._items = iter(items)
         self._cancel = cancel
         self._progress = progress
         self._state = threading.Condition()
-        self._active = 0
+        self._helping = 0
         self._count = 0
+        self._closed = False
         self._error: BaseException | None = None
 
-    def more_than_one(self) -> int:
-        """Return how many helpers the number of items has work for."""
-        return 1 << 30 if self._size is None else max(0, self._size - 1)
-
-    def _next(self) -> tuple[bool, Any]:
+    def help(self, _job: Job) -> None:
+        """Do items in a worker thread; :meth:`finish` waits for it."""
         with self._state:
-            if self._error is not None:
-                return False, None
-            try:
-                if self._cancel is not None and self._cancel():
-                    self._error = CancelledError("cancelled; nothing was kept")
-                    return False, None
-                item = next(self._items)
-            except StopIteration:
-                return False, None
-            except BaseException as err:  # noqa: BLE001 - raised again by wait() in the calling thread
-                self._error = err
-                return False, None
-            self._active += 1
-            return True, item
+            self._helping += 1
+        self.drain()
+        with self._state:
+            self._helping -= 1
+            self._state.notify_all()
 
-    def drain(self, _job: Job | None = None) -> None:
+    def drain(self) -> None:
+        """Do items until there are none, or one failed; errors are kept for :meth:`finish`."""
         while True:
-            more, item = self._next()
-            if not more:
-                return
-            error: BaseException | None = None
             try:
+                item = self._next()
+                if item is _END:
+                    return
                 self._work(item)
-            except BaseException as err:  # noqa: BLE001
-                error = err
-            with self._state:
-                self._active -= 1
-                self._count += 1
-                try:
-                    if error is None and self._progress is not None:
-                        self._progress(self._count)
-                except BaseException as err:  # noqa: BLE001
-                    error = err
-                self._error = self._error or error
-                self._state.notify_all()
+                if self._progress is not None:
+                    self._report()
+            except BaseException as err:  # noqa: BLE001 - raised by finish() in the calling thread
+                self.stop(err)
 
-    def wait(self) -> None:
+    def _next(self) -> Any:
         with self._state:
-            while self._active:
+            if self._closed or self._error is not None:
+                return _END
+            if self._cancel is not None and self._cancel():
+                msg = "cancelled; nothing was kept"
+                raise CancelledError(msg)
+            return next(self._items, _END)
+
+    def _report(self) -> None:
+        with self._state:
+            self._count += 1
+            if self._progress is not None and self._error is None:
+                self._progress(self._count)
+
+    def stop(self, error: BaseException) -> None:
+        """Let no further item begin because of `error`, unless another one came first."""
+        with self._state:
+            if self._error is None:
+                self._error = error
+
+    def finish(self) -> None:
+        """Wait for the items that other threads have begun, then raise the first error."""
+        with self._state:
+            self._closed = True  # a helper that comes late does nothing
+            while self._helping:
                 self._state.wait()
             error, self._error = self._error, None
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback leads here: the cycle would keep the pixels of a failed read
 
 
 shared = Scheduler()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,16 @@ if TYPE_CHECKING:
 
     Listener = Callable[[str, int, BlockIndex, str | None], object]
 
+_log = logging.getLogger(__name__)
+
 
 class LoadStatus:
     """Failed chunks by source token. All methods may be called from any thread; listeners hear in that thread."""
 
     def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._failed: dict[str, dict[tuple[int, BlockIndex], str]] = {}
         self._listeners: list[Listener] = []
@@ -45,18 +52,25 @@ class LoadStatus:
             chunks = self._failed.setdefault(token, {})
             news = chunks.get((level, index)) != reason
             chunks[level, index] = reason
-            listeners = list(self._listeners) if news else []
-        for listener in listeners:
-            listener(token, level, index, reason)
+        if news:
+            self._tell(token, level, index, reason)
         return news
 
     def clear(self, token: str, level: int, index: BlockIndex) -> None:
         """Note that a chunk that may have failed before is there now."""
         with self._lock:
             known = self._failed.get(token, {}).pop((level, index), None)
-            listeners = list(self._listeners) if known is not None else []
+        if known is not None:
+            self._tell(token, level, index, None)
+
+    def _tell(self, token: str, level: int, index: BlockIndex, reason: str | None) -> None:
+        with self._lock:
+            listeners = list(self._listeners)
         for listener in listeners:
-            listener(token, level, index, None)
+            try:
+                listener(token, level, index, reason)
+            except Exception:  # noqa: BLE001 - a window that is gone spoils no read, and keeps none from hearing
+                _log.exception("a listener of the load status failed")
 
     def failures(self, token: str) -> dict[tuple[int, BlockIndex], str]:
         """Return the reason of each failed chunk of one source, by (level, index)."""
@@ -76,3 +90,6 @@ class LoadStatus:
 
 shared = LoadStatus()
 """The one status of the process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=shared._reset)  # noqa: SLF001 - who listens is in the parent

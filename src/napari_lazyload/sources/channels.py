@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,68 +16,102 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.core.source import Chunk, Source
+    from napari_lazyload.core.source import Chunk
+    from napari_lazyload.sources.opened import RowSource
 
 CHANNEL_AXIS = "c"
+CHANNEL_NAMES = "channel_names"
+"""Where an image's metadata keeps the names of its channels."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelChunk:
-    """One channel of a chunk that holds several."""
-
-    chunk: Chunk
-    axis: int
-    channel: int
-
-    @property
-    def key(self) -> Hashable:
-        """Key of the chunk, and the channel."""
-        return ("converted", self.axis, self.channel, self.chunk.key)
-
-    def load(self) -> np.ndarray[Any, Any]:
-        """Read the chunk and keep one channel."""
-        return np.ascontiguousarray(self.chunk.load().take([self.channel], self.axis))
-
-
-class ChannelSource:
-    """Some channels of another source, one chunk each.
+    """Some channels of a chunk that holds several.
 
     Parameters
     ----------
-    source : Source
+    chunk : Chunk
+        The original, which does not enter the cache.
+    axis : int
+        Which axis the channels lie along.
+    channels : tuple of int
+        Which ones, counted from the start of the chunk.
+    """
+
+    chunk: Chunk
+    axis: int
+    channels: tuple[int, ...]
+
+    @property
+    def key(self) -> Hashable:
+        """Key of the chunk, and the channels."""
+        return ("converted", self.axis, self.channels, self.chunk.key)
+
+    def load(self) -> np.ndarray[Any, Any]:
+        """Read the chunk and keep the channels."""
+        return np.ascontiguousarray(self.chunk.load().take(self.channels, self.axis))
+
+
+class ChannelSource:
+    """Some channels of another source; those that follow each other in one chunk of the file stay one chunk.
+
+    Parameters
+    ----------
+    source : RowSource
         The original, with an axis ``"c"``.
     channels : sequence of int
         Which ones, in the order wanted.
     """
 
-    def __init__(self, source: Source, channels: Sequence[int]) -> None:
+    def __init__(self, source: RowSource, channels: Sequence[int]) -> None:
         self.original = source
-        self._channels = tuple(channels)
         self._axis = source.meta.axes.index(CHANNEL_AXIS)
-        self.meta = replace(source.meta, levels=tuple(self._level(level) for level in source.meta.levels))
+        # For each level and block along the axis: the block of the original, and which of its channels.
+        self._blocks = [self._blocks_of(level.grid, channels) for level in source.meta.levels]
+        names = source.meta.metadata.get(CHANNEL_NAMES)
+        metadata = dict(source.meta.metadata)
+        if names is not None:
+            metadata[CHANNEL_NAMES] = [names[channel] for channel in channels]
+        levels = tuple(map(self._level, source.meta.levels, self._blocks))
+        self.meta = replace(source.meta, levels=levels, metadata=metadata)
         self.token = f"{source.token}-c{','.join(map(str, channels))}"
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "original":  # not there yet while unpickling
-            raise AttributeError(name)
-        return getattr(self.original, name)
+    @property
+    def lead_axes(self) -> dict[str, int]:
+        """Of the original."""
+        return self.original.lead_axes
 
-    def _level(self, level: LevelMeta) -> LevelMeta:
+    def position(self, index: BlockIndex) -> int:
+        """Return the place of an index among the rows of the original."""
+        return self.original.position(index)
+
+    def frame_index(self, position: int) -> BlockIndex:
+        """Return the index along the axes that count rows."""
+        return self.original.frame_index(position)
+
+    def _blocks_of(self, grid: ChunkGrid, channels: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+        places = [(grid.block_range(self._axis, channel, channel + 1)[0], channel) for channel in channels]
+        return [
+            (block, tuple(channel - grid.span(self._axis, block)[0] for _, channel in members))
+            for block, members in groupby(places, lambda place: place[0])
+        ]
+
+    def _level(self, level: LevelMeta, blocks: list[tuple[int, tuple[int, ...]]]) -> LevelMeta:
         shape, chunks = list(level.grid.shape), list(level.grid.chunks)
-        shape[self._axis], chunks[self._axis] = len(self._channels), 1
+        sizes = tuple(len(offsets) for _, offsets in blocks)
+        shape[self._axis], chunks[self._axis] = sum(sizes), sizes
         return LevelMeta(ChunkGrid(tuple(shape), tuple(chunks)), level.factors)
 
     def chunk(self, level: int, index: BlockIndex) -> Chunk:
-        """Return the reference to one chunk of one channel."""
+        """Return the reference to one chunk of some channels."""
         grid = self.original.meta.levels[level].grid
-        channel = self._channels[index[self._axis]]
-        block = grid.block_range(self._axis, channel, channel + 1)[0]
+        block, offsets = self._blocks[level][index[self._axis]]
         start, stop = grid.span(self._axis, block)
         chunk = self.original.chunk(level, (*index[: self._axis], block, *index[self._axis + 1 :]))
-        return chunk if stop - start == 1 else ChannelChunk(chunk, self._axis, channel - start)
+        return chunk if offsets == tuple(range(stop - start)) else ChannelChunk(chunk, self._axis, offsets)
 
 
-def select_channels(source: Source, channels: Sequence[int | str] | int | str) -> Source:
+def select_channels(source: RowSource, channels: Iterable[int | str] | int | str) -> RowSource:
     """Return the source of some channels alone.
 
     Raises
@@ -88,17 +124,20 @@ def select_channels(source: Source, channels: Sequence[int | str] | int | str) -
         axes = ", ".join(map(repr, meta.axes))
         msg = f"channels= needs an image with a channel axis 'c'; {meta.name!r} has the axes {axes}"
         raise ValueError(msg)
-    wanted = [channels] if isinstance(channels, (int, str)) else list(channels)
+    wanted = list(channels) if isinstance(channels, Iterable) and not isinstance(channels, str) else [channels]
+    if not wanted:
+        msg = "channels= needs at least one channel, got none"
+        raise ValueError(msg)
     count = meta.shape[meta.axes.index(CHANNEL_AXIS)]
-    names = [str(name) for name in meta.metadata.get("channel_names", ())]
+    names = [str(name) for name in meta.metadata.get(CHANNEL_NAMES, ())]
     return ChannelSource(source, [_number(channel, count, names) for channel in wanted])
 
 
-def _number(channel: int | str, count: int, names: list[str]) -> int:
+def _number(channel: Any, count: int, names: list[str]) -> int:
     if isinstance(channel, str) and channel in names:
         return names.index(channel)
-    if not isinstance(channel, str) and -count <= channel < count:
-        return channel % count
+    if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool) and -count <= channel < count:
+        return int(channel) % count
     known = f" or one of {', '.join(map(repr, names))}" if names else ""
     msg = f"a channel must be a number below {count}{known}, got {channel!r}"
     raise ValueError(msg)

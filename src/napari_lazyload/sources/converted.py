@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.source import Chunk, Source
@@ -53,12 +52,6 @@ class ConvertedSource:
         self._function = function
         self.meta = replace(source.meta, dtype=dtype, contrast_limits=None)
         self.token = f"{source.token}-{function.__qualname__}-{dtype.str}"
-
-    def __getattr__(self, name: str) -> Any:
-        # What a format adds (where a row is) is asked of the original; dunder look-ups while unpickling are not.
-        if name.startswith("_") or name == "original":
-            raise AttributeError(name)
-        return getattr(self.original, name)
 
     def chunk(self, level: int, index: BlockIndex) -> ConvertedChunk:
         """Return the reference to one converted chunk."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import glob
 import os
+import re
+import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -15,21 +20,29 @@ from napari_lazyload.core.natural import natural_key
 from napari_lazyload.sources.pictures import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
+
+    Array = np.ndarray[Any, Any]
 
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})
 SIDECAR_SUFFIXES = frozenset({".csv", ".tsv", ".json", ".xlsx", ".txt", ".xml", ".yaml", ".yml", ".md", ".log", ".ini"})
-# A folder with one of these endings is one data set of another format, not a sub-folder of pictures.
+# A folder with one of these endings, or one of these files in it, is one data set of another format.
 DATASET_FOLDERS = frozenset({".zarr", ".n5", ".ozx"})
+DATASET_FILES = ("zarr.json", ".zgroup", ".zarray")
 MAX_DEPTH = 8
+MAX_NAMED = 1000
+"""Of the files left out for one reason so many are remembered by name; the rest are counted."""
 
-HIDDEN, SYSTEM, SIDECAR, FOREIGN, EMPTY, FOLDER = (
+HIDDEN, SYSTEM, SIDECAR, FOREIGN, EMPTY, FOLDER, STORE, LOOP, DEEP = (
     "hidden file",
     "system file",
     "sidecar",
     "not a picture",
     "empty file",
     "sub-folder",
+    "Zarr or N5 store",
+    "link to a folder around it",
+    f"folder more than {MAX_DEPTH} deep",
 )
 
 
@@ -40,28 +53,42 @@ class Listing:
     Parameters
     ----------
     root : str
-        Absolute folder that the names start from.
+        Absolute folder that the names start from; "" where files lie on several drives and the names are absolute.
     names : numpy.ndarray of object
-        Paths from `root` with ``/`` between parts, in natural order.
+        Paths from `root` with ``/`` between parts, in slider order.
     skipped : dict of str to list of str
-        What was left out, by reason.
+        The first names that were left out, by reason.
     """
 
     root: str
-    names: np.ndarray[Any, Any]
+    names: Array
     skipped: dict[str, list[str]] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict, init=False)
+    _prefix: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what every path begins with."""
+        self._prefix = os.path.join(self.root, "")
 
     def path(self, row: int) -> str:
         """Return the absolute path of one picture."""
-        return os.path.join(self.root, self.names[row])  # noqa: PTH118 - a million paths, as strings
+        return self._prefix + str(self.names[row])
 
     def skip(self, reason: str, name: str) -> None:
         """Note that a file was left out."""
-        self.skipped.setdefault(reason, []).append(name)
+        self._counts[reason] = count = self._counts.get(reason, 0) + 1
+        if count <= MAX_NAMED:
+            self.skipped.setdefault(reason, []).append(name)
 
     def skipped_counts(self) -> dict[str, int]:
-        """Return how many files were left out, by reason."""
-        return {reason: len(names) for reason, names in self.skipped.items()}
+        """Return how many files were left out, by reason, the most common one first."""
+        return dict(sorted(self._counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+    def keep(self, kept: Array, reason: str) -> None:
+        """Keep some of the names, by a mask; the others are left out."""
+        for name in self.names[~kept]:
+            self.skip(reason, name)
+        self.names = self.names[kept]
 
 
 def _suffix(name: str) -> str:
@@ -81,37 +108,107 @@ def reason_to_skip(name: str) -> str | None:
     return SIDECAR if suffix in SIDECAR_SUFFIXES else FOREIGN
 
 
-def _scan(listing: Listing, prefix: str, depth: int, found: list[str], *, recurse: bool) -> None:
-    folder = os.path.join(listing.root, prefix)  # noqa: PTH118
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if _suffix(name) in PICTURE_SUFFIXES and not name.startswith(".") and not entry.is_dir():
-                found.append(prefix + name)
-            elif entry.is_dir(follow_symlinks=depth == 0):
-                _scan_folder(listing, prefix, name, depth, found, recurse=recurse)
-            else:
-                listing.skip(reason_to_skip(name) or FOREIGN, prefix + name)
+def is_store(folder: str) -> bool:
+    """Return whether a folder is one data set of another format, not a folder of pictures."""
+    if _suffix(os.path.basename(os.path.normpath(folder))) in DATASET_FOLDERS:
+        return True
+    return any(os.path.exists(os.path.join(folder, name)) for name in DATASET_FILES)
 
 
-def _scan_folder(listing: Listing, prefix: str, name: str, depth: int, found: list[str], *, recurse: bool) -> None:
-    if name.startswith(".") or name.lower() in SYSTEM_FILES:
-        listing.skip(HIDDEN, prefix + name)
-    elif not recurse or depth >= MAX_DEPTH or _suffix(name) in DATASET_FOLDERS:
-        listing.skip(FOLDER, prefix + name)
-    else:
-        try:
-            _scan(listing, f"{prefix}{name}/", depth + 1, found, recurse=True)
-        except OSError as err:
-            listing.skip(f"cannot be listed ({err.strerror})", prefix + name)
+def path_key(name: str) -> str:
+    """Return what to sort a relative path by: in natural order, the files of one folder next to each other.
+
+    A string, not a tuple: a million of them compare faster and the garbage collector has nothing to look at.
+
+    Examples
+    --------
+    >>> sorted(["b10", "A/2", "a/1", "A/1", "b9"], key=path_key)
+    ['A/1', 'A/2', 'a/1', 'b9', 'b10']
+    """
+    if "/" not in name:
+        return "\0".join(natural_key(name))
+    return "\0".join("\0".join(natural_key(part)) for part in name.split("/"))
 
 
-def _sorted(names: Iterable[str]) -> np.ndarray[Any, Any]:
-    # An object array, not a list: the garbage collector would walk a million strings of a list at each full pass.
-    ordered = sorted(names, key=natural_key)
+def _as_array(names: Iterable[str]) -> Array:
+    """Return names as an array: the garbage collector would walk a million strings of a list at each full pass."""
+    ordered = list(names)
     array = np.empty(len(ordered), object)
     array[:] = ordered
     return array
+
+
+class _Walk:
+    """One walk through a folder and its sub-folders."""
+
+    def __init__(self, listing: Listing, *, recurse: bool) -> None:
+        self.listing = listing
+        self.found: list[str] = []
+        self._recurse = recurse
+
+    def folder(self, prefix: str, above: frozenset[tuple[int, int]]) -> None:
+        """List one folder; `above` are the folders around it, which a link may lead back to."""
+        path = os.path.join(self.listing.root, prefix)
+        folders = []
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = entry.name
+                if _leads_to_folder(entry):
+                    folders.append(name)
+                elif name[name.rfind(".") :].lower() in PICTURE_SUFFIXES and name[0] != ".":
+                    self.found.append(prefix + name)
+                else:
+                    self.listing.skip(reason_to_skip(name) or FOREIGN, prefix + name)
+        if folders:
+            around = above | {_identity(path)}
+            for name in folders:
+                self._sub_folder(prefix, name, around)
+
+    def _sub_folder(self, prefix: str, name: str, above: frozenset[tuple[int, int]]) -> None:
+        path = os.path.join(self.listing.root, prefix + name)
+        before = len(self.found)
+        try:
+            reason = self._reason(prefix, name, path, above)
+            if reason is None:
+                self.folder(f"{prefix}{name}/", above)
+        except OSError as err:
+            del self.found[before:]
+            reason = f"folder that cannot be listed ({err.strerror})"
+        if reason is not None:
+            self.listing.skip(reason, prefix + name)
+
+    def _reason(self, prefix: str, name: str, path: str, above: frozenset[tuple[int, int]]) -> str | None:
+        """Return why a sub-folder is not entered."""
+        if name.lower() in SYSTEM_FILES or name.startswith("."):
+            return SYSTEM if name.lower() in SYSTEM_FILES else HIDDEN
+        if is_store(path):
+            return STORE
+        if not self._recurse:
+            return FOLDER
+        if prefix.count("/") >= MAX_DEPTH:
+            return DEEP
+        return LOOP if _identity(path) in above else None
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that goes round in circles
+        return False
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
+def _parents(folder: str) -> frozenset[tuple[int, int]]:
+    """Return the folders around one, which links within it may lead to."""
+    found = set()
+    for parent in PurePath(os.path.realpath(folder)).parents:
+        with suppress(OSError):
+            found.add(_identity(str(parent)))
+    return frozenset(found)
 
 
 def list_folder(folder: str, *, pattern: str | None = None, recurse: bool = True) -> Listing:
@@ -124,81 +221,174 @@ def list_folder(folder: str, *, pattern: str | None = None, recurse: bool = True
     pattern : str, optional
         A glob pattern that the relative path or the file name must match, such as ``"*.png"``.
     recurse : bool
-        Whether sub-folders are entered.
+        Whether sub-folders are entered; those of hidden folders, of Zarr stores and of links that lead back to a folder
+        around them never are.
 
     Raises
     ------
     SourceOpenError
         If the folder cannot be listed.
     """
-    root = os.path.abspath(folder)  # noqa: PTH100 - keeps symbolic links as the user wrote them
+    root = os.path.abspath(folder)
     listing = Listing(root, np.empty(0, object))
-    found: list[str] = []
+    walk = _Walk(listing, recurse=recurse)
     try:
-        _scan(listing, "", 0, found, recurse=recurse)
+        walk.folder("", _parents(root))
     except OSError as err:
-        msg = f"the folder {root} cannot be listed: {err.strerror}. Check that it exists and that you may read it"
-        raise SourceOpenError(msg, root) from err
+        raise _not_listed(root, err) from err
+    listing.names = _as_array(sorted(walk.found, key=path_key))
+    for names in listing.skipped.values():
+        names.sort(key=path_key)
     if pattern is not None:
-        kept = [name for name in found if _matches(name, pattern)]
-        for name in set(found) - set(kept):
-            listing.skip(f"does not match {pattern!r}", name)
-        found = kept
-    listing.names = _sorted(found)
+        keep_matching(listing, pattern)
     return listing
 
 
-def _matches(name: str, pattern: str) -> bool:
-    path = PurePath(name)
-    return path.match(pattern) or PurePath(path.name).match(pattern)
+def _not_listed(folder: str, error: OSError) -> SourceOpenError:
+    msg = f"the folder {folder} cannot be listed: {error.strerror}. Check that it exists and that you may read it"
+    return SourceOpenError(msg, folder)
 
 
-def list_files(paths: Iterable[str | os.PathLike[str]], *, sort: bool = False) -> Listing:
-    """List pictures that were named one by one, in the order given unless `sort`.
+def keep_matching(listing: Listing, pattern: str) -> None:
+    """Leave out the names that do not match a glob pattern, neither as a whole nor by the file's own name."""
+    if "/" in pattern:
+        kept = [PurePath(name).match(pattern) for name in listing.names]
+    else:
+        matches = _matcher(pattern)
+        kept = [matches(name[name.rfind("/") + 1 :]) for name in listing.names]
+    listing.keep(np.array(kept, bool), f"does not match {pattern!r}")
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Return a function that tells whether a file name matches, with or without regard to case as the system has it."""
+    compiled = re.compile(fnmatch.translate(os.path.normcase(pattern)))
+    return lambda name: compiled.match(os.path.normcase(name)) is not None
+
+
+def list_files(paths: Iterable[str | os.PathLike[str]]) -> Listing:
+    """List pictures that were named one by one: in the order given, a file as often as it is named.
 
     Raises
     ------
     SourceOpenError
         If a file does not exist; the message names the first one.
     """
-    absolute = [os.path.abspath(os.fspath(path)) for path in paths]  # noqa: PTH100
-    for path in absolute:
-        if not os.path.exists(path):  # noqa: PTH110
-            msg = f"{path} does not exist. Check the path"
-            raise SourceOpenError(msg, path)
-    folders = {os.path.dirname(path) for path in absolute}  # noqa: PTH120
-    root = os.path.commonpath(folders) if folders else ""
-    listing = Listing(root, np.empty(0, object))
+    absolute = [os.path.abspath(os.fspath(path)) for path in paths]
+    listing = Listing(_common_folder(absolute), np.empty(0, object))
+    start = len(os.path.join(listing.root, ""))
     names = []
     for path in absolute:
-        name = os.path.relpath(path, root).replace(os.sep, "/")
-        reason = reason_to_skip(os.path.basename(path))  # noqa: PTH119
-        if reason in (None, HIDDEN) and _suffix(path) in PICTURE_SUFFIXES:
+        name = path[start:].replace(os.sep, "/")
+        if _is_folder(path):
+            listing.skip(FOLDER, name)
+        elif _suffix(path) in PICTURE_SUFFIXES:
             names.append(name)
         else:
-            listing.skip(reason or FOREIGN, name)
-    if sort:
-        listing.names = _sorted(names)
-    else:
-        listing.names = np.empty(len(names), object)
-        listing.names[:] = names
+            listing.skip(reason_to_skip(os.path.basename(path)) or FOREIGN, name)
+    listing.names = _as_array(names)
     return listing
 
 
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError) as err:
+        raise not_there(path) from err
+
+
+def _common_folder(paths: list[str]) -> str:
+    """Return the folder that all paths are in, "" where there is none: on several drives of Windows."""
+    try:
+        return os.path.commonpath({os.path.dirname(path) for path in paths}) if paths else ""
+    except ValueError:
+        return ""
+
+
+def not_there(path: str) -> SourceOpenError:
+    """Return the error for a path that does not lead to a file or folder: what is wrong with it."""
+    try:
+        os.stat(path)
+    except OSError as err:
+        problems = {
+            errno.ENOENT: "does not exist. Check the path",
+            errno.ENAMETOOLONG: f"does not exist: a name in it is longer than the file system allows. {_longest(path)}",
+            errno.EACCES: "may not be looked at. Check the permissions of the folders it is in",
+            errno.ENOTDIR: "does not exist: a part of it is a file, not a folder. Check the path",
+            errno.ELOOP: "is a link that goes round in circles. Check the link",
+        }
+        problem = problems.get(err.errno or 0, f"cannot be looked at: {err.strerror}")
+    except ValueError as err:  # a null character
+        problem = f"is not a path: {err}"
+    else:
+        problem = "cannot be opened"
+    return SourceOpenError(f"{path} {problem}", path)
+
+
+def _longest(path: str) -> str:
+    length = max(map(len, PurePath(path).parts))
+    return f"The longest has {length} characters; most file systems take 255 bytes"
+
+
 def list_glob(pattern: str) -> Listing:
-    """List the pictures that a glob pattern matches (``**`` enters sub-folders), in natural order.
+    """List the pictures that a glob pattern matches (``**`` enters sub-folders), in natural order, each once.
+
+    The part of the pattern that is a folder as it is written stands for itself: ``a[1]/*.png`` finds the pictures of a
+    folder called "a[1]".
 
     Raises
     ------
     SourceOpenError
         If nothing matches.
     """
-    paths = [path for path in _glob(pattern) if os.path.isfile(path)]  # noqa: PTH113
-    if not paths:
+    base, rest = _split_pattern(pattern)
+    root = os.path.abspath(base)
+    try:
+        names = _files_here(root, rest) if os.sep not in rest and rest != "**" else _files_below(root, rest)
+    except OSError as err:
+        raise _not_listed(root, err) from err
+    if not names:
         msg = f"no file matches {pattern}. Check the folder and the pattern"
         raise SourceOpenError(msg, pattern)
-    return list_files(paths, sort=True)
+    listing = Listing(root, np.empty(0, object))
+    pictures = []
+    for name in names:
+        reason = reason_to_skip(name[name.rfind("/") + 1 :])
+        if reason is None:
+            pictures.append(name)
+        else:
+            listing.skip(reason, name)
+    listing.names = _as_array(sorted(pictures, key=path_key))
+    return listing
 
 
-def _glob(pattern: str) -> Iterator[str]:
-    return glob.iglob(pattern, recursive=True)  # noqa: PTH207 - the user's pattern may be absolute
+def _split_pattern(pattern: str) -> tuple[str, str]:
+    """Return the folder that a pattern begins with and the rest of it."""
+    base = pattern
+    parts: list[str] = []
+    while base and not os.path.isdir(base):
+        head, tail = os.path.split(base)
+        if head == base:  # a drive that is not there
+            break
+        base, parts = head, [tail, *parts]
+    return base or ".", os.sep.join(parts)
+
+
+def _files_here(root: str, pattern: str) -> list[str]:
+    """Return the files of one folder that match."""
+    matches = _matcher(pattern)
+    with os.scandir(root) as entries:
+        return [entry.name for entry in entries if matches(entry.name) and not _leads_to_folder(entry)]
+
+
+def _files_below(root: str, pattern: str) -> list[str]:
+    """Return the files that match a pattern with folders in it, each once also where links lead to it in many ways."""
+    real: dict[str, str] = {}
+    found: dict[tuple[str, str], str] = {}
+    for match in sorted(glob.iglob(pattern, root_dir=root, recursive=True), key=len):
+        path = os.path.join(root, match)
+        if not os.path.isdir(path):
+            folder, file = os.path.split(path)
+            if folder not in real:
+                real[folder] = os.path.realpath(folder)
+            found.setdefault((real[folder], file), match.replace(os.sep, "/"))
+    return list(found.values())

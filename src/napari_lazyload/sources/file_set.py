@@ -1,5 +1,4 @@
-"""A listing of pictures with what is known of their headers; shared by the images, the table and the sequences of one
-folder."""
+"""A listing of pictures with what is known of their headers: one for all images and the table of a folder."""
 
 from __future__ import annotations
 
@@ -7,19 +6,23 @@ import os
 import threading
 import time
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.sources.file_listing import EMPTY, Listing
 from napari_lazyload.sources.pictures import PictureInfo, read_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator, Mapping
 
 UNKNOWN, UNREADABLE = -1, -2
+PATIENCE = 5.0
+"""So many seconds opening goes on looking for a picture that can be read, where all those before cannot."""
 _SPREAD = 256
+_BLOCK = 4096
 Stamp = tuple[int, int]
 
 
@@ -32,7 +35,7 @@ def file_stamp(path: str) -> Stamp:
         If the file is not there or may not be looked at.
     """
     try:
-        stat = os.stat(path)  # noqa: PTH116 - called for each frame that is shown
+        stat = os.stat(path)
     except OSError as err:
         msg = (
             f"{path}: the file cannot be found any more ({err.strerror}); it was there when the folder was opened. "
@@ -42,25 +45,36 @@ def file_stamp(path: str) -> Stamp:
     return stat.st_mtime_ns, stat.st_size
 
 
+def common_items(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two headers say alike."""
+    return {key: value for key, value in first.items() if key in second and np.array_equal(value, second[key])}
+
+
 class FileSet:
     """The pictures of one listing and their headers, as far as they were read.
+
+    Any thread may probe. Pickles with all that is known.
 
     Attributes
     ----------
     listing : Listing
         Root, names in slider order, what was left out.
     infos : list of PictureInfo
-        One for each distinct (shape, dtype, axes) that was found.
+        One for each distinct (shape, dtype, axes) that was found, with the extras that all files of it share.
     kind : numpy.ndarray of int32
         For each file the index into `infos`, or `UNKNOWN`, or `UNREADABLE`.
     sizes : numpy.ndarray of int64
         Bytes of each file, -1 while unknown.
     changed_ns : numpy.ndarray of int64
         Time of change of each file, -1 while unknown.
+    differing : set of str
+        The extras in which files of one kind differ.
     problems : dict of int to str
         Why a file cannot be shown, by row.
     token : str
         Names this set among all others.
+    watch : callable or None
+        Hears of each row whose kind became known, in the thread that found out.
     """
 
     def __init__(self, listing: Listing) -> None:
@@ -70,16 +84,19 @@ class FileSet:
         self.kind = np.full(count, UNKNOWN, np.int32)
         self.sizes = np.full(count, -1, np.int64)
         self.changed_ns = np.full(count, -1, np.int64)
+        self.differing: set[str] = set()
         self.problems: dict[int, str] = {}
         self.token = f"pictures-{uuid.uuid4().hex}"
+        self.watch: Callable[[int], Any] | None = None
         self._kinds: dict[Any, int] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "watch")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.watch = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -89,39 +106,45 @@ class FileSet:
         """Return the absolute path of one file."""
         return self.listing.path(row)
 
+    def probed(self, row: int) -> Stamp | None:
+        """Return the stamp that a file had when its header was read, None where it was not or could not be."""
+        return (int(self.changed_ns[row]), int(self.sizes[row])) if self.kind[row] >= 0 else None
+
     def probe(self, row: int) -> int:
         """Read one header, once; return the file's kind. A file that cannot be read is noted, not raised."""
         known = int(self.kind[row])
         if known != UNKNOWN:
             return known
         path = self.path(row)
+        problem = None
         try:
-            changed, size = file_stamp(path)
-            if size == 0:
+            self.changed_ns[row], self.sizes[row] = file_stamp(path)
+            if self.sizes[row] == 0:
                 msg = f"{path}: the file is empty (0 bytes); expected a picture. Copy it again and retry"
-                raise ChunkReadError(msg, path)
-            info = read_info(path)
-        except ChunkReadError as err:
-            self._note(row, UNREADABLE, problem=str(err))
-            return UNREADABLE
-        self.changed_ns[row], self.sizes[row] = changed, size
-        kind = self._kind_of(info)
-        self._note(row, kind)
-        return kind
-
-    def _kind_of(self, info: PictureInfo) -> int:
-        key = (info.shape, info.dtype.str, info.axes)
-        with self._lock:
-            if key not in self._kinds:
-                self.infos.append(info)
-                self._kinds[key] = len(self.infos) - 1
-            return self._kinds[key]
-
-    def _note(self, row: int, kind: int, problem: str | None = None) -> None:
+                raise ChunkReadError(msg, path)  # noqa: TRY301 - one way for all that is wrong with a file
+            kind = self._kind_of(read_info(path))
+        except (ChunkReadError, MissingDependencyError) as err:
+            kind, problem = UNREADABLE, str(err)
         with self._lock:
             self.kind[row] = kind
             if problem is not None:
                 self.problems[row] = problem
+        if self.watch is not None:
+            self.watch(row)
+        return kind
+
+    def _kind_of(self, info: PictureInfo) -> int:
+        key = (info.shape, info.dtype.str, info.axes, info.page_ndim)
+        with self._lock:
+            kind = self._kinds.setdefault(key, len(self.infos))
+            if kind == len(self.infos):
+                self.infos.append(info)
+            elif (known := self.infos[kind].metadata) is not info.metadata:
+                shared = common_items(known, info.metadata)
+                self.differing |= (known.keys() | info.metadata.keys()) - shared.keys()
+                if len(shared) < len(known):
+                    self.infos[kind] = replace(self.infos[kind], metadata=shared)
+            return kind
 
     def forget(self, row: int) -> None:
         """Forget what is known of one file, so that the next probe reads it again."""
@@ -130,7 +153,9 @@ class FileSet:
             self.problems.pop(row, None)
 
     def probe_for(self, seconds: float) -> bool:
-        """Read headers, spread over the set first, until all are known or the time is up; at least one readable.
+        """Read headers, spread over the set first, until all are known or the time is up.
+
+        Where nothing could be read by then, the search for a file that can goes on for `PATIENCE` seconds.
 
         Returns
         -------
@@ -139,11 +164,13 @@ class FileSet:
         """
         end = time.perf_counter() + seconds
         for row in self._spread():
-            if self.probe(row) >= 0 and time.perf_counter() > end:
+            self.probe(row)
+            now = time.perf_counter()
+            if now > end and (self.infos or now > end + PATIENCE):
                 break
         return self.all_known()
 
-    def _spread(self) -> Iterable[int]:
+    def _spread(self) -> Iterator[int]:
         """Yield every row: the first one, some from all over the set, then the rest."""
         count = len(self)
         step = max(1, count // _SPREAD)
@@ -155,38 +182,22 @@ class FileSet:
         """Return whether every header was read."""
         return not bool((self.kind == UNKNOWN).any())
 
-    def probe_rest(self, cancelled: Callable[[], bool], found: Callable[[int], Any]) -> None:
-        """Read all headers that are not known yet; `found` hears of each row that does not fit the first kind."""
-        for row in np.flatnonzero(self.kind == UNKNOWN).tolist():
-            if cancelled():
-                return
-            if self.probe(row) != self.main_kind():
-                found(row)
+    def unknown(self) -> Iterator[int]:
+        """Yield the rows whose headers were not read yet, in order; others may be read meanwhile."""
+        for start in range(0, len(self), _BLOCK):
+            for row in np.flatnonzero(self.kind[start : start + _BLOCK] == UNKNOWN).tolist():
+                yield start + row
 
     def main_kind(self) -> int:
-        """Return the kind of most files, the earlier of equals; `UNREADABLE` where none can be read."""
+        """Return the kind of most files, the earlier found of equals; `UNREADABLE` where none can be read."""
         readable = self.kind[self.kind >= 0]
-        return int(np.bincount(readable).argmax()) if readable.size else UNREADABLE
+        return int(np.argmax(np.bincount(readable))) if readable.size else UNREADABLE
 
     def drop_empty(self) -> None:
         """Leave out the files that are known to be empty."""
-        empty = [row for row in self.problems if self.kind[row] == UNREADABLE and self._is_empty(row)]
-        if not empty:
-            return
-        for row in sorted(empty):
-            self.listing.skip(EMPTY, self.listing.names[row])
-        keep = np.ones(len(self), bool)
-        keep[empty] = False
-        self._take(np.flatnonzero(keep))
-
-    def _is_empty(self, row: int) -> bool:
-        try:
-            return file_stamp(self.path(row))[1] == 0
-        except ChunkReadError:
-            return False
-
-    def _take(self, rows: np.ndarray[Any, Any]) -> None:
-        place = {int(row): new for new, row in enumerate(rows)} if self.problems else {}
-        self.listing = Listing(self.listing.root, self.listing.names[rows], self.listing.skipped)
-        self.kind, self.sizes, self.changed_ns = self.kind[rows], self.sizes[rows], self.changed_ns[rows]
-        self.problems = {place[row]: reason for row, reason in self.problems.items() if row in place}
+        empty = self.sizes == 0
+        if empty.any():
+            place = np.cumsum(~empty) - 1
+            self.listing.keep(~empty, EMPTY)
+            self.kind, self.sizes, self.changed_ns = self.kind[~empty], self.sizes[~empty], self.changed_ns[~empty]
+            self.problems = {int(place[row]): why for row, why in self.problems.items() if not empty[row]}

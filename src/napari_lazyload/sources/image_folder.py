@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid
-from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
-from napari_lazyload.sources.file_set import FileSet, file_stamp
+from napari_lazyload.sources.file_set import FileSet, Stamp, file_stamp
 from napari_lazyload.sources.pictures import PictureInfo, decode, read_info
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ class PictureChunk:
         How many of the last axes the frame has.
     dtype : numpy.dtype
         Of the image.
-    padded : bool
-        Whether a smaller frame is filled up to the shape, and another dtype cast.
+    pages : int, optional
+        How many pages the file is expected to have; None leaves it open.
+    probed : tuple of int, optional
+        The stamp of the file when its header was read and found to be as expected.
     """
 
     path: str
@@ -51,7 +53,8 @@ class PictureChunk:
     shape: tuple[int, ...]
     frame_ndim: int
     dtype: np.dtype[Any]
-    padded: bool = False
+    pages: int | None = None
+    probed: Stamp | None = None
 
     @property
     def key(self) -> Hashable:
@@ -60,57 +63,153 @@ class PictureChunk:
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""
-        pixels = decode(self.path, self.page)
+        if self.pages is not None and file_stamp(self.path) != self.probed:
+            self._check_pages()
+        pixels = _decoded(self.path, self.page)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
-        if self.padded:
-            pixels = fit_frame(pixels, frame, self.dtype)
-        elif pixels.shape != frame or pixels.dtype != self.dtype:
-            msg = (
-                f"{self.path}: expected a frame of {_said(frame, self.dtype)} like its neighbours, found "
-                f"{_said(pixels.shape, pixels.dtype)}. Reopen the folder in groups (headers='all')"
-            )
-            raise ChunkReadError(msg, self.path)
+        if pixels.shape != frame or pixels.dtype != self.dtype:
+            raise _unlike(self.path, _said(frame, self.dtype), _said(pixels.shape, pixels.dtype))
         return pixels.reshape(self.shape)
+
+    def _check_pages(self) -> None:
+        """Raise where a file has other pages than expected: the frames shown would not be all of it."""
+        pages = read_info(self.path).pages
+        if pages != self.pages:
+            raise _unlike(self.path, f"{self.pages} page{'s'[: self.pages != 1]}", str(pages))
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedChunk:
+    """One page of one picture file, at the origin of a frame that may be larger.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path.
+    page : tuple of int
+        Which page, along each axis that counts pages; blank where the file has no such page.
+    shape : tuple of int
+        Of the chunk in the grid.
+    axes : tuple of str
+        Of the image, without those that count files.
+    dtype : numpy.dtype
+        Of the image.
+    """
+
+    path: str
+    page: tuple[int, ...]
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def key(self) -> Hashable:
+        """Path, time of change, size, page, and the form of the result."""
+        return ("picture-padded", self.path, *file_stamp(self.path), self.page, self.shape, self.dtype.str)
+
+    def load(self) -> Array:
+        """Decode the page and fill it up."""
+        frame = self.shape[len(self.shape) - len(self.axes) + len(self.page) :]
+        info = read_info(self.path)
+        if not fits_frame(info, frame, self.axes, self.dtype):
+            raise _unlike(self.path, f"at most {_said(frame, self.dtype)}", _said(info.page_shape, info.dtype))
+        pages = info.shape[: info.page_ndim]
+        if any(place >= count for place, count in zip(self.page, pages, strict=True)):
+            return _blank(self.shape, self.dtype)
+        pixels = _decoded(self.path, _ravel(self.page, pages))
+        return fit_frame(pixels, frame, self.dtype, rgb=self.axes[-1] == RGB_AXIS).reshape(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class CoverageChunk:
-    """Where a padded frame has data: ones over the picture's own pixels, known from its header."""
+    """Where a padded frame has data: ones over the picture's own pixels, known from its header.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path.
+    page : tuple of int
+        Which page, along each axis that counts pages.
+    shape : tuple of int
+        Of the chunk in the grid.
+    frame_ndim : int
+        How many of the last axes the frame has.
+    """
 
     path: str
+    page: tuple[int, ...]
     shape: tuple[int, ...]
-    frame: tuple[int, int]
+    frame_ndim: int
 
     @property
     def key(self) -> Hashable:
         """Path, time of change and size."""
-        return ("picture-coverage", self.path, *file_stamp(self.path), self.shape)
+        return ("picture-coverage", self.path, *file_stamp(self.path), self.page, self.shape)
 
     def load(self) -> Array:
         """Read the header."""
+        coverage = np.zeros(self.shape[len(self.shape) - self.frame_ndim :], np.uint8)
         info = read_info(self.path)
-        at = info.axes.index("y")
-        coverage = np.zeros(self.frame, np.uint8)
-        coverage[: info.shape[at], : info.shape[at + 1]] = 1
+        if all(place < count for place, count in zip(self.page, info.shape[: info.page_ndim], strict=False)):
+            coverage[tuple(slice(0, size) for size in info.page_shape[: self.frame_ndim])] = 1
         return coverage.reshape(self.shape)
+
+
+def _decoded(path: str, page: int) -> Array:
+    try:
+        return decode(path, page)
+    except MissingDependencyError as err:
+        raise ChunkReadError(str(err), path) from err
 
 
 def _said(shape: Sequence[int], dtype: np.dtype[Any]) -> str:
     return f"{' x '.join(map(str, shape))} {dtype}"
 
 
-def fit_frame(pixels: Array, frame: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _unlike(path: str, expected: str, found: str) -> ChunkReadError:
+    msg = f"{path}: expected {expected} like its neighbours, found {found}; reopen in groups (headers='all') to see it"
+    return ChunkReadError(msg, path)
+
+
+def _blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    return np.full(shape, np.nan if dtype.kind in "fc" else 0, dtype)
+
+
+def fits_frame(info: PictureInfo, frame: tuple[int, ...], axes: tuple[str, ...], dtype: np.dtype[Any]) -> bool:
+    """Return whether each page of a picture can be filled up to a frame, and none of its values is lost.
+
+    Parameters
+    ----------
+    info : PictureInfo
+        The picture.
+    frame : tuple of int
+        Shape of the frame.
+    axes : tuple of str
+        Of the image without those that count files: pages, then the frame.
+    dtype : numpy.dtype
+        Of the image.
+    """
+    rgb = axes[-1] == RGB_AXIS
+    if info.axes not in ((axes, axes[:-1]) if rgb else (axes,)) or info.page_ndim != len(axes) - len(frame):
+        return False
+    return np.can_cast(info.dtype, dtype) and all(
+        size <= room for size, room in zip(info.page_shape, frame, strict=False)
+    )
+
+
+def fit_frame(pixels: Array, frame: tuple[int, ...], dtype: np.dtype[Any], *, rgb: bool) -> Array:
     """Return `pixels` at the origin of a `frame` of `dtype`, with NaN (or zero for whole numbers) around.
 
-    A grey picture in an RGB(A) frame is repeated in each colour; a missing alpha is opaque.
+    In a frame of colours (`rgb`) a grey picture is repeated in each of them, and a missing alpha is opaque.
     """
     if len(frame) > pixels.ndim:
-        pixels = np.repeat(pixels[..., np.newaxis], min(3, frame[-1]), axis=-1)
-    fitted = np.full(frame, np.nan if dtype.kind in "fc" else 0, dtype)
-    region = tuple(slice(0, size) for size in pixels.shape)
-    fitted[region] = pixels
-    if len(frame) == 3 and frame[-1] == 4 and pixels.shape[-1] == 3:
-        fitted[(*region[:2], 3)] = 1 if dtype.kind == "f" else np.iinfo(dtype).max
+        pixels = np.repeat(pixels[..., np.newaxis], 3, axis=-1)
+    fitted = _blank(frame, dtype)
+    place = [slice(0, size) for size in pixels.shape]
+    fitted[tuple(place)] = pixels
+    if rgb and frame[-1] > pixels.shape[-1]:
+        place[-1] = slice(3, 4)
+        fitted[tuple(place)] = np.iinfo(dtype).max if dtype.kind in "iu" else 1
     return fitted
 
 
@@ -126,7 +225,7 @@ class PictureSource:
     lead_axes : dict of str to int
         Name and length of each axis that counts files, slowest first; empty for one file.
     info : PictureInfo
-        What each file is expected to be.
+        What each file is expected to be, or the frame that each is fitted into.
     name : str
         Of the image.
     padded : bool
@@ -147,25 +246,30 @@ class PictureSource:
         self.rows = rows
         self.padded = padded
         self.lead_axes = lead_axes
-        self._pages = info.shape[: info.page_ndim]
-        self._frame = info.shape[info.page_ndim :]
-        self._info = info
+        self.info = info
         digest = hashlib.blake2b(np.ascontiguousarray(rows), digest_size=8).hexdigest()
         self.token = f"{files.token}-{digest}-{'x'.join(map(str, lead_axes.values()))}-{int(padded)}"
         self.meta = _image_meta(info, lead_axes, name)
 
-    def chunk(self, level: int, index: BlockIndex) -> PictureChunk:
+    def chunk(self, level: int, index: BlockIndex) -> PictureChunk | PaddedChunk:
         """Return the reference to one page of one file."""
-        grid = self.meta.levels[level].grid
-        shape = tuple(stop - start for start, stop in grid.bounds(index))
-        lead = len(self.lead_axes)
-        page = _ravel(index[lead : lead + len(self._pages)], self._pages)
-        path = self.files.path(self.row(index))
-        return PictureChunk(path, page, shape, len(self._frame), self.meta.dtype, self.padded)
+        shape = tuple(stop - start for start, stop in self.meta.levels[level].grid.bounds(index))
+        row = self.row(index)
+        path, dtype, place = self.files.path(row), self.meta.dtype, self.page(index)
+        if self.padded:
+            return PaddedChunk(path, place, shape, self.info.axes, dtype)
+        page = _ravel(place, self.info.shape[: self.info.page_ndim])
+        ndim = len(self.info.page_shape)
+        return PictureChunk(path, page, shape, ndim, dtype, self.info.pages, self.files.probed(row))
 
     def row(self, index: BlockIndex) -> int:
         """Return the file's number in its `FileSet`."""
         return int(self.rows[self.position(index)])
+
+    def page(self, index: BlockIndex) -> tuple[int, ...]:
+        """Return where a chunk is on the axes that count pages."""
+        lead = len(self.lead_axes)
+        return index[lead : lead + self.info.page_ndim]
 
     def position(self, index: BlockIndex) -> int:
         """Return the file's place among those of this image."""
@@ -176,12 +280,12 @@ class PictureSource:
         lead = tuple(self.lead_axes.values())
         return tuple(int(place) for place in np.unravel_index(position, lead)) if lead else ()
 
-    def select(self, positions: Array, name: str | None = None) -> PictureSource:
-        """Return the source of some of these files, in the order given, along one axis."""
-        lead = {"frame": len(positions)}
-        return PictureSource(
-            self.files, self.rows[positions], lead, self._info, name or self.meta.name, padded=self.padded
-        )
+    def takes(self, kind: int) -> bool:
+        """Return whether files of a kind (see `FileSet`) are shown as they are, or fitted in."""
+        found, wanted = self.files.infos[kind], self.info
+        if self.padded:
+            return fits_frame(found, wanted.page_shape, wanted.axes, wanted.dtype)
+        return found == replace(wanted, format=found.format)
 
 
 class CoverageSource:
@@ -195,15 +299,24 @@ class CoverageSource:
         self.token = f"{padded.token}-coverage"
         meta = padded.meta
         kept = len(meta.axes) - meta.rgb
+        self._frame_ndim = len(padded.info.page_shape) - meta.rgb
         grid = meta.levels[0].grid
         level = LevelMeta(ChunkGrid(grid.shape[:kept], grid.chunks[:kept]), (1.0,) * kept)
-        self.meta = ImageMeta(f"{meta.name} coverage", meta.axes[:kept], np.dtype(np.uint8), (level,), kind="labels")
+        self.meta = ImageMeta(
+            f"{meta.name} coverage",
+            meta.axes[:kept],
+            np.dtype(np.uint8),
+            (level,),
+            kind="labels",
+            scale=meta.scale,
+            units=meta.units,
+        )
 
     def chunk(self, level: int, index: BlockIndex) -> CoverageChunk:
         """Return the reference to one file's coverage."""
         shape = tuple(stop - start for start, stop in self.meta.levels[level].grid.bounds(index))
         path = self._padded.files.path(self._padded.row(index))
-        return CoverageChunk(path, shape, (shape[-2], shape[-1]))
+        return CoverageChunk(path, self._padded.page(index), shape, self._frame_ndim)
 
 
 def _ravel(index: Sequence[int], shape: Sequence[int]) -> int:
@@ -218,21 +331,40 @@ def _image_meta(info: PictureInfo, lead_axes: dict[str, int], name: str) -> Imag
     grid_shape = (*lead_axes.values(), *info.shape)
     counted = len(lead_axes) + info.page_ndim
     grid = ChunkGrid(grid_shape, (*(1,) * counted, *grid_shape[counted:]))
-    before = len(axes) - (axes[-1] == RGB_AXIS) - 2
-    scale, unit = info.metadata.get("scale"), info.metadata.get("unit")
+    extras = dict(info.metadata)
+    spatial = axes[: len(axes) - info.rgb]
+    sizes = _pixel_sizes(extras)
+    palette = _palette(extras.pop("colormap", None))
     return ImageMeta(
         name=name,
         axes=axes,
         dtype=info.dtype,
         levels=(LevelMeta(grid, (1.0,) * len(axes)),),
-        scale=None if scale is None else (*(1.0,) * before, *scale),
-        units=None if unit is None else (*(None,) * before, unit, unit),
-        contrast_limits=_FULL_RANGE.get(info.dtype.str[1:]),
-        colormap=info.metadata.get("colormap"),
-        metadata=dict(info.metadata),
+        scale=tuple(sizes.get(axis, 1.0) for axis in spatial) if sizes else None,
+        units=tuple(extras["unit"] if axis in sizes else None for axis in spatial) if "unit" in extras else None,
+        contrast_limits=_FULL_RANGE.get(info.dtype.str[1:]) if palette is None else (0.0, len(palette) - 1.0),
+        colormap=palette,
+        metadata=extras,
     )
+
+
+def _pixel_sizes(extras: dict[str, Any]) -> dict[str, float]:
+    """Return the size of a pixel along the axes of space that a header gives one for."""
+    if "scale" not in extras:
+        return {}
+    steps = extras.get("axis_scale", {})
+    depth = {"z": steps["z"]} if "z" in steps else {}
+    return {**depth, "y": extras["scale"][0], "x": extras["scale"][1]}
+
+
+def _palette(colours: Array | None) -> Array | None:
+    """Return a TIFF palette in 0 to 1; one that ends below 256 was written with 8 bits, as libtiff takes it too."""
+    if colours is None:
+        return None
+    colours = np.asarray(colours, np.float64)
+    return colours / (255 if colours.max(initial=0) < 256 else 65535)
 
 
 def file_name(path: str) -> str:
     """Return what an image of `path` is called."""
-    return os.path.basename(os.path.normpath(path)) or path  # noqa: PTH119
+    return os.path.basename(os.path.normpath(path)) or path

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from napari_lazyload.core.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+
+    from napari_lazyload.core.chunks import BlockIndex
 
 Columns: TypeAlias = "Mapping[str, Sequence[Any]]"
 
 
+IMAGE = "image"
+"""The column of the meta table with the number of each row's image, where there are several."""
+
+
 def _no_columns() -> Columns:
     return {}
+
+
+class RowSource(Source, Protocol):
+    """A source whose first axes count rows of the meta table."""
+
+    @property
+    def lead_axes(self) -> dict[str, int]:
+        """Name and length of each of these axes, slowest first."""
+
+    def position(self, index: BlockIndex) -> int:
+        """Return the place, among the rows of this image, that an index (of a chunk or a pixel) belongs to."""
+
+    def frame_index(self, position: int) -> BlockIndex:
+        """Return the index along the axes that count rows; the inverse of `position`."""
 
 
 @dataclass(slots=True)
@@ -25,7 +47,7 @@ class Opened:
         Where it came from.
     kind : str
         What it is, for people: "image folder", "picture".
-    sources : tuple of Source
+    sources : tuple of RowSource
         One for each image.
     columns : callable
         Returns the columns of the meta table, all of one length, in slider order, image after image.
@@ -39,23 +61,30 @@ class Opened:
         Returns whether a chunk key belongs to this path, so that closing frees its chunks.
     skipped : dict of str to int
         How many files were left out, by reason.
+    left_out : dict of str to list of str
+        Their names, by reason; of very many the first ones.
     notes : list of str
         What the user should be told once.
     background : callable or None
-        ``background(cancelled, found)``: finds out the rest, row by row, in a worker thread.
+        ``background(cancelled, found)``: finds out the rest, in a worker thread; calls `found` with each row that has
+        a problem.
+    where : callable
+        Returns the absolute path, or list of them, that opens the same again.
     """
 
     path: str
     kind: str
-    sources: tuple[Source, ...]
+    sources: tuple[RowSource, ...]
     rows: tuple[range, ...]
     columns: Callable[[], Columns] = _no_columns
     problems: Callable[[], dict[int, str]] = dict
     recheck: Callable[[int], Any] = lambda _row: None
     owns: Callable[[Hashable], bool] = lambda _key: False
     skipped: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     background: Callable[[Callable[[], bool], Callable[[int], Any]], None] | None = None
+    where: Callable[[], str | list[str]] = str
 
     @property
     def row_count(self) -> int:
@@ -75,7 +104,7 @@ class Opened:
             self,
             sources=(self.sources[number],),
             rows=(range(stop - start),),
-            columns=lambda: {name: values[start:stop] for name, values in columns().items()},
+            columns=lambda: {name: values[start:stop] for name, values in columns().items() if name != IMAGE},
             problems=lambda: {row - start: why for row, why in problems().items() if start <= row < stop},
             recheck=lambda row: recheck(row + start),
             background=None if background is None else scan,

@@ -121,8 +121,8 @@ def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
 
 def _decode_rows(data: bytes, parsed: _Parsed) -> npt.NDArray[Any]:
     """Decode plain grey or black-and-white rows, which are stored from the bottom to the top."""
-    rows = np.frombuffer(data, np.uint8, parsed.stride * parsed.height, parsed.offset)
-    rows = rows.reshape(parsed.height, parsed.stride)
+    stored = np.frombuffer(data, np.uint8, parsed.stride * parsed.height, parsed.offset)
+    rows = stored.reshape(parsed.height, parsed.stride)
     if not parsed.top_down:
         rows = rows[::-1]
     if parsed.bits == 8:

@@ -147,8 +147,12 @@ def _rgb_from_inverted_cmyk(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     Stored values are 255 - ink, so that red is what cyan leaves of the paper that black leaves: (255 - cyan) *
     (255 - black) / 255, rounded.
     """
-    product = np.multiply(array[..., :3], array[..., 3:], dtype=np.uint16)
-    product += 128
-    product += product >> 8  # this and the next line: a rounded division by 255
-    product >>= 8
-    return product.astype(np.uint8)
+    paper = array[..., 3].astype(np.uint16)
+    result = np.empty((*paper.shape, 3), np.uint8)
+    for colour in range(3):
+        product = array[..., colour] * paper
+        product += 128
+        product += product >> 8  # this and the next line: a rounded division by 255
+        product >>= 8
+        result[..., colour] = product
+    return result

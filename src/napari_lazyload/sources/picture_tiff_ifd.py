@@ -9,8 +9,9 @@ time.
 from __future__ import annotations
 
 import json
+import re
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -46,6 +47,8 @@ _MAX_TAGS = 4096
 _SPECIAL_SOFTWARE = (b"SI.", b"PerkinElmer", b"Philips", b"IndicaLabs", b"MedScan", b"Ventana", b"ScanOutput", b"TVX")
 _SPECIAL_DESCRIPTIONS = (b"<", b"{", b"[", b"shape=", b"SCIFIO=", b"ImageJ=", b"Aperio", b"state.", b"FLIM", b"Motic")
 
+_STACKED = re.compile(rb"^(?:images|channels|slices|frames)=(?!1\s*$)", re.MULTILINE)
+
 _DTYPES = {
     **{(1, bits): np.dtype(f"u{bits // 8}") for bits in (8, 16, 32, 64)},
     **{(2, bits): np.dtype(f"i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -53,11 +56,14 @@ _DTYPES = {
 }
 
 
+ByteOrder = Literal["<", ">"]
+
+
 class Flavour(NamedTuple):
     """Classic TIFF or BigTIFF, in one byte order."""
 
-    order: str
-    count: struct.Struct
+    order: ByteOrder
+    counter: struct.Struct
     entry: struct.Struct
     pointer: struct.Struct
 
@@ -66,6 +72,7 @@ class Flavour(NamedTuple):
         return int.from_bytes(raw, "little" if self.order == "<" else "big")
 
 
+_ORDERS: tuple[ByteOrder, ByteOrder] = ("<", ">")
 _FLAVOURS = {
     (order, big): Flavour(
         order,
@@ -73,7 +80,7 @@ _FLAVOURS = {
         struct.Struct(order + ("HHQ8s" if big else "HHI4s")),
         struct.Struct(order + ("Q" if big else "I")),
     )
-    for order in "<>"
+    for order in _ORDERS
     for big in (False, True)
 }
 
@@ -82,13 +89,13 @@ class Entry(NamedTuple):
     """One field of a directory: its type, how many values, and the values themselves or where they are."""
 
     kind: int
-    count: int
+    number: int
     raw: bytes
 
     @property
     def nbytes(self) -> int:
         """Bytes of all values."""
-        return self.count * _TYPE_BYTES.get(self.kind, 1)
+        return self.number * _TYPE_BYTES.get(self.kind, 1)
 
 
 class Directory(NamedTuple):
@@ -115,12 +122,12 @@ def read_directory(head: Head, flavour: Flavour, offset: int) -> Directory:
     TruncatedError
         It reaches beyond the end of the file, or the values of one of its standard fields do.
     """
-    width, step, pointer = flavour.count.size, flavour.entry.size, flavour.pointer.size
+    width, step, pointer = flavour.counter.size, flavour.entry.size, flavour.pointer.size
     data = head.at(offset, width + 16 * step)
     if len(data) < width:
         msg = f"a file of {head.size:,} bytes whose directory is at {offset:,}"
         raise TruncatedError(msg)
-    (count,) = flavour.count.unpack_from(data)
+    (count,) = flavour.counter.unpack_from(data)
     if count > _MAX_TAGS:
         raise PictureError(f"a directory of {count:,} tags", "a TIFF directory", "the file is damaged: export it again")
     end = width + count * step
@@ -170,7 +177,7 @@ def value_bytes(head: Head, flavour: Flavour, entry: Entry) -> bytes:
 
 def values(head: Head, flavour: Flavour, entry: Entry) -> tuple[int, ...]:
     """Return the whole numbers of a field."""
-    code = f"{flavour.order}{entry.count}{_INTEGERS[entry.kind]}"
+    code = f"{flavour.order}{entry.number}{_INTEGERS[entry.kind]}"
     return struct.unpack(code, value_bytes(head, flavour, entry))
 
 
@@ -203,7 +210,7 @@ def read_plain(head: Head) -> Plain | None:
         entry = entries.get(tag)
         if entry is None:
             return default
-        if entry.count == 1 and entry.kind in (3, 4):
+        if entry.number == 1 and entry.kind in (3, 4):
             return flavour.number(entry.raw[: 2 if entry.kind == 3 else 4])
         found = set(values(head, flavour, entry))
         return found.pop() if len(found) == 1 else -1
@@ -234,7 +241,7 @@ def _text(head: Head, flavour: Flavour, entry: Entry | None) -> bytes:
 def _is_plain_description(text: bytes, shape: tuple[int, ...]) -> bool:
     """Tell whether a description leaves a single page as it is."""
     if text.startswith(b"ImageJ="):
-        return not any(word in text for word in (b"images=", b"channels=", b"slices=", b"frames=", b"hyperstack="))
+        return _STACKED.search(text) is None
     if text.startswith(b'{"shape":'):
         try:
             shaped = json.loads(text)
@@ -247,7 +254,7 @@ def _is_plain_description(text: bytes, shape: tuple[int, ...]) -> bool:
 def _contiguous(head: Head, flavour: Flavour, entries: dict[int, Entry], nbytes: int) -> int | None:
     """Return where the strips begin that follow each other without a gap, or None."""
     offsets, counts = entries.get(STRIP_OFFSETS), entries.get(STRIP_COUNTS)
-    if offsets is None or counts is None or offsets.count != counts.count:
+    if offsets is None or counts is None or offsets.number != counts.number:
         return None
     starts, sizes = values(head, flavour, offsets), values(head, flavour, counts)
     if len(starts) == 1:

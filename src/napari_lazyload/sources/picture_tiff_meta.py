@@ -98,7 +98,7 @@ def plain_metadata(head: Head, plain: Plain) -> dict[str, Any]:
 def _rational(head: Head, plain: Plain, tag: int) -> float:
     """Return a rational field as a number, 0 where there is none."""
     entry = plain.entries.get(tag)
-    if entry is None or entry.kind != 5 or entry.count != 1:
+    if entry is None or entry.kind != 5 or entry.number != 1:
         return 0.0
     numerator, denominator = struct.unpack(plain.flavour.order + "II", value_bytes(head, plain.flavour, entry))
     return numerator / denominator if denominator else 0.0
@@ -116,9 +116,9 @@ def series_metadata(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axe
     keyframe = series.keyframe
     metadata: dict[str, Any] = {"bits": keyframe.bitspersample}
     if keyframe.photometric == 3:
-        colormap = keyframe.tags.get("ColorMap")
+        colormap = keyframe.colormap
         if colormap is not None:
-            metadata["colormap"] = keyframe.colormap.T
+            metadata["colormap"] = colormap.T
     if len(tif.series) > 1:
         metadata["note"] = f"{len(tif.series)} series of images; the first is shown"
     if tif.is_ome and tif.ome_metadata:

@@ -270,4 +270,7 @@ def _explain(error: Exception) -> tuple[str, str, str]:
     if isinstance(error, OSError) and error.errno is not None:
         return "a file that can be read", f"an error of the system: {error.strerror}", "check the disk or the network"
     text = " ".join(str(error).split())[:200]
+    if "not supported" in text or isinstance(error, NotImplementedError):
+        hint = "convert it, or try newer versions of imagecodecs and tifffile"
+        return "a kind of picture that can be decoded here", f"another one ({text})", hint
     return "an undamaged picture", f"data that cannot be decoded ({type(error).__name__}: {text})", again

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from napari_lazyload.core.errors import SourceOpenError, UnknownFormatError
-from napari_lazyload.sources.file_listing import DATASET_FOLDERS
-from napari_lazyload.sources.open_pictures import open_pictures
-from napari_lazyload.sources.opened import Opened
+from napari_lazyload.core.errors import UnknownFormatError
+from napari_lazyload.sources.file_listing import is_store, not_there
+from napari_lazyload.sources.open_pictures import PATTERN_SIGNS, open_pictures
 from napari_lazyload.sources.pictures import is_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_lazyload.sources.opened import Opened
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Path: TypeAlias = "str | list[str]"
@@ -38,27 +41,36 @@ class Format:
 
 def _takes_pictures(path: Path) -> bool:
     if not isinstance(path, str):
-        return all(is_picture(name) for name in path)
-    if os.path.isdir(path):  # noqa: PTH112
-        return os.path.splitext(path.rstrip("/\\"))[1].lower() not in DATASET_FOLDERS  # noqa: PTH122
-    return is_picture(path)
+        return any(map(is_picture, path))
+    if os.path.isdir(path):
+        return not is_store(path)
+    return is_picture(path) or _is_pattern(path)
+
+
+def _is_pattern(path: str) -> bool:
+    """Return whether a path is a glob pattern that pictures may match."""
+    suffix = os.path.splitext(path)[1]
+    may_match = not suffix or any(sign in suffix for sign in PATTERN_SIGNS)
+    return may_match and any(sign in path for sign in PATTERN_SIGNS) and not os.path.lexists(path)
 
 
 FORMATS: tuple[Format, ...] = (Format("pictures", _takes_pictures, open_pictures),)
 
 
 def normalise(path: PathLike | Sequence[PathLike]) -> Path:
-    """Return a path as a string, a sequence of paths as a list of strings.
+    """Return a path as a string, a sequence of paths as a list of strings; ``~`` is the user's home.
 
     Raises
     ------
     TypeError
         If it is neither.
+    ValueError
+        If it is empty.
     """
-    if isinstance(path, (str, os.PathLike)):
-        return os.fspath(path)
+    if isinstance(path, (str, bytes, os.PathLike)):
+        return _as_text(path)
     try:
-        paths = [os.fspath(one) for one in path]
+        paths = [_as_text(one) for one in path]
     except TypeError as err:
         msg = f"expected a path or a list of paths, got {path!r}"
         raise TypeError(msg) from err
@@ -68,7 +80,15 @@ def normalise(path: PathLike | Sequence[PathLike]) -> Path:
     return paths
 
 
-def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None, **options: Any) -> Opened:  # noqa: A002
+def _as_text(path: PathLike | bytes) -> str:
+    text = os.fsdecode(path)
+    if not text:
+        msg = "expected a path, got an empty string"
+        raise ValueError(msg)
+    return os.path.expanduser(text) if text.startswith("~") else text
+
+
+def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None, **options: Any) -> Opened:
     """Open a path by the first format that takes it, or by the one that is named.
 
     Raises
@@ -79,18 +99,19 @@ def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None,
         If no format takes it.
     """
     where = normalise(path)
+    paths = [where] if isinstance(where, str) else where
+    for address in paths:
+        if "://" in address:
+            msg = f"{address}: addresses cannot be opened yet; this version opens local pictures and folders"
+            raise UnknownFormatError(msg, address)
     if format is not None:
         return _named(format).open(where, **options)
-    if isinstance(where, str) and "://" in where:
-        msg = f"{where}: addresses cannot be opened yet; this version opens local pictures and folders"
-        raise UnknownFormatError(msg, where)
     for row in FORMATS:
         if row.takes(where):
             return row.open(where, **options)
-    first = where if isinstance(where, str) else next(one for one in where if not is_picture(one))
+    first = paths[0]
     if not os.path.lexists(first):
-        msg = f"{first} does not exist. Check the path"
-        raise SourceOpenError(msg, first)
+        raise not_there(first)
     known = ", ".join(row.name for row in FORMATS)
     msg = f"{first}: no reader here knows this format. Known: {known}; supported_formats() lists the suffixes"
     raise UnknownFormatError(msg, first)

@@ -68,7 +68,10 @@ class RecordingSource:
         self.arrays: list[Array] = [levels] if isinstance(levels, np.ndarray) else list(levels)
         finest = self.arrays[0]
         if factors is None:
-            factors = [tuple(a / b for a, b in zip(finest.shape, array.shape, strict=True)) for array in self.arrays]
+            factors = [
+                tuple(a / b if b else 1.0 for a, b in zip(finest.shape, array.shape, strict=True))
+                for array in self.arrays
+            ]
         grids = [ChunkGrid(array.shape, _fitting(chunks, array.shape)) for array in self.arrays]
         self.meta = ImageMeta(
             meta.pop("name", "recorded"),
@@ -142,5 +145,5 @@ class RecordedChunk:
 def _fitting(chunks: tuple[int | tuple[int, ...], ...], shape: Sequence[int]) -> tuple[int | tuple[int, ...], ...]:
     """Return `chunks` with sizes no larger than the level."""
     return tuple(
-        min(chunk, size) if isinstance(chunk, int) else chunk for chunk, size in zip(chunks, shape, strict=True)
+        max(1, min(chunk, size)) if isinstance(chunk, int) else chunk for chunk, size in zip(chunks, shape, strict=True)
     )

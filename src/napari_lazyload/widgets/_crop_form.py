@@ -151,7 +151,7 @@ class CropForm(QWidget):
         axes: Sequence[tuple[str, int]],
         levels: Iterable[Sequence[int]] = (),
         own: Any = "",
-        types: Sequence[Any] = (),
+        types: Sequence[str] = (),
     ) -> None:
         """Show what can be chosen of a layer.
 
@@ -163,14 +163,14 @@ class CropForm(QWidget):
             Shape of each level.
         own : dtype
             Of the layer.
-        types : sequence of dtype
-            What its pixels may be cast to.
+        types : sequence of str
+            Names of the dtypes that its pixels may be cast to; "" stands for its own.
         """
         self.rows.set_axes(axes)
         shapes = [" x ".join(map(str, shape)) for shape in levels]
-        self.level.choices = [(f"{number}: {shape}", number) for number, shape in enumerate(shapes)]
+        offer(self.level, [(f"{number}: {shape}", number) for number, shape in enumerate(shapes)])
         self.set_row_visible(self.level, len(shapes) > 1)
-        self.dtype.choices = [(f"Unchanged ({own})", None), *((str(dtype), dtype) for dtype in types)]
+        offer(self.dtype, [(f"Unchanged ({own})", ""), *((name, name) for name in types)])
 
     def set_row_visible(self, field: Any, visible: bool) -> None:
         """Show or hide a field together with its label."""
@@ -246,6 +246,29 @@ class _Scrolling(QScrollArea):
     def sizeHint(self) -> QSize:
         """Ask for room for all fields."""
         return QSize(self.minimumSizeHint().width(), self._inner.sizeHint().height())
+
+
+def offer(combo: ComboBox, choices: Sequence[tuple[str, Any]], otherwise: Any = None) -> None:
+    """Put choices into a drop-down list, in their order, quietly; what is chosen stays so where it still is one.
+
+    Parameters
+    ----------
+    combo : ComboBox
+        The list.
+    choices : sequence of (str, Any)
+        What they are called, and what they are.
+    otherwise : Any
+        What is chosen where the old choice is gone; the first one if this is none of them either.
+    """
+    before = combo.value
+    values = [value for _, value in choices]
+    with combo.changed.blocked():
+        combo.native.clear()  # magicgui would leave the old ones before the new ones
+        combo.choices = lambda _combo: choices  # a function, for magicgui asks again when the dock moves
+        for wanted in (before, otherwise):
+            if any(wanted is value or (isinstance(wanted, str) and wanted == value) for value in values):
+                combo.value = wanted
+                break
 
 
 def _combo(name: str, tip: str) -> ComboBox:

@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped] # ships no types
 
 from napari_lazyload.core import settings
 from napari_lazyload.core.errors import ChunkReadError, RegionError
-from napari_lazyload.crop import crop
+from napari_lazyload.cropping import crop
 from napari_lazyload.widgets._crop_form import size_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class CropPlan:
         Within the layer, in level-0 pixels, for each axis without the colour axis.
     level : int
         From which level.
-    dtype : numpy.dtype or None
+    dtype : str or None
         Of the result; the layer's own where None.
     shape : tuple of int
         Of the result.
@@ -44,7 +44,7 @@ class CropPlan:
     layer: Any
     region: tuple[slice, ...]
     level: int
-    dtype: Any
+    dtype: str | None
     shape: tuple[int, ...]
     cost: Estimate
 
@@ -60,22 +60,23 @@ class CropPlan:
         """Whether there is memory for it now."""
         return self.peak_nbytes <= free_memory()
 
-    @property
-    def refusal(self) -> str:
-        """What to tell where it does not fit."""
+    def refusal(self, *, lazy: bool) -> str:
+        """Return what to tell where it does not fit; `lazy` says whether a lazy layer is a way out."""
+        instead = ", or add it as a lazy layer, which reads nothing yet" if lazy else ""
         return (
             f"This needs {size_text(self.peak_nbytes)} of memory, {size_text(free_memory())} are free. "
-            "Take a smaller region or a coarser level, or add it as a lazy layer, which reads nothing yet."
+            f"Take a smaller region or a coarser level{instead}."
         )
 
     @property
     def text(self) -> str:
-        """Size and cost, for people, in two lines."""
+        """Size and cost, for people, in three lines."""
         cost, shape = self.cost, " x ".join(f"{size:,}" for size in self.shape)
         chunks = f"{cost.touched_chunks:,} chunk{'s'[: cost.touched_chunks != 1]}"
         return (
-            f"Result {size_text(cost.result_nbytes)}: {shape} {self.dtype or self.layer.dtype}\n"
-            f"Reads {size_text(cost.touched_nbytes)} in {chunks}, of {size_text(cost.full_nbytes)} (level {self.level})"
+            f"Level {self.level}, {self.dtype or self.layer.dtype}: {shape}\n"
+            f"Result {size_text(cost.result_nbytes)}\n"
+            f"Reads {size_text(cost.touched_nbytes)} in {chunks}, of {size_text(cost.full_nbytes)}"
         )
 
 

@@ -87,8 +87,8 @@ class RowTable(QTableView):
         rows.setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         rows.sectionPressed.connect(self.rowPicked)
 
-    def select_row(self, row: int, *, scroll: bool = True) -> None:
-        """Select a view row, or none with -1; tells nobody."""
+    def select_row(self, row: int) -> None:
+        """Select a view row and scroll to it, or select none with -1; tells nobody."""
         selection = present(self.selectionModel())
         if row < 0:
             selection.clear()
@@ -101,9 +101,8 @@ class RowTable(QTableView):
             self.setAutoScroll(False)
             selection.setCurrentIndex(index, _SELECT)
             self.setAutoScroll(auto)
-        if scroll:
-            self.scrollTo(index)
-            bar.setValue(across)
+        self.scrollTo(index)
+        bar.setValue(across)
 
     def sizeHint(self) -> QSize:
         """Ask for room for a few columns."""

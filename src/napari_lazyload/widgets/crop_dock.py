@@ -6,17 +6,16 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_lazyload.core.errors import RegionError
-from napari_lazyload.crop import estimate
+from napari_lazyload.cropping import estimate
 from napari_lazyload.layers import crop_geometry as geometry
 from napari_lazyload.layers.crop_layers import can_be_lazy, crop_layer, drawing_layer, lazy_crop
-from napari_lazyload.widgets._crop_form import CropForm
+from napari_lazyload.widgets._crop_form import CropForm, offer
 from napari_lazyload.widgets._crop_run import CropPlan, CropRun, CurrentRun, failure_text, sentence
 
 if TYPE_CHECKING:
@@ -36,7 +35,8 @@ _SETTLE = 30
 _LOOK = 40
 """Milliseconds until a changed region is worked out, and between two looks at a run."""
 
-_LAYER_EVENTS = ("data", "scale", "translate", "rotate", "shear", "affine", "units")
+_MOVED = ("scale", "translate", "rotate", "shear", "affine", "units")
+"""Events of a layer that comes to lie elsewhere."""
 
 
 class CropDock(QWidget):
@@ -75,7 +75,9 @@ class CropDock(QWidget):
         layout.addWidget(self.form)
         self._connect_form()
         self._attach()
+        # Qt may delete the dock, or Python forget it: whichever comes first ends the run.
         self.destroyed.connect(partial(_destroyed, weakref.ref(self), self._current))
+        weakref.finalize(self, self._current.drop).atexit = False
 
     # --- what the user does ------------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class CropDock(QWidget):
 
     def _planned(self, layer: Any) -> CropPlan:
         ranges = self._ranges(layer)
-        level, dtype = self.form.level.value or 0, self.form.dtype.value
+        level, dtype = self.form.level.value or 0, self.form.dtype.value or None
         region = geometry.clipped(ranges, layer)
         self.form.rows.set_ranges([(part.start, part.stop) for part in region])
         box = geometry.level_box(layer, region, level)
@@ -175,12 +177,13 @@ class CropDock(QWidget):
         form.cost.setText("" if plan is None else plan.text)
         form.cost.setVisible(plan is not None)
         fits = plan is not None and plan.fits
+        lazy = plan is not None and not fits and can_be_lazy(plan.layer, plan.level)
         if plan is not None and not fits:
-            problem = plan.refusal
+            problem = f"{self._outcome}\n{plan.refusal(lazy=lazy)}".strip()
         form.message.setText(problem or self._outcome)
         form.message.setVisible(bool(problem or self._outcome))
         form.crop.enabled = fits and not self.running
-        form.lazy.native.setVisible(plan is not None and not fits and can_be_lazy(plan.layer, plan.level))
+        form.lazy.native.setVisible(lazy)
 
     def _tell(self, outcome: str) -> None:
         self._outcome = outcome
@@ -236,9 +239,7 @@ class CropDock(QWidget):
 
     def _connect_form(self) -> None:
         form = self.form
-        form.layer.choices = self._layer_choices
-        form.region.choices = self._region_choices
-        form.frames.choices = [("Shown position", SHOWN), ("All of them", WHOLE), ("Numbers below", TYPED)]
+        offer(form.frames, [("Shown position", SHOWN), ("All of them", WHOLE), ("Numbers below", TYPED)])
         form.layer.changed.connect(self._on_layer)
         form.region.changed.connect(self._on_region)
         for field in (form.frames, form.level, form.dtype):
@@ -248,17 +249,6 @@ class CropDock(QWidget):
         form.crop.changed.connect(self.crop)
         form.lazy.changed.connect(self.add_lazy)
         form.cancel.changed.connect(self.cancel)
-
-    def _layer_choices(self, _combo: Any = None) -> list[tuple[str, Any]]:
-        return [(layer.name, layer) for layer in reversed(self.viewer.layers) if isinstance(layer, (Image, Labels))]
-
-    def _region_choices(self, _combo: Any = None) -> list[tuple[str, Any]]:
-        shapes = [layer for layer in reversed(self.viewer.layers) if isinstance(layer, Shapes)]
-        return [
-            *((f"Rectangle in {layer.name}", layer) for layer in shapes),
-            ("Current view", VIEW),
-            ("Numbers", NUMBERS),
-        ]
 
     def _attach(self) -> None:
         """Follow the viewer; again after the dock was taken out and put back."""
@@ -291,22 +281,27 @@ class CropDock(QWidget):
     def _on_layers(self, _event: Any = None) -> None:
         """Offer the layers that there are; end the run of one that is gone."""
         run = self._current.run
-        if run is not None and run.plan.layer not in self.viewer.layers:
-            self._end(f"Stopped: {run.plan.layer.name!r} was removed.")
-        active = self.viewer.layers.selection.active
-        _refill(self.form.layer, active)
+        layers = list(reversed(self.viewer.layers))  # the top one first, as napari lists them
+        images = [(layer.name, layer) for layer in layers if isinstance(layer, (Image, Labels))]
+        offer(self.form.layer, images, self.viewer.layers.selection.active)
         self._take_layer()
-        drawn = next(
-            (layer for layer in reversed(self.viewer.layers) if isinstance(layer, Shapes) and layer.data), VIEW
-        )
-        _refill(self.form.region, drawn)
+        shapes = [layer for layer in layers if isinstance(layer, Shapes)]
+        regions = [(f"Rectangle in {layer.name}", layer) for layer in shapes]
+        drawn = next((layer for layer in shapes if layer.data), VIEW)
+        offer(self.form.region, [*regions, ("Current view", VIEW), ("Numbers", NUMBERS)], drawn)
         self._watch()
         self._schedule()
+        if run is not None and run.plan.layer not in layers:
+            self._end(f"Stopped: {run.plan.layer.name!r} was removed.")
 
     def _on_layer(self) -> None:
         self._take_layer()
         self._outcome = ""
         self._watch()
+        self._schedule()
+
+    def _on_data(self, _event: Any = None) -> None:
+        self._take_layer()
         self._schedule()
 
     def _on_region(self) -> None:
@@ -327,10 +322,9 @@ class CropDock(QWidget):
         if layer is None:
             self.form.show_layer(())
             return
-        own = layer.dtype
-        types = [dtype for dtype in map(np.dtype, _TYPES) if dtype != own]
-        if isinstance(layer, Labels):
-            types = [dtype for dtype in types if dtype.kind in "iu"]
+        own = str(layer.dtype)
+        whole = isinstance(layer, Labels)
+        types = [name for name in _TYPES if name != own and not (whole and name.startswith("float"))]
         axes = list(zip(geometry.axis_names(layer), geometry.axis_sizes(layer), strict=True))
         levels = layer.data if layer.multiscale else [layer.data]
         self.form.show_layer(axes, [data.shape[: layer.ndim] for data in levels], own, types)
@@ -340,9 +334,10 @@ class CropDock(QWidget):
         self._disconnect(self._watched)
         source = self.form.region.value
         if self.layer is not None:
-            self._watched += [(getattr(self.layer.events, name), "_schedule") for name in _LAYER_EVENTS]
+            self._watched += [(getattr(self.layer.events, name), "_schedule") for name in _MOVED]
+            self._watched += [(getattr(self.layer.events, name), "_on_data") for name in ("data", "axis_labels")]
         if isinstance(source, Shapes):
-            self._watched += [(getattr(source.events, name), "_on_shapes") for name in (*_LAYER_EVENTS, "set_data")]
+            self._watched += [(getattr(source.events, name), "_on_shapes") for name in (*_MOVED, "data", "set_data")]
             self._watched.append((source.selected_data.events.items_changed, "_schedule"))
         self._connect(self._watched)
 
@@ -393,15 +388,3 @@ def _destroyed(dock: weakref.ref[CropDock], current: CurrentRun) -> None:
     found = dock()
     if found is not None:
         found._detach()  # noqa: SLF001 - same module
-
-
-def _refill(combo: Any, otherwise: Any) -> None:
-    """Offer a list's choices anew, keeping what is chosen."""
-    before = combo.value
-    with combo.changed.blocked():
-        combo.reset_choices()
-        choices = combo.choices
-        if before in choices:
-            combo.value = before
-        elif otherwise in choices:
-            combo.value = otherwise

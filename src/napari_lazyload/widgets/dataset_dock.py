@@ -11,7 +11,7 @@ from superqt import QElidingLabel
 from napari_lazyload.dataset import ERROR, STATUS
 from napari_lazyload.layers.display import link_of
 from napari_lazyload.layers.navigation import row_in_view, show_row
-from napari_lazyload.layers.viewer import displays_of, said
+from napari_lazyload.layers.viewer import displays_of, thinned_out
 from napari_lazyload.loading import scheduler
 from napari_lazyload.widgets.attach import attach_open_viewers
 from napari_lazyload.widgets.meta_table import MetaTableView
@@ -19,6 +19,8 @@ from napari_lazyload.widgets.open_dialogs import become_folder_reader, is_folder
 from napari_lazyload.widgets.post import post_to_main
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from qtpy.QtGui import QCloseEvent
 
@@ -101,10 +103,10 @@ class DatasetDock(QWidget):
         layout.addWidget(self.reader_button)
         self.reader_button.setVisible(not is_folder_reader())
 
-    def _button(self, text: str, tip: str, clicked: Any) -> QPushButton:
+    def _button(self, text: str, tip: str, clicked: Callable[[], Any]) -> QPushButton:
         button = QPushButton(text, self)
         button.setToolTip(tip)
-        button.clicked.connect(lambda: clicked())
+        button.clicked.connect(lambda _checked: clicked())
         return button
 
     # --- the dataset -----------------------------------------------------------------------------------------------
@@ -213,13 +215,19 @@ class DatasetDock(QWidget):
         row = self.table.selected_source_row
         displays = displays_of(self._layer)
         display = displays.display(self._layer) if displays is not None else None
-        lines = [] if display is None else said(display)
-        if row in problems and not (display is not None and display.failures):
-            lines.append(problems[row])
+        said = ["" if display is None else thinned_out(display), "" if row is None else problems.get(row, "")]
+        lines = [line for line in said if line]
         self.notice.setText("\n".join(lines))
-        self.notice.setVisible(bool(lines))
+        if self.notice.isHidden() == bool(lines):
+            self.notice.setVisible(bool(lines))
+            post_to_main(self._keep_row_in_sight)
         self.retry_button.setVisible(row in problems)
         self.finer_button.setVisible(display is not None and display.steps is not None)
+
+    def _keep_row_in_sight(self) -> None:
+        """The table became shorter or longer under its selected row."""
+        if self._viewer is not None and self.table.selected_source_row is not None:
+            self.table.table.scrollTo(self.table.table.currentIndex())
 
     # --- sliders and rows --------------------------------------------------------------------------------------------
 

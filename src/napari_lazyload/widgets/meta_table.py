@@ -69,9 +69,9 @@ class MetaTableView(QWidget):
 
     # --- the table ---------------------------------------------------------------------------------------------
 
-    def set_frame(self, frame: pd.DataFrame) -> None:
-        """Show another table; see `MetaTableModel.set_frame`."""
-        self.model.set_frame(frame)
+    def set_frame(self, frame: pd.DataFrame, *, keep_order: bool = False) -> None:
+        """Show another table; see `MetaTableModel.set_frame`. Keeping the order keeps the selected row too."""
+        self.model.set_frame(frame, keep_order=keep_order)
 
     def append_rows(self, frame: pd.DataFrame) -> None:
         """Add rows at the end of slider order; see `MetaTableModel.append_rows`."""
@@ -176,7 +176,9 @@ class MetaTableView(QWidget):
         self._typing.stop()
         self.model.filter_by(self.filter_edit.text())
 
-    def _take_frame(self) -> None:
+    def _take_frame(self, kept: bool) -> None:
+        if kept:
+            return
         self._selected = -1
         self._fitted = False
         self._typing.stop()
@@ -184,8 +186,6 @@ class MetaTableView(QWidget):
         self.filter_edit.clear()
         self.filter_edit.blockSignals(blocked)
         self._show_sort()
-        if self.isVisible():
-            self._fit()
 
     def _take_order(self) -> None:
         """Show the order that has come: a new sort from its beginning, else the selected row where it has moved."""
@@ -193,9 +193,11 @@ class MetaTableView(QWidget):
         changed, self._shown_sort = sort != self._shown_sort, sort
         row = self.model.view_row(self._selected)
         if changed or row != self.table.currentIndex().row():
-            self.table.select_row(row, scroll=sort is None or not changed)
+            self.table.select_row(row)
         if changed and (sort is not None or row < 0):
             self.table.scrollToTop()
+        if self.isVisible():
+            self._fit()
         self._show_count()
 
     def _take_busy(self, busy: bool) -> None:
@@ -239,5 +241,5 @@ class MetaTableView(QWidget):
 
     def _fit(self) -> None:
         if not self._fitted:
-            self._fitted = True
+            self._fitted = self.model.rowCount() > 0
             self.table.fit_columns()

@@ -45,11 +45,11 @@ def is_folder_reader() -> bool:
     """Return whether napari's preferences name this plugin for all folders."""
     from napari.settings import get_settings
 
-    return get_settings().plugins.extension2reader.get(FOLDER_PATTERN) == PLUGIN
+    return bool(get_settings().plugins.extension2reader.get(FOLDER_PATTERN) == PLUGIN)
 
 
 def become_folder_reader(parent: QWidget | None = None) -> bool:
-    """Ask whether folders shall always open with this plugin, and write it to napari's preferences; return the answer."""
+    """Ask whether folders shall always open with this plugin; if so, write it to napari's preferences. Return if so."""
     from napari.settings import get_settings
 
     plugins = get_settings().plugins

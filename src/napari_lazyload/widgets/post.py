@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class _Poster(QObject):
@@ -31,6 +33,3 @@ def post_to_main(function: Callable[[], Any]) -> None:
     if not _poster:
         _poster.append(_Poster())
     _poster[0].called.emit(function)
-
-
-

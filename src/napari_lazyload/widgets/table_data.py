@@ -100,12 +100,21 @@ class TableData:
             else:
                 yield start, self._base(column, start, stop)
 
-    def check_columns(self, frame: pd.DataFrame) -> None:
-        """Raise a ValueError if a frame has a column that the table lacks."""
-        unknown = [str(label) for label in frame.columns if str(label) not in self.columns]
+    def aligned(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a frame with this table's columns in their order, blank where it lacks one.
+
+        Raises
+        ------
+        ValueError
+            If the frame has a column that the table lacks.
+        """
+        frame = frame.copy(deep=False)
+        frame.columns = pd.Index([str(label) for label in frame.columns])
+        unknown = [name for name in frame.columns if name not in self.columns]
         if unknown:
             msg = f"appended rows must have the table's columns, found also {', '.join(unknown)}; set a new frame"
             raise ValueError(msg)
+        return frame if tuple(frame.columns) == self.columns else frame.reindex(columns=list(self.columns))
 
     def append(self, frame: pd.DataFrame) -> None:
         """Add rows at the end, in time that does not grow with the table.
@@ -115,10 +124,7 @@ class TableData:
         ValueError
             If the frame has a column that the table lacks.
         """
-        frame = self._aligned(frame)
-        if not self._length:
-            self._frames, self._arrays, self._length = (frame,), [_arrays(frame)], len(frame)
-            return
+        frame = self.aligned(frame)
         frames, starts, arrays = list(self._frames), list(self._starts), list(self._arrays)
         start = self._length
         # Rows that come one by one are gathered, so that a lookup never searches thousands of frames.
@@ -205,12 +211,6 @@ class TableData:
             found.append(self._base(column, start, min(stop, end)))
             start = min(stop, end)
         return found
-
-    def _aligned(self, frame: pd.DataFrame) -> pd.DataFrame:
-        self.check_columns(frame)
-        frame = frame.copy(deep=False)
-        frame.columns = pd.Index([str(label) for label in frame.columns])
-        return frame if tuple(frame.columns) == self.columns else frame.reindex(columns=list(self.columns))
 
 
 def is_missing(value: Any) -> bool:

@@ -10,7 +10,15 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex,
 
 from napari_lazyload.widgets._workers import Cancelled, LatestWorker, Task
 from napari_lazyload.widgets.table_data import TableData, format_value, full_text, is_missing
-from napari_lazyload.widgets.table_order import Order, SortKey, TextFilter, arrange, is_name_column, parse_filter
+from napari_lazyload.widgets.table_order import (
+    Order,
+    SortKey,
+    TextFilter,
+    arrange,
+    is_name_column,
+    parse_filter,
+    runs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +29,6 @@ if TYPE_CHECKING:
 
 _POLL = 10
 _REFRESH = 500
-_MAX_RUNS = 8
 
 # Qt hands roles over as plain integers; comparing those is most of what `data` does.
 _DISPLAY = int(Qt.ItemDataRole.DisplayRole)
@@ -54,8 +61,8 @@ class MetaTableModel(QAbstractTableModel):
 
     Attributes
     ----------
-    frameChanged : Signal()
-        Another table was set.
+    frameChanged : Signal(bool)
+        Another table was set; true if sort and filter were kept.
     orderChanged : Signal()
         The rows shown, or their order, are others now.
     busyChanged : Signal(bool)
@@ -64,7 +71,7 @@ class MetaTableModel(QAbstractTableModel):
         A sort or a filter raised; the table stays as it was.
     """
 
-    frameChanged = Signal()
+    frameChanged = Signal(bool)
     orderChanged = Signal()
     busyChanged = Signal(bool)
     orderFailed = Signal(str)
@@ -89,7 +96,6 @@ class MetaTableModel(QAbstractTableModel):
         self._task: Task[Order] | None = None
         self._seconds = 0.0
         self._poll = QTimer(self)
-        self._poll.setInterval(_POLL)
         self._poll.timeout.connect(self._take_result)
         self._refresh = QTimer(self)
         self._refresh.setSingleShot(True)
@@ -99,14 +105,30 @@ class MetaTableModel(QAbstractTableModel):
 
     # --- the table ---------------------------------------------------------------------------------------------
 
-    def set_frame(self, frame: pd.DataFrame) -> None:
-        """Show another table, in slider order and unfiltered."""
+    def set_frame(self, frame: pd.DataFrame, *, keep_order: bool = False) -> None:
+        """Show another table.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            The table; row order is slider order.
+        keep_order : bool
+            Whether this is the same data set read again: a sort and a filter stay in force then, if its columns are
+            the same. Otherwise the table starts in slider order and unfiltered.
+        """
+        keep = keep_order and tuple(map(str, frame.columns)) == self._data.columns
+        sort, text = (self._sort, self._filter_text) if keep else (None, "")
+        order = self._order if keep and len(frame) == len(self._data) else None  # until the new one is worked out
         self.cancel()
         self.beginResetModel()
         self._adopt(frame)
+        self._sort, self._order = sort, order
+        self._filter_text, self._filter = text, parse_filter(text, self._data.columns)
         self.endResetModel()
-        self.frameChanged.emit()
+        self.frameChanged.emit(keep)
         self.orderChanged.emit()
+        if sort is not None or self._filter is not None:
+            self._start()
 
     def append_rows(self, frame: pd.DataFrame) -> None:
         """Add rows at the end of slider order, in time that does not grow with the table.
@@ -118,18 +140,14 @@ class MetaTableModel(QAbstractTableModel):
         ValueError
             If the frame has a column that the table lacks.
         """
-        if frame.empty:
+        if not len(frame):
             return
+        frame = self._data.aligned(frame)
         if not len(self._data):
-            self._data.check_columns(frame)
-            self.beginResetModel()
-            self._data.append(frame)
-            self._right = [self._data.is_numeric(column) for column in range(len(self._data.columns))]
-            self._order = None
-            self.endResetModel()
-        elif self._order is None:
+            self.set_frame(frame, keep_order=True)  # its dtypes are the first that tell
+            return
+        if self._order is None:
             first = len(self._data)
-            self._data.check_columns(frame)
             self.beginInsertRows(_NOWHERE, first, first + len(frame) - 1)
             self._data.append(frame)
             self.endInsertRows()
@@ -163,7 +181,7 @@ class MetaTableModel(QAbstractTableModel):
         places = self._data.update(wanted, columns)
         if not places or not wanted.size:
             return
-        for top, bottom in self._runs(wanted):
+        for top, bottom in runs(wanted if self._order is None else self._order.shown(wanted)):
             self.dataChanged.emit(self.index(top, min(places)), self.index(bottom, max(places)))
         if self._filter is not None and self._filter.column in {None, *places}:
             self._schedule()
@@ -322,22 +340,6 @@ class MetaTableModel(QAbstractTableModel):
             text = f"{text}\n{reason}" if text else reason
         return text or None
 
-    def _runs(self, rows: NDArray[np.intp]) -> list[tuple[int, int]]:
-        """Return the (first, last) view rows that hold the source rows: few runs, or one around all."""
-        if self._order is not None:
-            rows = rows[rows < len(self._order.places)]
-            rows = self._order.places[rows]
-            rows = rows[rows >= 0]
-        if not rows.size:
-            return []
-        ordered = np.unique(rows)
-        breaks = np.flatnonzero(np.diff(ordered) > 1)
-        if breaks.size >= _MAX_RUNS:
-            return [(int(ordered[0]), int(ordered[-1]))]
-        firsts = ordered[np.concatenate([[0], breaks + 1])]
-        lasts = ordered[np.concatenate([breaks, [ordered.size - 1]])]
-        return [(int(first), int(last)) for first, last in zip(firsts, lasts, strict=True)]
-
     def _schedule(self) -> None:
         """Ask for a new order soon, and so seldom that a steady stream of changes keeps no core busy."""
         if not self._refresh.isActive():
@@ -355,12 +357,10 @@ class MetaTableModel(QAbstractTableModel):
             self.cancel()
             self._swap(None)
             return
-        if self._sorted_rows is not None and len(self._sorted_rows) != len(self._data):
-            self._sorted_rows = None  # rows have come since
         data, sort, wanted, ordered = self._data.snapshot(), self._sort, self._filter, self._sorted_rows
         was_busy = self.busy
         self._task = self._worker.submit(lambda checkpoint: arrange(data, sort, wanted, ordered, checkpoint))
-        self._poll.start()
+        self._poll.start(_POLL)
         if not was_busy:
             self.busyChanged.emit(True)
 
@@ -393,11 +393,7 @@ class MetaTableModel(QAbstractTableModel):
             held = self.persistentIndexList()
             sources = [self.source_row(index.row()) for index in held]
             self._order = order
-            moved = [self._moved(source, index) for source, index in zip(sources, held, strict=True)]
+            moved = [self.index(self.view_row(source), k.column()) for source, k in zip(sources, held, strict=True)]
             self.changePersistentIndexList(held, moved)
             self.layoutChanged.emit()
         self.orderChanged.emit()
-
-    def _moved(self, source_row: int, index: QModelIndex) -> QModelIndex:
-        row = self.view_row(source_row)
-        return self.index(row, index.column()) if row >= 0 else QModelIndex()

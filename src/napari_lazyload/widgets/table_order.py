@@ -92,6 +92,24 @@ class Order:
     places: Rows
     sorted_rows: Rows | None = None
 
+    def shown(self, rows: Rows) -> Rows:
+        """Return where source rows are shown, without those that are not."""
+        places = self.places[rows[rows < len(self.places)]]
+        return places[places >= 0]
+
+
+def runs(rows: Rows, most: int = 8) -> list[tuple[int, int]]:
+    """Return the rows as ranges (first, last) of consecutive rows, or as one range around all if there are too many."""
+    ordered = np.unique(rows)
+    if not ordered.size:
+        return []
+    breaks = np.flatnonzero(np.diff(ordered) > 1)
+    if breaks.size >= most:
+        breaks = breaks[:0]
+    firsts = ordered[np.concatenate([[0], breaks + 1])]
+    lasts = ordered[np.concatenate([breaks, [-1]])]
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
 
 def is_name_column(name: str) -> bool:
     """Tell whether a column's title says that it holds the names of files, which sort naturally."""
@@ -140,13 +158,13 @@ def arrange(
     wanted : TextFilter, optional
         None shows every row.
     sorted_rows : ndarray of intp, optional
-        The rows as this sort gave them before, to be filtered again without sorting.
+        The rows as this sort gave them before, to be filtered again without sorting unless rows have come since.
     checkpoint : callable
         Called between pieces of about a millisecond; may raise to end the work.
     """
     if sort is None:
         ordered = np.arange(len(data), dtype=np.intp)
-    elif sorted_rows is not None:
+    elif sorted_rows is not None and len(sorted_rows) == len(data):
         ordered = sorted_rows
     else:
         ordered = sort_rows(data, sort, checkpoint)

@@ -104,7 +104,7 @@ def contains(words: list[str], needle: str) -> NDArray[np.bool_]:
     """Return for each word whether the needle is in it, letters' case aside."""
     found = np.zeros(len(words), dtype=bool)
     text = "\0".join(words).casefold().encode("utf-8", "surrogatepass") + b"\0"
-    if text.count(0) != len(words) or "\0" in needle:
+    if text.count(0) != len(words) or "\0" in needle or not needle:
         return np.array([needle in word.casefold() for word in words], dtype=bool)
     hits = [hit.start() for hit in re.finditer(re.escape(needle.encode("utf-8", "surrogatepass")), text)]
     if hits:

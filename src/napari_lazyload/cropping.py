@@ -19,7 +19,7 @@ from napari_lazyload.loading import scheduler
 from napari_lazyload.loading.box import read_box
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from napari_lazyload.core.chunks import Box
 
@@ -52,7 +52,7 @@ class Target:
         else:
             array = image if hasattr(image, "shape") and hasattr(image, "dtype") else np.asarray(image)
             self.arrays, axes = [array], tuple(f"axis {number}" for number in range(len(array.shape)))
-        levels = tuple(_level_meta(array, self.arrays[0].shape) for array in self.arrays)
+        levels = tuple(_level_meta(array, self.arrays[0]) for array in self.arrays)
         self.meta = ImageMeta("", axes, np.dtype(self.arrays[0].dtype), levels)
 
     def box(self, region: Any, level: int) -> Box:
@@ -75,14 +75,25 @@ def _layer_axes(layer: Any, ndim: int) -> tuple[str, ...]:
     return (*labels, RGB_AXIS)[:ndim] if len(labels) < ndim else labels
 
 
-def _level_meta(array: Any, finest: Sequence[int]) -> LevelMeta:
+def _level_meta(array: Any, finest: Any) -> LevelMeta:
+    own, base = _own_level(array), _own_level(finest)
+    if own is not None and base is not None:
+        return LevelMeta(own.grid, tuple(a / b for a, b in zip(own.factors, base.factors, strict=True)))
     shape = tuple(array.shape)
     chunks = getattr(array, "chunks", None)
     if not isinstance(chunks, tuple) or len(chunks) != len(shape):
         chunks = shape
     chunks = tuple(size or 1 if isinstance(size, int) else tuple(size) for size in chunks)
     grid = ChunkGrid(shape, chunks)
-    return LevelMeta(grid, tuple(full / size if size else 1.0 for full, size in zip(finest, shape, strict=True)))
+    return LevelMeta(grid, tuple(full / size if size else 1.0 for full, size in zip(finest.shape, shape, strict=True)))
+
+
+def _own_level(array: Any) -> LevelMeta | None:
+    """Return what the source says of a whole level: its factors, and a grid that does not list a million chunks."""
+    if not isinstance(array, LazyArray) or array.source is None:
+        return None
+    level = array.source.meta.levels[array.level]
+    return level if array.shape == level.shape else None
 
 
 def estimate(image: Any, region: Any, level: int = 0, dtype: Any = None) -> Estimate:
@@ -134,8 +145,8 @@ def crop(
     image : Image, napari layer, or array
         What to crop; a layer of any plugin, an array of NumPy, dask or zarr.
     region : tuple of slice, or mapping
-        Slices with NumPy's meaning and step 1, one for each axis but the colour axis ``"s"`` (missing ones are whole); or
-        a mapping from axis name to a slice or a half-open ``(start, stop)`` pair. In pixels of level 0, clipped to the
+        Slices with NumPy's meaning and step 1, one for each axis but the colour axis ``"s"`` (missing ones are
+        whole); or a mapping from axis name to a slice or a half-open ``(start, stop)`` pair. In pixels of level 0, clipped to the
         image. Level ``l`` with factor ``f`` reads ``floor(start / f)`` to ``ceil(stop / f)``.
     level : int
         Which resolution; 0 is the finest.
@@ -178,9 +189,11 @@ def crop(
     if isinstance(array, LazyArray) and array.source is not None:
         part = array[box_slices(box)]
         shape = box_shape(part.box)
-        read_box(array.source, part.level, part.box, result.reshape(shape), keep=False, cancel=stop, progress=report)
+        failed = None if array.on_error == "raise" else lambda _index, _error: None
+        out = result.reshape(shape)
+        read_box(array.source, part.level, part.box, out, keep=False, failed=failed, cancel=stop, progress=report)
     else:
-        _read_foreign(array, grid, box, result, stop, report)
+        _read_foreign(array, grid, box, result, cancel=stop, progress=report)
     return result
 
 
@@ -203,6 +216,7 @@ def _read_foreign(
     grid: ChunkGrid,
     box: Box,
     result: Array,
+    *,
     cancel: Callable[[], bool] | None,
     progress: Callable[[int], Any] | None,
 ) -> None:

@@ -1,0 +1,601 @@
+"""The pool and `each`: order, cancellation, errors, and no way to wait for ever."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from napari_lazyload.core import settings
+from napari_lazyload.core.errors import CancelledError
+from napari_lazyload.loading import scheduler as module
+from napari_lazyload.loading.scheduler import Scheduler, Tier
+
+WAIT = 20
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    """A pool of its own, whose idle threads end soon, and which has none at the end."""
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    pool = Scheduler()
+    yield pool
+    until(lambda: pool.snapshot()["threads"] == 0)
+
+
+def until(condition):
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "did not come true"
+        time.sleep(0.001)
+
+
+class Held:
+    """Work that begins, tells so, and ends when it is let."""
+
+    def __init__(self):
+        self.began, self.let = threading.Event(), threading.Event()
+
+    def __call__(self, _job=None):
+        self.began.set()
+        assert self.let.wait(WAIT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.let.set()
+
+
+def hold(pool, stack, count, **options):
+    """Occupy threads until the stack is left."""
+    held = [stack.enter_context(Held()) for _ in range(count)]
+    jobs = [pool.submit(work, **options) for work in held]
+    return held, jobs
+
+
+# --- submit --------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_runs_and_is_done(pool):
+    seen = []
+    job = pool.submit(seen.append)
+    assert job.done.wait(WAIT)
+    assert (seen, job.error, job.cancelled) == ([job], None, False)
+
+
+def test_an_error_is_kept_and_the_thread_goes_on(pool):
+    settings.update(workers=1)
+    failed = pool.submit(lambda _job: 1 / 0)
+    left = pool.submit(lambda _job: (_ for _ in ()).throw(SystemExit))
+    fine = pool.submit(lambda _job: None)
+    for job in (failed, left, fine):
+        assert job.done.wait(WAIT)
+    assert [type(job.error) for job in (failed, left, fine)] == [ZeroDivisionError, SystemExit, type(None)]
+
+
+def test_what_is_visible_goes_first_and_equals_go_in_turn(pool):
+    settings.update(workers=1)
+    order = []
+    with Held() as held:
+        pool.submit(held)
+        assert held.began.wait(WAIT)
+        tiers = [Tier.PREFETCH, Tier.VISIBLE, Tier.PREFETCH, Tier.VISIBLE]
+        jobs = [pool.submit(lambda _job, n=n: order.append(n), tier=tier) for n, tier in enumerate(tiers)]
+        held.let.set()
+        for job in jobs:
+            assert job.done.wait(WAIT)
+    assert order == [1, 3, 0, 2]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_there_are_as_many_threads_as_the_setting_says_and_all_are_used(pool, workers):
+    settings.update(workers=workers)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, workers + 2)
+        for work in held[:workers]:
+            assert work.began.wait(WAIT)
+        time.sleep(0.05)
+        assert pool.snapshot()["running"] == workers
+        assert not any(work.began.is_set() for work in held[workers:])
+
+
+def test_an_idle_thread_that_was_called_already_does_not_count_twice(pool):
+    settings.update(workers=4)
+    pool.submit(lambda _job: None).done.wait(WAIT)
+    until(lambda: pool._idle == 1)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 4)  # faster than the idle thread wakes
+        for work in held:
+            assert work.began.wait(WAIT)
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 1), (2, 1), (3, 2), (4, 3)])
+def test_the_background_never_takes_the_last_thread(pool, workers, most):
+    settings.update(workers=workers)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 6, tier=Tier.BACKGROUND)
+        for work in held[:most]:
+            assert work.began.wait(WAIT)
+        assert pool.submit(lambda _job: None).done.wait(WAIT)
+        assert pool.submit(lambda _job: None, tier=Tier.PREFETCH).done.wait(WAIT)
+        assert pool.snapshot()["running"] == most
+        assert not any(work.began.is_set() for work in held[most:])
+        held[0].let.set()
+        assert held[most].began.wait(WAIT)
+
+
+def test_background_work_goes_on_as_soon_as_it_may(pool, monkeypatch):
+    monkeypatch.setattr(module, "IDLE_SECONDS", 5)  # nobody wakes by himself
+    settings.update(workers=1)
+    with ExitStack() as stack:
+        (one, two), _ = hold(pool, stack, 2)
+        assert one.began.wait(WAIT)
+        background = pool.submit(lambda _job: None, tier=Tier.BACKGROUND)
+        one.let.set()
+        assert two.began.wait(WAIT)
+        assert background.done.wait(2)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    until(lambda: pool.snapshot()["running"] == 0)
+    pool._wake.acquire()
+    pool._wake.notify_all()
+    pool._wake.release()
+
+
+def test_the_number_of_workers_may_grow_while_there_is_work(pool):
+    settings.update(workers=1)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 4)
+        assert held[0].began.wait(WAIT)
+        settings.update(workers=4)
+        pool.submit(lambda _job: None)
+        for work in held:
+            assert work.began.wait(WAIT)
+
+
+def test_the_number_of_workers_may_shrink_while_there_is_work(pool):
+    settings.update(workers=4)
+    running, most, lock = set(), [0], threading.Lock()
+
+    def work(job):
+        with lock:
+            running.add(job)
+            most[0] = max(most[0], len(running))
+        time.sleep(0.002)
+        with lock:
+            running.discard(job)
+
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 4)
+        for one in held:
+            assert one.began.wait(WAIT)
+        settings.update(workers=2)
+        jobs = [pool.submit(work) for _ in range(30)]
+        for one in held:
+            one.let.set()
+    for job in jobs:
+        assert job.done.wait(WAIT)
+    assert most[0] <= 2
+
+
+def test_idle_threads_end(pool):
+    settings.update(workers=3)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 3)
+        for work in held:
+            assert work.began.wait(WAIT)
+    until(
+        lambda: pool.snapshot() == {**{f"queued_{tier.name.lower()}": 0 for tier in Tier}, "running": 0, "threads": 0}
+    )
+    assert pool.submit(lambda _job: None).done.wait(WAIT)
+
+
+def test_threads_that_end_lose_no_job(pool, monkeypatch):
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0005)  # they end while jobs come
+    for number in range(300):
+        job = pool.submit(lambda _job: None, tier=Tier(number % 3))
+        if number % 7 == 0:
+            time.sleep(0.001)
+    for _ in range(20):
+        assert job.done.wait(WAIT)
+        job = pool.submit(lambda _job: None)
+        time.sleep(0.0005)
+    until(lambda: pool.snapshot()["running"] == 0)
+    assert not pool._queue
+
+
+def test_an_idle_thread_holds_nobodys_pixels(pool):
+    class Pixels:
+        pass
+
+    pixels = Pixels()
+    alive = weakref.ref(pixels)
+    job = pool.submit(lambda _job, _kept=pixels: None)
+    del pixels
+    assert job.done.wait(WAIT)
+    until(lambda: pool.snapshot()["running"] == 0)
+    until(lambda: alive() is None)
+
+
+def test_daemon_threads_hold_up_nobody(pool):
+    with Held() as held:
+        pool.submit(held)
+        assert held.began.wait(WAIT)
+        assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("lazyload-"))
+
+
+def no_threads(monkeypatch):
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_without_a_thread_a_job_is_refused_and_forgotten(pool, monkeypatch):
+    with monkeypatch.context() as patch:
+        no_threads(patch)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pool.submit(lambda _job: None)
+    assert pool.snapshot()["threads"] == 0
+    assert not pool._queue
+    assert pool.submit(lambda _job: None).done.wait(WAIT)
+
+
+def test_a_thread_that_is_there_does_what_no_new_thread_can(pool, monkeypatch):
+    settings.update(workers=4)
+    with Held() as held:
+        pool.submit(held)
+        assert held.began.wait(WAIT)
+        with monkeypatch.context() as patch:
+            no_threads(patch)
+            job = pool.submit(lambda _job: None)
+        held.let.set()
+        assert job.done.wait(WAIT)
+
+
+# --- cancel --------------------------------------------------------------------------------------------------------
+
+
+def test_an_owners_jobs_are_cancelled_together(pool):
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        (mine, other), jobs = hold(pool, stack, 1, owner="me")[0] + hold(pool, stack, 1, owner="you")[0], []
+        assert mine.began.wait(WAIT)
+        assert other.began.wait(WAIT)
+        began = []
+        jobs = [pool.submit(lambda _job: began.append(1), owner="me") for _ in range(5)]
+        yours = pool.submit(lambda _job: None, owner="you")
+        assert pool.cancel("me") == 6
+        assert all(job.done.is_set() and job.cancelled and job.error is None for job in jobs)
+        assert pool.cancel("nobody") == 0
+        mine.let.set()
+        assert yours.done.wait(WAIT)
+        assert not yours.cancelled
+    assert not began
+
+
+def test_long_work_is_told(pool):
+    told = threading.Event()
+
+    def work(job):
+        while not job.cancelled:
+            time.sleep(0.001)
+        told.set()
+
+    job = pool.submit(work, owner="me")
+    until(lambda: pool.snapshot()["running"] == 1)
+    pool.cancel("me")
+    assert told.wait(WAIT)
+    assert job.done.wait(WAIT)
+
+
+def test_a_cancel_between_the_queue_and_the_run_ends_the_job_undone(pool, monkeypatch):
+    taken, go, original = threading.Event(), threading.Event(), module.Job.run
+
+    def run(job):
+        taken.set()
+        assert go.wait(WAIT)
+        original(job)
+
+    monkeypatch.setattr(module.Job, "run", run)
+    began = []
+    job = pool.submit(lambda _job: began.append(1), owner="me")
+    assert taken.wait(WAIT)
+    assert pool.cancel("me") == 1
+    assert not job.done.is_set()
+    go.set()
+    assert job.done.wait(WAIT)
+    assert not began
+
+
+def test_every_job_is_done_in_the_end_whoever_cancels_when(pool):
+    settings.update(workers=3)
+    jobs, stop = [], threading.Event()
+
+    def cancel():
+        while not stop.is_set():
+            pool.cancel("me")
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    try:
+        jobs = [pool.submit(lambda _job: None, owner="me", tier=Tier(number % 3)) for number in range(300)]
+        for job in jobs:
+            assert job.done.wait(WAIT)
+    finally:
+        stop.set()
+        canceller.join()
+    assert not pool._queue
+
+
+# --- each ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("count", [0, 1, 57])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_each_item_is_done_once(pool, workers, count, kind):
+    settings.update(workers=workers)
+    done, counts = [], []
+    pool.each(done.append, kind(range(count)), progress=counts.append)
+    assert sorted(done) == list(range(count))
+    assert counts == list(range(1, count + 1))
+
+
+def test_helpers_help(pool):
+    settings.update(workers=3)
+    together = threading.Barrier(3)
+    pool.each(lambda _item: together.wait(WAIT), range(3))
+
+
+def test_at_most_so_many_threads(pool):
+    settings.update(workers=8)
+    threads = set()
+
+    def work(_item):
+        threads.add(threading.get_ident())
+        time.sleep(0.001)
+
+    pool.each(work, range(40), workers=2)
+    assert len(threads) <= 2
+    threads.clear()
+    pool.each(work, range(5), workers=1)
+    assert threads == {threading.get_ident()}
+
+
+def test_the_caller_does_it_alone_where_the_pool_is_busy_for_ever(pool):
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 2)
+        for work in held:
+            assert work.began.wait(WAIT)
+        done = []
+        pool.each(done.append, range(20))
+        assert done == list(range(20))
+        assert not pool._queue
+
+
+def test_the_caller_does_it_alone_where_no_thread_starts(pool, monkeypatch):
+    with monkeypatch.context() as patch:
+        no_threads(patch)
+        done = []
+        pool.each(done.append, range(20))
+    assert done == list(range(20))
+    assert not pool._queue
+
+
+def test_nested_calls_from_all_workers_end(pool):
+    settings.update(workers=2)
+    done = []
+
+    def outer(i):
+        pool.each(lambda j: pool.each(lambda k: done.append((i, j, k)), range(3)), range(3))
+
+    jobs = [pool.submit(lambda _job, i=i: pool.each(outer, [3 * i, 3 * i + 1, 3 * i + 2])) for i in range(4)]
+    for job in jobs:
+        assert job.done.wait(WAIT)
+        assert job.error is None
+    assert sorted(done) == [(i, j, k) for i in range(12) for j in range(3) for k in range(3)]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_the_first_error_ends_it(pool, workers):
+    settings.update(workers=workers)
+    done = []
+
+    def work(item):
+        if item == 5:
+            raise ValueError("five")
+        done.append(item)
+        time.sleep(0.001)
+
+    with pytest.raises(ValueError, match="five"):
+        pool.each(work, range(1000))
+    count = len(done)
+    assert count < 100
+    time.sleep(0.02)
+    assert len(done) == count  # no helper goes on
+
+
+def test_a_helper_that_comes_late_begins_nothing(pool, monkeypatch):
+    """It was taken from the queue before the call ended, and gets to its first item after that."""
+    settings.update(workers=2)
+    late, go, original = threading.Event(), threading.Event(), module._SharedRun.help
+
+    def help_late(run, job):
+        late.set()
+        assert go.wait(WAIT)
+        original(run, job)
+
+    monkeypatch.setattr(module._SharedRun, "help", help_late)
+    done = []
+
+    def work(item):
+        assert late.wait(WAIT)
+        done.append(item)
+        raise ValueError("first")
+
+    with pytest.raises(ValueError, match="first"):
+        pool.each(work, range(10))
+    go.set()
+    until(lambda: pool.snapshot()["running"] == 0)
+    assert done == [0]
+
+
+def test_an_error_is_raised_only_when_no_item_is_under_way(pool):
+    settings.update(workers=2)
+    with Held() as held:
+        ended = []
+
+        def work(item):
+            if item == 0:
+                held()
+                ended.append(item)
+            else:
+                assert held.began.wait(WAIT)
+                threading.Timer(0.05, held.let.set).start()
+                raise ValueError("one")
+
+        with pytest.raises(ValueError, match="one"):
+            pool.each(work, range(2))
+        assert ended == [0]
+
+
+@pytest.mark.parametrize("where", ["items", "cancel", "progress"])
+def test_errors_of_what_was_handed_in_come_out(pool, where):
+    settings.update(workers=4)
+    done = []
+
+    def broken(*_args):
+        if len(done) >= 3:
+            raise LookupError(where)
+        return False
+
+    def items():
+        for number in range(1000):
+            if where == "items":
+                broken()
+            yield number
+
+    with pytest.raises(LookupError, match=where):
+        pool.each(done.append, items(), **({} if where == "items" else {where: broken}))
+    assert len(done) < 20
+
+
+def test_cancel_is_asked_before_each_item(pool):
+    settings.update(workers=3)
+    done = []
+    with pytest.raises(CancelledError):
+        pool.each(done.append, range(1000), cancel=lambda: len(done) >= 10)
+    assert 10 <= len(done) <= 13
+    done.clear()
+    with pytest.raises(CancelledError):
+        pool.each(done.append, range(10), cancel=lambda: True)
+    assert not done
+
+
+def test_progress_hears_one_at_a_time_and_in_order(pool):
+    settings.update(workers=8)
+    inside, counts = [0], []
+
+    def progress(count):
+        inside[0] += 1
+        assert inside[0] == 1
+        counts.append(count)
+        time.sleep(0.0005)
+        inside[0] -= 1
+
+    pool.each(lambda _item: None, range(100), progress=progress)
+    assert counts == list(range(1, 101))
+
+
+def test_progress_may_read_through_the_pool_itself(pool):
+    settings.update(workers=2)
+    inner = []
+    pool.each(lambda _item: None, range(5), progress=lambda count: pool.each(inner.append, [count]))
+    assert inner == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("where", ["_next", "_report"])
+def test_an_interrupt_between_two_items_stops_the_helpers(pool, monkeypatch, where):
+    """Ctrl-C comes in the calling thread, at any point of its loop."""
+    settings.update(workers=4)
+    caller, calls, done = threading.get_ident(), [0], []
+    original = getattr(module._SharedRun, where)
+
+    def interrupted(run):
+        found = original(run)
+        if threading.get_ident() == caller:
+            calls[0] += 1
+            if calls[0] == 3:
+                raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(module._SharedRun, where, interrupted)
+
+    def work(item):
+        done.append(item)
+        time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.each(work, range(10_000), progress=lambda _count: None)
+    count = len(done)
+    assert count < 1000
+    time.sleep(0.02)
+    assert len(done) == count
+
+
+def test_an_interrupt_outside_of_the_loop_stops_the_helpers(pool, monkeypatch):
+    settings.update(workers=3)
+    done = []
+
+    def drain(run):
+        until(lambda: len(done) > 5)
+        raise KeyboardInterrupt
+
+    original = module._SharedRun.drain
+    monkeypatch.setattr(module._SharedRun, "help", lambda run, _job: original(run))
+    monkeypatch.setattr(module._SharedRun, "drain", drain)
+
+    def work(item):
+        done.append(item)
+        time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.each(work, range(10_000))
+    until(lambda: pool.snapshot()["running"] == 0)
+    assert len(done) < 1000
+
+
+def test_a_failed_read_keeps_no_pixels(pool):
+    class Pixels(np.ndarray):
+        pass
+
+    alive = []
+
+    def call():
+        result = np.zeros(1000).view(Pixels)
+        alive.append(weakref.ref(result))
+
+        def work(item):
+            assert result is not None
+            if item == 3:
+                raise ValueError("three")
+
+        pool.each(work, range(5))
+
+    settings.update(workers=2)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="three"):
+            call()
+        until(lambda: pool.snapshot()["running"] == 0)
+        assert alive[0]() is None
+    finally:
+        gc.enable()
