@@ -223,3 +223,29 @@ def test_a_folder_that_cannot_be_opened_is_told_and_napari_goes_on(make_napari_v
     open_path(viewer, str(tmp_path))
     assert "expected pictures" in told[0]
     assert len(viewer.layers) == 0
+
+
+def test_the_row_of_a_failed_frame_stays_in_sight(make_napari_viewer, tmp_path, write_folder, qtbot):
+    write_folder(tmp_path / "a", 60)
+    (tmp_path / "a" / "img_40.png").write_bytes(b"gone wrong")
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1280, 800)
+    viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
+    qtbot.waitUntil(lambda: dock.table.model.total_rows == 60, timeout=5000)
+    viewer.dims.set_current_step(0, 40)
+    qtbot.waitUntil(dock.retry_button.isVisible, timeout=5000)
+    view = dock.table.table
+    qtbot.waitUntil(lambda: view.viewport().rect().contains(cell_center(view, 40)), timeout=5000)
+
+
+def test_the_users_sort_survives_the_end_of_the_scan(open_dock, tmp_path, write_folder, qtbot):
+    write_folder(tmp_path / "a", 6)
+    _, _, dock = open_dock(tmp_path / "a")
+    dock.table.sort_by(0, ascending=False)
+    qtbot.waitUntil(lambda: dock.table.model.source_row(0) == 5, timeout=5000)
+    dock.dataset._emit(None)
+    with qtbot.waitSignal(dock.table.model.frameChanged, timeout=5000):
+        pass
+    qtbot.waitUntil(lambda: not dock.table.model.busy, timeout=5000)
+    assert dock.table.model.source_row(0) == 5

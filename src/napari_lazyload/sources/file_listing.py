@@ -6,6 +6,7 @@ import errno
 import fnmatch
 import glob
 import os
+import posixpath
 import re
 import stat
 from contextlib import suppress
@@ -139,30 +140,46 @@ def _as_array(names: Iterable[str]) -> Array:
 
 
 class _Walk:
-    """One walk through a folder and its sub-folders."""
+    """One walk through a folder and, where `recurse`, its sub-folders; of the names that match alone."""
 
-    def __init__(self, listing: Listing, *, recurse: bool) -> None:
-        self.listing = listing
+    def __init__(self, root: str, *, recurse: bool = False, matches: Callable[[str], Any] | None = None) -> None:
+        self.listing = Listing(root, np.empty(0, object))
         self.found: list[str] = []
         self._recurse = recurse
+        self._matches = matches
 
     def folder(self, prefix: str, above: frozenset[tuple[int, int]]) -> None:
         """List one folder; `above` are the folders around it, which a link may lead back to."""
         path = os.path.join(self.listing.root, prefix)
+        matches = self._matches
         folders = []
         with os.scandir(path) as entries:
             for entry in entries:
                 name = entry.name
+                if matches is not None and not matches(name):
+                    continue
                 if _leads_to_folder(entry):
                     folders.append(name)
-                elif name[name.rfind(".") :].lower() in PICTURE_SUFFIXES and name[0] != ".":
-                    self.found.append(prefix + name)
                 else:
-                    self.listing.skip(reason_to_skip(name) or FOREIGN, prefix + name)
+                    self.file(prefix, name)
         if folders:
             around = above | {_identity(path)}
             for name in folders:
                 self._sub_folder(prefix, name, around)
+
+    def file(self, prefix: str, name: str) -> None:
+        """Take a file, or leave it out."""
+        if name[name.rfind(".") :].lower() in PICTURE_SUFFIXES and name[0] != ".":
+            self.found.append(prefix + name)
+        else:
+            self.listing.skip(reason_to_skip(name) or FOREIGN, prefix + name)
+
+    def end(self) -> Listing:
+        """Return the listing, in natural order."""
+        self.listing.names = _as_array(sorted(self.found, key=path_key))
+        for names in self.listing.skipped.values():
+            names.sort(key=path_key)
+        return self.listing
 
     def _sub_folder(self, prefix: str, name: str, above: frozenset[tuple[int, int]]) -> None:
         path = os.path.join(self.listing.root, prefix + name)
@@ -229,16 +246,13 @@ def list_folder(folder: str, *, pattern: str | None = None, recurse: bool = True
     SourceOpenError
         If the folder cannot be listed.
     """
-    root = os.path.abspath(folder)
-    listing = Listing(root, np.empty(0, object))
-    walk = _Walk(listing, recurse=recurse)
+    root = os.path.abspath(folder)  # keeps symbolic links as the user wrote them
+    walk = _Walk(root, recurse=recurse)
     try:
         walk.folder("", _parents(root))
     except OSError as err:
         raise _not_listed(root, err) from err
-    listing.names = _as_array(sorted(walk.found, key=path_key))
-    for names in listing.skipped.values():
-        names.sort(key=path_key)
+    listing = walk.end()
     if pattern is not None:
         keep_matching(listing, pattern)
     return listing
@@ -255,14 +269,14 @@ def keep_matching(listing: Listing, pattern: str) -> None:
         kept = [PurePath(name).match(pattern) for name in listing.names]
     else:
         matches = _matcher(pattern)
-        kept = [matches(name[name.rfind("/") + 1 :]) for name in listing.names]
+        kept = [matches(name[name.rfind("/") + 1 :]) is not None for name in listing.names]
     listing.keep(np.array(kept, bool), f"does not match {pattern!r}")
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
+def _matcher(pattern: str) -> Callable[[str], Any]:
     """Return a function that tells whether a file name matches, with or without regard to case as the system has it."""
-    compiled = re.compile(fnmatch.translate(os.path.normcase(pattern)))
-    return lambda name: compiled.match(os.path.normcase(name)) is not None
+    matches = re.compile(fnmatch.translate(os.path.normcase(pattern))).match
+    return matches if os.path is posixpath else lambda name: matches(os.path.normcase(name))
 
 
 def list_files(paths: Iterable[str | os.PathLike[str]]) -> Listing:
@@ -341,23 +355,20 @@ def list_glob(pattern: str) -> Listing:
         If nothing matches.
     """
     base, rest = _split_pattern(pattern)
-    root = os.path.abspath(base)
+    walk = _Walk(os.path.abspath(base), matches=_matcher(rest))
     try:
-        names = _files_here(root, rest) if os.sep not in rest and rest != "**" else _files_below(root, rest)
+        if os.sep not in rest and rest != "**":
+            walk.folder("", frozenset())
+        else:
+            for name in _files_below(walk.listing.root, rest):
+                folder, slash, file = name.rpartition("/")
+                walk.file(folder + slash, file)
     except OSError as err:
-        raise _not_listed(root, err) from err
-    if not names:
+        raise _not_listed(walk.listing.root, err) from err
+    listing = walk.end()
+    if not len(listing.names) and not listing.skipped:
         msg = f"no file matches {pattern}. Check the folder and the pattern"
         raise SourceOpenError(msg, pattern)
-    listing = Listing(root, np.empty(0, object))
-    pictures = []
-    for name in names:
-        reason = reason_to_skip(name[name.rfind("/") + 1 :])
-        if reason is None:
-            pictures.append(name)
-        else:
-            listing.skip(reason, name)
-    listing.names = _as_array(sorted(pictures, key=path_key))
     return listing
 
 
@@ -371,13 +382,6 @@ def _split_pattern(pattern: str) -> tuple[str, str]:
             break
         base, parts = head, [tail, *parts]
     return base or ".", os.sep.join(parts)
-
-
-def _files_here(root: str, pattern: str) -> list[str]:
-    """Return the files of one folder that match."""
-    matches = _matcher(pattern)
-    with os.scandir(root) as entries:
-        return [entry.name for entry in entries if matches(entry.name) and not _leads_to_folder(entry)]
 
 
 def _files_below(root: str, pattern: str) -> list[str]:

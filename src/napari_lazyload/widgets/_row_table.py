@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QEvent, QItemSelectionModel, QModelIndex, QSize, Qt, Signal
-from qtpy.QtGui import QHelpEvent, QKeyEvent, QKeySequence, QMouseEvent, QPaintEvent, QShowEvent
+from qtpy.QtGui import QHelpEvent, QKeyEvent, QKeySequence, QMouseEvent, QPaintEvent, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -103,6 +103,17 @@ class RowTable(QTableView):
             self.setAutoScroll(auto)
         self.scrollTo(index)
         bar.setValue(across)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Keep the selected row in sight where it was in sight."""
+        index = self.currentIndex()
+        seen = (
+            index.isValid()
+            and self.rowViewportPosition(index.row()) < (event.oldSize() if event else self.size()).height()
+        )
+        super().resizeEvent(event)
+        if seen and present(self.selectionModel()).isRowSelected(index.row(), QModelIndex()):
+            self.select_row(index.row())
 
     def sizeHint(self) -> QSize:
         """Ask for room for a few columns."""

@@ -156,22 +156,28 @@ class DatasetDock(QWidget):
             self._disconnect = dataset.connect(lambda row: post_to_main(lambda: self._on_row_changed(dataset, row)))
             self._load_frame(dataset)
 
-    def _load_frame(self, dataset: Dataset) -> None:
-        """Make the table in a worker thread: a million rows take a while."""
+    def _load_frame(self, dataset: Dataset, *, again: bool = False) -> None:
+        """Make the table in a worker thread, for a million rows take a while; `again` keeps sort and filter."""
 
         def load(_job: Any) -> None:
             frame, problems = dataset.meta, dataset.problems()
-            post_to_main(lambda: self._take_frame(dataset, frame, problems))
+            post_to_main(lambda: self._take_frame(dataset, frame, problems, again=again))
 
         scheduler.shared.submit(load, owner=("dataset dock", id(self)))
 
-    def _take_frame(self, dataset: Dataset | None, frame: pd.DataFrame | None, problems: dict[int, str]) -> None:
+    def _take_frame(
+        self, dataset: Dataset | None, frame: pd.DataFrame | None, problems: dict[int, str], *, again: bool = False
+    ) -> None:
         if self._viewer is None or dataset is not self.dataset:
             return  # closed, or another one was selected meanwhile
         import pandas as pd
 
         self._problems = problems
-        self.table.set_frame(pd.DataFrame() if frame is None else frame)
+        if frame is None:
+            frame = pd.DataFrame()
+        else:  # what fails is seen without scrolling
+            frame.insert(1, STATUS, frame.pop(STATUS))
+        self.table.set_frame(frame, keep_order=again)
         self._show_summary()
         self._on_step()
         self._show_state()
@@ -180,7 +186,7 @@ class DatasetDock(QWidget):
         if dataset is not self.dataset:
             return
         if row is None:
-            self._load_frame(dataset)
+            self._load_frame(dataset, again=True)
             return
         self._changed.add(row)
         if not self._timer.isActive():
@@ -218,16 +224,9 @@ class DatasetDock(QWidget):
         said = ["" if display is None else thinned_out(display), "" if row is None else problems.get(row, "")]
         lines = [line for line in said if line]
         self.notice.setText("\n".join(lines))
-        if self.notice.isHidden() == bool(lines):
-            self.notice.setVisible(bool(lines))
-            post_to_main(self._keep_row_in_sight)
+        self.notice.setVisible(bool(lines))
         self.retry_button.setVisible(row in problems)
         self.finer_button.setVisible(display is not None and display.steps is not None)
-
-    def _keep_row_in_sight(self) -> None:
-        """The table became shorter or longer under its selected row."""
-        if self._viewer is not None and self.table.selected_source_row is not None:
-            self.table.table.scrollTo(self.table.table.currentIndex())
 
     # --- sliders and rows --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""From opening a folder of 2,624 PNG files to its first frame on the screen, against napari's own reader.
+
+Each opening has a fresh process, with napari imported and a viewer that has shown a picture before. The clock runs from
+`viewer.open` until a drawing of the canvas is finished in which the frame is seen. What either reader imports by then is
+imported before, and its time is a row of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import FILES, Pairs, child, data_folder, finish, make_folder, parser, remove_layers
+
+LAZY, BUILTIN = "napari-lazyload", "napari"
+SECONDS = 60
+
+
+def modules(reader: str, folder: str) -> list[str]:
+    """Return what opening imports."""
+    viewer = warmed_viewer()
+    before = set(sys.modules)
+    to_first_frame(viewer, reader, folder)
+    viewer.close()
+    return [name for name in sys.modules if name not in before and not name.startswith("__")]
+
+
+def measure(reader: str, folder: str, imports: list[str]) -> dict[str, float]:
+    """Return the seconds of the imports and of opening."""
+    viewer = warmed_viewer()
+    started = time.perf_counter()
+    for name in imports:
+        with suppress(Exception):  # a few modules only exist inside others
+            importlib.import_module(name)
+    imported = time.perf_counter() - started
+    opened = to_first_frame(viewer, reader, folder)
+    viewer.close()
+    return {"imports": imported, "open": opened}
+
+
+def warmed_viewer() -> Any:
+    import napari
+    from qtpy.QtWidgets import QApplication
+
+    viewer = napari.Viewer()
+    for _ in range(3):
+        viewer.add_image(np.zeros((3, 64, 64), np.uint8))
+        QApplication.processEvents()
+        remove_layers(viewer)
+        QApplication.processEvents()
+    return viewer
+
+
+def to_first_frame(viewer: Any, reader: str, folder: str) -> float:
+    """Return the seconds until the canvas shows the folder's first frame."""
+    from qtpy.QtWidgets import QApplication
+    from vispy import gloo
+
+    canvas = viewer.window._qt_viewer.canvas._scene_canvas
+    seen: list[float] = []
+
+    def drawn(_event: Any) -> None:
+        if seen or not viewer.layers:
+            return
+        gloo.gl.glFinish()
+        now = time.perf_counter()
+        pixels = gloo.read_pixels()
+        centre = pixels[len(pixels) // 2 - 20 :, pixels.shape[1] // 2 - 20 :][:40, :40, :3]
+        if centre.mean() > 20:  # the canvas is black, a frame is not
+            seen.append(now)
+
+    canvas.events.draw.connect(drawn, position="last")
+    files = sorted(str(path) for path in Path(folder).iterdir()) if reader == BUILTIN else []
+    started = time.perf_counter()
+    if reader == BUILTIN:
+        viewer.open(files, stack=True, plugin=BUILTIN)
+    else:
+        viewer.open(folder, plugin=LAZY)
+    while not seen and time.perf_counter() - started < SECONDS:
+        QApplication.processEvents()
+    assert viewer.layers[0].data.shape[0] == len(list(Path(folder).iterdir()))
+    return seen[0] - started
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser(__doc__, 7)
+    arguments.add_argument("--open", nargs=3, help=argparse.SUPPRESS)
+    options = arguments.parse_args(argv)
+    if options.open:
+        reader, folder, imports = options.open
+        found = measure(reader, folder, json.loads(imports)) if imports else modules(reader, folder)
+        print(json.dumps(found))
+        return 0
+    repeats = 1 if options.quick else options.repeats
+    with data_folder(options) as data:
+        folder = make_folder(data, FILES)
+        few = make_folder(data, 3)
+        needed = {
+            reader: json.dumps(child([__file__, "--open", reader, few, ""], screen=True)) for reader in (LAZY, BUILTIN)
+        }
+        spent: dict[str, list[dict[str, float]]] = {LAZY: [], BUILTIN: []}
+        for turn in range(repeats):
+            for reader in sorted(spent, reverse=bool(turn % 2)):
+                spent[reader].append(child([__file__, "--open", reader, folder, needed[reader]], screen=True))
+    opening, imports = (
+        Pairs(*([one[what] for one in spent[reader]] for reader in (LAZY, BUILTIN))) for what in ("open", "imports")
+    )
+    rows = [
+        opening.ratio(f"open {FILES:,} files to the first frame, by napari's reader", 0.2),
+        imports.ratio("what that imports, once a process", None),
+    ]
+    return finish(rows, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
