@@ -60,7 +60,15 @@ class Row:
 
         target = "" if self.target is None else f"{'>=' if self.at_least else '<='} {said(self.target).lstrip('+')}"
         met = "" if self.target is None else "yes" if self.met else "NO"
-        return (self.name, _said(self.ours, self.unit), _said(self.peer, self.unit), said(self.figure), said(self.best), target, met)
+        return (
+            self.name,
+            _said(self.ours, self.unit),
+            _said(self.peer, self.unit),
+            said(self.figure),
+            said(self.best),
+            target,
+            met,
+        )
 
 
 def _said(value: float, unit: str) -> str:
@@ -246,7 +254,9 @@ def print_table(rows: Sequence[Row]) -> None:
     table = [("name", "ours", "peer", "figure", "of the best", "target", "met"), *(row.cells() for row in rows)]
     widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
     for number, cells in enumerate(table):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |", flush=True)
+        print(
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |", flush=True
+        )
         if number == 0:
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 

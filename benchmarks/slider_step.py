@@ -109,7 +109,9 @@ def window_rows(folder: str, steps: int, name: str) -> list[Row]:
     runs = [child([__file__, "--window", folder, str(steps), first], screen=True) for first in ("yes", "")]
     fresh, cached = (np.mean([run[kind] for run in runs], axis=0) for kind in ("fresh", "cached"))
     return [
-        Pairs(list(fresh[0]), list(fresh[1] + fresh[2])).more(f"window's step, {name}, beyond memory, decoding", TARGET_MS),
+        Pairs(list(fresh[0]), list(fresh[1] + fresh[2])).more(
+            f"window's step, {name}, beyond memory, decoding", TARGET_MS
+        ),
         Pairs(*map(list, cached)).more(f"window's step, {name}, cached, beyond memory", TARGET_MS),
     ]
 

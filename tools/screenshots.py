@@ -57,7 +57,9 @@ def main() -> None:
         viewer.dims.set_current_step(0, 42)
         _, crop = viewer.window.add_plugin_dock_widget(PLUGIN, "Crop a region", tabify=True)
         corners = np.array([[42, 90, 120], [42, 90, 220], [42, 190, 220], [42, 190, 120]])
-        region = viewer.add_shapes([corners], face_color="transparent", edge_color="yellow", edge_width=2, name="region")
+        region = viewer.add_shapes(
+            [corners], face_color="transparent", edge_color="yellow", edge_width=2, name="region"
+        )
         crop.form.layer.value = layer
         crop.form.region.value = region
         settle(viewer)

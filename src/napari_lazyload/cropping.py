@@ -146,8 +146,8 @@ def crop(
         What to crop; a layer of any plugin, an array of NumPy, dask or zarr.
     region : tuple of slice, or mapping
         Slices with NumPy's meaning and step 1, one for each axis but the colour axis ``"s"`` (missing ones are
-        whole); or a mapping from axis name to a slice or a half-open ``(start, stop)`` pair. In pixels of level 0, clipped to the
-        image. Level ``l`` with factor ``f`` reads ``floor(start / f)`` to ``ceil(stop / f)``.
+        whole); or a mapping from axis name to a slice or a half-open ``(start, stop)`` pair. In pixels of level 0,
+        clipped to the image. Level ``l`` with factor ``f`` reads ``floor(start / f)`` to ``ceil(stop / f)``.
     level : int
         Which resolution; 0 is the finest.
     dtype : dtype, optional

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def make_folder(target: Path | None = None, count: int = COUNT) -> Path:
     if (folder / "frames.csv").exists() and all((folder / name).exists() for name in names):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    photograph = data.gravel()
+    photograph: np.ndarray[Any, Any] = data.gravel()  # type: ignore[no-untyped-call] # has no annotations
     room = photograph.shape[0] - SIZE
     rows = []
     for number, name in enumerate(names):
@@ -43,7 +44,8 @@ def make_folder(target: Path | None = None, count: int = COUNT) -> Path:
         top, left = (int(room * (1 + wave) / 2) for wave in (np.sin(angle), np.cos(2 * angle)))
         frame = photograph[top : top + SIZE, left : left + SIZE].copy()
         if number % 7 == 0:
-            frame[draw.disk((SIZE / 2, (number * 5) % SIZE), 12, shape=frame.shape)] = 255
+            spot = draw.disk((SIZE / 2, (number * 5) % SIZE), 12, shape=frame.shape)  # type: ignore[no-untyped-call] # same
+            frame[spot] = 255
         (folder / name).write_bytes(imagecodecs.png_encode(frame))
         rows.append((name, top, left, int(frame.mean())))
     with (folder / "frames.csv").open("w", newline="") as file:  # last, so that a folder without it is incomplete

@@ -8,7 +8,7 @@ what can be done without.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.errors import ChunkReadError
+    from napari_lazyload.core.source import Source
 
     Post = Callable[[Callable[[], Any]], Any]
 
@@ -77,19 +78,21 @@ class LayerDisplay:
             del self.layer._slicing_state._slice_request_class  # noqa: SLF001 - uncovers the class's own
         self._closed = True
 
-    def view(self, request: Any, data: LazyArray, project: Callable[[Any], Any]) -> Any:
+    def view(self, request: Any, source: Source, data: LazyArray, project: Callable[[Any], Any]) -> Any:
         """Return the pixels of one request; runs in the thread that napari slices in.
 
         Parameters
         ----------
         request : napari slice request
             Only asked whether it is the main picture or the thumbnail.
+        source : Source
+            Where the pixels come from.
         data : LazyArray
             What napari would slice.
         project : callable
             napari's own slicing and projection.
         """
-        shown = _Shown(self, data)
+        shown = _Shown(self, source, data)
         pixels = project(shown)
         main = data.level == request.data_level
         if main:
@@ -142,8 +145,9 @@ def limits_of(pixels: np.ndarray[Any, Any]) -> tuple[float, float] | None:
 class _Shown:
     """Lazy data as napari's slicing sees it: unreadable chunks are blank, too big a view is sampled."""
 
-    def __init__(self, display: LayerDisplay, data: LazyArray) -> None:
+    def __init__(self, display: LayerDisplay, source: Source, data: LazyArray) -> None:
         self._display = display
+        self._source = source
         self._data = data
         self.failures: dict[BlockIndex, ChunkReadError] = {}
         self.steps: tuple[int, ...] | None = None
@@ -154,7 +158,7 @@ class _Shown:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self._data.dtype)
+        return cast("np.dtype[Any]", self._data.dtype)
 
     @property
     def ndim(self) -> int:
@@ -165,30 +169,30 @@ class _Shown:
         return self
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        data = self._data
-        if not isinstance(data, LazyArray) or data.source is None:
+        data, source = self._data, self._source
+        if not isinstance(data, LazyArray) or data.source is not source:
             return np.asarray(data, dtype)
-        before = status.shared.failures(data.source.token)
+        before = status.shared.failures(source.token)
         budget = int(settings.current().cache_budget * self._display.allowance)
-        self.steps = steps_for(data, budget)
+        self.steps = steps_for(source, data, budget)
         steps = self.steps
-        pixels = data.read_tolerant(self._failed) if steps is None else read_view(data, steps, self._failed)
+        pixels = data.read_tolerant(self._failed) if steps is None else read_view(source, data, steps, self._failed)
         if before:
             self._clear(before)
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
 
     def _failed(self, index: BlockIndex, error: ChunkReadError) -> None:
         self.failures[index] = error
-        status.shared.fail(self._data.source.token, self._data.level, index, str(error))
+        status.shared.fail(self._source.token, self._data.level, index, str(error))
 
     def _clear(self, before: dict[tuple[int, BlockIndex], str]) -> None:
         """Note the chunks of this view that had failed and are there now."""
-        grid = self._data.source.meta.levels[self._data.level].grid
+        grid = self._source.meta.levels[self._data.level].grid
         ranges = grid.block_ranges(self._data.box)
         for level, index in before:
             inside = all(block in blocks for block, blocks in zip(index, ranges, strict=True))
             if level == self._data.level and inside and index not in self.failures and self.steps is None:
-                status.shared.clear(self._data.source.token, level, index)
+                status.shared.clear(self._source.token, level, index)
 
 
 def _request_class(layer: Any) -> Any:
@@ -201,12 +205,13 @@ def _request_class(layer: Any) -> Any:
 def _request_for(base: Any, display: LayerDisplay) -> Any:
     """Return a request class that reads through a display."""
 
-    class LazySliceRequest(base):  # type: ignore[misc, valid-type] # napari's, found at run time
+    class LazySliceRequest(base):  # type: ignore[misc] # napari's, found at run time
         def _project_thick_slice(self, data: Any, data_slice: Any) -> Any:
-            if not isinstance(data, LazyArray) or data.source is None:
-                return super()._project_thick_slice(data, data_slice)
             project = super()._project_thick_slice
-            return display.view(self, data, lambda shown: project(shown, data_slice))
+            source = data.source if isinstance(data, LazyArray) else None
+            if source is None:
+                return project(data, data_slice)
+            return display.view(self, source, data, lambda shown: project(shown, data_slice))
 
         def _call_single_scale(self) -> Any:
             return _placed(super()._call_single_scale())

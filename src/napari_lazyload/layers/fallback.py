@@ -34,4 +34,5 @@ def _viewer_asks(array: arrays.LazyArray) -> arrays.Failed | None:
 
 
 def _note(array: arrays.LazyArray, index: BlockIndex, error: ChunkReadError) -> None:
-    status.shared.fail(array.source.token, array.level, index, str(error))
+    if array.source is not None:
+        status.shared.fail(array.source.token, array.level, index, str(error))

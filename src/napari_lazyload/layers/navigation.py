@@ -54,7 +54,7 @@ def row_in_view(viewer: Any, layer: Any) -> int | None:
     shape = link.dataset.leading_shape(number)
     if any(not 0 <= place < size for place, size in zip(index, shape, strict=True)):
         return None
-    return link.dataset.row_of(number, tuple(index.tolist()))
+    return int(link.dataset.row_of(number, tuple(index.tolist())))
 
 
 def show_row(viewer: Any, dataset: Dataset, row: int) -> Any | None:

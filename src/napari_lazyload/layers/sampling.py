@@ -11,17 +11,14 @@ from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.loading.box import read_sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari_lazyload.arrays import LazyArray
-    from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.core.errors import ChunkReadError
+    from napari_lazyload.arrays import Failed, LazyArray
+    from napari_lazyload.core.source import Source
 
 MAX_SIDE = 2048
 """Longest side of a sampled view: what common graphics cards take as one 3-D texture."""
 
 
-def steps_for(view: LazyArray, budget: int) -> tuple[int, ...] | None:
+def steps_for(source: Source, view: LazyArray, budget: int) -> tuple[int, ...] | None:
     """Return the distance of the pixels to show, for each axis of the level, or None where all fit.
 
     Chunks along axes that count files or planes are skipped first, for they cost a read each; then pixels within
@@ -29,12 +26,14 @@ def steps_for(view: LazyArray, budget: int) -> tuple[int, ...] | None:
 
     Parameters
     ----------
+    source : Source
+        Where the pixels come from.
     view : LazyArray
         What napari asks for, before it is read.
     budget : int
         Bytes that a view may read.
     """
-    grid = view.source.meta.levels[view.level].grid
+    grid = source.meta.levels[view.level].grid
     itemsize = view.dtype.itemsize
     touched = grid.touched_pixels(view.box) * itemsize
     if touched <= budget:
@@ -86,11 +85,9 @@ class Sampled(np.ndarray[Any, Any]):
         return super().__getitem__(key)
 
 
-def read_view(
-    view: LazyArray, steps: tuple[int, ...], failed: Callable[[BlockIndex, ChunkReadError], Any]
-) -> np.ndarray[Any, Any]:
+def read_view(source: Source, view: LazyArray, steps: tuple[int, ...], failed: Failed) -> np.ndarray[Any, Any]:
     """Read the pixels that `steps` keep; axes that the view dropped are dropped."""
-    pixels = read_sampled(view.source, view.level, view.box, steps, failed)
+    pixels = read_sampled(source, view.level, view.box, steps, failed)
     return pixels.reshape([pixels.shape[axis] for axis in view.kept_axes])
 
 

@@ -34,7 +34,8 @@ def wait(target: Any, timeout: float | None = None) -> bool:
     while True:
         _run_events()
         if all(layer.loaded for layer in layers if layer.visible):
-            _run_events()  # what the last slice posted: contrast limits, marks
+            for _ in range(3):  # what the last slice posted (contrast limits, marks), and what that posted
+                _run_events()
             return True
         if end is not None and time.monotonic() > end:
             return False

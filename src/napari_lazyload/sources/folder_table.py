@@ -104,19 +104,23 @@ class FolderTable:
 
     def columns(self) -> Columns:
         """Return names, where each file is on the axes, what its header says."""
-        files, rows = self._files, self._rows
-        columns: dict[str, Any] = {"original_filename": files.listing.names[rows]}
+        files = self._files
+        kinds, sizes, changed = map(self._by_row, (files.kind, files.sizes, files.changed_ns))
+        columns: dict[str, Any] = {"original_filename": self._by_row(files.listing.names)}
         if len(self._pictures) > 1:
             columns[IMAGE] = np.array(self._numbers)[self._owner]
         columns.update(self._axis_columns())
         # The last two are for files that are not known (-1) and those that cannot be read (-2).
         texts = np.array([*map(_texts, files.infos), ("", "", ""), ("", "", "")], dtype=object)
         for name, of_kind in zip(("shape", "dtype", "format"), texts.T, strict=True):
-            columns[name] = of_kind[files.kind[rows]]
-        sizes, changed = files.sizes[rows], files.changed_ns[rows]
+            columns[name] = of_kind[kinds]
         columns["size_bytes"] = np.where(sizes < 0, np.nan, sizes)
         columns["modified"] = np.where(changed < 0, np.datetime64("NaT", "ns"), changed.view("M8[ns]"))
         return columns
+
+    def _by_row(self, of_files: Array) -> Array:
+        """Return what is known of each file in the order of the rows, a copy; one image has its files in their order."""
+        return of_files.copy() if len(self._pictures) == 1 else of_files[self._rows]
 
     def _axis_columns(self) -> dict[str, Array]:
         names = dict.fromkeys(axis for source in self._pictures for axis in source.lead_axes)

@@ -174,7 +174,7 @@ def _classes(files: FileSet, kinds: Iterable[int]) -> list[list[int]]:
 def _split(files: FileSet, name: str, rows: Array, classes: list[list[int]]) -> list[Group]:
     """Return a group for each list of kinds; files that are not known, or cannot be read, go with the most."""
     kinds = files.kind[rows]
-    members = [np.isin(kinds, wanted) for wanted in classes]
+    members = [np.isin(kinds, wanted) if len(classes) > 1 else np.ones(len(rows), bool) for wanted in classes]
     members[int(np.argmax([mask.sum() for mask in members]))] |= kinds < 0
     groups: list[Group] = []
     for wanted, mask in zip(classes, members, strict=True):

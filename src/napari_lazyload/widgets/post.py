@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
 if TYPE_CHECKING:
@@ -18,11 +18,13 @@ class _Poster(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.moveToThread(QApplication.instance().thread())
-        self.called.connect(self._run, Qt.ConnectionType.QueuedConnection)
+        app = QApplication.instance()
+        if app is not None:
+            self.moveToThread(app.thread())
+        self.called.connect(self._run)
 
     def _run(self, function: Callable[[], Any]) -> None:
-        function()
+        QTimer.singleShot(0, function)  # later, also where the main thread itself asks
 
 
 _poster: list[_Poster] = []
