@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import FILES, Pairs, child, data_folder, finish, make_folder, parser, remove_layers
+from _common import FILES, SIDE, Pairs, child, data_folder, finish, make_folder, parser, picture, remove_layers
 
-LAZY, BUILTIN = "napari-lazyload", "napari"
+LAZY, BUILTIN, MEMORY = "napari-lazyload", "napari", "an array in memory"
 SECONDS = 60
 
 
@@ -77,15 +77,18 @@ def to_first_frame(viewer: Any, reader: str, folder: str) -> float:
             seen.append(now)
 
     canvas.events.draw.connect(drawn, position="last")
-    files = sorted(str(path) for path in Path(folder).iterdir()) if reader == BUILTIN else []
+    files = sorted(str(path) for path in Path(folder).iterdir())
+    frames = np.broadcast_to(picture(0), (len(files), SIDE, SIDE))
     started = time.perf_counter()
-    if reader == BUILTIN:
+    if reader == MEMORY:
+        viewer.add_image(frames, contrast_limits=(0, 255))
+    elif reader == BUILTIN:
         viewer.open(files, stack=True, plugin=BUILTIN)
     else:
         viewer.open(folder, plugin=LAZY)
     while not seen and time.perf_counter() - started < SECONDS:
         QApplication.processEvents()
-    assert viewer.layers[0].data.shape[0] == len(list(Path(folder).iterdir()))
+    assert viewer.layers[0].data.shape == frames.shape
     return seen[0] - started
 
 
@@ -102,19 +105,21 @@ def main(argv: list[str] | None = None) -> int:
     with data_folder(options) as data:
         folder = make_folder(data, FILES)
         few = make_folder(data, 3)
-        needed = {
-            reader: json.dumps(child([__file__, "--open", reader, few, ""], screen=True)) for reader in (LAZY, BUILTIN)
-        }
-        spent: dict[str, list[dict[str, float]]] = {LAZY: [], BUILTIN: []}
+        readers = (LAZY, BUILTIN, MEMORY)
+        needed = {name: json.dumps(child([__file__, "--open", name, few, ""], screen=True)) for name in readers}
+        spent: dict[str, list[dict[str, float]]] = {name: [] for name in readers}
         for turn in range(repeats):
-            for reader in sorted(spent, reverse=bool(turn % 2)):
-                spent[reader].append(child([__file__, "--open", reader, folder, needed[reader]], screen=True))
-    opening, imports = (
-        Pairs(*([one[what] for one in spent[reader]] for reader in (LAZY, BUILTIN))) for what in ("open", "imports")
-    )
+            for name in readers[:: -1 if turn % 2 else 1]:
+                spent[name].append(child([__file__, "--open", name, folder, needed[name]], screen=True))
+
+    def pairs(what: str, peer: str) -> Pairs:
+        return Pairs(*([one[what] for one in spent[name]] for name in (LAZY, peer)))
+
+    title = f"open {FILES:,} files to the first frame"
     rows = [
-        opening.ratio(f"open {FILES:,} files to the first frame, by napari's reader", 0.2),
-        imports.ratio("what that imports, once a process", None),
+        pairs("open", BUILTIN).ratio(f"{title}, by napari's reader", 0.2),
+        pairs("open", MEMORY).more(f"{title}, beyond {MEMORY}", None),
+        pairs("imports", BUILTIN).ratio("what that imports, once a process", None),
     ]
     return finish(rows, options)
 

@@ -12,19 +12,21 @@ import gc
 import json
 import random
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from _common import FILES, Pairs, Row, child, data_folder, finish, link_folder, make_folder, parser, timed
 
 import napari_lazyload as nl
-from napari_lazyload.loading import cache
+from napari_lazyload.loading import cache, scheduler
 from napari_lazyload.sources.pictures import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 TARGET_MS = 0.5
+MOST_STEPS_OF_A_SMALL_FOLDER = 20  # whose headers are read before that many
 ALL = slice(None)
 
 
@@ -79,7 +81,8 @@ def in_window(folder: str, steps: int, *, first: bool) -> dict[str, Any]:
     lazy.open(folder, plugin="napari-lazyload")
     data = lazy.layers[0].data
     plain.add_image(np.broadcast_to(step(data, 0), data.shape), contrast_limits=(0, 255), cache=False)
-    numbers, files = chosen(data, steps + 20)
+    numbers, files = chosen(data, 2 * steps + 20)
+    warm, early, numbers = numbers[:20], numbers[20 : 20 + steps], numbers[20 + steps :]
 
     def turns(calls: Sequence[Callable[[int], Any]], numbers: list[int]) -> list[list[float]]:
         """Time the calls, and let both windows be drawn between the steps."""
@@ -97,8 +100,12 @@ def in_window(folder: str, steps: int, *, first: bool) -> dict[str, Any]:
         lambda number: plain.dims.set_current_step(0, number),
         lambda number: decode(files[number]),
     )
-    turns(calls, numbers[:20])
-    found = {"fresh": turns(calls, numbers[20:]), "cached": turns(calls[:2], numbers[20:])}
+    turns(calls, warm)
+    scanned = [turns(calls[:1], [number])[0][0] for number in early if scanning()]
+    while scanning():
+        QApplication.processEvents()
+        time.sleep(0.05)
+    found = {"scanned": scanned, "fresh": turns(calls, numbers), "cached": turns(calls[:2], numbers)}
     for viewer in windows:
         viewer.close()
     return found
@@ -108,12 +115,20 @@ def window_rows(folder: str, steps: int, name: str) -> list[Row]:
     """Measure twice, each time with the folder in the other window, for the two are not alike; take the means."""
     runs = [child([__file__, "--window", folder, str(steps), first], screen=True) for first in ("yes", "")]
     fresh, cached = (np.mean([run[kind] for run in runs], axis=0) for kind in ("fresh", "cached"))
-    return [
-        Pairs(list(fresh[0]), list(fresh[1] + fresh[2])).more(
-            f"window's step, {name}, beyond memory, decoding", TARGET_MS
-        ),
+    alone = list(fresh[1] + fresh[2])
+    rows = [
+        Pairs(list(fresh[0]), alone).more(f"window's step, {name}, beyond memory, decoding", TARGET_MS),
         Pairs(*map(list, cached)).more(f"window's step, {name}, cached, beyond memory", TARGET_MS),
     ]
+    count = min(len(run["scanned"]) for run in runs)
+    if count > MOST_STEPS_OF_A_SMALL_FOLDER:
+        scanned = np.mean([run["scanned"][:count] for run in runs], axis=0)
+        rows.append(Pairs(list(scanned), alone[:count]).more(f"the same while headers are read, {name}", TARGET_MS))
+    return rows
+
+
+def scanning() -> bool:
+    return scheduler.shared.snapshot()["running"] > 0
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,13 +19,12 @@ from dask.base import tokenize
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from napari_lazyload import arrays
 from napari_lazyload.arrays import LazyArray, level_array
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
-from napari_lazyload.loading import cache
+from napari_lazyload.loading import cache, status
 from napari_lazyload.testing.sources import RecordingSource
 
 SHAPE, CHUNKS = (5, 17, 23), (1, 8, (10, 4, 9))
@@ -195,8 +194,8 @@ def test_indices_one_after_the_other_against_dask(chain):
 @given(st.lists(st.tuples(*map(keys, SHAPE)), min_size=1, max_size=2))
 def test_basic_indices_against_numpy(chain):
     lazy, expected = level_array(RecordingSource(pixels(), CHUNKS)), pixels()
-    for index in chain:
-        index = index[: expected.ndim]
+    for whole in chain:
+        index = whole[: expected.ndim]
         try:
             further = expected[index]
         except IndexError:
@@ -639,15 +638,28 @@ def test_after_an_assignment_the_display_reads_what_was_assigned(source):
     assert (lazy.read_tolerant(lambda *_: pytest.fail("nothing failed")) == 4).all()
 
 
-def test_only_the_viewer_is_shown_blanks(source, monkeypatch):
-    source.failing = {(3, 1, 1)}
-    failures, asking = {}, [True]
-    monkeypatch.setattr(arrays, "viewer_asks", lambda _array: failures.__setitem__ if asking[0] else None)
-    assert (np.asarray(level_array(source)[3])[8:16, 10:14] == 0).all()
-    assert set(failures) == {(3, 1, 1)}
-    asking[0] = False
+def test_a_layer_that_no_display_is_bound_to_shows_blanks(source):
+    layers = pytest.importorskip("napari.layers")
+    source.failing = {(0, 0, 0)}
+    layer = layers.Image(level_array(source), contrast_limits=(0, 1), cache=False)
+    layer.refresh()
+    assert status.shared.failures(source.token).keys() == {(0, (0, 0, 0))}
     with pytest.raises(ChunkReadError):
-        np.asarray(level_array(source)[3])
+        np.asarray(layer.data)
+    status.shared.forget(source.token)
+
+
+def test_who_is_called_while_napari_slices_reads_exactly(source):
+    source.failing = {(0, 0, 0)}
+    lazy, napari = level_array(source), {"__name__": "napari.layers._scalar_field", "np": np}
+    exec("def _slice(data): return np.asarray(data)\ndef save(data): return np.asarray(data)", napari)
+    exec("def _update_slice(listener): return listener()", napari)
+    assert (napari["_slice"](lazy)[0, :8, :10] == 0).all()
+    with pytest.raises(ChunkReadError):
+        napari["save"](lazy)
+    with pytest.raises(ChunkReadError):
+        napari["_update_slice"](lambda: np.asarray(lazy))
+    status.shared.forget(source.token)
 
 
 # --- odd levels ------------------------------------------------------------------------------------------------------

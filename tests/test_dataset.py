@@ -19,8 +19,8 @@ import pytest
 import napari_lazyload as nl
 from napari_lazyload import dataset as module
 from napari_lazyload.loading import cache, scheduler, status
-from napari_lazyload.sources import image_folder
 from napari_lazyload.sources import open_pictures as pictures_module
+from napari_lazyload.sources import pictures
 from napari_lazyload.sources.opened import Opened
 from napari_lazyload.testing.sources import RecordingSource
 
@@ -59,8 +59,8 @@ def until(condition):
 def test_opening_decodes_nothing_and_a_frame_decodes_its_file_alone(tmp_path, write_folder, monkeypatch):
     stack = write_folder(tmp_path, 40)
     decoded = []
-    decode = image_folder.decode
-    monkeypatch.setattr(image_folder, "decode", lambda path, page: (decoded.append(path), decode(path, page))[1])
+    decode = pictures.decode
+    monkeypatch.setattr(pictures, "decode", lambda path, page: (decoded.append(path), decode(path, page))[1])
     with nl.open_dataset(tmp_path) as dataset:
         dataset.to_layer_data()
         _ = dataset.meta, dataset.summary, repr(dataset), dataset.images[0].nbytes
@@ -357,6 +357,39 @@ def test_a_scan_finds_in_the_background_what_differs(folder, hurried):
         assert dataset.meta["size_bytes"].notna().all()
         dataset.scan()
         assert scheduler.shared.snapshot()["queued_background"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*2 shapes or types")
+def test_a_scan_of_one_scene_tells_of_its_rows(tmp_path, monkeypatch):
+    for number in range(8):
+        write(tmp_path / f"{number}.png", WIDE if number in (0, 1) else np.zeros((4, 5), "u1"))
+    (tmp_path / "1.png").write_text("text")
+    (tmp_path / "6.png").write_text("text")
+    probe = pictures_module.FileSet.probe
+    monkeypatch.setattr(
+        pictures_module.FileSet, "probe_for", lambda files, _seconds: [probe(files, n) for n in (0, 2, 3)]
+    )
+    with nl.open_dataset(tmp_path, scene=1) as dataset:
+        assert dataset.meta["original_filename"].tolist() == [
+            "1.png",
+            "2.png",
+            "3.png",
+            "4.png",
+            "5.png",
+            "6.png",
+            "7.png",
+        ]
+        rows = []
+        dataset.connect(rows.append)
+        dataset.scan()
+        until(lambda: None in rows)
+        assert rows == [0, 5, None]
+        assert list(dataset.problems()) == [0, 5]
+        with nl.open_dataset(tmp_path, scene=0) as other:
+            other.connect(rows.append)
+            other.scan()
+            until(lambda: rows.count(None) == 2)
+            assert (rows[3:], other.problems()) == ([None], {})
 
 
 def test_listeners_are_not_flooded(folder, hurried, monkeypatch):

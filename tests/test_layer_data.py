@@ -130,6 +130,16 @@ def test_labels_are_a_labels_layer():
     np.testing.assert_array_equal(np.asarray(layer.data), source.arrays[0])
 
 
+def test_coverage_lets_the_pictures_shine_through(tmp_path, write_folder):
+    write_folder(tmp_path, 2)
+    write_folder(tmp_path / "wide", 2, shape=(24, 40))
+    with nl.open_dataset(tmp_path, mixed="pad") as dataset:
+        image, coverage = (layers.Layer.create(*data) for data in dataset.to_layer_data())
+        assert (image.opacity, coverage.opacity) == (1, 0.2)
+        assert coverage.metadata["coverage_of"] == image.name
+        assert coverage.data.shape == image.data.shape == (4, 24, 40)
+
+
 def test_a_pyramid_is_a_multiscale_layer():
     pixels = pixels_of("u2", (5, 64, 64))
     source = RecordingSource([pixels, pixels[:, ::2, ::2]], (1, 32, 32), axes=GREY)

@@ -15,7 +15,9 @@ from .image import Image
 from .imports import import_status
 from .layers.wait import wait
 from .process import compute, configure, is_lazy, status
-from .sequence import ImageSequence, LazyImage, read_images
+from .sequence import ImageSequence
+from .sequence_images import LazyImage
+from .sequence_open import read_images
 from .sources.pictures import supported_formats
 
 __all__ = [

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import sys
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,6 +22,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from napari_lazyload.core.chunks import Box, box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.loading import status
 from napari_lazyload.loading.box import read_box, read_chunk
 
 if TYPE_CHECKING:
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
 
 Block: TypeAlias = "tuple[Chunk, tuple[int, ...], tuple[slice | int, ...]]"
 """What a task reads: a chunk, its shape, and which part of it; an integer drops an axis."""
-
-viewer_asks: Callable[[LazyArray], Failed | None] | None = None
-"""Where napari has no place for a display hook, the layers put a function here that tells an array whether the viewer
-asks (then unreadable chunks are blank, and the function's result hears of them) or anyone else (then they raise)."""
 
 FROZEN_BLOCKS = 4096
 """A box of at most so many chunks pickles as their references alone; a larger one takes its source along."""
@@ -282,8 +280,11 @@ class LazyArray(da.Array):
             raise ValueError(msg)
         if self._assigned:
             return np.asarray(super().__array__(dtype, copy=copy, **kwargs))  # type: ignore[no-untyped-call] # dask's
-        pixels = self._view.read(viewer_asks(self) if viewer_asks is not None else None)
+        pixels = self._view.read(self._note if _napari_is_slicing() else None)
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
+
+    def _note(self, index: BlockIndex, error: ChunkReadError) -> None:
+        status.shared.fail(self._view.source.token, self._view.level, index, str(error))
 
     def read_tolerant(self, failed: Failed) -> np.ndarray[Any, Any]:
         """Return the pixels with zeros for chunks that cannot be read; `failed` hears of each (for display alone).
@@ -298,6 +299,24 @@ class LazyArray(da.Array):
     def copy(self) -> Any:
         """Return the same pixels as another array: what is assigned into one does not show in the other."""
         return super().copy() if self._assigned else LazyArray(self._view, self.chunks)  # type: ignore[no-untyped-call] # dask's
+
+
+def _napari_is_slicing() -> bool:
+    """Return whether one of napari's layers is slicing its data for the canvas, as told by who called.
+
+    A layer that is bound to a display (`layers.display`) never comes here. This is for the others: one that a script
+    added itself, and any layer of a napari without the place where displays are bound. Their slider must not raise.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001 - inspect.stack() would read source files at each view
+    # Whoever else stands between napari and here, such as a plugin that hears of the new view, reads exactly.
+    while (module := frame.f_globals.get("__name__", "")).startswith(("napari.", "numpy.")):
+        # Layer.save() lives in napari.layers too, so the module's name alone does not tell.
+        if module.startswith("napari.layers.") and "slice" in frame.f_code.co_name:
+            return True
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return False
 
 
 def level_array(source: Source, level: int = 0, *, on_error: str = "raise") -> LazyArray:

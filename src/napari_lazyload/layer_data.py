@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 METADATA_KEY = "napari_lazyload"
 """Where a layer's metadata keeps its `LayerLink`."""
 
+COVERAGE_OF = "coverage_of"
+"""In the metadata of labels that say where the pictures of a padded image are: its name."""
+
 MOST_COLOURS = 256
 """A palette of more cannot be shown: the graphics card looks colours up in a table of 1024 entries."""
 
@@ -98,6 +101,8 @@ def layer_data(image: Image, dataset: Any = None) -> tuple[Any, dict[str, Any], 
         "cache": False,
         "multiscale": len(levels) > 1,
     }
+    if COVERAGE_OF in image.metadata:
+        keywords["opacity"] = 0.2  # it lies over all pictures, which are what the user wants to see
     units = _mended_units(image)
     if units is not None:
         keywords["units"] = units

@@ -32,10 +32,10 @@ def test_names_in_natural_order(names):
 
 def test_composed_and_decomposed_letters_sort_together():
     names = [unicodedata.normalize(form, "é%d") % number for number, form in ((1, "NFD"), (2, "NFC"), (10, "NFD"))]
-    assert sorted(reversed(names), key=natural_key) == names
+    assert sorted([names[2], names[0], names[1]], key=natural_key) == names
 
 
-@given(st.lists(st.text("aB01 9/é_", max_size=8), unique=True))
-def test_the_order_does_not_depend_on_the_order_given(names):
-    assert sorted(names, key=natural_key) == sorted(reversed(names), key=natural_key)
+@given(st.permutations(["a1", "A1", "a01", "a 1", "a/1", "é", "e\u0301", "a", "", "1", "01"]), st.data())
+def test_the_order_does_not_depend_on_the_order_given(names, data):
+    assert sorted(names, key=natural_key) == sorted(data.draw(st.permutations(names)), key=natural_key)
     assert len({natural_key(name) for name in names}) == len(names)

@@ -39,13 +39,6 @@ def test_a_value_that_is_no_number_is_refused(name, value):
     assert settings.current() == before
 
 
-def test_none_goes_back_to_the_automatic_choice():
-    settings.update(cache_budget=None, workers=None)
-    automatic = settings.current()
-    settings.update(cache_budget=5, workers=9)
-    assert settings.update(cache_budget=None, workers=None) == automatic
-
-
 @pytest.mark.parametrize(("name", "value"), [("workers", 0), ("workers", 2.5), ("cache_budget", 0.5)])
 def test_counts_are_whole_and_one_worker_is_the_least(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a whole number of at least"):
@@ -57,6 +50,14 @@ def test_a_wrong_name_changes_nothing():
     with pytest.raises(TypeError, match="'budget' is not a setting; there are: cache_budget, workers, header_seconds"):
         settings.update(workers=7, budget=3)
     assert settings.current() == before
+
+
+def test_none_goes_back_to_the_automatic_choice():
+    automatic = settings.Settings(**settings._defaults())
+    settings.update(workers=7, cache_budget=1, header_seconds=3)
+    assert settings.update(workers=None).workers == automatic.workers
+    assert settings.current().cache_budget == 1
+    assert settings.update(cache_budget=None, header_seconds=None, workers=None) == automatic
 
 
 def test_threads_that_set_different_things_lose_nothing():

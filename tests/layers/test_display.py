@@ -25,7 +25,6 @@ def way(request, monkeypatch):
     """Both ways of showing blank frames: with napari's slice request class, and for a napari without it."""
     if request.param == "fallback":
         monkeypatch.setattr(display_module, "_request_class", lambda _layer: None)
-        monkeypatch.setattr("napari_lazyload.arrays.viewer_asks", None)
     return request.param
 
 
@@ -66,6 +65,8 @@ def test_an_unreadable_frame_is_blank_in_the_viewer_and_an_error_for_everyone_el
         np.asarray(layer.data[2])
     with pytest.raises(nl.ChunkReadError, match="img_2"):
         layer.data[2].compute(scheduler="threads")
+    with pytest.raises(nl.ChunkReadError, match="img_2"):
+        layer.save(str(tmp_path / "out.tif"))
     viewer.dims.set_current_step(0, 3)
     np.testing.assert_array_equal(shown(layer), stack[3])
     dataset = layer.metadata["napari_lazyload"].dataset
@@ -77,6 +78,17 @@ def test_an_unreadable_frame_is_blank_in_the_viewer_and_an_error_for_everyone_el
     viewer.dims.set_current_step(0, 2)
     np.testing.assert_array_equal(shown(layer), stack[2])
     assert dataset.problems() == {}
+
+
+def test_the_slider_of_a_layer_that_a_script_added_does_not_raise(viewer, tmp_path, write_folder):
+    write_folder(tmp_path / "a", 6)
+    (tmp_path / "a" / "img_2.png").write_bytes(b"no picture at all")
+    with nl.open_dataset(tmp_path / "a") as dataset:
+        data, keywords, _ = dataset.to_layer_data()[0]
+        viewer.add_image(data, **keywords)
+        viewer.dims.set_current_step(0, 2)
+        assert not shown(viewer.layers[0]).any()
+        assert 2 in dataset.problems()
 
 
 def test_a_frame_that_fails_is_marked_on_the_canvas_and_told_once(viewer, tmp_path, write_folder, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import weakref
 
@@ -169,18 +170,20 @@ def test_who_keeps_the_failures_keeps_no_pixels(source):
         pass
 
     source.failing = {(0, 0, 0)}
-    failures, out = {}, np.zeros(SHAPE, "u2").view(Pixels)
+    failures, sampled, out = {}, {}, np.zeros(SHAPE, "u2").view(Pixels)
     alive = weakref.ref(out)
     gc.collect()
     gc.disable()
     try:
         read_box(source, 0, WHOLE, out, failed=failures.__setitem__)
-        read_sampled(source, 0, WHOLE, (2, 2, 2), failed=failures.__setitem__)
+        read_sampled(source, 0, WHOLE, (2, 2, 2), failed=sampled.__setitem__)
         del out
         until(lambda: alive() is None)
     finally:
         gc.enable()
-    assert str(failures[0, 0, 0]) == "recorded/0/0.0.0: fails because the test says so"
+    for error in (failures[0, 0, 0], sampled[0, 0, 0]):
+        assert str(error) == "recorded/0/0.0.0: fails because the test says so"
+        assert error.__traceback__ is None
 
 
 def test_an_error_of_another_kind_is_raised_even_where_failures_are_taken(source):
@@ -258,6 +261,31 @@ def test_cancel_stops_before_the_next_chunk():
     other.join()
     assert len(source.loads) == 2
     until(lambda: scheduler.shared.snapshot()["running"] == 0)
+
+
+def test_ctrl_c_while_reading_ends_the_read_and_spoils_nothing(source):
+    settings.update(workers=3)
+    plain, interrupted = source.chunk, []
+
+    class Interrupting:
+        """Ctrl-C comes while the main thread decodes."""
+
+        def __init__(self, chunk):
+            self.chunk, self.key = chunk, chunk.key
+
+        def load(self):
+            if threading.current_thread() is threading.main_thread() and not interrupted:
+                interrupted.append(self.key)
+                signal.raise_signal(signal.SIGINT)
+            return self.chunk.load()
+
+    source.chunk = lambda level, index: Interrupting(plain(level, index))
+    with pytest.raises(KeyboardInterrupt):
+        read_box(source, 0, WHOLE)
+    until(lambda: scheduler.shared.snapshot()["running"] == 0)
+    assert cache.shared.snapshot()["reading"] == 0
+    np.testing.assert_array_equal(read_box(source, 0, WHOLE), source.arrays[0])
+    assert len(source.loads) == len(set(source.loads))
 
 
 # --- sampled ---------------------------------------------------------------------------------------------------------

@@ -201,7 +201,7 @@ def test_a_failure_reaches_all_who_wait_and_the_next_call_tries_again():
     assert_adds_up(cache)
 
 
-class Stubborn(Exception):
+class StubbornError(Exception):
     """Cannot be copied: its arguments are not those that it was made with."""
 
     def __init__(self, code, reason):
@@ -209,7 +209,7 @@ class Stubborn(Exception):
 
 
 def test_an_error_that_cannot_be_copied_is_still_the_one_that_is_raised():
-    cache, gated = ChunkCache(lambda: 100), Gated(Stubborn(3, "no"))
+    cache, gated = ChunkCache(lambda: 100), Gated(StubbornError(3, "no"))
     chunk = FakeChunk("a", gated)
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(cache.read, chunk)
@@ -219,20 +219,34 @@ def test_an_error_that_cannot_be_copied_is_still_the_one_that_is_raised():
             pass
         gated.let.set()
         for asked in (one, two):
-            with pytest.raises(Stubborn, match="3: no"):
+            with pytest.raises(StubbornError, match="3: no"):
                 asked.result(WAIT)
 
 
 def test_the_cause_of_a_failure_reaches_those_who_waited():
-    def load():
-        try:
-            raise OSError(5, "Input/output error")
-        except OSError as err:
-            raise ChunkReadError("a.png: cannot be read", "a.png") from err
-
-    again = module._again(pytest.raises(ChunkReadError, load).value)
-    assert isinstance(again.__cause__, OSError)
+    error = ChunkReadError("a.png: cannot be read", "a.png")
+    error.__cause__ = OSError(5, "Input/output error")
+    again = module._again(error)
+    assert (str(again), again.path) == ("a.png: cannot be read", "a.png")
+    assert again.__cause__ is error.__cause__
     assert again.__traceback__ is None
+
+
+def test_a_read_that_ends_between_two_looks_is_not_done_again(monkeypatch):
+    cache, original, first = ChunkCache(lambda: 100), ChunkCache._join, []
+
+    def join(self, key, mine, *, keep):
+        if not first:
+            first.append(FakeChunk("a"))
+            self.read(first[0])  # another thread is faster
+        return original(self, key, mine, keep=keep)
+
+    monkeypatch.setattr(ChunkCache, "_join", join)
+    second = FakeChunk("a")
+    assert cache.read(second).size == 10
+    assert (first[0].loads, second.loads) == (1, 0)
+    assert (cache.counters.reads, cache.counters.hits, cache.snapshot()["reading"]) == (1, 1, 0)
+    assert_adds_up(cache)
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])

@@ -131,7 +131,7 @@ def test_the_background_never_takes_the_last_thread(pool, workers, most):
 
 
 def test_background_work_goes_on_as_soon_as_it_may(pool, monkeypatch):
-    monkeypatch.setattr(module, "IDLE_SECONDS", 5)  # nobody wakes by himself
+    monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)  # nobody wakes by himself
     settings.update(workers=1)
     with ExitStack() as stack:
         (one, two), _ = hold(pool, stack, 2)
@@ -139,7 +139,7 @@ def test_background_work_goes_on_as_soon_as_it_may(pool, monkeypatch):
         background = pool.submit(lambda _job: None, tier=Tier.BACKGROUND)
         one.let.set()
         assert two.began.wait(WAIT)
-        assert background.done.wait(2)
+        assert background.done.wait(WAIT / 2)
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
     until(lambda: pool.snapshot()["running"] == 0)
     pool._wake.acquire()
@@ -572,30 +572,35 @@ def test_an_interrupt_outside_of_the_loop_stops_the_helpers(pool, monkeypatch):
     assert len(done) < 1000
 
 
-def test_a_failed_read_keeps_no_pixels(pool):
+def test_a_failed_read_keeps_no_pixels(pool, monkeypatch):
+    monkeypatch.setattr(module, "IDLE_SECONDS", 1)  # the helper stays for a while
+
     class Pixels(np.ndarray):
         pass
 
-    alive = []
+    alive, caller = [], threading.get_ident()
 
-    def call():
+    def call(fails_in_caller):
         result = np.zeros(1000).view(Pixels)
         alive.append(weakref.ref(result))
+        together = threading.Barrier(2)
 
-        def work(item):
+        def work(_item):
+            together.wait(WAIT)
             assert result is not None
-            if item == 3:
+            if (threading.get_ident() == caller) == fails_in_caller:
                 raise ValueError("three")
 
-        pool.each(work, range(5))
+        pool.each(work, range(2))
 
     settings.update(workers=2)
     gc.collect()
     gc.disable()
     try:
-        with pytest.raises(ValueError, match="three"):
-            call()
-        until(lambda: pool.snapshot()["running"] == 0)
-        assert alive[0]() is None
+        for fails_in_caller in (True, False):
+            with pytest.raises(ValueError, match="three"):
+                call(fails_in_caller)
+            until(lambda: pool._idle == 1)
+            assert alive.pop()() is None
     finally:
         gc.enable()

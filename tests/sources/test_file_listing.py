@@ -314,6 +314,17 @@ def test_what_is_wrong_with_a_path_is_said(tree, name, expected):
         list_files([folder / name])
 
 
+def test_a_path_that_is_there_after_all(tree):
+    assert str(not_there(str(tree("a.png") / "a.png"))).endswith("a.png cannot be opened")
+
+
+def test_a_glob_on_a_drive_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(os.path, "isdir", lambda _path: False)
+    root = os.path.abspath(os.sep)
+    with pytest.raises(SourceOpenError, match="no file matches"):
+        list_glob(os.path.join(root, "nothing-here", "*.png"))
+
+
 def test_a_path_that_may_not_be_looked_at(monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", path)

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.sources import file_set
+from napari_lazyload.sources import file_set, pictures
 from napari_lazyload.sources.file_listing import list_folder
 from napari_lazyload.sources.file_set import UNKNOWN, UNREADABLE, FileSet, file_stamp
 
@@ -29,13 +29,13 @@ def files_of(folder):
 
 def count_headers(monkeypatch):
     rows = []
-    read_info = file_set.read_info
+    read_info = pictures.read_info
 
     def counted(path):
         rows.append(os.path.basename(path))
         return read_info(path)
 
-    monkeypatch.setattr(file_set, "read_info", counted)
+    monkeypatch.setattr(pictures, "read_info", counted)
     return rows
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_noted_with_the_reason(folder, monkeypatch):
     def missing(path):
         raise MissingDependencyError("install the extra")
 
-    monkeypatch.setattr(file_set, "read_info", missing)
+    monkeypatch.setattr(pictures, "read_info", missing)
     files.forget(0)
     assert files.probe(0) == UNREADABLE
     assert files.problems[0] == "install the extra"

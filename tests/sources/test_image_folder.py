@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.sources import image_folder
+from napari_lazyload.sources import image_folder, pictures
 from napari_lazyload.sources.file_listing import list_folder
 from napari_lazyload.sources.file_set import FileSet
 from napari_lazyload.sources.grouping import padded_info
@@ -138,7 +138,7 @@ def test_other_pages_than_expected_are_an_error(tmp_path, was, now, probe):
 def test_a_known_file_is_not_looked_at_twice(tmp_path, write_folder, monkeypatch):
     write_folder(tmp_path, 2)
     source = source_of(tmp_path)
-    monkeypatch.setattr(image_folder, "read_info", lambda path: pytest.fail("the header is known"))
+    monkeypatch.setattr(pictures, "read_info", lambda path: pytest.fail("the header is known"))
     assert load(source, 1, 0, 0).shape == (1, 24, 32)
 
 
@@ -148,7 +148,7 @@ def test_a_decoder_that_is_missing_is_an_error_of_the_chunk(tmp_path, write_fold
     def missing(path, page):
         raise MissingDependencyError("install it")
 
-    monkeypatch.setattr(image_folder, "decode", missing)
+    monkeypatch.setattr(pictures, "decode", missing)
     with pytest.raises(ChunkReadError, match="install it"):
         load(source_of(tmp_path), 0, 0, 0)
 

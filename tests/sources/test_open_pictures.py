@@ -72,15 +72,23 @@ def test_a_folder_is_one_stack(folder):
 
 
 def test_no_picture_is_decoded_and_headers_are_read_for_a_short_time(folder, monkeypatch):
-    monkeypatch.setattr("napari_lazyload.sources.image_folder.decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("napari_lazyload.sources.pictures.decode", lambda *_: pytest.fail("decoded"))
     asked = []
     probe_for = module.FileSet.probe_for
     monkeypatch.setattr(module.FileSet, "probe_for", lambda files, time: (asked.append(time), probe_for(files, time)))
     path = folder({f"{number}.png": number for number in range(5)})
     found = opened(path)
     opened(path, headers="all")
-    assert asked == [settings.current().header_seconds, np.inf]
+    most = settings.current().header_seconds
+    assert 0.4 * most <= asked[0] <= most
+    assert asked[1] == np.inf
     assert found.columns()["shape"].tolist() == ["4 x 5"] * 5
+
+
+def test_the_time_for_headers_goes_with_the_machine():
+    most = settings.current().header_seconds
+    seconds = [module.header_seconds(listed * most) for listed in (0, 0.1, 0.2, 0.25, 10)]
+    assert seconds == pytest.approx([0.4 * most, 0.4 * most, 0.8 * most, most, most])
 
 
 def test_a_single_picture_has_no_axis_of_files(folder):
@@ -336,6 +344,14 @@ def test_the_background_finds_what_differs(folder, hurried):
     assert columns["size_bytes"][5] == 0
     assert not np.isnat(columns["modified"]).any()
     assert scan(found) == []
+
+
+def test_axes_are_named_where_they_alone_differ(folder, hurried):
+    path = folder({"1.tif": np.zeros((3, 4, 5), "u1")})
+    tifffile.imwrite(path / "2.tif", np.zeros((3, 4, 5), "u1"), imagej=True, metadata={"axes": "ZYX"})
+    found = opened(path)
+    assert scan(found) == [1]
+    assert found.problems()[1].startswith("expected 3x4x5 uint8 (page, y, x), found 3x4x5 uint8 (z, y, x); reopen")
 
 
 def test_the_background_stops_when_told(folder, hurried):

@@ -92,6 +92,13 @@ def test_lists_are_taken_where_a_picture_is_in_them(folder):
     assert open_path([folder / "notes.txt", folder / "img_0.png"]).skipped == {"sidecar": 1}
 
 
+def test_a_list_of_one_folder_is_that_folder_and_of_several_an_error(folder):
+    assert can_open([folder])
+    assert open_path([folder]).kind == "image folder"
+    with pytest.raises(UnknownFormatError, match=r"is a folder, and one of 2 paths: open one folder at a time"):
+        open_path([folder, folder / "a[1]"])
+
+
 def test_a_folder_whose_name_looks_like_a_glob(folder, write_folder):
     write_folder(folder / "a[1]", 3)
     assert open_path(folder / "a[1]").row_count == 3

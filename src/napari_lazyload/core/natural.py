@@ -16,8 +16,8 @@ def _padded(match: re.Match[str]) -> str:
 def natural_key(name: str) -> tuple[str, str]:
     """Return what to sort `name` by.
 
-    Runs of digits count as numbers, case does not count, a folder sorts before the names that continue its own. Names
-    that differ in nothing else sort by their characters, so that the order never depends on the file system.
+    Runs of up to 20 digits count as numbers, case does not count, a folder sorts before the names that continue its
+    own. Names that differ in nothing else sort by their characters, so that the order never depends on the file system.
 
     Parameters
     ----------

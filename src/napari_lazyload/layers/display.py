@@ -1,8 +1,8 @@
 """How a lazy layer is shown: unreadable frames blank and marked, views too big for memory sampled.
 
 ``layer.data`` stays exact: all of this happens in the request that napari makes for each view. The class of that
-request is the one private thing of napari that is touched; where a version of napari lacks it, :mod:`.fallback` does
-what can be done without.
+request is the one private thing of napari that is touched; where a version of napari lacks it, unreadable frames are
+blank all the same (`arrays`), but nothing is marked or sampled.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.layers import fallback
 from napari_lazyload.layers.display import LayerDisplay, link_of
 from napari_lazyload.loading import status
 
@@ -102,8 +101,6 @@ class ViewerDisplays:
         if self._disconnect is None:
             self._disconnect = status.shared.connect(self._on_failed)
         display = self._displays[layer] = LayerDisplay(layer, self._post, self._on_changed)
-        if not display.hooked:
-            fallback.install()
         if link.image.kind == "labels":
             layer.editable = False  # painting would change nothing on disk
         if link.hidden:

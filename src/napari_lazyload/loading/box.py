@@ -113,7 +113,8 @@ def read_box(
     def fill(index: BlockIndex) -> None:
         bounds = grid.bounds(index)
         part = intersect(bounds, box)
-        target = result[(*box_slices(part, box), ...)]  # an array even where there are no axes
+        place: tuple[Any, ...] = (*box_slices(part, box), ...)
+        target = result[place]  # an array, not a number, even where there are no axes
         try:
             pixels = read_chunk(source.chunk(level, index), box_shape(bounds), dtype, keep=keep)
         except ChunkReadError as err:

@@ -186,7 +186,7 @@ class Scheduler:
             job.run()
             with self._wake:
                 self._running.pop(job, None)  # not there in a child that was forked by the job
-            del job  # an idle thread holds nobody's pixels
+            del job  # its owner may hold pixels, which an idle thread must not keep
 
     def snapshot(self) -> dict[str, int]:
         """Return how many jobs are queued and running, by tier, and how many threads there are."""

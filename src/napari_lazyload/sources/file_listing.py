@@ -97,16 +97,13 @@ def _suffix(name: str) -> str:
     return name[dot:].lower() if dot > 0 else ""
 
 
-def reason_to_skip(name: str) -> str | None:
-    """Return why a file of this name is not taken for a picture, or None where it is."""
+def reason_to_skip(name: str) -> str:
+    """Return why a file of this name is not taken for a picture."""
     if name.lower() in SYSTEM_FILES:
         return SYSTEM
     if name.startswith("."):
         return HIDDEN
-    suffix = _suffix(name)
-    if suffix in PICTURE_SUFFIXES:
-        return None
-    return SIDECAR if suffix in SIDECAR_SUFFIXES else FOREIGN
+    return SIDECAR if _suffix(name) in SIDECAR_SUFFIXES else FOREIGN
 
 
 def is_store(folder: str) -> bool:
@@ -172,7 +169,7 @@ class _Walk:
         if name[name.rfind(".") :].lower() in PICTURE_SUFFIXES and name[0] != ".":
             self.found.append(prefix + name)
         else:
-            self.listing.skip(reason_to_skip(name) or FOREIGN, prefix + name)
+            self.listing.skip(reason_to_skip(name), prefix + name)
 
     def end(self) -> Listing:
         """Return the listing, in natural order."""
@@ -204,7 +201,8 @@ class _Walk:
             return FOLDER
         if prefix.count("/") >= MAX_DEPTH:
             return DEEP
-        return LOOP if _identity(path) in above else None
+        here = _identity(path)
+        return LOOP if here[1] and here in above else None  # some network drives number nothing
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -265,7 +263,7 @@ def _not_listed(folder: str, error: OSError) -> SourceOpenError:
 
 def keep_matching(listing: Listing, pattern: str) -> None:
     """Leave out the names that do not match a glob pattern, neither as a whole nor by the file's own name."""
-    if "/" in pattern:
+    if "/" in pattern or os.sep in pattern:
         kept = [PurePath(name).match(pattern) for name in listing.names]
     else:
         matches = _matcher(pattern)
@@ -298,7 +296,7 @@ def list_files(paths: Iterable[str | os.PathLike[str]]) -> Listing:
         elif _suffix(path) in PICTURE_SUFFIXES:
             names.append(name)
         else:
-            listing.skip(reason_to_skip(os.path.basename(path)) or FOREIGN, name)
+            listing.skip(reason_to_skip(os.path.basename(path)), name)
     listing.names = _as_array(names)
     return listing
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
+from napari_lazyload.sources import pictures
 from napari_lazyload.sources.file_listing import EMPTY, Listing
-from napari_lazyload.sources.pictures import PictureInfo, read_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from napari_lazyload.sources.pictures import PictureInfo
 
 UNKNOWN, UNREADABLE = -1, -2
 PATIENCE = 5.0
@@ -47,7 +49,13 @@ def file_stamp(path: str) -> Stamp:
 
 def common_items(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return what two headers say alike."""
-    return {key: value for key, value in first.items() if key in second and np.array_equal(value, second[key])}
+    return {key: value for key, value in first.items() if key in second and _same(value, second[key])}
+
+
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(value, other)
+    return bool(value == other)
 
 
 class FileSet:
@@ -122,7 +130,7 @@ class FileSet:
             if self.sizes[row] == 0:
                 msg = f"{path}: the file is empty (0 bytes); expected a picture. Copy it again and retry"
                 raise ChunkReadError(msg, path)  # noqa: TRY301 - one way for all that is wrong with a file
-            kind = self._kind_of(read_info(path))
+            kind = self._kind_of(pictures.read_info(path))
         except (ChunkReadError, MissingDependencyError) as err:
             kind, problem = UNREADABLE, str(err)
         with self._lock:

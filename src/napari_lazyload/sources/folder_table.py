@@ -76,9 +76,12 @@ class FolderTable:
         if kind == UNREADABLE:
             self._problems[place] = self._files.problems.get(file, "cannot be read")
         elif not self._fits(number, kind):
-            source, found = self._pictures[number], said(self._files.infos[kind])
-            expected = f"{'at most ' if source.padded else ''}{said(source.info)}"
-            self._problems[place] = f"expected {expected}, found {found}; reopen in groups to see it"
+            source, info = self._pictures[number], self._files.infos[kind]
+            expected, found = said(source.info), said(info)
+            if expected == found:
+                expected, found = (f"{found} ({', '.join(axes)})" for axes in (source.info.axes, info.axes))
+            most = "at most " if source.padded else ""
+            self._problems[place] = f"expected {most}{expected}, found {found}; reopen in groups to see it"
         else:
             self._problems.pop(place, None)
 
@@ -105,7 +108,7 @@ class FolderTable:
     def columns(self) -> Columns:
         """Return names, where each file is on the axes, what its header says."""
         files = self._files
-        kinds, sizes, changed = map(self._by_row, (files.kind, files.sizes, files.changed_ns))
+        kinds, sizes, changed = (self._by_row(known) for known in (files.kind, files.sizes, files.changed_ns))
         columns: dict[str, Any] = {"original_filename": self._by_row(files.listing.names)}
         if len(self._pictures) > 1:
             columns[IMAGE] = np.array(self._numbers)[self._owner]
@@ -119,7 +122,7 @@ class FolderTable:
         return columns
 
     def _by_row(self, of_files: Array) -> Array:
-        """Return what is known of each file in the order of the rows, a copy; one image has its files in their order."""
+        """Return what is known of each file in the order of the rows, a copy; one image keeps its files in order."""
         return of_files.copy() if len(self._pictures) == 1 else of_files[self._rows]
 
     def _axis_columns(self) -> dict[str, Array]:

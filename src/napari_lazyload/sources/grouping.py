@@ -138,7 +138,8 @@ def make_groups(files: FileSet, name: str, options: FolderOptions, notes: list[s
     _check_number(groups, name, options, files)
     if options.subfolders == "axis":
         for group in groups:
-            group.lead = _folder_axes(files.listing.names[group.rows]) or group.lead
+            if "/" in files.listing.names[group.rows[0]]:
+                group.lead = _folder_axes(files.listing.names[group.rows]) or group.lead
     return groups
 
 
@@ -221,9 +222,9 @@ def _check_number(groups: list[Group], name: str, options: FolderOptions, files:
 
 
 def _folder_axes(names: Array) -> dict[str, int] | None:
-    """Return the axes of a regular tree of sub-folders, or None where the tree is flat or not regular."""
+    """Return the axes of a regular tree of sub-folders, or None where the tree is not regular."""
     depth = names[0].count("/")
-    if depth == 0 or any(name.count("/") != depth for name in names):
+    if any(name.count("/") != depth for name in names):
         return None
     sizes: list[int] = []
     members: list[str] = names.tolist()

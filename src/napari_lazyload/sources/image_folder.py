@@ -12,13 +12,14 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.sources import pictures
 from napari_lazyload.sources.file_set import FileSet, Stamp, file_stamp
-from napari_lazyload.sources.pictures import PictureInfo, decode, read_info
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.sources.pictures import PictureInfo
 
     Array = np.ndarray[Any, Any]
 
@@ -73,7 +74,7 @@ class PictureChunk:
 
     def _check_pages(self) -> None:
         """Raise where a file has other pages than expected: the frames shown would not be all of it."""
-        pages = read_info(self.path).pages
+        pages = pictures.read_info(self.path).pages
         if pages != self.pages:
             raise _unlike(self.path, f"{self.pages} page{'s'[: self.pages != 1]}", str(pages))
 
@@ -110,7 +111,7 @@ class PaddedChunk:
     def load(self) -> Array:
         """Decode the page and fill it up."""
         frame = self.shape[len(self.shape) - len(self.axes) + len(self.page) :]
-        info = read_info(self.path)
+        info = pictures.read_info(self.path)
         if not fits_frame(info, frame, self.axes, self.dtype):
             raise _unlike(self.path, f"at most {_said(frame, self.dtype)}", _said(info.page_shape, info.dtype))
         pages = info.shape[: info.page_ndim]
@@ -149,7 +150,7 @@ class CoverageChunk:
     def load(self) -> Array:
         """Read the header."""
         coverage = np.zeros(self.shape[len(self.shape) - self.frame_ndim :], np.uint8)
-        info = read_info(self.path)
+        info = pictures.read_info(self.path)
         if all(place < count for place, count in zip(self.page, info.shape[: info.page_ndim], strict=False)):
             coverage[tuple(slice(0, size) for size in info.page_shape[: self.frame_ndim])] = 1
         return coverage.reshape(self.shape)
@@ -157,7 +158,7 @@ class CoverageChunk:
 
 def _decoded(path: str, page: int) -> Array:
     try:
-        return decode(path, page)
+        return pictures.decode(path, page)
     except MissingDependencyError as err:
         raise ChunkReadError(str(err), path) from err
 
@@ -310,6 +311,7 @@ class CoverageSource:
             kind="labels",
             scale=meta.scale,
             units=meta.units,
+            metadata={"coverage_of": meta.name},
         )
 
     def chunk(self, level: int, index: BlockIndex) -> CoverageChunk:

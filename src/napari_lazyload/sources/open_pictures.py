@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +56,13 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> Opened:
         If an option is not one of its choices.
     """
     chosen = _options(options)
+    start = time.perf_counter()
     listing, label, kind = list_pictures(path, chosen)
+    listed = time.perf_counter() - start
     if not len(listing.names):
         raise SourceOpenError(nothing_here(label, listing), label)
     files = FileSet(listing)
-    files.probe_for(float("inf") if chosen.headers == "all" else settings.current().header_seconds)
+    files.probe_for(float("inf") if chosen.headers == "all" else header_seconds(listed))
     if files.main_kind() == UNREADABLE:
         raise SourceOpenError(_nothing_readable(label, files), label)
     files.drop_empty()
@@ -70,6 +73,18 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> Opened:
     groups = [single(files, name)] if kind == PICTURE else make_groups(files, name, chosen, notes)
     notes += surprises(files, name, groups)
     return _opened(label, kind, files, groups, notes, whole_folder=kind == FOLDER and chosen.pattern is None)
+
+
+def header_seconds(listed: float) -> float:
+    """Return how long headers may be read at opening: as long as set, less where listing shows a fast machine.
+
+    Parameters
+    ----------
+    listed : float
+        Seconds that listing took.
+    """
+    most = settings.current().header_seconds
+    return min(most, max(4 * listed, 0.4 * most))
 
 
 def _options(options: dict[str, Any]) -> FolderOptions:

@@ -80,6 +80,11 @@ def normalise(path: PathLike | Sequence[PathLike]) -> Path:
     return paths
 
 
+def _alone(path: Path) -> Path:
+    """Return the folder of a list of one folder: viewers make a list of whatever they are given."""
+    return path[0] if not isinstance(path, str) and len(path) == 1 and os.path.isdir(path[0]) else path
+
+
 def _as_text(path: PathLike | bytes) -> str:
     text = os.fsdecode(path)
     if not text:
@@ -98,7 +103,7 @@ def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None,
     UnknownFormatError
         If no format takes it.
     """
-    where = normalise(path)
+    where = _alone(normalise(path))
     paths = [where] if isinstance(where, str) else where
     for address in paths:
         if "://" in address:
@@ -112,6 +117,9 @@ def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None,
     first = paths[0]
     if not os.path.lexists(first):
         raise not_there(first)
+    if len(paths) > 1 and os.path.isdir(first):
+        msg = f"{first} is a folder, and one of {len(paths)} paths: open one folder at a time, or list its files"
+        raise UnknownFormatError(msg, first)
     known = ", ".join(row.name for row in FORMATS)
     msg = f"{first}: no reader here knows this format. Known: {known}; supported_formats() lists the suffixes"
     raise UnknownFormatError(msg, first)
@@ -119,7 +127,7 @@ def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None,
 
 def can_open(path: PathLike | Sequence[PathLike]) -> bool:
     """Return whether some format takes the path, from its name and kind alone."""
-    where = normalise(path)
+    where = _alone(normalise(path))
     return any(row.takes(where) for row in FORMATS)
 
 
