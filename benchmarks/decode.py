@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _common import FILES, Pairs, Row, data_folder, finish, make_folder, parser, picture, picture_bytes, take_turns
+from _common import Pairs, Row, data_folder, finish, parser, take_turns
+from _folders import FILES, make_folder, picture, picture_bytes
 from PIL import Image
 
 import napari_lazyload as nl

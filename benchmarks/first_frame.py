@@ -1,8 +1,8 @@
 """From opening a folder of 2,624 PNG files to its first frame on the screen, against napari's own reader.
 
 Each opening has a fresh process, with napari imported and a viewer that has shown a picture before. The clock runs from
-`viewer.open` until a drawing of the canvas is finished in which the frame is seen. What either reader imports by then is
-imported before, and its time is a row of its own.
+`viewer.open` until a drawing of the canvas is finished in which the frame is seen. What either reader imports by then
+is imported before, and its time is a row of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import FILES, SIDE, Pairs, child, data_folder, finish, make_folder, parser, picture, remove_layers
+from _common import Pairs, child, data_folder, finish, parser
+from _folders import FILES, SIDE, make_folder, picture
 
 LAZY, BUILTIN, MEMORY = "napari-lazyload", "napari", "an array in memory"
 SECONDS = 60
@@ -53,7 +54,7 @@ def warmed_viewer() -> Any:
     for _ in range(3):
         viewer.add_image(np.zeros((3, 64, 64), np.uint8))
         QApplication.processEvents()
-        remove_layers(viewer)
+        viewer.layers.clear()
         QApplication.processEvents()
     return viewer
 

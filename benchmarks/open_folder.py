@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import warnings
 
-from _common import FILES, Row, data_folder, finish, link_folder, make_folder, parser, take_turns
+from _common import Row, data_folder, finish, parser, take_turns
+from _folders import FILES, link_folder, make_folder
 from dask_image.imread import imread
 
 import napari_lazyload as nl

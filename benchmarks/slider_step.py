@@ -1,8 +1,8 @@
 """One step of the slider: what it costs beyond decoding the frame, at 2,624 and at a million files alike.
 
-The array's part is what napari does in the GUI thread, ``np.asarray(data[number, :, :])``, less `pictures.decode` of the
-same file alone. The window's part is `viewer.dims.set_current_step` less the same on an array in memory and the decode.
-Without ``--large`` the larger folder has 100,000 files.
+The array's part is what napari does in the GUI thread, ``np.asarray(data[number, :, :])``, less `pictures.decode` of
+the same file alone. The window's part is `viewer.dims.set_current_step` less the same on an array in memory and the
+decode. Without ``--large`` the larger folder has 100,000 files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _common import FILES, Pairs, Row, child, data_folder, finish, link_folder, make_folder, parser, timed
+from _common import Pairs, Row, child, data_folder, finish, parser, timed
+from _folders import FILES, link_folder, make_folder
 
 import napari_lazyload as nl
 from napari_lazyload.loading import cache, scheduler
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 TARGET_MS = 0.5
+FRAMES_IN_MEMORY = 1000
 MOST_STEPS_OF_A_SMALL_FOLDER = 20  # whose headers are read before that many
 ALL = slice(None)
 
@@ -72,7 +74,7 @@ def array_rows(folder: str, steps: int, title: str) -> list[Row]:
 
 
 def in_window(folder: str, steps: int, *, first: bool) -> dict[str, Any]:
-    """Time steps in two windows: the folder, and as many frames in memory (one frame under many numbers)."""
+    """Time steps in two windows: the folder, and some of its frames in memory."""
     import napari
     from qtpy.QtWidgets import QApplication
 
@@ -80,7 +82,9 @@ def in_window(folder: str, steps: int, *, first: bool) -> dict[str, Any]:
     lazy, plain = windows if first else windows[::-1]
     lazy.open(folder, plugin="napari-lazyload")
     data = lazy.layers[0].data
-    plain.add_image(np.broadcast_to(step(data, 0), data.shape), contrast_limits=(0, 255), cache=False)
+    memory = np.asarray(data[:FRAMES_IN_MEMORY])
+    cache.shared.drop()
+    plain.add_image(memory, contrast_limits=(0, 255), cache=False)
     numbers, files = chosen(data, 2 * steps + 20)
     warm, early, numbers = numbers[:20], numbers[20 : 20 + steps], numbers[20 + steps :]
 
@@ -97,7 +101,7 @@ def in_window(folder: str, steps: int, *, first: bool) -> dict[str, Any]:
 
     calls = (
         lambda number: lazy.dims.set_current_step(0, number),
-        lambda number: plain.dims.set_current_step(0, number),
+        lambda number: plain.dims.set_current_step(0, number % FRAMES_IN_MEMORY),
         lambda number: decode(files[number]),
     )
     turns(calls, warm)

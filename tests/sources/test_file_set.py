@@ -29,13 +29,13 @@ def files_of(folder):
 
 def count_headers(monkeypatch):
     rows = []
-    read_info = pictures.read_info
+    read_info = file_set.read_info
 
     def counted(path):
         rows.append(os.path.basename(path))
         return read_info(path)
 
-    monkeypatch.setattr(pictures, "read_info", counted)
+    monkeypatch.setattr(file_set, "read_info", counted)
     return rows
 
 

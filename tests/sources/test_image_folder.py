@@ -138,7 +138,7 @@ def test_other_pages_than_expected_are_an_error(tmp_path, was, now, probe):
 def test_a_known_file_is_not_looked_at_twice(tmp_path, write_folder, monkeypatch):
     write_folder(tmp_path, 2)
     source = source_of(tmp_path)
-    monkeypatch.setattr(pictures, "read_info", lambda path: pytest.fail("the header is known"))
+    monkeypatch.setattr(image_folder, "read_info", lambda path: pytest.fail("the header is known"))
     assert load(source, 1, 0, 0).shape == (1, 24, 32)
 
 

@@ -87,8 +87,8 @@ def test_no_picture_is_decoded_and_headers_are_read_for_a_short_time(folder, mon
 
 def test_the_time_for_headers_goes_with_the_machine():
     most = settings.current().header_seconds
-    seconds = [module.header_seconds(listed * most) for listed in (0, 0.1, 0.2, 0.25, 10)]
-    assert seconds == pytest.approx([0.4 * most, 0.4 * most, 0.8 * most, most, most])
+    seconds = [module.header_seconds(listed * most) for listed in (0, 0.1, 0.2, 0.34, 10)]
+    assert seconds == pytest.approx([0.4 * most, 0.4 * most, 0.6 * most, most, most])
 
 
 def test_a_single_picture_has_no_axis_of_files(folder):
@@ -182,6 +182,7 @@ def test_sub_folders_as_one_stack_apart_or_not_at_all(folder):
     assert values(found) == [[99], [1, 2, 10], [11, 12, 20]]
     assert [source.meta.name for source in found.sources] == [path.name, f"{path.name}/a", f"{path.name}/b"]
     assert found.columns()["image"].tolist() == [0, 1, 1, 1, 2, 2, 2]
+    assert found.notes == []
     found = opened(path, subfolders="ignore")
     assert (values(found), found.skipped) == ([[99]], {"sub-folder": 2})
 
@@ -369,6 +370,14 @@ def test_what_does_not_fit_a_padded_frame_is_found(folder, hurried):
 
 def test_nothing_is_left_for_the_background_where_all_is_known(folder):
     assert opened(folder({"1.png": 1, "2.png": 2})).background is None
+
+
+@pytest.mark.filterwarnings("ignore:.*one image for each")
+def test_separate_folders_are_each_looked_at(folder, hurried):
+    path = folder({"a/1.png": 1, "a/2.png": 2, "b/1.png": WIDE, "b/2.png": WIDE, "c/1.png": b"text", "c/2.png": DEEP})
+    found = opened(path, subfolders="separate")
+    assert axes(found) == [{"frame": 2, "y": 4, "x": 5}, {"frame": 2, "y": 4, "x": 6}, {"frame": 2, "y": 4, "x": 5}]
+    assert scan(found) == [5]
 
 
 def test_a_row_that_is_mended_is_looked_at_again(folder):

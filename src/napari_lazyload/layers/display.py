@@ -54,6 +54,8 @@ class LayerDisplay:
         What could not be read of the view that is shown.
     steps : tuple of int or None
         Every how many pixels of each axis are shown, where not all are.
+    closed : bool
+        Whether the layer has left the viewer.
     allowance : float
         How many memory budgets a view of this layer may read; more where the user asked for a finer one.
     """
@@ -66,7 +68,7 @@ class LayerDisplay:
         self.allowance = 1.0
         self._post = post
         self._changed = changed
-        self._closed = False
+        self.closed = False
         self._original = _request_class(layer)
         self.hooked = self._original is not None
         if self.hooked:
@@ -74,9 +76,9 @@ class LayerDisplay:
 
     def close(self) -> None:
         """Give the layer back as it was."""
-        if self.hooked and not self._closed:
+        if self.hooked and not self.closed:
             del self.layer._slicing_state._slice_request_class  # noqa: SLF001 - uncovers the class's own
-        self._closed = True
+        self.closed = True
 
     def view(self, request: Any, source: Source, data: LazyArray, project: Callable[[Any], Any]) -> Any:
         """Return the pixels of one request; runs in the thread that napari slices in.
@@ -109,7 +111,7 @@ class LayerDisplay:
 
     def _tell(self) -> None:
         def tell() -> None:
-            if not self._closed:
+            if not self.closed:
                 self._changed(self)
 
         self._post(tell)
@@ -126,7 +128,7 @@ class LayerDisplay:
         before = tuple(self.layer.contrast_limits)
 
         def set_limits() -> None:
-            if not self._closed and tuple(self.layer.contrast_limits) == before:
+            if not self.closed and tuple(self.layer.contrast_limits) == before:
                 self.layer.contrast_limits = limits
 
         self._post(set_limits)
@@ -183,7 +185,8 @@ class _Shown:
 
     def _failed(self, index: BlockIndex, error: ChunkReadError) -> None:
         self.failures[index] = error
-        status.shared.fail(self._source.token, self._data.level, index, str(error))
+        if not self._display.closed:  # a late read of a layer that is gone
+            status.shared.fail(self._source.token, self._data.level, index, str(error))
 
     def _clear(self, before: dict[tuple[int, BlockIndex], str]) -> None:
         """Note the chunks of this view that had failed and are there now."""

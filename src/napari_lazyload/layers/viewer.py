@@ -100,7 +100,7 @@ class ViewerDisplays:
             return
         if self._disconnect is None:
             self._disconnect = status.shared.connect(self._on_failed)
-        display = self._displays[layer] = LayerDisplay(layer, self._post, self._on_changed)
+        self._displays[layer] = LayerDisplay(layer, self._post, self._on_changed)
         if link.image.kind == "labels":
             layer.editable = False  # painting would change nothing on disk
         if link.hidden:

@@ -47,6 +47,20 @@ def file_stamp(path: str) -> Stamp:
     return stat.st_mtime_ns, stat.st_size
 
 
+def read_info(path: str) -> PictureInfo:
+    """Read one header; what is missing to do so is an error of the file too.
+
+    Raises
+    ------
+    ChunkReadError
+        If it is no picture, or cannot be read.
+    """
+    try:
+        return pictures.read_info(path)
+    except MissingDependencyError as err:
+        raise ChunkReadError(str(err), path) from err
+
+
 def common_items(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return what two headers say alike."""
     return {key: value for key, value in first.items() if key in second and _same(value, second[key])}
@@ -130,8 +144,8 @@ class FileSet:
             if self.sizes[row] == 0:
                 msg = f"{path}: the file is empty (0 bytes); expected a picture. Copy it again and retry"
                 raise ChunkReadError(msg, path)  # noqa: TRY301 - one way for all that is wrong with a file
-            kind = self._kind_of(pictures.read_info(path))
-        except (ChunkReadError, MissingDependencyError) as err:
+            kind = self._kind_of(read_info(path))
+        except ChunkReadError as err:
             kind, problem = UNREADABLE, str(err)
         with self._lock:
             self.kind[row] = kind

@@ -125,17 +125,20 @@ def make_groups(files: FileSet, name: str, options: FolderOptions, notes: list[s
         If there would be more images than ``options.max_images``.
     """
     parts = _by_folder(files, name) if options.subfolders == "separate" else {name: np.arange(len(files))}
+    _check_number(len(parts), name, options, files)
+    for rows in parts.values():
+        files.probe(int(rows[0]))  # none is taken for what the others are
     kinds = {part: _kinds(files, rows) for part, rows in parts.items()}
     pad = options.mixed == "pad"
-    if not pad and len(parts) <= options.max_images < sum(map(len, kinds.values())):
+    shapes = sum(map(len, kinds.values()))
+    if not pad and shapes > options.max_images:
         pad = True
-        shapes = sum(map(len, kinds.values()))
         notes.append(f"{name}: {shapes} groups of different shape or type; each stack is filled up to its largest")
     groups: list[Group] = []
     for part, rows in parts.items():
         split = _classes(files, kinds[part]) if pad else [[kind] for kind in kinds[part]]
         groups += _split(files, part, rows, split)
-    _check_number(groups, name, options, files)
+    _check_number(sum(group.images for group in groups), name, options, files)
     if options.subfolders == "axis":
         for group in groups:
             if "/" in files.listing.names[group.rows[0]]:
@@ -213,8 +216,7 @@ def padded_info(infos: list[PictureInfo]) -> PictureInfo:
     )
 
 
-def _check_number(groups: list[Group], name: str, options: FolderOptions, files: FileSet) -> None:
-    count = sum(group.images for group in groups)
+def _check_number(count: int, name: str, options: FolderOptions, files: FileSet) -> None:
     if count > options.max_images:
         way = "subfolders='stack'" if options.subfolders == "separate" else "mixed='pad'"
         msg = f"{name} would open as {count} images; {options.max_images} is the most. Use {way} or max_images={count}"
@@ -246,8 +248,9 @@ def _folder_of(name: str) -> str:
 def surprises(files: FileSet, name: str, groups: list[Group]) -> list[str]:
     """Return what a user would not expect of the images."""
     notes = []
-    if len(groups) > 1 and not any(group.padded for group in groups):
-        notes.append(f"{name}: pictures of {len(groups)} shapes or types; one image for each")
+    forms = {(group.info.shape, group.info.dtype, group.info.axes) for group in groups}
+    if len(forms) > 1 and not any(group.padded for group in groups):
+        notes.append(f"{name}: pictures of {len(forms)} shapes or types; one image for each")
     for what, shown in (("colormap", "palettes; their indices are shown in grey"), ("scale", "pixel sizes; no scale")):
         if what in files.differing:
             notes.append(f"{name}: pictures of one shape and type have different {shown}")

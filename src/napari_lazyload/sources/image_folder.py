@@ -13,7 +13,7 @@ from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.sources import pictures
-from napari_lazyload.sources.file_set import FileSet, Stamp, file_stamp
+from napari_lazyload.sources.file_set import FileSet, Stamp, file_stamp, read_info
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -66,7 +66,7 @@ class PictureChunk:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""
         if self.pages is not None and file_stamp(self.path) != self.probed:
             self._check_pages()
-        pixels = _decoded(self.path, self.page)
+        pixels = decode(self.path, self.page)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
         if pixels.shape != frame or pixels.dtype != self.dtype:
             raise _unlike(self.path, _said(frame, self.dtype), _said(pixels.shape, pixels.dtype))
@@ -74,7 +74,7 @@ class PictureChunk:
 
     def _check_pages(self) -> None:
         """Raise where a file has other pages than expected: the frames shown would not be all of it."""
-        pages = pictures.read_info(self.path).pages
+        pages = read_info(self.path).pages
         if pages != self.pages:
             raise _unlike(self.path, f"{self.pages} page{'s'[: self.pages != 1]}", str(pages))
 
@@ -111,13 +111,13 @@ class PaddedChunk:
     def load(self) -> Array:
         """Decode the page and fill it up."""
         frame = self.shape[len(self.shape) - len(self.axes) + len(self.page) :]
-        info = pictures.read_info(self.path)
+        info = read_info(self.path)
         if not fits_frame(info, frame, self.axes, self.dtype):
             raise _unlike(self.path, f"at most {_said(frame, self.dtype)}", _said(info.page_shape, info.dtype))
         pages = info.shape[: info.page_ndim]
         if any(place >= count for place, count in zip(self.page, pages, strict=True)):
             return _blank(self.shape, self.dtype)
-        pixels = _decoded(self.path, _ravel(self.page, pages))
+        pixels = decode(self.path, _ravel(self.page, pages))
         return fit_frame(pixels, frame, self.dtype, rgb=self.axes[-1] == RGB_AXIS).reshape(self.shape)
 
 
@@ -150,13 +150,14 @@ class CoverageChunk:
     def load(self) -> Array:
         """Read the header."""
         coverage = np.zeros(self.shape[len(self.shape) - self.frame_ndim :], np.uint8)
-        info = pictures.read_info(self.path)
+        info = read_info(self.path)
         if all(place < count for place, count in zip(self.page, info.shape[: info.page_ndim], strict=False)):
             coverage[tuple(slice(0, size) for size in info.page_shape[: self.frame_ndim])] = 1
         return coverage.reshape(self.shape)
 
 
-def _decoded(path: str, page: int) -> Array:
+def decode(path: str, page: int) -> Array:
+    """Decode one page; a decoder that is missing is an error of the chunk too."""
     try:
         return pictures.decode(path, page)
     except MissingDependencyError as err:

@@ -84,7 +84,7 @@ def header_seconds(listed: float) -> float:
         Seconds that listing took.
     """
     most = settings.current().header_seconds
-    return min(most, max(4 * listed, 0.4 * most))
+    return min(most, max(3 * listed, 0.4 * most))
 
 
 def _options(options: dict[str, Any]) -> FolderOptions:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import LazyLoadError
-from napari_lazyload.dataset import open_dataset
 from napari_lazyload.layers.display import link_of
 from napari_lazyload.loading import scheduler
 from napari_lazyload.widgets.post import post_to_main
@@ -31,7 +30,7 @@ def regroup(viewer: Any, dataset: Dataset) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there are groups is what the user asked for
             try:
-                fresh = open_dataset(dataset.path, headers="all")
+                fresh = dataset.reopen(headers="all")
             except LazyLoadError as err:
                 message = str(err)
                 post_to_main(lambda: _tell(message))
