@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 import weakref
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import imagecodecs
 import numpy as np
@@ -593,18 +593,26 @@ def test_a_dataset_stays_in_its_process(folder):
         pickle.dumps(dataset)
 
 
-def read_elsewhere(image):
-    return np.asarray(image.data), image.name, image.on_error
+READ_ELSEWHERE = """
+import pickle, sys
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    images = pickle.load(file)
+with open(sys.argv[2], "wb") as file:
+    pickle.dump([(image.name, image.on_error, np.asarray(image.data)) for image in images], file)
+"""
 
 
-def test_its_images_work_in_another_process(folder):
+def test_its_images_work_in_another_process(folder, tmp_path):
     write(folder / "img_1.png", WIDE)
+    sent, back = tmp_path / "sent", tmp_path / "back"
     with nl.open_dataset(folder, mixed="pad") as dataset:
-        expected = {image.name: np.asarray(image.data) for image in dataset.images}
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            for pixels, name, on_error in pool.map(read_elsewhere, dataset.images):
-                np.testing.assert_array_equal(pixels, expected[name])
-                assert on_error == "raise"
+        sent.write_bytes(pickle.dumps(dataset.images))
+        subprocess.run([sys.executable, "-c", READ_ELSEWHERE, sent, back], check=True)
+        answers = pickle.loads(back.read_bytes())
+        for image, (name, on_error, pixels) in zip(dataset.images, answers, strict=True):
+            assert (name, on_error) == (image.name, "raise")
+            np.testing.assert_array_equal(pixels, np.asarray(image.data))
 
 
 def test_tables_of_a_million_rows_hold_no_lists(folder):

@@ -27,7 +27,7 @@ class ConvertedChunk:
     @property
     def key(self) -> Hashable:
         """Key of the original, and what is done to it."""
-        return ("converted", self.function.__qualname__, self.dtype.str, self.chunk.key)
+        return ("converted", self.function.__name__, self.dtype.str, self.chunk.key)
 
     def load(self) -> Array:
         """Read the original and convert it."""
@@ -51,7 +51,7 @@ class ConvertedSource:
         self.original = source
         self._function = function
         self.meta = replace(source.meta, dtype=dtype, contrast_limits=None)
-        self.token = f"{source.token}-{function.__qualname__}-{dtype.str}"
+        self.token = f"{source.token}-{function.__name__}-{dtype.str}"
 
     def chunk(self, level: int, index: BlockIndex) -> ConvertedChunk:
         """Return the reference to one converted chunk."""
