@@ -12,8 +12,8 @@ class LazyLoadError(Exception):
     """Base of all errors that this package raises on purpose."""
 
 
-class SourceOpenError(LazyLoadError, OSError):
-    """A path that cannot be opened as a dataset."""
+class _PathError(LazyLoadError, OSError):
+    """An error about one path, which it carries along, also to another process."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -25,6 +25,18 @@ class SourceOpenError(LazyLoadError, OSError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.message, self.path))
+
+
+class SourceOpenError(_PathError):
+    """A path that cannot be opened as a dataset.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what was found, what to do.
+    path : str
+        The path.
+    """
 
 
 class UnknownFormatError(SourceOpenError, ValueError):
@@ -35,7 +47,7 @@ class MissingDependencyError(LazyLoadError, ImportError):
     """A format that needs a package which is not installed; the message names the extra to install."""
 
 
-class ChunkReadError(LazyLoadError, OSError):
+class ChunkReadError(_PathError):
     """One chunk (of a picture folder: one file) that cannot be read or decoded.
 
     Parameters
@@ -45,17 +57,6 @@ class ChunkReadError(LazyLoadError, OSError):
     path : str
         The file or the store key that failed.
     """
-
-    def __init__(self, message: str, path: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.path = path
-
-    def __str__(self) -> str:
-        return self.message
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.message, self.path))
 
 
 class RegionError(LazyLoadError, ValueError):
