@@ -218,8 +218,8 @@ def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(os, "scandir", refused)
-    with pytest.raises(SourceOpenError, match="cannot be listed: Permission denied"):
+    with monkeypatch.context() as patched, pytest.raises(SourceOpenError, match="cannot be listed: Permission denied"):
+        patched.setattr(os, "scandir", refused)
         list_folder(str(tmp_path))
 
 
@@ -388,8 +388,8 @@ def test_a_glob_in_a_folder_that_cannot_be_listed(tree, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(os, "scandir", refused)
-    with pytest.raises(SourceOpenError, match="cannot be listed: Permission denied"):
+    with monkeypatch.context() as patched, pytest.raises(SourceOpenError, match="cannot be listed: Permission denied"):
+        patched.setattr(os, "scandir", refused)
         list_glob(str(folder / "*.png"))
 
 
