@@ -218,9 +218,10 @@ def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", path)
 
-    with monkeypatch.context() as patched, pytest.raises(SourceOpenError, match="cannot be listed: Permission denied"):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "scandir", refused)
-        list_folder(str(tmp_path))
+        with pytest.raises(SourceOpenError, match="cannot be listed: Permission denied"):
+            list_folder(str(tmp_path))
 
 
 def test_a_sub_folder_that_cannot_be_listed_is_left_out(tree, monkeypatch):
@@ -388,9 +389,10 @@ def test_a_glob_in_a_folder_that_cannot_be_listed(tree, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", path)
 
-    with monkeypatch.context() as patched, pytest.raises(SourceOpenError, match="cannot be listed: Permission denied"):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "scandir", refused)
-        list_glob(str(folder / "*.png"))
+        with pytest.raises(SourceOpenError, match="cannot be listed: Permission denied"):
+            list_glob(str(folder / "*.png"))
 
 
 def test_names_may_be_taken_away_by_a_mask():
