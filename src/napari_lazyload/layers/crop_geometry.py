@@ -244,7 +244,7 @@ def _covered(viewer: Any, layer: Any, world: NDArray[np.float64]) -> dict[int, R
     if missing > 0:
         point = np.asarray(viewer.dims.point, float)[-layer.ndim :][:missing]
         world = np.hstack([np.tile(point, (len(world), 1)), world])
-    points = _apply(np.linalg.inv(to_world(layer, viewer)), world[:, -layer.ndim :])
+    points = _apply(np.asarray(np.linalg.inv(to_world(layer, viewer)), np.float64), world[:, -layer.ndim :])
     axes = [axis for axis in range(layer.ndim) if np.ptp(points[:, axis]) > _TOLERANCE]
     if len(axes) < 2:  # a dot or an upright line: still a box in the plane that is seen
         axes = sorted({*axes, *displayed_axes(viewer, layer)})

@@ -249,7 +249,7 @@ class PictureSource:
         self.padded = padded
         self.lead_axes = lead_axes
         self.info = info
-        digest = hashlib.blake2b(np.ascontiguousarray(rows), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=8).hexdigest()
         self.token = f"{files.token}-{digest}-{'x'.join(map(str, lead_axes.values()))}-{int(padded)}"
         self.meta = _image_meta(info, lead_axes, name)
 

@@ -239,7 +239,7 @@ def _read_plane(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
         _check_extent(os.fstat(file.fileno()).st_size, offset, info.page_nbytes)
         file.seek(offset)
         result = np.empty(info.page_shape, info.dtype.newbyteorder(layout.order))
-        view = memoryview(result).cast("B") if result.dtype.isnative else memoryview(result.view(np.uint8)).cast("B")
+        view = (result if result.dtype.isnative else result.view(np.uint8)).data.cast("B")
         done = 0
         while done < len(view):
             count = file.readinto(view[done:])
