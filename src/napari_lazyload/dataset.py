@@ -9,12 +9,12 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import pandas as pd
 
 from napari_lazyload.core.errors import LazyLoadWarning
 from napari_lazyload.image import Image, OnError
 from napari_lazyload.layer_data import layer_data
 from napari_lazyload.loading import cache, scheduler, status
+from napari_lazyload.loading.pace import Pace
 from napari_lazyload.sources.channels import select_channels
 from napari_lazyload.sources.converted import displayable
 from napari_lazyload.sources.registry import open_path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
     from types import TracebackType
+
+    import pandas as pd
 
     from napari_lazyload.sources.opened import Opened, RowSource
 
@@ -117,6 +119,8 @@ class Dataset:
     @property
     def left_out(self) -> pd.DataFrame:
         """The files that were left out and why; of more than a thousand with one reason, the first thousand."""
+        import pandas as pd
+
         pairs = [(name, reason) for reason, names in self._opened.left_out.items() for name in names]
         return pd.DataFrame(pairs, columns=["original_filename", "reason"], dtype=object)
 
@@ -148,6 +152,8 @@ class Dataset:
         for row, why in self.problems().items():
             state[row], reason[row] = "failed", why
         columns[STATUS], columns[ERROR] = state, reason
+        import pandas as pd  # half a second that opening need not pay
+
         return pd.DataFrame({name: _column(values) for name, values in columns.items()}, copy=False)
 
     def problems(self) -> dict[int, str]:
@@ -236,7 +242,7 @@ class Dataset:
                 self._emit(row)
 
         def work(job: scheduler.Job) -> None:
-            background(lambda: job.cancelled, found)
+            background(Pace(lambda: job.cancelled), found)
             if not job.cancelled:
                 self._emit(None)
 
@@ -283,6 +289,8 @@ class Dataset:
 
 def _column(values: Any) -> Any:
     if isinstance(values, np.ndarray) and values.dtype == object:
+        import pandas as pd
+
         return pd.Series(values, dtype=object, copy=False)  # to infer a string type costs a pass over a million values
     return values
 

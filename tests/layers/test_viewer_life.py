@@ -127,6 +127,7 @@ def test_the_preferences_of_napari_reach_the_settings(make_napari_viewer, tmp_pa
     write_folder(tmp_path / "a", 3)
     viewer = make_napari_viewer()
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
+    nl.wait(viewer, 10)
     preferences = get_plugin_settings(PLUGIN).loading
     automatic = settings.current()
     preferences.cache_mib = 77

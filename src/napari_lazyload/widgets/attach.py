@@ -16,7 +16,7 @@ def attach_open_viewers() -> bool:
     if current is not None:
         viewers.add(current)
     if viewers:
-        follow_preferences()
+        post_to_main(follow_preferences)  # napari reads the manifests of all plugins for them: after the first frame
     for viewer in viewers:
         _attach(viewer)
     return bool(viewers)

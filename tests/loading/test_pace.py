@@ -1,0 +1,46 @@
+"""Background work gives way to what is looked at."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from napari_lazyload.loading import cache, pace
+
+
+def test_it_waits_while_chunks_are_asked_for_and_goes_on_when_it_is_quiet(monkeypatch):
+    monkeypatch.setattr(pace, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 60.0)
+    browsing, steps = threading.Event(), []
+    browsing.set()
+
+    def browse():
+        while browsing.is_set():
+            cache.shared.counters.hits += 1
+            time.sleep(0.005)
+
+    keep_time = pace.Pace(lambda: len(steps) >= 3)
+
+    def work():
+        while not keep_time():
+            steps.append(browsing.is_set())
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (browse, work)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    assert steps == []
+    browsing.clear()
+    for thread in threads:
+        thread.join(10)
+    assert steps == [False, False, False]
+
+
+def test_a_movie_that_never_stops_does_not_stop_it_for_ever(monkeypatch):
+    monkeypatch.setattr(pace, "QUIET_SECONDS", 60.0)
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 0.05)
+    assert pace.Pace(lambda: False)() is False
+
+
+def test_it_ends_at_once_when_it_is_told_to():
+    assert pace.Pace(lambda: True)() is True
