@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tifffile
 
 import napari_lazyload as nl
 from napari_lazyload.core.errors import LazyLoadWarning
+from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import METADATA_KEY, LayerLink, layer_data
 from napari_lazyload.testing.sources import RecordingSource
@@ -47,7 +49,7 @@ def made(source, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", LazyLoadWarning)
-        return layers.Layer.create(*layer_data(Image(source, **options)))
+        return layers.Layer.create(*layer_data(Image(source, **options))[0])
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -70,7 +72,7 @@ def test_every_type_makes_an_exact_layer_that_reads_one_frame(dtype, kind):
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 def test_a_hidden_layer_reads_nothing(dtype):
     source = source_of(pixels_of(dtype, SHAPES["grey"]))
-    data, keywords, kind = layer_data(Image(source))
+    data, keywords, kind = layer_data(Image(source))[0]
     layers.Layer.create(data, {**keywords, "visible": False}, kind)
     assert source.loads == []
 
@@ -97,7 +99,7 @@ def test_what_napari_is_told():
         metadata={"bits": 12},
     )
     image = Image(source)
-    data, keywords, kind = layer_data(image)
+    data, keywords, kind = layer_data(image)[0]
     assert (data is image.data, kind, keywords["cache"], keywords["multiscale"]) == (True, "image", False, False)
     link = keywords["metadata"][METADATA_KEY]
     assert (link.image, link.dataset, link.needs_limits, link.hidden) == (image, None, False, False)
@@ -112,7 +114,7 @@ def test_what_napari_is_told():
 
 
 def test_colours_have_no_limits_and_labels_for_two_axes_more():
-    _, keywords, _ = layer_data(Image(source_of(pixels_of("u1", SHAPES["rgb"]))))
+    _, keywords, _ = layer_data(Image(source_of(pixels_of("u1", SHAPES["rgb"]))))[0]
     assert keywords["rgb"]
     assert keywords["axis_labels"] == ("frame", "y", "x")
     assert len(keywords["scale"]) == len(keywords["translate"]) == 3
@@ -122,7 +124,7 @@ def test_colours_have_no_limits_and_labels_for_two_axes_more():
 
 def test_labels_are_a_labels_layer():
     source = source_of(pixels_of("u1", SHAPES["grey"]), kind="labels", scale=(1.0, 2.0, 2.0))
-    data, keywords, kind = layer_data(Image(source))
+    data, keywords, kind = layer_data(Image(source))[0]
     assert kind == "labels"
     assert not {"rgb", "contrast_limits", "colormap"} & set(keywords)
     layer = layers.Layer.create(data, keywords, kind)
@@ -173,7 +175,7 @@ LIMITS = {
 def test_contrast_limits_are_mended(limits, dtype, expected):
     source = source_of(pixels_of(dtype, SHAPES["grey"]), contrast_limits=limits)
     with pytest.warns(LazyLoadWarning, match=r"recorded: contrast limits .* cannot be used; they are found from the"):
-        _, keywords, _ = layer_data(Image(source))
+        _, keywords, _ = layer_data(Image(source))[0]
     assert keywords["contrast_limits"] == expected
     assert keywords["metadata"][METADATA_KEY].needs_limits
     assert made(source).contrast_limits == list(expected)
@@ -218,7 +220,7 @@ ODD_UNITS = ["furlongs per", "mm)", "((", "2 um", "\0", "x" * 300, "1/0", "__imp
 def test_unknown_units_are_mended(unit):
     source = source_of(pixels_of("u1", SHAPES["grey"]), units=("second", unit, "um"))
     with pytest.warns(LazyLoadWarning, match="is not known; using pixels for all axes"):
-        _, keywords, _ = layer_data(Image(source))
+        _, keywords, _ = layer_data(Image(source))[0]
     assert "units" not in keywords
     assert [str(one) for one in made(source).units] == ["pixel"] * 3
 
@@ -253,7 +255,7 @@ def test_what_is_converted_is_said_and_the_image_keeps_its_values(dtype, note):
     if source.meta.dtype == np.dtype("f8"):
         pytest.skip("here a long double is a double")
     with pytest.warns(LazyLoadWarning, match=f"{note}; the data set itself keeps {source.meta.dtype}"):
-        _, keywords, _ = layer_data(image)
+        _, keywords, _ = layer_data(image)[0]
     assert keywords["metadata"][METADATA_KEY].needs_limits
     np.testing.assert_array_equal(np.asarray(image.data), source.arrays[0])
 
@@ -309,3 +311,79 @@ def test_copies_of_a_layer_have_the_same_link(tmp_path, write_folder):
         assert isinstance(elsewhere, LayerLink)
         assert elsewhere.dataset is None
         np.testing.assert_array_equal(np.asarray(elsewhere.image.data), np.asarray(dataset.images[0].data))
+
+
+def channel_source(**more):
+    pixels = np.arange(2 * 3 * 8 * 8, dtype="u2").reshape(2, 3, 8, 8)
+    channels = (
+        ChannelMeta("DAPI", "#0000ff", (0, 100)),
+        ChannelMeta("GFP", "green", visible=False),
+        ChannelMeta("", np.eye(3).tolist()),
+    )
+    coarse = pixels[..., ::2, ::2]
+    return RecordingSource([pixels, coarse], (1, 1, 4, 4), axes="tcyx", name="cells", channels=channels, **more)
+
+
+def test_each_channel_with_a_look_is_a_layer_of_the_same_chunks():
+    affine = np.array([[1, 0, 0, 0, 0], [0, 2, 0, 0, 0], [0, 0, 0, -1, 3], [0, 0, 1, 0, 4], [0, 0, 0, 0, 1]], float)
+    source = channel_source(
+        scale=(9, 1, 2, 3),
+        translate=(1, 0, 5, 6),
+        units=("second", None, "micrometer", "micrometer"),
+        affine=tuple(map(tuple, affine.tolist())),
+        display={"gamma": 0.5},
+    )
+    image = Image(source)
+    made = [layers.Layer.create(*one) for one in layer_data(image)]
+    assert [layer.name for layer in made] == ["cells DAPI", "cells GFP", "cells"]
+    assert [layer.visible for layer in made] == [True, False, True]
+    assert {layer.blending for layer in made} == {"additive"}
+    assert {layer.gamma for layer in made} == {0.5}
+    assert tuple(made[0].contrast_limits) == (0, 100)
+    np.testing.assert_allclose(made[0].colormap.map(1.0), [[0, 0, 1, 1]])
+    links = [layer.metadata[METADATA_KEY] for layer in made]
+    assert [link.channel for link in links] == [0, 1, 2]
+    assert [link.needs_limits for link in links] == [False, True, True]
+    for number, layer in enumerate(made):
+        assert layer.axis_labels == ("t", "y", "x")
+        np.testing.assert_array_equal(layer.scale, [9, 2, 3])
+        np.testing.assert_array_equal(layer.translate, [1, 5, 6])
+        np.testing.assert_array_equal(layer.affine.affine_matrix, np.delete(np.delete(affine, 1, 0), 1, 1))
+        for level, lazy in zip(source.arrays, layer.data, strict=True):
+            np.testing.assert_array_equal(np.asarray(lazy), level[:, number])
+        assert layer.data[0].source is source
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(links[number])).image.data, image.data)
+
+
+def test_an_index_of_a_channel_layer_is_one_of_the_image():
+    link = layer_data(Image(channel_source()))[1][1]["metadata"][METADATA_KEY]
+    assert link.axes == ("t", "y", "x")
+    assert link.in_image((1, 5, 6)) == (1, 1, 5, 6)
+    assert link.in_layer((1, 0, 5, 6)) == (1, 5, 6)
+
+
+def test_a_channel_layer_is_cropped_like_any_other():
+    source = channel_source()
+    layer = layers.Layer.create(*layer_data(Image(source))[1])
+    region = {"t": (1, 2), "y": (2, 7), "x": (1, 3)}
+    source.loads.clear()
+    np.testing.assert_array_equal(nl.crop(layer, region), source.arrays[0][1:2, 1, 2:7, 1:3])
+    assert sorted(source.loads) == [(0, (1, 1, 0, 0)), (0, (1, 1, 1, 0))]
+    np.testing.assert_array_equal(nl.crop(layer, region, level=1), source.arrays[1][1:2, 1, 1:4, 0:2])
+    assert nl.estimate(layer, region).touched_chunks == 2
+
+
+def test_a_level_that_lies_elsewhere_says_where():
+    pixels = np.zeros((8, 8), "u1")
+    source = RecordingSource([pixels, pixels[::2, ::2]], (4, 4), axes="yx", scale=(2, 3), translate=(10, 20))
+    levels = source.meta.levels
+    moved = replace(source.meta, levels=(levels[0], replace(levels[1], offsets=(0.0, 1.25))))
+    assert Image(source, level=1).translate == (10 + 2 * 0.5, 20 + 3 * 0.5)
+    source.meta = moved
+    assert Image(source, level=1).translate == (10, 20 + 3 * 1.25)
+    np.testing.assert_array_equal(Image(source).affine, np.eye(3))
+    layer = layers.Layer.create(*layer_data(Image(source))[0])
+    from napari_lazyload.layers.crop_layers import crop_layer
+
+    crop = crop_layer(layer, np.zeros((2, 1)), (slice(4, 8), slice(2, 4)), 1)
+    np.testing.assert_allclose(crop.translate, [10 + 2 * (2 * 2), 20 + 3 * (1 * 2 + 1.25)])

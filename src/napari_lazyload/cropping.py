@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,8 @@ def _is_layer(image: Any) -> bool:
 
 def _layer_axes(layer: Any, ndim: int) -> tuple[str, ...]:
     link = layer.metadata.get(METADATA_KEY)
-    if link is not None and len(link.image.axes) == ndim:
-        return tuple(link.image.axes)
+    if link is not None and len(link.axes) + link.image.rgb == ndim:
+        return (*link.axes, RGB_AXIS)[:ndim]
     labels = tuple(layer.axis_labels)
     return (*labels, RGB_AXIS)[:ndim] if len(labels) < ndim else labels
 
@@ -78,7 +79,7 @@ def _layer_axes(layer: Any, ndim: int) -> tuple[str, ...]:
 def _level_meta(array: Any, finest: Any) -> LevelMeta:
     own, base = _own_level(array), _own_level(finest)
     if own is not None and base is not None:
-        return LevelMeta(own.grid, tuple(a / b for a, b in zip(own.factors, base.factors, strict=True)))
+        return replace(own, factors=tuple(a / b for a, b in zip(own.factors, base.factors, strict=True)))
     shape = tuple(array.shape)
     chunks = getattr(array, "chunks", None)
     if not isinstance(chunks, tuple) or len(chunks) != len(shape):
@@ -92,8 +93,11 @@ def _own_level(array: Any) -> LevelMeta | None:
     """Return what the source says of a whole level: its factors, and a grid that does not list a million chunks."""
     if not isinstance(array, LazyArray) or array.source is None:
         return None
-    level = array.source.meta.levels[array.level]
-    return level if array.shape == level.shape else None
+    level, kept = array.source.meta.levels[array.level], array.kept_axes
+    if array.shape != tuple(level.shape[axis] for axis in kept):
+        return None
+    grid = ChunkGrid(array.shape, tuple(level.grid.chunks[axis] for axis in kept))
+    return LevelMeta(grid, tuple(level.factors[axis] for axis in kept))
 
 
 def estimate(image: Any, region: Any, level: int = 0, dtype: Any = None) -> Estimate:

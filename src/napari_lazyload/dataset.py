@@ -253,8 +253,8 @@ class Dataset:
         return ("dataset", id(self))
 
     def to_layer_data(self) -> list[tuple[Any, dict[str, Any], str]]:
-        """Return one napari LayerData tuple for each image: exact lazy data, keyword arguments, layer type."""
-        return [layer_data(image, self) for image in self.images]
+        """Return napari LayerData tuples of all images: exact lazy data, keyword arguments, layer type."""
+        return [layer for image in self.images for layer in layer_data(image, self)]
 
     def reopen(self, **options: Any) -> Dataset:
         """Open the same again with some arguments of :func:`open_dataset` changed; this one stays open.

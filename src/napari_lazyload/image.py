@@ -161,10 +161,13 @@ class Image:
         if self._levels[0].level == 0:
             return base
         size = self.meta.scale or (1.0,) * self.spatial_ndim
-        factors = self.meta.levels[self._levels[0].level].factors
-        return tuple(
-            start + pixel * (factor - 1) / 2 for start, pixel, factor in zip(base, size, factors, strict=False)
-        )
+        first = self.meta.levels[self._levels[0].level].first_centre
+        return tuple(start + pixel * centre for start, pixel, centre in zip(base, size, first, strict=False))
+
+    @property
+    def affine(self) -> np.ndarray[Any, Any]:
+        """Homogeneous matrix that places what `scale` and `translate` give; the identity for most images."""
+        return np.eye(self.spatial_ndim + 1) if self.meta.affine is None else np.array(self.meta.affine, float)
 
     @property
     def units(self) -> tuple[str | None, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.errors import LazyLoadWarning
-from napari_lazyload.core.metadata import RGB_AXIS
+from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
 from napari_lazyload.sources.converted import displayable
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class LayerLink:
         What the layer shows.
     needs_limits : bool
         Whether the contrast limits are a guess, to be replaced once pixels are seen.
+    channel : int, optional
+        Which channel of the image the layer shows; all by default.
 
     Attributes
     ----------
@@ -45,12 +47,13 @@ class LayerLink:
         Whether the layer was made invisible until its display is bound, so that adding it reads nothing in vain.
     """
 
-    __slots__ = ("dataset", "hidden", "image", "needs_limits")
+    __slots__ = ("channel", "dataset", "hidden", "image", "needs_limits")
 
-    def __init__(self, dataset: Any, image: Image, *, needs_limits: bool = False) -> None:
+    def __init__(self, dataset: Any, image: Image, *, needs_limits: bool = False, channel: int | None = None) -> None:
         self.dataset = dataset
         self.image = image
         self.needs_limits = needs_limits
+        self.channel = channel
         self.hidden = False
 
     def __copy__(self) -> LayerLink:
@@ -60,14 +63,38 @@ class LayerLink:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (LayerLink, (None, self.image))
+        return (_link_elsewhere, (self.image, self.channel))
 
     def __repr__(self) -> str:
         return f"<{self.image!r} of {getattr(self.dataset, 'path', None)!r}>"
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes of the layer, the colour axis left out."""
+        dropped = () if self.channel is None else (CHANNEL_AXIS,)
+        return tuple(axis for axis in self.image.axes if axis not in (RGB_AXIS, *dropped))
 
-def layer_data(image: Image, dataset: Any = None) -> tuple[Any, dict[str, Any], str]:
-    """Return one image as a napari LayerData tuple.
+    def in_image(self, index: Sequence[Any]) -> tuple[Any, ...]:
+        """Return an index into the image for an index into the layer."""
+        if self.channel is None:
+            return tuple(index)
+        at = self.image.axes.index(CHANNEL_AXIS)
+        return (*index[:at], self.channel, *index[at:])
+
+    def in_layer(self, index: Sequence[Any]) -> tuple[Any, ...]:
+        """Return an index into the layer for an index into the image, whose own channel is passed over."""
+        if self.channel is None:
+            return tuple(index)
+        at = self.image.axes.index(CHANNEL_AXIS)
+        return (*index[:at], *index[at + 1 :])
+
+
+def _link_elsewhere(image: Image, channel: int | None) -> LayerLink:
+    return LayerLink(None, image, channel=channel)
+
+
+def layer_data(image: Image, dataset: Any = None) -> list[tuple[Any, dict[str, Any], str]]:
+    """Return one image as napari LayerData tuples: one, or one for each channel that has a look of its own.
 
     Parameters
     ----------
@@ -78,7 +105,7 @@ def layer_data(image: Image, dataset: Any = None) -> tuple[Any, dict[str, Any], 
 
     Returns
     -------
-    tuple of (data, dict, str)
+    list of (data, dict, str)
         Exact lazy data (a list of levels for a pyramid), keyword arguments and the layer's type.
 
     Warns
@@ -90,29 +117,66 @@ def layer_data(image: Image, dataset: Any = None) -> tuple[Any, dict[str, Any], 
     if note is not None:
         _warn(f"{image.name}: {note}; the data set itself keeps {image.dtype}")
         image = image.of(source)
-    levels = list(image.boxes)
-    guessed = image.kind == "image" and not image.rgb and not _usable(image.meta.contrast_limits)
-    keywords: dict[str, Any] = {
-        "name": image.name,
-        "metadata": {METADATA_KEY: LayerLink(dataset, image, needs_limits=guessed), **image.metadata},
+    placed = _placement(image)
+    if not image.meta.channels:
+        return [_one_layer(image, placed, LayerLink(dataset, image))]
+    return [_one_layer(image, placed, LayerLink(dataset, image, channel=number)) for number in range(_channels(image))]
+
+
+def _channels(image: Image) -> int:
+    return image.shape[image.axes.index(CHANNEL_AXIS)]
+
+
+def _placement(image: Image) -> dict[str, tuple[Any, ...] | None]:
+    """Return what places an image, for each axis without the colour axis."""
+    return {
         "axis_labels": tuple(axis for axis in image.axes if axis != RGB_AXIS),
         "scale": _mended_scale(image),
         "translate": _mended_translate(image),
+        "units": _mended_units(image),
+    }
+
+
+def _one_layer(
+    image: Image, placed: dict[str, tuple[Any, ...] | None], link: LayerLink
+) -> tuple[Any, dict[str, Any], str]:
+    """Return the layer of an image, or of the channel of it that the link names."""
+    shown = None if link.channel is None else image.meta.channels[link.channel]
+    levels: list[Any] = (
+        [level[link.in_image((slice(None),) * (level.ndim - 1))] for level in image.boxes]
+        if shown
+        else list(image.boxes)
+    )
+    look = shown or image.meta
+    link.needs_limits = image.kind == "image" and not image.rgb and not _usable(look.contrast_limits)
+    keywords: dict[str, Any] = {
+        "name": image.name if shown is None else " ".join(filter(None, (image.name, shown.name))),
+        "metadata": {METADATA_KEY: link, **image.metadata},
+        **{name: link.in_layer(values) for name, values in placed.items() if values is not None},
         "cache": False,
         "multiscale": len(levels) > 1,
+        **image.meta.display,
     }
+    if image.meta.affine is not None:
+        keywords["affine"] = _without_channel(image, link)
     if COVERAGE_OF in image.metadata:
         keywords["opacity"] = 0.2  # it lies over all pictures, which are what the user wants to see
-    units = _mended_units(image)
-    if units is not None:
-        keywords["units"] = units
+    if shown is not None:
+        keywords["visible"] = shown.visible
+        keywords.setdefault("blending", "additive")
     if image.kind == "image":
         keywords["rgb"] = image.rgb
         if not image.rgb:  # of colours, napari takes the range of the dtype, or of the first frame shown
-            keywords["contrast_limits"] = _limits(image)
-            if (colormap := _colormap(image)) is not None:
+            keywords["contrast_limits"] = _limits(image, look.contrast_limits)
+            if (colormap := _colormap(image, look.colormap)) is not None:
                 keywords["colormap"] = colormap
     return (levels if len(levels) > 1 else levels[0]), keywords, image.kind
+
+
+def _without_channel(image: Image, link: LayerLink) -> np.ndarray[Any, Any]:
+    """Return the affine matrix over the axes of a layer."""
+    kept = [*link.in_layer(range(image.spatial_ndim)), image.spatial_ndim]
+    return image.affine[np.ix_(kept, kept)]
 
 
 def _warn(message: str) -> None:
@@ -123,9 +187,8 @@ def _usable(limits: Sequence[float] | None) -> bool:
     return limits is not None and all(map(isfinite, limits)) and limits[0] < limits[1]
 
 
-def _limits(image: Image) -> tuple[float, float]:
+def _limits(image: Image, limits: tuple[float, float] | None) -> tuple[float, float]:
     """Return the file's limits, or the range of the dtype: never a read."""
-    limits = image.meta.contrast_limits
     if limits is not None and _usable(limits):
         return limits
     if limits is not None:
@@ -173,9 +236,8 @@ def _mended_units(image: Image) -> tuple[str, ...] | None:
     return tuple(units)
 
 
-def _colormap(image: Image) -> Any:
+def _colormap(image: Image, stored: Any) -> Any:
     """Return a name as it is, a palette of stored colours as napari takes it, None for its default."""
-    stored = image.meta.colormap
     if stored is None or isinstance(stored, str):
         return stored
     colors = np.asarray(stored, float)

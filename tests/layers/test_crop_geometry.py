@@ -324,7 +324,7 @@ def test_an_image_keeps_its_looks():
 
 def test_a_crop_says_where_it_came_from(tmp_path):
     source = RecordingSource(pixels((4, 50, 60)), (1, 50, 60), axes="tyx", name="cells")
-    layer = Layer.create(*layer_data(Image(source)))
+    layer = Layer.create(*layer_data(Image(source))[0])
     new = cropped(layer, np.s_[1:2, 10:20, 5:9], dtype="f4")
     made = json.loads(json.dumps(new.metadata[CROP_KEY]))
     assert made == {
@@ -376,7 +376,7 @@ def test_a_coarse_level_of_a_layer_from_elsewhere(wrap):
 def test_the_file_says_what_a_coarse_pixel_spans():
     finest = pixels((37, 50))
     source = RecordingSource([finest, finest[::2, ::2].copy()], (8, 8), factors=[(1, 1), (2, 2)])
-    data, keywords, _ = layer_data(Image(source))
+    data, keywords, _ = layer_data(Image(source))[0]
     assert geometry.level_factors(ImageLayer(data, **keywords), 1) == (2, 2)
     foreign = ImageLayer([np.asarray(level) for level in data], multiscale=True)
     assert geometry.level_factors(foreign, 1) == (37 / 19, 2)
@@ -384,7 +384,7 @@ def test_the_file_says_what_a_coarse_pixel_spans():
 
 def test_a_lazy_crop_reads_nothing_and_is_shown_as_lazy_layers_are():
     source = RecordingSource(pixels((4, 50, 60)), (1, 50, 60), axes="tyx", scale=(1.0, 0.5, 0.5))
-    layer = Layer.create(*layer_data(Image(source), dataset=None))
+    layer = Layer.create(*layer_data(Image(source), dataset=None)[0])
     loads = len(source.loads)
     region = np.s_[1:3, 10:20, 5:9]
     assert can_be_lazy(layer, 0)

@@ -8,12 +8,13 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.sources.channels import ChannelSource, select_channels
 from napari_lazyload.sources.open_pictures import open_pictures
 from napari_lazyload.testing.sources import RecordingSource
 
 PIXELS = np.arange(2 * 4 * 3 * 3, dtype="u2").reshape(2, 4, 3, 3)
-NAMES = {"metadata": {"channel_names": ["DAPI", "GFP", "RFP", "phase"]}}
+NAMES = {"channels": tuple(map(ChannelMeta, ["DAPI", "GFP", "RFP", "phase"]))}
 
 
 def read(source):
@@ -46,7 +47,7 @@ def test_channels_are_those_of_the_image(chunk, wanted, numbers):
     source = RecordingSource(PIXELS, (1, chunk, 3, 3), axes="tcyx", **NAMES)
     some = select_channels(source, wanted)
     assert some.meta.shape == (2, len(numbers), 3, 3)
-    assert some.meta.metadata["channel_names"] == [NAMES["metadata"]["channel_names"][number] for number in numbers]
+    assert some.meta.channels == tuple(NAMES["channels"][number] for number in numbers)
     np.testing.assert_array_equal(read(some), PIXELS[:, numbers])
     np.testing.assert_array_equal(read(pickle.loads(pickle.dumps(some))), PIXELS[:, numbers])
 

@@ -56,7 +56,7 @@ def viewer(make_napari_viewer):
 
 @pytest.fixture
 def layer(viewer, source):
-    return viewer.add_layer(Layer.create(*layer_data(Image(source))))
+    return viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_level_and_type_are_chosen(viewer, qtbot):
     source = RecordingSource(
         [finest, finest[:, ::2, ::2].copy()], (1, 8, 8), axes="tyx", factors=[(1, 1, 1), (1, 2, 2)]
     )
-    layer = viewer.add_layer(Layer.create(*layer_data(Image(source))))
+    layer = viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
     dock = CropDock(viewer)
     qtbot.addWidget(dock)
     dock.form.level.value = 1
@@ -414,7 +414,7 @@ def test_the_crop_looks_like_what_it_was_taken_from(make_napari_viewer, qtbot, l
     levels = [finest[:, :: 2**number, :: 2**number].copy() for number in range(3)]
     factors = [(1, 2**number, 2**number) for number in range(3)]
     source = RecordingSource(levels, (1, 16, 16), axes="zyx", factors=factors, scale=(1.0, 0.5, 0.7), name="cells")
-    layer = viewer.add_layer(Layer.create(*layer_data(Image(source))))
+    layer = viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
     layer.contrast_limits, layer.locked_data_level = (0, 255), level
     layer.rotate = [[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]
     viewer.reset_view()
@@ -454,7 +454,7 @@ def drag(qtbot, viewer, start, stop):
 
 def test_drawing_with_the_mouse(make_napari_viewer, source, qtbot):
     viewer = make_napari_viewer(show=True)
-    layer = viewer.add_layer(Layer.create(*layer_data(Image(source))))
+    layer = viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
     layer.rotate = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]  # a quarter turn
     dock = CropDock(viewer)
     viewer.window.add_dock_widget(dock, name="Crop a region")

@@ -44,7 +44,7 @@ def viewer(make_napari_viewer):
 
 @pytest.fixture
 def layer(viewer, source):
-    return viewer.add_layer(Layer.create(*layer_data(Image(source))))
+    return viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_forgotten_dock_goes_away_with_its_crop(viewer, layer, source, qtbot):
 
 def test_closing_the_viewer_ends_the_crop(make_napari_viewer, source, qtbot):
     viewer = make_napari_viewer()
-    viewer.add_layer(Layer.create(*layer_data(Image(source))))
+    viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
     dock = CropDock(viewer)
     viewer.window.add_dock_widget(dock, name="Crop a region")
     source.gate = threading.Event()

@@ -17,6 +17,9 @@ Kind = Literal["image", "labels"]
 RGB_AXIS = "s"
 """Name of the axis that holds colour samples; always the last one, never sliced by a region."""
 
+CHANNEL_AXIS = "c"
+"""Name of the axis along which channels lie."""
+
 
 @dataclass(frozen=True, slots=True)
 class LevelMeta:
@@ -28,15 +31,46 @@ class LevelMeta:
         Shape in pixels and the chunks of the file.
     factors : tuple of float
         Pixels of level 0 that one pixel of this level spans, for each axis; ones for level 0.
+    offsets : tuple of float, optional
+        Where the centre of the first pixel lies, in pixels of level 0, for each axis. By default the corners of the
+        levels coincide, so that it is ``(factor - 1) / 2``.
     """
 
     grid: ChunkGrid
     factors: tuple[float, ...]
+    offsets: tuple[float, ...] | None = None
+
+    @property
+    def first_centre(self) -> tuple[float, ...]:
+        """Where the centre of the first pixel lies, in pixels of level 0, for each axis."""
+        return self.offsets or tuple((factor - 1) / 2 for factor in self.factors)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Pixels along each axis."""
         return self.grid.shape
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMeta:
+    """How one channel is shown.
+
+    Parameters
+    ----------
+    name : str
+        What its layer is called.
+    colormap : Any
+        A name of napari's, a ``"#rrggbb"`` colour, or (n, 3) colours in 0..1; None leaves the choice to the viewer.
+    contrast_limits : tuple of float or None
+        Grey values shown black and full.
+    visible : bool
+        Whether it is shown at first.
+    """
+
+    name: str
+    colormap: Any = None
+    contrast_limits: tuple[float, float] | None = None
+    visible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +93,17 @@ class ImageMeta:
         Size of a level-0 pixel and position of the centre of the first one, for each axis without ``"s"``, in `units`.
     units : tuple of (str or None)
         For each axis without ``"s"``.
+    affine : tuple of tuples of float or None
+        Homogeneous matrix over the axes without ``"s"``, for what scale and translation cannot say (rotation, shear):
+        world = affine @ (scale * pixel + translate).
     contrast_limits : tuple of float or None
         Grey values shown black and white where the file says so.
     colormap : Any
         Name or (n, 3) list of colours in 0..1 where the file says so.
+    channels : tuple of ChannelMeta
+        One for each index of axis ``"c"`` where each channel shall be a layer; empty where one layer shows them all.
+    display : mapping
+        More keyword arguments of the layer, such as ``blending`` or ``features``.
     metadata : mapping
         Small extras that the source found.
     """
@@ -75,8 +116,11 @@ class ImageMeta:
     scale: tuple[float, ...] | None = None
     translate: tuple[float, ...] | None = None
     units: tuple[str | None, ...] | None = None
+    affine: tuple[tuple[float, ...], ...] | None = None
     contrast_limits: tuple[float, float] | None = None
     colormap: Any = None
+    channels: tuple[ChannelMeta, ...] = ()
+    display: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property

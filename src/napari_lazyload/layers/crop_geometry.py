@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_lazyload.core.chunks import Box
+    from napari_lazyload.core.metadata import LevelMeta
 
     Range = tuple[int, int]
     Matrix = NDArray[np.float64]
@@ -162,16 +163,36 @@ def level_factors(layer: Any, level: int) -> tuple[float, ...]:
     arrays = list(layer.data) if layer.multiscale else [layer.data]
     factors = np.divide(arrays[0].shape, arrays[level].shape)
     if all(isinstance(array, LazyArray) and array.source is not None for array in arrays):
-        finest, own = (array.source.meta.levels[array.level].factors for array in (arrays[0], arrays[level]))
-        factors = np.divide(own, finest)
+        finest, own = (_kept(array, _level(array).factors) for array in (arrays[0], arrays[level]))
+        factors = own / finest
     return tuple(factors[: layer.ndim].tolist())
+
+
+def _level(array: LazyArray) -> LevelMeta:
+    return array.source.meta.levels[array.level]  # type: ignore[union-attr] # asked for arrays that have a source
+
+
+def _kept(array: LazyArray, values: Sequence[float]) -> NDArray[np.float64]:
+    """Return those of the values along the axes of a level that belong to the axes of its array."""
+    return np.asarray(values)[list(array.kept_axes)]
+
+
+def _first_centre(layer: Any, level: int) -> NDArray[np.float64]:
+    """Return where the centre of the first pixel of a level lies, in level-0 pixels."""
+    arrays = list(layer.data) if layer.multiscale else [layer.data]
+    if all(isinstance(array, LazyArray) and array.source is not None for array in arrays):
+        finest, own = (_kept(array, _level(array).first_centre) for array in (arrays[0], arrays[level]))
+        first: NDArray[np.float64] = (own - finest) / _kept(arrays[0], _level(arrays[0]).factors)
+        return first[: layer.ndim]
+    return (np.asarray(level_factors(layer, level)) - 1) / 2
 
 
 def placement(layer: Any, level: int, start: Sequence[int]) -> dict[str, Any]:
     """Return the transform with which a crop lies over its layer.
 
     A level-0 crop lies pixel upon pixel. A pixel ``j`` of a coarser level covers ``f`` level-0 pixels from ``j * f``
-    on, so that its centre lies at ``j * f + (f - 1) / 2``: there napari draws it, too.
+    on, so that its centre lies at ``j * f + (f - 1) / 2``: there napari draws it, too. A level of ours that lies
+    elsewhere says so itself, and its crop goes there.
 
     Parameters
     ----------
@@ -188,7 +209,7 @@ def placement(layer: Any, level: int, start: Sequence[int]) -> dict[str, Any]:
         ``scale`` and ``translate``; with the layer's own ``rotate``, ``shear`` and ``affine`` they place the crop.
     """
     factors = np.asarray(level_factors(layer, level))
-    first = np.asarray(start[: layer.ndim]) * factors + (factors - 1) / 2
+    first = np.asarray(start[: layer.ndim]) * factors + _first_centre(layer, level)
     return {
         "scale": np.asarray(layer.scale) * factors,
         "translate": np.asarray(layer.translate) + _linear(layer) @ first,

@@ -175,5 +175,5 @@ def _metadata(layer: Any, data: Any, region: Sequence[slice], level: int, box: B
     }
     if isinstance(data, LazyArray) and link is not None:
         # No dataset: the rows of its table are counted from the start of the whole image.
-        return {METADATA_KEY: LayerLink(None, link.image), CROP_KEY: made}
+        return {METADATA_KEY: LayerLink(None, link.image, channel=link.channel), CROP_KEY: made}
     return {CROP_KEY: made}

@@ -100,7 +100,7 @@ class LayerDisplay:
         if main:
             self._found(shown)
             self._learn_limits(pixels, shown)
-        return pixels if shown.steps is None else marked(pixels, shown.steps)
+        return pixels if shown.steps is None else marked(pixels, tuple(shown.steps[axis] for axis in data.kept_axes))
 
     def _found(self, shown: _Shown) -> None:
         """Take over what the view told, and say so in the main thread if it is news."""

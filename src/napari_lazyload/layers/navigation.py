@@ -50,11 +50,12 @@ def row_in_view(viewer: Any, layer: Any) -> int | None:
     missing = viewer.dims.ndim - layer.ndim
     if any(axis < leading for axis in (shown - missing for shown in viewer.dims.displayed)):
         return None
-    index = np.round(layer.world_to_data(viewer.dims.point[missing:]))[:leading].astype(int)
+    point = np.round(layer.world_to_data(viewer.dims.point[missing:])).astype(int)
+    index = link.in_image(point.tolist())[:leading]
     shape = link.dataset.leading_shape(number)
     if any(not 0 <= place < size for place, size in zip(index, shape, strict=True)):
         return None
-    return int(link.dataset.row_of(number, tuple(index.tolist())))
+    return int(link.dataset.row_of(number, index))
 
 
 def show_row(viewer: Any, dataset: Dataset, row: int) -> Any | None:

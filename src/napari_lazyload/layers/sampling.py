@@ -71,7 +71,7 @@ class Sampled(np.ndarray[Any, Any]):
     Attributes
     ----------
     steps : tuple of int or None
-        Every how many pixels of each axis of the level were read.
+        Every how many pixels of each axis of the layer were read.
     """
 
     steps: tuple[int, ...] | None = None

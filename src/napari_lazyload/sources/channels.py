@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid
-from napari_lazyload.core.metadata import LevelMeta
+from napari_lazyload.core.metadata import CHANNEL_AXIS, LevelMeta
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.source import Chunk
     from napari_lazyload.sources.opened import RowSource
-
-CHANNEL_AXIS = "c"
-CHANNEL_NAMES = "channel_names"
-"""Where an image's metadata keeps the names of its channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +64,12 @@ class ChannelSource:
         self._axis = source.meta.axes.index(CHANNEL_AXIS)
         # For each level and block along the axis: the block of the original, and which of its channels.
         self._blocks = [self._blocks_of(level.grid, channels) for level in source.meta.levels]
-        names = source.meta.metadata.get(CHANNEL_NAMES)
-        metadata = dict(source.meta.metadata)
-        if names is not None:
-            metadata[CHANNEL_NAMES] = [names[channel] for channel in channels]
-        levels = tuple(map(self._level, source.meta.levels, self._blocks))
-        self.meta = replace(source.meta, levels=levels, metadata=metadata)
+        known = source.meta.channels
+        self.meta = replace(
+            source.meta,
+            levels=tuple(map(self._level, source.meta.levels, self._blocks)),
+            channels=tuple(known[channel] for channel in channels) if known else (),
+        )
         self.token = f"{source.token}-c{','.join(map(str, channels))}"
 
     @property
@@ -100,7 +96,7 @@ class ChannelSource:
         shape, chunks = list(level.grid.shape), list(level.grid.chunks)
         sizes = tuple(len(offsets) for _, offsets in blocks)
         shape[self._axis], chunks[self._axis] = sum(sizes), sizes
-        return LevelMeta(ChunkGrid(tuple(shape), tuple(chunks)), level.factors)
+        return replace(level, grid=ChunkGrid(tuple(shape), tuple(chunks)))
 
     def chunk(self, level: int, index: BlockIndex) -> Chunk:
         """Return the reference to one chunk of some channels."""
@@ -129,7 +125,7 @@ def select_channels(source: RowSource, channels: Iterable[int | str] | int | str
         msg = "channels= needs at least one channel, got none"
         raise ValueError(msg)
     count = meta.shape[meta.axes.index(CHANNEL_AXIS)]
-    names = [str(name) for name in meta.metadata.get(CHANNEL_NAMES, ())]
+    names = [one.name for one in meta.channels]
     return ChannelSource(source, [_number(channel, count, names) for channel in wanted])
 
 
