@@ -170,6 +170,7 @@ class CacheMachine(RuleBasedStateMachine):
     def the_counters_add_up(self):
         assert self.cache.snapshot() == {
             "budget": self.budget,
+            "lent": 0,
             "nbytes": sum(self.model.values()),
             "chunks": len(self.model),
             "reading": len(self.flights),

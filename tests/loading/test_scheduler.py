@@ -190,7 +190,10 @@ def test_idle_threads_end(pool):
         for work in held:
             assert work.began.wait(WAIT)
     until(
-        lambda: pool.snapshot() == {**{f"queued_{tier.name.lower()}": 0 for tier in Tier}, "running": 0, "threads": 0}
+        lambda: (
+            pool.snapshot()
+            == {**{f"queued_{tier.name.lower()}": 0 for tier in Tier}, "running": 0, "threads": 0, "paused": False}
+        )
     )
     assert pool.submit(lambda _job: None).done.wait(WAIT)
 

@@ -57,7 +57,7 @@ _forked = False
 
 
 def _defaults() -> dict[str, Any]:
-    return {"cache_budget": _default_budget(), "workers": max(2, min(os.cpu_count() or 2, 16))}
+    return {"cache_budget": _default_budget(), "workers": max(4, min(os.cpu_count() or 4, 16))}
 
 
 def current() -> Settings:

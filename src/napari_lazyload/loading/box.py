@@ -11,6 +11,7 @@ from napari_lazyload.core.chunks import box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ChunkReadError, RegionError
 from napari_lazyload.loading import cache as _cache
 from napari_lazyload.loading import scheduler as _scheduler
+from napari_lazyload.loading import status as _status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,30 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-def read_chunk(chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], *, keep: bool = True) -> Array:
+def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = True) -> Array:
+    """Return one decoded chunk of a source, shared and read-only, through the cache; the status hears of it.
+
+    Raises
+    ------
+    ChunkReadError
+        If it cannot be read, or is not what the source said.
+    """
+    note = _status.shared.note(source.token, level, index)
+    bounds = source.meta.levels[level].grid.bounds(index)
+    return read_chunk(source.chunk(level, index), box_shape(bounds), source.meta.dtype, keep=keep, note=note)
+
+
+def peek_block(source: Source, level: int, index: BlockIndex) -> Array | None:
+    """Return one decoded chunk of a source if it is in memory and whole; reads nothing."""
+    try:
+        return _cache.shared.peek(source.chunk(level, index))
+    except ChunkReadError:  # the file is gone: whoever reads it will say so
+        return None
+
+
+def read_chunk(
+    chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], *, keep: bool = True, note: _status.Note | None = None
+) -> Array:
     """Return a decoded chunk, shared and read-only, through the cache.
 
     Parameters
@@ -32,20 +56,25 @@ def read_chunk(chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], *, ke
         What it must be: anything else would be stretched over its place or cast, unseen.
     keep : bool
         Whether the chunk enters the cache.
+    note : Note, optional
+        Told what becomes of it.
 
     Raises
     ------
     ChunkReadError
         If it cannot be read, or is not of that shape and dtype.
     """
-    pixels = _cache.shared.read(chunk, keep=keep)
+    pixels = _cache.shared.read(chunk, keep=keep, note=note)
     if pixels.shape != shape or pixels.dtype != dtype:
         path = str(getattr(chunk, "path", ""))
         msg = (
             f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, found {pixels.shape} and "
             f"{pixels.dtype}. It was changed since it was opened: open it again"
         )
-        raise ChunkReadError(msg, path)
+        error = ChunkReadError(msg, path)
+        if note is not None:
+            note.fail(error)
+        raise error
     return pixels
 
 
@@ -104,8 +133,8 @@ def read_box(
         If the box is not within the level, or `out` is of another shape.
     """
     box = _checked(box, source, level)
-    grid, dtype = source.meta.levels[level].grid, source.meta.dtype
-    result = np.empty(box_shape(box), dtype) if out is None else out
+    grid = source.meta.levels[level].grid
+    result = np.empty(box_shape(box), source.meta.dtype) if out is None else out
     if result.shape != box_shape(box):
         msg = f"out must have the box's shape {box_shape(box)}, got {result.shape}"
         raise RegionError(msg)
@@ -116,7 +145,7 @@ def read_box(
         place: tuple[Any, ...] = (*box_slices(part, box), ...)
         target = result[place]  # an array, not a number, even where there are no axes
         try:
-            pixels = read_chunk(source.chunk(level, index), box_shape(bounds), dtype, keep=keep)
+            pixels = read_block(source, level, index, keep=keep)
         except ChunkReadError as err:
             if failed is None:
                 raise
@@ -183,7 +212,7 @@ def read_sampled(
         bounds = grid.bounds(index)
         placed = [_samples(*one) for one in zip(box, bounds, steps, strict=True)]
         try:
-            pixels = read_chunk(source.chunk(level, index), box_shape(bounds), result.dtype)
+            pixels = read_block(source, level, index)
         except ChunkReadError as err:
             if failed is None:
                 raise

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core import settings
+from napari_lazyload.loading import status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from napari_lazyload.core.source import Chunk
+    from napari_lazyload.loading.status import Note
 
     Array = np.ndarray[Any, Any]
 
@@ -84,10 +86,15 @@ class ChunkCache:
     ----------
     budget : callable, optional
         Returns the bytes that may be kept; by default the setting ``cache_budget``.
+    evicted : callable, optional
+        Called with the key of each chunk that is let go of.
     """
 
-    def __init__(self, budget: Callable[[], int] | None = None) -> None:
-        self._budget = budget or (lambda: settings.current().cache_budget)
+    def __init__(
+        self, budget: Callable[[], int] | None = None, evicted: Callable[[Hashable], Any] | None = None
+    ) -> None:
+        self._setting = budget or (lambda: settings.current().cache_budget)
+        self._evicted = evicted or (lambda _key: None)
         self._reset()
 
     def _reset(self) -> None:
@@ -96,7 +103,21 @@ class ChunkCache:
         self._entries: OrderedDict[Hashable, Array] = OrderedDict()
         self._flights: dict[Hashable, _Flight] = {}
         self._nbytes = 0
+        self._lent: dict[Hashable, int] = {}
         self.counters = CacheCounters()
+
+    def _budget(self) -> int:
+        """Return the bytes that chunks may take: what is lent to views is not theirs."""
+        return max(0, self._setting() - sum(self._lent.values()))
+
+    def lend(self, owner: Hashable, nbytes: int) -> None:
+        """Give a part of the budget to pixels that a view holds beside the cache; 0 takes it back."""
+        with self._lock:
+            if nbytes:
+                self._lent[owner] = nbytes
+            else:
+                self._lent.pop(owner, None)
+            self._evict()
 
     @property
     def nbytes(self) -> int:
@@ -111,7 +132,11 @@ class ChunkCache:
         """Return whether the chunk is kept, without counting it as used."""
         return key in self._entries
 
-    def read(self, chunk: Chunk, *, keep: bool = True) -> Array:
+    def peek(self, chunk: Chunk) -> Array | None:
+        """Return the decoded chunk if it is in memory; reads nothing, and waits for nobody."""
+        return self._kept(chunk.key, touch=True)
+
+    def read(self, chunk: Chunk, *, keep: bool = True, note: Note | None = None) -> Array:
         """Return the decoded chunk, read in this thread if no one has it.
 
         Parameters
@@ -120,6 +145,8 @@ class ChunkCache:
             What to read.
         keep : bool
             Whether the chunk enters the cache; a crop leaves the chunks that are being browsed alone.
+        note : Note, optional
+            Told what becomes of the chunk.
 
         Returns
         -------
@@ -131,14 +158,27 @@ class ChunkCache:
         ChunkReadError
             If the chunk cannot be read. Failures are not kept, the next call tries again.
         """
-        key = chunk.key
+        if note is None:
+            return self._find(chunk, chunk.key, keep, None)
+        try:
+            key = chunk.key
+            array = self._find(chunk, key, keep, note)
+        except BaseException as err:
+            note.fail(err)
+            raise
+        note.have(key, kept=key in self._entries)
+        if key not in self._entries:  # evicted since, before the status knew the key
+            note.status.evicted(key)
+        return array
+
+    def _find(self, chunk: Chunk, key: Hashable, keep: bool, note: Note | None) -> Array:
         array = self._kept(key, touch=keep)
         while array is None:
             mine = _Flight()
             try:
                 flight = self._join(key, mine, keep=keep)
                 if flight is mine:
-                    return self._load(chunk, mine)
+                    return self._load(chunk, mine, note)
             finally:  # whatever happens, Ctrl-C included: nobody may wait for a read that is over
                 self._land(key, mine)
             array = self._kept(key, touch=keep) if flight is None else flight.outcome()
@@ -164,12 +204,16 @@ class ChunkCache:
             self.counters.shared += flight is not mine
             return flight
 
-    def _load(self, chunk: Chunk, flight: _Flight) -> Array:
+    def _load(self, chunk: Chunk, flight: _Flight, note: Note | None) -> Array:
+        if note is not None:
+            note.begin()
         try:
             flight.array = _alone(chunk.load())
         except BaseException as err:
             flight.error = _again(err)
             raise
+        if note is not None:
+            note.end(flight.array.nbytes)
         return flight.array
 
     def _land(self, key: Hashable, flight: _Flight) -> None:
@@ -198,9 +242,10 @@ class ChunkCache:
         budget = self._budget()
         most = max(LEAST_ENTRIES, budget // ENTRY_NBYTES)
         while self._entries and (self._nbytes > budget or len(self._entries) > most):
-            _, array = self._entries.popitem(last=False)
+            key, array = self._entries.popitem(last=False)
             self._nbytes -= array.nbytes
             self.counters.evictions += 1
+            self._evicted(key)
 
     def trim(self) -> None:
         """Drop chunks until the budget in force is kept."""
@@ -223,13 +268,15 @@ class ChunkCache:
                 if key in self._entries:
                     self._nbytes -= self._entries.pop(key).nbytes
                     count += 1
+                    self._evicted(key)
         return count
 
     def snapshot(self) -> dict[str, int]:
         """Return the counters, the bytes and number of chunks kept, and the budget."""
         with self._lock:
             return {
-                "budget": self._budget(),
+                "budget": self._setting(),
+                "lent": sum(self._lent.values()),
                 "nbytes": self._nbytes,
                 "chunks": len(self._entries),
                 "reading": len(self._flights),
@@ -258,7 +305,7 @@ def _again(error: BaseException) -> BaseException:
     return again
 
 
-shared = ChunkCache()
+shared = ChunkCache(evicted=status.shared.evicted)
 """The one cache of the process."""
 
 if hasattr(os, "register_at_fork"):

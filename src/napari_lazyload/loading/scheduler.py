@@ -1,6 +1,9 @@
 """Worker threads with priorities, and the way many chunks are read at once without ever waiting for a full pool.
 
-Threads are daemons: leaving the program is never held up by a read that hangs.
+Threads are daemons: leaving the program is never held up by a read that hangs. What keeps a slider quick while reads
+are slow are three rules of :meth:`Scheduler._may_run`: the last thread is for what is visible alone; reads for views
+that have passed take half of the threads at most, so that the view on which a drag ends finds one free; and a read that
+hangs no longer counts.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ import heapq
 import itertools
 import os
 import threading
+import time
 from collections.abc import Sized
 from contextlib import suppress
 from enum import IntEnum
@@ -22,15 +26,22 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 2.0
 
+SETTLE_SECONDS = 0.04
+"""While passed views are still being read, a new one waits so long whether it is passed, too."""
+
+STALL_SECONDS, MOST_STALLED = 1.5, 32
+"""A job that runs longer gives its place in the pool to another; at most so many do."""
+
 _END = object()
 
 
 class Tier(IntEnum):
     """What is done first. A lower number goes first."""
 
-    VISIBLE = 0
-    PREFETCH = 1
-    BACKGROUND = 2
+    COARSE = 0
+    VISIBLE = 1
+    PREFETCH = 2
+    BACKGROUND = 3
 
 
 class Job:
@@ -48,11 +59,14 @@ class Job:
         What it raised.
     """
 
-    __slots__ = ("_work", "cancelled", "done", "error", "owner")
+    __slots__ = ("_work", "asked", "began", "cancelled", "done", "error", "owner", "tier")
 
-    def __init__(self, work: Callable[[Job], Any], owner: Hashable) -> None:
+    def __init__(self, work: Callable[[Job], Any], owner: Hashable, tier: Tier) -> None:
         self._work: Callable[[Job], Any] | None = work
         self.owner = owner
+        self.tier = tier
+        self.asked = time.monotonic()
+        self.began = 0.0
         self.cancelled = False
         self.done = threading.Event()
         self.error: BaseException | None = None
@@ -80,8 +94,13 @@ class Job:
 class Scheduler:
     """A pool of at most ``settings.workers`` threads that end when there is nothing to do.
 
-    The background never takes the last thread, so that what is visible finds one: with one worker it has a thread of
-    its own.
+    Look-ahead and background never take the last thread, so that what is visible finds one: with one worker they have
+    a thread of their own.
+
+    Attributes
+    ----------
+    paused : bool
+        Whether queued jobs wait until :meth:`pause` lets them go on.
     """
 
     def __init__(self) -> None:
@@ -90,7 +109,8 @@ class Scheduler:
     def _reset(self) -> None:
         self._wake = threading.Condition()
         self._queue: list[tuple[Tier, int, Job]] = []
-        self._running: dict[Job, Tier] = {}
+        self._running: set[Job] = set()
+        self.paused = False
         self._order = itertools.count()
         self._threads = 0
         self._idle = 0
@@ -103,7 +123,7 @@ class Scheduler:
         RuntimeError
             If no thread can be started and none is there; the work will not run then.
         """
-        job = Job(work, owner)
+        job = Job(work, owner, tier)
         with self._wake:
             heapq.heappush(self._queue, (tier, next(self._order), job))
             try:
@@ -117,7 +137,9 @@ class Scheduler:
     def _call_thread(self) -> None:
         """Wake a thread, and begin one where more jobs are queued than threads idle; the lock is held."""
         self._wake.notify()
-        if len(self._queue) <= self._idle or self._threads >= max(2, settings.current().workers):
+        # One more than may run: it watches, where all others hang, when they give up their places.
+        most = max(2, settings.current().workers) + len(self._stalled()) + self._count(Tier.BACKGROUND) + 1
+        if len(self._queue) <= self._idle or self._threads >= most:
             return
         self._threads += 1
         try:
@@ -147,32 +169,69 @@ class Scheduler:
                 job.cancel()
         return len(queued) + len(running)
 
+    def pause(self, *, paused: bool = True) -> None:
+        """Let queued jobs wait, or go on; what runs goes on either way, and so does who reads in his own thread."""
+        with self._wake:
+            self.paused = paused
+            for _ in self._queue if not paused else ():
+                with suppress(RuntimeError):
+                    self._call_thread()
+
+    def _stalled(self) -> list[Job]:
+        """Return the running jobs that gave up their place; the lock is held."""
+        late = time.monotonic() - STALL_SECONDS
+        return [job for job in self._running if job.began < late and job.tier is not Tier.BACKGROUND][:MOST_STALLED]
+
+    def _count(self, *tiers: Tier) -> int:
+        """Return how many running jobs are of some tiers; the lock is held."""
+        return sum(job.tier in tiers for job in self._running)
+
+    def _patience(self) -> float:
+        """Return after how many seconds the first job of the queue may be allowed with nobody's help; lock held."""
+        now = time.monotonic()
+        times = [job.began + STALL_SECONDS - now for job in self._running]
+        times.append(self._queue[0][2].asked + SETTLE_SECONDS - now)
+        return min((later for later in times if later > 0), default=IDLE_SECONDS) + 0.001
+
     def _take(self) -> Job | None:
         """Return the next job that may run now; the lock is held."""
-        if not self._queue:
+        if not self._queue or self.paused:
             return None
-        tier = self._queue[0][0]
-        workers = settings.current().workers
-        background = sum(running is Tier.BACKGROUND for running in self._running.values())
-        if tier is Tier.BACKGROUND:
-            allowed = background < max(1, workers - 1)
-        else:
-            allowed = len(self._running) - background < workers
-        if not allowed:
+        job = self._queue[0][2]
+        if not self._may_run(job):
             return None
-        _, _, job = heapq.heappop(self._queue)
-        self._running[job] = tier
+        heapq.heappop(self._queue)
+        job.began = time.monotonic()
+        self._running.add(job)
         if self._queue:  # what stood behind this one may be allowed, and the setting may have grown
             with suppress(RuntimeError):
                 self._call_thread()
         return job
+
+    def _may_run(self, job: Job) -> bool:
+        """Return whether the first job of the queue may begin now; the lock is held."""
+        workers = settings.current().workers
+        if job.tier is Tier.BACKGROUND:
+            return self._count(Tier.BACKGROUND) < max(1, workers - 1)
+        stalled = self._stalled()
+        counted = [running for running in self._running if running.tier < Tier.BACKGROUND and running not in stalled]
+        seen = [running for running in counted if running.tier <= Tier.VISIBLE]
+        if job.tier is Tier.PREFETCH:
+            return len(counted) < workers and len(counted) - len(seen) < max(1, workers - 1)
+        passed = sum(running.cancelled for running in seen)
+        if passed >= max(1, workers // 2) and time.monotonic() < job.asked + SETTLE_SECONDS:
+            return False
+        return len(seen) < workers and len(counted) < max(2, workers)
 
     def _wait_for_job(self) -> Job | None:
         """Return the next job, or None after some idle time; the lock is held."""
         woken = True
         while (job := self._take()) is None and woken:
             self._idle += 1
-            woken = self._wake.wait(IDLE_SECONDS)
+            if self._queue and not self.paused:  # the first one is to settle, or a job that hangs to give up its place
+                self._wake.wait(self._patience())
+            else:
+                woken = self._wake.wait(IDLE_SECONDS)
             self._idle -= 1
         return job
 
@@ -185,17 +244,16 @@ class Scheduler:
                     return
             job.run()
             with self._wake:
-                self._running.pop(job, None)  # not there in a child that was forked by the job
+                self._running.discard(job)  # not there in a child that was forked by the job
             del job  # its owner may hold pixels, which an idle thread must not keep
 
     def snapshot(self) -> dict[str, int]:
-        """Return how many jobs are queued and running, by tier, and how many threads there are."""
+        """Return how many jobs are queued, by tier, how many run and how many threads there are; whether it waits."""
         with self._wake:
             queued = [tier for tier, _, _ in self._queue]
-            running = list(self._running.values())
-            threads = self._threads
+            running, threads = len(self._running), self._threads
         counts = {f"queued_{tier.name.lower()}": queued.count(tier) for tier in Tier}
-        return {**counts, "running": len(running), "threads": threads}
+        return {**counts, "running": running, "threads": threads, "paused": self.paused}
 
     def each(
         self,

@@ -1,35 +1,259 @@
-"""What went wrong where: failed chunks of each source, and who wants to hear of it."""
+"""How every chunk fares: queued, loading, loaded, failed or evicted, summed for each source, and who wants to hear.
+
+Whoever reads through the cache tells, by the `Note` of the chunk. What is shown of it is a snapshot, taken when a
+window has the time; only failures are told to listeners at once.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_lazyload.core.states import NEXT, ChunkState
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable, Iterable
 
     from napari_lazyload.core.chunks import BlockIndex
 
     Listener = Callable[[str, int, BlockIndex, str | None], object]
+    Place = tuple[int, BlockIndex]
 
 _log = logging.getLogger(__name__)
 
+MOST_EVICTED = 50_000
+"""Of so many chunks of a source that were loaded once and are gone it is remembered; of older ones it is not."""
+
+LATEST = 0.2
+"""Weight of the latest read in the mean time of a read."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSummary:
+    """One source, or several, at one moment.
+
+    Parameters
+    ----------
+    queued, loading, loaded, failed, evicted : int
+        Chunks in each state; loaded ones are in memory now, evicted ones were.
+    reads : int
+        Chunks read and decoded so far.
+    read_nbytes : int
+        Their decoded bytes.
+    busy_seconds : float
+        How long threads were busy with that, added up.
+    read_seconds : float
+        Mean time of the latest reads; 0 before the first.
+    """
+
+    queued: int = 0
+    loading: int = 0
+    loaded: int = 0
+    failed: int = 0
+    evicted: int = 0
+    reads: int = 0
+    read_nbytes: int = 0
+    busy_seconds: float = 0.0
+    read_seconds: float = 0.0
+
+
+class _Chunks:
+    """The chunks of one source that somebody wanted."""
+
+    __slots__ = ("busy_seconds", "counts", "read_nbytes", "read_seconds", "reads", "reasons", "states")
+
+    def __init__(self) -> None:
+        self.states: dict[Place, ChunkState] = {}
+        self.reasons: dict[Place, str] = {}
+        self.counts: Counter[ChunkState] = Counter()
+        self.reads = self.read_nbytes = 0
+        self.busy_seconds = self.read_seconds = 0.0
+
+    def move(self, place: Place, state: ChunkState | None) -> bool:
+        """Give a chunk another state where that is legal; return whether it was."""
+        before = self.states.get(place)
+        if before is state or state not in NEXT[before]:
+            return before is state
+        if before is not None:
+            self.counts[before] -= 1
+            del self.states[place]  # a state is added at the end, so that the oldest come first
+        if state is not None:
+            self.counts[state] += 1
+            self.states[place] = state
+        if self.counts[ChunkState.EVICTED] > MOST_EVICTED:
+            self._forget_evicted()
+        return True
+
+    def _forget_evicted(self) -> None:
+        self.states = {place: state for place, state in self.states.items() if state is not ChunkState.EVICTED}
+        self.counts[ChunkState.EVICTED] = 0
+
+
+class Note:
+    """Tells the status of one read; made for each, and used by the cache.
+
+    Parameters
+    ----------
+    status : LoadStatus
+        Whom to tell.
+    token : str
+        Whose chunk.
+    level, index
+        Which one.
+    """
+
+    __slots__ = ("_began", "index", "level", "status", "token")
+
+    def __init__(self, status: LoadStatus, token: str, level: int, index: BlockIndex) -> None:
+        self.status = status
+        self.token = token
+        self.level = level
+        self.index = index
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """Tell that the chunk is being read."""
+        self._began = time.perf_counter()
+        self.status.began(self)
+
+    def end(self, nbytes: int) -> None:
+        """Tell that it was read."""
+        self.status.ended(self, nbytes, time.perf_counter() - self._began)
+
+    def have(self, key: Hashable, *, kept: bool) -> None:
+        """Tell that its pixels are there, and whether in the cache."""
+        self.status.have(self, key, kept=kept)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell why it could not be read; an interruption is no fault of the file."""
+        if isinstance(error, Exception):
+            self.status.fail(self.token, self.level, self.index, str(error))
+        else:
+            self.status.clear(self.token, self.level, self.index)
+
 
 class LoadStatus:
-    """Failed chunks by source token. All methods may be called from any thread; listeners hear in that thread."""
+    """The state of chunks by source token. All methods may be called from any thread; listeners hear in that thread."""
 
     def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._failed: dict[str, dict[tuple[int, BlockIndex], str]] = {}
+        self._lock = threading.RLock()  # the garbage collector may close a data set in a thread that holds it
+        self._sources: dict[str, _Chunks] = {}
+        self._kept: dict[Hashable, set[tuple[str, Place]]] = {}
         self._listeners: list[Listener] = []
+        self.version = 0
+
+    # --- what readers tell ------------------------------------------------------------------------------------------
+
+    def queue(self, token: str, level: int, indices: Iterable[BlockIndex]) -> None:
+        """Note that chunks wait to be read; those in memory or being read stay what they are."""
+        with self._lock:
+            chunks = self._sources.setdefault(token, _Chunks())
+            for index in indices:
+                if chunks.states.get((level, index)) is not ChunkState.LOADED:
+                    chunks.move((level, index), ChunkState.QUEUED)
+            self.version += 1
+
+    def unqueue(self, token: str, level: int, indices: Iterable[BlockIndex]) -> None:
+        """Note that nobody waits for chunks any more; those being read stay what they are."""
+        with self._lock:
+            chunks = self._sources.get(token)
+            for index in indices if chunks is not None else ():
+                if chunks is not None and chunks.states.get((level, index)) is ChunkState.QUEUED:
+                    failed = (level, index) in chunks.reasons
+                    chunks.move((level, index), ChunkState.FAILED if failed else None)
+            self.version += 1
+
+    def note(self, token: str, level: int, index: BlockIndex) -> Note:
+        """Return what tells the status of one read of a chunk."""
+        return Note(self, token, level, index)
+
+    def began(self, note: Note) -> None:
+        """Note that a chunk is being read."""
+        with self._lock:
+            self._sources.setdefault(note.token, _Chunks()).move((note.level, note.index), ChunkState.LOADING)
+            self.version += 1
+
+    def ended(self, note: Note, nbytes: int, seconds: float) -> None:
+        """Count a read, and how long it took."""
+        with self._lock:
+            chunks = self._sources.setdefault(note.token, _Chunks())
+            chunks.reads += 1
+            chunks.read_nbytes += nbytes
+            chunks.busy_seconds += seconds
+            weight = LATEST if chunks.reads > 1 else 1.0
+            chunks.read_seconds += weight * (seconds - chunks.read_seconds)
+
+    def have(self, note: Note, key: Hashable, *, kept: bool) -> None:
+        """Note that a chunk's pixels are there, and whether in the cache."""
+        place = (note.level, note.index)
+        with self._lock:
+            chunks = self._sources.setdefault(note.token, _Chunks())
+            if kept and chunks.states.get(place) is ChunkState.LOADED:
+                return
+            chunks.move(place, ChunkState.LOADED if kept else ChunkState.EVICTED)
+            if kept:
+                self._kept.setdefault(key, set()).add((note.token, place))
+            known = chunks.reasons.pop(place, None)
+            self.version += 1
+        if known is not None:
+            self._tell(note.token, note.level, note.index, None)
+
+    def evicted(self, key: Hashable) -> None:
+        """Note that the cache let go of a chunk."""
+        with self._lock:
+            for token, place in self._kept.pop(key, ()):
+                chunks = self._sources.get(token)
+                if chunks is not None and chunks.states.get(place) is ChunkState.LOADED:
+                    chunks.move(place, ChunkState.EVICTED)
+            self.version += 1
+
+    def fail(self, token: str, level: int, index: BlockIndex, reason: str) -> bool:
+        """Note a failed chunk; return whether this is news."""
+        with self._lock:
+            chunks = self._sources.setdefault(token, _Chunks())
+            chunks.move((level, index), ChunkState.FAILED)
+            news = chunks.reasons.get((level, index)) != reason
+            chunks.reasons[level, index] = reason
+            self.version += 1
+        if news:
+            self._tell(token, level, index, reason)
+        return news
+
+    def clear(self, token: str, level: int, index: BlockIndex) -> None:
+        """Forget that a chunk failed, or that it was being read, so that it may be tried again."""
+        with self._lock:
+            chunks = self._sources.get(token)
+            known = None
+            if chunks is not None:
+                known = chunks.reasons.pop((level, index), None)
+                chunks.move((level, index), None)
+                self.version += 1
+        if known is not None:
+            self._tell(token, level, index, None)
+
+    def forget(self, token: str) -> None:
+        """Drop all that is known of a source that was closed."""
+        with self._lock:
+            if self._sources.pop(token, None) is not None:
+                gone = [key for key, places in self._kept.items() if any(owner == token for owner, _ in places)]
+                for key in gone:
+                    self._kept[key] = {place for place in self._kept[key] if place[0] != token}
+                    if not self._kept[key]:
+                        del self._kept[key]
+            self.version += 1
+
+    # --- who hears, and what can be asked ---------------------------------------------------------------------------
 
     def connect(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener(token, level, index, reason)`` at each change; reason is None once the chunk loads.
+        """Call ``listener(token, level, index, reason)`` at each failure; reason is None once the chunk loads.
 
         Returns
         -------
@@ -46,23 +270,6 @@ class LoadStatus:
 
         return disconnect
 
-    def fail(self, token: str, level: int, index: BlockIndex, reason: str) -> bool:
-        """Note a failed chunk; return whether this is news."""
-        with self._lock:
-            chunks = self._failed.setdefault(token, {})
-            news = chunks.get((level, index)) != reason
-            chunks[level, index] = reason
-        if news:
-            self._tell(token, level, index, reason)
-        return news
-
-    def clear(self, token: str, level: int, index: BlockIndex) -> None:
-        """Note that a chunk that may have failed before is there now."""
-        with self._lock:
-            known = self._failed.get(token, {}).pop((level, index), None)
-        if known is not None:
-            self._tell(token, level, index, None)
-
     def _tell(self, token: str, level: int, index: BlockIndex, reason: str | None) -> None:
         with self._lock:
             listeners = list(self._listeners)
@@ -72,20 +279,49 @@ class LoadStatus:
             except Exception:  # noqa: BLE001 - a window that is gone spoils no read, and keeps none from hearing
                 _log.exception("a listener of the load status failed")
 
+    def state(self, token: str, level: int, index: BlockIndex) -> ChunkState | None:
+        """Return how one chunk fares."""
+        chunks = self._sources.get(token)
+        return None if chunks is None else chunks.states.get((level, index))
+
+    def states(self, token: str) -> dict[tuple[int, BlockIndex], ChunkState]:
+        """Return how every chunk of a source fares that somebody wanted, by (level, index)."""
+        with self._lock:
+            chunks = self._sources.get(token)
+            return {} if chunks is None else dict(chunks.states)
+
     def failures(self, token: str) -> dict[tuple[int, BlockIndex], str]:
         """Return the reason of each failed chunk of one source, by (level, index)."""
         with self._lock:
-            return dict(self._failed.get(token, {}))
+            chunks = self._sources.get(token)
+            return {} if chunks is None else dict(chunks.reasons)
 
     def total(self) -> int:
         """Return how many chunks are failed now, in all sources."""
         with self._lock:
-            return sum(map(len, self._failed.values()))
+            return sum(len(chunks.reasons) for chunks in self._sources.values())
 
-    def forget(self, token: str) -> None:
-        """Drop all that is known of a source that was closed."""
+    def read_seconds(self, token: str) -> float:
+        """Return the mean time of the latest reads of a source; 0 before the first."""
+        chunks = self._sources.get(token)
+        return 0.0 if chunks is None else chunks.read_seconds
+
+    def summary(self, tokens: Iterable[str] | None = None) -> LoadSummary:
+        """Return the sum over some sources, all by default; costs the same however many chunks there are."""
         with self._lock:
-            self._failed.pop(token, None)
+            found = (
+                list(self._sources.values())
+                if tokens is None
+                else [self._sources[token] for token in set(tokens) if token in self._sources]
+            )
+            counts: Counter[ChunkState] = sum((chunks.counts for chunks in found), Counter())
+            return LoadSummary(
+                **{state.value: counts[state] for state in ChunkState},
+                reads=sum(chunks.reads for chunks in found),
+                read_nbytes=sum(chunks.read_nbytes for chunks in found),
+                busy_seconds=sum(chunks.busy_seconds for chunks in found),
+                read_seconds=max((chunks.read_seconds for chunks in found), default=0.0),
+            )
 
 
 shared = LoadStatus()
