@@ -7,7 +7,7 @@ import pytest
 
 import napari_lazyload as nl
 from napari_lazyload.core import settings
-from napari_lazyload.layers import display as display_module
+from napari_lazyload.layers import requests
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache, status
 
@@ -24,7 +24,7 @@ def viewer(make_napari_viewer):
 def way(request, monkeypatch):
     """Both ways of showing blank frames: with napari's slice request class, and for a napari without it."""
     if request.param == "fallback":
-        monkeypatch.setattr(display_module, "_request_class", lambda _layer: None)
+        monkeypatch.setattr(requests, "request_class", lambda _layer: None)
     return request.param
 
 
@@ -43,11 +43,13 @@ def test_opening_reads_the_visible_frame_alone(viewer, tmp_path, write_folder):
 
 
 def test_a_step_reads_one_file_and_shows_it(viewer, tmp_path, write_folder):
+    nl.configure(look_ahead=0)
     stack = write_folder(tmp_path / "a", 9)
     (layer,) = viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
     before = cache.shared.counters.reads
     for step in (0, 8, 3):
         viewer.dims.set_current_step(0, step)
+        nl.wait(viewer, 10)
         np.testing.assert_array_equal(shown(layer), stack[step])
     assert cache.shared.counters.reads - before == 3
 
@@ -68,6 +70,7 @@ def test_an_unreadable_frame_is_blank_in_the_viewer_and_an_error_for_everyone_el
     with pytest.raises(nl.ChunkReadError, match="img_2"):
         layer.save(str(tmp_path / "out.tif"))
     viewer.dims.set_current_step(0, 3)
+    nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), stack[3])
     dataset = layer.metadata["napari_lazyload"].dataset
     assert list(dataset.problems()) == [2]
@@ -76,6 +79,7 @@ def test_an_unreadable_frame_is_blank_in_the_viewer_and_an_error_for_everyone_el
     bad.write_bytes(good)
     dataset.retry(2)
     viewer.dims.set_current_step(0, 2)
+    nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), stack[2])
     assert dataset.problems() == {}
 
@@ -87,6 +91,7 @@ def test_the_slider_of_a_layer_that_a_script_added_does_not_raise(viewer, tmp_pa
         data, keywords, _ = dataset.to_layer_data()[0]
         viewer.add_image(data, **keywords)
         viewer.dims.set_current_step(0, 2)
+        nl.wait(viewer, 10)
         assert not shown(viewer.layers[0]).any()
         assert 2 in dataset.problems()
 
@@ -124,6 +129,7 @@ def test_a_vanished_file_is_blank_and_comes_back(viewer, tmp_path, write_folder)
     assert not shown(layer).any()
     path.write_bytes(content)
     layer.refresh()
+    nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), stack[1])
 
 
@@ -185,6 +191,7 @@ def test_a_3d_view_beyond_the_budget_shows_every_kth_frame_where_it_belongs(
     np.testing.assert_array_equal(np.asarray(layer.data), stack)
 
     displays_of(layer).show_finer(layer)
+    nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), stack)
     viewer.dims.ndisplay = 2
     nl.wait(viewer, 10)

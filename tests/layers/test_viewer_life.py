@@ -139,6 +139,30 @@ def test_the_preferences_of_napari_reach_the_settings(make_napari_viewer, tmp_pa
     assert settings.current() == automatic
 
 
+def test_preferences_that_nobody_changed_leave_what_a_script_set(make_napari_viewer, tmp_path, write_folder):
+    from napari.settings import get_plugin_settings
+
+    from napari_lazyload.core import settings
+    from napari_lazyload.layers import preferences
+
+    chosen = get_plugin_settings(PLUGIN).loading
+    try:
+        chosen.look_ahead = 3
+        preferences._followed.clear()
+        settings.update(look_ahead=20, coarse_first=False, workers=2)
+        preferences.follow_preferences()
+        now = settings.current()
+        assert (now.look_ahead, now.coarse_first, now.workers) == (3, False, 2)
+        chosen.coarse_first = False
+        settings.update(look_ahead=20)
+        chosen.coarse_first = True
+        now = settings.current()
+        assert (now.look_ahead, now.coarse_first, now.workers) == (20, True, 2)
+    finally:
+        chosen.look_ahead = 8
+        settings.update(look_ahead=None, coarse_first=None, workers=None)
+
+
 def test_the_menu_commands_ask_and_open(make_napari_viewer, tmp_path, write_folder, monkeypatch):
     from napari._app_model import get_app_model
     from qtpy.QtWidgets import QFileDialog

@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import threading
 from dataclasses import dataclass, fields
-from math import isfinite
+from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 MIB = 1 << 20
 
@@ -40,15 +42,26 @@ class Settings:
         Threads that read and decode.
     header_seconds : float
         How long opening a folder may read headers before the rest is left to the background.
+    look_ahead : int
+        Frames that are read ahead of a moving slider; 0 for none.
+    coarse_first : bool
+        Whether a new view shows a coarser level while the exact one is loading.
     """
 
     cache_budget: int
     workers: int
     header_seconds: float = 0.025
+    look_ahead: int = 8
+    coarse_first: bool = True
 
 
-_LEAST = {"cache_budget": 0, "workers": 1, "header_seconds": 0}
-_WHOLE = ("cache_budget", "workers")
+_RANGES: dict[str, tuple[float, float]] = {
+    "cache_budget": (0, inf),
+    "workers": (1, inf),
+    "header_seconds": (0, inf),
+    "look_ahead": (0, 64),
+}
+_WHOLE = ("cache_budget", "workers", "look_ahead")
 
 _lock = threading.Lock()
 _chosen: dict[str, Any] = {}
@@ -73,7 +86,8 @@ def update(**changes: Any) -> Settings:
     TypeError
         If a name is not a setting.
     ValueError
-        If a value is not a number, too small, or not whole where it counts something.
+        If a value is not a number in its range, not whole where it counts something, or neither true nor false where
+        it is a choice.
     """
     global _current  # noqa: PLW0603 - one set of settings a process
     checked = {name: _checked(name, value) for name, value in changes.items()}
@@ -92,14 +106,27 @@ def _checked(name: str, value: Any) -> float | None:
         raise TypeError(msg)
     if value is None:
         return None
+    return _number(name, value) if name in _RANGES else _choice(name, value)
+
+
+def _number(name: str, value: Any) -> float:
     number = (
         isinstance(value, Real) and not isinstance(value, bool) and (isinstance(value, Integral) or isfinite(value))
     )
-    if not number or value < _LEAST[name] or (name in _WHOLE and value != int(value)):
+    least, most = _RANGES[name]
+    if not number or not least <= value <= most or (name in _WHOLE and value != int(value)):
         kind = "whole number" if name in _WHOLE else "number"
-        msg = f"{name} must be a {kind} of at least {_LEAST[name]}, got {value!r}"
+        upwards = "" if most == inf else f" and at most {most}"
+        msg = f"{name} must be a {kind} of at least {least}{upwards}, got {value!r}"
         raise ValueError(msg)
     return int(value) if name in _WHOLE else float(value)
+
+
+def _choice(name: str, value: Any) -> bool:
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    msg = f"{name} must be True or False, got {value!r}"
+    raise ValueError(msg)
 
 
 def _after_fork() -> None:

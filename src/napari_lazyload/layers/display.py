@@ -1,31 +1,44 @@
-"""How a lazy layer is shown: unreadable frames blank and marked, views too big for memory sampled.
+"""How a lazy layer is shown: at once, with what is there, while the rest comes in.
 
-``layer.data`` stays exact: all of this happens in the request that napari makes for each view. The class of that
-request is the one private thing of napari that is touched; where a version of napari lacks it, unreadable frames are
-blank all the same (`arrays`), but nothing is marked or sampled.
+``layer.data`` stays exact: all of this happens in the request that napari makes for each view (`requests`). A view is a
+`Plane` or a `Volume`. Its chunks that are in memory are shown at once, the others are read by the pool; what is missing
+shows a coarser level, or what was shown before, and says so. As chunks come in the layer is refreshed, some thirty
+times a second at most.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.arrays import LazyArray
 from napari_lazyload.core import settings
 from napari_lazyload.layer_data import METADATA_KEY, LayerLink
-from napari_lazyload.layers.sampling import marked, read_view, steps_for
-from napari_lazyload.loading import status
+from napari_lazyload.layers import requests
+from napari_lazyload.layers.plane import Plane
+from napari_lazyload.layers.reading import Reading
+from napari_lazyload.layers.volume import Volume
+from napari_lazyload.loading import cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.errors import ChunkReadError
-    from napari_lazyload.core.source import Source
+    from napari_lazyload.layers.frames import Frame
+    from napari_lazyload.layers.patience import Patience
 
-    Post = Callable[[Callable[[], Any]], Any]
+    Array = np.ndarray[Any, Any]
+    Post = Callable[..., Any]
+
+REFRESH_SECONDS = 0.03
+"""What comes in is shown no more often; refreshes that take long are made less often still."""
+
+LOADING = "loading"
+"""What the status bar says of a pixel that is not there yet."""
 
 
 def link_of(layer: Any) -> LayerLink | None:
@@ -42,86 +55,237 @@ class LayerDisplay:
     layer : napari layer
         An Image or Labels layer with lazy data.
     post : callable
-        Runs a function in the main thread, later.
+        ``post(function, delay=0.0)`` runs a function in the main thread, later.
     changed : callable
         Called in the main thread when the marks of the layer's view changed.
+    patience : Patience
+        How long the views of one moment may wait for pixels, together.
 
     Attributes
     ----------
     hooked : bool
         Whether napari has the request class that this needs.
-    failures : list of ChunkReadError
-        What could not be read of the view that is shown.
-    steps : tuple of int or None
-        Every how many pixels of each axis are shown, where not all are.
     closed : bool
         Whether the layer has left the viewer.
     allowance : float
         How many memory budgets a view of this layer may read; more where the user asked for a finer one.
     """
 
-    def __init__(self, layer: Any, post: Post, changed: Callable[[LayerDisplay], Any]) -> None:
+    def __init__(self, layer: Any, post: Post, changed: Callable[[LayerDisplay], Any], patience: Patience) -> None:
         self.layer = layer
         self.link: LayerLink | None = link_of(layer)
-        self.failures: list[ChunkReadError] = []
-        self.steps: tuple[int, ...] | None = None
         self.allowance = 1.0
+        self.closed = False
         self._post = post
         self._changed = changed
-        self.closed = False
-        self._original = _request_class(layer)
-        self.hooked = self._original is not None
+        self._patience = patience
+        self._reading: Reading | None = None
+        self._view: Plane | Volume | None = None
+        self._response: Any = None
+        self._shown: tuple[Any, ...] = ()
+        self._told: tuple[Any, ...] = ()
+        self._lock = threading.RLock()
+        self._refreshing = False
+        self._refresh_posted = False
+        self._next_refresh = 0.0
+        original = requests.request_class(layer)
+        self.hooked = original is not None
         if self.hooked:
-            layer._slicing_state._slice_request_class = _request_for(self._original, self)  # noqa: SLF001 - see module
+            requests.hook(layer, original, self.respond)
 
     def close(self) -> None:
-        """Give the layer back as it was."""
+        """Give the layer back as it was, and stop its work; late results are dropped."""
         if self.hooked and not self.closed:
-            del self.layer._slicing_state._slice_request_class  # noqa: SLF001 - uncovers the class's own
+            requests.unhook(self.layer)
         self.closed = True
+        self.cancel()
+        self._view = self._response = None
+        cache.shared.lend(id(self), 0)
 
-    def view(self, request: Any, source: Source, data: LazyArray, project: Callable[[Any], Any]) -> Any:
-        """Return the pixels of one request; runs in the thread that napari slices in.
-
-        Parameters
-        ----------
-        request : napari slice request
-            Only asked whether it is the main picture or the thumbnail.
-        source : Source
-            Where the pixels come from.
-        data : LazyArray
-            What napari would slice.
-        project : callable
-            napari's own slicing and projection.
-        """
-        shown = _Shown(self, source, data)
-        pixels = project(shown)
-        main = data.level == request.data_level
-        if main:
-            self._found(shown)
-            self._learn_limits(pixels, shown)
-        return pixels if shown.steps is None else marked(pixels, tuple(shown.steps[axis] for axis in data.kept_axes))
-
-    def _found(self, shown: _Shown) -> None:
-        """Take over what the view told, and say so in the main thread if it is news."""
-        failures = list(shown.failures.values())
-        if list(map(str, failures)) != list(map(str, self.failures)) or shown.steps != self.steps:
-            self.failures, self.steps = failures, shown.steps
+    def cancel(self) -> None:
+        """Stop loading; what is shown stays, and says what it is. The next view reads again."""
+        if self._reading is not None:
+            self._reading.cancel()
             self._tell()
 
+    # --- what is told of it -------------------------------------------------------------------------------------------
+
+    @property
+    def failures(self) -> list[ChunkReadError]:
+        """What could not be read of the view."""
+        frame = None if self._view is None else self._view.frame
+        return [] if frame is None else list(frame.failures.values())
+
+    @property
+    def steps(self) -> tuple[int, ...] | None:
+        """Every how many pixels of each axis of the level are shown, where not all are."""
+        frame = None if self._view is None else self._view.frame
+        return None if frame is None else frame.sampled
+
+    @property
+    def settled(self) -> bool:
+        """Whether the view is all there, and on the screen."""
+        return not self._refresh_posted and (self._view is None or self._view.coming is None)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many chunks of the view that comes in are there, and how many it has."""
+        view = self._view
+        frame = None if view is None else view.coming or view.frame
+        return (0, 0) if frame is None else (frame.total - len(frame.missing()), frame.total)
+
+    @property
+    def notice(self) -> str:
+        """What is shown instead of the exact view, in words; "" where it is exact."""
+        lines = []
+        view, reading = self._view, self._reading
+        if view is not None and reading is not None and view.coming is not None:
+            doing = LOADING if reading.busy else "not loaded"
+            lines.append(f"{doing} (showing {view.said})" if view.said else doing)
+        if (thinned := self._thinned_out()) != "":
+            lines.append(thinned)
+        return "\n".join(lines)
+
+    def _thinned_out(self) -> str:
+        """Return which pixels of a layer are shown where not all are, "" otherwise."""
+        steps = self.steps
+        if steps is None or self.link is None:
+            return ""
+        axes = self.link.image.axes
+        parts = [f"1 of {step} along {axis}" for axis, step in zip(axes, steps, strict=False) if step > 1]
+        return f"to fit the memory budget: {', '.join(parts)}"
+
+    @property
+    def level(self) -> int | None:
+        """Which level of the image is seen."""
+        frame = None if self._view is None else self._view.frame
+        return None if frame is None else frame.level
+
+    @property
+    def finer(self) -> int | None:
+        """Bytes that a finer view would need; None where the view is the finest there is."""
+        return None if self._view is None else self._view.finer
+
+    # --- answering napari ---------------------------------------------------------------------------------------------
+
+    def respond(self, request: Any, answer: requests.Answer) -> Any:
+        """Answer a request with the pixels that are there; runs in the thread that napari slices in."""
+        data = request.data_at_data_level
+        if self.closed or not isinstance(data, LazyArray) or data.source is None:
+            return answer(request)
+        budget = int(settings.current().cache_budget * self.allowance)
+        with self._lock:
+            again = self._refreshing
+            reading = self._reading_of(data)
+            if request.slice_input.ndisplay == 3:
+                response = self._in_3d(request, answer, budget, reading, again=again)
+            else:
+                view = self._view
+                if not isinstance(view, Plane):
+                    view = self._view = Plane(reading, None if self._is_labels() else LOADING)
+                response = view.respond(request, answer, budget, again=again)
+            if not response.empty:
+                self._response, self._shown = response, self._state()
+            self._lend()
+        if not again:
+            for frame in self._view.frames if self._view is not None else ():
+                self._learn_limits(frame)
+        self._tell()
+        return response
+
+    def _is_labels(self) -> bool:
+        return self.link is not None and self.link.image.kind == "labels"
+
+    def _in_3d(self, request: Any, answer: requests.Answer, budget: int, reading: Reading, *, again: bool) -> Any:
+        layer, view = self.layer, self._view
+        levels = list(layer.data) if layer.multiscale else [layer.data]
+        if not isinstance(view, Volume) or len(levels) != len(view.levels):
+            view = self._view = Volume(reading, levels, None if view is None else view.frame)
+        locked = layer.locked_data_level if layer.multiscale else None
+        return view.respond(request, answer, budget, again=again, before=self._response, locked=locked)
+
+    def _reading_of(self, data: LazyArray) -> Reading:
+        """Return what reads from the source of some data; what was read from another one is let go."""
+        source = data.source
+        if source is None:
+            msg = "expected lazy data with a source"
+            raise TypeError(msg)
+        if self._reading is None or self._reading.source is not source:
+            self.cancel()
+            self._reading = Reading(source, self._delivered, self._patience)
+            self._view = self._response = None
+        return self._reading
+
+    def _state(self) -> tuple[Any, ...]:
+        """Return what tells one state of the view from the next."""
+        frames = () if self._view is None else self._view.frames
+        return tuple((id(frame), len(frame.missing()), frame.stand_in) for frame in frames)
+
+    def _lend(self) -> None:
+        """Have the cache make room for the pixels that the view holds itself."""
+        frames = {} if self._view is None else {id(frame): frame.nbytes for frame in self._view.frames}
+        cache.shared.lend(id(self), sum(frames.values()))
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def _delivered(self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None) -> None:
+        """Take a chunk in; runs in the thread that read it."""
+        view = self._view
+        if self.closed or view is None:
+            return
+        taken = view.take(level, index, pixels, error)
+        for frame in taken:
+            self._learn_limits(frame)
+        if taken:
+            self._refresh_soon(finished=view.coming is None or view.coming.complete)
+
+    def _refresh_soon(self, *, finished: bool) -> None:
+        """Show what came in, in the main thread, once the last time is long enough ago."""
+        if self._refresh_posted or self.closed:
+            return
+        self._refresh_posted = True
+        delay = max(0.0, self._next_refresh - time.monotonic())
+        self._post(self._refresh, min(delay, REFRESH_SECONDS) if finished else delay)
+
+    def _refresh(self) -> None:
+        self._refresh_posted = False
+        view, began = self._view, time.monotonic()
+        if self.closed or view is None:
+            return
+        with self._lock:
+            if isinstance(view, Volume):
+                view.go_on()
+            news = self._state() != self._shown
+        if news:
+            self._refreshing = True
+            try:
+                self.layer.refresh(extent=False, highlight=False, thumbnail=view.coming is None)
+            finally:
+                self._refreshing = False
+            took = time.monotonic() - began
+            self._next_refresh = began + took + max(REFRESH_SECONDS, 2 * took)
+        view.refreshed()
+        self._tell()
+
     def _tell(self) -> None:
+        """Say in the main thread what the view is, if that is news."""
+        news = (tuple(map(str, self.failures)), self.notice)
+        if news == self._told:
+            return
+        self._told = news
+
         def tell() -> None:
             if not self.closed:
                 self._changed(self)
 
         self._post(tell)
 
-    def _learn_limits(self, pixels: np.ndarray[Any, Any], shown: _Shown) -> None:
-        """Set the contrast limits from the first pixels that are seen: no read of its own."""
+    def _learn_limits(self, frame: Frame) -> None:
+        """Set the contrast limits from the first pixels that are there: no read of its own."""
         link = self.link
-        if link is None or not link.needs_limits or shown.failures:
+        if link is None or not link.needs_limits or frame.failures or not frame.complete:
             return
-        limits = limits_of(pixels)
+        limits = limits_of(frame.pixels)
         if limits is None:
             return
         link.needs_limits = False
@@ -134,7 +298,7 @@ class LayerDisplay:
         self._post(set_limits)
 
 
-def limits_of(pixels: np.ndarray[Any, Any]) -> tuple[float, float] | None:
+def limits_of(pixels: Array) -> tuple[float, float] | None:
     """Return the smallest and the largest finite value of some pixels; None where there is no contrast."""
     if pixels.dtype.kind == "f":
         pixels = pixels[np.isfinite(pixels)]
@@ -142,94 +306,3 @@ def limits_of(pixels: np.ndarray[Any, Any]) -> tuple[float, float] | None:
         return None
     low, high = float(np.min(pixels)), float(np.max(pixels))
     return (low, high) if low < high else None
-
-
-class _Shown:
-    """Lazy data as napari's slicing sees it: unreadable chunks are blank, too big a view is sampled."""
-
-    def __init__(self, display: LayerDisplay, source: Source, data: LazyArray) -> None:
-        self._display = display
-        self._source = source
-        self._data = data
-        self.failures: dict[BlockIndex, ChunkReadError] = {}
-        self.steps: tuple[int, ...] | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self._data.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return cast("np.dtype[Any]", self._data.dtype)
-
-    @property
-    def ndim(self) -> int:
-        return len(self._data.shape)
-
-    def __getitem__(self, index: Any) -> _Shown:
-        self._data = self._data[index]
-        return self
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        data, source = self._data, self._source
-        if not isinstance(data, LazyArray) or data.source is not source:
-            return np.asarray(data, dtype)
-        before = status.shared.failures(source.token)
-        budget = int(settings.current().cache_budget * self._display.allowance)
-        self.steps = steps_for(source, data, budget)
-        steps = self.steps
-        pixels = data.read_tolerant(self._failed) if steps is None else read_view(source, data, steps, self._failed)
-        if before:
-            self._clear(before)
-        return pixels if dtype is None else pixels.astype(dtype, copy=False)
-
-    def _failed(self, index: BlockIndex, error: ChunkReadError) -> None:
-        self.failures[index] = error
-        if not self._display.closed:  # a late read of a layer that is gone
-            status.shared.fail(self._source.token, self._data.level, index, str(error))
-
-    def _clear(self, before: dict[tuple[int, BlockIndex], str]) -> None:
-        """Note the chunks of this view that had failed and are there now."""
-        grid = self._source.meta.levels[self._data.level].grid
-        ranges = grid.block_ranges(self._data.box)
-        for level, index in before:
-            inside = all(block in blocks for block, blocks in zip(index, ranges, strict=True))
-            if level == self._data.level and inside and index not in self.failures and self.steps is None:
-                status.shared.clear(self._source.token, level, index)
-
-
-def _request_class(layer: Any) -> Any:
-    """Return napari's own request class of a layer, or None where this napari has none."""
-    state = getattr(layer, "_slicing_state", None)
-    found = getattr(type(state), "_slice_request_class", None)
-    return found if hasattr(found, "_project_thick_slice") and hasattr(found, "_call_single_scale") else None
-
-
-def _request_for(base: Any, display: LayerDisplay) -> Any:
-    """Return a request class that reads through a display."""
-
-    class LazySliceRequest(base):  # type: ignore[misc] # napari's, found at run time
-        def _project_thick_slice(self, data: Any, data_slice: Any) -> Any:
-            project = super()._project_thick_slice
-            source = data.source if isinstance(data, LazyArray) else None
-            if source is None:
-                return project(data, data_slice)
-            return display.view(self, source, data, lambda shown: project(shown, data_slice))
-
-        def _call_single_scale(self) -> Any:
-            return _placed(super()._call_single_scale())
-
-    return LazySliceRequest
-
-
-def _placed(response: Any) -> Any:
-    """Return napari's answer with sampled pixels where they belong: pixel j lies at j * step."""
-    steps = getattr(response.image.raw, "steps", None)
-    if steps is None:
-        return response
-    ndim = response.slice_input.ndim
-    scale = np.ones(ndim)
-    for axis in response.slice_input.displayed:
-        scale[axis] = steps[axis]
-    transform = type(response.tile_to_data)(name="tile2data", scale=scale, translate=np.zeros(ndim))
-    return replace(response, tile_to_data=transform)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core import settings
 from napari_lazyload.loading import cache
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _followed: list[Any] = []
+
+_SETTINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "cache_mib": ("cache_budget", lambda mib: mib * settings.MIB or None),  # None: the automatic choice
+    "workers": ("workers", lambda count: count or None),
+    "look_ahead": ("look_ahead", int),
+    "coarse_first": ("coarse_first", bool),
+}
+"""Of each preference, the setting, and its value there."""
 
 
 def follow_preferences() -> None:
-    """Apply napari's preferences now and whenever they change; 0 leaves the automatic choice."""
+    """Apply napari's preferences now and whenever one changes; those left as they came leave what a script set."""
     from napari.settings import get_plugin_settings
 
     try:
@@ -22,13 +33,11 @@ def follow_preferences() -> None:
         return
     _followed[:] = [preferences]
 
-    def apply(*_event: Any) -> None:
-        settings.update(
-            cache_budget=preferences.cache_mib * settings.MIB or None,  # None: the automatic choice
-            workers=preferences.workers or None,
-        )
+    def apply(*names: str) -> None:
+        changes = [(*_SETTINGS[name], getattr(preferences, name)) for name in names]
+        settings.update(**{setting: convert(value) for setting, convert, value in changes})
         cache.shared.trim()
 
-    if preferences.cache_mib or preferences.workers:  # else what a script configured stays
-        apply()
-    preferences.events.connect(apply)
+    fields = type(preferences).model_fields
+    apply(*(name for name in _SETTINGS if getattr(preferences, name) != fields[name].default))
+    preferences.events.connect(lambda event: apply(event.type) if event.type in _SETTINGS else None)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_lazyload.core.chunks import box_shape
-from napari_lazyload.loading.box import read_sampled
 
 if TYPE_CHECKING:
-    from napari_lazyload.arrays import Failed, LazyArray
+    from napari_lazyload.arrays import LazyArray
     from napari_lazyload.core.source import Source
+
+FIRST_CHUNKS = 8
+"""Chunks along the axis that has the most, in the first impression of a volume without a pyramid."""
 
 MAX_SIDE = 2048
 """Longest side of a sampled view: what common graphics cards take as one 3-D texture."""
 
 
-def steps_for(source: Source, view: LazyArray, budget: int) -> tuple[int, ...] | None:
+def steps_for(source: Source, view: LazyArray, budget: int, *, texture: bool = False) -> tuple[int, ...] | None:
     """Return the distance of the pixels to show, for each axis of the level, or None where all fit.
 
     Chunks along axes that count files or planes are skipped first, for they cost a read each; then pixels within
@@ -32,13 +34,16 @@ def steps_for(source: Source, view: LazyArray, budget: int) -> tuple[int, ...] |
         What napari asks for, before it is read.
     budget : int
         Bytes that a view may read.
+    texture : bool
+        Whether it must fit a 3-D texture, too.
     """
     grid = source.meta.levels[view.level].grid
     itemsize = view.dtype.itemsize
     touched = grid.touched_pixels(view.box) * itemsize
-    if touched <= budget:
-        return None
     shape = box_shape(view.box)
+    fits = not texture or max(shape, default=0) <= MAX_SIDE
+    if touched <= budget and fits:
+        return None
     ranges = grid.block_ranges(view.box)
     steps = [1] * len(shape)
     excess = touched / budget
@@ -65,34 +70,21 @@ def _thin_out(shape: tuple[int, ...], steps: list[int], budget: int, itemsize: i
         steps[longest] += max(1, steps[longest] // 4)
 
 
-class Sampled(np.ndarray[Any, Any]):
-    """A sampled view. A single pixel of it has no value to tell: what lies at the position was not read.
+def first_steps(source: Source, view: LazyArray, steps: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return steps with which a few chunks give a first impression of a view; None where it has few as it is.
 
-    Attributes
+    Parameters
     ----------
+    source, view
+        As in :func:`steps_for`.
     steps : tuple of int or None
-        Every how many pixels of each axis of the layer were read.
+        Those that the view is shown with in the end.
     """
-
-    steps: tuple[int, ...] | None = None
-
-    def __array_finalize__(self, source: Any) -> None:
-        self.steps = getattr(source, "steps", None)
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, tuple) and key and all(isinstance(part, (int, np.integer)) for part in key):
-            return None
-        return super().__getitem__(key)
-
-
-def read_view(source: Source, view: LazyArray, steps: tuple[int, ...], failed: Failed) -> np.ndarray[Any, Any]:
-    """Read the pixels that `steps` keep; axes that the view dropped are dropped."""
-    pixels = read_sampled(source, view.level, view.box, steps, failed)
-    return pixels.reshape([pixels.shape[axis] for axis in view.kept_axes])
-
-
-def marked(pixels: np.ndarray[Any, Any], steps: tuple[int, ...]) -> Sampled:
-    """Return the same pixels as :class:`Sampled`."""
-    view = pixels.view(Sampled)
-    view.steps = steps
-    return view
+    ranges = source.meta.levels[view.level].grid.block_ranges(view.box)
+    shape = box_shape(view.box)
+    final = steps or (1,) * len(shape)
+    axis = max(range(len(shape)), key=lambda axis: len(ranges[axis]))
+    wide = max(1, -(-shape[axis] // FIRST_CHUNKS))
+    if len(ranges[axis]) <= 2 * FIRST_CHUNKS or wide < 2 * final[axis]:
+        return None
+    return tuple(wide if at == axis else step for at, step in enumerate(final))

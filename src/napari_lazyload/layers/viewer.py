@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.layers.display import LayerDisplay, link_of
+from napari_lazyload.layers.patience import Patience
 from napari_lazyload.loading import status
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class ViewerDisplays:
         self._news: list[str] = []
         self._text: str | None = None
         self._disconnect: Any = None
+        self._patience = Patience(post)
         self._listeners: list[Callable[[Any], Any]] = []
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -100,13 +102,13 @@ class ViewerDisplays:
             return
         if self._disconnect is None:
             self._disconnect = status.shared.connect(self._on_failed)
-        self._displays[layer] = LayerDisplay(layer, self._post, self._on_changed)
+        self._displays[layer] = LayerDisplay(layer, self._post, self._on_changed, self._patience)
         if link.image.kind == "labels":
             layer.editable = False  # painting would change nothing on disk
         if link.hidden:
             link.hidden = False
             layer.visible = True
-        layer.events.visible.connect(self._mark)
+        layer.events.visible.connect(self._on_visible)
         if link.dataset is not None:
             link.dataset.scan()
 
@@ -123,7 +125,7 @@ class ViewerDisplays:
     def _unbind(self, layer: Any) -> None:
         display = self._displays.pop(layer)
         display.close()
-        layer.events.visible.disconnect(self._mark)
+        layer.events.visible.disconnect(self._on_visible)
         link = display.link
         dataset = None if link is None else link.dataset
         if dataset is not None and not any(_shows(other, dataset) for other in _all_displays()):
@@ -131,6 +133,13 @@ class ViewerDisplays:
         if not self._displays and self._disconnect is not None:
             self._disconnect()
             self._disconnect = None
+
+    def _on_visible(self, event: Any) -> None:
+        """Read nothing for a layer that is hidden; napari asks again when it is shown."""
+        display = self._displays.get(event.source)
+        if display is not None and not event.source.visible:
+            display.cancel()
+        self._mark()
 
     def _on_changed(self, display: LayerDisplay) -> None:
         self._mark()
@@ -178,20 +187,11 @@ class ViewerDisplays:
 
 def said(display: LayerDisplay) -> list[str]:
     """Return what the canvas says of a layer's view, a line each."""
-    lines = [thinned_out(display)] if display.steps is not None else []
+    lines = display.notice.splitlines()
     if display.failures:
         more = f" and {len(display.failures) - 1} more" if len(display.failures) > 1 else ""
         lines.append(f"blank, cannot be read: {_file_name(display.failures[0])}{more}")
     return lines
-
-
-def thinned_out(display: LayerDisplay) -> str:
-    """Return which pixels of a layer are shown where not all are, "" otherwise."""
-    if display.steps is None or display.link is None:
-        return ""
-    axes = display.link.image.axes
-    parts = [f"1 of {step} along {axis}" for axis, step in zip(axes, display.steps, strict=False) if step > 1]
-    return f"to fit the memory budget: {', '.join(parts)}"
 
 
 def _file_name(error: ChunkReadError) -> str:

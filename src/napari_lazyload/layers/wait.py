@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from napari_lazyload.layers.viewer import displays_of
+
 
 def wait(target: Any, timeout: float | None = None) -> bool:
     """Return when the view of a layer, or of all visible layers of a viewer, is loaded and exact.
@@ -33,13 +35,19 @@ def wait(target: Any, timeout: float | None = None) -> bool:
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         _run_events()
-        if all(layer.loaded for layer in layers if layer.visible):
+        if all(layer.loaded and _settled(layer) for layer in layers if layer.visible):
             for _ in range(3):  # what the last slice posted (contrast limits, marks), and what that posted
                 _run_events()
             return True
         if end is not None and time.monotonic() > end:
             return False
         time.sleep(0.002)
+
+
+def _settled(layer: Any) -> bool:
+    displays = displays_of(layer)
+    display = None if displays is None else displays.display(layer)
+    return display is None or display.settled
 
 
 def _run_events() -> None:

@@ -210,7 +210,7 @@ def read_sampled(
 
     def fill(index: BlockIndex) -> None:
         bounds = grid.bounds(index)
-        placed = [_samples(*one) for one in zip(box, bounds, steps, strict=True)]
+        placed = [samples(*one) for one in zip(box, bounds, steps, strict=True)]
         try:
             pixels = read_block(source, level, index)
         except ChunkReadError as err:
@@ -242,7 +242,7 @@ def _sampled_blocks(grid: ChunkGrid, axis: int, start: int, stop: int, step: int
     return blocks
 
 
-def _samples(pair: tuple[int, int], span: tuple[int, int], step: int) -> tuple[slice, slice]:
+def samples(pair: tuple[int, int], span: tuple[int, int], step: int) -> tuple[slice, slice]:
     """Return where the samples of one chunk go in the result, and which pixels of the chunk they are."""
     start, stop = max(pair[0], span[0]), min(pair[1], span[1])
     first = -(-(start - pair[0]) // step)

@@ -17,6 +17,29 @@ PATIENCE_SECONDS, SLOT_SECONDS = 1.0, 0.005
 """Where somebody asks all the time, such as a movie, background work gets a slot now and then."""
 
 
+class Drawing:
+    """Whether a window is about to draw new pixels: it asks for no chunk meanwhile, and needs the interpreter."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """Hold background work up until `end` is called, for `PATIENCE_SECONDS` at most."""
+        self._until = time.monotonic() + PATIENCE_SECONDS
+
+    def end(self) -> None:
+        """Let background work go on once it is quiet."""
+        self._until = 0.0
+
+    def awaited(self) -> bool:
+        """Return whether background work is held up."""
+        return time.monotonic() < self._until
+
+
+drawing = Drawing()
+"""Of all windows of the process."""
+
+
 class Pace:
     """Tells a background loop whether to stop, and holds it up while frames are being looked at.
 
@@ -47,6 +70,6 @@ class Pace:
         """Return when it will have been quiet long enough, if nobody asks from now on."""
         counters = cache.shared.counters
         asked = counters.hits + counters.reads + counters.shared
-        if asked != self._asked:
+        if asked != self._asked or drawing.awaited():
             self._asked, self._quiet_at = asked, now + QUIET_SECONDS
         return self._quiet_at

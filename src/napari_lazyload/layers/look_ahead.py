@@ -1,0 +1,93 @@
+"""Which way a slider moves, and what it will want next."""
+
+from __future__ import annotations
+
+import time
+from math import ceil
+from typing import TYPE_CHECKING
+
+from napari_lazyload.core import settings
+from napari_lazyload.loading import plan, status
+
+if TYPE_CHECKING:
+    from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.core.source import Source
+
+REST_SECONDS = 1.0
+"""A slider that has rested so long moves slowly, however it moved before."""
+
+FEWEST = 2
+"""Frames read ahead of the slowest slider."""
+
+
+class Motion:
+    """Follows the boxes that one layer shows, and tells which chunks come next."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, Box] | None = None
+        self._moved_at = 0.0
+        self._rate = 0.0
+        self._axis: int | None = None
+        self._stride = 0
+        self._regular = False
+
+    def moved(self, level: int, box: Box, displayed: frozenset[int]) -> bool:
+        """Take note of the view that is shown now; return whether it is another one than before.
+
+        Parameters
+        ----------
+        level : int
+            Which level is shown.
+        box : tuple of (int, int)
+            Which pixels of it.
+        displayed : frozenset of int
+            The axes that are seen as a whole.
+        """
+        last, self._last = self._last, (level, box)
+        if last == self._last:
+            return False
+        changed = [] if last is None else [axis for axis, pair in enumerate(box) if pair != last[1][axis]]
+        if last is None or last[0] != level or len(changed) != 1 or changed[0] in displayed:
+            self._axis = None  # another zoom, another level, two sliders at once
+            return True
+        now = time.monotonic()
+        rested = now - self._moved_at
+        self._rate = 0.0 if rested > REST_SECONDS else 1 / max(rested, 1e-3)
+        self._moved_at = now
+        axis = changed[0]
+        stride = box[axis][0] - last[1][axis][0]
+        if self._axis == axis and self._stride > 0 and box[axis][0] == 0 and stride < -1:
+            return True  # a movie begins anew, and goes on as before
+        self._regular = self._axis == axis and stride == self._stride
+        self._axis, self._stride = axis, stride
+        return True
+
+    def next_chunks(self, source: Source, *, complete: bool) -> list[BlockIndex]:
+        """Return the chunks of about a second of the movement, in its direction, within a quarter of the budget.
+
+        Parameters
+        ----------
+        source : Source
+            What is shown.
+        complete : bool
+            Whether the view itself is there. Before that only a slider that moves evenly, and no faster than the pool
+            reads, is read ahead of, and as far ahead as reads need: that is a movie, all else a drag.
+        """
+        if self._last is None or self._axis is None:
+            return []
+        level, box = self._last
+        now = settings.current()
+        under_way = ceil(self._rate * status.shared.read_seconds(source.token))
+        if not complete and not (self._regular and 0 < under_way < now.workers):
+            return []
+        frame = plan.nbytes(box, source.meta.dtype.itemsize)
+        depth = min(now.look_ahead, max(FEWEST, ceil(self._rate)), now.cache_budget // 4 // max(1, frame))
+        stride = self._stride if self._regular else (1 if self._stride > 0 else -1)
+        grid = source.meta.levels[level].grid
+        skipped = 0 if complete else under_way
+        start = box[self._axis][0] + skipped * stride
+        if not 0 <= start < grid.shape[self._axis]:
+            return []
+        thickness = box[self._axis][1] - box[self._axis][0]
+        origin = tuple((start, start + thickness) if axis == self._axis else pair for axis, pair in enumerate(box))
+        return plan.ahead(grid, origin, self._axis, stride, depth)

@@ -1,0 +1,42 @@
+"""How long a view may wait for pixels before it shows what is there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WAIT_SECONDS = 0.02
+"""A picture decodes in less; what takes longer is noticed as a pause."""
+
+
+class Patience:
+    """One wait for all layers that are asked for their views in the same turn of the event loop.
+
+    Parameters
+    ----------
+    post : callable
+        Runs a function in the main thread, later: the next turn.
+    """
+
+    def __init__(self, post: Callable[..., Any]) -> None:
+        self._post = post
+        self._until: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the views of one turn may wait in all."""
+        return WAIT_SECONDS
+
+    def left(self) -> float:
+        """Return how long a view may wait from now on."""
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + WAIT_SECONDS
+            self._post(self._renew)
+        return max(0.0, self._until - now)
+
+    def _renew(self) -> None:
+        self._until = None

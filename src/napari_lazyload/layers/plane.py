@@ -1,0 +1,212 @@
+"""A view in 2-D: exact chunks as they come in, and something to see in the place of those that are not there yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core import settings
+from napari_lazyload.layers import requests
+from napari_lazyload.layers.frames import Frame, Picture, block_indices, chunk_picture
+from napari_lazyload.layers.look_ahead import Motion
+from napari_lazyload.layers.reading import places
+from napari_lazyload.layers.sampling import steps_for
+from napari_lazyload.loading import plan, status
+from napari_lazyload.loading.box import peek_block
+
+if TYPE_CHECKING:
+    from napari_lazyload.arrays import LazyArray
+    from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.core.errors import ChunkReadError
+    from napari_lazyload.layers.reading import Reading
+
+    Array = np.ndarray[Any, Any]
+
+MOST_COARSE = 16
+"""A coarser level of more chunks in one view is not read for every view, nor looked through."""
+
+HELD, COARSE = "the previous frame", "coarser pixels"
+
+
+class Plane:
+    """The 2-D view of one layer.
+
+    Parameters
+    ----------
+    reading : Reading
+        Reads for it.
+    value : str or None
+        What is told of a pixel that is not there yet.
+
+    Attributes
+    ----------
+    frame : Frame or None
+        What is shown, or comes in.
+    """
+
+    def __init__(self, reading: Reading, value: str | None) -> None:
+        self.frame: Frame | None = None
+        self._reading = reading
+        self._value = value
+        self._coarse: Frame | None = None
+        self._displayed: frozenset[int] = frozenset()
+        self._motion = Motion()
+        self._allowed = 0
+
+    @property
+    def frames(self) -> list[Frame]:
+        """All that holds pixels."""
+        return [frame for frame in (self.frame, self._coarse) if frame is not None]
+
+    @property
+    def coming(self) -> Frame | None:
+        """What is not all there yet, if it is to be."""
+        return None if self.frame is None or self.frame.complete else self.frame
+
+    @property
+    def said(self) -> str:
+        """What is seen in the place of missing pixels, in words."""
+        return "" if self.frame is None else self.frame.stand_in
+
+    @property
+    def finer(self) -> int | None:
+        """Bytes that the whole view would read, where it is thinned out."""
+        frame = self.frame
+        if frame is None or frame.sampled is None:
+            return None
+        return plan.nbytes(frame.box, frame.source.meta.dtype.itemsize)
+
+    def respond(self, request: Any, answer: requests.Answer, budget: int, *, again: bool) -> Any:
+        """Answer a request; `again` says that nothing but what came in since is news."""
+        data = request.data_at_data_level
+        axes = data.kept_axes
+        ndim = request.slice_input.ndim  # without colours, whose axis comes last and is always seen
+        displayed = frozenset([*(axes[axis] for axis in request.slice_input.displayed), *axes[ndim:]])
+
+        def pixels(lazy: LazyArray) -> Array:
+            return as_seen(self._frame_of(lazy, displayed, budget, again=again).pixels, lazy)
+
+        response = requests.answered(request, answer, pixels, self._thumbnail)
+        frame = self.frame
+        if response.empty or frame is None:
+            return response
+        steps = None if frame.sampled is None else tuple(frame.sampled[axis] for axis in axes)
+        exact = frame.complete and frame.sampled is None
+        return requests.placed(response, None if frame.complete else self._value, steps, exact=exact)
+
+    def _thumbnail(self, lazy: LazyArray) -> Array:
+        """Return the coarsest level once it is there, nothing before: it is not waited for."""
+        coarse = self._coarse
+        shape = tuple(stop - start for start, stop in lazy.box)
+        if coarse is None or not coarse.complete or coarse.pixels.shape != shape:
+            return np.broadcast_to(np.zeros((), lazy.dtype), lazy.shape)
+        return as_seen(coarse.pixels, lazy)
+
+    def _frame_of(self, lazy: LazyArray, displayed: frozenset[int], budget: int, *, again: bool) -> Frame:
+        """Return the frame of the box that napari wants, filled as far as can be done at once."""
+        source, old = self._reading.source, self.frame
+        steps = steps_for(source, lazy, budget)
+        if old is not None and old.key == (source.token, lazy.level, lazy.box, steps) and (again or not old.complete):
+            if not again:
+                self._reading.go_on(old)
+            return old
+        frame = self.frame = Frame(source, lazy.level, lazy.box, steps)
+        held = old if self._displayed == displayed else None
+        self._displayed = displayed
+        moved = self._motion.moved(lazy.level, lazy.box, displayed)
+        self._reading.fill(frame)
+        self._want(frame)
+        if moved:
+            self.look_ahead()
+        self._reading.wait(frame)
+        if not frame.complete:
+            self._stand_in(frame, held)
+        return frame
+
+    def _want(self, frame: Frame) -> None:
+        """Have the missing chunks read, a coarse picture of the place first."""
+        coarse = self._coarse = self._coarse_frame(frame)
+        fine, rough = places(frame), [] if coarse is None or coarse is frame else places(coarse)
+        if coarse is not None and (coarse.level == frame.level or not settings.current().coarse_first):
+            fine, rough = fine + [place for place in rough if place not in fine], []
+        self._reading.want(fine, rough)
+
+    def _coarse_frame(self, frame: Frame) -> Frame | None:
+        """Return the same place of the coarsest level as a whole, for the thumbnail and to stand in for the view."""
+        source, last = frame.source, len(frame.source.meta.levels) - 1
+        if last == 0 or frame.sampled is not None:
+            return None
+        level = source.meta.levels[last]
+        place = plan.same_place(source.meta, frame.level, frame.box, last)
+        box = tuple((0, level.shape[axis]) if axis in self._displayed else pair for axis, pair in enumerate(place))
+        if last == frame.level and box == frame.box:
+            return frame
+        if level.grid.count(box) > MOST_COARSE:
+            return None
+        old = self._coarse
+        if old is not None and (old.level, old.box) == (last, box) and not old.failures:
+            return old
+        coarse = Frame(source, last, box)
+        self._reading.fill(coarse)
+        return coarse
+
+    def _stand_in(self, frame: Frame, held: Frame | None) -> None:
+        """Show something in place of what is missing: the frame before, coarser pixels, or those of another zoom."""
+        free = frozenset(range(len(frame.box))) - self._displayed
+        if held is not None and held.level < len(frame.source.meta.levels) and (held.complete or held.stand_in):
+            if not _same_place(held, frame, free):
+                frame.paint(held.as_picture(free), HELD)
+                held = None
+        else:
+            held = None
+        for picture in self._coarse_pictures(frame):
+            frame.paint(picture, COARSE)
+        if held is not None:
+            frame.paint(held.as_picture(free), held.stand_in or COARSE)
+
+    def _coarse_pictures(self, frame: Frame) -> list[Picture]:
+        """Return what is in memory of coarser levels, the coarsest first."""
+        source = frame.source
+        found = []
+        for level in range(len(source.meta.levels) - 1, frame.level, -1):
+            box = plan.same_place(source.meta, frame.level, frame.box, level)
+            if source.meta.levels[level].grid.count(box) > MOST_COARSE:
+                continue
+            for index in block_indices(source, level, box):
+                if status.shared.state(source.token, level, index) == "loaded":
+                    pixels = peek_block(source, level, index)
+                    if pixels is not None:
+                        found.append(chunk_picture(source, level, index, pixels))
+        return found
+
+    def take(self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None) -> list[Frame]:
+        """Take a chunk in; return the frames that it completes or changes."""
+        taken = [frame for frame in {id(frame): frame for frame in self.frames}.values() if frame.level == level]
+        taken = [frame for frame in taken if frame.take(index, pixels, error)]
+        frame, coarse = self.frame, self._coarse
+        if coarse in taken and coarse is not frame and coarse is not None and coarse.complete and frame is not None:
+            frame.paint(coarse.as_picture(), COARSE)
+        return taken
+
+    def look_ahead(self) -> None:
+        """Read what the slider comes to next, now that the view is there, or moves as evenly as a movie."""
+        frame = self.frame
+        if frame is not None:
+            self._reading.want_ahead(frame.level, self._motion.next_chunks(frame.source, complete=frame.complete))
+
+    def refreshed(self) -> None:
+        """Go on once what came in is on the screen."""
+        if self.coming is None:
+            self.look_ahead()
+
+
+def as_seen(pixels: Array, lazy: LazyArray) -> Array:
+    """Return the pixels of a whole box without the axes that napari dropped."""
+    return pixels.reshape([pixels.shape[axis] for axis in lazy.kept_axes])
+
+
+def _same_place(held: Frame, frame: Frame, free: frozenset[int]) -> bool:
+    """Return whether two frames show the same place of the axes that are not seen."""
+    box: Box = plan.same_place(frame.source.meta, frame.level, frame.box, held.level)
+    return all(box[axis] == held.box[axis] for axis in free)

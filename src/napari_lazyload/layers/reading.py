@@ -1,0 +1,91 @@
+"""What one layer reads for its views: a rough picture first, then the view, then what the slider comes to next."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from napari_lazyload.loading import plan, scheduler, status
+from napari_lazyload.loading.box import peek_block
+from napari_lazyload.loading.fetch import Fetch
+
+if TYPE_CHECKING:
+    from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.core.source import Source
+    from napari_lazyload.layers.frames import Frame
+    from napari_lazyload.layers.patience import Patience
+    from napari_lazyload.loading.fetch import Deliver, Place
+
+COPY_SECONDS = 0.008
+"""So long a view may copy chunks that are in memory; the rest is left to the pool."""
+
+
+class Reading:
+    """The chunks of one source that one layer wants.
+
+    Parameters
+    ----------
+    source : Source
+        Where they come from.
+    deliver : callable
+        As :class:`Fetch` takes it.
+    patience : Patience
+        How long views may wait.
+    """
+
+    def __init__(self, source: Source, deliver: Deliver, patience: Patience) -> None:
+        self.source = source
+        self._patience = patience
+        self._rough = Fetch(source, scheduler.Tier.COARSE, deliver)
+        self._fine = Fetch(source, scheduler.Tier.VISIBLE, deliver)
+        self._ahead = Fetch(source, scheduler.Tier.PREFETCH, deliver)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that is seen is being read."""
+        return self._fine.busy or self._rough.busy or bool(self._ahead.reading())
+
+    def want(self, fine: list[Place], rough: list[Place], tier: scheduler.Tier = scheduler.Tier.VISIBLE) -> None:
+        """Replace what is wanted for the view; chunks that are read ahead at this moment come by themselves."""
+        ahead = self._ahead.reading()
+        self._rough.want([place for place in rough if place not in ahead])
+        self._fine.want([place for place in fine if place not in ahead], tier)
+
+    def want_ahead(self, level: int, indices: list[BlockIndex]) -> None:
+        """Replace what is read ahead, but for what is in memory or failed."""
+        state = status.shared.state
+        token = self.source.token
+        self._ahead.want(
+            [(level, index) for index in indices if state(token, level, index) not in ("loaded", "failed")]
+        )
+
+    def go_on(self, frame: Frame) -> None:
+        """Read what is missing of a frame, should that have been cancelled."""
+        if not frame.complete and not self._fine.busy:
+            self.want(places(frame), [])
+
+    def cancel(self) -> None:
+        """Want nothing any more."""
+        for fetch in (self._fine, self._rough, self._ahead):
+            fetch.want([])
+
+    def fill(self, frame: Frame) -> None:
+        """Put in what is in memory, for as long as that may take."""
+        until = time.monotonic() + COPY_SECONDS
+        for index in frame.missing():
+            pixels = peek_block(frame.source, frame.level, index)
+            if pixels is not None:
+                frame.put(index, pixels)
+            if time.monotonic() > until:
+                return
+
+    def wait(self, frame: Frame) -> None:
+        """Give fast reads a moment, so that they are seen at once; slow ones are not waited for."""
+        if not frame.complete and status.shared.read_seconds(self.source.token) <= self._patience.seconds:
+            frame.done.wait(self._patience.left())
+
+
+def places(frame: Frame) -> list[Place]:
+    """Return what is missing of a frame, from the centre outwards."""
+    grid = frame.source.meta.levels[frame.level].grid
+    return [(frame.level, index) for index in plan.from_centre(grid, frame.box, frame.missing())]

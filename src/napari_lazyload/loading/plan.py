@@ -1,0 +1,84 @@
+"""From a view to the chunks that it needs, in the order in which they are wanted. Pure: reads and keeps nothing."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import ceil, floor, prod
+from typing import TYPE_CHECKING
+
+from napari_lazyload.core.chunks import box_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_lazyload.core.chunks import BlockIndex, Box, ChunkGrid
+    from napari_lazyload.core.metadata import ImageMeta
+
+MOST_SORTED = 4096
+"""More chunks than that are taken as they come: nobody sees which one is first."""
+
+_EPS = 1e-6
+
+
+def from_centre(grid: ChunkGrid, box: Box, indices: Iterable[BlockIndex]) -> list[BlockIndex]:
+    """Return chunks with those nearest to the centre of a box first."""
+    listed = list(indices)
+    if len(listed) > MOST_SORTED:
+        return listed
+    centre = [(start + stop) / 2 for start, stop in box]
+
+    def distance(index: BlockIndex) -> float:
+        return sum(((a + b) / 2 - middle) ** 2 for (a, b), middle in zip(grid.bounds(index), centre, strict=True))
+
+    return sorted(listed, key=distance)
+
+
+def same_place(meta: ImageMeta, level: int, box: Box, other: int) -> Box:
+    """Return the pixels of another level that cover the place of a box; at least one along each axis."""
+    mine, theirs = meta.levels[level], meta.levels[other]
+    found = []
+    for axis, (start, stop) in enumerate(box):
+        offset, size = theirs.first_centre[axis], theirs.shape[axis]
+        low = mine.first_centre[axis] + (start - 0.5) * mine.factors[axis] - offset
+        high = mine.first_centre[axis] + (stop - 0.5) * mine.factors[axis] - offset
+        first = floor(low / theirs.factors[axis] + 0.5 + _EPS)
+        last = ceil(high / theirs.factors[axis] + 0.5 - _EPS)
+        first = min(max(0, first), size - 1)
+        found.append((first, min(max(first + 1, last), size)))
+    return tuple(found)
+
+
+def ahead(grid: ChunkGrid, box: Box, axis: int, stride: int, depth: int) -> list[BlockIndex]:
+    """Return the chunks of the next views along one axis, the next view first, without those of this view.
+
+    Parameters
+    ----------
+    grid : ChunkGrid
+        Of the level that is shown.
+    box : tuple of (int, int)
+        What is shown now.
+    axis : int
+        Along which axis the view moves.
+    stride : int
+        By how many pixels at a time; negative towards the start.
+    depth : int
+        How many views.
+    """
+    start, stop = box[axis]
+    seen = set(grid.block_range(axis, start, stop))
+    others = grid.block_ranges(box)
+    found: list[BlockIndex] = []
+    for step in range(1, depth + 1):
+        low, high = max(0, start + step * stride), min(grid.shape[axis], stop + step * stride)
+        blocks = [block for block in grid.block_range(axis, low, high) if block not in seen]
+        seen.update(blocks)
+        for block in blocks:
+            ranges = [range(block, block + 1) if at == axis else other for at, other in enumerate(others)]
+            piece = tuple(grid.span(at, block) if at == axis else pair for at, pair in enumerate(box))
+            found += from_centre(grid, piece, product(*ranges))
+    return found
+
+
+def nbytes(box: Box, itemsize: int) -> int:
+    """Return the bytes of the pixels of a box."""
+    return prod(box_shape(box)) * itemsize
