@@ -140,16 +140,16 @@ class LayerDisplay:
         lines = []
         view, reading = self._view, self._reading
         if view is not None and reading is not None and view.coming is not None:
-            doing = LOADING if reading.busy else "not loaded"
+            doing = LOADING if reading.busy or view.coming.complete else "not loaded"
             lines.append(f"{doing} (showing {view.said})" if view.said else doing)
         if (thinned := self._thinned_out()) != "":
             lines.append(thinned)
         return "\n".join(lines)
 
     def _thinned_out(self) -> str:
-        """Return which pixels of a layer are shown where not all are, "" otherwise."""
+        """Return which pixels of a layer are shown where not all can be, "" otherwise."""
         steps = self.steps
-        if steps is None or self.link is None:
+        if steps is None or self.link is None or self.finer is None:
             return ""
         axes = self.link.image.axes
         parts = [f"1 of {step} along {axis}" for axis, step in zip(axes, steps, strict=False) if step > 1]

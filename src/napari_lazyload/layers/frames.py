@@ -197,8 +197,10 @@ class Frame:
         pixels = start + np.arange(self.pixels.shape[axis]) * self.steps[axis]
         centres = mine.first_centre[axis] + pixels * mine.factors[axis]
         where = np.rint((centres - theirs.first_centre[axis]) / theirs.factors[axis])
-        where = np.clip(where, 0, theirs.shape[axis] - 1) - picture.box[axis][0]
-        positions: np.ndarray[Any, Any] = (where // picture.steps[axis]).astype(np.intp)
+        first, stop = picture.box[axis]
+        where = np.clip(where, 0, theirs.shape[axis] - 1) - first
+        nearest = np.minimum(np.rint(where / picture.steps[axis]), picture.pixels.shape[axis] - 1)
+        positions: np.ndarray[Any, Any] = np.where((where >= 0) & (where < stop - first), nearest, -1).astype(np.intp)
         return positions
 
     def as_picture(self, free: frozenset[int] = frozenset()) -> Picture:

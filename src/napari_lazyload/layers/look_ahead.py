@@ -59,7 +59,7 @@ class Motion:
         if self._axis == axis and self._stride > 0 and box[axis][0] == 0 and stride < -1:
             return True  # a movie begins anew, and goes on as before
         self._regular = self._axis == axis and stride == self._stride
-        self._axis, self._stride = axis, stride
+        self._axis, self._stride = (axis, stride) if stride else (None, 0)  # thicker or thinner, but no further
         return True
 
     def next_chunks(self, source: Source, *, complete: bool) -> list[BlockIndex]:
@@ -80,8 +80,7 @@ class Motion:
         under_way = ceil(self._rate * status.shared.read_seconds(source.token))
         if not complete and not (self._regular and 0 < under_way < now.workers):
             return []
-        frame = plan.nbytes(box, source.meta.dtype.itemsize)
-        depth = min(now.look_ahead, max(FEWEST, ceil(self._rate)), now.cache_budget // 4 // max(1, frame))
+        depth = min(now.look_ahead, max(FEWEST, ceil(self._rate)))
         stride = self._stride if self._regular else (1 if self._stride > 0 else -1)
         grid = source.meta.levels[level].grid
         skipped = 0 if complete else under_way
@@ -90,4 +89,5 @@ class Motion:
             return []
         thickness = box[self._axis][1] - box[self._axis][0]
         origin = tuple((start, start + thickness) if axis == self._axis else pair for axis, pair in enumerate(box))
-        return plan.ahead(grid, origin, self._axis, stride, depth)
+        chunks = plan.ahead(grid, origin, self._axis, stride, depth)
+        return plan.within(grid, chunks, now.cache_budget // 4 // source.meta.dtype.itemsize)

@@ -33,10 +33,11 @@ class Patience:
     def left(self) -> float:
         """Return how long a view may wait from now on."""
         now = time.monotonic()
-        if self._until is None:
-            self._until = now + WAIT_SECONDS
+        until = self._until
+        if until is None:
+            until = self._until = now + WAIT_SECONDS
             self._post(self._renew)
-        return max(0.0, self._until - now)
+        return max(0.0, until - now)  # not the attribute: a view may be sliced in a thread while the turn ends
 
     def _renew(self) -> None:
         self._until = None

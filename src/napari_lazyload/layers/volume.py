@@ -72,7 +72,9 @@ class Volume:
         """What is seen meanwhile, in words."""
         if self.frame is None or not self._is_rung(self.frame):
             return HELD
-        return f"level {self.frame.level}" if len(self.levels) > 1 else "fewer planes"
+        if self.frame.sampled is not None:
+            return "fewer planes"
+        return f"level {self.frame.level}"
 
     def respond(
         self, request: Any, answer: requests.Answer, budget: int, *, again: bool, before: Any, locked: int | None
@@ -165,7 +167,7 @@ class Volume:
                 break
             fitting.append((lazy.level, lazy, None))
         level, lazy, steps = fitting[0]
-        rough = first_steps(self._reading.source, lazy, steps) if len(fitting) == 1 else None
+        rough = first_steps(self._reading.source, lazy, steps)
         return fitting if rough is None else [(level, lazy, rough), *fitting]
 
     def _is_rung(self, frame: Frame) -> bool:

@@ -1,4 +1,4 @@
-"""The dataset dock: the meta table of the selected layer, both ways with the sliders, and what is wrong with a row."""
+"""The dataset dock: the meta table of the selected layer, both ways with the sliders, and how loading goes on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from superqt import QElidingLabel
 from napari_lazyload.dataset import ERROR, STATUS
 from napari_lazyload.layers.display import link_of
 from napari_lazyload.layers.navigation import row_in_view, show_row
-from napari_lazyload.layers.viewer import displays_of, thinned_out
-from napari_lazyload.loading import scheduler
+from napari_lazyload.layers.viewer import displays_of
+from napari_lazyload.widgets._crop_form import size_text
+from napari_lazyload.widgets._live_states import LiveStates
+from napari_lazyload.widgets._section import Section
+from napari_lazyload.widgets._workers import LatestWorker
 from napari_lazyload.widgets.attach import attach_open_viewers
+from napari_lazyload.widgets.editable_copy import EditableCopy, can_be_copied
+from napari_lazyload.widgets.import_panel import ImportPanel
+from napari_lazyload.widgets.loading_panel import LoadingPanel, display_of
 from napari_lazyload.widgets.meta_table import MetaTableView
 from napari_lazyload.widgets.open_dialogs import become_folder_reader, is_folder_reader, open_files, open_folder
 from napari_lazyload.widgets.post import post_to_main
@@ -22,18 +28,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
-    from qtpy.QtGui import QCloseEvent
+    from qtpy.QtGui import QCloseEvent, QHideEvent, QShowEvent
 
     from napari_lazyload.dataset import Dataset
 
 REFRESH_MS = 100
-"""Changes of rows are shown at most this often."""
+"""What changes is shown at most this often, and only while the dock is seen."""
+
+LOADING_EVERY, IMPORTS_EVERY = 2, 5
+"""The loading panel and the import panel look at every second and at every fifth of these moments."""
 
 
 class DatasetDock(QWidget):
     """The meta table of the selected layer's dataset.
 
-    A click or an arrow key on a row moves the sliders there; moving a slider selects its row.
+    A click or an arrow key on a row moves the sliders there; moving a slider selects its row. The states of the rows
+    in sight are shown as they change.
 
     Parameters
     ----------
@@ -55,11 +65,19 @@ class DatasetDock(QWidget):
         self._unfollow: Any = None
         self._changed: set[int] = set()
         self._problems: dict[int, str] = {}
+        self._moments = 0
+        self._worker = LatestWorker("napari-lazyload-dock")
+        self._copy = EditableCopy(viewer, self._say, self)
+        self._said = ""
         self._lay_out()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_MS)
         self._timer.timeout.connect(self._refresh_rows)
+        self._clock = QTimer(self)
+        self._clock.setInterval(REFRESH_MS)
+        self._clock.timeout.connect(self._look)
+        self._states = LiveStates(self.table)
         self.table.rowActivated.connect(self._go_to_row)
         viewer.layers.selection.events.active.connect(self._on_active)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -79,7 +97,14 @@ class DatasetDock(QWidget):
         self.notice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.table = MetaTableView(parent=self)
         self.retry_button = self._button("Retry", "Read the selected file again", self._retry)
-        self.finer_button = self._button("Show finer", "Read eight times as much for this view", self._show_finer)
+        self.finer_button = self._button(
+            "Show finer", "Read more for this view than is set aside for it", self._show_finer
+        )
+        self.copy_button = self._button(
+            "Editable copy of the view",
+            "Add what is in view as a layer in memory: in a lazy layer labels cannot be painted",
+            lambda: self._copy.start(self._layer),
+        )
         self.regroup_button = self._button(
             "Reopen in groups", "Read all headers and make one layer for each shape and type", self._regroup
         )
@@ -99,7 +124,20 @@ class DatasetDock(QWidget):
         layout.addWidget(self.summary)
         layout.addWidget(self.table, stretch=1)
         layout.addWidget(self.notice)
-        layout.addLayout(_row(self.retry_button, self.finer_button, self.regroup_button))
+        layout.addLayout(_row(self.retry_button, self.finer_button, self.regroup_button, self.copy_button))
+        self.loading = LoadingPanel(
+            lambda: self._viewer.layers if self._viewer is not None else (), lambda: self._layer
+        )
+        self.loading_section = Section(self.loading, opened=True, parent=self)
+        self.imports = ImportPanel()
+        self.imports_section = Section(self.imports, opened=False, parent=self)
+        for section, look in (
+            (self.loading_section, self._look_at_loading),
+            (self.imports_section, self._look_at_imports),
+        ):
+            layout.addWidget(section)
+            section.header.toggled.connect(look)
+            look()
         layout.addWidget(self.reader_button)
         self.reader_button.setVisible(not is_folder_reader())
 
@@ -146,6 +184,7 @@ class DatasetDock(QWidget):
             self._disconnect()
             self._disconnect = None
         self.dataset = dataset
+        self._worker.cancel()
         self._changed.clear()
         if dataset is None:
             self.title.setText("No lazy layer is selected")
@@ -159,11 +198,12 @@ class DatasetDock(QWidget):
     def _load_frame(self, dataset: Dataset, *, again: bool = False) -> None:
         """Make the table in a worker thread, for a million rows take a while; `again` keeps sort and filter."""
 
-        def load(_job: Any) -> None:
+        def load(checkpoint: Callable[[], None]) -> None:
             frame, problems = dataset.meta, dataset.problems()
+            checkpoint()
             post_to_main(lambda: self._take_frame(dataset, frame, problems, again=again))
 
-        scheduler.shared.submit(load, owner=("dataset dock", id(self)))
+        self._worker.submit(load)  # not in the pool, which the user may have paused
 
     def _take_frame(
         self, dataset: Dataset | None, frame: pd.DataFrame | None, problems: dict[int, str], *, again: bool = False
@@ -173,6 +213,7 @@ class DatasetDock(QWidget):
         import pandas as pd
 
         self._problems = problems
+        self._states.follow(dataset, problems)
         if frame is None:
             frame = pd.DataFrame()
         else:  # what fails is seen without scrolling
@@ -197,16 +238,28 @@ class DatasetDock(QWidget):
             return
         rows = sorted(row for row in self._changed if row < self.table.model.total_rows)
         self._changed.clear()
-        problems = self._problems = self.dataset.problems()
-        self.table.update_rows(
-            rows,
-            {
-                STATUS: ["failed" if row in problems else "" for row in rows],
-                ERROR: [problems.get(row, "") for row in rows],
-            },
-        )
+        problems = self._problems = self._states.problems = self.dataset.problems()
+        self.table.update_rows(rows, {ERROR: [problems.get(row, "") for row in rows]})
+        self._states.show(rows)
         self._show_summary()
         self._show_state()
+
+    # --- what changes -------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Show what has changed since the last moment."""
+        self._moments += 1
+        self._states.look()
+        if self._moments % LOADING_EVERY == 0:
+            self._look_at_loading()
+        if self._moments % IMPORTS_EVERY == 0:
+            self._look_at_imports()
+
+    def _look_at_loading(self, _opened: bool = True) -> None:
+        self.loading_section.set_text(self.loading.look())
+
+    def _look_at_imports(self, _opened: bool = True) -> None:
+        self.imports_section.set_text(self.imports.look())
 
     def _show_summary(self) -> None:
         """Say how many files there are and what was left out; offer groups where files do not fit."""
@@ -217,16 +270,24 @@ class DatasetDock(QWidget):
         """Say what is wrong with the row and the view, and offer what can be done."""
         if self._viewer is None:
             return
-        problems = self._problems
         row = self.table.selected_source_row
-        displays = displays_of(self._layer)
-        display = displays.display(self._layer) if displays is not None else None
-        said = ["" if display is None else thinned_out(display), "" if row is None else problems.get(row, "")]
-        lines = [line for line in said if line]
-        self.notice.setText("\n".join(lines))
-        self.notice.setVisible(bool(lines))
-        self.retry_button.setVisible(row in problems)
-        self.finer_button.setVisible(display is not None and display.steps is not None)
+        display, layer = display_of(self._layer), self._layer
+        said = [
+            "" if display is None else display.notice,
+            "" if row is None else self._problems.get(row, ""),
+            self._said,
+        ]
+        self.notice.setText("\n".join(line for line in said if line))
+        self.retry_button.setVisible(row in self._problems)
+        finer = None if display is None else display.finer
+        self.finer_button.setVisible(finer is not None)
+        self.finer_button.setText("Show finer" if finer is None else f"Show finer ({size_text(finer)})")
+        self.copy_button.setVisible(can_be_copied(layer))
+
+    def _say(self, text: str) -> None:
+        """Say how the copy of labels goes on."""
+        self._said = text
+        self._show_state()
 
     # --- sliders and rows --------------------------------------------------------------------------------------------
 
@@ -270,6 +331,17 @@ class DatasetDock(QWidget):
         if become_folder_reader(self):
             self.reader_button.hide()
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Follow the states of chunks."""
+        super().showEvent(event)
+        if self._viewer is not None:
+            self._clock.start()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Look at nothing that nobody sees."""
+        super().hideEvent(event)
+        self._clock.stop()
+
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Let go of the viewer."""
         self.close_down()
@@ -281,6 +353,11 @@ class DatasetDock(QWidget):
         if viewer is None:
             return
         self._timer.stop()
+        self._clock.stop()
+        self._copy.stop()
+        self.loading.close_down()
+        self._worker.cancel()
+        self._states.follow(None, {})
         viewer.layers.selection.events.active.disconnect(self._on_active)
         viewer.layers.events.removed.disconnect(self._on_removed)
         viewer.dims.events.current_step.disconnect(self._on_step)
@@ -289,7 +366,6 @@ class DatasetDock(QWidget):
             self._disconnect = None
         self._follow(None)
         self.dataset = None
-        scheduler.shared.cancel(("dataset dock", id(self)))
 
 
 def _row(*buttons: QPushButton) -> QHBoxLayout:

@@ -1,0 +1,188 @@
+"""A view in 3-D while it comes in: coarse at once, finer as far as it fits, the plane before until then."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import napari_lazyload as nl
+from napari_lazyload.layers import sampling
+from napari_lazyload.layers.viewer import displays_of
+from napari_lazyload.loading import cache
+from napari_lazyload.testing.sources import RecordingSource
+
+from .conftest import display_of, shown, turn, until
+
+RNG = np.random.default_rng(0)
+FINE = RNG.integers(1, 4000, (3, 16, 32, 48)).astype("u2")
+PYRAMID = [FINE, FINE[:, ::2, ::2, ::2].copy(), FINE[:, ::4, ::4, ::4].copy()]
+
+pytestmark = pytest.mark.usefixtures("no_look_ahead")
+
+
+def pyramid_source(gates=None, **more):
+    return RecordingSource(PYRAMID, (1, 4, 16, 16), axes="tzyx", gate=gates, **more)
+
+
+def tile_scale(layer):
+    return tuple(layer._transforms["tile2data"].scale)
+
+
+def test_the_switch_waits_for_nothing_and_keeps_the_plane_in_its_place(viewer, add, gates):
+    gates.open()
+    layer = add(pyramid_source(gates), scale=(1, 3, 1, 1))
+    viewer.dims.set_current_step(1, 5)
+    nl.wait(viewer, 10)
+    plane = shown(layer)
+    cache.shared.drop()
+    gates.shut()
+    viewer.dims.ndisplay = 3
+    np.testing.assert_array_equal(shown(layer), plane[None])
+    assert layer._transforms["tile2data"].translate[1] == 5
+    turn()
+    assert "loading (showing the previous frame)" in viewer.canvas.overlays.text.text
+    gates.open()
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), FINE[viewer.dims.current_step[0]])
+    assert not viewer.canvas.overlays.text.visible
+
+
+def test_levels_come_coarsest_first_each_once_up_to_the_finest_that_fits(viewer, add):
+    source = pyramid_source()
+    layer = add(source)
+    nl.wait(viewer, 10)
+    cache.shared.drop()
+    source.loads.clear()
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    t = viewer.dims.current_step[0]
+    np.testing.assert_array_equal(shown(layer), FINE[t])
+    assert tile_scale(layer) == (1, 1, 1, 1)
+    levels = [level for level, _ in source.loads]
+    assert levels == sorted(levels, reverse=True)
+    assert len(set(source.loads)) == len(source.loads)
+    assert display_of(layer).level == 0
+    assert display_of(layer).finer is None
+
+    nl.configure(cache_budget=FINE[0].nbytes - 1)
+    viewer.dims.ndisplay = 2
+    nl.wait(viewer, 10)
+    source.loads.clear()
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), PYRAMID[1][t])
+    assert tile_scale(layer) == (1, 2, 2, 2)
+    assert display_of(layer).level == 1
+    assert display_of(layer).finer == FINE[0].nbytes
+    assert 0 not in {level for level, _ in source.loads}
+
+    displays_of(layer).show_finer(layer)
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), FINE[t])
+    np.testing.assert_array_equal(np.asarray(layer.data[0]), FINE)
+
+
+def test_another_time_keeps_the_volume_before(viewer, add, gates):
+    gates.open()
+    layer = add(pyramid_source(gates))
+    viewer.dims.ndisplay = 3
+    viewer.dims.set_current_step(0, 0)
+    nl.wait(viewer, 10)
+    gates.shut()
+    viewer.dims.set_current_step(0, 2)
+    np.testing.assert_array_equal(shown(layer), FINE[0])
+    turn()
+    assert "the previous frame" in viewer.canvas.overlays.text.text
+    gates.open()
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), FINE[2])
+
+
+def test_the_card_limits_the_level_too(viewer, add, monkeypatch):
+    monkeypatch.setattr(sampling, "MAX_SIDE", 24)
+    layer = add(pyramid_source())
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), PYRAMID[1][viewer.dims.current_step[0]])
+
+
+def test_a_level_that_the_user_holds_on_to_is_shown(viewer, add):
+    layer = add(pyramid_source())
+    layer.locked_data_level = 2
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), PYRAMID[2][viewer.dims.current_step[0]])
+    assert layer.locked_data_level == 2
+
+
+def test_a_stack_without_a_pyramid_shows_some_planes_first_where_they_belong(viewer, add, gates):
+    stack = RNG.integers(1, 255, (40, 8, 12)).astype("u1")
+    gates.open()
+    source = RecordingSource(stack, (1, 8, 12), axes="zyx", gate=gates)
+    layer = add(source)
+    nl.wait(viewer, 10)
+    cache.shared.drop()
+    source.loads.clear()
+    viewer.dims.ndisplay = 3
+    until(lambda: display_of(layer).steps is not None or display_of(layer).settled)
+    nl.wait(viewer, 10)
+    first = [index[0] for _, index in source.loads[:8]]
+    assert sorted(first) == list(range(0, 40, 5))
+    assert len(source.loads) == 40
+    np.testing.assert_array_equal(shown(layer), stack)
+    assert tile_scale(layer) == (1, 1, 1)
+    assert not viewer.canvas.overlays.text.visible
+
+
+def test_a_chunk_that_fails_is_blank_in_a_volume_and_told(viewer, add, monkeypatch):
+    monkeypatch.setattr("napari.utils.notifications.show_warning", lambda _text: None)
+    source = pyramid_source(failing=[(1, 0, 0, 0)])
+    layer = add(source)
+    viewer.dims.set_current_step(0, 1)
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    found = shown(layer)
+    assert not found[:4, :16, :16].any()
+    assert found[4:].all()
+    assert "cannot be read" in viewer.canvas.overlays.text.text
+    source.failing.clear()
+    layer.refresh()
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), FINE[1])
+
+
+def test_colours_come_in_3d_too(viewer, add, gates):
+    colours = RNG.integers(1, 255, (8, 12, 10, 3)).astype("u1")
+    gates.open()
+    layer = add(RecordingSource(colours, (1, 12, 10, 3), axes="zyxs", gate=gates))
+    nl.wait(viewer, 10)
+    cache.shared.drop()
+    gates.shut()
+    viewer.dims.ndisplay = 3
+    assert shown(layer).shape[0] == 1
+    gates.open()
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), colours)
+
+
+def test_the_budget_makes_room_for_the_volume_and_gets_it_back(viewer, add):
+    layer = add(pyramid_source())
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    assert cache.shared.snapshot()["lent"] == FINE[0].nbytes
+    viewer.layers.remove(layer)
+    assert cache.shared.snapshot()["lent"] == 0
+
+
+def test_back_to_2d_shows_the_plane_at_once(viewer, add, gates):
+    gates.open()
+    layer = add(pyramid_source(gates))
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    gates.shut()
+    viewer.dims.ndisplay = 2
+    viewer.window._qt_viewer.canvas.on_draw(None)  # a window that is not seen does not draw: napari looks at the level
+    assert layer.data_level == 0
+    t, z = viewer.dims.current_step[:2]
+    (top, left), (bottom, right) = layer.corner_pixels[:, 2:]
+    np.testing.assert_array_equal(shown(layer), FINE[t, z, top : bottom + 1, left : right + 1])
