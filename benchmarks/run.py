@@ -19,7 +19,18 @@ from _common import Row, data_folder, parser, print_table
 
 HERE = Path(__file__).parent
 SCREEN = [sys.executable, str(HERE.parent / "tools" / "with_screen.py")]
-SCRIPTS = ("import_time", "open_folder", "slider_step", "decode", "crop", "memory", "first_frame")
+SCRIPTS = (
+    "import_time",
+    "open_folder",
+    "slider_step",
+    "decode",
+    "crop",
+    "raw_read",
+    "memory",
+    "first_frame",
+    "browsing",
+    "window",
+)
 WITH_LARGE = ("open_folder", "slider_step")
 MOST_PAUSE_MS = 100
 

@@ -39,3 +39,16 @@ def test_composed_and_decomposed_letters_sort_together():
 def test_the_order_does_not_depend_on_the_order_given(names, data):
     assert sorted(names, key=natural_key) == sorted(data.draw(st.permutations(names)), key=natural_key)
     assert len({natural_key(name) for name in names}) == len(names)
+
+
+@given(st.lists(st.integers(0, 10**45), min_size=2, max_size=8), st.sampled_from(["", "a", "-", ".png", "\u00e9"]))
+def test_numbers_of_any_length_sort_as_numbers(numbers, after):
+    names = [f"1.2.840.{number}{after}" for number in numbers]
+    assert sorted(names, key=natural_key) == [f"1.2.840.{number}{after}" for number in sorted(numbers)]
+
+
+@pytest.mark.parametrize("digits", [1, 18, 19, 20, 21, 39, 64])
+def test_a_longer_number_comes_after_all_that_begin_like_a_shorter_one(digits):
+    last, next_one = "9" * digits, "1" + "0" * digits
+    ordered = [f"{last}a", f"0{last}z9", f"{last}z9", f"{next_one}", f"00{next_one}1"]
+    assert sorted(random.Random(0).sample(ordered, len(ordered)), key=natural_key) == ordered

@@ -31,7 +31,7 @@ def test_what_is_chosen_is_in_force():
 
 
 @pytest.mark.parametrize("value", [nan, inf, -1, "3", True, np.bool_(True), 1 + 0j, [1]])
-@pytest.mark.parametrize("name", ["cache_budget", "workers", "header_seconds"])
+@pytest.mark.parametrize("name", ["cache_budget", "workers", "header_seconds", "look_ahead"])
 def test_a_value_that_is_no_number_is_refused(name, value):
     before = settings.current()
     with pytest.raises(ValueError, match=f"{name} must be a .*number of at least .*, got"):
@@ -43,6 +43,27 @@ def test_a_value_that_is_no_number_is_refused(name, value):
 def test_counts_are_whole_and_one_worker_is_the_least(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a whole number of at least"):
         settings.update(**{name: value})
+
+
+@pytest.mark.parametrize("value", [65, 7.5, -1])
+def test_look_ahead_is_a_whole_number_up_to_64(value):
+    assert [settings.update(look_ahead=most).look_ahead for most in (0, 64, None)] == [0, 64, 8]
+    with pytest.raises(
+        ValueError, match=f"look_ahead must be a whole number of at least 0 and at most 64, got {value}"
+    ):
+        settings.update(look_ahead=value)
+
+
+@pytest.mark.parametrize("value", [0, 1, "yes", 1.0, [True]])
+def test_a_choice_is_true_or_false(value):
+    assert [settings.update(coarse_first=choice).coarse_first for choice in (False, np.bool_(True), None)] == [
+        False,
+        True,
+        True,
+    ]
+    assert type(settings.update(coarse_first=np.bool_(False)).coarse_first) is bool
+    with pytest.raises(ValueError, match="coarse_first must be True or False, got"):
+        settings.update(coarse_first=value)
 
 
 def test_a_wrong_name_changes_nothing():

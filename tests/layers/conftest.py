@@ -67,9 +67,15 @@ def gates():
     made.open()
 
 
+@pytest.fixture(autouse=True)
+def _clean_cache():
+    cache.shared.drop()
+    yield
+    cache.shared.drop()
+
+
 @pytest.fixture
 def viewer(make_napari_viewer):
-    cache.shared.drop()
     made = make_napari_viewer()
     attach_open_viewers()
     return made

@@ -392,3 +392,19 @@ def test_new_data_of_another_source_is_shown(viewer, add):
     np.testing.assert_array_equal(shown(layer), STACK[::-1][2])
     layer.data = STACK
     np.testing.assert_array_equal(shown(layer), STACK[2])
+
+
+def test_the_status_bar_says_loading_and_then_the_value(viewer, add, gates):
+    gates.open()
+    layer = add(stack_source(gates))
+    nl.wait(viewer, 10)
+    viewer.mouse_over_canvas = True
+    gates.shut()
+    viewer.dims.set_current_step(0, 3)
+    viewer.cursor.position = (3, 4, 5)
+    viewer.update_status_from_cursor()
+    assert viewer.status["value"] == "loading"
+    gates.open()
+    nl.wait(viewer, 10)
+    until(lambda: viewer.status["value"] == str(STACK[3, 4, 5]))
+    assert layer.get_value((3, 4, 5)) == STACK[3, 4, 5]

@@ -186,3 +186,24 @@ def test_back_to_2d_shows_the_plane_at_once(viewer, add, gates):
     t, z = viewer.dims.current_step[:2]
     (top, left), (bottom, right) = layer.corner_pixels[:, 2:]
     np.testing.assert_array_equal(shown(layer), FINE[t, z, top : bottom + 1, left : right + 1])
+
+
+@pytest.mark.parametrize("axes", ["yx", "yxs"])
+def test_a_single_picture_in_3d_is_the_picture(viewer, add, axes):
+    picture = RNG.integers(1, 255, (20, 30, 3)[: len(axes)]).astype("u1")
+    layer = add(RecordingSource(picture, (8, 8, 3)[: len(axes)], axes=axes))
+    viewer.add_image(np.zeros((4, 20, 30), "u1"))
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer).reshape(picture.shape), picture)
+    viewer.dims.ndisplay = 2
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), picture)
+
+
+def test_labels_in_3d(viewer, add):
+    numbers = RNG.integers(1, 9, (4, 8, 8)).astype("u2")
+    layer = add(RecordingSource(numbers, (1, 8, 8), axes="zyx", kind="labels"))
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(np.asarray(layer._slice.image.raw), numbers)

@@ -15,8 +15,17 @@ from hypothesis import strategies as st
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import box_slices
 from napari_lazyload.core.errors import CancelledError, ChunkReadError, RegionError
-from napari_lazyload.loading import cache, scheduler
-from napari_lazyload.loading.box import read_box, read_chunk, read_sampled, sampled_chunks, sampled_shape
+from napari_lazyload.loading import cache, scheduler, status
+from napari_lazyload.loading.box import (
+    peek_block,
+    read_block,
+    read_box,
+    read_chunk,
+    read_sampled,
+    sampled_chunks,
+    sampled_shape,
+    samples,
+)
 from napari_lazyload.testing.sources import RecordingSource
 
 SHAPE, CHUNKS = (5, 17, 23), (1, 8, (10, 4, 9))
@@ -326,3 +335,116 @@ def test_a_sampled_box_is_found_in_a_million_chunks_without_looking_at_each():
     grid = type(source.meta.levels[0].grid)((10**9, 4), (1000, 4))
     object.__setattr__(source.meta.levels[0], "grid", grid)
     assert sampled_chunks(source, 0, ((5, 10**9), (0, 4)), (10**8, 1)) == [(i * 10**5, 0) for i in range(10)]
+
+
+# --- one chunk, and what the status hears of it -------------------------------------------------------------------
+
+
+def state(source, index, level=0):
+    return status.shared.state(source.token, level, index)
+
+
+def test_a_block_is_read_through_the_cache_and_the_status_hears(source):
+    found = read_block(source, 0, (1, 2, 1))
+    np.testing.assert_array_equal(found, source.arrays[0][1:2, 16:17, 10:14])
+    assert read_block(source, 0, (1, 2, 1)) is found is peek_block(source, 0, (1, 2, 1))
+    assert not found.flags.writeable
+    assert state(source, (1, 2, 1)) == "loaded"
+    cache.shared.drop()
+    assert state(source, (1, 2, 1)) == "evicted"
+    summary = status.shared.summary([source.token])
+    assert (summary.reads, summary.read_nbytes, summary.evicted) == (1, 8, 1)
+
+
+def test_a_peek_reads_nothing(source):
+    assert peek_block(source, 0, (1, 2, 1)) is None
+    assert (source.loads, state(source, (1, 2, 1))) == ([], None)
+
+
+def test_a_box_tells_how_each_chunk_fares(source):
+    source.failing = {(1, 0, 0)}
+    read_box(source, 0, ((0, 2), (0, 8), (0, 10)), failed=lambda *_error: None)
+    assert status.shared.states(source.token) == {(0, (0, 0, 0)): "loaded", (0, (1, 0, 0)): "failed"}
+    read_box(source, 0, ((2, 4), (0, 8), (0, 10)), keep=False)
+    read_box(source, 0, ((0, 1), (0, 8), (0, 10)), keep=False)
+    assert status.shared.states(source.token) == {
+        (0, (0, 0, 0)): "loaded",
+        (0, (1, 0, 0)): "failed",
+        (0, (2, 0, 0)): "evicted",
+        (0, (3, 0, 0)): "evicted",
+    }
+
+
+class Unwilling:
+    """A source that has no reference to its chunks."""
+
+    token = "unwilling"
+
+    def __init__(self, error):
+        self.error, self.meta = error, RecordingSource(pixels(), CHUNKS).meta
+
+    def chunk(self, level, index):
+        raise self.error
+
+
+@pytest.mark.parametrize(("error", "after"), [(ValueError("no"), "failed"), (KeyboardInterrupt(), None)])
+def test_a_source_that_gives_no_chunk_does_not_leave_it_queued(error, after):
+    source = Unwilling(error)
+    status.shared.queue(source.token, 0, [(0, 0, 0)])
+    status.shared.taken(source.token, 0, (0, 0, 0))
+    with pytest.raises(type(error)):
+        read_block(source, 0, (0, 0, 0))
+    assert state(source, (0, 0, 0)) == after
+
+
+def test_a_peek_at_a_file_that_is_gone_is_nothing():
+    assert peek_block(Unwilling(ChunkReadError("gone", "")), 0, (0, 0, 0)) is None
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 8, 9), "u2"), np.zeros((1, 8, 10), "u1")])
+def test_a_chunk_of_another_form_is_failed_and_never_seen(source, wrong):
+    heard = []
+    stop = status.shared.connect(lambda *news: heard.append(news[3]))
+    source.chunk = lambda level, index: Other(type(source).chunk(source, level, index), wrong)
+    for _ in range(3):
+        with pytest.raises(ChunkReadError, match="expected pixels of shape"):
+            read_block(source, 0, (0, 0, 0))
+        assert peek_block(source, 0, (0, 0, 0)) is None
+        assert state(source, (0, 0, 0)) == "failed"
+    assert len(heard) == 1  # told once, though the pixels are in the cache now
+    del source.chunk
+    cache.shared.drop()
+    assert state(source, (0, 0, 0)) == "failed"
+    read_block(source, 0, (0, 0, 0))
+    assert (state(source, (0, 0, 0)), heard[1:]) == ("loaded", [None])
+    stop()
+
+
+class Other:
+    """A chunk whose file was replaced by another one."""
+
+    path = "replaced.png"
+
+    def __init__(self, chunk, found):
+        self.key, self.found = chunk.key, found
+
+    def load(self):
+        return self.found.copy()
+
+
+# --- where samples lie --------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_samples_of_a_chunk_are_those_of_the_whole_axis(data):
+    size, step = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 9))
+    start = data.draw(st.integers(0, size))
+    stop = data.draw(st.integers(start, size))
+    first = data.draw(st.integers(0, size - 1))
+    last = data.draw(st.integers(first + 1, size))
+    axis = np.arange(size)
+    thin = axis[start:stop:step]
+    target, taken = samples((start, stop), (first, last), step)
+    if max(start, first) < min(stop, last):
+        np.testing.assert_array_equal(axis[first:last][taken], thin[(thin >= first) & (thin < last)])
+        np.testing.assert_array_equal(thin[target], axis[first:last][taken])

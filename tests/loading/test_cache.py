@@ -16,6 +16,7 @@ from napari_lazyload.core import settings
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.loading import cache as module
 from napari_lazyload.loading.cache import ChunkCache
+from napari_lazyload.loading.status import LoadStatus
 
 WAIT = 20
 
@@ -447,3 +448,252 @@ def test_the_numbers_are_json_and_pickle():
     assert {type(value) for value in snapshot.values()} == {int}
     assert snapshot["budget"] == 100
     assert pickle.loads(pickle.dumps(cache.counters)) == cache.counters
+
+
+# --- what views hold beside the cache -----------------------------------------------------------------------------
+
+
+def test_what_is_lent_is_not_there_for_chunks_until_it_comes_back():
+    cache = ChunkCache(lambda: 50)
+    for name in "abcde":
+        cache.read(FakeChunk(name))
+    cache.lend("view", 15)
+    assert kept(cache) == ["c", "d", "e"]
+    cache.lend("other", 10)
+    assert kept(cache) == ["d", "e"]
+    assert cache.snapshot()["lent"] == 25
+    cache.lend("view", 5)  # instead of 15, not besides
+    for name in "xyz":
+        cache.read(FakeChunk(name))
+    assert kept(cache) == ["x", "y", "z"]
+    cache.lend("view", 0)
+    cache.lend("other", 0)
+    cache.lend("nobody", 0)
+    assert (cache.snapshot()["lent"], cache._lent) == (0, {})
+    for name in "abcde":
+        cache.read(FakeChunk(name))
+    assert kept(cache) == list("abcde")
+    assert_adds_up(cache)
+
+
+def test_more_may_be_lent_than_there_is():
+    cache = ChunkCache(lambda: 50)
+    cache.read(FakeChunk("a"))
+    cache.lend("view", 80)
+    assert kept(cache) == []
+    assert cache.read(FakeChunk("a")).size == 10
+    assert kept(cache) == []
+    cache.lend("view", 0)
+    assert cache.read(FakeChunk("a")).size == 10
+    assert kept(cache) == ["a"]
+
+
+def test_a_look_reads_nothing_and_counts_as_a_use():
+    cache = ChunkCache(lambda: 30)
+    absent = FakeChunk("a")
+    assert cache.peek(absent) is None
+    assert (absent.loads, cache.counters.hits) == (0, 0)
+    for name in "abc":
+        cache.read(FakeChunk(name))
+    assert cache.peek(FakeChunk("a")) is cache.read(FakeChunk("a"))
+    cache.read(FakeChunk("d"))
+    assert kept(cache) == ["c", "a", "d"]
+
+
+def test_a_look_does_not_wait_for_a_read_under_way():
+    cache, gated = ChunkCache(lambda: 100), Gated()
+    chunk = FakeChunk("a", gated)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(cache.read, chunk)
+        assert gated.began.wait(WAIT)
+        assert cache.peek(chunk) is None
+        gated.let.set()
+        late.result(WAIT)
+    assert cache.peek(chunk) is not None
+
+
+# --- whom it tells ------------------------------------------------------------------------------------------------
+
+
+class Told:
+    """A note that writes down what it is told."""
+
+    def __init__(self):
+        self.news = []
+
+    def begin(self):
+        self.news.append("begin")
+
+    def end(self, nbytes):
+        self.news.append(("end", nbytes))
+
+    def have(self, key, *, kept):
+        self.news.append(("have", key, kept))
+        return False
+
+    def fail(self, error):
+        self.news.append(("fail", str(error)))
+
+
+def told(cache, chunk, *, fails=None, **options):
+    note = Told()
+    if fails is None:
+        cache.read(chunk, note=note, **options)
+    else:
+        with pytest.raises(fails):
+            cache.read(chunk, note=note, **options)
+    return note.news
+
+
+def test_a_note_is_told_once_what_became_of_a_read():
+    cache = ChunkCache(lambda: 15)
+    assert told(cache, FakeChunk("a")) == ["begin", ("end", 10), ("have", "a", True)]
+    assert told(cache, FakeChunk("a")) == [("have", "a", True)]
+    assert told(cache, FakeChunk("a"), keep=False) == [("have", "a", True)]
+    assert told(cache, FakeChunk("b"), keep=False) == ["begin", ("end", 10), ("have", "b", False)]
+    big = FakeChunk("big", lambda: np.zeros(16, "u1"))
+    assert told(cache, big) == ["begin", ("end", 16), ("have", "big", False)]
+    broken = FakeChunk("c", lambda: 1 / 0)
+    assert told(cache, broken, fails=ZeroDivisionError) == ["begin", ("fail", "division by zero")]
+
+
+def test_a_note_is_told_that_a_file_is_gone():
+    class Gone:
+        @property
+        def key(self):
+            raise ChunkReadError("gone.png: not there", "gone.png")
+
+    assert told(ChunkCache(), Gone(), fails=ChunkReadError) == [("fail", "gone.png: not there")]
+
+
+def test_a_note_is_told_that_pixels_are_not_what_was_expected_and_nothing_else():
+    def check(pixels):
+        if pixels.shape != (20,):
+            raise ChunkReadError("expected 20", "")
+
+    cache = ChunkCache(lambda: 100)
+    failed = ("fail", "expected 20")
+    assert told(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == ["begin", ("end", 10), failed]
+    assert told(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == [failed]
+    with pytest.raises(ChunkReadError, match="expected 20"):
+        cache.read(FakeChunk("a"), check=check)
+
+
+def test_who_waits_for_anothers_read_is_told_what_came_of_it_but_did_not_read():
+    cache, gated = ChunkCache(lambda: 100), Gated(ChunkReadError("truncated", ""))
+    chunk, first, second = FakeChunk("a", gated), Told(), Told()
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(cache.read, chunk, note=first)
+        assert gated.began.wait(WAIT)
+        two = pool.submit(cache.read, chunk, note=second)
+        while cache.counters.shared == 0:
+            pass
+        gated.let.set()
+        assert [type(asked.exception(WAIT)) for asked in (one, two)] == [ChunkReadError] * 2
+    assert (first.news, second.news) == (["begin", ("fail", "truncated")], [("fail", "truncated")])
+
+
+def test_it_tells_of_each_chunk_that_it_lets_go_of():
+    gone = []
+    cache = ChunkCache(lambda: 30, gone.append)
+    for name in "abcd":
+        cache.read(FakeChunk(name))
+    assert gone == ["a"]
+    cache.drop(lambda key: key == "c")
+    assert gone == ["a", "c"]
+    cache.lend("view", 20)
+    assert gone == ["a", "c", "b"]
+    cache.drop()
+    assert gone == ["a", "c", "b", "d"]
+
+
+def test_pixels_of_another_source_with_the_same_key_are_loaded_for_both():
+    status = LoadStatus()
+    cache = ChunkCache(lambda: 20, status.evicted)
+    cache.read(FakeChunk("a"), note=status.note("one", 0, (0,)))
+    cache.read(FakeChunk("a"), note=status.note("two", 1, (5,)))
+    assert (status.state("one", 0, (0,)), status.state("two", 1, (5,))) == ("loaded", "loaded")
+    assert (status.summary(["one"]).reads, status.summary(["two"]).reads) == (1, 0)
+    cache.drop()
+    assert (status.state("one", 0, (0,)), status.state("two", 1, (5,))) == ("evicted", "evicted")
+    assert not status._kept
+
+
+def test_a_source_that_waited_for_pixels_that_are_not_kept_had_them_and_is_failed_no_more():
+    status, gated, heard = LoadStatus(), Gated(), []
+    status.fail("two", 0, (0,), "gone")
+    status.connect(lambda *news: heard.append(news))
+    cache = ChunkCache(lambda: 20, status.evicted)
+    chunk = FakeChunk("a", gated)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(cache.read, chunk, keep=False, note=status.note("one", 0, (0,)))
+        assert gated.began.wait(WAIT)
+        two = pool.submit(cache.read, chunk, keep=False, note=status.note("two", 0, (0,)))
+        while cache.counters.shared == 0:
+            pass
+        assert status.state("one", 0, (0,)) == "loading"
+        gated.let.set()
+        one.result(WAIT), two.result(WAIT)
+    assert (status.state("one", 0, (0,)), status.state("two", 0, (0,))) == ("evicted", "evicted")
+    assert (status.failures("two"), heard) == ({}, [("two", 0, (0,), None)])
+
+
+def test_listeners_hear_outside_of_the_lock_of_the_cache():
+    """Whoever hears may wait for another thread that reads."""
+    status, cache = LoadStatus(), ChunkCache(lambda: 100)
+    status.fail("a", 0, (0,), "gone")
+    done = []
+
+    def listener(*_news):
+        with ThreadPoolExecutor(1) as pool:
+            done.append(pool.submit(cache.read, FakeChunk("b")).result(WAIT).size)
+
+    status.connect(listener)
+    cache.read(FakeChunk("a"), note=status.note("a", 0, (0,)))
+    assert done == [10]
+
+
+def test_no_eviction_comes_between_the_look_and_the_word():
+    """Otherwise a chunk would be called loaded for ever, or evicted while it is there."""
+    status = LoadStatus()
+    cache = ChunkCache(lambda: 100, status.evicted)
+    original, dropped = status.have, threading.Event()
+
+    def have(note, key, *, kept):
+        threading.Thread(target=lambda: (cache.drop(), dropped.set()), daemon=True).start()
+        assert not dropped.wait(0.05)  # it has to wait
+        return original(note, key, kept=kept)
+
+    status.have = have
+    cache.read(FakeChunk("a"), note=status.note("a", 0, (0,)))
+    assert dropped.wait(WAIT)
+    assert status.state("a", 0, (0,)) == "evicted"
+    assert not status._kept
+
+
+def test_status_and_cache_agree_whatever_threads_do():
+    status = LoadStatus()
+    cache = ChunkCache(lambda: 50, status.evicted)
+
+    def work(seed):
+        draw = np.random.default_rng(seed)
+        for _ in range(500):
+            number = int(draw.integers(10))
+            note = status.note("ab"[draw.integers(2)], 0, (number,))
+            cache.read(FakeChunk(number), keep=bool(draw.integers(3)), note=note)
+            if draw.integers(50) == 0:
+                odd = int(draw.integers(2))
+                cache.drop(lambda key, odd=odd: key % 2 == odd)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    for token in "ab":
+        loaded = {index[0] for (_, index), state in status.states(token).items() if state == "loaded"}
+        assert loaded <= set(cache._entries)
+        assert all(state in ("loaded", "evicted") for state in status.states(token).values())
+    assert set(status._kept) <= set(cache._entries)
+    told = {number for owners in status._kept.values() for _, (_, (number,)) in owners}
+    assert told == set(status._kept)
+    cache.drop()
+    assert not status._kept
+    assert status.summary().loaded == 0

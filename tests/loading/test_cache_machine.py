@@ -47,7 +47,9 @@ class CacheMachine(RuleBasedStateMachine):
     @initialize(budget=st.integers(0, 60))
     def begin(self, budget):
         self.budget = budget
-        self.cache = ChunkCache(lambda: self.budget)
+        self.lent = {}
+        self.gone = []
+        self.cache = ChunkCache(lambda: self.budget, self.gone.append)
         self.model = OrderedDict()  # key -> bytes, the least recently used first
         self.flights = {}  # key -> [chunk, gate, keep, answers, threads]
         self.reads = self.failures = self.hits = self.shared = self.evictions = self.read_nbytes = 0
@@ -58,14 +60,21 @@ class CacheMachine(RuleBasedStateMachine):
             self.failures += 1
             return
         self.read_nbytes += size_of(key)
-        if keep and size_of(key) <= self.budget:
+        if keep and size_of(key) <= self.room:
             self.model[key] = size_of(key)
             self.evict()
 
+    @property
+    def room(self):
+        return max(0, self.budget - sum(self.lent.values()))
+
     def evict(self):
-        while self.model and sum(self.model.values()) > self.budget:
-            self.model.popitem(last=False)
+        gone = []
+        while self.model and sum(self.model.values()) > self.room:
+            gone.append(self.model.popitem(last=False)[0])
             self.evictions += 1
+        assert gone == self.gone
+        self.gone.clear()
 
     @rule(key=KEYS, keep=st.booleans(), fails=st.booleans())
     def read(self, key, keep, fails):
@@ -149,10 +158,28 @@ class CacheMachine(RuleBasedStateMachine):
             self.cache.trim()
             self.evict()
 
+    @rule(owner=st.sampled_from("ab"), nbytes=st.integers(0, 40))
+    def lend(self, owner, nbytes):
+        self.cache.lend(owner, nbytes)
+        self.lent[owner] = nbytes
+        self.evict()
+
+    @rule(key=KEYS)
+    def peek(self, key):
+        chunk = Chunk(key)
+        pixels = self.cache.peek(chunk)
+        assert chunk.loads == 0
+        assert (pixels is not None) == (key in self.model)
+        if key in self.model:
+            self.hits += 1
+            self.model.move_to_end(key)
+
     @rule(odd=st.booleans())
     def drop(self, odd):
         gone = [key for key in self.model if key % 2 == odd]
         assert self.cache.drop(lambda key: key % 2 == odd) == len(gone)
+        assert self.gone == gone
+        self.gone.clear()
         for key in gone:
             del self.model[key]
         for key, flight in self.flights.items():
@@ -170,7 +197,7 @@ class CacheMachine(RuleBasedStateMachine):
     def the_counters_add_up(self):
         assert self.cache.snapshot() == {
             "budget": self.budget,
-            "lent": 0,
+            "lent": sum(self.lent.values()),
             "nbytes": sum(self.model.values()),
             "chunks": len(self.model),
             "reading": len(self.flights),

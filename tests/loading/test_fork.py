@@ -168,3 +168,23 @@ def test_many_forks_while_threads_are_busy():
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_a_child_has_a_pool_of_its_own_though_that_of_the_parent_is_paused_and_hangs():
+    pool, let, began = scheduler.shared, threading.Event(), threading.Event()
+
+    def hang(_job):
+        began.set()
+        assert let.wait(SECONDS)
+
+    running = pool.submit(hang, tier=scheduler.Tier.PREFETCH)
+    assert began.wait(SECONDS)
+    pool.pause()
+    queued = pool.submit(lambda _job: None)
+    try:
+        assert in_child(use_everything)
+    finally:
+        pool.pause(paused=False)
+        let.set()
+    assert running.done.wait(SECONDS)
+    assert queued.done.wait(SECONDS)

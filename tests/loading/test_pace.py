@@ -44,3 +44,27 @@ def test_a_movie_that_never_stops_does_not_stop_it_for_ever(monkeypatch):
 
 def test_it_ends_at_once_when_it_is_told_to():
     assert pace.Pace(lambda: True)() is True
+
+
+def test_it_does_not_begin_before_a_new_frame_is_drawn(monkeypatch):
+    monkeypatch.setattr(pace, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(pace, "drawing", pace.Drawing())
+    begun = threading.Event()
+    pace.drawing.begin()
+    thread = threading.Thread(target=lambda: (pace.Pace(lambda: False)(), begun.set()), daemon=True)
+    thread.start()
+    assert not begun.wait(0.3)
+    pace.drawing.end()
+    assert begun.wait(10)
+    thread.join(10)
+
+
+def test_a_window_that_never_draws_holds_nothing_up_for_ever(monkeypatch):
+    monkeypatch.setattr(pace, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 0.05)
+    drawing = pace.Drawing()
+    drawing.begin()
+    assert drawing.awaited()
+    time.sleep(0.06)
+    assert not drawing.awaited()

@@ -25,7 +25,13 @@ def pool(monkeypatch):
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
     pool = Scheduler()
     yield pool
-    until(lambda: pool.snapshot()["threads"] == 0)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
+    end = time.monotonic() + WAIT
+    while pool.snapshot()["threads"]:
+        assert time.monotonic() < end, "threads are left"
+        with pool._wake:
+            pool._wake.notify_all()  # some wait for a job to settle, or a read to hang
+        time.sleep(0.03)
 
 
 def until(condition):
@@ -124,7 +130,7 @@ def test_the_background_never_takes_the_last_thread(pool, workers, most):
             assert work.began.wait(WAIT)
         assert pool.submit(lambda _job: None).done.wait(WAIT)
         assert pool.submit(lambda _job: None, tier=Tier.PREFETCH).done.wait(WAIT)
-        assert pool.snapshot()["running"] == most
+        until(lambda: pool.snapshot()["running"] == most)  # a job is done a little before its thread is free
         assert not any(work.began.is_set() for work in held[most:])
         held[0].let.set()
         assert held[most].began.wait(WAIT)
@@ -140,11 +146,6 @@ def test_background_work_goes_on_as_soon_as_it_may(pool, monkeypatch):
         one.let.set()
         assert two.began.wait(WAIT)
         assert background.done.wait(WAIT / 2)
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
-    until(lambda: pool.snapshot()["running"] == 0)
-    pool._wake.acquire()
-    pool._wake.notify_all()
-    pool._wake.release()
 
 
 def test_the_number_of_workers_may_grow_while_there_is_work(pool):
@@ -607,3 +608,389 @@ def test_a_failed_read_keeps_no_pixels(pool, monkeypatch):
             assert alive.pop()() is None
     finally:
         gc.enable()
+
+
+# --- lanes: what may begin while other things run -----------------------------------------------------------------
+
+
+def began(held):
+    return [work.began.is_set() for work in held]
+
+
+def wait_for_all(held):
+    for work in held:
+        assert work.began.wait(WAIT)
+
+
+def rest(pool):
+    """Give every thread the time to do what it should not."""
+    time.sleep(0.05)
+    with pool._wake:
+        return len(pool._running)
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 1), (2, 1), (3, 2), (5, 4)])
+@pytest.mark.parametrize("background", [0, 6])
+def test_look_ahead_never_takes_the_last_thread(pool, workers, most, background):
+    settings.update(workers=workers)
+    with ExitStack() as stack:
+        behind, _ = hold(pool, stack, background, tier=Tier.BACKGROUND)
+        behind = behind[: max(1, workers - 1)]
+        wait_for_all(behind)
+        ahead, _ = hold(pool, stack, 7, tier=Tier.PREFETCH)
+        wait_for_all(ahead[:most])
+        assert rest(pool) == most + len(behind)
+        assert began(ahead[most:]) == [False] * (7 - most)
+        for tier in (Tier.VISIBLE, Tier.COARSE):
+            assert pool.submit(lambda _job: None, tier=tier).done.wait(WAIT)
+        assert began(ahead[most:]) == [False] * (7 - most)
+        ahead[0].let.set()
+        assert ahead[most].began.wait(WAIT)
+
+
+def test_look_ahead_leaves_a_thread_free_beside_a_view_that_is_read_or_has_passed(pool):
+    settings.update(workers=4)
+    with ExitStack() as stack:
+        seen, _ = hold(pool, stack, 2, owner="view")
+        wait_for_all(seen)
+        pool.cancel("view")
+        ahead, _ = hold(pool, stack, 4, tier=Tier.PREFETCH)
+        assert ahead[0].began.wait(WAIT)
+        assert rest(pool) == 3
+        late = hold(pool, stack, 1)[0][0]
+        assert late.began.wait(WAIT)
+        assert began(ahead) == [True, False, False, False]
+
+
+def test_what_is_visible_takes_all_threads_where_nothing_is_read_ahead(pool):
+    settings.update(workers=3)
+    with ExitStack() as stack:
+        wait_for_all(hold(pool, stack, 3)[0])
+        ahead, _ = hold(pool, stack, 1, tier=Tier.PREFETCH)
+        assert rest(pool) == 3
+        assert began(ahead) == [False]
+
+
+def test_coarse_goes_before_visible_before_look_ahead_before_background(pool):
+    settings.update(workers=1)
+    order = []
+    pool.pause()
+    tiers = [Tier.BACKGROUND, Tier.PREFETCH, Tier.VISIBLE, Tier.COARSE]
+    with ExitStack() as stack:
+        gates = {tier: stack.enter_context(Held()) for tier in tiers}
+
+        def work(job):
+            order.append(job.tier)
+            gates[job.tier]()
+
+        jobs = [pool.submit(work, tier=tier) for tier in tiers]
+        assert rest(pool) == 0
+        pool.pause(paused=False)
+        for tier in sorted(tiers):
+            assert gates[tier].began.wait(WAIT)
+            gates[tier].let.set()
+        for job in jobs:
+            assert job.done.wait(WAIT)
+    assert order == sorted(tiers)
+
+
+# --- drags: views that pass ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("workers", "half"), [(1, 1), (2, 1), (4, 2), (7, 3)])
+def test_a_drag_begins_half_of_the_threads_and_the_view_on_which_it_ends(pool, monkeypatch, workers, half):
+    monkeypatch.setattr(module, "SETTLE_SECONDS", WAIT)
+    settings.update(workers=workers)
+    with ExitStack() as stack:
+        held = []
+        for _ in range(12):
+            pool.cancel("view")
+            held += hold(pool, stack, 1, owner="view")[0]
+            if len(held) <= half:
+                assert held[-1].began.wait(WAIT)
+        assert rest(pool) == half
+        assert began(held) == [True] * half + [False] * (12 - half)
+        monkeypatch.setattr(module, "SETTLE_SECONDS", 0.0)
+        if workers == 1:  # there is no other half
+            held[0].let.set()
+        with pool._wake:
+            pool._wake.notify_all()
+        assert held[-1].began.wait(WAIT)
+        assert began(held[half:-1]) == [False] * (11 - half)
+
+
+def test_the_view_on_which_a_drag_ends_begins_once_it_has_settled_though_nothing_else_happens(pool, monkeypatch):
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        passed = hold(pool, stack, 1, owner="view")[0][0]
+        assert passed.began.wait(WAIT)
+        pool.cancel("view")
+        begun = []
+        job = pool.submit(lambda _job: begun.append(time.monotonic()), owner="view")
+        assert job.done.wait(WAIT / 2)
+        assert begun[0] - job.asked >= 0.1
+        assert not passed.let.is_set()
+
+
+def test_a_moment_that_comes_while_it_is_looked_at_is_not_missed(pool, monkeypatch):
+    """A thread that finds the job unsettled must not sleep as if there were nothing to wait for."""
+    monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)
+    clock = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    job = module.Job(lambda _job: None, None, Tier.VISIBLE, None)
+    pool._queue.append((Tier.VISIBLE, 0, job))
+    slept = []
+
+    def take():
+        clock[0] += module.SETTLE_SECONDS - 0.001 if not slept else 0  # not yet
+        return None if not slept else job
+
+    def wait(seconds):
+        slept.append(seconds)
+        return True
+
+    monkeypatch.setattr(pool, "_take", take)
+    monkeypatch.setattr(pool._wake, "wait", wait)
+    clock[0] += 0.002
+    with pool._wake:
+        assert pool._wait_for_job() is job
+    assert slept[0] < 0.1
+    pool._queue.clear()
+
+
+def test_a_view_that_goes_on_has_settled(pool, monkeypatch):
+    monkeypatch.setattr(module, "SETTLE_SECONDS", WAIT)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        passed = hold(pool, stack, 1, owner="view")[0][0]
+        assert passed.began.wait(WAIT)
+        pool.cancel("view")
+        assert pool.submit(lambda _job: None, asked=time.monotonic() - WAIT).done.wait(WAIT / 2)
+
+
+def test_a_read_that_is_wanted_again_is_not_passed(pool, monkeypatch):
+    monkeypatch.setattr(module, "SETTLE_SECONDS", WAIT)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        (held,), (job,) = hold(pool, stack, 1, owner="view")
+        assert held.began.wait(WAIT)
+        pool.cancel("view")
+        job.cancelled = False
+        assert pool.submit(lambda _job: None).done.wait(WAIT / 2)
+
+
+def test_what_stands_behind_a_cancelled_job_begins_at_once(pool, monkeypatch):
+    monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 2)
+        wait_for_all(held)
+        pool.submit(lambda _job: None, owner="view")
+        background = pool.submit(lambda _job: None, tier=Tier.BACKGROUND)
+        until(lambda: pool._idle)
+        assert not background.done.is_set()
+        pool.cancel("view")
+        assert background.done.wait(1.0)  # before any read gives up its place
+
+
+# --- reads that hang ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("tier", [Tier.COARSE, Tier.VISIBLE, Tier.PREFETCH])
+def test_reads_that_hang_in_every_thread_give_up_their_places(pool, monkeypatch, workers, tier):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)  # nobody wakes by chance
+    settings.update(workers=workers)
+    with ExitStack() as stack:
+        hanging, _ = hold(pool, stack, 3 * workers + 2, tier=tier)  # as many as three times all threads
+        wait_for_all(hanging)
+        assert pool.submit(lambda _job: None).done.wait(WAIT / 2)
+
+
+def test_passed_reads_that_hang_hold_up_no_view(pool, monkeypatch):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", WAIT)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        passed = hold(pool, stack, 1, owner="view")[0][0]
+        assert passed.began.wait(WAIT)
+        pool.cancel("view")
+        assert pool.submit(lambda _job: None, owner="view").done.wait(WAIT / 2)
+
+
+def test_a_read_that_is_slow_but_does_not_hang_keeps_its_place(pool, monkeypatch):
+    monkeypatch.setattr(module, "STALL_SECONDS", WAIT)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 3)
+        wait_for_all(held[:2])
+        assert rest(pool) == 2
+        assert began(held) == [True, True, False]
+
+
+def test_only_so_many_reads_give_up_their_places(pool, monkeypatch):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "MOST_STALLED", 3)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 12)
+        wait_for_all(held[:5])
+        assert rest(pool) == 5
+        assert sum(began(held)) == 5
+        assert pool.snapshot()["threads"] <= 6
+
+
+def test_background_work_that_is_long_keeps_its_place(pool, monkeypatch):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.01)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 2, tier=Tier.BACKGROUND)
+        assert held[0].began.wait(WAIT)
+        assert rest(pool) == 1
+        assert began(held) == [True, False]
+
+
+def test_threads_that_hung_are_no_longer_there_in_the_end(pool, monkeypatch):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.02)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        wait_for_all(hold(pool, stack, 8)[0])
+    until(lambda: pool.snapshot()["threads"] == 0)
+    with ExitStack() as stack:
+        monkeypatch.setattr(module, "STALL_SECONDS", WAIT)
+        held, _ = hold(pool, stack, 4)
+        wait_for_all(held[:2])
+        assert rest(pool) == 2
+
+
+# --- pause --------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_holds_what_is_queued_and_lets_it_go_on(pool):
+    settings.update(workers=3)
+    with Held() as held:
+        running = pool.submit(held)
+        assert held.began.wait(WAIT)
+        pool.pause()
+        assert pool.snapshot()["paused"]
+        jobs = [pool.submit(lambda _job: None, tier=Tier(number % 4)) for number in range(8)]
+        gone = pool.submit(lambda _job: None, owner="gone")
+        assert rest(pool) == 1
+        assert not any(job.done.is_set() for job in jobs)
+        assert pool.cancel("gone") == 1
+        assert gone.done.is_set()
+        held.let.set()
+        assert running.done.wait(WAIT)  # what ran goes on
+        until(lambda: pool.snapshot()["threads"] == 0)  # nobody has to wait for the end of a pause
+        assert len(pool._queue) == 8
+    pool.pause(paused=False)
+    for job in jobs:
+        assert job.done.wait(WAIT)
+    assert not pool.snapshot()["paused"]
+
+
+def test_a_pause_uses_all_threads_afterwards(pool):
+    settings.update(workers=4)
+    pool.pause()
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 4)
+        assert rest(pool) == 0
+        pool.pause(paused=False)
+        wait_for_all(held)
+
+
+def test_who_reads_in_his_own_thread_does_so_in_a_pause(pool):
+    settings.update(workers=3)
+    pool.pause()
+    done = []
+    pool.each(done.append, range(20))
+    assert done == list(range(20))
+    assert not pool._queue
+
+
+# --- each, beside all of this -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_each_does_every_item_once_beside_drags_hangs_and_look_ahead(pool, monkeypatch, tier):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.02)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.01)
+    settings.update(workers=3)
+    with ExitStack() as stack:
+        for kind in (Tier.VISIBLE, Tier.PREFETCH, Tier.BACKGROUND):
+            hold(pool, stack, 2, tier=kind, owner="passed")
+        pool.cancel("passed")
+        done, counts = [], []
+
+        def work(item):
+            time.sleep(0.001)
+            done.append(item)
+
+        for _ in range(3):
+            pool.each(work, range(40), tier=tier, progress=counts.append)
+    assert sorted(done) == sorted(3 * list(range(40)))
+    assert counts == 3 * list(range(1, 41))
+
+
+def test_helpers_of_the_call_before_do_not_hold_up_those_of_the_next(pool, monkeypatch):
+    monkeypatch.setattr(module, "SETTLE_SECONDS", WAIT)
+    settings.update(workers=2)
+    for _ in range(50):
+        together = threading.Barrier(2)
+        pool.each(lambda _item, both=together: both.wait(WAIT / 2), range(2))
+
+
+def test_long_calls_of_each_leave_room_for_what_is_visible(pool, monkeypatch):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.05)
+    settings.update(workers=2)
+    with ExitStack() as stack:
+        first = [stack.enter_context(Held()) for _ in range(2)]
+        caller = threading.Thread(target=pool.each, args=(lambda work: work(), first))
+        stack.callback(caller.join)
+        second = stack.enter_context(Held())
+        caller.start()
+        wait_for_all(first)
+        pool.submit(second)
+        assert second.began.wait(WAIT)
+        assert pool.submit(lambda _job: None).done.wait(WAIT / 2)
+        for work in (*first, second):
+            work.let.set()
+
+
+def test_jobs_of_all_tiers_end_whatever_happens_at_once(pool, monkeypatch):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.003)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.002)
+    monkeypatch.setattr(module, "MOST_STALLED", 2)
+    settings.update(workers=3)
+    jobs, lock = [], threading.Lock()
+
+    def user(seed):
+        draw = np.random.default_rng(seed)
+        for number in range(120):
+            work = time.sleep if draw.integers(3) == 0 else None
+            seconds = float(draw.choice([0.0, 0.001, 0.006]))
+            job = pool.submit(
+                lambda _job, work=work, seconds=seconds: work and work(seconds),
+                tier=Tier(int(draw.integers(4))),
+                owner=int(draw.integers(3)),
+            )
+            with lock:
+                jobs.append(job)
+            if number % 9 == 0:
+                pool.cancel(int(draw.integers(3)))
+            if number % 40 == 20:
+                pool.pause()
+                pool.pause(paused=False)
+
+    users = [threading.Thread(target=user, args=(seed,)) for seed in range(3)]
+    for thread in users:
+        thread.start()
+    for thread in users:
+        thread.join()
+    for job in jobs:
+        assert job.done.wait(WAIT)
+    until(lambda: not pool._running)
+    assert not pool._queue

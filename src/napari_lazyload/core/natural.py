@@ -10,14 +10,21 @@ _WIDTH = 20
 
 
 def _padded(match: re.Match[str]) -> str:
-    return match[0].rjust(_WIDTH, "0")
+    digits = match[0]
+    return digits.zfill(_WIDTH) if len(digits) < _WIDTH else _long(digits.lstrip("0"))
+
+
+def _long(digits: str) -> str:
+    """Return what sorts numbers of `_WIDTH` digits or more by their length first: shorter ones begin with a zero."""
+    return digits.zfill(_WIDTH) if len(digits) < _WIDTH else f"9{len(digits):0{_WIDTH}}{digits}"
 
 
 def natural_key(name: str) -> tuple[str, str]:
     """Return what to sort `name` by.
 
-    Runs of up to 20 digits count as numbers, case does not count, a folder sorts before the names that continue its
-    own. Names that differ in nothing else sort by their characters, so that the order never depends on the file system.
+    Runs of digits count as numbers, however long (those of DICOM's UIDs have up to 39 digits), case does not count, a
+    folder sorts before the names that continue its own. Names that differ in nothing else sort by their characters, so
+    that the order never depends on the file system.
 
     Parameters
     ----------

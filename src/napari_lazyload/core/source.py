@@ -52,6 +52,15 @@ class Chunk(Protocol):
         """
 
 
+def is_ready(chunk: Any) -> bool:
+    """Return whether the key of a chunk can be told without waiting.
+
+    A chunk for whose key metadata must be read first has an attribute ``ready``; one that wraps another has ``chunk``.
+    """
+    inner = getattr(chunk, "chunk", None)
+    return bool(getattr(chunk, "ready", True)) and (inner is None or is_ready(inner))
+
+
 @runtime_checkable
 class Source(Protocol):
     """One image of one format.

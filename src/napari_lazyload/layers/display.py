@@ -82,7 +82,6 @@ class LayerDisplay:
         self._reading: Reading | None = None
         self._view: Plane | Volume | None = None
         self._response: Any = None
-        self._shown: tuple[Any, ...] = ()
         self._told: tuple[Any, ...] = ()
         self._lock = threading.RLock()
         self._refreshing = False
@@ -185,7 +184,7 @@ class LayerDisplay:
                     view = self._view = Plane(reading, None if self._is_labels() else LOADING)
                 response = view.respond(request, answer, budget, again=again)
             if not response.empty:
-                self._response, self._shown = response, self._state()
+                self._response = response
             self._lend()
         if not again:
             for frame in self._view.frames if self._view is not None else ():
@@ -215,11 +214,6 @@ class LayerDisplay:
             self._reading = Reading(source, self._delivered, self._patience)
             self._view = self._response = None
         return self._reading
-
-    def _state(self) -> tuple[Any, ...]:
-        """Return what tells one state of the view from the next."""
-        frames = () if self._view is None else self._view.frames
-        return tuple((id(frame), len(frame.missing()), frame.stand_in) for frame in frames)
 
     def _lend(self) -> None:
         """Have the cache make room for the pixels that the view holds itself."""
@@ -255,7 +249,7 @@ class LayerDisplay:
         with self._lock:
             if isinstance(view, Volume):
                 view.go_on()
-            news = self._state() != self._shown
+            news = view.state() != view.seen
         if news:
             self._refreshing = True
             try:

@@ -47,6 +47,8 @@ def row_in_view(viewer: Any, layer: Any) -> int | None:
     if number is None:
         return None
     leading = len(link.dataset.leading_shape(number))
+    if not leading and link.dataset.rows_of(number) > 1:  # a mosaic shows them side by side
+        return None
     missing = viewer.dims.ndim - layer.ndim
     if any(axis < leading for axis in (shown - missing for shown in viewer.dims.displayed)):
         return None

@@ -43,21 +43,28 @@ class Plane:
     ----------
     frame : Frame or None
         What is shown, or comes in.
+    seen : tuple
+        The :meth:`state` that was handed to napari last.
     """
 
     def __init__(self, reading: Reading, value: str | None) -> None:
         self.frame: Frame | None = None
+        self.seen: tuple[Any, ...] = ()
         self._reading = reading
         self._value = value
         self._coarse: Frame | None = None
         self._displayed: frozenset[int] = frozenset()
         self._motion = Motion()
-        self._allowed = 0
+        self._whole = False
 
     @property
     def frames(self) -> list[Frame]:
         """All that holds pixels."""
         return [frame for frame in (self.frame, self._coarse) if frame is not None]
+
+    def state(self) -> tuple[Any, ...]:
+        """Return what tells one state of the view from the next."""
+        return tuple((id(frame), len(frame.missing()), frame.stand_in) for frame in self.frames)
 
     @property
     def coming(self) -> Frame | None:
@@ -85,15 +92,18 @@ class Plane:
         displayed = frozenset([*(axes[axis] for axis in request.slice_input.displayed), *axes[ndim:]])
 
         def pixels(lazy: LazyArray) -> Array:
-            return as_seen(self._frame_of(lazy, displayed, budget, again=again).pixels, lazy)
+            frame = self._frame_of(lazy, displayed, budget, again=again)
+            # Before the pixels are taken: what comes meanwhile is shown a second time.
+            self.seen, self._whole = self.state(), frame.complete
+            return as_seen(frame.pixels, lazy)
 
         response = requests.answered(request, answer, pixels, self._thumbnail)
         frame = self.frame
         if response.empty or frame is None:
             return response
         steps = None if frame.sampled is None else tuple(frame.sampled[axis] for axis in axes)
-        exact = frame.complete and frame.sampled is None
-        return requests.placed(response, None if frame.complete else self._value, steps, exact=exact)
+        exact = self._whole and frame.sampled is None
+        return requests.placed(response, None if self._whole else self._value, steps, exact=exact)
 
     def _thumbnail(self, lazy: LazyArray) -> Array:
         """Return the coarsest level once it is there, nothing before: it is not waited for."""

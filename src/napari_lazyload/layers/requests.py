@@ -1,8 +1,9 @@
-"""The one private thing of napari that is touched: the class of the request that it makes for each view of a layer.
+"""What is touched of napari's private parts: the class of the request that it makes for each view of a layer.
 
 A request slices ``layer.data`` and projects it. Ours hands it proxies that slice like the lazy levels, and whose pixels
 are what a display has of them by now; ``layer.data`` itself stays exact. Where a version of napari lacks the class,
-:func:`request_class` returns None: napari then slices the exact data itself.
+:func:`request_class` returns None: napari then slices the exact data itself. And of a pyramid of planes, which napari
+would read the coarsest level of before it makes a request, that is left out.
 """
 
 from __future__ import annotations
@@ -44,11 +45,15 @@ def hook(layer: Any, base: Any, respond: Callable[[Any, Answer], Any]) -> None:
             return respond(self, base.__call__)
 
     layer._slicing_state._slice_request_class = LazySliceRequest  # noqa: SLF001 - see module
+    if getattr(layer, "_level_materializer", None) is not None:
+        layer._level_materializer = None  # noqa: SLF001 - there is no public way
 
 
 def unhook(layer: Any) -> None:
     """Give a layer back its own class of requests."""
     del layer._slicing_state._slice_request_class  # noqa: SLF001 - uncovers the class's own
+    if hasattr(layer, "_reset_thumbnail_level_data"):
+        layer._reset_thumbnail_level_data()  # noqa: SLF001 - reads nothing
 
 
 class _Proxy:

@@ -143,6 +143,9 @@ class ViewerDisplays:
 
     def _on_changed(self, display: LayerDisplay) -> None:
         self._mark()
+        viewer = self._viewer()
+        if viewer is not None and not display.notice:
+            viewer.update_status_from_cursor()  # the pointer has not moved, but the pixel under it has come
         for listener in list(self._listeners):
             listener(display.layer)
 

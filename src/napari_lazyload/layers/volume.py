@@ -48,6 +48,8 @@ class Volume:
         What is being read.
     finer : int or None
         Bytes that the next finer choice would need; None where the finest is shown.
+    seen : tuple
+        The :meth:`state` that was handed to napari last.
     """
 
     def __init__(self, reading: Reading, levels: list[LazyArray], before: Frame | None) -> None:
@@ -55,6 +57,7 @@ class Volume:
         self.frame: Frame | None = None
         self.coming: Frame | None = None
         self.finer: int | None = None
+        self.seen: tuple[Any, ...] = ()
         self._reading = reading
         self._before = before
         self._response: Any = None
@@ -70,7 +73,7 @@ class Volume:
     @property
     def said(self) -> str:
         """What is seen meanwhile, in words."""
-        if self.frame is None or not self._is_rung(self.frame):
+        if self._rung_seen() is None or self.frame is None:
             return HELD
         if self.frame.sampled is not None:
             return "fewer planes"
@@ -86,7 +89,7 @@ class Volume:
         if self.coming is not None and not again:
             self._reading.wait(self.coming)
             self.go_on()
-        frame = self.frame if self.frame is not None and self._is_rung(self.frame) else None
+        frame, self.seen = self._rung_seen(), self.state()
         if frame is None and before is not None:
             held = requests.lifted(before, request, self._plane())
             if held is not None:
@@ -169,6 +172,14 @@ class Volume:
         level, lazy, steps = fitting[0]
         rough = first_steps(self._reading.source, lazy, steps)
         return fitting if rough is None else [(level, lazy, rough), *fitting]
+
+    def state(self) -> tuple[Any, ...]:
+        """Return what tells one state of the view from the next."""
+        return (id(self._rung_seen()), self.coming is None)
+
+    def _rung_seen(self) -> Frame | None:
+        """Return the level that can be seen of what was asked for."""
+        return self.frame if self.frame is not None and self._is_rung(self.frame) else None
 
     def _is_rung(self, frame: Frame) -> bool:
         return any(_key(*rung) == frame.key for rung in self._rungs)

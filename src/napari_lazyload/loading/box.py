@@ -31,16 +31,23 @@ def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = Tr
         If it cannot be read, or is not what the source said.
     """
     note = _status.shared.note(source.token, level, index)
-    bounds = source.meta.levels[level].grid.bounds(index)
-    return read_chunk(source.chunk(level, index), box_shape(bounds), source.meta.dtype, keep=keep, note=note)
+    shape = box_shape(source.meta.levels[level].grid.bounds(index))
+    try:
+        chunk = source.chunk(level, index)
+    except BaseException as err:
+        note.fail(err)
+        raise
+    return read_chunk(chunk, shape, source.meta.dtype, keep=keep, note=note)
 
 
 def peek_block(source: Source, level: int, index: BlockIndex) -> Array | None:
     """Return one decoded chunk of a source if it is in memory and whole; reads nothing."""
     try:
-        return _cache.shared.peek(source.chunk(level, index))
+        pixels = _cache.shared.peek(source.chunk(level, index))
     except ChunkReadError:  # the file is gone: whoever reads it will say so
         return None
+    shape = box_shape(source.meta.levels[level].grid.bounds(index))
+    return None if pixels is None or pixels.shape != shape or pixels.dtype != source.meta.dtype else pixels
 
 
 def read_chunk(
@@ -64,18 +71,17 @@ def read_chunk(
     ChunkReadError
         If it cannot be read, or is not of that shape and dtype.
     """
-    pixels = _cache.shared.read(chunk, keep=keep, note=note)
-    if pixels.shape != shape or pixels.dtype != dtype:
-        path = str(getattr(chunk, "path", ""))
-        msg = (
-            f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, found {pixels.shape} and "
-            f"{pixels.dtype}. It was changed since it was opened: open it again"
-        )
-        error = ChunkReadError(msg, path)
-        if note is not None:
-            note.fail(error)
-        raise error
-    return pixels
+
+    def check(pixels: Array) -> None:
+        if pixels.shape != shape or pixels.dtype != dtype:
+            path = str(getattr(chunk, "path", ""))
+            msg = (
+                f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, found {pixels.shape} and "
+                f"{pixels.dtype}. It was changed since it was opened: open it again"
+            )
+            raise ChunkReadError(msg, path)
+
+    return _cache.shared.read(chunk, keep=keep, note=note, check=check)
 
 
 def _checked(box: Box, source: Source, level: int) -> Box:
@@ -145,14 +151,16 @@ def read_box(
         place: tuple[Any, ...] = (*box_slices(part, box), ...)
         target = result[place]  # an array, not a number, even where there are no axes
         try:
-            pixels = read_block(source, level, index, keep=keep)
+            pixels = None if keep or part == bounds else _read_part(source, level, index, part)
+            if pixels is None:
+                pixels = read_block(source, level, index, keep=keep)[box_slices(part, bounds)]
         except ChunkReadError as err:
             if failed is None:
                 raise
             target[...] = 0
             failed(index, err.with_traceback(None))  # whoever keeps the error would keep this frame, and the result
         else:
-            np.copyto(target, pixels[box_slices(part, bounds)], casting="unsafe")
+            np.copyto(target, pixels, casting="unsafe")
 
     ranges = grid.block_ranges(box)
     if all(len(blocks) == 1 for blocks in ranges) and cancel is None and progress is None:
@@ -160,6 +168,20 @@ def read_box(
     else:
         _scheduler.shared.each(fill, _Sized(grid.touched(box), grid.count(box)), cancel=cancel, progress=progress)
     return result
+
+
+def _read_part(source: Source, level: int, index: BlockIndex, part: Box) -> Array | None:
+    """Read the part of a chunk that lies in a box, where the chunk can be cut and is not in memory; else None.
+
+    Of a chunk that has a method ``cut(box)``, in its own pixels, less needs to be read than the whole.
+    """
+    chunk = source.chunk(level, index)
+    cut: Callable[[Box], Chunk] | None = getattr(chunk, "cut", None)
+    if cut is None or chunk.key in _cache.shared:
+        return None
+    bounds = source.meta.levels[level].grid.bounds(index)
+    within = tuple((start - base, stop - base) for (start, stop), (base, _) in zip(part, bounds, strict=True))
+    return read_chunk(cut(within), box_shape(part), source.meta.dtype, keep=False)
 
 
 class _Sized:

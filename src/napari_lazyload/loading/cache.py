@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core import settings
+from napari_lazyload.core.retry import locked_or_away, retrying
+from napari_lazyload.core.source import is_ready
 from napari_lazyload.loading import status
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 ENTRY_NBYTES, LEAST_ENTRIES = 4096, 1024
 """No more chunks are kept than the budget has entries of so many bytes: a key and an array object cost some 630 bytes
 which it does not count. So many chunks are always allowed."""
+
+
+ATTEMPTS, FIRST_PAUSE = 3, 0.1
+"""How often a file that is locked or away for the moment is read, and how long after the first time."""
 
 
 @dataclass(slots=True)
@@ -134,9 +140,16 @@ class ChunkCache:
 
     def peek(self, chunk: Chunk) -> Array | None:
         """Return the decoded chunk if it is in memory; reads nothing, and waits for nobody."""
-        return self._kept(chunk.key, touch=True)
+        return self._kept(chunk.key, touch=True) if is_ready(chunk) else None
 
-    def read(self, chunk: Chunk, *, keep: bool = True, note: Note | None = None) -> Array:
+    def read(
+        self,
+        chunk: Chunk,
+        *,
+        keep: bool = True,
+        note: Note | None = None,
+        check: Callable[[Array], Any] | None = None,
+    ) -> Array:
         """Return the decoded chunk, read in this thread if no one has it.
 
         Parameters
@@ -147,6 +160,8 @@ class ChunkCache:
             Whether the chunk enters the cache; a crop leaves the chunks that are being browsed alone.
         note : Note, optional
             Told what becomes of the chunk.
+        check : callable, optional
+            Raises where the pixels are not what was expected; that counts as a failure.
 
         Returns
         -------
@@ -158,17 +173,20 @@ class ChunkCache:
         ChunkReadError
             If the chunk cannot be read. Failures are not kept, the next call tries again.
         """
-        if note is None:
-            return self._find(chunk, chunk.key, keep, None)
         try:
             key = chunk.key
             array = self._find(chunk, key, keep, note)
+            if check is not None:
+                check(array)
         except BaseException as err:
-            note.fail(err)
+            if note is not None:
+                note.fail(err)
             raise
-        note.have(key, kept=key in self._entries)
-        if key not in self._entries:  # evicted since, before the status knew the key
-            note.status.evicted(key)
+        if note is not None:
+            with self._lock:  # nobody may evict it, nor keep it, between the look and the word
+                again = note.have(key, kept=key in self._entries)
+            if again:
+                note.recovered()
         return array
 
     def _find(self, chunk: Chunk, key: Hashable, keep: bool, note: Note | None) -> Array:
@@ -208,7 +226,7 @@ class ChunkCache:
         if note is not None:
             note.begin()
         try:
-            flight.array = _alone(chunk.load())
+            flight.array = _alone(retrying(chunk.load, locked_or_away, attempts=ATTEMPTS, first_pause=FIRST_PAUSE))
         except BaseException as err:
             flight.error = _again(err)
             raise

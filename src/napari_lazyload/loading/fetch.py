@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core import settings
@@ -13,7 +15,7 @@ from napari_lazyload.loading import scheduler, status
 from napari_lazyload.loading.box import read_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
 
@@ -45,6 +47,9 @@ class Fetch:
         self._lock = threading.Lock()
         self._wanted: deque[Place] = deque()
         self._running: dict[Place, scheduler.Job] = {}
+        self._round = 0
+        self._called = 0
+        self._asked = 0.0
 
     def want(self, places: Sequence[Place], tier: scheduler.Tier | None = None) -> None:
         """Replace what is wanted; reads of other chunks that have not begun never begin.
@@ -56,22 +61,27 @@ class Fetch:
         tier : Tier, optional
             How urgent they are, from now on.
         """
-        token = self._source.token
+        wanted = dict.fromkeys(places)
         with self._lock:
-            dropped = set(self._wanted)
             self._tier = self._tier if tier is None else tier
             scheduler.shared.cancel(self)
-            self._wanted = deque(place for place in places if place not in self._running)
-            wanted = set(places)
+            self._round += 1
+            self._called = 0
+            self._asked = time.monotonic()
             for place, job in self._running.items():
                 job.cancelled = place not in wanted
-            queued = list(self._wanted)
-        for level in {level for level, _ in dropped - set(queued)}:
-            status.shared.unqueue(token, level, [index for at, index in dropped - set(queued) if at == level])
-        for level in {level for level, _ in queued}:
-            status.shared.queue(token, level, [index for at, index in queued if at == level])
-        for _ in range(min(len(queued), settings.current().workers)):
-            self._call()
+            before, self._wanted = self._wanted, deque(place for place in wanted if place not in self._running)
+            self._tell(before)
+            self._call(len(self._wanted))
+
+    def _tell(self, before: Iterable[Place]) -> None:
+        """Tell the status what is wanted no more, and what is now; the lock is held, so that no read comes between."""
+        token, stays = self._source.token, set(self._wanted)
+        dropped = {place: place not in stays for place in before}
+        for level, gone in _by_level(place for place, drop in dropped.items() if drop).items():
+            status.shared.unqueue(token, level, gone)
+        for level, new in _by_level(place for place in self._wanted if place not in dropped).items():
+            status.shared.queue(token, level, new)
 
     @property
     def busy(self) -> bool:
@@ -84,28 +94,42 @@ class Fetch:
         with self._lock:
             return set(self._running)
 
-    def _call(self) -> None:
-        with suppress(RuntimeError):  # no more threads: those that are there come to it
-            scheduler.shared.submit(self._pull, tier=self._tier, owner=self)
+    def _call(self, count: int) -> None:
+        """Have some more reads begin, never with more than the pool's threads in the queue; the lock is held."""
+        for _ in range(min(count, settings.current().workers - self._called)):
+            pull = partial(self._pull, self._round)
+            with suppress(RuntimeError):  # no more threads: those that are there come to it
+                scheduler.shared.submit(pull, tier=self._tier, owner=self, asked=self._asked)
+                self._called += 1
 
-    def _pull(self, job: scheduler.Job) -> None:
-        """Read the next wanted chunk, in a worker thread."""
+    def _pull(self, number: int, job: scheduler.Job) -> None:
+        """Read the next wanted chunk, in a worker thread; `number` says when the pool was asked to."""
         with self._lock:
-            if not self._wanted or job.cancelled:
+            if number != self._round:
+                return
+            self._called -= 1
+            if not self._wanted:
                 return
             level, index = place = self._wanted.popleft()
             self._running[place] = job
+            status.shared.taken(self._source.token, level, index)
         pixels = error = None
         try:
             pixels = read_block(self._source, level, index)
         except ChunkReadError as err:
             error = err.with_traceback(None)
-        except Exception as err:  # noqa: BLE001 - a source of any plugin; the slider must not hear of it
+        except BaseException as err:  # noqa: BLE001 - a source of any plugin; the slider must not hear of it
             error = ChunkReadError(f"{self._source.meta.name}: {type(err).__name__}: {err}", self._source.meta.name)
         finally:
             with self._lock:
-                self._running.pop(place, None)
-                more = bool(self._wanted) and not job.cancelled
-            if more:
-                self._call()
+                del self._running[place]
+                if self._wanted and not job.cancelled:
+                    self._call(1)
         self._deliver(level, index, pixels, error)
+
+
+def _by_level(places: Iterable[Place]) -> dict[int, list[BlockIndex]]:
+    found: dict[int, list[BlockIndex]] = {}
+    for level, index in places:
+        found.setdefault(level, []).append(index)
+    return found

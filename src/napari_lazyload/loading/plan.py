@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import accumulate, product
 from math import ceil, floor, prod
 from typing import TYPE_CHECKING
 
 from napari_lazyload.core.chunks import box_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box, ChunkGrid
     from napari_lazyload.core.metadata import ImageMeta
@@ -43,7 +43,7 @@ def same_place(meta: ImageMeta, level: int, box: Box, other: int) -> Box:
         high = mine.first_centre[axis] + (stop - 0.5) * mine.factors[axis] - offset
         first = floor(low / theirs.factors[axis] + 0.5 + _EPS)
         last = ceil(high / theirs.factors[axis] + 0.5 - _EPS)
-        first = min(max(0, first), size - 1)
+        first = max(0, min(first, size - 1))
         found.append((first, min(max(first + 1, last), size)))
     return tuple(found)
 
@@ -77,6 +77,12 @@ def ahead(grid: ChunkGrid, box: Box, axis: int, stride: int, depth: int) -> list
             piece = tuple(grid.span(at, block) if at == axis else pair for at, pair in enumerate(box))
             found += from_centre(grid, piece, product(*ranges))
     return found
+
+
+def within(grid: ChunkGrid, indices: Sequence[BlockIndex], pixels: int) -> list[BlockIndex]:
+    """Return the first chunks, as many as have so many pixels in all."""
+    totals = accumulate(prod(box_shape(grid.bounds(index))) for index in indices)
+    return [index for index, total in zip(indices, totals, strict=True) if total <= pixels]
 
 
 def nbytes(box: Box, itemsize: int) -> int:

@@ -1,7 +1,7 @@
 """Worker threads with priorities, and the way many chunks are read at once without ever waiting for a full pool.
 
 Threads are daemons: leaving the program is never held up by a read that hangs. What keeps a slider quick while reads
-are slow are three rules of :meth:`Scheduler._may_run`: the last thread is for what is visible alone; reads for views
+are slow are three rules of :meth:`Scheduler._may_run`: the last free thread is for what is visible; reads for views
 that have passed take half of the threads at most, so that the view on which a drag ends finds one free; and a read that
 hangs no longer counts.
 """
@@ -61,11 +61,11 @@ class Job:
 
     __slots__ = ("_work", "asked", "began", "cancelled", "done", "error", "owner", "tier")
 
-    def __init__(self, work: Callable[[Job], Any], owner: Hashable, tier: Tier) -> None:
+    def __init__(self, work: Callable[[Job], Any], owner: Hashable, tier: Tier, asked: float | None) -> None:
         self._work: Callable[[Job], Any] | None = work
         self.owner = owner
         self.tier = tier
-        self.asked = time.monotonic()
+        self.asked = time.monotonic() if asked is None else asked
         self.began = 0.0
         self.cancelled = False
         self.done = threading.Event()
@@ -115,15 +115,33 @@ class Scheduler:
         self._threads = 0
         self._idle = 0
 
-    def submit(self, work: Callable[[Job], Any], *, tier: Tier = Tier.VISIBLE, owner: Hashable = None) -> Job:
+    def submit(
+        self,
+        work: Callable[[Job], Any],
+        *,
+        tier: Tier = Tier.VISIBLE,
+        owner: Hashable = None,
+        asked: float | None = None,
+    ) -> Job:
         """Queue ``work(job)`` and return its job.
+
+        Parameters
+        ----------
+        work : callable
+            Gets the job.
+        tier : Tier
+            What goes first.
+        owner : hashable
+            Whom it is for.
+        asked : float, optional
+            When that was wanted, of `time.monotonic`: a view that goes on has settled already; now by default.
 
         Raises
         ------
         RuntimeError
             If no thread can be started and none is there; the work will not run then.
         """
-        job = Job(work, owner, tier)
+        job = Job(work, owner, tier, asked)
         with self._wake:
             heapq.heappush(self._queue, (tier, next(self._order), job))
             try:
@@ -167,6 +185,9 @@ class Scheduler:
             running = [job for job in self._running if job.owner == owner]
             for job in running:
                 job.cancel()
+            if queued and self._queue:  # what stood behind these may be allowed
+                with suppress(RuntimeError):
+                    self._call_thread()
         return len(queued) + len(running)
 
     def pause(self, *, paused: bool = True) -> None:
@@ -186,9 +207,11 @@ class Scheduler:
         """Return how many running jobs are of some tiers; the lock is held."""
         return sum(job.tier in tiers for job in self._running)
 
-    def _patience(self) -> float:
-        """Return after how many seconds the first job of the queue may be allowed with nobody's help; lock held."""
-        now = time.monotonic()
+    def _patience(self, now: float) -> float:
+        """Return after how many seconds the first job of the queue may be allowed with nobody's help; lock held.
+
+        `now` is a moment before it was looked whether the job may run: what became due since was seen there.
+        """
         times = [job.began + STALL_SECONDS - now for job in self._running]
         times.append(self._queue[0][2].asked + SETTLE_SECONDS - now)
         return min((later for later in times if later > 0), default=IDLE_SECONDS) + 0.001
@@ -217,7 +240,7 @@ class Scheduler:
         counted = [running for running in self._running if running.tier < Tier.BACKGROUND and running not in stalled]
         seen = [running for running in counted if running.tier <= Tier.VISIBLE]
         if job.tier is Tier.PREFETCH:
-            return len(counted) < workers and len(counted) - len(seen) < max(1, workers - 1)
+            return len(counted) < max(1, workers - 1)
         passed = sum(running.cancelled for running in seen)
         if passed >= max(1, workers // 2) and time.monotonic() < job.asked + SETTLE_SECONDS:
             return False
@@ -225,14 +248,15 @@ class Scheduler:
 
     def _wait_for_job(self) -> Job | None:
         """Return the next job, or None after some idle time; the lock is held."""
-        woken = True
+        woken, now = True, time.monotonic()
         while (job := self._take()) is None and woken:
             self._idle += 1
             if self._queue and not self.paused:  # the first one is to settle, or a job that hangs to give up its place
-                self._wake.wait(self._patience())
+                self._wake.wait(self._patience(now))
             else:
                 woken = self._wake.wait(IDLE_SECONDS)
             self._idle -= 1
+            now = time.monotonic()
         return job
 
     def _worker(self) -> None:

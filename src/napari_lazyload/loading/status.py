@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 MOST_EVICTED = 50_000
 """Of so many chunks of a source that were loaded once and are gone it is remembered; of older ones it is not."""
 
+INTERRUPTIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What may end a read and is no fault of the file."""
+
 LATEST = 0.2
 """Weight of the latest read in the mean time of a read."""
 
@@ -65,10 +68,12 @@ class LoadSummary:
 class _Chunks:
     """The chunks of one source that somebody wanted."""
 
-    __slots__ = ("busy_seconds", "counts", "read_nbytes", "read_seconds", "reads", "reasons", "states")
+    __slots__ = ("busy_seconds", "counts", "keys", "lists", "read_nbytes", "read_seconds", "reads", "reasons", "states")
 
     def __init__(self) -> None:
         self.states: dict[Place, ChunkState] = {}
+        self.keys: dict[Place, Hashable] = {}  # under which the cache keeps the latest pixels
+        self.lists: Counter[Place] = Counter()  # on how many lists of wanted chunks each stands
         self.reasons: dict[Place, str] = {}
         self.counts: Counter[ChunkState] = Counter()
         self.reads = self.read_nbytes = 0
@@ -90,8 +95,25 @@ class _Chunks:
         return True
 
     def _forget_evicted(self) -> None:
-        self.states = {place: state for place, state in self.states.items() if state is not ChunkState.EVICTED}
-        self.counts[ChunkState.EVICTED] = 0
+        """Forget the older half, so that it need not be done for each."""
+        evicted = [place for place, state in self.states.items() if state is ChunkState.EVICTED]
+        for place in evicted[: len(evicted) - MOST_EVICTED // 2]:
+            del self.states[place]
+            self.counts[ChunkState.EVICTED] -= 1
+
+    def listed(self, place: Place) -> None:
+        """Put a chunk on one more list of wanted ones; one in memory or being read stays what it is."""
+        self.lists[place] += 1
+        if self.states.get(place) is not ChunkState.LOADED:
+            self.move(place, ChunkState.QUEUED)
+
+    def unlisted(self, place: Place) -> bool:
+        """Take a chunk off a list; return whether it stands on none."""
+        self.lists[place] -= 1
+        if self.lists[place] > 0:
+            return False
+        del self.lists[place]
+        return True
 
 
 class Note:
@@ -105,15 +127,18 @@ class Note:
         Whose chunk.
     level, index
         Which one.
+    chunks
+        Where the status keeps its state.
     """
 
-    __slots__ = ("_began", "index", "level", "status", "token")
+    __slots__ = ("_began", "chunks", "index", "level", "status", "token")
 
-    def __init__(self, status: LoadStatus, token: str, level: int, index: BlockIndex) -> None:
+    def __init__(self, status: LoadStatus, token: str, level: int, index: BlockIndex, chunks: _Chunks) -> None:
         self.status = status
         self.token = token
         self.level = level
         self.index = index
+        self.chunks = chunks
         self._began = 0.0
 
     def begin(self) -> None:
@@ -125,16 +150,22 @@ class Note:
         """Tell that it was read."""
         self.status.ended(self, nbytes, time.perf_counter() - self._began)
 
-    def have(self, key: Hashable, *, kept: bool) -> None:
-        """Tell that its pixels are there, and whether in the cache."""
-        self.status.have(self, key, kept=kept)
+    def have(self, key: Hashable, *, kept: bool) -> bool:
+        """Tell that its pixels are there, and whether in the cache; return whether :meth:`recovered` is to be told."""
+        return self.status.have(self, key, kept=kept)
+
+    def recovered(self) -> None:
+        """Tell listeners that a chunk loads which failed before; the cache does not hold its lock for that."""
+        self.status.recovered(self)
 
     def fail(self, error: BaseException) -> None:
         """Tell why it could not be read; an interruption is no fault of the file."""
-        if isinstance(error, Exception):
-            self.status.fail(self.token, self.level, self.index, str(error))
-        else:
+        if not self.status.knows(self):
+            return
+        if isinstance(error, INTERRUPTIONS):
             self.status.clear(self.token, self.level, self.index)
+        else:
+            self.status.fail(self.token, self.level, self.index, str(error))
 
 
 class LoadStatus:
@@ -153,65 +184,90 @@ class LoadStatus:
     # --- what readers tell ------------------------------------------------------------------------------------------
 
     def queue(self, token: str, level: int, indices: Iterable[BlockIndex]) -> None:
-        """Note that chunks wait to be read; those in memory or being read stay what they are."""
+        """Note that chunks wait on a list to be read; those in memory or being read stay what they are."""
         with self._lock:
             chunks = self._sources.setdefault(token, _Chunks())
             for index in indices:
-                if chunks.states.get((level, index)) is not ChunkState.LOADED:
-                    chunks.move((level, index), ChunkState.QUEUED)
+                chunks.listed((level, index))
             self.version += 1
 
     def unqueue(self, token: str, level: int, indices: Iterable[BlockIndex]) -> None:
-        """Note that nobody waits for chunks any more; those being read stay what they are."""
+        """Note that chunks are off a list unread; those on another one, or being read, stay what they are."""
         with self._lock:
             chunks = self._sources.get(token)
             for index in indices if chunks is not None else ():
-                if chunks is not None and chunks.states.get((level, index)) is ChunkState.QUEUED:
-                    failed = (level, index) in chunks.reasons
-                    chunks.move((level, index), ChunkState.FAILED if failed else None)
+                place = (level, index)
+                if chunks is not None and chunks.unlisted(place) and chunks.states.get(place) is ChunkState.QUEUED:
+                    chunks.move(place, ChunkState.FAILED if place in chunks.reasons else None)
             self.version += 1
+
+    def taken(self, token: str, level: int, index: BlockIndex) -> None:
+        """Note that a chunk is off a list because whoever took it reads it now."""
+        with self._lock:
+            chunks = self._sources.get(token)
+            if chunks is not None:
+                chunks.unlisted((level, index))
 
     def note(self, token: str, level: int, index: BlockIndex) -> Note:
         """Return what tells the status of one read of a chunk."""
-        return Note(self, token, level, index)
+        with self._lock:
+            return Note(self, token, level, index, self._sources.setdefault(token, _Chunks()))
+
+    def knows(self, note: Note) -> bool:
+        """Return whether the source was not forgotten since its read began."""
+        return self._sources.get(note.token) is note.chunks
 
     def began(self, note: Note) -> None:
         """Note that a chunk is being read."""
         with self._lock:
-            self._sources.setdefault(note.token, _Chunks()).move((note.level, note.index), ChunkState.LOADING)
+            note.chunks.move((note.level, note.index), ChunkState.LOADING)
             self.version += 1
 
     def ended(self, note: Note, nbytes: int, seconds: float) -> None:
         """Count a read, and how long it took."""
         with self._lock:
-            chunks = self._sources.setdefault(note.token, _Chunks())
+            chunks = note.chunks
             chunks.reads += 1
             chunks.read_nbytes += nbytes
             chunks.busy_seconds += seconds
             weight = LATEST if chunks.reads > 1 else 1.0
             chunks.read_seconds += weight * (seconds - chunks.read_seconds)
 
-    def have(self, note: Note, key: Hashable, *, kept: bool) -> None:
-        """Note that a chunk's pixels are there, and whether in the cache."""
-        place = (note.level, note.index)
+    def have(self, note: Note, key: Hashable, *, kept: bool) -> bool:
+        """Note that a chunk's pixels are there, and whether in the cache; return whether it failed before."""
+        place, chunks = (note.level, note.index), note.chunks
         with self._lock:
-            chunks = self._sources.setdefault(note.token, _Chunks())
-            if kept and chunks.states.get(place) is ChunkState.LOADED:
-                return
+            same = kept and chunks.states.get(place) is ChunkState.LOADED and chunks.keys.get(place) == key
+            if same or not self.knows(note):
+                return False
             chunks.move(place, ChunkState.LOADED if kept else ChunkState.EVICTED)
             if kept:
+                self._let_go(note.token, chunks, place)
+                chunks.keys[place] = key
                 self._kept.setdefault(key, set()).add((note.token, place))
-            known = chunks.reasons.pop(place, None)
             self.version += 1
-        if known is not None:
-            self._tell(note.token, note.level, note.index, None)
+            return chunks.reasons.pop(place, None) is not None
+
+    def recovered(self, note: Note) -> None:
+        """Tell listeners that a chunk loads which failed before."""
+        self._tell(note.token, note.level, note.index, None)
+
+    def _let_go(self, token: str, chunks: _Chunks, place: Place) -> None:
+        """Forget under which key the cache keeps a chunk; the lock is held."""
+        key = chunks.keys.pop(place, None)
+        owners = self._kept.get(key)
+        if owners is not None:
+            owners.discard((token, place))
+            if not owners:
+                del self._kept[key]
 
     def evicted(self, key: Hashable) -> None:
         """Note that the cache let go of a chunk."""
         with self._lock:
             for token, place in self._kept.pop(key, ()):
-                chunks = self._sources.get(token)
-                if chunks is not None and chunks.states.get(place) is ChunkState.LOADED:
+                chunks = self._sources[token]
+                del chunks.keys[place]
+                if chunks.states.get(place) is ChunkState.LOADED:
                     chunks.move(place, ChunkState.EVICTED)
             self.version += 1
 
@@ -235,6 +291,8 @@ class LoadStatus:
             if chunks is not None:
                 known = chunks.reasons.pop((level, index), None)
                 chunks.move((level, index), None)
+                if chunks.lists.get((level, index)):
+                    chunks.move((level, index), ChunkState.QUEUED)
                 self.version += 1
         if known is not None:
             self._tell(token, level, index, None)
@@ -242,12 +300,10 @@ class LoadStatus:
     def forget(self, token: str) -> None:
         """Drop all that is known of a source that was closed."""
         with self._lock:
-            if self._sources.pop(token, None) is not None:
-                gone = [key for key, places in self._kept.items() if any(owner == token for owner, _ in places)]
-                for key in gone:
-                    self._kept[key] = {place for place in self._kept[key] if place[0] != token}
-                    if not self._kept[key]:
-                        del self._kept[key]
+            chunks = self._sources.pop(token, None)
+            if chunks is not None:
+                for place in list(chunks.keys):
+                    self._let_go(token, chunks, place)
             self.version += 1
 
     # --- who hears, and what can be asked ---------------------------------------------------------------------------
