@@ -26,6 +26,7 @@ SCRIPTS = (
     "decode",
     "crop",
     "raw_read",
+    "zarr_read",
     "memory",
     "first_frame",
     "browsing",

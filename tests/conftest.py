@@ -72,7 +72,7 @@ def realdata() -> Path:
 def _nothing_left(tmp_path_factory):
     """Fail a test that leaves a data file open or a thread that would keep Python from ending."""
     if settings := sys.modules.get("napari_lazyload.core.settings"):
-        settings.update(cache_budget=None, workers=None, header_seconds=None)  # what the test before chose
+        settings.update(**dict.fromkeys(settings.Settings.__slots__))  # what the test before chose
     folders = (tmp_path_factory.getbasetemp(), REALDATA)
     files, threads = _open_files(folders), _threads()
     yield

@@ -353,7 +353,7 @@ def test_a_scan_finds_in_the_background_what_differs(folder, hurried):
         until(lambda: None in rows)
         assert rows == [3, None]
         assert dataset.meta["status"].tolist() == ["", "", "", "failed", "", ""]
-        assert "found 24x40 uint8; reopen in groups" in dataset.meta["error"][3]
+        assert "found 24 x 40 uint8; reopen in groups" in dataset.meta["error"][3]
         assert dataset.meta["size_bytes"].notna().all()
         dataset.scan()
         assert scheduler.shared.snapshot()["queued_background"] == 0
@@ -437,7 +437,7 @@ def test_closing_stops_the_scan(folder, hurried, monkeypatch):
 @pytest.mark.parametrize("scene", [1, -1, "name", np.int64(1)])
 def test_a_scene_by_number_and_name(folder, scene):
     write(folder / "img_1.png", WIDE)
-    name = f"{folder.name} [24x40 uint8]"
+    name = f"{folder.name} [24 x 40 uint8]"
     with nl.open_dataset(folder, scene=name if scene == "name" else scene) as dataset:
         assert [image.name for image in dataset.images] == [name]
         assert dataset.meta["original_filename"].tolist() == ["img_1.png"]
@@ -578,10 +578,10 @@ def test_closing_ends_listening_and_forgets_failures(folder):
 
 def test_open_datasets_are_known_and_nothing_keeps_a_closed_one(folder):
     dataset = nl.open_dataset(folder)
-    assert dataset in set(module.opened)
+    assert dataset in module.open_datasets()
     dataset.connect(print)
     dataset.close()
-    assert dataset not in set(module.opened)
+    assert dataset not in module.open_datasets()
     watcher = weakref.ref(dataset)
     del dataset
     gc.collect()

@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from napari_lazyload import sample
 from napari_lazyload.core import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,9 +19,20 @@ PAGES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """The OME-Zarr stores that the examples open."""
+    folder = tmp_path_factory.mktemp("stores")
+    sample.make_ome_zarr(folder / "cells.ome.zarr", size=64)
+    sample.make_plate(folder / "plate.ome.zarr", size=32)
+    return folder
+
+
 @pytest.fixture
-def experiment(tmp_path, monkeypatch):
-    """The folder that the examples open: twelve images and a table, in the working directory."""
+def experiment(tmp_path, monkeypatch, stores):
+    """What the examples open, in the working directory: a folder of twelve images and a table, and the stores."""
+    for store in stores.iterdir():
+        (tmp_path / store.name).symlink_to(store, target_is_directory=True)
     folder = tmp_path / "experiment"
     folder.mkdir()
     rng = np.random.default_rng(0)

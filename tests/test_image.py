@@ -53,6 +53,21 @@ def test_making_one_reads_nothing_and_levels_are_exact():
     np.testing.assert_array_equal(image.levels[1].compute(scheduler="sync"), PIXELS[:, ::2, ::2])
 
 
+@pytest.mark.parametrize("chunks", [None, (2, 8, 5), (1, 4, 5)])
+@pytest.mark.parametrize("part", [0, slice(2, 4), (slice(None), 3, slice(1, 5))])
+def test_what_is_assigned_into_its_arrays_never_changes_it(chunks, part):
+    image = Image(pyramid(), chunks=chunks)
+    for given, pixels in ((image.data, PIXELS), (image.levels[1], PIXELS[:, ::2, ::2]), (image.boxes[0], PIXELS)):
+        given[part] = 9
+        assert (given[part].compute(scheduler="sync") == 9).all()
+        arrays = (image.data, image.boxes[0]) if pixels is PIXELS else (image.levels[1], image.boxes[1])
+        for now in arrays:
+            np.testing.assert_array_equal(now.compute(scheduler="sync"), pixels)
+    assert all(isinstance(box, LazyArray) and box.source is image.source for box in image.boxes)
+    assert image.data is image.data
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(image)).data.compute(scheduler="sync"), PIXELS)
+
+
 @pytest.mark.parametrize("level", [1, -1, np.int64(1)])
 def test_one_level_alone(level):
     image = Image(pyramid(scale=(1.0, 0.5, 0.25), translate=(0.0, 10.0, 20.0)), level=level)

@@ -87,6 +87,16 @@ def test_a_step_reads_one_frame():
     assert {index[0] for _, index in source.loads} <= {0, 3, 5}  # napari itself goes to the middle
 
 
+def test_what_is_assigned_into_a_layers_data_shows_nowhere_else():
+    pixels = pixels_of("u2", SHAPES["grey"])
+    image = Image(source_of(pixels))
+    one, other = (layer_data(image)[0][0] for _ in range(2))
+    one[0] = 7
+    assert (np.asarray(one)[0] == 7).all()
+    np.testing.assert_array_equal(np.asarray(other), pixels)
+    np.testing.assert_array_equal(np.asarray(image.data), pixels)
+
+
 def test_what_napari_is_told():
     source = source_of(
         pixels_of("u2", SHAPES["grey"]),
@@ -100,7 +110,7 @@ def test_what_napari_is_told():
     )
     image = Image(source)
     data, keywords, kind = layer_data(image)[0]
-    assert (data is image.data, kind, keywords["cache"], keywords["multiscale"]) == (True, "image", False, False)
+    assert (data.name, kind, keywords["cache"], keywords["multiscale"]) == (image.data.name, "image", False, False)
     link = keywords["metadata"][METADATA_KEY]
     assert (link.image, link.dataset, link.needs_limits, link.hidden) == (image, None, False, False)
     layer = made(source)

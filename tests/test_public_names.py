@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import threading
+import weakref
 from importlib import resources
 from types import SimpleNamespace
 
@@ -16,7 +17,6 @@ import numpy as np
 import pytest
 
 import napari_lazyload as nl
-from napari_lazyload import imports
 from napari_lazyload.arrays import level_array
 from napari_lazyload.core import settings
 from napari_lazyload.core.metadata import ImageMeta
@@ -199,7 +199,7 @@ def test_napari_layers(source):
 
 def test_configure_changes_and_tells():
     before = nl.configure()
-    assert set(before) == {"cache_budget", "workers", "header_seconds"}
+    assert set(before) == {"cache_budget", "workers", "header_seconds", "look_ahead", "coarse_first"}
     after = nl.configure(cache_budget=10_000_000, workers=3)
     assert after == {**before, "cache_budget": 10_000_000, "workers": 3}
     assert nl.configure() == after
@@ -251,6 +251,25 @@ def test_status_is_json_and_counts(tmp_path, write_folder):
     assert nl.status()["errors"] == before["errors"]
 
 
+def test_status_may_be_asked_while_another_thread_opens(tmp_path, write_folder, monkeypatch):
+    write_folder(tmp_path / "folder", 2)
+    meanwhile = []
+
+    class Busy(weakref.WeakSet):
+        def __iter__(self):
+            for one in super().__iter__():
+                while len(meanwhile) < 3:  # so many data sets are opened once the walk has begun
+                    meanwhile.append(nl.open_dataset(tmp_path / "folder"))
+                yield one
+
+    with nl.open_dataset(tmp_path / "folder") as dataset:
+        monkeypatch.setattr("napari_lazyload.dataset._open", Busy([dataset]))
+        assert [one["path"] for one in nl.status()["datasets"]] == [dataset.path] * 4
+        for one in meanwhile:
+            one.close()
+        assert len(nl.status()["datasets"]) == 1
+
+
 def test_status_tells_of_what_waits():
     let, began = threading.Event(), threading.Event()
     nl.configure(workers=1)
@@ -263,24 +282,6 @@ def test_status_tells_of_what_waits():
     finally:
         let.set()
         assert job.done.wait(20)
-
-
-def test_import_status_adds_up(monkeypatch):
-    monkeypatch.setitem(imports.PACKAGES, "no_such_package_here", 9)
-    monkeypatch.setitem(imports.PACKAGES, "turtledemo", 9)  # there, and never imported
-    told = nl.import_status()
-    assert json.loads(json.dumps(told)) == told
-    progress, packages = told["progress"], told["packages"]
-    assert packages["no_such_package_here"]["status"] == "not installed"
-    assert packages["turtledemo"]["status"] == "pending"
-    assert packages["numpy"]["status"] == "loaded"
-    assert all(set(one) == {"status", "load_time", "error", "priority"} for one in packages.values())
-    states = [one["status"] for one in packages.values()]
-    assert progress["total_packages"] == len(states) - states.count("not installed")
-    assert progress["loaded_packages"] == states.count("loaded")
-    assert progress["failed_packages"] == 0
-    assert progress["is_loading"] is False
-    assert progress["progress_percentage"] == 100 * states.count("loaded") / progress["total_packages"]
 
 
 # --- compute ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from .dataset import Dataset, open_dataset
 from .image import Image
 from .imports import import_status
 from .layers.wait import wait
+from .memmap import open_memmap
 from .process import compute, configure, is_lazy, status
 from .sequence import ImageSequence
 from .sequence_images import LazyImage
@@ -41,6 +42,7 @@ __all__ = [
     "import_status",
     "is_lazy",
     "open_dataset",
+    "open_memmap",
     "read_images",
     "status",
     "supported_formats",

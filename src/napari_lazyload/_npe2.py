@@ -70,8 +70,36 @@ def open_files(viewer: napari.Viewer) -> None:
     open_files(viewer)
 
 
+def open_address(viewer: napari.Viewer) -> None:
+    """Ask for the address of a Zarr store and open it."""
+    from napari_lazyload.widgets.open_dialogs import open_address
+
+    open_address(viewer)
+
+
 def sample_folder() -> list[Any]:
     """Return the sample folder as lazy layers; made on the spot, in the temporary folder of the system."""
     from napari_lazyload.sample import make_folder
 
     return _read(str(make_folder()))
+
+
+def sample_ome_zarr() -> list[Any]:
+    """Return the sample OME-Zarr image as lazy layers; made on the spot, in the temporary folder of the system."""
+    from napari_lazyload.sample import make_ome_zarr
+
+    return _read(str(make_ome_zarr()))
+
+
+def sample_plate() -> list[Any]:
+    """Return the sample OME-Zarr plate as lazy layers; made on the spot, in the temporary folder of the system."""
+    from napari_lazyload.sample import make_plate
+
+    return _read(str(make_plate()))
+
+
+def sample_volume() -> list[Any]:
+    """Return the sample volume as a lazy layer; made on the spot, in the temporary folder of the system."""
+    from napari_lazyload.sample import make_volume
+
+    return _read(str(make_volume()))

@@ -17,9 +17,10 @@ import numpy as np
 
 from napari_lazyload.batch_plan import Array, at_least
 from napari_lazyload.core import settings
+from napari_lazyload.core.memory import give_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Read: TypeAlias = "Callable[[], Array]"
 """Gives the pixels of one image, which may be shared: they are never handed on without a copy."""
@@ -28,6 +29,51 @@ Reads: TypeAlias = "Callable[[int], Sequence[Read]]"
 Outcome: TypeAlias = "tuple[Array, ...] | BaseException"
 """The images that were read at one position, or what went wrong."""
 Batch: TypeAlias = "tuple[Any, ...]"
+Join: TypeAlias = "Callable[[Array, Mapping[int, BaseException], Sequence[Part]], Batch | None]"
+"""Makes a batch of its positions, the errors by place, and the parts that were read."""
+
+
+class Part:
+    """The images of a batch that come from one sequence.
+
+    Each is copied to its place as it comes, so that a batch on its way holds its own pixels and no decoded chunk.
+    """
+
+    __slots__ = ("_array", "_lock", "_odd", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._array: Array | None = None
+        self._odd: dict[int, Array] = {}
+
+    def put(self, at: int, image: Array) -> None:
+        """Take the image of one place."""
+        with self._lock:
+            if self._array is None:
+                self._array = np.empty((self._size, *image.shape), image.dtype)
+        if image.shape == self._array.shape[1:] and image.dtype == self._array.dtype:
+            self._array[at] = image
+        else:  # unlike the one that came first
+            self._odd[at] = image
+
+    def joined(self, kept: Sequence[int]) -> Array | list[Array]:
+        """Return the images of some places: what :func:`join_images` makes of them."""
+        if self._array is not None and not self._odd and len(kept) == self._size:
+            return self._array
+        return join_images([self._odd[at] if at in self._odd else self._in_place(at) for at in kept])
+
+    def _in_place(self, at: int) -> Array:
+        assert self._array is not None  # there is no image without it
+        image: Array = self._array[at, ...]
+        return image
+
+
+def join_images(images: Sequence[Array]) -> Array | list[Array]:
+    """Return new pixels: one array ``(n, ...)`` where shapes agree, of a dtype that holds all, else a list."""
+    if len({image.shape for image in images}) == 1:
+        return np.stack(images)
+    return [np.array(image) for image in images]
 
 
 class Filling:
@@ -43,14 +89,15 @@ class Filling:
         Set when all are there, or the batches were closed.
     """
 
-    __slots__ = ("_batch", "_error", "_join", "_left", "_lock", "_outcomes", "claimed", "done", "positions")
+    __slots__ = ("_batch", "_error", "_errors", "_join", "_left", "_lock", "_parts", "claimed", "done", "positions")
 
-    def __init__(self, positions: Array, join: Callable[[Array, Sequence[Outcome]], Batch | None]) -> None:
+    def __init__(self, positions: Array, join: Join) -> None:
         self.positions = positions
         self.claimed = 0
         self.done = threading.Event()
         self._join = join
-        self._outcomes: list[Any] = [None] * len(positions)
+        self._parts: list[Part] = []
+        self._errors: dict[int, BaseException] = {}
         self._left = len(positions)
         self._lock = threading.Lock()
         self._batch: Batch | None = None
@@ -58,17 +105,32 @@ class Filling:
 
     def put(self, at: int, outcomes: Sequence[Outcome]) -> None:
         """Take what was read from place `at` on; the last call joins the batch."""
+        for place, outcome in enumerate(outcomes, at):
+            if isinstance(outcome, BaseException):
+                self._errors[place] = outcome
+            else:
+                self._place(place, outcome)
         with self._lock:
-            self._outcomes[at : at + len(outcomes)] = outcomes
             self._left -= len(outcomes)
             if self._left:
                 return
         try:
-            self._batch = self._join(self.positions, self._outcomes)
+            self._batch = self._join(self.positions, self._errors, self._parts)
         except BaseException as err:  # noqa: BLE001 - raised by take() in the thread that waits for the batch
             self._error = err
-        self._outcomes = []
+        self._errors, self._parts = {}, []
         self.done.set()
+
+    def _place(self, at: int, images: tuple[Array, ...]) -> None:
+        with self._lock:
+            if not self._parts:
+                self._parts = [Part(len(self.positions)) for _ in images]
+        try:
+            for part, image in zip(self._parts, images, strict=True):
+                part.put(at, image)
+                give_back.count(image.nbytes)
+        except BaseException as err:  # noqa: BLE001 - memory has run out: raised at this batch
+            self._errors[at] = err
 
     def take(self) -> Batch | None:
         """Return the batch, which is forgotten here, or None where there is none.

@@ -13,30 +13,26 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
-from napari_lazyload.batch_engines import Batch, Engine, Filling, Outcome, Read, make_engine
+from napari_lazyload.batch_engines import Batch, Engine, Filling, Join, Part, Read, make_engine
 from napari_lazyload.batch_plan import Array, at_least, plan_batches, probabilities, random_order
 from napari_lazyload.core.errors import ChunkReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Batches", "Read", "Reader", "join_batch", "join_images", "make_batches"]
+__all__ = ["Batches", "Read", "Reader", "join_batch", "make_batches"]
 
 Reader: TypeAlias = "Callable[[int], Read]"
 """Gives what reads the image at a position."""
 
 
-def join_images(images: Sequence[Array]) -> Array | list[Array]:
-    """Return new pixels: one array ``(n, ...)`` where shapes agree, of a dtype that holds all, else a list."""
-    if len({image.shape for image in images}) == 1:
-        return np.stack(images)
-    return [np.array(image) for image in images]
-
-
 def join_batch(
-    positions: Array, outcomes: Sequence[Outcome], *, columns: Sequence[Array | None], skipped: dict[str, str] | None
+    positions: Array,
+    errors: Mapping[int, BaseException],
+    parts: Sequence[Part],
+    *,
+    columns: Sequence[Array | None],
+    skipped: dict[str, str] | None,
 ) -> Batch | None:
     """Return one batch, or None where no image of it could be read.
 
@@ -44,8 +40,10 @@ def join_batch(
     ----------
     positions : numpy.ndarray of int
         Which images it is made of.
-    outcomes : sequence
-        For each position the images that were read there, or the error.
+    errors : mapping of int to exception
+        What went wrong, by place in the batch.
+    parts : sequence of Part
+        The images that were read, those of each sequence.
     columns : sequence of (numpy.ndarray or None)
         What follows the images: an array to take the positions from, or None for the next images read at them.
     skipped : dict or None
@@ -54,22 +52,17 @@ def join_batch(
     Raises
     ------
     Exception
-        The first error among `outcomes`; with `skipped`, the first that is not a `ChunkReadError`.
+        The first of `errors`; with `skipped`, the first that is not a `ChunkReadError`.
     """
-    kept: list[int] = []
-    images: list[tuple[Array, ...]] = []
-    for at, outcome in enumerate(outcomes):
-        if isinstance(outcome, tuple):
-            kept.append(at)
-            images.append(outcome)
-        elif skipped is not None and isinstance(outcome, ChunkReadError):
-            skipped[outcome.path] = outcome.message
-        else:
-            raise outcome
+    for _, error in sorted(errors.items()):
+        if skipped is None or not isinstance(error, ChunkReadError):
+            raise error
+        skipped[error.path] = error.message
+    kept = [at for at in range(len(positions)) if at not in errors]
     if not kept:
         return None
     rows = positions[kept]
-    joined = (join_images(part) for part in zip(*images, strict=True))
+    joined = (part.joined(kept) for part in parts)
     return (next(joined), *(next(joined) if column is None else column[rows] for column in columns))
 
 
@@ -99,7 +92,7 @@ class Batches:
         self,
         plan: Iterator[Array],
         engine: Engine,
-        join: Callable[[Array, Sequence[Outcome]], Batch | None],
+        join: Join,
         *,
         total: int,
         prefetch: int,

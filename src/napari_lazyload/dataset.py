@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from napari_lazyload.core.errors import LazyLoadWarning
+from napari_lazyload.core.metadata import CHANNEL_AXIS
 from napari_lazyload.image import Image, OnError
 from napari_lazyload.layer_data import layer_data
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.loading.pace import Pace
+from napari_lazyload.row_states import RowStates
 from napari_lazyload.sources.channels import select_channels
 from napari_lazyload.sources.converted import displayable
+from napari_lazyload.sources.opened import position_of_chunk
 from napari_lazyload.sources.registry import open_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from types import TracebackType
 
     import pandas as pd
@@ -36,8 +39,16 @@ STATUS, ERROR = "status", "error"
 MOST_NEWS = 1000
 """A background scan tells listeners of so many rows one by one; the end of the scan tells of the rest."""
 
-opened: weakref.WeakSet[Dataset] = weakref.WeakSet()
-"""The datasets of this process that are open."""
+_open: weakref.WeakSet[Dataset] = weakref.WeakSet()
+
+
+def open_datasets() -> list[Dataset]:
+    """Return the datasets of this process that are open; from any thread."""
+    while True:
+        try:
+            return list(_open)
+        except RuntimeError:  # one was opened or closed meanwhile; the collector may close one in a thread with a lock
+            continue
 
 
 class Dataset:
@@ -75,10 +86,11 @@ class Dataset:
         )
         # A layer may show an image converted, under a token of its own.
         self._tokens = [tuple({one.token, displayable(one)[0].token}) for one in source.sources]
+        self._states = RowStates(source, self._tokens)
         self._numbers = {token: number for number, tokens in enumerate(self._tokens) for token in tokens}
         self.closed = False
         self._listeners: list[tuple[Callable[[int | None], Any], Callable[[], None]]] = []
-        opened.add(self)
+        _open.add(self)
 
     def __repr__(self) -> str:
         state = " (closed)" if self.closed else ""
@@ -127,9 +139,9 @@ class Dataset:
     @property
     def summary(self) -> str:
         """One line: how many rows and images, what was left out, how many rows have a problem."""
-        rows = self._opened.row_count
-        parts = [f"{rows:,} file{'s'[: rows != 1]}"]
-        if len(self.images) > 1:
+        rows, noun = self._opened.row_count, self._opened.row_name
+        parts = [f"{rows:,} {noun}{'s'[: rows != 1]}"]
+        if len(self.images) > 1 and noun != "image":
             parts.append(f"{len(self.images)} images")
         parts += [f"{count:,} x {reason} left out" for reason, count in self._opened.skipped.items()]
         failed = len(self.problems())
@@ -160,13 +172,27 @@ class Dataset:
         """Return why rows of the table cannot be shown: what headers told, and reads that failed."""
         found = dict(self._opened.problems())
         for token, number in self._numbers.items():
-            for (_, index), reason in status.shared.failures(token).items():
-                found[self.row_of(number, index)] = reason
+            for (level, index), reason in status.shared.failures(token).items():
+                found[self.row_of(number, index, level)] = reason
         return found
 
-    def row_of(self, image: int, index: Sequence[int]) -> int:
-        """Return the row of the table that a pixel or chunk index of an image belongs to."""
-        return self._opened.rows[image].start + int(self._opened.sources[image].position(tuple(index)))
+    def row_state(self, row: int) -> str:
+        """Return how a row fares: "queued", "loading", "loaded", "failed", "evicted", or "" if nobody asked for it."""
+        return self._states.of([row])[0]
+
+    def row_states(self, rows: Collection[int] | None = None) -> dict[int, str]:
+        """Return the states of some rows; by default of all that have one, which takes as long as they are many."""
+        return self._states.known() if rows is None else dict(zip(rows, self._states.of(rows), strict=True))
+
+    def row_of(self, image: int, index: Sequence[int], level: int | None = None) -> int:
+        """Return the row of the table that an index of an image belongs to: of a chunk of a level, or of a pixel."""
+        source, index = self._opened.sources[image], tuple(index)
+        place = source.position(index) if level is None else position_of_chunk(source, level, index)
+        return self._opened.rows[image].start + int(place)
+
+    def rows_of(self, image: int) -> int:
+        """Return how many rows of the table an image shows."""
+        return len(self._opened.rows[image])
 
     def leading_shape(self, image: int) -> tuple[int, ...]:
         """Return the length of the axes of an image that count rows of the table, which come first."""
@@ -194,10 +220,9 @@ class Dataset:
         images = self._images_of(row)
         self._opened.recheck(row)
         for image in images:
-            index = self._index_in(image, row)
             for token in self._tokens[image]:
                 for level, chunk in status.shared.failures(token):
-                    if chunk[: len(index)] == index:
+                    if self.row_of(image, chunk, level) == row:
                         status.shared.clear(token, level, chunk)
         self._emit(row)
 
@@ -210,10 +235,10 @@ class Dataset:
             Disconnects the listener. Closing the dataset does so too.
         """
 
-        def on_status(token: str, _level: int, index: Sequence[int], _reason: str | None) -> None:
+        def on_status(token: str, level: int, index: Sequence[int], _reason: str | None) -> None:
             number = self._numbers.get(token)
             if number is not None:
-                listener(self.row_of(number, index))
+                listener(self.row_of(number, index, level))
 
         entry = (listener, status.shared.connect(on_status))
         self._listeners.append(entry)
@@ -276,14 +301,14 @@ class Dataset:
         if self.closed:
             return
         self.closed = True
-        opened.discard(self)
+        _open.discard(self)
         scheduler.shared.cancel(self._owner)
         for _, stop in self._listeners:
             stop()
         self._listeners.clear()
         for token in self._numbers:
             status.shared.forget(token)
-        mine, others = self._opened.owns, [one._opened.owns for one in list(opened)]  # noqa: SLF001 - same class
+        mine, others = self._opened.owns, [one._opened.owns for one in open_datasets()]  # noqa: SLF001 - same class
         cache.shared.drop(lambda key: mine(key) and not any(owns(key) for owns in others))
 
 
@@ -309,6 +334,13 @@ def _scene_number(sources: Sequence[RowSource], scene: int | str) -> int:
     raise ValueError(msg)
 
 
+def _of_all_channels(source: RowSource) -> bool:
+    """Return whether an image is labels that go with every channel of another one."""
+    meta = source.meta
+    counted = CHANNEL_AXIS in meta.axes and meta.shape[meta.axes.index(CHANNEL_AXIS)] > 1
+    return meta.kind == "labels" and not counted
+
+
 def open_dataset(
     path: PathLike | Sequence[PathLike],
     *,
@@ -320,14 +352,14 @@ def open_dataset(
     on_error: OnError = "raise",
     **options: Any,
 ) -> Dataset:
-    """Open a folder, a glob pattern, a list of files or a single file, lazily.
+    """Open a folder, a glob pattern, a list of files, a single file, or a Zarr store (also at an address), lazily.
 
     Opening reads names and, for a short time, headers; no pixel is decoded.
 
     Parameters
     ----------
     path : str, path, or sequence of them
-        What to open.
+        What to open. A folder or a pattern comes in natural order, a list of files in its own.
     format : str, optional
         Use this reader instead of the one that the path suggests.
     level : int, optional
@@ -343,7 +375,9 @@ def open_dataset(
     **options
         Of the format. Image folders take ``subfolders`` ("axis", "stack", "separate", "ignore"), ``mixed`` ("groups",
         "pad"), ``headers`` ("budget", "all"), ``pattern`` (a glob pattern that names must match) and ``max_images``
-        (64: more images than this are not made from one path).
+        (64: more images than this are not made from one path). Zarr stores take ``labels`` (False leaves them out),
+        ``system`` (coordinate system of version 0.6), ``acquisition`` (of a plate, by number or name) and
+        ``max_images``; those at an address also what their storage takes, such as ``region`` or ``anon``.
 
     Returns
     -------
@@ -376,7 +410,12 @@ def open_dataset(
     if scene is not None:
         found = found.only(_scene_number(found.sources, scene))
     if channels is not None:
-        found.sources = tuple(select_channels(source, channels) for source in found.sources)
+        found.sources = tuple(
+            source if _of_all_channels(source) else select_channels(source, channels) for source in found.sources
+        )
+    in_place = chunks is not None and all(hasattr(source, "rechunked") for source in found.sources)
+    if in_place:  # these can be read in any pieces
+        found.sources = tuple(source.rechunked(chunks) for source in found.sources)  # type: ignore[attr-defined] # asked above
     for note in found.notes:
         warnings.warn(note, LazyLoadWarning, stacklevel=2)
     kept: dict[str, Any] = {"level": level, "chunks": chunks, "on_error": on_error}
@@ -385,4 +424,4 @@ def open_dataset(
     def again(**changes: Any) -> Dataset:
         return open_dataset(found.where(), **{**more, **changes})
 
-    return Dataset(found, **kept, again=again)
+    return Dataset(found, **{**kept, "chunks": None if in_place else chunks}, again=again)

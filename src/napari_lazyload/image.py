@@ -21,6 +21,9 @@ OnError = Literal["raise", "blank"]
 class Image:
     """One n-dimensional image of a dataset. Nothing is read before its pixels are asked for.
 
+    What is assigned into an array that an image gave (``image.data[0] = 0``) changes that array, never the image: the
+    next one that it gives is exact again.
+
     Tuples are in the order of `axes`, slowest first. The colour axis of an RGB(A) image is called ``"s"``, is the last
     one, and has no scale, translation or unit.
 
@@ -42,7 +45,7 @@ class Image:
         If an argument is not one of its choices, or the chunks do not suit the shape.
     """
 
-    __slots__ = ("_chunks", "_level", "_levels", "_rechunked", "_sizes", "on_error", "source")
+    __slots__ = ("_chunks", "_level", "_levels", "_names", "_numbers", "_rechunked", "_sizes", "on_error", "source")
 
     def __init__(
         self, source: Source, *, on_error: OnError = "raise", level: int | None = None, chunks: Any = None
@@ -58,10 +61,14 @@ class Image:
         self.on_error = on_error
         self._level = level
         self._chunks = chunks
-        numbers = range(count) if level is None else [level % count]
-        self._levels = tuple(level_array(source, number, on_error=on_error) for number in numbers)
-        self._rechunked: tuple[da.Array, ...] | None = None
+        self._numbers = range(count) if level is None else [level % count]
+        self._levels = self._made()
+        self._rechunked: tuple[da.Array, ...] = ()
+        self._names: list[str] = []
         self._sizes = [] if chunks is None else [_chunk_sizes(one, chunks, source.meta.axes) for one in self._levels]
+
+    def _made(self) -> tuple[LazyArray, ...]:
+        return tuple(level_array(self.source, number, on_error=self.on_error) for number in self._numbers)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_image, (self.source, self.on_error, self._level, self._chunks))
@@ -104,17 +111,18 @@ class Image:
     @property
     def boxes(self) -> tuple[LazyArray, ...]:
         """The levels on the file's own chunks, finest first; they stay boxes while they are sliced."""
+        if any(one.source is None for one in self._levels):  # something was assigned into one
+            self._levels = self._made()
         return self._levels
 
     @property
     def levels(self) -> tuple[da.Array, ...]:
         """Exact dask arrays, finest first, on the file's chunks or on those asked for."""
         if self._chunks is None:
-            return self._levels
-        if self._rechunked is None:
-            self._rechunked = tuple(
-                da.rechunk(one, sizes) for one, sizes in zip(self._levels, self._sizes, strict=True)
-            )
+            return self.boxes
+        if not self._names or [one.name for one in self._rechunked] != self._names:  # an assignment gives a new name
+            self._rechunked = tuple(da.rechunk(one, sizes) for one, sizes in zip(self.boxes, self._sizes, strict=True))
+            self._names = [one.name for one in self._rechunked]
         return self._rechunked
 
     @property

@@ -145,7 +145,7 @@ def _one_layer(
     levels: list[Any] = (
         [level[link.in_image((slice(None),) * (level.ndim - 1))] for level in image.boxes]
         if shown
-        else list(image.boxes)
+        else [level.copy() for level in image.boxes]  # what is assigned into one layer's data shows in no other
     )
     look = shown or image.meta
     link.needs_limits = image.kind == "image" and not image.rgb and not _usable(look.contrast_limits)

@@ -51,7 +51,9 @@ def configure(**changes: Any) -> dict[str, Any]:
     ----------
     **changes
         ``cache_budget`` (bytes of decoded chunks to keep), ``workers`` (threads that read and decode),
-        ``header_seconds`` (how long opening a folder may read headers). None goes back to the automatic choice.
+        ``header_seconds`` (how long opening a folder may read headers), ``look_ahead`` (frames that are read ahead of a
+        moving slider, 0 to 64), ``coarse_first`` (whether a new view shows a coarser level while the exact one is
+        loading). None goes back to the automatic choice.
 
     Returns
     -------
@@ -87,7 +89,7 @@ def status() -> dict[str, Any]:
                 "images": [image.name for image in one.images],
                 "problems": len(one.problems()),
             }
-            for one in list(dataset.opened)
+            for one in dataset.open_datasets()
         ],
         "queue": scheduler.shared.snapshot(),
         "cache": cache.shared.snapshot(),

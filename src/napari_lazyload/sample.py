@@ -1,13 +1,20 @@
-"""Sample data, made on the spot from scikit-image's own pictures."""
+"""Sample data, made on the spot: from scikit-image's own pictures, or from chance."""
 
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Array = np.ndarray[Any, Any]
 
 COUNT = 300
 SIZE = 256
@@ -51,3 +58,177 @@ def make_folder(target: Path | None = None, count: int = COUNT) -> Path:
     with (folder / "frames.csv").open("w", newline="") as file:  # last, so that a folder without it is incomplete
         csv.writer(file).writerows([("original_filename", "top", "left", "mean"), *rows])
     return folder
+
+
+def make_ome_zarr(target: Path | None = None, size: int = SIZE) -> Path:
+    """Write an OME-Zarr 0.5 image: cells in two channels and in depth, as a pyramid, with labels of their nuclei.
+
+    Parameters
+    ----------
+    target : Path, optional
+        Where to; by default a folder in the system's temporary one, which is used again if it is there.
+    size : int
+        Pixels along y and x, of the finest level.
+
+    Returns
+    -------
+    Path
+        The store: uint16 of 2 x 32 x `size` x `size` (c, z, y, x) with three levels, ``labels/nuclei`` with their mean
+        intensity as a property.
+    """
+    return _made(target, "napari-lazyload-cells.ome.zarr", lambda folder: _write_cells(folder, size))
+
+
+def make_plate(target: Path | None = None, size: int = 96) -> Path:
+    """Write an OME-Zarr 0.5 plate: 3 x 4 wells of four fields each, with more cells from well to well.
+
+    Parameters
+    ----------
+    target : Path, optional
+        Where to; by default a folder in the system's temporary one, which is used again if it is there.
+    size : int
+        Pixels of a field along y and x.
+
+    Returns
+    -------
+    Path
+        The store.
+    """
+    return _made(target, "napari-lazyload-plate.ome.zarr", lambda folder: _write_plate(folder, size))
+
+
+def _made(target: Path | None, name: str, write: Callable[[Path], None]) -> Path:
+    """Return a folder that is written as a whole, or is there already."""
+    folder = target or Path(tempfile.gettempdir()) / name
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+        try:
+            write(unfinished)
+            os.replace(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _cells(shape: tuple[int, int, int], count: int, seed: int) -> tuple[Array, Array]:
+    """Return bright balls in haze, (2, z, y, x), and the number of each ball in its middle, (z, y, x)."""
+    rng = np.random.default_rng(seed)
+    light = np.zeros((2, *shape), np.float32)
+    labels = np.zeros(shape, np.uint16)
+    for number in range(1, count + 1):
+        at, radius, brightness = rng.uniform(0, shape), rng.uniform(7, 12), rng.uniform(0.5, 1)
+        # A plane is as thick as two pixels are wide; light ends at twice the radius.
+        reach = radius * np.array([1, 2, 2])
+        box = tuple(
+            slice(max(0, int(low)), min(size, int(high) + 1))
+            for low, high, size in zip(at - reach, at + reach, shape, strict=True)
+        )
+        z, y, x = np.ogrid[box]
+        distance = np.sqrt((2 * (z - at[0])) ** 2 + (y - at[1]) ** 2 + (x - at[2]) ** 2) / radius
+        light[0][box] += brightness * np.clip(1.3 - distance, 0, 0.6)
+        light[1][box] += brightness * np.exp(-(((distance - 1.4) / 0.15) ** 2))
+        labels[box][distance < 0.9] = number
+    noise = rng.normal(0.05, 0.01, light.shape)
+    return np.clip(4000 * (light + noise), 0, 65535).astype(np.uint16), labels
+
+
+def _write_cells(folder: Path, size: int) -> None:
+    light, labels = _cells((32, size, size), size // 5, 0)
+    numbers = [int(number) for number in np.unique(labels) if number]
+    about = [{"label-value": one, "mean": float(light[0][labels == one].mean())} for one in numbers]
+    channels = [
+        {"label": "DNA", "color": "00FFFF", "window": {"start": 150, "end": 3000, "min": 0, "max": 65535}},
+        {"label": "membranes", "color": "FF00FF", "window": {"start": 150, "end": 4000, "min": 0, "max": 65535}},
+    ]
+    _write_image(folder, _halved(light), "czyx", {"omero": {"channels": channels}})
+    _write_group(folder / "labels", {"labels": ["nuclei"]})
+    _write_image(folder / "labels" / "nuclei", _halved(labels), "zyx", {"image-label": {"properties": about}})
+
+
+def _write_plate(folder: Path, size: int) -> None:
+    rows, columns = "ABC", ["1", "2", "3", "4"]
+    wells = [(row, column) for row in rows for column in columns]
+    said = [{"path": f"{a}/{b}", "rowIndex": rows.index(a), "columnIndex": columns.index(b)} for a, b in wells]
+    about = {"rows": [{"name": name} for name in rows], "columns": [{"name": name} for name in columns], "wells": said}
+    _write_group(folder, {"plate": {**about, "field_count": 4, "name": "sample"}})
+    for number, (row, column) in enumerate(wells):
+        well = folder / row / column
+        _write_group(well, {"well": {"images": [{"path": str(field)} for field in range(4)]}})
+        for field in range(4):
+            light, _ = _cells((1, size, size), 1 + number, 4 * number + field)
+            _write_image(well / str(field), _halved(light[:, 0])[:2], "cyx", {})
+
+
+def _halved(pixels: Array) -> list[Array]:
+    """Return three levels, each of every second pixel of the one before along y and x."""
+    return [pixels[..., ::step, ::step] for step in (1, 2, 4)]
+
+
+def _write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    import zarr
+
+    zarr.open_group(folder, mode="a", zarr_format=3).attrs["ome"] = {"version": "0.5", **attributes}
+
+
+def _write_image(folder: Path, levels: Sequence[Array], axes: str, attributes: Mapping[str, Any]) -> None:
+    import zarr
+
+    kinds = {"c": {"type": "channel"}}
+    space = {"type": "space", "unit": "micrometer"}
+    datasets = []
+    for number, level in enumerate(levels):
+        step = 0.5 * 2**number
+        scale = [1.0 if axis == "c" else 1.0 if axis == "z" else step for axis in axes]
+        datasets.append({"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+        chunks = tuple(1 if axis == "c" else min(part, 64) for axis, part in zip(axes, level.shape, strict=True))
+        array = zarr.create_array(
+            folder / str(number), shape=level.shape, dtype=level.dtype, chunks=chunks, dimension_names=list(axes)
+        )
+        array[...] = level
+    entry = {"axes": [{"name": axis, **kinds.get(axis, space)} for axis in axes], "datasets": datasets}
+    _write_group(folder, {"multiscales": [entry], **attributes})
+
+
+def make_volume(target: Path | None = None, size: int = SIZE) -> Path:
+    """Write a MetaImage volume of grains: an ``.mhd`` header and its raw data, 1 x 0.5 x 0.5 micrometers a voxel.
+
+    Parameters
+    ----------
+    target : Path, optional
+        The folder to write into; by default one in the system's temporary folder, which is used again if it is there.
+    size : int
+        Voxels along y and x; a quarter of that along z.
+
+    Returns
+    -------
+    Path
+        The header.
+    """
+    return _made(target, "napari-lazyload-volume", lambda folder: _write_volume(folder, size)) / "grains.mhd"
+
+
+def _write_volume(folder: Path, size: int) -> None:
+    rng = np.random.default_rng(7)
+    deep = max(1, size // 4)
+    volume = rng.integers(80, 120, (deep, size, size), np.uint16)
+    z, y, x = np.ogrid[:deep, :size, :size]
+    for _ in range(60):
+        centre, radius = rng.uniform(0, 1, 3) * (deep, size, size), rng.uniform(0.02, 0.08) * size
+        reach = (radius / 2, radius, radius)
+        box = [slice(max(0, int(c - r)), int(c + r) + 1) for c, r in zip(centre, reach, strict=True)]
+        far = 4 * (z[box[0]] - centre[0]) ** 2 + (y[:, box[1]] - centre[1]) ** 2 + (x[..., box[2]] - centre[2]) ** 2
+        volume[tuple(box)] += (np.clip(1 - far / radius**2, 0, 1) * rng.uniform(300, 3000)).astype(np.uint16)
+    folder.mkdir(parents=True, exist_ok=True)
+    volume.astype("<u2").tofile(folder / "grains.raw")
+    fields = {
+        "ObjectType": "Image",
+        "NDims": 3,
+        "DimSize": f"{size} {size} {deep}",
+        "ElementSpacing": "0.5 0.5 1",
+        "DistanceUnits": "um",
+        "ElementType": "MET_USHORT",
+        "BinaryDataByteOrderMSB": False,
+        "ElementDataFile": "grains.raw",
+    }
+    (folder / "grains.mhd").write_text("".join(f"{name} = {value}\n" for name, value in fields.items()), "ascii")

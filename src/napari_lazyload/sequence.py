@@ -15,10 +15,11 @@ import pandas as pd
 
 from napari_lazyload.batches import Batches, Read, Reader, make_batches
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
+from napari_lazyload.core.words import said
 from napari_lazyload.sequence_images import LazyImage, LoadedImage, Row
 from napari_lazyload.sequence_index import one_position, positions
 from napari_lazyload.sequence_items import AsType, Item, Map, last_dtype, only_converts, stack_items
-from napari_lazyload.sequence_store import Array, Form, Store, in_parallel, said
+from napari_lazyload.sequence_store import Array, Form, Store, in_parallel
 from napari_lazyload.sources.file_listing import path_key
 from napari_lazyload.table_join import FILE_NAME, meta_table
 
@@ -77,7 +78,7 @@ class ImageSequence:
         parts = [f"{count}{'' if self._store.lazy else ' in memory'} of {self._store.root!r}"]
         if len(self):
             try:
-                parts.append(f"the first {said(self._store.form(int(self._rows[0])))}")
+                parts.append(f"the first {said(*self._store.form(int(self._rows[0])))}")
             except (ChunkReadError, MissingDependencyError):
                 parts.append("the first cannot be read")
         if self._maps:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from napari_lazyload.core.words import said
 from napari_lazyload.sequence_items import Item
-from napari_lazyload.sequence_store import Array, Form, form_of, said
+from napari_lazyload.sequence_store import Array, Form, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,7 +116,7 @@ class LazyImage:
 
     def __repr__(self) -> str:
         name = self._load_fn.name if isinstance(self._load_fn, Item) else getattr(self._load_fn, "__name__", "image")
-        return f"<LazyImage {name!r}: {'not loaded' if self._data is None else said(form_of(self._data))}>"
+        return f"<LazyImage {name!r}: {'not loaded' if self._data is None else said(*form_of(self._data))}>"
 
 
 class LoadedImage(np.ndarray[Any, np.dtype[Any]]):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from napari_lazyload.core.words import said
 from napari_lazyload.loading import scheduler
-from napari_lazyload.sequence_store import Array, Form, Store, form_of, in_parallel, said
+from napari_lazyload.sequence_store import Array, Form, Store, form_of, in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +126,7 @@ def _check_shapes(items: list[Item], forms: list[Form]) -> None:
     for item, form in zip(items, forms, strict=True):
         if form[0] != forms[0][0]:
             msg = (
-                f"images of one shape can be stacked; {items[0].name} is {said(forms[0])}, {item.name} is "
-                f"{said(form)}. load() returns a list"
+                f"images of one shape can be stacked; {items[0].name} is {said(*forms[0])}, {item.name} is "
+                f"{said(*form)}. load() returns a list"
             )
             raise ValueError(msg)

@@ -31,11 +31,6 @@ def form_of(pixels: Array) -> Form:
     return pixels.shape, pixels.dtype
 
 
-def said(form: Form) -> str:
-    """Return shape and dtype in words."""
-    return f"{' x '.join(map(str, form[0]))} {form[1]}"
-
-
 def in_parallel(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Return ``work(item)`` for each item, in order; the first error is raised."""
     results: list[Any] = [None] * len(items)

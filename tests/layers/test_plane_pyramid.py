@@ -23,8 +23,8 @@ def test_nothing_is_read_in_the_main_thread_and_the_contrast_is_found(viewer, ad
     gates.open()
     assert nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), LEVELS[layer.data_level])
-    level = LEVELS[layer.data_level]
-    assert tuple(layer.contrast_limits) == (level.min(), level.max())
+    low, high = layer.contrast_limits
+    assert 0 < low < high < 4000  # of the pixels that came first, not of the type
     assert len(source.loads) == len(set(source.loads))
 
 

@@ -448,3 +448,12 @@ def test_samples_of_a_chunk_are_those_of_the_whole_axis(data):
     if max(start, first) < min(stop, last):
         np.testing.assert_array_equal(axis[first:last][taken], thin[(thin >= first) & (thin < last)])
         np.testing.assert_array_equal(thin[target], axis[first:last][taken])
+
+
+def test_a_peek_tells_the_status_of_another_source_of_the_same_file(source):
+    other = RecordingSource(source.arrays[0], (1, 1, 1))
+    other.meta, other.chunk = source.meta, source.chunk
+    read_block(source, 0, (1, 2, 1))
+    assert status.shared.state(other.token, 0, (1, 2, 1)) is None
+    assert peek_block(other, 0, (1, 2, 1)) is not None
+    assert status.shared.state(other.token, 0, (1, 2, 1)) == "loaded"

@@ -223,7 +223,7 @@ MIXED = {"1.png": 1, "2.png": WIDE, "3.png": 3, "4.png": DEEP, "5.png": WIDE, "6
 def test_like_goes_with_like(folder):
     found = opened(folder(MIXED))
     assert [source.meta.name.partition(" ")[2] for source in found.sources] == [
-        *("[4x5 uint8]", "[4x6 uint8]", "[4x5 uint16]", "[4x5x3 uint8]", "[4x5x4 uint8]"),
+        *("[4 x 5 uint8]", "[4 x 6 uint8]", "[4 x 5 uint16]", "[4 x 5 x 3 uint8]", "[4 x 5 x 4 uint8]"),
     ]
     assert found.columns()["original_filename"].tolist() == [f"{number}.png" for number in (1, 3, 2, 5, 4, 6, 7)]
     assert found.columns()["image"].tolist() == [0, 0, 1, 1, 2, 3, 4]
@@ -337,7 +337,7 @@ def test_the_background_finds_what_differs(folder, hurried):
     assert np.isnat(found.columns()["modified"][1:]).all()
     assert scan(found) == [3, 5, 7]
     problems = found.problems()
-    assert problems[3] == "expected 4x5 uint8, found 4x6 uint8; reopen in groups to see it"
+    assert problems[3] == "expected 4 x 5 uint8, found 4 x 6 uint8; reopen in groups to see it"
     assert "is empty (0 bytes)" in problems[5]
     assert "found text" in problems[7]
     columns = found.columns()
@@ -352,7 +352,7 @@ def test_axes_are_named_where_they_alone_differ(folder, hurried):
     tifffile.imwrite(path / "2.tif", np.zeros((3, 4, 5), "u1"), imagej=True, metadata={"axes": "ZYX"})
     found = opened(path)
     assert scan(found) == [1]
-    assert found.problems()[1].startswith("expected 3x4x5 uint8 (page, y, x), found 3x4x5 uint8 (z, y, x); reopen")
+    assert found.problems()[1].startswith("expected 3 x 4 x 5 uint8 (page, y, x), found 3 x 4 x 5 uint8 (z, y, x);")
 
 
 def test_the_background_stops_when_told(folder, hurried):
@@ -389,7 +389,7 @@ def test_a_row_that_is_mended_is_looked_at_again(folder):
     assert found.problems() == {}
     folder({"2.png": WIDE})
     found.recheck(1)
-    assert "found 4x6 uint8" in found.problems()[1]
+    assert "found 4 x 6 uint8" in found.problems()[1]
     (path / "2.png").unlink()
     found.recheck(1)
     assert "cannot be found" in found.problems()[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -14,6 +13,9 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
+from helpers.crops import pixels, take_box
+from helpers.waiting import threads
+from napari_lazyload.core import settings
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import layer_data
 from napari_lazyload.layers.crop_layers import CROP_KEY
@@ -23,54 +25,8 @@ from napari_lazyload.widgets._crop_form import size_text
 from napari_lazyload.widgets.crop_dock import NUMBERS, SHOWN, TYPED, VIEW, WHOLE, CropDock
 
 
-def pixels(shape=(6, 40, 50), dtype="u2"):
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-
-
 def rectangle(y0, x0, y1, x1):
     return np.array([(y0, x0), (y0, x1), (y1, x1), (y1, x0)], float)
-
-
-def running_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "lazyload-crop"]
-
-
-@pytest.fixture(autouse=True)
-def _no_run_left():
-    yield
-    deadline = time.monotonic() + 10
-    while running_threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not running_threads()
-
-
-@pytest.fixture
-def source():
-    return RecordingSource(pixels(), (1, 20, 25), axes="tyx", name="cells")
-
-
-@pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def layer(viewer, source):
-    return viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
-
-
-@pytest.fixture
-def dock(viewer, layer):
-    dock = CropDock(viewer)
-    viewer.window.add_dock_widget(dock, name="Crop a region")
-    return dock
-
-
-def take_box(dock, *ranges):
-    """Type a region."""
-    dock.form.region.value = NUMBERS
-    dock.form.rows.set_ranges(ranges)
-    dock.refresh()
 
 
 def run(dock, qtbot):
@@ -318,7 +274,7 @@ def test_the_window_stays_live_and_progress_is_shown(dock, viewer, source, qtbot
     ticks = []
     qtbot.waitUntil(lambda: ticks.append(1) or len(ticks) > 5, timeout=3000)
     dock.crop()  # one at a time
-    assert len(running_threads()) == 1
+    assert len(threads("lazyload-crop")) == 1
     source.gate.set()
     qtbot.waitUntil(lambda: not dock.running, timeout=10_000)
     assert dock.form.progress.value <= dock.form.progress.max == 8
@@ -354,7 +310,7 @@ def test_cancel_does_not_wait_for_a_read_that_hangs(dock, viewer, source, qtbot)
     assert dock.form.crop.enabled
     begun = len(source.loads)
     source.gate.set()
-    qtbot.waitUntil(lambda: not running_threads(), timeout=10_000)
+    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=10_000)
     qtbot.wait(100)
     assert len(source.loads) == begun
     assert len(viewer.layers) == 1
@@ -388,6 +344,7 @@ def test_other_errors_are_told_too(dock, viewer, monkeypatch, qtbot, error):
 
 
 def test_what_does_not_fit_memory_is_refused_and_offered_as_a_lazy_layer(dock, viewer, source, monkeypatch):
+    settings.update(workers=2)  # two chunks in flight
     monkeypatch.setattr(_crop_run, "free_memory", lambda: 20_000)
     take_box(dock, (0, 6), (0, 40), (0, 50))
     assert not dock.form.crop.enabled

@@ -7,51 +7,14 @@ import threading
 import time
 import weakref
 
-import numpy as np
 import pytest
 from napari.layers import Layer
 
+from helpers.crops import pixels, take_box
+from helpers.waiting import threads
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import layer_data
-from napari_lazyload.testing.sources import RecordingSource
-from napari_lazyload.widgets.crop_dock import NUMBERS, CropDock
-
-
-def pixels(shape=(6, 40, 50)):
-    return np.arange(np.prod(shape)).reshape(shape).astype("u2")
-
-
-def take_box(dock, *ranges):
-    """Type a region."""
-    dock.form.region.value = NUMBERS
-    dock.form.rows.set_ranges(ranges)
-    dock.refresh()
-
-
-def running_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "lazyload-crop"]
-
-
-@pytest.fixture
-def source():
-    return RecordingSource(pixels(), (1, 20, 25), axes="tyx", name="cells")
-
-
-@pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def layer(viewer, source):
-    return viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
-
-
-@pytest.fixture
-def dock(viewer, layer):
-    dock = CropDock(viewer)
-    viewer.window.add_dock_widget(dock, name="Crop a region")
-    return dock
+from napari_lazyload.widgets.crop_dock import CropDock
 
 
 @pytest.fixture
@@ -81,7 +44,7 @@ def test_removing_the_layer_ends_its_crop(gated, viewer, layer, source, qtbot):
     assert not watched(layer)
     begun = len(source.loads)
     source.gate.set()
-    qtbot.waitUntil(lambda: not running_threads(), timeout=10_000)
+    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=10_000)
     qtbot.wait(100)
     assert len(source.loads) == begun
     assert len(viewer.layers) == 0
@@ -110,7 +73,7 @@ def test_taking_the_dock_out_ends_its_crop(gated, viewer, layer, source, qtbot):
     assert not watched(layer)
     begun = len(source.loads)
     source.gate.set()
-    qtbot.waitUntil(lambda: not running_threads(), timeout=10_000)
+    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=10_000)
     assert len(source.loads) == begun
     viewer.dims.set_point(0, 1)
     assert len(viewer.layers) == 1
@@ -172,5 +135,5 @@ def test_closing_the_viewer_ends_the_crop(make_napari_viewer, source, qtbot):
     assert time.monotonic() - began < 5
     begun = len(source.loads)
     source.gate.set()
-    qtbot.waitUntil(lambda: not running_threads(), timeout=10_000)
+    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=10_000)
     assert len(source.loads) == begun

@@ -130,7 +130,7 @@ def test_a_frame_that_fails_turns_its_row_and_a_retry_mends_it(open_dock, tmp_pa
     assert not dock.retry_button.isHidden()
     path.write_bytes(content)
     qtbot.mouseClick(dock.retry_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: text(dock, 1, "status") == "", timeout=5000)
+    qtbot.waitUntil(lambda: text(dock, 1, "status") == "loaded", timeout=5000)
     np.testing.assert_array_equal(np.asarray(layer._data_view), stack[1])
     assert dock.retry_button.isHidden()
 
@@ -193,7 +193,7 @@ def test_the_preference_for_folders_is_written_with_consent_alone(
     after = dict(get_settings().plugins.extension2reader)
     get_settings().plugins.extension2reader = before
     assert "*/" in asked[0]
-    assert after == ({**before, "*/": PLUGIN} if answer == "Yes" else before)
+    assert after == ({**before, "*/": PLUGIN, "*.zarr/": PLUGIN} if answer == "Yes" else before)
 
 
 def test_the_open_buttons_open_what_was_chosen(make_napari_viewer, tmp_path, write_folder, qtbot, monkeypatch):
@@ -202,7 +202,7 @@ def test_the_open_buttons_open_what_was_chosen(make_napari_viewer, tmp_path, wri
     write_folder(tmp_path / "a", 12)
     viewer = make_napari_viewer()
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
-    folder, files = (button for button in dock.findChildren(QPushButton) if button.text().startswith("Open "))
+    folder, files, _ = (button for button in dock.findChildren(QPushButton) if button.text().startswith("Open "))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "a"))
     qtbot.mouseClick(folder, Qt.MouseButton.LeftButton)
     assert viewer.layers[0].data.shape == (12, 24, 32)
@@ -249,3 +249,26 @@ def test_the_users_sort_survives_the_end_of_the_scan(open_dock, tmp_path, write_
         pass
     qtbot.waitUntil(lambda: not dock.table.model.busy, timeout=5000)
     assert dock.table.model.source_row(0) == 5
+
+
+def test_a_store_at_an_address_is_opened_by_its_button(make_napari_viewer, tmp_path, qtbot, monkeypatch):
+    pytest.importorskip("obstore", reason="the extra 'remote' is not installed")
+    import zarr
+    from qtpy.QtWidgets import QInputDialog, QPushButton
+
+    from napari_lazyload.testing.server import FolderServer
+
+    pixels = np.arange(4 * 20 * 30, dtype="u2").reshape(4, 20, 30)
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=pixels.shape, chunks=(1, 20, 30), dtype="u2")[...] = pixels
+    viewer = make_napari_viewer()
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
+    (button,) = (one for one in dock.findChildren(QPushButton) if one.text() == "Open URL…")
+    with FolderServer(tmp_path) as server:
+        monkeypatch.setattr(QInputDialog, "getText", lambda *_: (f" {server.url}/a.zarr ", True))
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        (layer,) = viewer.layers
+        viewer.dims.set_current_step(0, 2)
+        assert nl.wait(viewer, 20)
+        np.testing.assert_array_equal(np.asarray(layer._data_view), pixels[2])
+        np.testing.assert_array_equal(np.asarray(layer.data), pixels)
+        viewer.layers.clear()

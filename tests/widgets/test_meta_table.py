@@ -4,56 +4,23 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QColor, QGuiApplication, QHelpEvent, QKeyEvent, QMouseEvent
+from qtpy.QtGui import QGuiApplication, QHelpEvent, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QMenu, QStyleOptionViewItem, QVBoxLayout, QWidget
 
+from helpers.tables import MILLION, column, frame, luminance
+from helpers.waiting import threads
 from napari_lazyload.widgets import table_model
 from napari_lazyload.widgets._table_paint import STATES
 from napari_lazyload.widgets.meta_table import MetaTableModel, MetaTableView
 from napari_lazyload.widgets.table_data import TableData
 
 Role = Qt.ItemDataRole
-MILLION = 1_000_000
-
-
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "napari-lazyload-table"]
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_left():
-    yield
-    deadline = time.monotonic() + 20
-    while threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not threads()
-
-
-def frame(rows: int = 200) -> pd.DataFrame:
-    numbers = np.arange(rows)
-    return pd.DataFrame(
-        {
-            "original_filename": [f"img{k}.png" for k in range(rows)],
-            "status": pd.Series([""] * rows, dtype="str"),
-            "error": pd.Series([""] * rows, dtype="str"),
-            "label": (numbers * 7 % rows) / 4,
-            "group": [f"g{k % 3}" for k in range(rows)],
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def million() -> pd.DataFrame:
-    numbers = np.arange(MILLION)
-    columns = {f"n{k}": (numbers * (2 * k + 7919)) % MILLION for k in range(8)}
-    return pd.DataFrame({"name": np.char.add("img", numbers.astype("U7")).astype(object), "status": "", **columns})
 
 
 @pytest.fixture
@@ -67,16 +34,6 @@ def view(qtbot) -> MetaTableView:
     view.activateWindow()
     view.table.setFocus()
     return view
-
-
-@pytest.fixture
-def settle(qtbot):
-    """Wait for the order that was asked for."""
-
-    def wait(view: MetaTableView) -> None:
-        qtbot.waitUntil(lambda: not view.model.busy and not view.model._refresh.isActive(), timeout=60_000)
-
-    return wait
 
 
 @pytest.fixture
@@ -97,23 +54,19 @@ def click_cell(qtbot, view, row, column=0, modifier=Qt.KeyboardModifier.NoModifi
     qtbot.mouseClick(view.table.viewport(), Qt.MouseButton.LeftButton, modifier, place)
 
 
-def column(view, place) -> list[str]:
-    return [view.model.data(view.model.index(row, place)) for row in range(view.model.rowCount())]
-
-
 def test_header_clicks_sort_up_down_and_back_to_slider_order(qtbot, view, settle):
     expected = frame()["label"].astype(float)
     click_header(qtbot, view, 3)
-    settle(view)
+    settle(view.model)
     assert view.model.source_rows().tolist() == expected.sort_values(kind="stable").index.tolist()
     header = view.table.horizontalHeader()
     assert (header.sortIndicatorSection(), header.sortIndicatorOrder()) == (3, Qt.SortOrder.AscendingOrder)
     click_header(qtbot, view, 3)
-    settle(view)
+    settle(view.model)
     assert view.model.source_rows().tolist() == expected.sort_values(kind="stable", ascending=False).index.tolist()
     assert header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
     click_header(qtbot, view, 3)
-    settle(view)
+    settle(view.model)
     assert view.model.source_rows().tolist() == list(range(200))
     assert header.sortIndicatorSection() == -1
 
@@ -121,14 +74,14 @@ def test_header_clicks_sort_up_down_and_back_to_slider_order(qtbot, view, settle
 def test_file_names_sort_naturally_and_row_numbers_stay(qtbot, view, settle):
     view.set_frame(pd.DataFrame({"original_filename": ["img10", "img2", "img1"]}))
     click_header(qtbot, view, 0)
-    settle(view)
-    assert column(view, 0) == ["img1", "img2", "img10"]
+    settle(view.model)
+    assert column(view.model, 0) == ["img1", "img2", "img10"]
     assert [view.model.headerData(k, Qt.Orientation.Vertical) for k in range(3)] == ["2", "1", "0"]
 
 
 def test_a_click_reports_the_source_row(qtbot, view, picked, settle):
     view.sort_by(3, ascending=False)
-    settle(view)
+    settle(view.model)
     click_cell(qtbot, view, 2)
     click_cell(qtbot, view, 2)  # the same row again still brings the slider there
     click_cell(qtbot, view, 4, modifier=Qt.KeyboardModifier.ControlModifier)
@@ -184,9 +137,9 @@ def test_only_the_user_makes_row_activated(qtbot, view, picked, settle):
     view.table.clearSelection()
     view.table.setFocus(Qt.FocusReason.TabFocusReason)
     view.sort_by(3)
-    settle(view)
+    settle(view.model)
     view.model.filter_by("img1")
-    settle(view)
+    settle(view.model)
     view.set_frame(frame(9))
     qtbot.mouseClick(
         view.table.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(5, view.table.viewport().height() - 3)
@@ -196,7 +149,7 @@ def test_only_the_user_makes_row_activated(qtbot, view, picked, settle):
 
 def test_select_source_row_shows_the_row_wherever_it_stands(view, settle):
     view.sort_by(3, ascending=False)
-    settle(view)
+    settle(view.model)
     bar = view.table.horizontalScrollBar()
     view.resize(200, 300)
     bar.setValue(bar.maximum())
@@ -213,18 +166,18 @@ def test_select_source_row_shows_the_row_wherever_it_stands(view, settle):
 def test_the_selection_follows_its_source_row(view, settle):
     view.select_source_row(17)
     view.sort_by(3)
-    settle(view)
+    settle(view.model)
     assert view.selected_source_row == 17
     view.model.filter_by("img1")
-    settle(view)
+    settle(view.model)
     assert view.selected_source_row == 17
     view.model.filter_by("img2")
-    settle(view)
+    settle(view.model)
     assert view.selected_source_row is None
     view.select_source_row(18)
     assert view.selected_source_row is None
     view.model.filter_by("")
-    settle(view)
+    settle(view.model)
     assert view.selected_source_row == 18  # what the slider shows is selected once it is to be seen
 
 
@@ -233,7 +186,7 @@ def test_a_sort_shows_its_beginning_and_slider_order_the_selected_row(view, sett
     bar = view.table.verticalScrollBar()
     assert bar.value() > 100
     view.sort_by(3)
-    settle(view)
+    settle(view.model)
     assert bar.value() == 0
     view.sort_by(None)
     row = view.table.visualRect(view.model.index(150, 0))
@@ -244,17 +197,17 @@ def test_the_filter_line_filters_and_counts(qtbot, view, settle):
     assert view.count_label.text() == "200 rows"
     qtbot.keyClicks(view.filter_edit, "IMG19")
     qtbot.waitUntil(lambda: view.model.filter_text == "IMG19")
-    settle(view)
+    settle(view.model)
     assert view.count_label.text() == "11 of 200 rows"
-    assert column(view, 0) == ["img19.png", *(f"img{k}.png" for k in range(190, 200))]
+    assert column(view.model, 0) == ["img19.png", *(f"img{k}.png" for k in range(190, 200))]
     view.filter_edit.clear()
     qtbot.keyClicks(view.filter_edit, "group:g1")
     qtbot.keyClick(view.filter_edit, Qt.Key.Key_Return)
-    settle(view)
+    settle(view.model)
     assert view.count_label.text() == "67 of 200 rows"
     view.filter_edit.setText("nothing like it")
     qtbot.keyClick(view.filter_edit, Qt.Key.Key_Return)
-    settle(view)
+    settle(view.model)
     assert view.count_label.text() == "0 of 200 rows"
     view.set_frame(frame(1234))
     assert view.filter_edit.text() == ""
@@ -266,11 +219,11 @@ def test_the_same_data_set_read_again_keeps_sort_filter_and_row(view, settle, pi
     view.sort_by(3, ascending=False)
     view.filter_edit.setText("img1")
     view.filter_edit.returnPressed.emit()
-    settle(view)
+    settle(view.model)
     view.select_source_row(17)
     view.table.setColumnWidth(0, 123)
     view.set_frame(frame(rows), keep_order=True)
-    settle(view)
+    settle(view.model)
     expected = frame(rows)[frame(rows)["original_filename"].str.contains("img1")].sort_values("label", ascending=False)
     assert view.model.source_rows().tolist() == expected.index.tolist()
     assert view.filter_edit.text() == "img1"
@@ -290,7 +243,7 @@ def test_work_that_takes_long_says_so(qtbot, view, settle, monkeypatch):
     view.sort_by(3)
     qtbot.waitUntil(lambda: view.count_label.text() == "Working…")
     gate.set()
-    settle(view)
+    settle(view.model)
     assert view.count_label.text() == "200 rows"
 
 
@@ -330,11 +283,11 @@ def test_appended_rows_show(view, settle, prepared):
         view.sort_by(3)
     elif prepared == "filtered":
         view.model.filter_by("img")
-    settle(view)
+    settle(view.model)
     view.append_rows(frame(3))
     assert view.model.total_rows == 203
     assert view.model.view_row(202) == (202 if prepared == "plain" else -1)
-    settle(view)
+    settle(view.model)
     assert sorted(view.model.source_rows().tolist()) == list(range(203))
     assert view.count_label.text() == "203 rows"
     assert view.selected_source_row == 3
@@ -381,10 +334,10 @@ def test_a_million_rows_show_scroll_sort_and_filter_without_reading_columns_in_t
     assert watch.cells["cells"] <= 6 * visible
     watch.cells.clear()
     view.sort_by(0, ascending=False)
-    settle(view)
+    settle(view.model)
     assert (view.model.source_row(0), view.model.source_row(MILLION - 1)) == (MILLION - 1, 0)
     view.model.filter_by("n0:77")
-    settle(view)
+    settle(view.model)
     assert view.model.rowCount() == 1
     assert view.selected_source_row is None
     assert watch.readers == {"worker"}
@@ -471,10 +424,10 @@ def test_the_menu_sorts_copies_and_restores(qtbot, view, settle):
 
     assert not choose("Slider order")
     assert choose("Sort by label, descending")
-    settle(view)
+    settle(view.model)
     assert view.model.source_rows()[0] == frame()["label"].argmax()
     assert choose("Sort by label")
-    settle(view)
+    settle(view.model)
     assert view.model.source_rows()[0] == 0
     assert choose("Copy row")
     assert QGuiApplication.clipboard().text().startswith("img2.png\t")
@@ -493,11 +446,6 @@ def test_tab_goes_from_the_filter_to_the_table_and_on(qtbot, view):
 
 
 # --- themes and ends ---------------------------------------------------------------------------------------------
-
-
-def luminance(colour: QColor) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour.getRgbF()[:3]]
-    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
 
 def test_marks_follow_the_theme(qtbot):
@@ -531,7 +479,7 @@ def test_closing_calls_off_the_work_and_drops_its_result(qtbot, view, monkeypatc
     assert not view.model.busy
     assert not view.model._poll.isActive()
     gate.set()
-    qtbot.waitUntil(lambda: not threads())
+    qtbot.waitUntil(lambda: not threads("napari-lazyload-table"))
     qtbot.wait(50)
     assert view.model.source_rows().tolist() == list(range(200))
 
@@ -555,7 +503,7 @@ def test_a_table_deleted_in_the_middle_of_a_sort_leaves_nothing(qtbot, monkeypat
     view.deleteLater()
     del view
     qtbot.waitUntil(lambda: bool(gone))
-    qtbot.waitUntil(lambda: not threads(), timeout=20_000)
+    qtbot.waitUntil(lambda: not threads("napari-lazyload-table"), timeout=20_000)
     gc.collect()
 
 
@@ -575,4 +523,4 @@ def test_it_works_in_naparis_window_in_both_themes(make_napari_viewer_proxy, qtb
         shades.append(luminance(base))
     assert shades[0] < 0.1 < shades[1]
     view.sort_by(3)
-    settle(view)
+    settle(view.model)

@@ -3,71 +3,23 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import QModelIndex, QPersistentModelIndex, Qt
 
+from helpers.tables import column, frame
 from napari_lazyload.widgets import table_model
 from napari_lazyload.widgets.table_data import PAGE, TableData
 from napari_lazyload.widgets.table_model import MetaTableModel
 
 Role = Qt.ItemDataRole
-MILLION = 1_000_000
-
-
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "napari-lazyload-table"]
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_left():
-    yield
-    deadline = time.monotonic() + 20
-    while threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not threads()
-
-
-def frame(rows: int = 200) -> pd.DataFrame:
-    numbers = np.arange(rows)
-    return pd.DataFrame(
-        {
-            "original_filename": [f"img{k}.png" for k in range(rows)],
-            "status": pd.Series([""] * rows, dtype="str"),
-            "error": pd.Series([""] * rows, dtype="str"),
-            "label": (numbers * 7 % rows) / 4,
-            "group": [f"g{k % 3}" for k in range(rows)],
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def million() -> pd.DataFrame:
-    numbers = np.arange(MILLION)
-    columns = {f"n{k}": (numbers * (2 * k + 7919)) % MILLION for k in range(8)}
-    return pd.DataFrame({"name": np.char.add("img", numbers.astype("U7")).astype(object), "status": "", **columns})
 
 
 @pytest.fixture
 def model(qapp) -> MetaTableModel:
     return MetaTableModel(frame())
-
-
-@pytest.fixture
-def settle(qtbot):
-    """Wait for the order that was asked for."""
-
-    def wait(model: MetaTableModel) -> None:
-        qtbot.waitUntil(lambda: not model.busy and not model._refresh.isActive(), timeout=60_000)
-
-    return wait
-
-
-def column(model, place) -> list[str]:
-    return [model.data(model.index(row, place)) for row in range(model.rowCount())]
 
 
 def test_the_model_keeps_qts_rules(qtmodeltester, settle):

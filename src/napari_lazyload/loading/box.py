@@ -42,12 +42,14 @@ def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = Tr
 
 def peek_block(source: Source, level: int, index: BlockIndex) -> Array | None:
     """Return one decoded chunk of a source if it is in memory and whole; reads nothing."""
+    shape, dtype = box_shape(source.meta.levels[level].grid.bounds(index)), source.meta.dtype
+    note = _status.shared.note(source.token, level, index)
     try:
-        pixels = _cache.shared.peek(source.chunk(level, index))
+        return _cache.shared.peek(
+            source.chunk(level, index), note, lambda pixels: pixels.shape == shape and pixels.dtype == dtype
+        )
     except ChunkReadError:  # the file is gone: whoever reads it will say so
         return None
-    shape = box_shape(source.meta.levels[level].grid.bounds(index))
-    return None if pixels is None or pixels.shape != shape or pixels.dtype != source.meta.dtype else pixels
 
 
 def read_chunk(

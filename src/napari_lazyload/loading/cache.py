@@ -138,9 +138,26 @@ class ChunkCache:
         """Return whether the chunk is kept, without counting it as used."""
         return key in self._entries
 
-    def peek(self, chunk: Chunk) -> Array | None:
-        """Return the decoded chunk if it is in memory; reads nothing, and waits for nobody."""
-        return self._kept(chunk.key, touch=True) if is_ready(chunk) else None
+    def peek(
+        self, chunk: Chunk, note: Note | None = None, fits: Callable[[Array], bool] = lambda _array: True
+    ) -> Array | None:
+        """Return the decoded chunk if it is in memory and fits; reads nothing, and waits for nobody."""
+        if not is_ready(chunk):
+            return None
+        key = chunk.key
+        array = self._kept(key, touch=True)
+        if array is None or not fits(array):
+            return None
+        if note is not None:
+            self._tell(note, key)
+        return array
+
+    def _tell(self, note: Note, key: Hashable) -> None:
+        """Tell that a chunk is there, and whether it is kept."""
+        with self._lock:  # nobody may evict it, nor keep it, between the look and the word
+            again = note.have(key, kept=key in self._entries)
+        if again:
+            note.recovered()
 
     def read(
         self,
@@ -183,10 +200,7 @@ class ChunkCache:
                 note.fail(err)
             raise
         if note is not None:
-            with self._lock:  # nobody may evict it, nor keep it, between the look and the word
-                again = note.have(key, kept=key in self._entries)
-            if again:
-                note.recovered()
+            self._tell(note, key)
         return array
 
     def _find(self, chunk: Chunk, key: Hashable, keep: bool, note: Note | None) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import CHANNEL_AXIS, LevelMeta
+from napari_lazyload.sources.opened import position_of_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -80,6 +81,10 @@ class ChannelSource:
     def position(self, index: BlockIndex) -> int:
         """Return the place of an index among the rows of the original."""
         return self.original.position(index)
+
+    def chunk_position(self, level: int, index: BlockIndex) -> int:
+        """Return the place of a chunk among the rows of the original."""
+        return position_of_chunk(self.original, level, index)
 
     def frame_index(self, position: int) -> BlockIndex:
         """Return the index along the axes that count rows."""

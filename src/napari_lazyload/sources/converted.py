@@ -58,12 +58,21 @@ class ConvertedSource:
         return ConvertedChunk(self.original.chunk(level, index), self._function, self.meta.dtype)
 
 
+def truth_as_number(pixels: Array) -> Array:
+    """Return 1 for True and 0 for False."""
+    return pixels.astype(np.uint8)
+
+
 def displayable(source: Source) -> tuple[Source, str | None]:
     """Return a source that napari can show, and what was done to it in words, or None.
 
-    Complex values are shown as their magnitude, extended precision as double precision.
+    Complex values are shown as their magnitude, extended precision as double precision, labels of truth values as 0 and
+    1.
     """
     dtype = source.meta.dtype
+    if source.meta.kind == "labels" and dtype.kind == "b":
+        shown = np.dtype(np.uint8)
+        return ConvertedSource(source, truth_as_number, shown), "labels of truth values are shown as 0 and 1"
     if dtype.kind == "c":
         shown = np.dtype(np.float32 if dtype.itemsize <= 8 else np.float64)
         return ConvertedSource(source, np.abs, shown), f"{dtype} values are shown as their magnitude"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.words import said
 from napari_lazyload.sources.file_set import UNREADABLE, FileSet
-from napari_lazyload.sources.grouping import said
 from napari_lazyload.sources.opened import IMAGE, Columns
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class FolderTable:
             self._problems[place] = self._files.problems.get(file, "cannot be read")
         elif not self._fits(number, kind):
             source, info = self._pictures[number], self._files.infos[kind]
-            expected, found = said(source.info), said(info)
+            expected, found = (said(one.shape, one.dtype) for one in (source.info, info))
             if expected == found:
                 expected, found = (f"{found} ({', '.join(axes)})" for axes in (source.info.axes, info.axes))
             most = "at most " if source.padded else ""

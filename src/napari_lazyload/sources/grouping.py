@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import RGB_AXIS
+from napari_lazyload.core.words import said
 from napari_lazyload.sources.file_set import FileSet, common_items
 from napari_lazyload.sources.pictures import PictureInfo
 
@@ -184,16 +185,11 @@ def _split(files: FileSet, name: str, rows: Array, classes: list[list[int]]) -> 
     for wanted, mask in zip(classes, members, strict=True):
         infos = [files.infos[kind] for kind in wanted]
         info = infos[0] if len(infos) == 1 else padded_info(infos)
-        title = name if len(classes) == 1 else f"{name} [{said(info)}]"
+        title = name if len(classes) == 1 else f"{name} [{said(info.shape, info.dtype)}]"
         if any(group.name == title for group in groups):
             title = f"{title[:-1]} {''.join(info.axes)}, {len(groups) + 1}]"
         groups.append(Group(title, rows[mask], info, {"frame": int(mask.sum())}, padded=len(infos) > 1))
     return groups
-
-
-def said(info: PictureInfo) -> str:
-    """Return shape and type in words."""
-    return f"{'x'.join(map(str, info.shape))} {info.dtype}"
 
 
 def padded_info(infos: list[PictureInfo]) -> PictureInfo:

@@ -12,6 +12,7 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.core.words import said
 from napari_lazyload.sources import pictures
 from napari_lazyload.sources.file_set import FileSet, Stamp, file_stamp, read_info
 
@@ -69,7 +70,7 @@ class PictureChunk:
         pixels = decode(self.path, self.page)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
         if pixels.shape != frame or pixels.dtype != self.dtype:
-            raise _unlike(self.path, _said(frame, self.dtype), _said(pixels.shape, pixels.dtype))
+            raise _unlike(self.path, said(frame, self.dtype), said(pixels.shape, pixels.dtype))
         return pixels.reshape(self.shape)
 
     def _check_pages(self) -> None:
@@ -113,7 +114,7 @@ class PaddedChunk:
         frame = self.shape[len(self.shape) - len(self.axes) + len(self.page) :]
         info = read_info(self.path)
         if not fits_frame(info, frame, self.axes, self.dtype):
-            raise _unlike(self.path, f"at most {_said(frame, self.dtype)}", _said(info.page_shape, info.dtype))
+            raise _unlike(self.path, f"at most {said(frame, self.dtype)}", said(info.page_shape, info.dtype))
         pages = info.shape[: info.page_ndim]
         if any(place >= count for place, count in zip(self.page, pages, strict=True)):
             return _blank(self.shape, self.dtype)
@@ -162,10 +163,6 @@ def decode(path: str, page: int) -> Array:
         return pictures.decode(path, page)
     except MissingDependencyError as err:
         raise ChunkReadError(str(err), path) from err
-
-
-def _said(shape: Sequence[int], dtype: np.dtype[Any]) -> str:
-    return f"{' x '.join(map(str, shape))} {dtype}"
 
 
 def _unlike(path: str, expected: str, found: str) -> ChunkReadError:

@@ -37,6 +37,15 @@ class RowSource(Source, Protocol):
         """Return the index along the axes that count rows; the inverse of `position`."""
 
 
+def position_of_chunk(source: RowSource, level: int, index: BlockIndex) -> int:
+    """Return the place, among the rows of an image, that a chunk belongs to.
+
+    Where it takes more than the axes that count rows, the source has a method ``chunk_position(level, index)``.
+    """
+    own: Callable[[int, BlockIndex], int] | None = getattr(source, "chunk_position", None)
+    return source.position(index) if own is None else own(level, index)
+
+
 @dataclass(slots=True)
 class Opened:
     """One opened path: sources, and what the meta table is made from. No pixel was read.
@@ -53,6 +62,8 @@ class Opened:
         Returns the columns of the meta table, all of one length, in slider order, image after image.
     rows : tuple of range
         Which rows of the table each image shows; two images may show the same ones.
+    row_name : str
+        What a row is, for people.
     problems : callable
         Returns ``{row: reason}`` of the rows that are known not to load, or not to fit.
     recheck : callable
@@ -76,6 +87,7 @@ class Opened:
     kind: str
     sources: tuple[RowSource, ...]
     rows: tuple[range, ...]
+    row_name: str = "file"
     columns: Callable[[], Columns] = _no_columns
     problems: Callable[[], dict[int, str]] = dict
     recheck: Callable[[int], Any] = lambda _row: None

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_lazyload.core.errors import UnknownFormatError
+from napari_lazyload.sources.binaries import ROWS as BINARIES
 from napari_lazyload.sources.file_listing import is_store, not_there
+from napari_lazyload.sources.ome_place import is_address
+from napari_lazyload.sources.ome_zarr import open_zarr, takes_zarr
 from napari_lazyload.sources.open_pictures import PATTERN_SIGNS, open_pictures
 from napari_lazyload.sources.pictures import is_picture
 
@@ -54,11 +57,17 @@ def _is_pattern(path: str) -> bool:
     return may_match and any(sign in path for sign in PATTERN_SIGNS) and not os.path.lexists(path)
 
 
-FORMATS: tuple[Format, ...] = (Format("pictures", _takes_pictures, open_pictures),)
+FORMATS: tuple[Format, ...] = (
+    Format("zarr", takes_zarr, open_zarr),
+    *(Format(*row) for row in BINARIES),
+    Format("pictures", _takes_pictures, open_pictures),
+)
 
 
 def normalise(path: PathLike | Sequence[PathLike]) -> Path:
     """Return a path as a string, a sequence of paths as a list of strings; ``~`` is the user's home.
+
+    A list of one folder is that folder.
 
     Raises
     ------
@@ -77,12 +86,12 @@ def normalise(path: PathLike | Sequence[PathLike]) -> Path:
     if not paths:
         msg = "expected at least one path, got an empty list"
         raise ValueError(msg)
-    return paths
+    return _alone(paths)
 
 
-def _alone(path: Path) -> Path:
-    """Return the folder of a list of one folder: viewers make a list of whatever they are given."""
-    return path[0] if not isinstance(path, str) and len(path) == 1 and os.path.isdir(path[0]) else path
+def _alone(paths: list[str]) -> Path:
+    """Return the folder (or store) of a list of one: viewers make a list of whatever they are given."""
+    return paths[0] if len(paths) == 1 and (os.path.isdir(paths[0]) or takes_zarr(paths[0])) else paths
 
 
 def _as_text(path: PathLike | bytes) -> str:
@@ -103,12 +112,15 @@ def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None,
     UnknownFormatError
         If no format takes it.
     """
-    where = _alone(normalise(path))
+    where = normalise(path)
     paths = [where] if isinstance(where, str) else where
-    for address in paths:
-        if "://" in address:
-            msg = f"{address}: addresses cannot be opened yet; this version opens local pictures and folders"
+    for address in paths if len(paths) > 1 else []:
+        if is_address(address):
+            msg = f"{address}: is one of {len(paths)} paths; expected one address at a time"
             raise UnknownFormatError(msg, address)
+    if is_address(paths[0]) and is_picture(paths[0].partition("?")[0]):
+        msg = f"{paths[0]}: pictures are opened from local paths; at addresses, Zarr stores are. Download it first"
+        raise UnknownFormatError(msg, paths[0])
     if format is not None:
         return _named(format).open(where, **options)
     for row in FORMATS:
@@ -127,7 +139,7 @@ def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None,
 
 def can_open(path: PathLike | Sequence[PathLike]) -> bool:
     """Return whether some format takes the path, from its name and kind alone."""
-    where = _alone(normalise(path))
+    where = normalise(path)
     return any(row.takes(where) for row in FORMATS)
 
 

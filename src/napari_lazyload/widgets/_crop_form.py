@@ -8,18 +8,17 @@ from magicgui.widgets import ComboBox, ProgressBar, PushButton, SpinBox
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QScrollArea,
-    QSizePolicy,
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
     QVBoxLayout,
     QWidget,
 )
+
+from napari_lazyload.widgets._section import Scrolling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -210,42 +209,13 @@ class CropForm(QWidget):
             buttons.addWidget(button.native)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(_Scrolling(inner))
+        layout.addWidget(Scrolling(inner))
         layout.addWidget(self.cost)
         layout.addLayout(buttons)
         layout.addWidget(self.progress.native)
         layout.addWidget(self.message)
         self.lazy.native.setVisible(False)
         self.set_running(False)
-
-
-class _Scrolling(QScrollArea):
-    """Scrolls up and down alone: as wide as what is in it, as high as that if there is room."""
-
-    def __init__(self, inner: QWidget) -> None:
-        super().__init__()
-        self._inner = inner
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setWidgetResizable(True)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setWidget(inner)  # which also filters its events through here
-
-    def eventFilter(self, watched: Any, event: QEvent | None) -> bool:
-        """Follow the size that the fields ask for."""
-        if watched is self._inner and event is not None and event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return super().eventFilter(watched, event)
-
-    def minimumSizeHint(self) -> QSize:
-        """Ask for the width of the fields, and for room for a few of them."""
-        bar = self.verticalScrollBar()
-        width = self._inner.minimumSizeHint().width() + (0 if bar is None else bar.sizeHint().width())
-        return QSize(width, min(120, self._inner.minimumSizeHint().height()))
-
-    def sizeHint(self) -> QSize:
-        """Ask for room for all fields."""
-        return QSize(self.minimumSizeHint().width(), self._inner.sizeHint().height())
 
 
 def offer(combo: ComboBox, choices: Sequence[tuple[str, Any]], otherwise: Any = None) -> None:

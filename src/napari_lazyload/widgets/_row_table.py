@@ -104,6 +104,12 @@ class RowTable(QTableView):
         self.scrollTo(index)
         bar.setValue(across)
 
+    def visible_rows(self) -> range:
+        """Return the view rows that are in sight."""
+        height = present(self.viewport()).height()
+        top, bottom = self.rowAt(0), self.rowAt(height - 1)
+        return range(max(top, 0), bottom + 1 if bottom >= 0 else self._model.rowCount()) if top >= 0 else range(0)
+
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Keep the selected row in sight where it was in sight."""
         index = self.currentIndex()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import napari
 
 from napari_lazyload.layers.preferences import follow_preferences
 from napari_lazyload.layers.viewer import attach
+from napari_lazyload.widgets.first_frame import after_first_frame
+from napari_lazyload.widgets.idle_imports import import_when_idle
 from napari_lazyload.widgets.post import post_to_main
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QMainWindow
 
 
 def attach_open_viewers() -> bool:
@@ -15,11 +23,16 @@ def attach_open_viewers() -> bool:
     current = napari.current_viewer()
     if current is not None:
         viewers.add(current)
-    if viewers:
-        post_to_main(follow_preferences)  # napari reads the manifests of all plugins for them: after the first frame
     for viewer in viewers:
         _attach(viewer)
+        after_first_frame(viewer, partial(_settle, viewer))
     return bool(viewers)
+
+
+def _settle(viewer: napari.Viewer) -> None:
+    """Do what takes time: napari reads the manifests of all plugins for the preferences of one."""
+    follow_preferences()
+    import_when_idle(window_of(viewer))
 
 
 def _attach(viewer: napari.Viewer) -> None:
@@ -27,7 +40,11 @@ def _attach(viewer: napari.Viewer) -> None:
     if displays.followed:
         return
     displays.followed = True
-    # A window that the user closes does not remove its layers first; napari has no public name for the window.
-    window = getattr(viewer.window, "_qt_window", None)
-    if window is not None:
+    window = window_of(viewer)
+    if window is not None:  # one that the user closes does not remove its layers first
         window.destroyed.connect(displays.close)
+
+
+def window_of(viewer: napari.Viewer) -> QMainWindow | None:
+    """Return the window of a viewer, for which napari has no public name."""
+    return getattr(viewer.window, "_qt_window", None)

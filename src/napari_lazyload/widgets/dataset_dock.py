@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
@@ -14,14 +16,20 @@ from napari_lazyload.layers.navigation import row_in_view, show_row
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.widgets._crop_form import size_text
 from napari_lazyload.widgets._live_states import LiveStates
-from napari_lazyload.widgets._section import Section
+from napari_lazyload.widgets._section import Scrolling, Section
 from napari_lazyload.widgets._workers import LatestWorker
 from napari_lazyload.widgets.attach import attach_open_viewers
 from napari_lazyload.widgets.editable_copy import EditableCopy, can_be_copied
 from napari_lazyload.widgets.import_panel import ImportPanel
 from napari_lazyload.widgets.loading_panel import LoadingPanel, display_of
 from napari_lazyload.widgets.meta_table import MetaTableView
-from napari_lazyload.widgets.open_dialogs import become_folder_reader, is_folder_reader, open_files, open_folder
+from napari_lazyload.widgets.open_dialogs import (
+    become_folder_reader,
+    is_folder_reader,
+    open_address,
+    open_files,
+    open_folder,
+)
 from napari_lazyload.widgets.post import post_to_main
 
 if TYPE_CHECKING:
@@ -35,8 +43,8 @@ if TYPE_CHECKING:
 REFRESH_MS = 100
 """What changes is shown at most this often, and only while the dock is seen."""
 
-LOADING_EVERY, IMPORTS_EVERY = 2, 5
-"""The loading panel and the import panel look at every second and at every fifth of these moments."""
+LOADING_EVERY, IMPORTS_EVERY = 2, 10
+"""The loading panel and the import panel look at every second and at every tenth of these moments."""
 
 
 class DatasetDock(QWidget):
@@ -82,6 +90,8 @@ class DatasetDock(QWidget):
         viewer.layers.selection.events.active.connect(self._on_active)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.dims.events.current_step.connect(self._on_step)
+        self._destroyed = False
+        self.destroyed.connect(partial(_on_destroyed, weakref.ref(self)))
         self._on_active()
 
     # --- parts ---------------------------------------------------------------------------------------------------
@@ -89,6 +99,7 @@ class DatasetDock(QWidget):
     def _lay_out(self) -> None:
         self.title = QElidingLabel("", self)
         self.title.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.summary = QLabel(self)
         self.summary.setWordWrap(True)
         self.summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -118,16 +129,25 @@ class DatasetDock(QWidget):
             _row(
                 self._button("Open folder…", "Open a folder of images", lambda: open_folder(self._viewer, self)),
                 self._button("Open files…", "Open images as one stack", lambda: open_files(self._viewer, self)),
+                self._button("Open URL…", "Open a Zarr store at an address", lambda: open_address(self._viewer, self)),
             )
         )
         layout.addWidget(self.title)
         layout.addWidget(self.summary)
         layout.addWidget(self.table, stretch=1)
+        layout.addWidget(Scrolling(self._lay_out_below()))
+
+    def _lay_out_below(self) -> QWidget:
+        """Return what stands below the table."""
+        below = QWidget(self)
+        layout = QVBoxLayout(below)
+        layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.notice)
-        layout.addLayout(_row(self.retry_button, self.finer_button, self.regroup_button, self.copy_button))
-        self.loading = LoadingPanel(
-            lambda: self._viewer.layers if self._viewer is not None else (), lambda: self._layer
-        )
+        offers = (self.retry_button, self.finer_button, self.regroup_button, self.copy_button)
+        layout.addLayout(_row(*offers))
+        for button in offers:
+            button.hide()  # each is offered where it is of use
+        self.loading = LoadingPanel(self._viewer.layers, lambda: self._layer)
         self.loading_section = Section(self.loading, opened=True, parent=self)
         self.imports = ImportPanel()
         self.imports_section = Section(self.imports, opened=False, parent=self)
@@ -140,6 +160,7 @@ class DatasetDock(QWidget):
             look()
         layout.addWidget(self.reader_button)
         self.reader_button.setVisible(not is_folder_reader())
+        return below
 
     def _button(self, text: str, tip: str, clicked: Callable[[], Any]) -> QPushButton:
         button = QPushButton(text, self)
@@ -352,9 +373,10 @@ class DatasetDock(QWidget):
         viewer, self._viewer = self._viewer, None
         if viewer is None:
             return
-        self._timer.stop()
-        self._clock.stop()
-        self._copy.stop()
+        if not self._destroyed:  # Qt's own parts are gone by then
+            self._timer.stop()
+            self._clock.stop()
+            self._copy.stop()
         self.loading.close_down()
         self._worker.cancel()
         self._states.follow(None, {})
@@ -366,6 +388,17 @@ class DatasetDock(QWidget):
             self._disconnect = None
         self._follow(None)
         self.dataset = None
+
+    def _on_destroyed(self) -> None:
+        """Let go of the viewer, which closes without a word to its docks."""
+        self._destroyed = True
+        self.close_down()
+
+
+def _on_destroyed(dock: weakref.ref[DatasetDock]) -> None:
+    found = dock()
+    if found is not None:
+        found._on_destroyed()  # noqa: SLF001 - same module
 
 
 def _row(*buttons: QPushButton) -> QHBoxLayout:

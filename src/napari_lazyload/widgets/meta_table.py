@@ -77,9 +77,19 @@ class MetaTableView(QWidget):
         """Add rows at the end of slider order; see `MetaTableModel.append_rows`."""
         self.model.append_rows(frame)
 
-    def update_rows(self, rows: Sequence[int] | NDArray[np.integer[Any]], columns: Mapping[str, Sequence[Any]]) -> None:
+    def update_rows(
+        self,
+        rows: Sequence[int] | NDArray[np.integer[Any]],
+        columns: Mapping[str, Sequence[Any]],
+        *,
+        refilter: bool = True,
+    ) -> None:
         """Set values of some source rows; see `MetaTableModel.update_rows`."""
-        self.model.update_rows(rows, columns)
+        self.model.update_rows(rows, columns, refilter=refilter)
+
+    def visible_source_rows(self) -> list[int]:
+        """Return the source rows that are in sight, from top to bottom."""
+        return [self.model.source_row(row) for row in self.table.visible_rows()]
 
     def select_source_row(self, row: int) -> None:
         """Select a source row and scroll to it without `rowActivated`; a row that is filtered out selects none.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 PLUGIN = "napari-lazyload"
-FOLDER_PATTERN = "*/"
-"""What napari's preferences call "all folders"."""
+FOLDER_PATTERNS = ("*/", "*.zarr/")
+"""What napari's preferences call all folders, and Zarr stores among them, which another plugin may have been given."""
 
 
 def open_folder(viewer: Any, parent: QWidget | None = None) -> None:
@@ -29,6 +29,15 @@ def open_files(viewer: Any, parent: QWidget | None = None) -> None:
         open_path(viewer, files[0] if len(files) == 1 else sorted(files, key=natural_key))
 
 
+def open_address(viewer: Any, parent: QWidget | None = None) -> None:
+    """Ask for the address of a Zarr store and open it in the viewer."""
+    text, chosen = QInputDialog.getText(
+        parent, "Open a URL lazily", "Address of an OME-Zarr store (https, s3, gs, az):"
+    )
+    if chosen and text.strip():
+        open_path(viewer, text.strip())
+
+
 def open_path(viewer: Any, path: str | list[str]) -> None:
     """Open a path with this plugin; what goes wrong is shown, not raised."""
     from napari.utils.notifications import show_error
@@ -42,10 +51,11 @@ def open_path(viewer: Any, path: str | list[str]) -> None:
 
 
 def is_folder_reader() -> bool:
-    """Return whether napari's preferences name this plugin for all folders."""
+    """Return whether napari's preferences name this plugin for all folders and Zarr stores."""
     from napari.settings import get_settings
 
-    return bool(get_settings().plugins.extension2reader.get(FOLDER_PATTERN) == PLUGIN)
+    readers = get_settings().plugins.extension2reader
+    return all(readers.get(pattern) == PLUGIN for pattern in FOLDER_PATTERNS)
 
 
 def become_folder_reader(parent: QWidget | None = None) -> bool:
@@ -53,15 +63,16 @@ def become_folder_reader(parent: QWidget | None = None) -> bool:
     from napari.settings import get_settings
 
     plugins = get_settings().plugins
-    before = plugins.extension2reader.get(FOLDER_PATTERN)
+    before = {plugins.extension2reader.get(pattern) for pattern in FOLDER_PATTERNS} - {None, PLUGIN}
+    instead = f", in place of {' and '.join(sorted(before))}" if before else ""
     question = (
-        "Open every folder that is dropped on napari with Lazy Load, without asking?\n\n"
-        f"This writes '{FOLDER_PATTERN}: {PLUGIN}' to napari's preferences (Plugins, file extension readers)"
-        f"{f', in place of {before!r}' if before else ''}, where it can be removed again."
+        "Open every folder and Zarr store that is dropped on napari with Lazy Load, without asking?\n\n"
+        f"This writes {' and '.join(FOLDER_PATTERNS)} to napari's preferences (Plugins, file extension readers)"
+        f"{instead}, where it can be removed again."
     )
     buttons = QMessageBox.StandardButton
     answer = QMessageBox.question(parent, "Reader for folders", question, buttons.Yes | buttons.No, buttons.No)
     if answer != buttons.Yes:
         return False
-    plugins.extension2reader = {**plugins.extension2reader, FOLDER_PATTERN: PLUGIN}
+    plugins.extension2reader = {**plugins.extension2reader, **dict.fromkeys(FOLDER_PATTERNS, PLUGIN)}
     return True

@@ -67,6 +67,8 @@ class MetaTableModel(QAbstractTableModel):
         The rows shown, or their order, are others now.
     busyChanged : Signal(bool)
         A sort or a filter has started or ended.
+    orderAsked : Signal()
+        The user wants another sort or filter; `reorder` does not emit it.
     orderFailed : Signal(str)
         A sort or a filter raised; the table stays as it was.
     """
@@ -74,6 +76,7 @@ class MetaTableModel(QAbstractTableModel):
     frameChanged = Signal(bool)
     orderChanged = Signal()
     busyChanged = Signal(bool)
+    orderAsked = Signal()
     orderFailed = Signal(str)
 
     def __init__(
@@ -157,7 +160,13 @@ class MetaTableModel(QAbstractTableModel):
             self._schedule()
         self.orderChanged.emit()
 
-    def update_rows(self, rows: Sequence[int] | NDArray[np.integer[Any]], columns: Mapping[str, Sequence[Any]]) -> None:
+    def update_rows(
+        self,
+        rows: Sequence[int] | NDArray[np.integer[Any]],
+        columns: Mapping[str, Sequence[Any]],
+        *,
+        refilter: bool = True,
+    ) -> None:
         """Set values of some source rows, in time that grows with their number alone.
 
         A filter that looks at these columns is applied again a little later; a sort is not, so that rows do not
@@ -169,6 +178,8 @@ class MetaTableModel(QAbstractTableModel):
             Source rows.
         columns : mapping of str to sequence
             For each column to change, a value for each of the rows.
+        refilter : bool
+            Whether the filter is applied again.
 
         Raises
         ------
@@ -183,7 +194,7 @@ class MetaTableModel(QAbstractTableModel):
             return
         for top, bottom in runs(wanted if self._order is None else self._order.shown(wanted)):
             self.dataChanged.emit(self.index(top, min(places)), self.index(bottom, max(places)))
-        if self._filter is not None and self._filter.column in {None, *places}:
+        if refilter and self._filter is not None and self._filter.column in {None, *places}:
             self._schedule()
 
     # --- order -------------------------------------------------------------------------------------------------
@@ -224,6 +235,18 @@ class MetaTableModel(QAbstractTableModel):
         self._sort = None if column is None else SortKey(column, ascending, natural)
         self._sorted_rows = None
         self._start()
+        self.orderAsked.emit()
+
+    def reorder(self) -> None:
+        """Sort and filter again, by the values as they are now."""
+        self._sorted_rows = None
+        self._start()
+
+    @property
+    def ordered_by_status(self) -> bool:
+        """Whether the sort or the filter looks at the column of states."""
+        sorts = self._sort is not None and self._sort.column == self._status
+        return sorts or (self._filter is not None and self._filter.column in {None, self._status})
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort as Qt's views ask for it; a negative column is slider order."""
@@ -236,6 +259,7 @@ class MetaTableModel(QAbstractTableModel):
         if wanted != self._filter:
             self._filter = wanted
             self._start()
+            self.orderAsked.emit()
 
     def source_row(self, view_row: int) -> int:
         """Return the row in slider order that a view row shows."""

@@ -21,9 +21,6 @@ Checkpoint: TypeAlias = Callable[[], None]
 _WINDOW = 64
 """Bytes of text that are compared in one pass of the sort."""
 
-_DIGITS = 20
-"""A longer run of digits counts as a number in its first digits only, as `natural_key` has it."""
-
 _ZERO, _NINE = ord("0"), ord("9")
 
 
@@ -65,8 +62,7 @@ def natural_keys(text: Text) -> Text:
     edges = np.flatnonzero(np.diff(digit, prepend=False))
     if not edges.size:
         return text
-    starts = edges[::2]
-    stops = np.minimum(edges[1::2], starts + _DIGITS)  # a zero byte ends each word, so every run has a stop
+    starts, stops = edges[::2], edges[1::2]  # a zero byte ends each word, so every run has a stop
     counted = np.flatnonzero(digit & (text != _ZERO))
     following = np.searchsorted(counted, starts)
     first = stops.copy()

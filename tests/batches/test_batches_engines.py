@@ -9,59 +9,17 @@ import pickle
 import threading
 import time
 import weakref
-from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pytest
 
+from helpers.pictures import NUMBERED, numbers
+from helpers.waiting import eventually, threads
 from napari_lazyload.batch_engines import _sendable
 from napari_lazyload.core import settings
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.loading import cache
 from napari_lazyload.sequence_open import read_images
 from napari_lazyload.sources import pictures
-
-COUNT = 10
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
-
-
-def number_image(number: int) -> np.ndarray:
-    return np.full((3, 4), number, np.uint8)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "run"
-    root.mkdir()
-    for number in range(COUNT):
-        write_png(root / f"{number}.png", number_image(number))
-    return root
-
-
-@pytest.fixture
-def seq(folder):
-    """Ten images whose pixels are their number."""
-    cache.shared.drop()
-    yield read_images(folder, meta={"number": range(COUNT), "name": [f"n{number}" for number in range(COUNT)]})
-    cache.shared.drop()
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """The names of the files that were decoded, in order."""
-    decoded = []
-    original = pictures.decode
-
-    def decode(path, *args, **kwargs):
-        decoded.append(Path(path).name)
-        return original(path, *args, **kwargs)
-
-    monkeypatch.setattr(pictures, "decode", decode)
-    return decoded
 
 
 @pytest.fixture
@@ -81,34 +39,10 @@ def gate(monkeypatch):
     opened.set()
 
 
-def eventually(fact):
-    end = time.monotonic() + 10
-    while not fact():
-        assert time.monotonic() < end, "it never became true"
-        time.sleep(0.005)
-
-
-def reading_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "lazyload-batches"]
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_left():
-    yield
-    gc.collect()
-    eventually(lambda: not reading_threads())
-    assert not multiprocessing.active_children()
-
-
-def numbers(batch):
-    """Return the numbers of the images of a batch."""
-    return [int(image[0, 0]) for image in batch[0]]
-
-
 class TestReadingAhead:
     def test_first_batches_are_filled_before_one_is_asked_for(self, seq, reads):
         batches = seq.batches(2, prefetch=3)
-        eventually(lambda: not reading_threads())
+        eventually(lambda: not threads("lazyload-batches"))
         assert sorted(reads) == [f"{number}.png" for number in range(6)]
         assert "3 read ahead" in repr(batches)
         assert numbers(next(batches)) == [0, 1]
@@ -118,7 +52,7 @@ class TestReadingAhead:
         batches = seq.batches(2, prefetch=1)
         for taken in range(1, 5):
             next(batches)
-            eventually(lambda: not reading_threads())
+            eventually(lambda: not threads("lazyload-batches"))
             assert len(reads) == 2 * min(taken + 1, 5)
         batches.close()
 
@@ -134,7 +68,7 @@ class TestReadingAhead:
         batches = seq.batches(4, workers=3)
         for _ in range(3):
             assert gate.begun.acquire(timeout=10)
-        assert len(reading_threads()) == 3
+        assert len(threads("lazyload-batches")) == 3
         assert not gate.begun.acquire(timeout=0.05)
         gate.set()
         assert len(list(batches)) == 3
@@ -143,7 +77,7 @@ class TestReadingAhead:
         settings.update(workers=2)
         try:
             batches = seq.batches(4)
-            assert len(reading_threads()) == 2
+            assert len(threads("lazyload-batches")) == 2
         finally:
             settings.update(workers=None)
             gate.set()
@@ -151,7 +85,7 @@ class TestReadingAhead:
 
     def test_each_file_is_read_once_an_epoch_at_most(self, seq, reads):
         assert len(list(seq.batches(3, repeats=3))) == 12
-        assert len(reads) == COUNT  # the later epochs come from the cache
+        assert len(reads) == NUMBERED  # the later epochs come from the cache
 
     def test_many_readers_of_one_iterator(self, seq):
         batches = seq.batches(1, repeats=20)
@@ -165,7 +99,7 @@ class TestReadingAhead:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(taken) == sorted(list(range(COUNT)) * 20)
+        assert sorted(taken) == sorted(list(range(NUMBERED)) * 20)
 
 
 class TestEnd:
@@ -173,7 +107,7 @@ class TestEnd:
         with seq.batches(2, workers=2, prefetch=4) as batches:
             assert gate.begun.acquire(timeout=10)
         gate.set()
-        eventually(lambda: not reading_threads())
+        eventually(lambda: not threads("lazyload-batches"))
         assert len(reads) <= 2  # what had begun; nothing after it
         assert list(batches) == []
         assert repr(batches) == "<Batches: 5 in all, closed>"
@@ -203,7 +137,7 @@ class TestEnd:
     def test_the_last_batch_ends_all(self, seq):
         batches = seq.batches(4)
         assert len(list(batches)) == 3
-        assert not reading_threads()
+        assert not threads("lazyload-batches")
         with pytest.raises(StopIteration):
             next(batches)
 
@@ -215,7 +149,7 @@ class TestEnd:
         gc.collect()
         assert gone() is None
         gate.set()
-        eventually(lambda: not reading_threads())
+        eventually(lambda: not threads("lazyload-batches"))
         assert len(reads) == 1
 
     def test_batches_that_were_handed_out_are_not_kept(self, seq):
@@ -231,7 +165,7 @@ class TestEnd:
             if images[0, 0, 0] == 2:
                 break
         gc.collect()
-        eventually(lambda: not reading_threads())
+        eventually(lambda: not threads("lazyload-batches"))
 
 
 class TestProcesses:
@@ -239,7 +173,7 @@ class TestProcesses:
 
     def test_same_batches(self, seq, folder):
         masks = read_images(folder).map(np.negative)
-        arguments = {"with_meta": ["number"], "arrays": [masks, range(COUNT)], "repeats": 2, "prefetch": 1}
+        arguments = {"with_meta": ["number"], "arrays": [masks, range(NUMBERED)], "repeats": 2, "prefetch": 1}
         mapped = seq.map(np.fliplr).astype("f4")
         expected = list(mapped.batches(4, shuffle=np.random.default_rng(1), **arguments))
         with mapped.batches(4, shuffle=np.random.default_rng(1), workers="processes:2", **arguments) as batches:

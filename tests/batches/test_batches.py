@@ -3,90 +3,22 @@
 from __future__ import annotations
 
 import functools
-import gc
-import multiprocessing
-import threading
 import time
+import weakref
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_lazyload.batch_engines import make_engine
+from helpers.pictures import NUMBERED, number_image, numbers, write_png
+from napari_lazyload.batch_engines import Part, join_images, make_engine
 from napari_lazyload.batch_plan import plan_batches, random_order
-from napari_lazyload.batches import Batches, join_batch, join_images
+from napari_lazyload.batches import Batches, join_batch
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.loading import cache
+from napari_lazyload.core.memory import give_back
 from napari_lazyload.sequence_open import read_images
-from napari_lazyload.sources import pictures
-
-COUNT = 10
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
-
-
-def number_image(number: int) -> np.ndarray:
-    return np.full((3, 4), number, np.uint8)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "run"
-    root.mkdir()
-    for number in range(COUNT):
-        write_png(root / f"{number}.png", number_image(number))
-    return root
-
-
-@pytest.fixture
-def seq(folder):
-    """Ten images whose pixels are their number."""
-    cache.shared.drop()
-    yield read_images(folder, meta={"number": range(COUNT), "name": [f"n{number}" for number in range(COUNT)]})
-    cache.shared.drop()
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """The names of the files that were decoded, in order."""
-    decoded = []
-    original = pictures.decode
-
-    def decode(path, *args, **kwargs):
-        decoded.append(Path(path).name)
-        return original(path, *args, **kwargs)
-
-    monkeypatch.setattr(pictures, "decode", decode)
-    return decoded
-
-
-def eventually(fact):
-    end = time.monotonic() + 10
-    while not fact():
-        assert time.monotonic() < end, "it never became true"
-        time.sleep(0.005)
-
-
-def reading_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "lazyload-batches"]
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_left():
-    yield
-    gc.collect()
-    eventually(lambda: not reading_threads())
-    assert not multiprocessing.active_children()
-
-
-def numbers(batch):
-    """Return the numbers of the images of a batch."""
-    return [int(image[0, 0]) for image in batch[0]]
 
 
 def make(plan, read, *, workers, prefetch):
@@ -127,14 +59,14 @@ class TestContents:
         assert seq[9].data.max() == 9
 
     def test_batch_larger_than_the_sequence(self, seq):
-        assert [numbers(batch) for batch in seq.batches(99)] == [list(range(COUNT))]
+        assert [numbers(batch) for batch in seq.batches(99)] == [list(range(NUMBERED))]
 
     def test_of_nothing(self, seq):
         assert list(seq[:0].batches(4)) == []
         assert list(seq[:0].batches(4, weights=None, shuffle=True, workers="processes")) == []
 
     def test_meta_and_arrays_follow_the_images(self, seq):
-        squares, pairs = [number**2 for number in range(COUNT)], np.arange(2 * COUNT).reshape(COUNT, 2)
+        squares, pairs = [number**2 for number in range(NUMBERED)], np.arange(2 * NUMBERED).reshape(NUMBERED, 2)
         batches = seq.batches(
             4, with_meta=["name", "number"], arrays=[squares, pairs], shuffle=np.random.default_rng(0)
         )
@@ -149,10 +81,10 @@ class TestContents:
 
     def test_another_sequence_is_read_along(self, seq, folder, reads):
         masks = read_images(folder).map(np.negative)[::-1]
-        for images, masked, number in seq.batches(4, arrays=[masks, range(COUNT)], shuffle=True):
+        for images, masked, number in seq.batches(4, arrays=[masks, range(NUMBERED)], shuffle=True):
             assert masked[:, 0, 0].tolist() == [(256 - (9 - one)) % 256 for one in number]
             assert images[:, 0, 0].tolist() == number.tolist()
-        assert len(reads) == COUNT
+        assert len(reads) == NUMBERED
 
     def test_a_list_where_shapes_differ(self, seq, folder):
         write_png(folder / "4.png", np.zeros((2, 2), np.uint8))
@@ -166,10 +98,27 @@ class TestContents:
     def test_a_dtype_that_holds_all(self):
         assert join_images([np.array([1], np.uint8), np.array([-1], np.int8)]).dtype == np.int16
 
+    def test_a_batch_on_its_way_holds_no_decoded_image(self):
+        image = number_image(7)
+        part = Part(2)
+        for at in range(2):
+            part.put(at, image)
+        alive = weakref.ref(image)
+        del image
+        assert alive() is None
+        assert part.joined([0, 1]).tolist() == [number_image(7).tolist()] * 2
+
+    def test_freed_memory_goes_back_to_the_system_as_images_come(self, seq, monkeypatch):
+        counted = []
+        monkeypatch.setattr(give_back, "count", counted.append)
+        for _ in seq.batches(4):
+            pass
+        assert counted == [12] * NUMBERED
+
     def test_maps_are_applied(self, seq):
         images = np.concatenate([images for (images,) in seq.map(np.square).astype("f4").batches(3)])
         assert images.dtype == np.float32
-        assert images[:, 0, 0].tolist() == [number**2 for number in range(COUNT)]
+        assert images[:, 0, 0].tolist() == [number**2 for number in range(NUMBERED)]
 
     def test_of_a_loaded_sequence(self, folder):
         loaded = read_images(folder, lazy=False)
@@ -210,15 +159,15 @@ class TestOrder:
             [n for batch in seq.batches(3, shuffle=make_random(5), repeats=2) for n in numbers(batch)] for _ in "ab"
         ]
         assert runs[0] == runs[1]
-        first, second = runs[0][:COUNT], runs[0][COUNT:]
-        assert sorted(first) == sorted(second) == list(range(COUNT))
+        first, second = runs[0][:NUMBERED], runs[0][NUMBERED:]
+        assert sorted(first) == sorted(second) == list(range(NUMBERED))
         assert first != second
         random = make_random(5)
-        assert runs[0] == [*random.permutation(COUNT), *random.permutation(COUNT)]
+        assert runs[0] == [*random.permutation(NUMBERED), *random.permutation(NUMBERED)]
 
     @pytest.mark.parametrize("shuffle", [True, np.True_])
     def test_shuffle_true(self, seq, shuffle):
-        assert sorted(n for batch in seq.batches(3, shuffle=shuffle) for n in numbers(batch)) == list(range(COUNT))
+        assert sorted(n for batch in seq.batches(3, shuffle=shuffle) for n in numbers(batch)) == list(range(NUMBERED))
 
     @pytest.mark.parametrize("shuffle", [None, False, np.False_])
     def test_no_shuffle(self, shuffle):
@@ -230,11 +179,11 @@ class TestOrder:
             seq.batches(3, shuffle=shuffle)
 
     def test_weights_draw_with_replacement(self, seq):
-        weights = np.zeros(COUNT)
+        weights = np.zeros(NUMBERED)
         weights[[2, 7]] = 1, 3
         random = np.random.default_rng(0)
         drawn = [n for batch in seq.batches(5, shuffle=random, weights=weights, repeats=40) for n in numbers(batch)]
-        assert len(drawn) == 40 * COUNT
+        assert len(drawn) == 40 * NUMBERED
         assert set(drawn) == {2, 7}
         assert 0.65 < drawn.count(7) / len(drawn) < 0.85
 
@@ -245,8 +194,8 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("weights", "said"),
         [
-            *(([1, 2], "10 numbers"), (np.ones((COUNT, 1)), "10 numbers"), (np.zeros(COUNT), "not all zero")),
-            *((np.full(COUNT, np.nan), "finite"), (np.arange(COUNT) - 1, "not negative")),
+            *(([1, 2], "10 numbers"), (np.ones((NUMBERED, 1)), "10 numbers"), (np.zeros(NUMBERED), "not all zero")),
+            *((np.full(NUMBERED, np.nan), "finite"), (np.arange(NUMBERED) - 1, "not negative")),
         ],
     )
     def test_bad_weights(self, seq, weights, said):
@@ -271,7 +220,7 @@ class TestArguments:
             ({"on_error": "blank"}, ValueError, "on_error must be 'raise' or 'skip', got 'blank'"),
             ({"with_meta": ["size"]}, ValueError, "got 'size'; there are 'original_filename', 'number', 'name'"),
             ({"weights": "size"}, ValueError, "got 'size'; there are"),
-            ({"arrays": [np.arange(COUNT), [1, 2]]}, ValueError, r"arrays\[1\] must have 10 entries.*it has 2"),
+            ({"arrays": [np.arange(NUMBERED), [1, 2]]}, ValueError, r"arrays\[1\] must have 10 entries.*it has 2"),
             ({"arrays": [5]}, ValueError, r"arrays\[0\] must have 10 entries.*it has no"),
         ],
     )
@@ -287,7 +236,7 @@ class TestArguments:
     @pytest.mark.parametrize("workers", [None, 1, np.int64(3), "threads", "threads:2"])
     def test_threads(self, seq, workers):
         assert np.concatenate([numbers(batch) for batch in seq.batches(4, workers=workers)]).tolist() == list(
-            range(COUNT)
+            range(NUMBERED)
         )
 
 
@@ -309,7 +258,7 @@ class TestErrors:
     def test_skip_leaves_it_out_with_its_row_and_says_so(self, seq, folder):
         self.break_files(folder, 3, 8, 9)
         (folder / "0.png").unlink()
-        batches = seq.batches(2, on_error="skip", with_meta=["number"], arrays=[range(COUNT)])
+        batches = seq.batches(2, on_error="skip", with_meta=["number"], arrays=[range(NUMBERED)])
         got = [(numbers((images,)), meta.tolist(), more.tolist()) for images, meta, more in batches]
         assert got == [([1],) * 3, ([2],) * 3, ([4, 5],) * 3, ([6, 7],) * 3]
         assert sorted(Path(path).name for path in batches.skipped) == ["0.png", "3.png", "8.png", "9.png"]
@@ -318,7 +267,7 @@ class TestErrors:
     def test_skip_goes_for_sequences_read_along(self, seq, folder, tmp_path):
         masks = tmp_path / "masks"
         masks.mkdir()
-        for number in range(COUNT):
+        for number in range(NUMBERED):
             write_png(masks / f"{number}.png", number_image(number))
         self.break_files(masks, 1)
         got = list(seq.batches(3, arrays=[read_images(masks)], on_error="skip"))
@@ -352,6 +301,6 @@ class TestErrors:
 
     def test_nothing_is_left_where_all_are_skipped(self):
         skipped = {}
-        outcomes = [ChunkReadError("broken", "a.png"), ChunkReadError("gone", "b.png")]
-        assert join_batch(np.arange(2), outcomes, columns=[], skipped=skipped) is None
+        errors = {0: ChunkReadError("broken", "a.png"), 1: ChunkReadError("gone", "b.png")}
+        assert join_batch(np.arange(2), errors, [], columns=[], skipped=skipped) is None
         assert skipped == {"a.png": "broken", "b.png": "gone"}

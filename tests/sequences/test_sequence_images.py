@@ -4,53 +4,19 @@ from __future__ import annotations
 
 import pickle
 import threading
-from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
 
+from helpers.pictures import COUNT, PIXELS, write_png
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.loading import cache
 from napari_lazyload.sequence_images import LazyImage, LoadedImage
 from napari_lazyload.sequence_open import read_images
-from napari_lazyload.sources import pictures
 
-COUNT = 12
-PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 8), np.uint8)
 PICKLED_LIMIT = 2500
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "run"
-    for number, pixels in enumerate(PIXELS):
-        write_png(root / f"img{number}.png", pixels)
-    return root
-
-
-@pytest.fixture
-def counted():
-    """What the cache did since the test began: ``counted("reads")``."""
-    cache.shared.drop()
-    start = cache.shared.snapshot()
-    yield lambda name: cache.shared.snapshot()[name] - start[name]
-    cache.shared.drop()
-
-
-@pytest.fixture
-def headers(monkeypatch):
-    """The paths whose header was read, in order."""
-    paths, original = [], pictures.read_info
-    monkeypatch.setattr(pictures, "read_info", lambda path: (paths.append(path), original(path))[1])
-    return paths
 
 
 class TestImage:

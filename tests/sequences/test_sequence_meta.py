@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.pictures import COUNT, PIXELS, write_png
 from napari_lazyload.core.errors import (
     LazyLoadWarning,
     MissingDependencyError,
@@ -19,27 +18,6 @@ from napari_lazyload.core.errors import (
     UnknownFormatError,
 )
 from napari_lazyload.sequence_open import read_images
-
-COUNT = 12
-PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 8), np.uint8)
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "run"
-    for number, pixels in enumerate(PIXELS):
-        write_png(root / f"img{number}.png", pixels)
-    return root
-
-
-@pytest.fixture
-def names():
-    return [f"img{number}.png" for number in range(COUNT)]
 
 
 class TestMeta:

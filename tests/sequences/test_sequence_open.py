@@ -8,56 +8,16 @@ import os
 import pickle
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pytest
 
+from helpers.pictures import COUNT, PIXELS, write_png
 from napari_lazyload import sequence_open
 from napari_lazyload.core.errors import (
     ChunkReadError,
     SourceOpenError,
 )
-from napari_lazyload.loading import cache
 from napari_lazyload.sequence_open import read_images
-from napari_lazyload.sources import pictures
-
-COUNT = 12
-PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 8), np.uint8)
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "run"
-    for number, pixels in enumerate(PIXELS):
-        write_png(root / f"img{number}.png", pixels)
-    return root
-
-
-@pytest.fixture
-def names():
-    return [f"img{number}.png" for number in range(COUNT)]
-
-
-@pytest.fixture
-def counted():
-    """What the cache did since the test began: ``counted("reads")``."""
-    cache.shared.drop()
-    start = cache.shared.snapshot()
-    yield lambda name: cache.shared.snapshot()[name] - start[name]
-    cache.shared.drop()
-
-
-@pytest.fixture
-def headers(monkeypatch):
-    """The paths whose header was read, in order."""
-    paths, original = [], pictures.read_info
-    monkeypatch.setattr(pictures, "read_info", lambda path: (paths.append(path), original(path))[1])
-    return paths
 
 
 class TestReadImages:
@@ -83,6 +43,13 @@ class TestReadImages:
     def test_list_keeps_its_order_and_may_hold_paths(self, folder):
         seq = read_images([folder / "img3.png", str(folder / "img1.png")])
         np.testing.assert_array_equal(seq.stack(), PIXELS[[3, 1]])
+
+    @pytest.mark.parametrize("form", [str, Path])
+    def test_a_list_of_one_folder_is_that_folder_as_for_a_dataset(self, folder, names, form):
+        (folder / "empty.png").touch()
+        seq = read_images([form(folder)])
+        assert seq.meta["original_filename"].tolist() == names
+        assert seq.skipped == {"empty file": 1}
 
     def test_single_file(self, folder):
         seq = read_images(folder / "img7.png")

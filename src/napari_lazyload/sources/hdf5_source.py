@@ -1,0 +1,203 @@
+"""Images in HDF5 files whose data sets are chunked or compressed: read through `h5py`, which opens the file each time.
+
+Nothing stays open between two reads: an open HDF5 file keeps others from writing it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.chunks import ChunkGrid, box_shape
+from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.sources.raw import BlankChunk
+from napari_lazyload.sources.raw_grid import SMALL, auto_chunks
+from napari_lazyload.sources.raw_read import Array, Stamp, dense_strides, native, stamp_now, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from napari_lazyload.core.chunks import BlockIndex, Box
+
+_GROWN = 1 << 20
+
+
+def open_file(path: str) -> Any:
+    """Return an open file of h5py; one that another process has locked for writing is read all the same."""
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as err:
+        if "lock" not in str(err):
+            raise
+        return h5py.File(path, "r", locking=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Chunk:
+    """A box of one data set.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path of the file.
+    dataset : str
+        Name of the data set in it.
+    box : tuple of (int, int)
+        In pixels of the data set, in its own order of axes.
+    order : tuple of int
+        Which axis of the data set each axis of the image is.
+    shape : tuple of int
+        Of the chunk in the grid.
+    dtype : numpy.dtype
+        Of the image.
+    opened : tuple of int
+        The stamp of the file when it was opened.
+    """
+
+    path: str
+    dataset: str
+    box: Box
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    opened: Stamp
+
+    @property
+    def key(self) -> Hashable:
+        """Path, time of change, size, data set and box."""
+        stamp = stamp_now(self.path, self.opened)
+        return ("hdf5", self.path, *stamp, self.dataset, self.box, self.order, self.shape)
+
+    def load(self) -> Array:
+        """Read the box; see `napari_lazyload.core.source.Chunk`."""
+        stamp_now(self.path, self.opened)
+        try:
+            pixels = self._read()
+        except Exception as err:
+            found = f"data that cannot be read ({type(err).__name__}: {err})"
+            hint = "it is damaged, or a filter is not installed (pip install hdf5plugin)"
+            raise unreadable(self.path, f"the data set {self.dataset!r}", found, hint) from err
+        shown = pixels.transpose(self.order).reshape(self.shape)
+        return native(np.ascontiguousarray(shown)).astype(self.dtype, copy=False)
+
+    def _read(self) -> Array:
+        with open_file(self.path) as file:
+            found: Array = file[self.dataset][tuple(slice(start, stop) for start, stop in self.box)]
+        return np.array(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Level:
+    """One level: data sets of one shape, one for each index of the leading axes.
+
+    Parameters
+    ----------
+    datasets : tuple of str
+        Names in C order of the leading axes; "" where there is none, which is shown as zeros.
+    lead : tuple of int
+        Lengths of the leading axes.
+    shape : tuple of int
+        Pixels of each data set that are shown, as the image has its axes.
+    order : tuple of int
+        Which axis of a data set each axis of `shape` is.
+    stored : tuple of int or None
+        Chunks of the data sets, in the order of `shape`.
+    factors : tuple of float
+        Level-0 pixels that a pixel spans, for each axis of `shape`.
+    """
+
+    datasets: tuple[str, ...]
+    lead: tuple[int, ...]
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    stored: tuple[int, ...] | None
+    factors: tuple[float, ...]
+
+
+def grown_chunks(shape: Sequence[int], stored: Sequence[int] | None, itemsize: int) -> tuple[int, ...]:
+    """Return whole chunks of a file put together where they are small: planes first, then the axes before them."""
+    if stored is None:
+        return auto_chunks(shape, dense_strides(shape, itemsize), itemsize)
+    chunks = [min(chunk, size) for chunk, size in zip(stored, shape, strict=True)]
+    for axis in reversed(range(len(shape))):
+        limit = _GROWN if axis >= len(shape) - 2 else SMALL
+        room = limit // max(1, prod(chunks) * itemsize)
+        if room > 1:
+            chunks[axis] = min(shape[axis], chunks[axis] * room)
+        if chunks[axis] < shape[axis] and prod(chunks) * itemsize > limit // 2:
+            break
+    return tuple(chunks)
+
+
+class Hdf5Source:
+    """An image in one or several data sets of a file.
+
+    Parameters
+    ----------
+    file : (str, Stamp)
+        Absolute path, and its stamp when it was opened.
+    levels : sequence of Hdf5Level
+        Finest first.
+    name : str
+        Of the image.
+    axes : tuple of str
+        Leading axes, then those of the data sets.
+    dtype : numpy.dtype
+        Of the image.
+    **meta
+        More fields of `ImageMeta`.
+    """
+
+    def __init__(
+        self,
+        file: tuple[str, Stamp],
+        levels: Sequence[Hdf5Level],
+        name: str,
+        axes: tuple[str, ...],
+        dtype: np.dtype[Any],
+        **meta: Any,
+    ) -> None:
+        self.files = (file,)
+        self.token = f"hdf5-{uuid.uuid4().hex}"
+        self.lead_axes: dict[str, int] = {}
+        self._levels = tuple(levels)
+        shown = dtype.newbyteorder("=")
+        self.meta = ImageMeta(name, axes, shown, tuple(_level_meta(one, shown.itemsize) for one in levels), **meta)
+
+    def position(self, _index: BlockIndex) -> int:
+        """Return the only row."""
+        return 0
+
+    def frame_index(self, _position: int) -> BlockIndex:
+        """Return that no axis counts rows."""
+        return ()
+
+    def chunk(self, level: int, index: BlockIndex) -> Hdf5Chunk | BlankChunk:
+        """Return the reference to one chunk."""
+        found = self._levels[level]
+        box = self.meta.levels[level].grid.bounds(index)
+        shape, lead = box_shape(box), len(found.lead)
+        number = 0
+        for (start, _), size in zip(box, found.lead, strict=False):
+            number = number * size + start
+        dataset = found.datasets[number]
+        if not dataset:
+            return BlankChunk(shape, self.meta.dtype)
+        inner = box[lead:]
+        stored = [(0, 0)] * len(inner)
+        for axis, place in enumerate(found.order):
+            stored[place] = inner[axis]
+        path, opened = self.files[0]
+        return Hdf5Chunk(path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened)
+
+
+def _level_meta(level: Hdf5Level, itemsize: int) -> LevelMeta:
+    shape = (*level.lead, *level.shape)
+    chunks = (*(1,) * len(level.lead), *grown_chunks(level.shape, level.stored, itemsize))
+    return LevelMeta(ChunkGrid(shape, chunks), (*(1.0,) * len(level.lead), *level.factors))

@@ -1,0 +1,89 @@
+"""Zarr arrays without the metadata of OME-Zarr, alone and in groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.core.errors import SourceOpenError
+from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.sources.ome_axes import Axis, axis_names
+from napari_lazyload.sources.ome_display import MOST_CHANNELS, read_channels
+from napari_lazyload.sources.ome_nodes import where_is
+from napari_lazyload.sources.ome_source import Found, ZarrSource
+from napari_lazyload.sources.ome_values import as_text
+from napari_lazyload.sources.zarr_array import ZarrArray, open_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_lazyload.sources.zarr_node import Node
+
+_TYPES = {"c": "channel", "channel": "channel", "channels": "channel"}
+
+SMALLEST_RGB = 30
+"""An array is taken for a colour picture by its shape alone where its sides are at least so long, as in napari."""
+
+
+def no_image(array: ZarrArray) -> str | None:
+    """Return why an array is no image, None where it could be one."""
+    if array.dtype.kind not in "buifc":
+        return f"it holds {array.stored_dtype}, no numbers"
+    if array.stored_dtype.lstrip("<>|=").startswith(("m", "M", "datetime", "timedelta", "numpy.")):
+        return f"it holds {array.stored_dtype}: times, no pixels"
+    if len(array.shape) < 2:
+        return f"it has {len(array.shape)} dimension{'s'[: len(array.shape) != 1]}"
+    if 0 in array.shape:
+        return f"it is empty: {' x '.join(map(str, array.shape))}"
+    return None
+
+
+def array_image(node: Node, name: str) -> Found:
+    """Return an array as an image of one level.
+
+    Raises
+    ------
+    SourceOpenError
+        If it cannot be opened, or is no image.
+    """
+    array = open_array(node.store, node)
+    why = no_image(array)
+    if why is not None:
+        msg = f"{where_is(node)}: expected an array of pixels with two dimensions or more, but {why}"
+        raise SourceOpenError(msg, where_is(node))
+    names = _names(array)
+    kept = len(names) - (names[-1] == RGB_AXIS)
+    count = array.shape[names.index(CHANNEL_AXIS)] if CHANNEL_AXIS in names else 0
+    meta = ImageMeta(
+        name=name,
+        axes=names,
+        dtype=array.dtype,
+        levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
+        units=_units(node, len(names))[:kept],
+        channels=read_channels(None, count) if 0 < count <= MOST_CHANNELS else (),
+    )
+    return Found(ZarrSource([array], meta), node.path)
+
+
+def _names(array: ZarrArray) -> tuple[str, ...]:
+    """Return the names of the axes: the array's own, else those that its shape suggests."""
+    own = array.dimension_names
+    if own is not None and len(own) == len(array.shape) and any(own):
+        axes = [Axis(name or f"dim_{number}", _TYPES.get(name or "")) for number, name in enumerate(own)]
+        return axis_names(axes, array.shape)
+    return guessed_names(array.shape, array.dtype.str)
+
+
+def guessed_names(shape: Sequence[int], dtype: str) -> tuple[str, ...]:
+    """Return names for axes that nobody named: of space the last three, of colours a last one of 3 or 4 bytes."""
+    colours = len(shape) > 2 and shape[-1] in (3, 4) and dtype[1:] == "u1" and min(shape[-3:-1]) >= SMALLEST_RGB
+    space = len(shape) - colours
+    names = [f"dim_{number}" for number in range(space - 3)] + list("zyx"[-space:])
+    return (*names, RGB_AXIS) if colours else tuple(names)
+
+
+def _units(node: Node, count: int) -> tuple[str | None, ...]:
+    """Return the units that some writers put beside the dimensions (neuroglancer, tensorstore: ``dimension_units``)."""
+    found: Any = node.attributes.get("dimension_units")
+    if not isinstance(found, list) or len(found) != count:
+        return (None,) * count
+    return tuple(map(as_text, found))

@@ -1,0 +1,228 @@
+"""Raw files that describe themselves: by a sidecar in JSON, or by their name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.core.errors import UnknownFormatError
+from napari_lazyload.sources.raw_described import Description, described_source, description
+from napari_lazyload.sources.raw_opened import (
+    MOST_HEADER,
+    BadOptionError,
+    check_options,
+    file_name,
+    opened_binary,
+    reading_header,
+)
+from napari_lazyload.sources.raw_read import refusal, stamp_at_opening
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_lazyload.sources.opened import Opened
+
+RAW = "raw"
+RAW_SUFFIXES = (".raw", ".bin", ".dat", ".vol")
+SIDECAR_KEYS = ("dtype", "shape", "offset", "order", "byte_order", "key", "axes", "scale", "translate", "units")
+"""What a sidecar says: ``dtype`` and ``shape`` at least. The options of the format have the same names."""
+
+_SIZES = re.compile(r"(?<![0-9A-Za-z])([0-9]+(?:[xX\u00d7][0-9]+)+)(?![0-9A-Za-z])")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+bit")
+_TYPES = {
+    **{f"{kind}{bits}": f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"{letter}{bits}": f"{kind}{bits}" for letter, kind in (("u", "uint"), ("i", "int")) for bits in (16, 32, 64)},
+    **{"f32": "float32", "f64": "float64", "complex64": "complex64", "complex128": "complex128"},
+    **{"8bit": "uint8", "16bit": "uint16", "uchar": "uint8", "ushort": "uint16", "short": "int16"},
+    **{"float": "float32", "double": "float64", "bool": "bool"},
+}
+_ORDERS = {"le": "<", "little": "<", "lsb": "<", "be": ">", "big": ">", "msb": ">", "<": "<", ">": ">"}
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A shape and a type that fit the size of a file; `dtype` says nothing of signs, which no size tells."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"shape={self.shape}, dtype={self.dtype!r}"
+
+
+def takes_raw(path: str) -> bool:
+    """Return whether a name ends like a raw file's."""
+    return path.lower().endswith(RAW_SUFFIXES)
+
+
+def open_raw(path: str, **options: Any) -> Opened:
+    """Open a raw file by the options, by a sidecar, or by its name.
+
+    Parameters
+    ----------
+    path : str
+        The file. Its sidecar is ``<path>.json``, or the same name with the suffix ``.json``.
+    **options
+        `SIDECAR_KEYS`; they go before what sidecar and name say.
+
+    Raises
+    ------
+    UnknownFormatError
+        If nothing describes the file; a `ValueError` too, with guesses that fit its size.
+    SourceOpenError
+        If it is not there, or not as long as described.
+    """
+    check_options(options, SIDECAR_KEYS, "raw files")
+    path = os.path.abspath(path)
+    size = stamp_at_opening(path, "a raw file")[1]
+    beside = sidecar_of(path)
+    said, by = (read_sidecar(beside), file_name(beside)) if beside else (from_name(path), "name")
+    known = {**said, **options}
+    if "dtype" not in known or ("shape" not in known and beside is None):
+        raise _undescribed(path, size, known)
+    if size == 0:
+        raise refusal(path, "pixels", "an empty file (0 bytes)", "copy it again")
+    what = _description(path, known)
+    place = {name: tuple(known[name]) for name in ("scale", "translate", "units") if known.get(name) is not None}
+    source = described_source(path, what, axes=known.get("axes"), least=2, **place)
+    _check_placement(path, place, source.meta.axes)
+    header = {
+        "described_by": "options" if options else by,
+        "data_offset": what.offset,
+        "stored_dtype": str(what.dtype),
+        "order": what.order,
+    }
+    return opened_binary(path, RAW, [source], [header], notes=_notes(path, what, by if not options else ""))
+
+
+def _notes(path: str, what: Description, by: str) -> list[str]:
+    """Return what to say of a name that seems to count the fastest axis first: ``512x512x100``."""
+    shape = what.shape or ()
+    if by != "name" or len(shape) != 3 or shape[0] != shape[1] or shape[1] <= shape[2]:
+        return []
+    said = " x ".join(map(str, shape))
+    return [f"{path}: read as {said}, slowest axis first, as its name says; order='F' if the first is the fastest"]
+
+
+def _check_placement(path: str, place: Mapping[str, tuple[Any, ...]], axes: tuple[str, ...]) -> None:
+    spatial = [axis for axis in axes if axis != "s"]
+    for name, values in place.items():
+        if len(values) != len(spatial):
+            msg = f"{path}: {name} must have a value for each of the axes {', '.join(spatial)}, got {values}"
+            raise BadOptionError(msg)
+
+
+def _description(path: str, known: Mapping[str, Any]) -> Description:
+    """Return a description, where what is wrong with it is the file's fault."""
+    order, byte_order = str(known.get("order", "C")), str(known.get("byte_order", "")).lower().split("-")[0]
+    if byte_order and byte_order not in _ORDERS:
+        msg = f"{path}: byte_order must be 'little' or 'big', got {known['byte_order']!r}"
+        raise BadOptionError(msg)
+    try:
+        shape = known.get("shape")
+        if order == "F" and shape is not None and known.get("axes") is None:
+            # The last axis shown is the fastest one: the plane that is looked at lies together.
+            shape, order = tuple(shape)[::-1], "C"
+        what = description(known["dtype"], shape, known.get("offset", 0), order, known.get("key"), exact=True)
+    except (ValueError, TypeError) as err:
+        msg = f"{path}: {err}"
+        raise BadOptionError(msg) from err
+    if not byte_order:
+        return what
+    sign: Any = _ORDERS[byte_order]
+    swapped = what.dtype.newbyteorder(sign)
+    return Description(swapped, what.shape, what.offset, what.order, what.key, exact=True)
+
+
+def sidecar_of(path: str) -> str | None:
+    """Return the path of a raw file's sidecar, or None where there is none."""
+    for beside in (f"{path}.json", f"{os.path.splitext(path)[0]}.json"):
+        if os.path.isfile(beside):
+            return beside
+    return None
+
+
+def read_sidecar(path: str) -> dict[str, Any]:
+    """Read a sidecar.
+
+    Raises
+    ------
+    SourceOpenError
+        If it is no JSON object, or has no ``dtype``.
+    """
+    with reading_header(path, "a sidecar in JSON"), open(path, encoding="utf-8") as file:
+        known = json.loads(file.read(MOST_HEADER))
+    if not isinstance(known, dict) or "dtype" not in known:
+        found = ", ".join(map(str, known))[:200] if isinstance(known, dict) else f"a {type(known).__name__}"
+        raise refusal(
+            path, "a JSON object with dtype and shape", found or "an empty one", "describe the raw file in it"
+        )
+    dtype = known["dtype"]
+    if isinstance(dtype, list):  # fields, as JSON writes tuples
+        known["dtype"] = [tuple(tuple(part) if isinstance(part, list) else part for part in field) for field in dtype]
+    return {name: known[name] for name in SIDECAR_KEYS if name in known}
+
+
+def from_name(path: str) -> dict[str, Any]:
+    """Return what the name of a raw file tells: ``vol_100x2048x2048_uint16.raw`` shape and type, ``_be`` the order."""
+    stem = os.path.splitext(file_name(path))[0]
+    known: dict[str, Any] = {}
+    sizes = _SIZES.findall(stem.replace("_", " "))
+    if len(sizes) == 1 and len(sizes[0]) < 100:
+        known["shape"] = tuple(int(size) for size in re.split("[xX\u00d7]", sizes[0]))
+    words = [word.lower() for word in _WORD.findall(_SIZES.sub(" ", stem.replace("_", " ")))]
+    types = [_TYPES[word] for word in words if word in _TYPES]
+    if len(set(types)) == 1:
+        known["dtype"] = types[0]
+    orders = [word for word in words if word in _ORDERS]
+    if orders:
+        known["byte_order"] = orders[-1]
+    return known
+
+
+_SIDES = (2048, 1024, 512, 256, 4096, 128, 64, 1000, 2000, 500, 1280, 1200, 600, 400, 300, 200, 100, 3000, 4000)
+_PLANES = (
+    *((side, side) for side in _SIDES),
+    *((2160, 2560), (2048, 2560), (1200, 1920), (1080, 1920), (1040, 1392), (960, 1280), (768, 1024), (600, 800)),
+    *((720, 1280), (480, 640)),
+)
+_MOST_GUESSES = 12
+
+
+def guesses(size: int) -> list[Guess]:
+    """Return shapes and types that fit a file of `size` bytes, the likeliest first.
+
+    Parameters
+    ----------
+    size : int
+        Bytes behind the header, if there is one.
+    """
+    found: list[Guess] = []
+    for itemsize, dtype in ((2, "uint16"), (1, "uint8"), (4, "float32"), (8, "float64")):
+        count, left = divmod(size, itemsize)
+        if left or count < 4:
+            continue
+        cube = round(count ** (1 / 3))
+        if cube > 1 and cube**3 == count:
+            found.append(Guess((cube, cube, cube), dtype))
+        if isqrt(count) ** 2 == count:
+            found.append(Guess((isqrt(count),) * 2, dtype))
+        fitting = [plane for plane in _PLANES if count % (plane[0] * plane[1]) == 0]
+        found += [Guess((count // (high * wide), high, wide), dtype) for high, wide in fitting[:3]]
+    return list(dict.fromkeys(found))[:_MOST_GUESSES]
+
+
+def _undescribed(path: str, size: int, known: Mapping[str, Any]) -> UnknownFormatError:
+    fitting = "; ".join(map(str, guesses(size))) or "none of the usual ones"
+    partly = f" (known so far: {', '.join(f'{name}={value}' for name, value in known.items())})" if known else ""
+    msg = (
+        f"cannot open {path!r}: expected a description of its {size:,} bytes, found no sidecar and no telling name"
+        f"{partly}; give open_dataset dtype= and shape=, write them into {file_name(path)}.json, or name it like "
+        f"'vol_100x512x512_uint16.raw'. What fits the size: {fitting}"
+    )
+    return UnknownFormatError(msg, path)

@@ -1,0 +1,195 @@
+"""The chunks in which a binary is read: as people look at it, and as its bytes lie."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable, Mapping
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Sizes = tuple["int | tuple[int, ...]", ...]
+
+BAND = 2 << 20
+"""Planes of more bytes are read in bands of rows of at most so many. Twice that took 1.5 times as long: from 4 MiB on,
+NumPy asks for huge pages, which the system has to clear first."""
+
+SMALL = 256 << 10
+"""Planes of fewer bytes are read several together."""
+
+SHORT_RUN = 1024
+"""Where fewer bytes of a plane lie next to each other, chunks follow the order of storage instead."""
+
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+
+def auto_chunks(
+    shape: Sequence[int],
+    strides: Sequence[int],
+    itemsize: int,
+    *,
+    fixed: Sequence[int] = (),
+    single: int = 0,
+    target: int | None = None,
+) -> tuple[int, ...]:
+    """Return the chunk size along each axis.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the image.
+    strides : sequence of int
+        Bytes between neighbours along each axis.
+    itemsize : int
+        Bytes of a pixel.
+    fixed : sequence of int
+        Axes that are never split: colours.
+    single : int
+        So many leading axes have chunks of one: frames that the meta table counts, or that lie apart.
+    target : int, optional
+        Bytes of a chunk; by default up to `BAND` and at least `SMALL`.
+    """
+    band, small = (BAND, SMALL) if target is None else (target, target)
+    free = [axis for axis in range(len(shape)) if axis not in fixed]
+    plane = free[-2:]
+    chunks = [size if axis in fixed else 1 for axis, size in enumerate(shape)]
+    room = band // max(1, prod(shape[axis] for axis in fixed) * itemsize)  # in pixels
+    if _run(shape, strides, itemsize, [*plane, *fixed]) >= min(SHORT_RUN, _plane_nbytes(shape, plane, itemsize)):
+        _grow(chunks, shape, sorted(plane, key=lambda axis: strides[axis]), room)
+        room = small // max(1, prod(chunks) * itemsize)
+        if all(chunks[axis] == shape[axis] for axis in plane):
+            _grow(chunks, shape, sorted(free[single:-2], key=lambda axis: strides[axis]), max(1, room))
+    else:
+        _grow(chunks, shape, sorted(free[single:], key=lambda axis: strides[axis]), room)
+    return tuple(chunks)
+
+
+def _plane_nbytes(shape: Sequence[int], plane: Sequence[int], itemsize: int) -> int:
+    return prod(shape[axis] for axis in plane) * itemsize
+
+
+def _grow(chunks: list[int], shape: Sequence[int], axes: Sequence[int], room: int) -> None:
+    """Let axes be whole, one after the other, as long as there is room; the last one is split evenly."""
+    for axis in axes:
+        parts = ceil(shape[axis] / max(1, room))
+        chunks[axis] = ceil(shape[axis] / parts)
+        room //= chunks[axis]
+        if parts > 1:
+            break
+
+
+def _run(shape: Sequence[int], strides: Sequence[int], itemsize: int, axes: Sequence[int]) -> int:
+    """Return how many bytes of the block that spans `axes` lie next to each other."""
+    run = itemsize
+    for axis in sorted(axes, key=lambda axis: strides[axis]):
+        if shape[axis] > 1:
+            if strides[axis] > run + run // 8:  # a little padding is no gap
+                break
+            run = strides[axis] * (shape[axis] - 1) + run
+    return run
+
+
+def chunk_sizes(
+    chunks: Any,
+    axes: Sequence[str],
+    shape: Sequence[int],
+    strides: Sequence[int],
+    itemsize: int,
+    *,
+    fixed: Sequence[int] = (),
+    single: int = 0,
+) -> Sizes:
+    """Return the chunk sizes that a user asks for.
+
+    Parameters
+    ----------
+    chunks : "auto", str, int, tuple, or mapping
+        ``"auto"``; bytes such as ``"16 MiB"``; one size for every axis, where -1 is the whole axis; for each axis a
+        size, None (automatic) or a tuple of sizes; or a mapping from axis name or number to one of these.
+    axes, shape, strides, itemsize, fixed, single
+        As in :func:`auto_chunks`.
+
+    Raises
+    ------
+    ValueError
+        If the chunks do not suit the shape; the message says why.
+    """
+
+    def auto(target: int | None = None) -> tuple[int, ...]:
+        return auto_chunks(shape, strides, itemsize, fixed=fixed, single=single, target=target)
+
+    if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
+        return auto()
+    if isinstance(chunks, str):
+        return auto(_nbytes(chunks))
+    wanted: list[Any] = list(auto())
+    if isinstance(chunks, Mapping):
+        for axis, size in chunks.items():
+            wanted[_axis_number(axis, axes)] = size
+    elif isinstance(chunks, Iterable):
+        sizes = list(chunks)
+        if len(sizes) != len(shape):
+            msg = f"chunks {chunks!r}: expected {len(shape)} sizes for axes {', '.join(axes)}, got {len(sizes)}"
+            raise ValueError(msg)
+        wanted = [now if size is None else size for size, now in zip(sizes, wanted, strict=True)]
+    else:
+        wanted = [size if axis in fixed else chunks for axis, size in enumerate(shape)]
+    automatic = auto()
+    return tuple(_size(*one, chunks) for one in zip(wanted, automatic, shape, axes, strict=True))
+
+
+def _axis_number(axis: Any, axes: Sequence[str]) -> int:
+    if axis in axes:
+        return list(axes).index(axis)
+    try:
+        number = operator.index(axis)
+    except TypeError:
+        number = len(axes)
+    if not -len(axes) <= number < len(axes):
+        msg = f"chunks name the axis {axis!r}; there are {', '.join(axes)}, or numbers below {len(axes)}"
+        raise ValueError(msg)
+    return number
+
+
+def _size(wanted: Any, automatic: int, size: int, axis: str, chunks: Any) -> int | tuple[int, ...]:
+    """Return the chunks along one axis."""
+    if wanted is None or (isinstance(wanted, str) and wanted == "auto"):
+        return automatic
+    if isinstance(wanted, Iterable) and not isinstance(wanted, str):
+        parts = tuple(_whole(part, axis, chunks) for part in wanted)
+        if sum(parts) != size or min(parts, default=0) < 1:
+            msg = f"chunks {chunks!r}: those of axis {axis!r} must be positive and sum to {size}, got {parts}"
+            raise ValueError(msg)
+        return parts
+    number = _whole(wanted, axis, chunks)
+    if number == -1:
+        return size
+    if number < 1:
+        msg = f"chunks {chunks!r}: the size along axis {axis!r} must be at least 1, or -1 for all of it, got {number}"
+        raise ValueError(msg)
+    return min(number, size)
+
+
+def _whole(value: Any, axis: str, chunks: Any) -> int:
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    msg = f"chunks {chunks!r}: the size along axis {axis!r} must be a whole number, got {value!r}"
+    raise ValueError(msg)
+
+
+def _nbytes(text: str) -> int:
+    """Return the bytes that a text such as ``"16 MiB"`` says."""
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", text, re.IGNORECASE | re.ASCII)
+    if found is None or found[2].lower() not in _UNITS:
+        msg = f"chunks {text!r}: expected 'auto' or bytes such as '16 MiB' (B, kB, MB, GB, KiB, MiB or GiB)"
+        raise ValueError(msg)
+    if (nbytes := int(float(found[1]) * _UNITS[found[2].lower()])) < 1:
+        msg = f"chunks {text!r}: expected at least one byte"
+        raise ValueError(msg)
+    return nbytes

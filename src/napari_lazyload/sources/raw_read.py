@@ -1,0 +1,248 @@
+"""Positioned reads of strided pixels: each read opens the file, reads its own bytes, and closes it again.
+
+Nothing is mapped, so that a file which shrinks gives an error instead of a signal, and nothing keeps it open between
+two reads.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as _stat
+from math import prod
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+Stamp: TypeAlias = "tuple[int, int]"
+"""``(time of change in ns, size in bytes)``, which tells a replaced file from the old one."""
+
+PAGE = 4096
+"""Gaps shorter than a page are read through: the system reads the page anyway."""
+
+MOST_SPAN = 8 << 20
+"""Pixels with gaps between them are read in pieces of at most so many bytes."""
+
+
+def refusal(path: str, expected: str, found: str, hint: str) -> SourceOpenError:
+    """Return the error for a file that cannot be opened."""
+    return SourceOpenError(f"cannot open {path!r}: expected {expected}, found {found}; {hint}", path)
+
+
+def unreadable(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
+    """Return the error for a chunk that cannot be read."""
+    return ChunkReadError(f"cannot read {path!r}: expected {expected}, found {found}; {hint}", path)
+
+
+def stamp_at_opening(path: str, what: str = "a data file", *, header: str | None = None) -> Stamp:
+    """Return the stamp of a file that is about to be opened; `header` names the one that points to it.
+
+    Raises
+    ------
+    SourceOpenError
+        If it is not there, is no regular file, or may not be read.
+    """
+    blamed = path if header is None else header
+    if header is not None and header != path:
+        what = f"its data file {path!r}"
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as err:
+        reason = getattr(err, "strerror", None) or str(err)
+        raise refusal(blamed, what, f"nothing there ({reason})", "check the path, or put the file back") from err
+    if not _stat.S_ISREG(found.st_mode):
+        kind = "a folder" if _stat.S_ISDIR(found.st_mode) else "something that is no regular file"
+        raise refusal(blamed, what, kind, "choose the file itself")
+    if not os.access(path, os.R_OK):
+        raise refusal(blamed, what, "one that may not be read", "allow reading it (permissions of file and folder)")
+    return found.st_mtime_ns, found.st_size
+
+
+def stamp_now(path: str, opened: Stamp | None = None) -> Stamp:
+    """Return the stamp of a file whose pixels are about to be read.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    opened : tuple of int, optional
+        Its stamp when its header was read; another one now means that the header may no longer hold.
+
+    Raises
+    ------
+    ChunkReadError
+        If it is gone, or no longer the file that was opened.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as err:
+        again = "put it back and retry"
+        raise unreadable(path, "the file that was opened", f"nothing there ({err.strerror})", again) from err
+    if not _stat.S_ISREG(found.st_mode):
+        raise unreadable(path, "the file that was opened", "something that is no regular file", "open it again")
+    stamp = found.st_mtime_ns, found.st_size
+    if opened is not None and stamp != opened:
+        seen = f"{opened[1]:,} bytes as when it was opened"
+        changed = f"{stamp[1]:,} bytes" if stamp[1] != opened[1] else "a file changed since (by its time of change)"
+        raise unreadable(path, seen, changed, "it was replaced or is still being written: open it again")
+    return stamp
+
+
+def span_nbytes(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> int:
+    """Return the bytes from the first pixel of a strided block to the end of its last one; 0 for none."""
+    if 0 in shape:
+        return 0
+    return sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + itemsize
+
+
+def dense_strides(shape: Sequence[int], itemsize: int, order: str = "C") -> tuple[int, ...]:
+    """Return the strides in bytes of pixels that lie next to each other, in C or Fortran order."""
+    strides, step = [], itemsize
+    for size in shape if order == "F" else reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(strides if order == "F" else reversed(strides))
+
+
+def read_strided(
+    path: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array:
+    """Read a strided block of a file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    offset : int
+        Where the first pixel is.
+    shape : tuple of int
+        Of the block.
+    strides : tuple of int
+        Bytes between neighbours along each axis.
+    dtype : numpy.dtype
+        As stored, byte order included.
+
+    Returns
+    -------
+    numpy.ndarray
+        New, C-contiguous, in native byte order.
+
+    Raises
+    ------
+    ChunkReadError
+        If the file cannot be read, or ends before the block does.
+    """
+    pixels = np.empty(shape, dtype)
+    # Slowest first as they are stored; axes of one pixel have no say in that.
+    order = sorted((axis for axis in range(len(shape)) if shape[axis] > 1), key=lambda axis: -strides[axis])
+    rest = tuple(axis for axis in range(len(shape)) if shape[axis] <= 1)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if pixels.size:
+                first: tuple[Any, ...] = (*(0,) * len(rest), ...)
+                target = pixels.transpose((*rest, *order))[first]
+                _fill(file, offset, target, tuple(strides[axis] for axis in order))
+    except (OSError, ValueError, MemoryError) as err:
+        if isinstance(err, ChunkReadError):
+            raise
+        reason = getattr(err, "strerror", None) or str(err)
+        found = f"an error of the system: {reason}"
+        raise unreadable(path, "a file that can be read", found, "check the disk or the network and retry") from err
+    return native(pixels)
+
+
+def native(pixels: Array) -> Array:
+    """Return pixels in native byte order, swapped in place."""
+    if pixels.dtype.isnative:
+        return pixels
+    return pixels.byteswap(inplace=True).view(pixels.dtype.newbyteorder("="))
+
+
+def _fill(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...]) -> None:
+    """Fill `target`, whose axes are in the order in which they are stored, from the bytes at `offset`."""
+    itemsize, shape = target.dtype.itemsize, target.shape
+    span = span_nbytes(shape, strides, itemsize)
+    if span == target.nbytes and target.flags.c_contiguous and strides == dense_strides(shape, itemsize):
+        _read_into(file, offset, target)
+    elif span <= MOST_SPAN and (_gap(shape, strides, itemsize) < PAGE or span <= 1.1 * target.nbytes):
+        block = np.empty(span, np.uint8)
+        _read_into(file, offset, block)
+        target[...] = np.ndarray(shape, target.dtype, block, strides=strides)
+    else:
+        _fill_in_parts(file, offset, target, strides)
+
+
+def _fill_in_parts(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...]) -> None:
+    inner = span_nbytes(target.shape[1:], strides[1:], target.dtype.itemsize)
+    step = 1
+    if _gap(target.shape, strides, target.dtype.itemsize) < PAGE:
+        step = max(1, (MOST_SPAN - inner) // strides[0])
+    for start in range(0, len(target), step):
+        part = target[start : start + step]
+        if len(part) == 1:
+            _fill(file, offset + start * strides[0], part[0, ...], strides[1:])
+        else:
+            _fill(file, offset + start * strides[0], part, strides)
+
+
+def _gap(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> int:
+    """Return the longest distance between the end of one piece and the beginning of the next."""
+    longest, run = 0, itemsize
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        longest = max(longest, stride - run)
+        run = (size - 1) * stride + run
+    return longest
+
+
+def _read_into(file: IO[bytes], offset: int, target: Array) -> None:
+    """Fill a contiguous array from the bytes at `offset`."""
+    view = memoryview(target.reshape(-1).view(np.uint8)).cast("B")
+    file.seek(offset)
+    done = 0
+    while done < len(view):
+        count = file.readinto(view[done:])  # type: ignore[attr-defined] # typeshed: of raw files alone
+        if not count:
+            end = offset + len(view)
+            found = f"one that ends at byte {offset + done:,}"
+            hint = "it was cut short while open: copy it again, and open it again"
+            raise unreadable(str(file.name), f"a file of at least {end:,} bytes", found, hint)
+        done += count
+
+
+def check_extent(path: str, size: int, end: int, *, exact: bool = True, what: str = "its header") -> None:
+    """Refuse a file that is shorter than its pixels, or longer.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    size : int
+        Its bytes.
+    end : int
+        Where the last pixel ends.
+    exact : bool
+        Whether more bytes than that are refused too.
+    what : str
+        Who says how long it has to be.
+
+    Raises
+    ------
+    SourceOpenError
+        With both sizes.
+    """
+    if size < end:
+        hint = "it is truncated, or described wrongly: copy it again"
+        raise refusal(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
+    if exact and size > end:
+        hint = f"{size - end:,} bytes are left over: check the description, or open it with trailing=True"
+        raise refusal(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
+
+
+def item_count(shape: Sequence[int]) -> int:
+    """Return how many pixels a shape has, as a Python number, which never overflows."""
+    return prod(int(size) for size in shape)

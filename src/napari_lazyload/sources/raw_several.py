@@ -1,0 +1,87 @@
+"""Pixels in one file or spread over several along the slowest axis, behind what is to be skipped in each."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.sources.raw import Frames, Layout, RawSource
+from napari_lazyload.sources.raw_opened import file_name
+from napari_lazyload.sources.raw_read import check_extent, item_count, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_lazyload.sources.raw_read import Stamp
+
+_DAMAGED = "the header is damaged, or describes other files"
+
+
+def source_of_files(
+    path: str,
+    layout: Layout,
+    axes: tuple[str, ...],
+    files: Sequence[tuple[str, Stamp]],
+    *,
+    start: int,
+    skip: int,
+    exact: bool,
+    **placed: Any,
+) -> RawSource:
+    """Return the source of the data files of a header.
+
+    Parameters
+    ----------
+    path : str
+        The header.
+    layout : Layout
+        Of the whole image; its offset does not count.
+    axes : tuple of str
+        Of the image.
+    files : sequence of (str, Stamp)
+        The data files, in order.
+    start : int
+        Where the data part of each begins.
+    skip : int
+        Bytes of the data part before the pixels; -1 where these are the end of the file.
+    exact : bool
+        Whether bytes behind the pixels are refused; a line's end is put up with.
+    **placed
+        More fields of `ImageMeta`.
+
+    Raises
+    ------
+    SourceOpenError
+        If a file is too short or too long, or the image cannot be spread evenly over them.
+    """
+    count, left = divmod(layout.shape[0], len(files))
+    if left or (len(files) > 1 and layout.strides[0] < max(layout.strides)):
+        found = f"{len(files)} of them for {layout.shape[0]} planes"
+        raise refusal(path, "as many planes in each data file", found, _DAMAGED)
+    each = item_count(layout.shape) * layout.dtype.itemsize // len(files)
+    offsets = {_offset(path, *file, start, skip, each=each, exact=exact) for file in files}
+    if len(offsets) > 1:
+        raise refusal(path, "data files of one size", "several", "open them one by one")
+    placing = Layout(layout.shape, layout.dtype, offsets.pop(), layout.strides)
+    frames = Frames(1, layout.strides[0], count) if len(files) > 1 else None
+    return RawSource(placing, files, file_name(path), axes, frames=frames, **placed)
+
+
+def _offset(path: str, data: str, stamp: Stamp, start: int, skip: int, *, each: int, exact: bool) -> int:
+    """Return where the pixels of one file begin, after a look at its size."""
+    size = stamp[1]
+    offset = size - each if skip == -1 else start + max(0, skip)
+    if offset < start:
+        hint = "it is truncated, or described wrongly: copy it again"
+        found = f"{max(0, size - start):,} bytes in {data!r}"
+        raise refusal(path, f"{each:,} bytes as its header says", found, hint)
+    ended = 0 < size - offset - each <= 2 and _ends_with_newline(data)
+    check_extent(data, size, offset + each, exact=exact and skip != -1 and not ended)
+    return offset
+
+
+def _ends_with_newline(path: str) -> bool:
+    """Return whether a text editor, or a writer of lines, left its mark behind the pixels."""
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

@@ -1,0 +1,178 @@
+"""Zarr stores on servers: http(s) by plain requests, s3, gs and az by their own, all through obstore.
+
+Where a server is asked without credentials first, and denies, those of the environment are tried; if they help, they
+are used from then on. Nothing is taken for granted of a web server: no listing, and ranges only while it answers them.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass, field
+from functools import lru_cache
+from threading import Thread
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError, SourceOpenError
+from napari_lazyload.sources.remote_connection import CREDENTIALS, WEB, Connection, first_line, plain_url
+from napari_lazyload.sources.zarr_store import ZIP_SUFFIXES, Store, check_key, first_error, outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+T = TypeVar("T")
+
+AT_ONCE = 32
+"""Most requests of one call that are under way at the same time."""
+_SAME_AS = {"gcs": "gs", "azure": "az"}
+_KNOWN = (*WEB, *CREDENTIALS)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStore:
+    """A folder on a server, made by :func:`open_remote`.
+
+    Parameters
+    ----------
+    url : str
+        With all that it takes to read it.
+    options : tuple of (str, Any)
+        Of obstore's store, sorted.
+    opening : str
+        Names this opening: what is at a key is taken to stay while it lasts.
+    """
+
+    url: str = field(repr=False)
+    options: tuple[tuple[str, Any], ...] = field(repr=False)
+    opening: str
+    is_local: ClassVar[bool] = False
+
+    @property
+    def root(self) -> str:
+        """The address, without credentials."""
+        return plain_url(self.url)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the server is asked without credentials, by now."""
+        return _connection(self).anonymous
+
+    def address(self, key: str) -> str:
+        """See `Store`."""
+        return f"{self.root}/{key}" if key else self.root
+
+    def get(self, key: str) -> bytes | None:
+        """See `Store`."""
+        return _connection(self).get(check_key(key))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes | None:
+        """See `Store`."""
+        return _connection(self).get_range(check_key(key), start, length) if length else b""
+
+    def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
+        """See `Store`."""
+        return at_once(lambda key: outcome_of(self.get, key), keys)
+
+    def many(self, keys: Iterable[str]) -> dict[str, bytes | None]:
+        """See `Store`."""
+        return first_error(self.outcomes(keys))
+
+    def list_dir(self, prefix: str) -> list[str] | None:
+        """See `Store`; None for web servers, and for buckets that do not let this user list."""
+        return _connection(self).names(check_key(prefix) if prefix else "")
+
+    def size(self, key: str) -> int | None:
+        """See `Store`."""
+        return _connection(self).size(check_key(key))
+
+    def stamp(self, key: str) -> Hashable:
+        """See `Store`."""
+        return self.opening
+
+
+def at_once(call: Callable[[str], T], keys: Iterable[str]) -> dict[str, T]:
+    """Return what `call` returns for each key, called for many at the same time.
+
+    The threads are daemons: leaving Python does not wait for a server that hangs.
+    """
+    wanted = list(dict.fromkeys(keys))
+    left = iter(wanted)
+    found: dict[str, T] = {}
+    errors: list[Exception] = []
+
+    def work() -> None:
+        for key in left:  # a list's iterator gives each item once, whichever thread asks
+            try:
+                found[key] = call(key)
+            except Exception as err:  # noqa: BLE001 - for the caller, in whose thread it belongs
+                errors.append(err)
+
+    threads = [Thread(target=work, daemon=True, name="lazyload-metadata") for _ in wanted[1:AT_ONCE]]
+    for thread in threads:
+        thread.start()
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return {key: found[key] for key in wanted}
+
+
+def open_remote(url: str, **storage_options: Any) -> Store:
+    """Return the store at an address; nothing is read, except for a zip file its directory.
+
+    Parameters
+    ----------
+    url : str
+        ``http``, ``https``, ``s3``, ``gs`` or ``az``.
+    **storage_options
+        What obstore's store of that kind takes, such as ``endpoint``, ``region`` or ``access_key_id``; besides
+        ``anon`` (False: begin with the user's credentials; True: never use them), ``headers`` (a dict, sent with each
+        request), ``timeout`` (seconds that one request may take), and ``client_options`` of obstore.
+
+    Raises
+    ------
+    SourceOpenError
+        If the address is of another kind, or an option is not known.
+    MissingDependencyError
+        If obstore is not installed.
+    """
+    scheme, _, rest = url.partition("://")
+    scheme = _SAME_AS.get(scheme.lower(), scheme.lower())
+    shown = plain_url(url)
+    if scheme not in _KNOWN or not urlsplit(f"{scheme}://{rest}").netloc:
+        known = ", ".join(f"{name}://" for name in _KNOWN)
+        msg = f"{shown}: expected an address that begins with {known} and has a host or bucket"
+        raise SourceOpenError(msg, shown)
+    options = tuple(sorted((name, _frozen(value)) for name, value in storage_options.items()))
+    store = RemoteStore(f"{scheme}://{rest}", options, uuid.uuid4().hex)
+    try:
+        _connection(store)
+    except MissingDependencyError:
+        raise
+    except Exception as err:  # noqa: BLE001 - obstore's own, which know no common reason
+        msg = f"{shown}: not an address that can be read, or not with these options ({first_line(err)})"
+        raise SourceOpenError(msg, shown) from None
+    path = urlsplit(store.url).path.rstrip("/")
+    if not path.lower().endswith(ZIP_SUFFIXES):
+        return store
+    from napari_lazyload.sources.zarr_zip import open_zip
+
+    folder, _, name = path.rpartition("/")
+    outer = RemoteStore(urlunsplit(urlsplit(store.url)._replace(path=folder)), options, store.opening)
+    return open_zip(outer, name)
+
+
+def _frozen(value: Any) -> Any:
+    """Return an option as what can be told from another one: a dictionary as pairs."""
+    return tuple((name, _frozen(one)) for name, one in sorted(value.items())) if isinstance(value, dict) else value
+
+
+@lru_cache(maxsize=64)
+def _connection(store: RemoteStore) -> Connection:
+    return Connection(store.url, dict(store.options))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_connection.cache_clear)  # a child makes connections of its own

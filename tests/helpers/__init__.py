@@ -1,0 +1,1 @@
+"""What several folders of tests share: small pictures, frames of a table, waiting."""
