@@ -429,14 +429,14 @@ def test_the_first_error_ends_it(pool, workers):
 def test_a_helper_that_comes_late_begins_nothing(pool, monkeypatch):
     """It was taken from the queue before the call ended, and gets to its first item after that."""
     settings.update(workers=2)
-    late, go, original = threading.Event(), threading.Event(), module._SharedRun.help
+    late, go, original = threading.Event(), threading.Event(), module.SharedRun.help
 
     def help_late(run, job):
         late.set()
         assert go.wait(WAIT)
         original(run, job)
 
-    monkeypatch.setattr(module._SharedRun, "help", help_late)
+    monkeypatch.setattr(module.SharedRun, "help", help_late)
     done = []
 
     def work(item):
@@ -530,7 +530,7 @@ def test_an_interrupt_between_two_items_stops_the_helpers(pool, monkeypatch, whe
     """Ctrl-C comes in the calling thread, at any point of its loop."""
     settings.update(workers=4)
     caller, calls, done = threading.get_ident(), [0], []
-    original = getattr(module._SharedRun, where)
+    original = getattr(module.SharedRun, where)
 
     def interrupted(run):
         found = original(run)
@@ -540,7 +540,7 @@ def test_an_interrupt_between_two_items_stops_the_helpers(pool, monkeypatch, whe
                 raise KeyboardInterrupt
         return found
 
-    monkeypatch.setattr(module._SharedRun, where, interrupted)
+    monkeypatch.setattr(module.SharedRun, where, interrupted)
 
     def work(item):
         done.append(item)
@@ -562,9 +562,9 @@ def test_an_interrupt_outside_of_the_loop_stops_the_helpers(pool, monkeypatch):
         until(lambda: len(done) > 5)
         raise KeyboardInterrupt
 
-    original = module._SharedRun.drain
-    monkeypatch.setattr(module._SharedRun, "help", lambda run, _job: original(run))
-    monkeypatch.setattr(module._SharedRun, "drain", drain)
+    original = module.SharedRun.drain
+    monkeypatch.setattr(module.SharedRun, "help", lambda run, _job: original(run))
+    monkeypatch.setattr(module.SharedRun, "drain", drain)
 
     def work(item):
         done.append(item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import signal
 import threading
 
 import numpy as np
@@ -401,14 +402,20 @@ def write_channels(path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # of what is tested here
 def test_a_forked_process_waits_for_no_thread_that_it_has_not(tmp_path):
     with nl.open_dataset(wide_plate(tmp_path / "a.zarr", 2, 4, there=4)) as dataset:
         chunk = dataset.images[0].source.chunk(0, (0, 1))
         with chunk.book._lock(1):  # another thread of this process reads the well
             child = os.fork()
             if child == 0:
-                chunk.load()
-                os._exit(0)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the child if it waits
+                signal.alarm(20)
+                try:
+                    chunk.load()
+                    os._exit(0)
+                finally:
+                    os._exit(1)
             assert os.waitpid(child, 0)[1] == 0
 
 

@@ -71,8 +71,8 @@ def displayable(source: Source) -> tuple[Source, str | None]:
     """
     dtype = source.meta.dtype
     if source.meta.kind == "labels" and dtype.kind == "b":
-        shown = np.dtype(np.uint8)
-        return ConvertedSource(source, truth_as_number, shown), "labels of truth values are shown as 0 and 1"
+        number = np.dtype(np.uint8)
+        return ConvertedSource(source, truth_as_number, number), "labels of truth values are shown as 0 and 1"
     if dtype.kind == "c":
         shown = np.dtype(np.float32 if dtype.itemsize <= 8 else np.float64)
         return ConvertedSource(source, np.abs, shown), f"{dtype} values are shown as their magnitude"
