@@ -61,7 +61,7 @@ def test_levels_come_coarsest_first_each_once_up_to_the_finest_that_fits(viewer,
     levels = [level for level, _ in source.loads]
     assert levels == sorted(levels, reverse=True)
     assert len(set(source.loads)) == len(source.loads)
-    assert display_of(layer).level == 0
+    assert display_of(layer).detail == "3-D shows level 0 of 0 to 2"
     assert display_of(layer).finer is None
 
     nl.configure(cache_budget=FINE[0].nbytes - 1)
@@ -72,7 +72,7 @@ def test_levels_come_coarsest_first_each_once_up_to_the_finest_that_fits(viewer,
     nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), PYRAMID[1][t])
     assert tile_scale(layer) == (1, 2, 2, 2)
-    assert display_of(layer).level == 1
+    assert display_of(layer).detail == "3-D shows level 1 of 0 to 2"
     assert display_of(layer).finer == FINE[0].nbytes
     assert 0 not in {level for level, _ in source.loads}
 

@@ -272,3 +272,41 @@ def test_a_store_at_an_address_is_opened_by_its_button(make_napari_viewer, tmp_p
         np.testing.assert_array_equal(np.asarray(layer._data_view), pixels[2])
         np.testing.assert_array_equal(np.asarray(layer.data), pixels)
         viewer.layers.clear()
+
+
+def test_the_dock_names_the_level_in_3d_and_shows_a_finer_one_on_a_click(make_napari_viewer, tmp_path, qtbot):
+    import zarr
+
+    from napari_lazyload.widgets.attach import attach_open_viewers
+
+    fine = np.random.default_rng(0).integers(1, 99, (8, 32, 32)).astype("u1")
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    for level in range(3):
+        pixels = fine[:, :: 1 << level, :: 1 << level]
+        group.create_array(str(level), shape=pixels.shape, chunks=(2, 16, 16), dtype="u1")[...] = pixels
+    scales = [[1, 1 << level, 1 << level] for level in range(3)]
+    datasets = [
+        {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        for level, scale in enumerate(scales)
+    ]
+    axes = [{"name": name, "type": "space"} for name in "zyx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    nl.configure(cache_budget=fine.nbytes - 1)
+    viewer = make_napari_viewer()
+    attach_open_viewers()
+    (layer,) = viewer.open(str(tmp_path / "a.zarr"), plugin=PLUGIN)
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
+    viewer.layers.selection.active = layer
+    viewer.dims.ndisplay = 3
+    assert nl.wait(viewer, 20)
+    qtbot.waitUntil(lambda: "3-D shows level 1 of 0 to 2" in dock.notice.text())
+    assert not dock.finer_button.isHidden()
+    assert dock.finer_button.text() == "Show finer (8.0 KiB)"
+    dock.finer_button.click()
+    assert nl.wait(viewer, 20)
+    qtbot.waitUntil(lambda: "3-D shows level 0 of 0 to 2" in dock.notice.text())
+    assert dock.finer_button.isHidden()
+    np.testing.assert_array_equal(np.asarray(layer._data_view), fine)
+    viewer.dims.ndisplay = 2
+    nl.wait(viewer, 20)
+    qtbot.waitUntil(lambda: "3-D" not in dock.notice.text())

@@ -155,10 +155,12 @@ class LayerDisplay:
         return f"to fit the memory budget: {', '.join(parts)}"
 
     @property
-    def level(self) -> int | None:
-        """Which level of the image is seen."""
-        frame = None if self._view is None else self._view.frame
-        return None if frame is None else frame.level
+    def detail(self) -> str:
+        """Which level of a pyramid a 3-D view shows, in words; "" in 2-D."""
+        view = self._view
+        if not isinstance(view, Volume) or view.frame is None or len(view.levels) == 1:
+            return ""
+        return f"3-D shows level {view.frame.level} of 0 to {view.levels[-1].level}"
 
     @property
     def finer(self) -> int | None:
@@ -263,7 +265,7 @@ class LayerDisplay:
 
     def _tell(self) -> None:
         """Say in the main thread what the view is, if that is news."""
-        news = (tuple(map(str, self.failures)), self.notice)
+        news = (tuple(map(str, self.failures)), self.notice, self.detail)
         if news == self._told:
             return
         self._told = news

@@ -295,6 +295,7 @@ class DatasetDock(QWidget):
         display, layer = display_of(self._layer), self._layer
         said = [
             "" if display is None else display.notice,
+            "" if display is None else display.detail,
             "" if row is None else self._problems.get(row, ""),
             self._said,
         ]
