@@ -65,6 +65,7 @@ def test_a_click_and_the_arrow_keys_move_the_slider(open_dock, tmp_path, write_f
     assert viewer.dims.current_step[0] == 4
     qtbot.keyClick(view, Qt.Key.Key_End)
     assert viewer.dims.current_step[0] == 11
+    nl.wait(viewer, 10)
     np.testing.assert_array_equal(np.asarray(layer._data_view), stack[11])
 
 
@@ -131,6 +132,7 @@ def test_a_frame_that_fails_turns_its_row_and_a_retry_mends_it(open_dock, tmp_pa
     path.write_bytes(content)
     qtbot.mouseClick(dock.retry_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: text(dock, 1, "status") == "loaded", timeout=5000)
+    nl.wait(dock._viewer, 10)
     np.testing.assert_array_equal(np.asarray(layer._data_view), stack[1])
     assert dock.retry_button.isHidden()
 

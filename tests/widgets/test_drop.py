@@ -28,4 +28,5 @@ def test_a_dropped_folder_opens_with_the_reader_that_the_preferences_name(make_n
     get_settings().plugins.extension2reader = {}
     (layer,) = viewer.layers
     assert nl.is_lazy(layer)
+    nl.wait(viewer, 10)
     np.testing.assert_array_equal(np.asarray(layer._data_view), stack[viewer.dims.current_step[0]])

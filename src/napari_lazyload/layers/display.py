@@ -138,9 +138,10 @@ class LayerDisplay:
         """What is shown instead of the exact view, in words; "" where it is exact."""
         lines = []
         view, reading = self._view, self._reading
-        if view is not None and reading is not None and view.coming is not None:
-            doing = LOADING if reading.busy or view.coming.complete else "not loaded"
-            lines.append(f"{doing} (showing {view.said})" if view.said else doing)
+        coming = None if view is None else view.coming  # once: a thread may end it at any moment
+        if view is not None and reading is not None and coming is not None:
+            doing, said = LOADING if reading.busy or coming.complete else "not loaded", view.said
+            lines.append(f"{doing} (showing {said})" if said else doing)
         if (thinned := self._thinned_out()) != "":
             lines.append(thinned)
         return "\n".join(lines)
@@ -233,7 +234,8 @@ class LayerDisplay:
         for frame in taken:
             self._learn_limits(frame)
         if taken:
-            self._refresh_soon(finished=view.coming is None or view.coming.complete)
+            coming = view.coming
+            self._refresh_soon(finished=coming is None or coming.complete)
 
     def _refresh_soon(self, *, finished: bool) -> None:
         """Show what came in, in the main thread, once the last time is long enough ago."""

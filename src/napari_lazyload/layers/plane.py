@@ -69,12 +69,14 @@ class Plane:
     @property
     def coming(self) -> Frame | None:
         """What is not all there yet, if it is to be."""
-        return None if self.frame is None or self.frame.complete else self.frame
+        frame = self.frame
+        return None if frame is None or frame.complete else frame
 
     @property
     def said(self) -> str:
         """What is seen in the place of missing pixels, in words."""
-        return "" if self.frame is None else self.frame.stand_in
+        frame = self.frame
+        return "" if frame is None else frame.stand_in
 
     @property
     def finer(self) -> int | None:

@@ -73,11 +73,10 @@ class Volume:
     @property
     def said(self) -> str:
         """What is seen meanwhile, in words."""
-        if self._rung_seen() is None or self.frame is None:
+        frame = self._rung_seen()
+        if frame is None:
             return HELD
-        if self.frame.sampled is not None:
-            return "fewer planes"
-        return f"level {self.frame.level}"
+        return f"level {frame.level}" if frame.sampled is None else "fewer planes"
 
     def respond(
         self, request: Any, answer: requests.Answer, budget: int, *, again: bool, before: Any, locked: int | None
@@ -179,7 +178,8 @@ class Volume:
 
     def _rung_seen(self) -> Frame | None:
         """Return the level that can be seen of what was asked for."""
-        return self.frame if self.frame is not None and self._is_rung(self.frame) else None
+        frame = self.frame
+        return frame if frame is not None and self._is_rung(frame) else None
 
     def _is_rung(self, frame: Frame) -> bool:
         return any(_key(*rung) == frame.key for rung in self._rungs)

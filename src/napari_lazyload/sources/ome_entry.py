@@ -90,7 +90,7 @@ class Entry:
                 missing[path] = str(err)
         if not found:
             where, why = where_is(self.node), "; ".join(list(missing.values())[:SOME]) or "it names no arrays"
-            msg = f"{where}: expected an image, but no level of {len(missing)} can be opened: {why}"
+            msg = f"{where}: expected an image, found none of its levels ({len(missing)}) that can be opened: {why}"
             raise SourceOpenError(msg, where)
         self._notes += [f"level {path!r} is left out: {why}" for path, why in missing.items()]
         return found

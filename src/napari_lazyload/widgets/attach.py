@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,16 @@ def attach_open_viewers() -> bool:
         viewers.add(current)
     for viewer in viewers:
         _attach(viewer)
-        after_first_frame(viewer, partial(_settle, viewer))
+        after_first_frame(viewer, partial(_settle, weakref.ref(viewer)))
     return bool(viewers)
 
 
-def _settle(viewer: napari.Viewer) -> None:
+def _settle(viewer: weakref.ref[napari.Viewer]) -> None:
     """Do what takes time: napari reads the manifests of all plugins for the preferences of one."""
-    follow_preferences()
-    import_when_idle(window_of(viewer))
+    still = viewer()  # the window may be gone before it has drawn
+    if still is not None:
+        follow_preferences()
+        import_when_idle(window_of(still))
 
 
 def _attach(viewer: napari.Viewer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer
@@ -42,8 +43,8 @@ class _Waiting(QObject):
     def __init__(self, viewer: napari.Viewer, canvas: QOpenGLWidget, function: Callable[[], Any]) -> None:
         super().__init__(canvas)
         self._canvas = canvas
-        self._layers = viewer.layers
-        self._before = set(viewer.layers)
+        self._layers = weakref.ref(viewer.layers)  # this object lives until Qt comes to delete the canvas
+        self._before = {id(layer) for layer in viewer.layers}
         self._function = function
         pace.drawing.begin()
         canvas.frameSwapped.connect(self._on_frame)
@@ -53,7 +54,7 @@ class _Waiting(QObject):
         self._timer.start(int(1000 * pace.PATIENCE_SECONDS))
 
     def _on_frame(self) -> None:
-        new = (layer for layer in self._layers if layer not in self._before)
+        new = (layer for layer in self._layers() or () if id(layer) not in self._before)
         if any(layer.visible and link_of(layer) is not None for layer in new):
             self._end()
 
