@@ -579,7 +579,7 @@ def test_a_note_is_told_that_pixels_are_not_what_was_expected_and_nothing_else()
         cache.read(FakeChunk("a"), check=check)
 
 
-def test_who_waits_for_anothers_read_is_told_what_came_of_it_but_did_not_read():
+def test_who_waits_for_a_read_of_another_is_told_what_came_of_it_but_did_not_read():
     cache, gated = ChunkCache(lambda: 100), Gated(ChunkReadError("truncated", ""))
     chunk, first, second = FakeChunk("a", gated), Told(), Told()
     with ThreadPoolExecutor(2) as pool:

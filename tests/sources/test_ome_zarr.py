@@ -397,8 +397,8 @@ def test_options_that_are_not_there_are_an_error(tmp_path):
     path = write_image(tmp_path / "a.zarr", pyramid((8, 8), 1))
     with pytest.raises(ValueError, match="max_images must be a whole number from 1 on, got 0"):
         nl.open_dataset(path, max_images=0)
-    with pytest.raises(TypeError, match="'sistem' is not an option of Zarr stores; there are: acquisition, labels"):
-        nl.open_dataset(path, sistem="x")
+    with pytest.raises(TypeError, match="'frame' is not an option of Zarr stores; there are: acquisition, labels"):
+        nl.open_dataset(path, frame="x")
 
 
 def broken(path, name, text):

@@ -87,7 +87,7 @@ class PackedChunk:
 def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
     """Return `span` unpacked bytes, after the first `skip` ones."""
     block = np.empty(span, np.uint8)
-    view = memoryview(block)
+    view = block.data
     done = -skip
     for piece in _PIECES[codec](file):
         use = piece[max(0, -done) :]

@@ -201,7 +201,7 @@ def _gap(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> int:
 
 def _read_into(file: IO[bytes], offset: int, target: Array) -> None:
     """Fill a contiguous array from the bytes at `offset`."""
-    view = memoryview(target.reshape(-1).view(np.uint8)).cast("B")
+    view = target.reshape(-1).view(np.uint8).data.cast("B")
     file.seek(offset)
     done = 0
     while done < len(view):
