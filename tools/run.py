@@ -191,10 +191,10 @@ def test(options: argparse.Namespace) -> int:
     if options.quick:
         return run_tox([f"py3{sys.version_info.minor}"], options.pytest)
     pythons = find_pythons()
-    # The oldest there is tries the lower bounds, and the newest versions only where it is alone.
+    # The oldest there is tries the lower bounds, the newest one the newest versions; those between only on demand.
     os.environ["NAPARI_LAZYLOAD_LOWEST_PYTHON"] = pythons[0]
-    newest = pythons[1:] or pythons
-    return run_tox([*CHECKS, *(f"py{python.replace('.', '')}" for python in newest)], options.pytest)
+    chosen = pythons if options.all else pythons[-1:]
+    return run_tox([*CHECKS, *(f"py{python.replace('.', '')}" for python in chosen)], options.pytest)
 
 
 def demo(_: argparse.Namespace) -> int:
@@ -214,8 +214,9 @@ def main() -> int:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description="Show napari-lazyload, or run its tests.")
     commands = parser.add_subparsers(required=True)
-    tests = commands.add_parser("test", help="every check on every Python from 3.11 to 3.13 that is here")
+    tests = commands.add_parser("test", help="every check; on the oldest and the newest Python that is here")
     tests.add_argument("--quick", action="store_true", help="the tests on this Python alone")
+    tests.add_argument("--all", action="store_true", help="on each Python from 3.11 to 3.13 that is here")
     tests.add_argument("pytest", nargs="*", help="after --: arguments for pytest")
     tests.set_defaults(run=test)
     commands.add_parser("demo", help="napari on the sample data").set_defaults(run=demo)
