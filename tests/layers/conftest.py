@@ -7,16 +7,20 @@ import time
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QApplication
 
 import napari_lazyload as nl
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import METADATA_KEY, layer_data
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache
-from napari_lazyload.widgets.attach import attach_open_viewers
 
 WAIT = 20.0
+
+
+def run_events():
+    from qtpy.QtWidgets import QApplication  # not there without a screen, where no test here comes to it
+
+    QApplication.processEvents()
 
 
 def until(condition, what="it did not come true"):
@@ -24,14 +28,14 @@ def until(condition, what="it did not come true"):
     end = time.monotonic() + WAIT
     while not condition():
         assert time.monotonic() < end, what
-        QApplication.processEvents()
+        run_events()
         time.sleep(0.001)
 
 
 def turn(times=5):
     """Run the event loop for some turns."""
     for _ in range(times):
-        QApplication.processEvents()
+        run_events()
         time.sleep(0.002)
 
 
@@ -76,6 +80,8 @@ def _clean_cache():
 
 @pytest.fixture
 def viewer(make_napari_viewer):
+    from napari_lazyload.widgets.attach import attach_open_viewers
+
     made = make_napari_viewer()
     attach_open_viewers()
     return made

@@ -10,6 +10,7 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from operator import attrgetter, methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -306,14 +307,11 @@ def test_chunks_pickle_and_load_in_another_process(serve):
     assert len(pickle.dumps(chunk)) < 1500
 
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        found, key = pool.submit(_load, chunk).result(60)
+        found = pool.submit(methodcaller("load"), chunk).result(60)
+        key = pool.submit(attrgetter("key"), chunk).result(60)
 
     assert np.array_equal(found, PIXELS[10:20, 20:40])
     assert key == chunk.key
-
-
-def _load(chunk):
-    return chunk.load(), chunk.key
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -10,6 +10,7 @@ import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from operator import methodcaller
 
 import numcodecs
 import numpy as np
@@ -384,12 +385,8 @@ def test_threads_and_another_process_read_the_same(volume, name):
         assert np.array_equal(got, pixels[tuple(slice(*pair) for pair in box)])
     if name == "sharded":
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            there = pool.submit(_load, array.chunk((1, 1, 2))).result(60)
+            there = pool.submit(methodcaller("load"), array.chunk((1, 1, 2))).result(60)
         assert np.array_equal(there, pixels[5:10, 16:30, 32:40])
-
-
-def _load(chunk):
-    return chunk.load()
 
 
 @pytest.mark.parametrize("name", ["v2", "v3", "sharded"])

@@ -169,10 +169,20 @@ def _frozen(value: Any) -> Any:
     return tuple((name, _frozen(one)) for name, one in sorted(value.items())) if isinstance(value, dict) else value
 
 
-@lru_cache(maxsize=64)
-def _connection(store: RemoteStore) -> Connection:
+def _connect(store: RemoteStore) -> Connection:
     return Connection(store.url, dict(store.options))
 
 
+_connection = lru_cache(maxsize=64)(_connect)
+_left: list[Any] = []
+
+
+def _begin_anew() -> None:
+    """Let a forked child make connections of its own; those of the parent would wait for its threads to end them."""
+    global _connection  # noqa: PLW0603 - a fact of the process
+    _left.append(_connection)
+    _connection = lru_cache(maxsize=64)(_connect)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_connection.cache_clear)  # a child makes connections of its own
+    os.register_at_fork(after_in_child=_begin_anew)
