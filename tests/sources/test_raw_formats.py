@@ -301,6 +301,14 @@ def test_nrrd(tmp_path, shape, dtype, encoding, detached):
     opened(path, array)
 
 
+def test_nrrd_that_names_nothing_is_taken_as_it_lies(tmp_path):
+    nrrd = pytest.importorskip("nrrd")
+    array = values((5, 6, 3), "u1")
+    nrrd.write(str(tmp_path / "a.nrrd"), array, {"encoding": "raw"}, index_order="C")
+    image, _ = opened(tmp_path / "a.nrrd", array)
+    assert image.axes == ("z", "y", "x")
+
+
 def test_nrrd_placed(tmp_path):
     nrrd = pytest.importorskip("nrrd")
     path = tmp_path / "a.nrrd"

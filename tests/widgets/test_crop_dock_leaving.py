@@ -91,7 +91,7 @@ def test_a_deleted_dock_hears_nothing_more(gated, viewer, layer, source, qtbot):
     current = gated._current
     viewer.window.remove_dock_widget(gated)
     gated.deleteLater()
-    qtbot.waitUntil(lambda: bool(gone), timeout=3000)
+    qtbot.waitUntil(lambda: bool(gone), timeout=20000)
     assert current.run is None
     source.gate.set()
     viewer.add_image(pixels((4, 4)))
@@ -111,7 +111,7 @@ def test_a_forgotten_dock_goes_away_with_its_crop(viewer, layer, source, qtbot):
     current, alive = dock._current, weakref.ref(dock)
     del dock
     gc.collect()
-    qtbot.waitUntil(lambda: alive() is None, timeout=3000)
+    qtbot.waitUntil(lambda: alive() is None, timeout=20000)
     assert current.run is None
     source.gate.set()
     viewer.dims.set_point(0, 3)
@@ -131,7 +131,7 @@ def test_closing_the_viewer_ends_the_crop(make_napari_viewer, source, qtbot):
     current = dock._current
     began = time.monotonic()
     viewer.close()
-    qtbot.waitUntil(lambda: current.run is None, timeout=3000)
+    qtbot.waitUntil(lambda: current.run is None, timeout=20000)
     assert time.monotonic() - began < 5
     begun = len(source.loads)
     source.gate.set()

@@ -23,7 +23,7 @@ def open_dock(make_napari_viewer, qtbot):
         layers = viewer.open(str(path), plugin=PLUGIN)
         _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
         rows = layers[0].metadata["napari_lazyload"].dataset._opened.row_count
-        qtbot.waitUntil(lambda: dock.table.model.total_rows == rows, timeout=5000)
+        qtbot.waitUntil(lambda: dock.table.model.total_rows == rows, timeout=20000)
         return viewer, layers, dock
 
     return open_path
@@ -74,7 +74,7 @@ def test_sorting_changes_the_table_not_the_slider(open_dock, tmp_path, write_fol
     viewer, _, dock = open_dock(tmp_path / "a")
     viewer.dims.set_current_step(0, 5)
     dock.table.sort_by(dock.table.model.columns.index("frame"), ascending=False)
-    qtbot.waitUntil(lambda: dock.table.model.source_row(0) == 11, timeout=5000)
+    qtbot.waitUntil(lambda: dock.table.model.source_row(0) == 11, timeout=20000)
     assert viewer.dims.current_step[0] == 5
     view = dock.table.table
     view.scrollToTop()
@@ -125,13 +125,13 @@ def test_a_frame_that_fails_turns_its_row_and_a_retry_mends_it(open_dock, tmp_pa
     content = path.read_bytes()
     path.write_bytes(b"gone wrong")
     viewer.dims.set_current_step(0, 1)
-    qtbot.waitUntil(lambda: text(dock, 1, "status") == "failed", timeout=5000)
+    qtbot.waitUntil(lambda: text(dock, 1, "status") == "failed", timeout=20000)
     assert "img_1" in text(dock, 1, "error")
     assert "img_1" in dock.notice.text()
     assert not dock.retry_button.isHidden()
     path.write_bytes(content)
     qtbot.mouseClick(dock.retry_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: text(dock, 1, "status") == "loaded", timeout=5000)
+    qtbot.waitUntil(lambda: text(dock, 1, "status") == "loaded", timeout=20000)
     nl.wait(dock._viewer, 10)
     np.testing.assert_array_equal(np.asarray(layer._data_view), stack[1])
     assert dock.retry_button.isHidden()
@@ -148,10 +148,10 @@ def test_files_that_do_not_fit_are_reopened_in_groups(open_dock, tmp_path, write
     viewer, layers, dock = open_dock(tmp_path / "a")
     settings.update(header_seconds=None)
     assert len(layers) == 1
-    qtbot.waitUntil(lambda: not dock.regroup_button.isHidden(), timeout=5000)
-    qtbot.waitUntil(lambda: text(dock, 7, "status") == "failed", timeout=5000)
+    qtbot.waitUntil(lambda: not dock.regroup_button.isHidden(), timeout=20000)
+    qtbot.waitUntil(lambda: text(dock, 7, "status") == "failed", timeout=20000)
     qtbot.mouseClick(dock.regroup_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=5000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20000)
     assert {layer.data.shape for layer in viewer.layers} == {(6, 24, 32), (2, 8, 9)}
 
 
@@ -163,7 +163,7 @@ def test_removing_the_layer_empties_the_dock(open_dock, tmp_path, write_folder, 
     assert dock.table.model.total_rows == 0
     write_folder(tmp_path / "b", 5)
     viewer.open(str(tmp_path / "b"), plugin=PLUGIN)
-    qtbot.waitUntil(lambda: dock.table.model.total_rows == 5, timeout=5000)
+    qtbot.waitUntil(lambda: dock.table.model.total_rows == 5, timeout=20000)
 
 
 def test_closing_the_dock_lets_go_of_everything(open_dock, tmp_path, write_folder):
@@ -234,22 +234,22 @@ def test_the_row_of_a_failed_frame_stays_in_sight(make_napari_viewer, tmp_path, 
     viewer.window.resize(1280, 800)
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
-    qtbot.waitUntil(lambda: dock.table.model.total_rows == 60, timeout=5000)
+    qtbot.waitUntil(lambda: dock.table.model.total_rows == 60, timeout=20000)
     viewer.dims.set_current_step(0, 40)
-    qtbot.waitUntil(dock.retry_button.isVisible, timeout=5000)
+    qtbot.waitUntil(dock.retry_button.isVisible, timeout=20000)
     view = dock.table.table
-    qtbot.waitUntil(lambda: view.viewport().rect().contains(cell_center(view, 40)), timeout=5000)
+    qtbot.waitUntil(lambda: view.viewport().rect().contains(cell_center(view, 40)), timeout=20000)
 
 
 def test_the_users_sort_survives_the_end_of_the_scan(open_dock, tmp_path, write_folder, qtbot):
     write_folder(tmp_path / "a", 6)
     _, _, dock = open_dock(tmp_path / "a")
     dock.table.sort_by(0, ascending=False)
-    qtbot.waitUntil(lambda: dock.table.model.source_row(0) == 5, timeout=5000)
+    qtbot.waitUntil(lambda: dock.table.model.source_row(0) == 5, timeout=20000)
     dock.dataset._emit(None)
-    with qtbot.waitSignal(dock.table.model.frameChanged, timeout=5000):
+    with qtbot.waitSignal(dock.table.model.frameChanged, timeout=20000):
         pass
-    qtbot.waitUntil(lambda: not dock.table.model.busy, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.table.model.busy, timeout=20000)
     assert dock.table.model.source_row(0) == 5
 
 

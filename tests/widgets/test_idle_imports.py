@@ -51,11 +51,11 @@ def test_packages_load_once_the_window_is_idle(make_napari_viewer, packages, qtb
     assert not nl.import_status()["progress"]["is_loading"]
     viewer = make_napari_viewer(show=True)
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
-    qtbot.waitUntil(lambda: nl.import_status()["progress"]["progress_percentage"] == 100, timeout=5000)
+    qtbot.waitUntil(lambda: nl.import_status()["progress"]["progress_percentage"] == 100, timeout=20000)
     assert packages == ["idle_one", "idle_two", "idle_three"]
     progress = nl.import_status()["progress"]
     assert (progress["loaded_packages"], progress["failed_packages"], progress["total_packages"]) == (2, 1, 3)
-    qtbot.waitUntil(lambda: not imports.loaders, timeout=5000)
+    qtbot.waitUntil(lambda: not imports.loaders, timeout=20000)
     attach.attach_open_viewers()
     run(0.3)
     assert packages == ["idle_one", "idle_two", "idle_three"]
@@ -76,7 +76,7 @@ def test_nothing_loads_while_the_window_is_used(make_napari_viewer, packages, qt
             qtbot.keyClick(window.windowHandle(), Qt.Key.Key_Shift)
         run(0.05)
     assert packages == []
-    qtbot.waitUntil(lambda: len(packages) == 3, timeout=5000)
+    qtbot.waitUntil(lambda: len(packages) == 3, timeout=20000)
 
 
 @pytest.mark.parametrize("busy", ["status", "drawing"])
@@ -92,7 +92,7 @@ def test_nothing_loads_while_chunks_are_asked_for_or_a_frame_is_drawn(make_napar
         run(0.02)
     assert packages == []
     pace.drawing.end()
-    qtbot.waitUntil(lambda: len(packages) == 3, timeout=5000)
+    qtbot.waitUntil(lambda: len(packages) == 3, timeout=20000)
 
 
 def test_nothing_loads_without_a_window_on_the_screen(make_napari_viewer, packages, tmp_path, write_folder):
@@ -134,4 +134,4 @@ def test_one_package_at_a_time_and_none_while_loading_is_paused(make_napari_view
         assert scheduler.shared.snapshot()["queued_background"] == 1
     finally:
         scheduler.shared.pause(paused=False)
-    qtbot.waitUntil(lambda: len(packages) == 3, timeout=5000)
+    qtbot.waitUntil(lambda: len(packages) == 3, timeout=20000)

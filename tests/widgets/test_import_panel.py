@@ -79,7 +79,7 @@ def labels(make_napari_viewer, qtbot):
     viewer.dims.set_current_step(0, 3)
     nl.wait(viewer, 10)
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
-    qtbot.waitUntil(dock.copy_button.isVisible, timeout=5000)
+    qtbot.waitUntil(dock.copy_button.isVisible, timeout=20000)
     yield viewer, layer, dock, pixels
     dataset.close()
 
@@ -114,5 +114,5 @@ def test_images_are_offered_no_copy_to_paint_in(labels, tmp_path, write_folder, 
     viewer, _, dock, _ = labels
     write_folder(tmp_path / "a", 3)
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
-    qtbot.waitUntil(lambda: dock.table.model.total_rows == 3, timeout=5000)
+    qtbot.waitUntil(lambda: dock.table.model.total_rows == 3, timeout=20000)
     assert not dock.copy_button.isVisible()

@@ -186,7 +186,7 @@ def _axes(header: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any
     directions = header.get("space directions")
     spatial = [_is_space(directions, ndim - 1 - axis, kinds[axis]) for axis in range(ndim)]
     if not any(kinds) and directions is None:
-        return tuple("c" if axis == "s" else axis for axis in default_axes(shape, dtype))
+        return default_axes(shape, np.dtype(bool))  # which kind its axes are a file of colours says itself
     names = [""] * ndim
     room = list("xyz")
     for axis in reversed(range(ndim)):
