@@ -250,6 +250,20 @@ def test_nothing_is_looked_at_while_nothing_changes_or_nobody_looks(slow, gate, 
     qtbot.waitUntil(lambda: len(asked) == 1, timeout=20000)
 
 
+def test_a_busy_machine_does_not_leave_old_states_in_sight(slow, gate, qtbot, monkeypatch):
+    viewer, _, dock, source = slow
+    gate.set()
+    nl.wait(viewer, 10)
+    row_states = dock.dataset.row_states
+    monkeypatch.setattr(dock.dataset, "row_states", lambda rows=None: time.sleep(0.3) or row_states(rows))
+    row = viewer.dims.current_step[0] + 1  # beside the frame that is shown: the table keeps that one in sight
+    assert (0, (row, 0, 0)) not in status.shared.states(source.token)
+    status.shared.queue(source.token, 0, [(row, 0, 0)])
+    qtbot.waitUntil(lambda: text(dock, row) == "queued", timeout=20000)
+    status.shared.note(source.token, 0, (row, 0, 0)).have(("test", row), kept=True)
+    qtbot.waitUntil(lambda: text(dock, row) == "loaded", timeout=20000)
+
+
 @pytest.mark.parametrize("how", ["sort", "filter"])
 def test_a_sort_or_a_filter_by_status_knows_rows_that_were_never_in_sight(slow, gate, qtbot, how):
     viewer, _, dock, source = slow
