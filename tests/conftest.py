@@ -84,6 +84,32 @@ def _nothing_left(tmp_path_factory):
         pytest.fail(f"left behind: {', '.join(map(str, left))}")
 
 
+@pytest.fixture
+def make_napari_viewer(make_napari_viewer):
+    """napari's own, which fails a test whose viewer is still held: what ends within two seconds is no leak."""
+    from napari._qt.qt_viewer import QtViewer
+    from qtpy.QtWidgets import QApplication
+
+    made = []
+
+    def make(*args, **keywords):
+        made.append(make_napari_viewer(*args, **keywords))
+        return made[-1]
+
+    yield make
+    while made:
+        viewer = made.pop()
+        if window := getattr(viewer.window, "_qt_window", None):
+            window._save_current_window_settings = lambda: None
+        viewer.close()
+        del viewer, window
+    deadline = time.monotonic() + 2
+    while len(QtViewer._instances) and time.monotonic() < deadline:
+        QApplication.processEvents()
+        gc.collect()
+        time.sleep(0.01)
+
+
 def _open_files(folders: tuple[Path, ...]) -> set[str]:
     """Open files in the folders that tests read and write; fonts, caches and libraries are nobody's leak."""
     if not sys.platform.startswith("linux"):
