@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import threading
 import time
 
@@ -11,6 +12,7 @@ import pytest
 import napari_lazyload as nl
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import METADATA_KEY, layer_data
+from napari_lazyload.layers import canvas_text
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache
 
@@ -69,6 +71,12 @@ def gates():
     made = Gates()
     yield made
     made.open()
+
+
+@pytest.fixture(autouse=True)
+def _characters_drawn(monkeypatch):
+    """The canvas says everything at once: napari has drawn all characters before."""
+    monkeypatch.setattr(canvas_text, "_drawn", set(string.printable))
 
 
 @pytest.fixture(autouse=True)

@@ -223,6 +223,7 @@ def test_rolled_axes_and_thick_slices_stay_within_the_budget(viewer, tmp_path, w
 def test_a_sampled_view_has_no_value_under_the_pointer(viewer, tmp_path, write_folder, small_budget):
     stack = write_folder(tmp_path / "a", 40)
     (layer,) = viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
+    nl.wait(viewer, 10)
     assert layer.get_value((viewer.dims.current_step[0], 3, 4)) == stack[viewer.dims.current_step[0], 3, 4]
     small_budget(10 * stack[0].nbytes)
     viewer.dims.order = (1, 0, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from napari_lazyload.layers.canvas_text import CanvasText
 from napari_lazyload.layers.display import LayerDisplay, link_of
 from napari_lazyload.layers.patience import Patience
 from napari_lazyload.loading import status
@@ -62,7 +63,7 @@ class ViewerDisplays:
         self._post = post
         self._displays: dict[Any, LayerDisplay] = {}
         self._news: list[str] = []
-        self._text: str | None = None
+        self._text = CanvasText(self._viewer, post)
         self._disconnect: Any = None
         self._patience = Patience(post)
         self._listeners: list[Callable[[Any], Any]] = []
@@ -172,20 +173,8 @@ class ViewerDisplays:
 
     def _mark(self, _event: Any = None) -> None:
         """Say on the canvas what is blank or thinned out, unless the user has a text there."""
-        viewer = self._viewer()
-        if viewer is None:
-            return
-        text = "\n".join(line for layer, display in self._displays.items() if layer.visible for line in said(display))
-        overlay = viewer.canvas.overlays.text if hasattr(viewer, "canvas") else viewer.text_overlay
-        if self._text is None and overlay.visible:
-            return  # the user's own
-        if self._text is not None and overlay.text != self._text:
-            self._text = None  # the user took it over
-            return
-        overlay.text, overlay.visible = text, bool(text)
-        if text and self._text is None:
-            overlay.position = "top_left"  # notifications come up at the bottom
-        self._text = text or None
+        lines = [line for layer, display in self._displays.items() if layer.visible for line in said(display)]
+        self._text.say("\n".join(lines))
 
 
 def said(display: LayerDisplay) -> list[str]:
