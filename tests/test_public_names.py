@@ -199,7 +199,7 @@ def test_napari_layers(source):
 
 def test_configure_changes_and_tells():
     before = nl.configure()
-    assert set(before) == {"cache_budget", "workers", "header_seconds", "look_ahead", "coarse_first"}
+    assert set(before) == {"cache_budget", "workers", "header_seconds", "look_ahead", "remote_workers", "coarse_first"}
     after = nl.configure(cache_budget=10_000_000, workers=3)
     assert after == {**before, "cache_budget": 10_000_000, "workers": 3}
     assert nl.configure() == after

@@ -51,6 +51,7 @@ def configure(**changes: Any) -> dict[str, Any]:
     ----------
     **changes
         ``cache_budget`` (bytes of decoded chunks to keep), ``workers`` (threads that read and decode),
+        ``remote_workers`` (threads that wait for servers, beside those),
         ``header_seconds`` (how long opening a folder may read headers), ``look_ahead`` (frames that are read ahead of a
         moving slider, 0 to 64), ``coarse_first`` (whether a new view shows a coarser level while the exact one is
         loading). None goes back to the automatic choice.
@@ -91,7 +92,7 @@ def status() -> dict[str, Any]:
             }
             for one in dataset.open_datasets()
         ],
-        "queue": scheduler.shared.snapshot(),
+        "queue": scheduler.snapshot(),
         "cache": cache.shared.snapshot(),
         "errors": load_status.shared.total(),
         "imports": import_status(),

@@ -994,3 +994,45 @@ def test_jobs_of_all_tiers_end_whatever_happens_at_once(pool, monkeypatch):
         assert job.done.wait(WAIT)
     until(lambda: not pool._running)
     assert not pool._queue
+
+
+# --- the two pools ----------------------------------------------------------------------------------------------------
+
+
+def test_reads_that_wait_for_a_server_have_threads_of_their_own_beside_those_that_work(monkeypatch):
+    settings.update(workers=2, remote_workers=6)
+    waiting = [Held() for _ in range(6)]
+    with ExitStack() as stack:
+        jobs = [module.remote.submit(stack.enter_context(held)) for held in waiting]
+        for held in waiting:
+            assert held.began.wait(WAIT)
+        done = threading.Event()
+        module.shared.submit(lambda _job: done.set())
+        assert done.wait(WAIT)
+    for job in jobs:
+        assert job.done.wait(WAIT)
+
+
+def test_the_pool_of_a_source_is_told_by_the_source_and_what_wraps_it():
+    from napari_lazyload.sources.converted import ConvertedSource, truth_as_number
+    from napari_lazyload.testing.sources import RecordingSource
+
+    source = RecordingSource(np.zeros((4, 4), "u1"), (4, 4))
+    assert module.pool_of(source) is module.shared
+    source.remote = True
+    assert module.pool_of(source) is module.remote
+    assert module.pool_of(ConvertedSource(source, truth_as_number, np.dtype("u1"))) is module.remote
+
+
+def test_a_pause_holds_both_pools_and_a_snapshot_counts_both():
+    module.pause()
+    try:
+        jobs = [pool.submit(lambda _job: None) for pool in (module.shared, module.remote)]
+        assert module.snapshot()["queued_visible"] == 2
+        assert module.snapshot()["paused"]
+        assert not any(job.done.is_set() for job in jobs)
+    finally:
+        module.pause(paused=False)
+    for job in jobs:
+        assert job.done.wait(WAIT)
+    assert not module.snapshot()["paused"]

@@ -148,6 +148,29 @@ def test_opening_an_address_takes_no_more_rounds_and_lists_nothing(tmp_path):
             assert dataset.reopen().images[0].shape == (64, 64)
 
 
+def test_chunks_of_an_address_are_asked_for_many_at_a_time(tmp_path):
+    pytest.importorskip("obstore")
+    (level,) = pyramid((64, 64), 1)
+    write_image(tmp_path / "a.zarr", [level], chunks=(8, 8))
+    nl.configure(workers=2)
+    with FolderServer(tmp_path, latency=0.2) as server, nl.open_dataset(f"{server.url}/a.zarr") as dataset:
+        np.testing.assert_array_equal(nl.crop(dataset.images[0], ()), level)
+        assert 8 <= server.most_at_once <= 17
+
+
+def test_chunks_that_a_server_keeps_back_are_a_problem_of_their_row(tmp_path):
+    pytest.importorskip("obstore")
+    (level,) = pyramid((64, 64), 1)
+    write_image(tmp_path / "a.zarr", [level], chunks=(32, 32))
+    fault = lambda key, _attempt: 403 if key.endswith(("c/0/1", "c/1/1")) else None  # noqa: E731
+    with FolderServer(tmp_path, fault=fault) as server, nl.open_dataset(f"{server.url}/a.zarr") as dataset:
+        assert not dataset.problems()
+        with pytest.warns(nl.LazyLoadWarning, match="anonymous"):
+            dataset.images[0].data.compute(scheduler="sync")
+        assert dataset.problems() == {0: "2 chunks denied to an anonymous user, shown blank: log in to read them"}
+        assert "with a problem" in dataset.summary
+
+
 @pytest.mark.parametrize("address", ["ftp://host/a.zarr", "gopher://x"])
 def test_an_address_of_another_kind_is_refused(address):
     with pytest.raises(nl.UnknownFormatError, match="known are http"):

@@ -47,7 +47,7 @@ def gate():
     """What the chunks wait for; opened at the end, so that no thread is left."""
     event = threading.Event()
     yield event
-    scheduler.shared.pause(paused=False)
+    scheduler.pause(paused=False)
     event.set()
 
 
@@ -162,14 +162,14 @@ def test_a_dock_that_is_closed_leaves_nothing_paused(slow):
 
 def test_cancelling_empties_the_queue_of_the_selected_layer(slow, gate, qtbot):
     viewer, _, dock, source = slow
-    scheduler.shared.pause()
+    scheduler.pause()
     step = viewer.dims.current_step[0] + 5
     viewer.dims.set_current_step(0, step)
     qtbot.waitUntil(lambda: text(dock, step) == "queued", timeout=20000)
     qtbot.waitUntil(lambda: dock.loading.cancel.enabled, timeout=20000)
     dock.loading.cancel.native.click()
     qtbot.waitUntil(lambda: text(dock, step) == "", timeout=20000)
-    scheduler.shared.pause(paused=False)
+    scheduler.pause(paused=False)
     gate.set()
     run(0.3)
     assert (0, (step, 0, 0)) not in source.loads

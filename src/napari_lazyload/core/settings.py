@@ -40,6 +40,8 @@ class Settings:
         Bytes of decoded chunks that the process keeps.
     workers : int
         Threads that read and decode.
+    remote_workers : int
+        Threads that wait for servers, beside those.
     header_seconds : float
         How long opening a folder may read headers before the rest is left to the background.
     look_ahead : int
@@ -52,6 +54,7 @@ class Settings:
     workers: int
     header_seconds: float = 0.025
     look_ahead: int = 8
+    remote_workers: int = 16
     coarse_first: bool = True
 
 
@@ -60,8 +63,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "workers": (1, inf),
     "header_seconds": (0, inf),
     "look_ahead": (0, 64),
+    "remote_workers": (1, 128),
 }
-_WHOLE = ("cache_budget", "workers", "look_ahead")
+_WHOLE = ("cache_budget", "workers", "look_ahead", "remote_workers")
 
 _lock = threading.Lock()
 _chosen: dict[str, Any] = {}

@@ -52,6 +52,23 @@ class Chunk(Protocol):
         """
 
 
+class Piece(Protocol):
+    """A box of a level that can be read straight into an array: what ``piece(level, box)`` of some sources returns."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether its bytes are its pixels and lie together, so that reading them again costs next to nothing."""
+
+    def load_into(self, target: np.ndarray[Any, Any]) -> None:
+        """Fill an array of the box's shape, of any type that the image's can be cast to, and with any strides.
+
+        Raises
+        ------
+        ChunkReadError
+            If it cannot be read; `target` may be partly filled.
+        """
+
+
 def is_ready(chunk: Any) -> bool:
     """Return whether the key of a chunk can be told without waiting.
 
@@ -64,6 +81,9 @@ def is_ready(chunk: Any) -> bool:
 @runtime_checkable
 class Source(Protocol):
     """One image of one format.
+
+    One whose reads wait for a server also has an attribute ``remote`` that is true. One whose pixels can be read
+    without decoding whole chunks has a method ``piece(level, box)``, which returns a `Piece`, or None.
 
     Attributes
     ----------
@@ -78,3 +98,8 @@ class Source(Protocol):
 
     def chunk(self, level: int, index: BlockIndex) -> Chunk:
         """Return the reference to one chunk; cheap, and reads nothing."""
+
+
+def is_remote(source: Source) -> bool:
+    """Return whether the reads of a source wait for a server."""
+    return bool(getattr(source, "remote", False))

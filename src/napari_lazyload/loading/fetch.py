@@ -9,7 +9,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core import settings
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.loading import scheduler, status
 from napari_lazyload.loading.box import read_block
@@ -42,6 +41,7 @@ class Fetch:
 
     def __init__(self, source: Source, tier: scheduler.Tier, deliver: Deliver) -> None:
         self._source = source
+        self._pool = scheduler.pool_of(source)
         self._tier = tier
         self._deliver = deliver
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class Fetch:
         wanted = dict.fromkeys(places)
         with self._lock:
             self._tier = self._tier if tier is None else tier
-            scheduler.shared.cancel(self)
+            self._pool.cancel(self)
             self._round += 1
             self._called = 0
             self._asked = time.monotonic()
@@ -96,10 +96,10 @@ class Fetch:
 
     def _call(self, count: int) -> None:
         """Have some more reads begin, never with more than the pool's threads in the queue; the lock is held."""
-        for _ in range(min(count, settings.current().workers - self._called)):
+        for _ in range(min(count, self._pool.workers - self._called)):
             pull = partial(self._pull, self._round)
             with suppress(RuntimeError):  # no more threads: those that are there come to it
-                scheduler.shared.submit(pull, tier=self._tier, owner=self, asked=self._asked)
+                self._pool.submit(pull, tier=self._tier, owner=self, asked=self._asked)
                 self._called += 1
 
     def _pull(self, number: int, job: scheduler.Job) -> None:

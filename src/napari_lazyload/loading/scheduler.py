@@ -19,10 +19,13 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core import settings
+from napari_lazyload.core.source import is_remote
 from napari_lazyload.loading.shared_run import SharedRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
+
+    from napari_lazyload.core.source import Source
 
 IDLE_SECONDS = 2.0
 
@@ -90,10 +93,15 @@ class Job:
 
 
 class Scheduler:
-    """A pool of at most ``settings.workers`` threads that end when there is nothing to do.
+    """A pool of threads that end when there is nothing to do.
 
     Look-ahead and background never take the last thread, so that what is visible finds one: with one worker they have
     a thread of their own.
+
+    Parameters
+    ----------
+    workers : callable
+        Returns how many threads there are at most; asked each time, for the setting may change.
 
     Attributes
     ----------
@@ -101,8 +109,14 @@ class Scheduler:
         Whether queued jobs wait until :meth:`pause` lets them go on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workers: Callable[[], int] = lambda: settings.current().workers) -> None:
+        self._workers = workers
         self._reset()
+
+    @property
+    def workers(self) -> int:
+        """How many threads there are at most."""
+        return self._workers()
 
     def _reset(self) -> None:
         self._wake = threading.Condition()
@@ -154,7 +168,7 @@ class Scheduler:
         """Wake a thread, and begin one where more jobs are queued than threads idle; the lock is held."""
         self._wake.notify()
         # One more than may run: it watches, where all others hang, when they give up their places.
-        most = max(2, settings.current().workers) + len(self._stalled()) + self._count(Tier.BACKGROUND) + 1
+        most = max(2, self.workers) + len(self._stalled()) + self._count(Tier.BACKGROUND) + 1
         if len(self._queue) <= self._idle or self._threads >= most:
             return
         self._threads += 1
@@ -231,7 +245,7 @@ class Scheduler:
 
     def _may_run(self, job: Job) -> bool:
         """Return whether the first job of the queue may begin now; the lock is held."""
-        workers = settings.current().workers
+        workers = self.workers
         if job.tier is Tier.BACKGROUND:
             return self._count(Tier.BACKGROUND) < max(1, workers - 1)
         stalled = self._stalled()
@@ -315,7 +329,7 @@ class Scheduler:
             The first error that `work`, `items`, `cancel` or `progress` raised; no further item begins after it.
         """
         run = SharedRun(work, items, cancel, progress)
-        helpers = (workers or settings.current().workers) - 1
+        helpers = (workers or self.workers) - 1
         if isinstance(items, Sized):
             helpers = min(helpers, len(items) - 1)
         try:
@@ -332,7 +346,29 @@ class Scheduler:
 
 
 shared = Scheduler()
-"""The one pool of the process."""
+"""The pool of the process: for reads that keep a core busy, and for all else."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=shared._reset)  # noqa: SLF001 - the parent's threads are not here
+remote = Scheduler(lambda: settings.current().remote_workers)
+"""The pool for reads that wait for a server, many at a time, and leave the cores to others meanwhile."""
+
+
+def pool_of(source: Source) -> Scheduler:
+    """Return the pool that reads a source."""
+    return remote if is_remote(source) else shared
+
+
+def pause(*, paused: bool = True) -> None:
+    """Let the queued jobs of both pools wait, or go on."""
+    for pool in (shared, remote):
+        pool.pause(paused=paused)
+
+
+def snapshot() -> dict[str, int]:
+    """Return :meth:`Scheduler.snapshot` of both pools, summed up."""
+    one, other = shared.snapshot(), remote.snapshot()
+    return {name: one[name] or other[name] if name == "paused" else one[name] + other[name] for name in one}
+
+
+if hasattr(os, "register_at_fork"):  # the parent's threads are not there in a child
+    for _pool in (shared, remote):
+        os.register_at_fork(after_in_child=_pool._reset)  # noqa: SLF001

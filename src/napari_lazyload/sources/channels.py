@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import CHANNEL_AXIS, LevelMeta
+from napari_lazyload.core.source import is_remote
 from napari_lazyload.sources.opened import position_of_chunk
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class ChannelSource:
             channels=tuple(known[channel] for channel in channels) if known else (),
         )
         self.token = f"{source.token}-c{','.join(map(str, channels))}"
+
+    @property
+    def remote(self) -> bool:
+        """Of the original."""
+        return is_remote(self.original)
 
     @property
     def lead_axes(self) -> dict[str, int]:

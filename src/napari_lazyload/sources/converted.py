@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.source import is_remote
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
@@ -52,6 +54,7 @@ class ConvertedSource:
         self._function = function
         self.meta = replace(source.meta, dtype=dtype, contrast_limits=None)
         self.token = f"{source.token}-{function.__name__}-{dtype.str}"
+        self.remote = is_remote(source)
 
     def chunk(self, level: int, index: BlockIndex) -> ConvertedChunk:
         """Return the reference to one converted chunk."""

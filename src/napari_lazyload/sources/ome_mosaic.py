@@ -225,6 +225,11 @@ class MosaicSource:
             where.append(place)
         return (where[0], where[1]), tuple(within)
 
+    @property
+    def remote(self) -> bool:
+        """Whether reads wait for a server."""
+        return not self.book.store.is_local
+
     def chunk(self, level: int, index: BlockIndex) -> TileChunk | BlankChunk:
         """Return the reference to one chunk of one field."""
         where, within = self._split(level, index)

@@ -33,6 +33,11 @@ class ZarrSource:
         self.token = f"zarr-{uuid.uuid4().hex}"
         self.lead_axes: dict[str, int] = {}
 
+    @property
+    def remote(self) -> bool:
+        """Whether reads wait for a server."""
+        return not self.arrays[0].store.is_local
+
     def chunk(self, level: int, index: BlockIndex) -> Chunk:
         """Return the reference to one chunk of the level's array."""
         return self.arrays[level].chunk(index)

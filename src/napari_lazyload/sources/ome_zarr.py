@@ -25,9 +25,10 @@ from napari_lazyload.sources.zarr_node import Node, read_node, read_nodes
 from napari_lazyload.sources.zarr_store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_lazyload.sources.ome_reading import Reading
+    from napari_lazyload.sources.ome_source import Found
     from napari_lazyload.sources.zarr_store import Store
 
 LAYOUT = "bioformats2raw.layout"
@@ -175,6 +176,7 @@ def _opened(found: Place, store: Store, node: Node, finding: Finding | PlateFind
     else:
         rows = tuple(range(number, number + 1) for number in range(count))
         whole["columns"] = lambda: image_columns(images)
+        whole["problems"] = lambda: _denied(images)
     kind, row_name = _kinds(node, finding)
     return Opened(
         path=where_is(node) if found.is_address else found.path,  # an address may hold credentials
@@ -187,6 +189,18 @@ def _opened(found: Place, store: Store, node: Node, finding: Finding | PlateFind
         where=lambda: found.path,
         **whole,
     )
+
+
+def _denied(images: Sequence[Found]) -> dict[int, str]:
+    """Return the rows of images of which a server keeps chunks back that it does not say are missing."""
+    found = {}
+    for row, image in enumerate(images):
+        count = sum(len(array.denied) for array in getattr(image.source, "arrays", ()))
+        if count:
+            found[row] = (
+                f"{count} chunk{'s'[: count != 1]} denied to an anonymous user, shown blank: log in to read them"
+            )
+    return found
 
 
 def _kinds(node: Node, finding: Finding | PlateFinding) -> tuple[str, str]:

@@ -10,7 +10,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_lazyload.core import settings
 from napari_lazyload.layers.display import link_of
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache, scheduler, status
@@ -82,8 +81,8 @@ class LoadingPanel(QWidget):
     def look(self) -> str:
         """Take what the status is now, show it if the panel is seen, and return it in one line."""
         layers = {id(layer): layer for layer in self._layers if link_of(layer) is not None}
-        tokens = {link.image.source.token for layer in layers.values() if (link := link_of(layer)) is not None}
-        summary = status.shared.summary(tokens)
+        links = [link for layer in layers.values() if (link := link_of(layer)) is not None]
+        summary = status.shared.summary({link.image.source.token for link in links})
         self._rates.add(time.monotonic(), summary.reads, summary.read_nbytes)
         if self.isVisible():
             self._show_layers(layers)
@@ -91,7 +90,8 @@ class LoadingPanel(QWidget):
             self.memory.setText(cache_text(cache.shared.snapshot()))
             self.pause.text = "Go on" if scheduler.shared.paused else "Pause"
             self.cancel.enabled = self._waiting(self._selected())
-        left = seconds_left(summary, self._rates.chunks, settings.current().workers)
+        threads = max((scheduler.pool_of(link.image.source).workers for link in links), default=1)
+        left = seconds_left(summary, self._rates.chunks, threads)
         return head_text(summary, left, paused=scheduler.shared.paused)
 
     def _show_layers(self, layers: dict[int, Any]) -> None:
@@ -128,7 +128,7 @@ class LoadingPanel(QWidget):
 
     def _pause(self) -> None:
         self._paused_here = not scheduler.shared.paused
-        scheduler.shared.pause(paused=self._paused_here)
+        scheduler.pause(paused=self._paused_here)
         self.look()
 
     def _cancel(self) -> None:
@@ -143,7 +143,7 @@ class LoadingPanel(QWidget):
     def close_down(self) -> None:
         """Let loading go on that was paused here: nobody could, once the panel is gone."""
         if self._paused_here:
-            scheduler.shared.pause(paused=False)
+            scheduler.pause(paused=False)
             self._paused_here = False
 
 
