@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from napari_lazyload.core import settings
-from napari_lazyload.loading import plan, status
+from napari_lazyload.loading import plan, scheduler, status
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex, Box
@@ -78,7 +78,7 @@ class Motion:
         level, box = self._last
         now = settings.current()
         under_way = ceil(self._rate * status.shared.read_seconds(source.token))
-        if not complete and not (self._regular and 0 < under_way < now.workers):
+        if not complete and not (self._regular and 0 < under_way < scheduler.pool_of(source).workers):
             return []
         depth = min(now.look_ahead, max(FEWEST, ceil(self._rate)))
         stride = self._stride if self._regular else (1 if self._stride > 0 else -1)

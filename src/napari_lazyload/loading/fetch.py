@@ -64,6 +64,8 @@ class Fetch:
         wanted = dict.fromkeys(places)
         with self._lock:
             self._tier = self._tier if tier is None else tier
+            if not (wanted or self._wanted or self._running or self._called):
+                return  # as before: most steps of a slider find everything in memory
             self._pool.cancel(self)
             self._round += 1
             self._called = 0

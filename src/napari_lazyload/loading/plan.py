@@ -23,7 +23,7 @@ _EPS = 1e-6
 def from_centre(grid: ChunkGrid, box: Box, indices: Iterable[BlockIndex]) -> list[BlockIndex]:
     """Return chunks with those nearest to the centre of a box first."""
     listed = list(indices)
-    if len(listed) > MOST_SORTED:
+    if not 1 < len(listed) <= MOST_SORTED:
         return listed
     centre = [(start + stop) / 2 for start, stop in box]
 
