@@ -177,6 +177,26 @@ def test_a_terabyte_opens_by_its_size_alone(tmp_path, monkeypatch):
         assert len(pickle.dumps(image)) < 20_000
 
 
+@pytest.mark.parametrize("read", [np.asarray, lambda box: box.compute(), None], ids=["numpy", "dask", "crop"])
+def test_a_box_of_a_large_volume_reads_the_pages_of_its_rows(tmp_path, monkeypatch, read):
+    pieces = []
+    original = raw_read._read_into
+    monkeypatch.setattr(
+        raw_read, "_read_into", lambda file, at, to: (pieces.append((at, to.nbytes)), original(file, at, to))
+    )
+    path = tmp_path / "a.raw"
+    shape, box = (6104, 2048, 4096), (slice(1000, 1064), slice(300, 1324), slice(700, 1724))
+    with path.open("wb") as file:
+        file.truncate(2 * np.prod(shape))
+    image = nl.open_memmap(path, dtype="<u2", shape=shape)
+    found = nl.crop(image, box) if read is None else read(image.data[box])
+    assert found.shape == (64, 1024, 1024)
+    rows = (np.add.outer(np.arange(1000, 1064) * 2048, np.arange(300, 1324)) * 4096 + 700).ravel() * 2
+    pages = ((rows + 2047) // 4096 - rows // 4096 + 1).sum() * 4096
+    starts, sizes = np.array(pieces).T
+    assert ((starts + sizes - 1) // 4096 - starts // 4096 + 1).sum() * 4096 <= 1.1 * pages
+
+
 def test_ten_million_chunks_are_counted_not_listed(tmp_path):
     path = tmp_path / "a.raw"
     with path.open("wb") as file:

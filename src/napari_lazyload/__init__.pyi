@@ -1,6 +1,7 @@
 from .core.errors import (
     CancelledError,
     ChunkReadError,
+    ExportError,
     LazyLoadError,
     LazyLoadWarning,
     MissingDependencyError,
@@ -11,6 +12,7 @@ from .core.errors import (
 from .core.region import Estimate
 from .cropping import crop, estimate
 from .dataset import Dataset, open_dataset
+from .exporting import export
 from .image import Image
 from .imports import import_status
 from .layers.wait import wait
@@ -19,13 +21,14 @@ from .process import compute, configure, is_lazy, status
 from .sequence import ImageSequence
 from .sequence_images import LazyImage
 from .sequence_open import read_images
-from .sources.pictures import supported_formats
+from .sources.supported import supported_formats
 
 __all__ = [
     "CancelledError",
     "ChunkReadError",
     "Dataset",
     "Estimate",
+    "ExportError",
     "Image",
     "ImageSequence",
     "LazyImage",
@@ -39,6 +42,7 @@ __all__ = [
     "configure",
     "crop",
     "estimate",
+    "export",
     "import_status",
     "is_lazy",
     "open_dataset",

@@ -18,17 +18,41 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Any]] | None:
 
 
 def _read(path: str | Sequence[str]) -> list[Any]:
-    """Open a path; the layers stay hidden until their display is bound, so that adding them reads nothing in vain."""
-    from napari_lazyload.dataset import open_dataset
-    from napari_lazyload.layer_data import METADATA_KEY
+    """Open a path; the layers stay hidden until their display is bound, so that adding them reads nothing in vain.
 
-    dataset = open_dataset(path)
-    layers = dataset.to_layer_data()
+    Of a raw file that nothing describes no layer comes at once: a dialog asks, and adds them.
+    """
+    from napari_lazyload.dataset import open_dataset
+    from napari_lazyload.sources.raw_files import UndescribedError
+
+    try:
+        layers = open_dataset(path).to_layer_data()
+    except UndescribedError as err:
+        if not _ask(err.path):
+            raise
+        return [(None,)]
     if _bind_viewers():
-        for _, keywords, _ in layers:
-            keywords["visible"] = False
-            keywords["metadata"][METADATA_KEY].hidden = True
+        from napari_lazyload.widgets.attach import hide_until_bound
+
+        hide_until_bound(layers)
     return layers
+
+
+def _ask(path: str) -> bool:
+    """Ask in a dialog what a raw file holds; False where there is no window to ask in."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return False
+    from napari_lazyload.widgets.attach import window_of
+    from napari_lazyload.widgets.raw_dialog import ask_for_raw
+
+    window = window_of(viewer)
+    if window is None or not window.isVisible():
+        return False
+    ask_for_raw(viewer, path, window)
+    return True
 
 
 def _bind_viewers() -> bool:

@@ -15,15 +15,19 @@ import sys
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import dask
 import dask.array as da
 import numpy as np
+from dask.base import get_scheduler
 from dask.blockwise import BlockwiseDep, BlockwiseDepDict, blockwise
+from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
 
 from napari_lazyload.core.chunks import Box, box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.loading import status
 from napari_lazyload.loading.box import read_box, read_chunk
+from napari_lazyload.loading.direct import read_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,6 +99,17 @@ class _View:
         pixels = read_box(self.source, self.level, self.box, failed=failed)
         return pixels.reshape([pixels.shape[axis] for axis in self.kept])
 
+    def stored(self) -> _View:
+        """Return what a computed level was made from, where this is the whole of one."""
+        levels = self.source.meta.levels
+        shown = levels[self.level]
+        if shown.steps is None or any(self.box[axis] != (0, shown.shape[axis]) for axis in self.kept):
+            return self
+        level = shown.made_from or 0
+        whole = levels[level].grid.full_box
+        box = tuple(pair if axis in self.dropped else whole[axis] for axis, pair in enumerate(self.box))
+        return _View(self.source, level, box, self.dropped, self.on_error)
+
     def sliced(self, index: Any) -> _View | None:
         """Return the box that a basic index with step 1 selects, or None where the index is of another kind."""
         keys = list(index) if isinstance(index, tuple) else [index]
@@ -146,11 +161,18 @@ def _read_block(block: Block, dtype: np.dtype[Any], blank: bool) -> np.ndarray[A
     chunk, shape, part = block
     try:
         # A copy: a view that the caller keeps would hold an evicted chunk in memory.
-        return np.array(read_chunk(chunk, shape, dtype)[part], order="C")
+        pixels = read_alone(chunk, dtype, _box_of(part))
+        if pixels is None:
+            return np.array(read_chunk(chunk, shape, dtype)[part], order="C")
+        return pixels[tuple(slice(None) if isinstance(key, slice) else 0 for key in part)]
     except ChunkReadError:
         if not blank:
             raise
         return np.zeros([key.stop - key.start for key in part if isinstance(key, slice)], dtype)
+
+
+def _box_of(part: tuple[slice | int, ...]) -> Box:
+    return tuple((key.start, key.stop) if isinstance(key, slice) else (key, key + 1) for key in part)
 
 
 class LazyArray(da.Array):
@@ -280,25 +302,37 @@ class LazyArray(da.Array):
             raise ValueError(msg)
         if self._assigned:
             return np.asarray(super().__array__(dtype, copy=copy, **kwargs))  # type: ignore[no-untyped-call] # dask's
-        pixels = self._view.read(self._note if _napari_is_slicing() else None)
+        view = self._view.stored() if _napari_takes_the_coarsest() else self._view
+        pixels = view.read(self._note if _napari_is_slicing() else None)
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
+
+    def compute(self, **kwargs: Any) -> Any:
+        """Read the box as ``numpy.asarray`` does, unless dask is told how, or has a cluster or somebody who listens."""
+        if self._assigned or kwargs or Callback.active or _dask_has_a_scheduler():
+            return super().compute(**kwargs)  # type: ignore[no-untyped-call] # dask's
+        return self._view.read()
 
     def _note(self, index: BlockIndex, error: ChunkReadError) -> None:
         status.shared.fail(self._view.source.token, self._view.level, index, str(error))
 
-    def read_tolerant(self, failed: Failed) -> np.ndarray[Any, Any]:
-        """Return the pixels with zeros for chunks that cannot be read; `failed` hears of each (for display alone).
-
-        Parameters
-        ----------
-        failed : callable
-            Gets the index of the chunk in its level and the error, in the thread that read.
-        """
-        return np.asarray(self) if self._assigned else self._view.read(failed)
-
     def copy(self) -> Any:
         """Return the same pixels as another array: what is assigned into one does not show in the other."""
         return super().copy() if self._assigned else LazyArray(self._view, self.chunks)  # type: ignore[no-untyped-call] # dask's
+
+
+def _dask_has_a_scheduler() -> bool:
+    """Return whether the user chose one, or is connected to a cluster."""
+    if dask.config.get("scheduler", None) is not None:
+        return True
+    return "distributed" in sys.modules and get_scheduler() is not None
+
+
+def _napari_takes_the_coarsest() -> bool:
+    """Return whether somebody wants the data of a layer as one array, for which napari gives its coarsest level.
+
+    Of a layer whose coarse levels are computed that would be a placeholder: *Save* would write every k-th pixel.
+    """
+    return sys._getframe(2).f_globals.get("__name__") == "napari.layers._multiscale_data"  # noqa: SLF001 - as below
 
 
 def _napari_is_slicing() -> bool:

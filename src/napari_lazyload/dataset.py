@@ -13,9 +13,10 @@ import numpy as np
 from napari_lazyload.core.errors import LazyLoadWarning
 from napari_lazyload.core.metadata import CHANNEL_AXIS
 from napari_lazyload.image import Image, OnError
-from napari_lazyload.layer_data import layer_data
+from napari_lazyload.layer_data import layer_data, shown_image
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.loading.pace import Pace
+from napari_lazyload.overview import stored_chunk
 from napari_lazyload.row_states import RowStates
 from napari_lazyload.sources.channels import select_channels
 from napari_lazyload.sources.converted import displayable
@@ -81,12 +82,17 @@ class Dataset:
     ) -> None:
         self._opened = source
         self._again = again
+        self._options: dict[str, Any] = {}
         self.images: tuple[Image, ...] = tuple(
             Image(one, on_error=on_error, level=level, chunks=chunks) for one in source.sources
         )
-        # A layer may show an image converted, under a token of its own.
-        self._tokens = [tuple({one.token, displayable(one)[0].token}) for one in source.sources]
-        self._states = RowStates(source, self._tokens)
+        # A layer may show an image converted, or with computed levels, under a token of its own.
+        self._shown = [shown_image(image).source for image in self.images]
+        self._tokens = [
+            tuple({one.token, displayable(one)[0].token, shown.token})
+            for one, shown in zip(source.sources, self._shown, strict=True)
+        ]
+        self._states = RowStates(source, self._tokens, self._shown)
         self._numbers = {token: number for number, tokens in enumerate(self._tokens) for token in tokens}
         self.closed = False
         self._listeners: list[tuple[Callable[[int | None], Any], Callable[[], None]]] = []
@@ -112,6 +118,11 @@ class Dataset:
     def path(self) -> str:
         """Where it came from."""
         return self._opened.path
+
+    @property
+    def opened_with(self) -> tuple[str | list[str], dict[str, Any]]:
+        """What opens it again: the path or paths, and the options of :func:`open_dataset` that are not the default."""
+        return self._opened.where(), dict(self._options)
 
     @property
     def kind(self) -> str:
@@ -187,7 +198,10 @@ class Dataset:
     def row_of(self, image: int, index: Sequence[int], level: int | None = None) -> int:
         """Return the row of the table that an index of an image belongs to: of a chunk of a level, or of a pixel."""
         source, index = self._opened.sources[image], tuple(index)
-        place = source.position(index) if level is None else position_of_chunk(source, level, index)
+        if level is None:
+            place = source.position(index)
+        else:
+            place = position_of_chunk(source, *stored_chunk(self._shown[image], level, index))
         return self._opened.rows[image].start + int(place)
 
     def rows_of(self, image: int) -> int:
@@ -424,4 +438,8 @@ def open_dataset(
     def again(**changes: Any) -> Dataset:
         return open_dataset(found.where(), **{**more, **changes})
 
-    return Dataset(found, **{**kept, "chunks": None if in_place else chunks}, again=again)
+    dataset = Dataset(found, **{**kept, "chunks": None if in_place else chunks}, again=again)
+    dataset._options = {  # noqa: SLF001 - same module
+        name: value for name, value in more.items() if value is not None and (name, value) != ("on_error", "raise")
+    }
+    return dataset

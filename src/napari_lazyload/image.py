@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 
 from napari_lazyload.arrays import level_array
+from napari_lazyload.overview import with_overview
 
 if TYPE_CHECKING:
     from napari_lazyload.arrays import LazyArray
@@ -76,6 +77,21 @@ class Image:
     def of(self, source: Source) -> Image:
         """Return the image of another source that differs in its values alone, with the same choices."""
         return Image(source, on_error=self.on_error, level=self._level, chunks=self._chunks)
+
+    def with_overview(self) -> Image:
+        """Return the image with computed levels, where its coarsest one is too large to look at as a whole.
+
+        These have every second, fourth, ... pixel of the coarsest level in the file: as exact as that, but not means of
+        pixels. To read one decodes all chunks of the file that it lies over. Layers have them; an image that was opened
+        has what the file has.
+
+        Returns
+        -------
+        Image
+            This one where it has no need of them, or was opened at one level alone.
+        """
+        source = self.source if self._level is not None else with_overview(self.source)
+        return self if source is self.source else Image(source, on_error=self.on_error)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))

@@ -113,14 +113,20 @@ def layer_data(image: Image, dataset: Any = None) -> list[tuple[Any, dict[str, A
     LazyLoadWarning
         If something had to be mended for napari.
     """
-    source, note = displayable(image.source)
+    note = displayable(image.source)[1]
     if note is not None:
         _warn(f"{image.name}: {note}; the data set itself keeps {image.dtype}")
-        image = image.of(source)
+    image = shown_image(image)
     placed = _placement(image)
     if not image.meta.channels:
         return [_one_layer(image, placed, LayerLink(dataset, image))]
     return [_one_layer(image, placed, LayerLink(dataset, image, channel=number)) for number in range(_channels(image))]
+
+
+def shown_image(image: Image) -> Image:
+    """Return an image as layers show it: of a type that napari takes, with computed levels where it needs them."""
+    source, note = displayable(image.source)
+    return (image if note is None else image.of(source)).with_overview()
 
 
 def _channels(image: Image) -> int:

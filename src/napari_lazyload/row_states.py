@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from napari_lazyload.core.states import ChunkState
 from napari_lazyload.loading import status
+from napari_lazyload.overview import stored_chunk
 from napari_lazyload.sources.opened import position_of_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.sources.opened import Opened, RowSource
+    from napari_lazyload.core.source import Source
+    from napari_lazyload.sources.opened import Opened
 
     Place = tuple[int, BlockIndex]
 
@@ -40,11 +42,14 @@ class RowStates:
         Whose table.
     tokens : sequence of tuple of str
         For each image the tokens that its chunks are read under.
+    shown : sequence of Source
+        For each image what layers show: itself, or that with more levels.
     """
 
-    def __init__(self, opened: Opened, tokens: Sequence[tuple[str, ...]]) -> None:
+    def __init__(self, opened: Opened, tokens: Sequence[tuple[str, ...]], shown: Sequence[Source]) -> None:
         self._opened = opened
         self._tokens = tokens
+        self._shown = shown
 
     def of(self, rows: Iterable[int]) -> list[str]:
         """Return the state of each of some rows: a look-up or a few for each."""
@@ -67,7 +72,7 @@ class RowStates:
             source = self._opened.sources[number]
             if len(rows) == 1:
                 found |= self._of_image(number)
-            elif source.lead_axes and _frame_chunks(source) <= MOST_LOOKED_UP:
+            elif source.lead_axes and _frame_chunks(self._shown[number], len(source.lead_axes)) <= MOST_LOOKED_UP:
                 found |= self._looked_up(number, row - rows.start)
             else:
                 if number not in gathered:
@@ -83,7 +88,7 @@ class RowStates:
         source = self._opened.sources[number]
         found = {
             status.shared.state(token, level, index)
-            for level, index in _chunks(source, source.frame_index(place))
+            for level, index in _chunks(self._shown[number], source.frame_index(place))
             for token in self._tokens[number]
         }
         return {state for state in found if state is not None}
@@ -94,7 +99,8 @@ class RowStates:
         found: dict[int, set[ChunkState]] = defaultdict(set)
         for token in self._tokens[number]:
             for (level, index), state in status.shared.states(token).items():
-                found[start + int(position_of_chunk(source, level, index))].add(state)
+                stored = stored_chunk(self._shown[number], level, index)
+                found[start + int(position_of_chunk(source, *stored))].add(state)
         return found
 
 
@@ -102,13 +108,12 @@ def _sum(states: set[ChunkState]) -> str:
     return next((state.value for state in _TELLING if state in states), "")
 
 
-def _frame_chunks(source: RowSource) -> int:
-    """Return how many chunks one place on the axes that count rows has, of all levels."""
-    lead = len(source.lead_axes)
+def _frame_chunks(source: Source, lead: int) -> int:
+    """Return how many chunks one place on the axes that count rows, which come first, has, of all levels."""
     return sum(prod(level.grid.numblocks[lead:]) for level in source.meta.levels)
 
 
-def _chunks(source: RowSource, frame: BlockIndex) -> Iterator[Place]:
+def _chunks(source: Source, frame: BlockIndex) -> Iterator[Place]:
     """Yield level and index of all chunks that hold a frame."""
     for number, level in enumerate(source.meta.levels):
         lead = []

@@ -14,6 +14,7 @@ BUILT_IN = {
     "UnknownFormatError": ValueError,
     "MissingDependencyError": ImportError,
     "ChunkReadError": OSError,
+    "ExportError": OSError,
     "RegionError": ValueError,
     "CancelledError": RuntimeError,
     "LazyLoadError": Exception,
@@ -36,7 +37,11 @@ def test_an_error_is_a_built_in(name):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_an_error_survives_a_copy_and_another_process(name, again):
     kind = getattr(errors, name)
-    path = {"path": "/data/a.png"} if issubclass(kind, (errors.SourceOpenError, errors.ChunkReadError)) else {}
+    path = (
+        {"path": "/data/a.png"}
+        if issubclass(kind, (errors.SourceOpenError, errors.ChunkReadError, errors.ExportError))
+        else {}
+    )
     error = kind("/data/a.png: expected a picture, found text. Remove it", **path)
     copied = again(error)
     assert type(copied) is kind

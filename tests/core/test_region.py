@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import RegionError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
-from napari_lazyload.core.region import Estimate, estimate_box, level_box, region_box
+from napari_lazyload.core.region import (
+    Estimate,
+    centre_region,
+    estimate_box,
+    level_box,
+    pixels_of_world,
+    random_region,
+    region_box,
+)
 
 AXES, SHAPE = ("t", "y", "x"), (5, 40, 60)
 WHOLE = ((0, 5), (0, 40), (0, 60))
@@ -163,3 +171,88 @@ def test_an_estimate_counts_whole_chunks():
         result_nbytes=2 * 10 * 10 * 2, touched_nbytes=2 * 100 * 64 * 2, touched_chunks=4, full_nbytes=10 * 100 * 100 * 2
     )
     assert estimate_box(meta, 0, inside, 8).result_nbytes == 2 * 10 * 10 * 8
+
+
+# --- boxes in the middle, by chance, and in world coordinates -------------------------------------------------------
+
+CENTRES = {
+    "even in even": (10, 4, (3, 7)),
+    "odd in odd": (11, 3, (4, 7)),
+    "odd in even": (10, 3, (3, 6)),
+    "whole": (10, 10, (0, 10)),
+    "larger than the image": (10, 99, (0, 10)),
+    "one pixel": (1, 1, (0, 1)),
+}
+
+
+@pytest.mark.parametrize(("full", "size", "expected"), CENTRES.values(), ids=CENTRES)
+def test_a_centred_box(full, size, expected):
+    found = centre_region(("z", "y", "x", "s"), (7, full, 5, 3), {"y": size})
+    assert found == {"z": (0, 7), "y": expected, "x": (0, 5)}
+
+
+def test_a_random_box_is_the_same_on_every_machine():
+    axes, shape = ("t", "z", "y", "x"), (10, 100, 2048, 2048)
+    size = {"z": 64, "y": np.int64(64), "x": 64}
+    assert random_region(axes, shape, size, 7) == {"t": (0, 10), "z": (5, 69), "y": (1292, 1356), "x": (143, 207)}
+    assert random_region(axes, shape, size, 7) != random_region(axes, shape, size, 8)
+
+
+def test_random_boxes_come_to_lie_at_all_places_equally_often():
+    starts = [random_region(("y", "x"), (7, 9), {"x": 6}, seed)["x"] for seed in range(4000)]
+    assert {pair[1] - pair[0] for pair in starts} == {6}
+    counts = np.bincount([first for first, _ in starts])
+    assert len(counts) == 4
+    assert abs(counts - 1000).max() < 120  # four standard deviations
+
+
+@pytest.mark.parametrize("make", [centre_region, lambda *args: random_region(*args, 0)], ids=["centre", "random"])
+def test_a_box_of_no_size_or_along_no_axis_is_refused(make):
+    axes, shape = ("y", "x", "s"), (40, 60, 3)
+    for size in (0, -3, 2.5, nan, "8", None):
+        with pytest.raises(RegionError, match="axis 'x': expected a size of at least 1 pixel"):
+            make(axes, shape, {"x": size})
+    for axis in ("z", "s"):
+        with pytest.raises(RegionError, match=f"axis '{axis}'; the image has 'y', 'x'"):
+            make(axes, shape, {axis: 3})
+    assert make(axes, shape, {}) == {"y": (0, 40), "x": (0, 60)}
+
+
+WORLDS = {
+    "border to border": ((-0.25, 0.75), 0.5, 0.0, (0, 2)),
+    "within a pixel": ((0.1, 0.2), 0.5, 0.0, (0, 1)),
+    "a little more": ((-0.25, 0.76), 0.5, 0.0, (0, 3)),
+    "away from the origin": ((10.0, 11.0), 0.5, 10.0, (0, 3)),
+    "mirrored": ((-2.0, -0.4), -1.0, 0.0, (0, 3)),
+    "mirrored, open": ((None, -0.4), -1.0, 0.0, (0, None)),
+    "open start": ((None, 0.75), 0.5, 0.0, (None, 2)),
+    "open": ((None, None), 0.5, 0.0, (None, None)),
+    "rounded": ((0.3 - 0.05, 0.9 - 0.05), 0.1, 0.0, (3, 9)),
+    "before the image": ((-4.0, -3.0), 1.0, 0.0, (-4, -2)),
+}
+
+
+@pytest.mark.parametrize(("world", "size", "first", "expected"), WORLDS.values(), ids=WORLDS)
+def test_world_coordinates_take_the_pixels_that_they_meet(world, size, first, expected):
+    found = pixels_of_world({"x": world}, ("y", "x", "s"), (2.0, size), (0.0, first))
+    assert found == {"x": expected}
+
+
+@given(st.integers(0, 50), st.integers(1, 50), st.floats(0.01, 100), st.floats(-100, 100), st.booleans())
+def test_the_world_box_of_pixels_is_those_pixels(start, size, scale, translate, mirrored):
+    scale = -scale if mirrored else scale
+    ends = sorted(translate + (edge - 0.5) * scale for edge in (start, start + size))
+    assert pixels_of_world({"x": ends}, "x", (scale,), (translate,)) == {"x": (start, start + size)}
+
+
+def test_world_ranges_that_mean_nothing_are_refused():
+    for pair in ((nan, 1.0), (0.0, inf), (-inf, None)):
+        with pytest.raises(RegionError, match="axis 'x': expected finite positions"):
+            pixels_of_world({"x": pair}, "x", (1.0,), (0.0,))
+    with pytest.raises(RegionError, match="expected finite positions"):
+        pixels_of_world({"x": (0.0, 1.0)}, "x", (0.0,), (0.0,))
+    for pair in ((2.0, 1.0), (2.0, 2.0)):
+        with pytest.raises(RegionError, match="empty along axis 'x'"):
+            pixels_of_world({"x": pair}, "x", (-1.0,), (0.0,))
+    with pytest.raises(RegionError, match="axis 's'; the image has 'y', 'x'"):
+        pixels_of_world({"s": (0.0, 1.0)}, ("y", "x", "s"), (1.0, 1.0), (0.0, 0.0))

@@ -19,7 +19,8 @@ from napari_lazyload.cropping import crop
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import METADATA_KEY, layer_data
 from napari_lazyload.layers import crop_geometry as geometry
-from napari_lazyload.layers.crop_layers import CROP_KEY, can_be_lazy, crop_layer, drawing_layer, lazy_crop
+from napari_lazyload.layers.crop_layers import CROP_KEY, can_be_lazy, crop_layer, lazy_crop
+from napari_lazyload.layers.crop_outline import drawing_layer
 from napari_lazyload.testing.sources import RecordingSource
 
 # napari says so of each tilted layer; a crop of one is as tilted.

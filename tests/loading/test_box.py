@@ -21,7 +21,6 @@ from napari_lazyload.loading.box import (
     read_block,
     read_box,
     read_chunk,
-    read_sampled,
     sampled_chunks,
     sampled_shape,
     samples,
@@ -142,10 +141,9 @@ def test_out_of_another_shape_is_refused(source, shape):
         (*WHOLE, (0, 1)),
     ],
 )
-@pytest.mark.parametrize("read", [read_box, lambda *args: read_sampled(*args, (1,) * 3)])
-def test_a_box_beyond_the_level_is_refused(source, box, read):
+def test_a_box_beyond_the_level_is_refused(source, box):
     with pytest.raises(RegionError, match=r"a box within level 0 of shape \(5, 17, 23\)"):
-        read(source, 0, box)
+        read_box(source, 0, box)
     assert not source.loads
 
 
@@ -179,16 +177,14 @@ def test_who_keeps_the_failures_keeps_no_pixels(source):
         pass
 
     source.failing = {(0, 0, 0)}
-    failures, sampled, out = {}, {}, np.zeros(SHAPE, "u2").view(Pixels)
+    failures, out = {}, np.zeros(SHAPE, "u2").view(Pixels)
     alive = weakref.ref(out)
     read_box(source, 0, WHOLE, out, failed=failures.__setitem__)
-    read_sampled(source, 0, WHOLE, (2, 2, 2), failed=sampled.__setitem__)
     del out
     gc.collect()
     until(lambda: alive() is None)
-    for error in (failures[0, 0, 0], sampled[0, 0, 0]):
-        assert str(error) == "recorded/0/0.0.0: fails because the test says so"
-        assert error.__traceback__ is None
+    assert str(failures[0, 0, 0]) == "recorded/0/0.0.0: fails because the test says so"
+    assert failures[0, 0, 0].__traceback__ is None
 
 
 def test_an_error_of_another_kind_is_raised_even_where_failures_are_taken(source):
@@ -223,8 +219,6 @@ def test_a_chunk_of_another_form_is_an_error_and_never_stretched(source, wrong):
     with pytest.raises(ChunkReadError, match=match) as caught:
         read_box(source, 0, ((0, 1), (0, 8), (0, 10)))
     assert caught.value.path == "wrong.png"
-    with pytest.raises(ChunkReadError, match=match):
-        read_sampled(source, 0, ((0, 1), (0, 8), (0, 10)), (1, 2, 2))
     with pytest.raises(ChunkReadError, match=match):
         read_chunk(Wrong(), (1, 8, 10), np.dtype("u2"))
     failures = []
@@ -297,33 +291,16 @@ def test_ctrl_c_while_reading_ends_the_read_and_spoils_nothing(source):
 
 
 @given(sources_and_boxes(), st.data())
-def test_a_sampled_box_is_numpys_strided_slice_and_reads_those_chunks_alone(case, data):
+def test_a_sampled_box_is_numpys_strided_slice_and_takes_those_chunks_alone(case, data):
     source, box = case
     steps = tuple(data.draw(st.integers(1, 15)) for _ in box)
     strided = tuple(slice(start, stop, step) for (start, stop), step in zip(box, steps, strict=True))
-    expected = source.arrays[0][strided]
-    found = read_sampled(source, 0, box, steps)
-    np.testing.assert_array_equal(found, expected)
-    assert found.dtype == expected.dtype
-    assert sampled_shape(box, steps) == expected.shape
+    assert sampled_shape(box, steps) == source.arrays[0][strided].shape
     grid = source.meta.levels[0].grid
     holding = np.zeros(source.meta.shape, bool)
     holding[strided] = True
     needed = [index for index in np.ndindex(grid.numblocks) if holding[box_slices(grid.bounds(index))].any()]
-    assert sorted(index for _, index in source.loads) == needed
     assert sampled_chunks(source, 0, box, steps) == needed
-
-
-def test_a_sampled_chunk_that_cannot_be_read(source):
-    source.failing = {(0, 0, 0)}
-    with pytest.raises(ChunkReadError, match="fails"):
-        read_sampled(source, 0, WHOLE, (2, 3, 3))
-    failures = {}
-    found = read_sampled(source, 0, WHOLE, (2, 3, 3), failures.__setitem__)
-    expected = source.arrays[0].copy()
-    expected[0, :8, :10] = 0
-    np.testing.assert_array_equal(found, expected[::2, ::3, ::3])
-    assert set(failures) == source.failing
 
 
 def test_a_sampled_box_is_found_in_a_million_chunks_without_looking_at_each():

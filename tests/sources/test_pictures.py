@@ -475,11 +475,11 @@ def test_what_is_no_picture_by_name(name):
 def test_every_format_has_its_suffixes():
     for name in ("a.TIFF", "a.tif", "a.Jpg", "a.jpeg", "a.bmp", "a.gif", "a.webp", "a.jp2", "a.jxl", "a.avif"):
         assert is_picture(name), name
-    assert {s for row in pictures.supported_formats().values() for s in row["suffixes"]} == pictures.PICTURE_SUFFIXES
+    assert {s for row in pictures.picture_formats().values() for s in row["suffixes"]} == pictures.PICTURE_SUFFIXES
 
 
 def test_supported_formats_are_ready_for_json():
-    formats = json.loads(json.dumps(pictures.supported_formats()))
+    formats = json.loads(json.dumps(pictures.picture_formats()))
     assert {"png", "jpeg", "tiff", "bmp", "gif", "webp", "jpeg2000", "jpegxl", "avif"} == set(formats)
     assert all(row["readable"] and row["reason"] is None and row["library"] for row in formats.values())
 
@@ -494,7 +494,7 @@ def test_a_codec_that_was_not_built_in_is_named(written, monkeypatch):
     path = written(imagecodecs.jpegxl_encode(COLOUR, lossless=True), "picture.jxl")
     monkeypatch.setattr(imagecodecs, "JPEGXL", Missing)
     monkeypatch.setattr(imagecodecs, "jpegxl_decode", refuse)
-    row = pictures.supported_formats()["jpegxl"]
+    row = pictures.picture_formats()["jpegxl"]
     assert not row["readable"]
     assert "without JPEGXL" in row["reason"]
     with pytest.raises(MissingDependencyError, match="pip install"):

@@ -38,6 +38,7 @@ def layer(viewer, source):
 @pytest.fixture
 def dock(viewer, layer):
     dock = CropDock(viewer)
+    dock.form.outline.value = False  # no layer but those that the tests of the dock count
     viewer.window.add_dock_widget(dock, name="Crop a region")
     return dock
 

@@ -44,7 +44,7 @@ def test_removing_the_layer_ends_its_crop(gated, viewer, layer, source, qtbot):
     assert not watched(layer)
     begun = len(source.loads)
     source.gate.set()
-    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=10_000)
+    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=20_000)
     qtbot.wait(100)
     assert len(source.loads) == begun
     assert len(viewer.layers) == 0
@@ -63,7 +63,7 @@ def test_removing_another_layer_does_not(gated, viewer, source, qtbot):
     viewer.layers.remove(viewer.add_image(pixels((4, 4))))
     assert gated.running
     source.gate.set()
-    qtbot.waitUntil(lambda: not gated.running, timeout=10_000)
+    qtbot.waitUntil(lambda: not gated.running, timeout=20_000)
     assert viewer.layers[-1].name == "cells crop"
 
 
@@ -73,7 +73,7 @@ def test_taking_the_dock_out_ends_its_crop(gated, viewer, layer, source, qtbot):
     assert not watched(layer)
     begun = len(source.loads)
     source.gate.set()
-    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=10_000)
+    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=20_000)
     assert len(source.loads) == begun
     viewer.dims.set_point(0, 1)
     assert len(viewer.layers) == 1
@@ -81,7 +81,7 @@ def test_taking_the_dock_out_ends_its_crop(gated, viewer, layer, source, qtbot):
     assert watched(layer)
     take_box(gated, (0, 1), (0, 40), (0, 50))
     gated.crop()
-    qtbot.waitUntil(lambda: not gated.running, timeout=10_000)
+    qtbot.waitUntil(lambda: not gated.running, timeout=20_000)
     assert len(viewer.layers) == 2
 
 
@@ -135,5 +135,5 @@ def test_closing_the_viewer_ends_the_crop(make_napari_viewer, source, qtbot):
     assert time.monotonic() - began < 5
     begun = len(source.loads)
     source.gate.set()
-    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=10_000)
+    qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=20_000)
     assert len(source.loads) == begun

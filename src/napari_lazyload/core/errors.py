@@ -59,6 +59,18 @@ class ChunkReadError(_PathError):
     """
 
 
+class ExportError(_PathError):
+    """A file that cannot be written; what was at its place is as it was.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what was found, what to do.
+    path : str
+        The file that was to be written.
+    """
+
+
 class RegionError(LazyLoadError, ValueError):
     """A region that is empty, malformed, or names an axis that is not there."""
 
@@ -74,6 +86,7 @@ class LazyLoadWarning(UserWarning):
 __all__ = [
     "CancelledError",
     "ChunkReadError",
+    "ExportError",
     "LazyLoadError",
     "LazyLoadWarning",
     "MissingDependencyError",

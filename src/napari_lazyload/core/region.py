@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import operator
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, floor, prod
+from math import ceil, floor, isfinite, prod
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import Box
     from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+
+_TOLERANCE = 1e-6
+"""Pixels by which an edge may miss the border between two pixels and still be taken to lie on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,133 @@ def _whole(value: Any) -> int:
     if isinstance(value, Real) and not isinstance(value, Integral) and float(value).is_integer():
         return int(float(value))
     return operator.index(value)
+
+
+def centre_region(axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Return the box of some size in the middle of an image.
+
+    Parameters
+    ----------
+    axes : sequence of str
+        Axis names of the image, with ``"s"`` last for RGB.
+    shape : sequence of int
+        Level-0 pixels along `axes`.
+    size : mapping of str to int
+        Pixels along some axes, cut to the image; the others are whole. Where the middle falls between two places, the
+        first of them is taken.
+
+    Returns
+    -------
+    dict of str to (int, int)
+        A half-open range in level-0 pixels for each axis but the colour axis.
+
+    Raises
+    ------
+    RegionError
+        If `size` names an unknown axis, or is no whole number of at least 1.
+    """
+    return {axis: ((full - part) // 2, (full - part) // 2 + part) for axis, full, part in _sizes(axes, shape, size)}
+
+
+def random_region(
+    axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int], seed: int
+) -> dict[str, tuple[int, int]]:
+    """Return a box of some size at a place drawn by chance, each of the places within the image as likely.
+
+    Parameters
+    ----------
+    axes, shape, size
+        See :func:`centre_region`.
+    seed : int
+        The same seed gives the same box everywhere: on each system, with each version of Python and NumPy.
+
+    Returns
+    -------
+    dict of str to (int, int)
+        A half-open range in level-0 pixels for each axis but the colour axis.
+
+    Raises
+    ------
+    RegionError
+        If `size` names an unknown axis, or is no whole number of at least 1.
+    """
+    # Python promises the sequence of `random()` for all versions, which neither `randrange` nor NumPy's generators do.
+    chance = random.Random(operator.index(seed))
+    region = {}
+    for axis, full, part in _sizes(axes, shape, size):
+        start = int(chance.random() * (full - part + 1))
+        region[axis] = (start, start + part)
+    return region
+
+
+def _sizes(axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int]) -> list[tuple[str, int, int]]:
+    """Return name, full length and wanted length of each axis but the colour axis."""
+    full = {axis: length for axis, length in zip(axes, shape, strict=True) if axis != RGB_AXIS}
+    for axis, pixels in size.items():
+        if axis not in full:
+            msg = f"the size names axis {axis!r}; the image has {', '.join(map(repr, full))}"
+            raise RegionError(msg)
+        if not isinstance(pixels, Integral) or pixels < 1:
+            msg = f"axis {axis!r}: expected a size of at least 1 pixel, in whole pixels, got {pixels!r}"
+            raise RegionError(msg)
+    return [(axis, length, min(length, int(size.get(axis, length)))) for axis, length in full.items()]
+
+
+def pixels_of_world(
+    world: Mapping[str, tuple[float | None, float | None]],
+    axes: Sequence[str],
+    scale: Sequence[float],
+    translate: Sequence[float],
+) -> dict[str, tuple[int | None, int | None]]:
+    """Return the pixels whose area some ranges of world coordinates meet, as a region.
+
+    An edge that runs along the border of two pixels takes only the one inside. Pixel ``i`` has its centre at
+    ``translate + i * scale``, as napari has it.
+
+    Parameters
+    ----------
+    world : mapping of str to (float, float)
+        Start and stop along some axes, in the units of `scale`; None leaves an end open.
+    axes : sequence of str
+        Axis names of the image; what follows the last entry of `scale` (the colour axis) has no world coordinates.
+    scale, translate : sequence of float
+        Size of a level-0 pixel, and position of the centre of the first one, along each axis.
+
+    Returns
+    -------
+    dict of str to (int or None, int or None)
+        Half-open, in level-0 pixels, not clipped; at least one pixel.
+
+    Raises
+    ------
+    RegionError
+        If a range is empty, inverted or not finite, or along an axis that the image does not have.
+    """
+    placed = {axis: (size, start) for axis, size, start in zip(axes, scale, translate, strict=False)}
+    region = {}
+    for axis, pair in world.items():
+        if axis not in placed:
+            msg = f"the region names axis {axis!r}; the image has {', '.join(map(repr, placed))}"
+            raise RegionError(msg)
+        size, first = placed[axis]
+        if not all(map(isfinite, (*(end for end in pair if end is not None), size, first))) or size == 0:
+            msg = (
+                f"axis {axis!r}: expected finite positions, got {pair} where pixels are {size:g} wide from {first:g} on"
+            )
+            raise RegionError(msg)
+        if pair[0] is not None and pair[1] is not None and pair[1] <= pair[0]:
+            msg = f"the region is empty along axis {axis!r}: {pair[0]} to {pair[1]}; choose a start below its stop"
+            raise RegionError(msg)
+        low, high = (None if end is None else (end - first) / size for end in pair)
+        region[axis] = _met(low, high) if size > 0 else _met(high, low)
+    return region
+
+
+def _met(low: float | None, high: float | None) -> tuple[int | None, int | None]:
+    """Return the pixels whose area an interval meets; an open end stays open."""
+    start = None if low is None else floor(low + 0.5 + _TOLERANCE)
+    stop = None if high is None else ceil(high + 0.5 - _TOLERANCE)
+    return start, stop if start is None or stop is None else max(start + 1, stop)
 
 
 def level_box(box: Box, level: LevelMeta) -> Box:

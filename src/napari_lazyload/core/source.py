@@ -57,7 +57,7 @@ class Piece(Protocol):
 
     @property
     def plain(self) -> bool:
-        """Whether its bytes are its pixels and lie together, so that reading them again costs next to nothing."""
+        """Whether its bytes are its pixels and lie in long runs, so that reading them again costs next to nothing."""
 
     def load_into(self, target: np.ndarray[Any, Any]) -> None:
         """Fill an array of the box's shape, of any type that the image's can be cast to, and with any strides.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
+
+    from napari_lazyload.core.metadata import LevelMeta
 
 
 def said(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
@@ -20,3 +22,35 @@ def said(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
     '512 x 640 x 3 uint8'
     """
     return f"{' x '.join(map(str, shape))} {dtype}"
+
+
+def computed_said(level: LevelMeta, axes: Sequence[str]) -> str:
+    """Return which pixels a level has that no file holds: "computed, every 4th pixel"; "" for one that is stored."""
+    steps = {axis: step for axis, step in zip(axes, level.steps or (), strict=False) if step > 1}
+    if not steps:
+        return ""
+    if set(steps) <= {"y", "x"} and len(set(steps.values())) == 1:
+        return f"computed, every {_ordinal(next(iter(steps.values())))} pixel"
+    parts = [f"1 of {step} along {axis}" for axis, step in steps.items()]
+    return f"computed, {', '.join(parts)}"
+
+
+def level_said(number: int, level: LevelMeta, axes: Sequence[str]) -> str:
+    """Return what a level is called: "level 2", or "level 2 (computed, every 4th pixel)".
+
+    Parameters
+    ----------
+    number : int
+        Of the level.
+    level : LevelMeta
+        What it is.
+    axes : sequence of str
+        Of the image.
+    """
+    computed = computed_said(level, axes)
+    return f"level {number} ({computed})" if computed else f"level {number}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -89,12 +89,66 @@ def rectangle_ranges(viewer: Any, shapes: Any, layer: Any) -> dict[int, Range]:
     RegionError
         If there is no shape.
     """
+    corners = np.concatenate([corners for corners, _ in chosen_shapes(shapes)])
+    return _covered(viewer, layer, _apply(to_world(shapes, viewer), corners))
+
+
+def chosen_shapes(shapes: Any) -> list[tuple[NDArray[np.float64], str]]:
+    """Return the vertices and the types of the selected shapes, else of the last one.
+
+    Raises
+    ------
+    RegionError
+        If there is no shape.
+    """
     if not len(shapes.data):
         msg = f"{shapes.name!r} holds no rectangle yet: drag one over the image"
         raise RegionError(msg)
     chosen = sorted(shapes.selected_data) or [len(shapes.data) - 1]
-    corners = np.concatenate([np.asarray(shapes.data[index], float) for index in chosen])
-    return _covered(viewer, layer, _apply(to_world(shapes, viewer), corners))
+    return [(np.asarray(shapes.data[index], float), str(shapes.shape_type[index])) for index in chosen]
+
+
+def rectangle_points(viewer: Any, shapes: Any, layer: Any, vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return vertices of a Shapes layer in level-0 pixels of another layer."""
+    return _to_data(viewer, layer, _apply(to_world(shapes, viewer), vertices))
+
+
+def is_upright(viewer: Any, shapes: Any, layer: Any, ranges: dict[int, Range]) -> bool:
+    """Return whether what is drawn is a rectangle along the axes of a layer, up to the pixels that it cuts through.
+
+    Parameters
+    ----------
+    viewer, shapes, layer
+        As :func:`rectangle_ranges` takes them.
+    ranges : dict of int to (int, int)
+        What that returned.
+    """
+    for vertices, kind in chosen_shapes(shapes):
+        points = rectangle_points(viewer, shapes, layer, vertices)
+        for axis, (start, stop) in ranges.items():
+            beside = np.minimum(abs(points[:, axis] - (start - 0.5)), abs(points[:, axis] - (stop - 0.5)))
+            if kind != "rectangle" or (beside > 1).any():
+                return False
+    return True
+
+
+def ranges_elsewhere(viewer: Any, layer: Any, region: tuple[slice, ...], other: Any) -> dict[int, Range]:
+    """Return the pixels of another layer that the region of a layer covers, for each axis that it has an extent along.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where both lie.
+    layer : napari layer
+        Whose region it is.
+    region : tuple of slice
+        As :func:`clipped` gives it.
+    other : napari layer
+        May lie elsewhere and have other pixels, another rotation and other axes.
+    """
+    edges = [(part.start - 0.5, part.stop - 0.5) for part in region]
+    corners = np.array(np.meshgrid(*edges)).reshape(len(edges), -1).T
+    return _covered(viewer, other, _apply(to_world(layer, viewer), corners))
 
 
 def view_ranges(viewer: Any, layer: Any) -> dict[int, Range]:
@@ -177,7 +231,7 @@ def _kept(array: LazyArray, values: Sequence[float]) -> NDArray[np.float64]:
     return np.asarray(values)[list(array.kept_axes)]
 
 
-def _first_centre(layer: Any, level: int) -> NDArray[np.float64]:
+def first_centre(layer: Any, level: int) -> NDArray[np.float64]:
     """Return where the centre of the first pixel of a level lies, in level-0 pixels."""
     arrays = list(layer.data) if layer.multiscale else [layer.data]
     if all(isinstance(array, LazyArray) and array.source is not None for array in arrays):
@@ -209,7 +263,7 @@ def placement(layer: Any, level: int, start: Sequence[int]) -> dict[str, Any]:
         ``scale`` and ``translate``; with the layer's own ``rotate``, ``shear`` and ``affine`` they place the crop.
     """
     factors = np.asarray(level_factors(layer, level))
-    first = np.asarray(start[: layer.ndim]) * factors + _first_centre(layer, level)
+    first = np.asarray(start[: layer.ndim]) * factors + first_centre(layer, level)
     return {
         "scale": np.asarray(layer.scale) * factors,
         "translate": np.asarray(layer.translate) + _linear(layer) @ first,
@@ -219,6 +273,21 @@ def placement(layer: Any, level: int, start: Sequence[int]) -> dict[str, Any]:
 def level_box(layer: Any, region: tuple[slice, ...], level: int) -> Box:
     """Return the pixels of a level that a region covers, along all axes of the data."""
     return Target(layer).box(region, level)
+
+
+def axis_scales(layer: Any) -> list[tuple[float, float, str]]:
+    """Return what turns level-0 pixels of each axis of a layer into world units: offset, size of a pixel, unit.
+
+    Where the layer is rotated or sheared, the distance along its own axis from the centre of its first pixel.
+    """
+    matrix = own_world(layer)
+    upright = np.array_equal(matrix[:-1, :-1], np.diag(np.diag(matrix[:-1, :-1])))
+    sizes = np.diag(matrix)[:-1] if upright else np.linalg.norm(matrix[:-1, :-1], axis=0)
+    offsets = matrix[:-1, -1] if upright else np.zeros(layer.ndim)
+    return [
+        (float(offset), float(size), f"{unit:~}")
+        for offset, size, unit in zip(offsets, sizes, layer.units, strict=True)
+    ]
 
 
 def _linear(layer: Any) -> Matrix:
@@ -261,16 +330,37 @@ def _apply(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _covered(viewer: Any, layer: Any, world: NDArray[np.float64]) -> dict[int, Range]:
     """Return the pixels of a layer that the box around some points of the world meets, where it has an extent."""
-    missing = layer.ndim - world.shape[1]
-    if missing > 0:
-        point = np.asarray(viewer.dims.point, float)[-layer.ndim :][:missing]
-        world = np.hstack([np.tile(point, (len(world), 1)), world])
-    points = _apply(np.asarray(np.linalg.inv(to_world(layer, viewer)), np.float64), world[:, -layer.ndim :])
+    points = _to_data(viewer, layer, world)
     axes = [axis for axis in range(layer.ndim) if np.ptp(points[:, axis]) > _TOLERANCE]
     if len(axes) < 2:  # a dot or an upright line: still a box in the plane that is seen
         axes = sorted({*axes, *displayed_axes(viewer, layer)})
     low, high = np.min(points, axis=0).tolist(), np.max(points, axis=0).tolist()
     return {axis: _met(low[axis], high[axis]) for axis in axes}
+
+
+def _to_data(viewer: Any, layer: Any, world: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points of the world in level-0 pixels of a layer; the sliders stand for axes that the points lack.
+
+    Raises
+    ------
+    RegionError
+        If a point is nowhere, or the layer's transform has no inverse.
+    """
+    missing = layer.ndim - world.shape[1]
+    if missing > 0:
+        point = np.asarray(viewer.dims.point, float)[-layer.ndim :][:missing]
+        world = np.hstack([np.tile(point, (len(world), 1)), world])
+    try:
+        inverse = np.asarray(np.linalg.inv(to_world(layer, viewer)), np.float64)
+    except np.linalg.LinAlgError as err:
+        msg = f"{layer.name!r} is squeezed flat by its transform, so that no region of it can be found"
+        raise RegionError(msg) from err
+    with np.errstate(over="ignore", invalid="ignore"):
+        points = _apply(inverse, world[:, -layer.ndim :])
+    if not np.isfinite(points).all():
+        msg = f"the region has no place in {layer.name!r}: a corner of it is not a number, or infinitely far away"
+        raise RegionError(msg)
+    return points
 
 
 def _met(low: float, high: float) -> Range:

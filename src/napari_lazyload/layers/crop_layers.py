@@ -1,4 +1,4 @@
-"""The layers that cropping adds to a viewer: the crop, in its layer's place, and the one that a region is drawn on."""
+"""The layer that cropping adds to a viewer: in its layer's place, looking like it, knowing where it came from."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ import numpy as np
 from napari_lazyload.arrays import LazyArray
 from napari_lazyload.core.chunks import box_slices
 from napari_lazyload.layer_data import METADATA_KEY, LayerLink
-from napari_lazyload.layers.crop_geometry import axis_names, displayed_axes, level_box, own_world, placement
+from napari_lazyload.layers.crop_geometry import axis_names, level_box, placement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_lazyload.core.chunks import Box
+    from napari_lazyload.layers.crop_mask import Mask
 
 CROP_KEY = "napari_lazyload_crop"
 """Where the metadata of a cropped layer says what it is a crop of; all of it is JSON-ready."""
-
-_EDGE = 2.0
-"""Width on the canvas of the edge of a region when its layer is made."""
 
 _KEPT = (
     "affine",
@@ -49,7 +44,7 @@ _KEPT = (
 """What a crop takes over from its layer as it is."""
 
 
-def crop_layer(layer: Any, data: Any, region: tuple[slice, ...], level: int) -> Any:
+def crop_layer(layer: Any, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None = None) -> Any:
     """Return a new layer for a crop: in its place, looking like its layer, knowing where it came from.
 
     Parameters
@@ -62,6 +57,8 @@ def crop_layer(layer: Any, data: Any, region: tuple[slice, ...], level: int) -> 
         What was cropped, in level-0 pixels, for each axis without the colour axis.
     level : int
         From which level.
+    mask : Mask, optional
+        What was drawn, where pixels outside of it were left out.
 
     Returns
     -------
@@ -80,7 +77,7 @@ def crop_layer(layer: Any, data: Any, region: tuple[slice, ...], level: int) -> 
         **kept,
         **placement(layer, level, [start for start, _ in box]),
         "name": f"{layer.name} crop",
-        "metadata": _metadata(layer, data, region, level, box),
+        "metadata": _metadata(layer, data, region, level, mask),
         "multiscale": False,
         "cache": False,
     }
@@ -117,51 +114,7 @@ def can_be_lazy(layer: Any, level: int) -> bool:
     return isinstance(data, (da.Array, np.ndarray))
 
 
-def drawing_layer(viewer: Any, layer: Any, drawn: Any = None) -> Any:
-    """Return a Shapes layer of the viewer in which an upright rectangle lies along the pixels of `layer`.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Gets a new layer where `drawn` will not do.
-    layer : napari layer
-        What is to be cropped.
-    drawn : napari.layers.Shapes, optional
-        What an earlier call made.
-    """
-    wanted = outline_transform(viewer, layer)
-    if drawn in viewer.layers and np.array_equal(drawn.affine.affine_matrix, wanted["affine"]):
-        return drawn
-    pixel = np.linalg.norm(wanted["affine"][:-1, -2])
-    return viewer.add_shapes(
-        name="Crop region",
-        edge_color="yellow",
-        face_color="transparent",
-        edge_width=float(_EDGE / viewer.scene.camera.zoom / pixel),
-        **wanted,
-    )
-
-
-def outline_transform(viewer: Any, layer: Any) -> dict[str, Any]:
-    """Return the arguments of a Shapes layer in which an upright rectangle lies along the pixels of `layer`.
-
-    Two-dimensional where the layer's last two axes are displayed and nothing mixes them with the others, so that what
-    is drawn at one position of the sliders is seen at all of them.
-    """
-    ndim, matrix = layer.ndim, own_world(layer)
-    flat = sorted(displayed_axes(viewer, layer)) == [ndim - 2, ndim - 1]
-    flat = flat and not matrix[-3:-1, :-3].any() and not matrix[:-3, -3:-1].any()
-    axes = slice(ndim - 2 if flat else 0, ndim)
-    kept = [*range(ndim)[axes], ndim]
-    return {
-        "ndim": len(kept) - 1,
-        "affine": matrix[np.ix_(kept, kept)],
-        "units": layer.units[axes],
-        "axis_labels": layer.axis_labels[axes],
-    }
-
-
-def _metadata(layer: Any, data: Any, region: Sequence[slice], level: int, box: Box) -> dict[str, Any]:
+def _metadata(layer: Any, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None) -> dict[str, Any]:
     link = layer.metadata.get(METADATA_KEY)
     names = axis_names(layer)
     made = {
@@ -170,9 +123,11 @@ def _metadata(layer: Any, data: Any, region: Sequence[slice], level: int, box: B
         "image": None if link is None else link.image.name,
         "level": level,
         "region": {name: [int(part.start), int(part.stop)] for name, part in zip(names, region, strict=True)},
-        "level_box": [list(map(int, pair)) for pair in box],
+        "level_box": [list(map(int, pair)) for pair in level_box(layer, region, level)],
         "dtype": str(data.dtype),
     }
+    if mask is not None:
+        made["mask"] = {"axes": [names[axis] for axis in mask.axes], "polygons": mask.polygons}
     if isinstance(data, LazyArray) and link is not None:
         # No dataset: the rows of its table are counted from the start of the whole image.
         return {METADATA_KEY: LayerLink(None, link.image, channel=link.channel), CROP_KEY: made}

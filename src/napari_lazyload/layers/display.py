@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_lazyload.arrays import LazyArray
 from napari_lazyload.core import settings
+from napari_lazyload.core.words import level_said
 from napari_lazyload.layer_data import METADATA_KEY, LayerLink
 from napari_lazyload.layers import requests
 from napari_lazyload.layers.plane import Plane
@@ -83,6 +84,7 @@ class LayerDisplay:
         self._view: Plane | Volume | None = None
         self._response: Any = None
         self._told: tuple[Any, ...] = ()
+        self._limits = [tuple(layer.contrast_limits)] if self.link is not None and self.link.needs_limits else []
         self._lock = threading.RLock()
         self._refreshing = False
         self._refresh_posted = False
@@ -157,11 +159,16 @@ class LayerDisplay:
 
     @property
     def detail(self) -> str:
-        """Which level of a pyramid a 3-D view shows, in words; "" in 2-D."""
+        """Which level of a pyramid the view shows, in words: in 3-D, and where that level is computed; else ""."""
         view = self._view
-        if not isinstance(view, Volume) or view.frame is None or len(view.levels) == 1:
+        frame = None if view is None else view.frame
+        if view is None or frame is None:
             return ""
-        return f"3-D shows level {view.frame.level} of 0 to {view.levels[-1].level}"
+        said = level_said(frame.level, frame.source.meta.levels[frame.level], frame.source.meta.axes)
+        if isinstance(view, Volume):
+            name, *note = said.partition(" (")
+            return "" if len(view.levels) == 1 else f"3-D shows {name} of 0 to {view.levels[-1].level}{''.join(note)}"
+        return f"shows {said}" if "(" in said else ""
 
     @property
     def finer(self) -> int | None:
@@ -185,7 +192,8 @@ class LayerDisplay:
                 view = self._view
                 if not isinstance(view, Plane):
                     view = self._view = Plane(reading, None if self._is_labels() else LOADING)
-                response = view.respond(request, answer, budget, again=again)
+                finest = self.layer.data[0] if self.layer.multiscale else None
+                response = view.respond(request, answer, budget, again=again, finest=finest)
             if not response.empty:
                 self._response = response
             self._lend()
@@ -232,7 +240,7 @@ class LayerDisplay:
             return
         taken = view.take(level, index, pixels, error)
         for frame in taken:
-            self._learn_limits(frame)
+            self._learn_limits(frame, pixels)
         if taken:
             coming = view.coming
             self._refresh_soon(finished=coming is None or coming.complete)
@@ -278,19 +286,25 @@ class LayerDisplay:
 
         self._post(tell)
 
-    def _learn_limits(self, frame: Frame) -> None:
-        """Set the contrast limits from the first pixels that are there: no read of its own."""
+    def _learn_limits(self, frame: Frame, part: Array | None = None) -> None:
+        """Set the contrast limits from the first pixels that are there: no read of its own.
+
+        A computed level takes a while: they are set from the first `part` of it, and again once it is all there.
+        """
         link = self.link
-        if link is None or not link.needs_limits or frame.failures or not frame.complete:
+        if link is None or not link.needs_limits or frame.failures:
             return
-        limits = limits_of(frame.pixels)
+        if not frame.complete and (len(self._limits) > 1 or frame.source.meta.levels[frame.level].made_from is None):
+            return
+        pixels = frame.pixels if frame.complete else part
+        limits = None if pixels is None else limits_of(pixels)
         if limits is None:
             return
-        link.needs_limits = False
-        before = tuple(self.layer.contrast_limits)
+        link.needs_limits = not frame.complete
+        before, self._limits = self._limits, [*self._limits, limits]
 
         def set_limits() -> None:
-            if not self.closed and tuple(self.layer.contrast_limits) == before:
+            if not self.closed and tuple(self.layer.contrast_limits) in before:  # else the user has set others
                 self.layer.contrast_limits = limits
 
         self._post(set_limits)

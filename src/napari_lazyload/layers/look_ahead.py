@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from math import ceil
+from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from napari_lazyload.core import settings
@@ -82,7 +82,8 @@ class Motion:
             return []
         depth = min(now.look_ahead, max(FEWEST, ceil(self._rate)))
         stride = self._stride if self._regular else (1 if self._stride > 0 else -1)
-        grid = source.meta.levels[level].grid
+        shown = source.meta.levels[level]
+        grid = shown.grid
         skipped = 0 if complete else under_way
         start = box[self._axis][0] + skipped * stride
         if not 0 <= start < grid.shape[self._axis]:
@@ -90,4 +91,6 @@ class Motion:
         thickness = box[self._axis][1] - box[self._axis][0]
         origin = tuple((start, start + thickness) if axis == self._axis else pair for axis, pair in enumerate(box))
         chunks = plan.ahead(grid, origin, self._axis, stride, depth)
-        return plan.within(grid, chunks, now.cache_budget // 4 // source.meta.dtype.itemsize)
+        # Of a computed level, so many times the pixels are decoded.
+        each = 1 if shown.made_from is None else prod(shown.steps or ())
+        return plan.within(grid, chunks, now.cache_budget // 4 // source.meta.dtype.itemsize // each)

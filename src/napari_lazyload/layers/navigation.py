@@ -18,10 +18,11 @@ def image_number(dataset: Dataset, layer: Any) -> int | None:
     if link is None or link.dataset is not dataset:
         return None
     tokens = [image.source.token for image in dataset.images]
-    original = getattr(link.image.source, "original", link.image.source)
-    for token in (link.image.source.token, original.token):
-        if token in tokens:
-            return tokens.index(token)
+    source: Any = link.image.source
+    while source is not None:  # a layer may show it converted, and with computed levels
+        if source.token in tokens:
+            return tokens.index(source.token)
+        source = getattr(source, "original", None)
     return None
 
 

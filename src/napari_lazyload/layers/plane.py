@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.arrays import LazyArray
 from napari_lazyload.core import settings
 from napari_lazyload.layers import requests
 from napari_lazyload.layers.frames import Frame, Picture, block_indices, chunk_picture
@@ -16,15 +17,16 @@ from napari_lazyload.loading import plan, status
 from napari_lazyload.loading.box import peek_block
 
 if TYPE_CHECKING:
-    from napari_lazyload.arrays import LazyArray
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.core.errors import ChunkReadError
+    from napari_lazyload.core.metadata import LevelMeta
     from napari_lazyload.layers.reading import Reading
 
     Array = np.ndarray[Any, Any]
 
-MOST_COARSE = 16
-"""A coarser level of more chunks in one view is not read for every view, nor looked through."""
+MOST_COARSE, MOST_COMPUTED = 16, 256
+"""A coarser level of more chunks in one view is not read for every view, nor looked through. Computed ones, whose
+chunks are small and are made from many, are looked through, but never read to stand in for what takes less."""
 
 HELD, COARSE = "the previous frame", "coarser pixels"
 
@@ -86,8 +88,11 @@ class Plane:
             return None
         return plan.nbytes(frame.box, frame.source.meta.dtype.itemsize)
 
-    def respond(self, request: Any, answer: requests.Answer, budget: int, *, again: bool) -> Any:
-        """Answer a request; `again` says that nothing but what came in since is news."""
+    def respond(self, request: Any, answer: requests.Answer, budget: int, *, again: bool, finest: Any = None) -> Any:
+        """Answer a request; `again` says that nothing but what came in since is news.
+
+        `finest` is the layer's finest level, where it has several.
+        """
         data = request.data_at_data_level
         axes = data.kept_axes
         ndim = request.slice_input.ndim  # without colours, whose axis comes last and is always seen
@@ -105,6 +110,9 @@ class Plane:
             return response
         steps = None if frame.sampled is None else tuple(frame.sampled[axis] for axis in axes)
         exact = self._whole and frame.sampled is None
+        if isinstance(finest, LazyArray) and self._level(frame.level).steps is not None:
+            response = requests.centred(response, request, finest, frame.level, frame.box, steps=frame.sampled)
+            steps = None
         return requests.placed(response, None if self._whole else self._value, steps, exact=exact)
 
     def _thumbnail(self, lazy: LazyArray) -> Array:
@@ -137,9 +145,10 @@ class Plane:
         return frame
 
     def _want(self, frame: Frame) -> None:
-        """Have the missing chunks read, a coarse picture of the place first."""
+        """Have the missing chunks read, a coarse picture of the place first where it is not computed."""
         coarse = self._coarse = self._coarse_frame(frame)
-        fine, rough = places(frame), [] if coarse is None or coarse is frame else places(coarse)
+        stored = coarse is not None and self._level(coarse.level).made_from is None
+        fine, rough = places(frame), [] if coarse is None or coarse is frame or not stored else places(coarse)
         if coarse is not None and (coarse.level == frame.level or not settings.current().coarse_first):
             fine, rough = fine + [place for place in rough if place not in fine], []
         self._reading.want(fine, rough)
@@ -154,7 +163,7 @@ class Plane:
         box = tuple((0, level.shape[axis]) if axis in self._displayed else pair for axis, pair in enumerate(place))
         if last == frame.level and box == frame.box:
             return frame
-        if level.grid.count(box) > MOST_COARSE:
+        if level.grid.count(box) > _most(level):
             return None
         old = self._coarse
         if old is not None and (old.level, old.box) == (last, box) and not old.failures:
@@ -162,6 +171,9 @@ class Plane:
         coarse = Frame(source, last, box)
         self._reading.fill(coarse)
         return coarse
+
+    def _level(self, number: int) -> LevelMeta:
+        return self._reading.source.meta.levels[number]
 
     def _stand_in(self, frame: Frame, held: Frame | None) -> None:
         """Show something in place of what is missing: the frame before, coarser pixels, or those of another zoom."""
@@ -183,7 +195,7 @@ class Plane:
         found = []
         for level in range(len(source.meta.levels) - 1, frame.level, -1):
             box = plan.same_place(source.meta, frame.level, frame.box, level)
-            if source.meta.levels[level].grid.count(box) > MOST_COARSE:
+            if self._level(level).grid.count(box) > _most(self._level(level)):
                 continue
             for index in block_indices(source, level, box):
                 if status.shared.state(source.token, level, index) == "loaded":
@@ -216,6 +228,10 @@ class Plane:
 def as_seen(pixels: Array, lazy: LazyArray) -> Array:
     """Return the pixels of a whole box without the axes that napari dropped."""
     return pixels.reshape([pixels.shape[axis] for axis in lazy.kept_axes])
+
+
+def _most(level: LevelMeta) -> int:
+    return MOST_COARSE if level.made_from is None else MOST_COMPUTED
 
 
 def _same_place(held: Frame, frame: Frame, free: frozenset[int]) -> bool:

@@ -19,6 +19,8 @@ from napari_lazyload.layers.approximate import approximate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_lazyload.core.chunks import Box
+
     Array = np.ndarray[Any, Any]
     Pixels = Callable[[LazyArray], Array]
     Answer = Callable[[Any], Any]
@@ -152,6 +154,42 @@ def placed(response: Any, value: str | None, steps: tuple[int, ...] | None, *, e
             scale[axis] *= steps[axis]
         changes["tile_to_data"] = type(tile)(name="tile2data", scale=scale, translate=translate)
     return replace(response, **changes) if changes else response
+
+
+def centred(
+    response: Any, request: Any, finest: LazyArray, level: int, box: Box, *, steps: tuple[int, ...] | None = None
+) -> Any:
+    """Return an answer whose pixels lie where their level says; napari places levels by their shapes alone.
+
+    Parameters
+    ----------
+    response : napari slice response
+        What napari made of the pixels.
+    request : napari slice request
+        The one that napari made itself, of a layer with levels.
+    finest : LazyArray
+        The layer's finest level.
+    level : int
+        Which level of its source is shown.
+    box : tuple of (int, int)
+        Which pixels of that.
+    steps : tuple of int, optional
+        Every how many pixels of each axis of the level are there; all by default.
+    """
+    if finest.source is None or response.empty:
+        return response
+    shown, base = (finest.source.meta.levels[number] for number in (level, finest.level))
+    tile = response.tile_to_data
+    scale, translate = np.array(tile.scale, float), np.array(tile.translate, float)
+    displayed = request.slice_input.displayed
+    for number in displayed:
+        axis = finest.kept_axes[number]
+        first = shown.first_centre[axis] + box[axis][0] * shown.factors[axis] - base.first_centre[axis]
+        scale[number] = shown.factors[axis] / base.factors[axis] * (1 if steps is None else steps[axis])
+        # napari lets pixels begin where they have their centre: in 3-D those of the level that it takes to be shown.
+        drawn = scale[number] if len(displayed) == 2 else request.downsample_factors[request.data_level][number]
+        translate[number] = first / base.factors[axis] - (drawn - 1) / 2
+    return replace(response, tile_to_data=type(tile)(name="tile2data", scale=scale, translate=translate))
 
 
 def lifted(response: Any, request: Any, plane: float) -> Any | None:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_lazyload.core.chunks import box_shape
+from napari_lazyload.loading import plan
+from napari_lazyload.overview import plane_axes
 
 if TYPE_CHECKING:
     from napari_lazyload.arrays import LazyArray
+    from napari_lazyload.core.metadata import ImageMeta
     from napari_lazyload.core.source import Source
 
 FIRST_CHUNKS = 8
@@ -37,9 +40,12 @@ def steps_for(source: Source, view: LazyArray, budget: int, *, texture: bool = F
     texture : bool
         Whether it must fit a 3-D texture, too.
     """
-    grid = source.meta.levels[view.level].grid
+    meta = source.meta.levels[view.level]
+    grid = meta.grid
     itemsize = view.dtype.itemsize
-    touched = grid.touched_pixels(view.box) * itemsize
+    # A plane of a computed level must be decoded to be seen, a volume of it may show fewer planes.
+    pixels = plan.decoded(source.meta, view.level, view.box)[1] if texture else grid.touched_pixels(view.box)
+    touched = pixels * itemsize
     shape = box_shape(view.box)
     fits = not texture or max(shape, default=0) <= MAX_SIDE
     if touched <= budget and fits:
@@ -48,7 +54,7 @@ def steps_for(source: Source, view: LazyArray, budget: int, *, texture: bool = F
     steps = [1] * len(shape)
     excess = touched / budget
     # The axis with the most chunks gives most: it is the one that counts frames.
-    for axis in sorted(range(len(shape)), key=lambda axis: -len(ranges[axis])):
+    for axis in sorted(_free_axes(source.meta, view.level), key=lambda axis: -len(ranges[axis])):
         if excess <= 1 or len(ranges[axis]) == 1:
             break
         skip = min(ceil(excess), len(ranges[axis]))
@@ -56,7 +62,13 @@ def steps_for(source: Source, view: LazyArray, budget: int, *, texture: bool = F
         steps[axis] = skip * size
         excess /= skip
     _thin_out(shape, steps, budget // 2, itemsize)
-    return tuple(steps)
+    return tuple(steps) if max(steps) > 1 else None
+
+
+def _free_axes(meta: ImageMeta, level: int) -> list[int]:
+    """Return the axes along which whole chunks may be left out: of a computed level not those of its planes."""
+    kept = plane_axes(meta) if meta.levels[level].made_from is not None else []
+    return [axis for axis in range(len(meta.axes)) if axis not in kept]
 
 
 def _thin_out(shape: tuple[int, ...], steps: list[int], budget: int, itemsize: int) -> None:
@@ -80,10 +92,13 @@ def first_steps(source: Source, view: LazyArray, steps: tuple[int, ...] | None) 
     steps : tuple of int or None
         Those that the view is shown with in the end.
     """
-    ranges = source.meta.levels[view.level].grid.block_ranges(view.box)
+    meta = source.meta.levels[view.level]
+    ranges = meta.grid.block_ranges(view.box)
     shape = box_shape(view.box)
     final = steps or (1,) * len(shape)
-    axis = max(range(len(shape)), key=lambda axis: len(ranges[axis]))
+    axis = max(_free_axes(source.meta, view.level), key=lambda axis: len(ranges[axis]), default=None)
+    if axis is None:
+        return None
     wide = max(1, -(-shape[axis] // FIRST_CHUNKS))
     if len(ranges[axis]) <= 2 * FIRST_CHUNKS or wide < 2 * final[axis]:
         return None

@@ -5,6 +5,9 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from napari_lazyload.arrays import LazyArray
 from napari_lazyload.layers.canvas_text import CanvasText
 from napari_lazyload.layers.display import LayerDisplay, link_of
 from napari_lazyload.layers.patience import Patience
@@ -108,10 +111,25 @@ class ViewerDisplays:
             layer.editable = False  # painting would change nothing on disk
         if link.hidden:
             link.hidden = False
+            self._begin_flat(layer)
             layer.visible = True
         layer.events.visible.connect(self._on_visible)
         if link.dataset is not None:
             link.dataset.scan()
+
+    def _begin_flat(self, layer: Any) -> None:
+        """Let a 2-D view begin with a level that leaves out no planes, where napari would begin with the coarsest."""
+        viewer = self._viewer()
+        if viewer is None or viewer.dims.ndisplay != 2 or not layer.multiscale:
+            return
+        displayed = [axis - viewer.dims.ndim + layer.ndim for axis in viewer.dims.displayed]
+        levels = list(layer.data)
+        flat = [number for number, data in enumerate(levels) if not _leaves_out_planes(data, displayed)]
+        if flat and flat[-1] < len(levels) - 1 and min(displayed) >= 0:
+            corners = np.zeros((2, layer.ndim), int)
+            corners[1, displayed] = [levels[flat[-1]].shape[axis] - 1 for axis in displayed]
+            layer.corner_pixels = corners
+            layer.data_level = flat[-1]
 
     def close(self) -> None:
         """Give all layers back as they were, stop their work and close their datasets: the window is gone."""
@@ -175,6 +193,15 @@ class ViewerDisplays:
         """Say on the canvas what is blank or thinned out, unless the user has a text there."""
         lines = [line for layer, display in self._displays.items() if layer.visible for line in said(display)]
         self._text.say("\n".join(lines))
+
+
+def _leaves_out_planes(data: Any, displayed: list[int]) -> bool:
+    """Return whether a level was thinned out along an axis that is not displayed."""
+    if not isinstance(data, LazyArray) or data.source is None:
+        return False
+    steps = data.source.meta.levels[data.level].steps
+    seen = {data.kept_axes[axis] for axis in displayed}
+    return steps is not None and any(step > 1 for axis, step in enumerate(steps) if axis not in seen)
 
 
 def said(display: LayerDisplay) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core import settings
 from napari_lazyload.layers import requests
 from napari_lazyload.layers.frames import Frame
 from napari_lazyload.layers.plane import HELD, as_seen
@@ -116,6 +117,11 @@ class Volume:
         chosen = number if len(self.levels) > 1 else None
         response = requests.answered(request, answer, pixels, thumbnail, level=chosen, data=self.levels[number])
         exact = frame is not None and steps is None and self.coming is None
+        if request.multiscale:
+            box = next(lazy.box for at, lazy, _ in self._rungs if at == level)
+            thinned = None if frame is None else frame.sampled
+            response = requests.centred(response, request, self.levels[0], level, box, steps=thinned)
+            return requests.placed(response, None, None, exact=exact)
         along = None if steps is None or frame is None else tuple(steps[axis] for axis in axes)
         return requests.placed(response, None, along, exact=exact)
 
@@ -162,8 +168,10 @@ class Volume:
         self.finer = None
         for lazy in lazies:
             steps = steps_for(self._reading.source, lazy, budget, texture=True)
-            if steps is not None:
-                self.finer = plan.nbytes(lazy.box, lazy.dtype.itemsize)
+            read = plan.decoded(self._reading.source.meta, lazy.level, lazy.box)[1] * lazy.dtype.itemsize
+            held = plan.nbytes(lazy.box, lazy.dtype.itemsize)
+            if steps is not None or (fitting and (read > budget or self._in_two(fitting[-1][0], held, budget))):
+                self.finer = max(read, held)
                 if not fitting:
                     fitting.append((lazy.level, lazy, steps))
                 break
@@ -171,6 +179,14 @@ class Volume:
         level, lazy, steps = fitting[0]
         rough = first_steps(self._reading.source, lazy, steps)
         return fitting if rough is None else [(level, lazy, rough), *fitting]
+
+    def _in_two(self, level: int, held: int, budget: int) -> bool:
+        """Return whether a large level behind a computed one, which reads as much, is left for another click.
+
+        The first click showed what is read, of which a computed level keeps little.
+        """
+        computed = self._reading.source.meta.levels[level].made_from is not None
+        return computed and budget > settings.current().cache_budget and held > budget // 2
 
     def state(self) -> tuple[Any, ...]:
         """Return what tells one state of the view from the next."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +14,14 @@ from napari_lazyload.core.errors import ChunkReadError, RegionError
 from napari_lazyload.loading import cache as _cache
 from napari_lazyload.loading import scheduler as _scheduler
 from napari_lazyload.loading import status as _status
+from napari_lazyload.loading.direct import DirectReader, blocks_box
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from napari_lazyload.core.chunks import BlockIndex, Box, ChunkGrid
     from napari_lazyload.core.source import Chunk, Source
+    from napari_lazyload.loading.direct import Blocks
 
     Array = np.ndarray[Any, Any]
 
@@ -108,6 +112,9 @@ def read_box(
 ) -> Array:
     """Read a box of one level, each touched chunk once, in parallel.
 
+    Where the bytes of a file are the pixels they are read straight into the result, and no chunk is kept; see
+    `napari_lazyload.loading.direct`.
+
     Parameters
     ----------
     source : Source
@@ -141,62 +148,119 @@ def read_box(
         If the box is not within the level, or `out` is of another shape.
     """
     box = _checked(box, source, level)
-    grid = source.meta.levels[level].grid
     result = np.empty(box_shape(box), source.meta.dtype) if out is None else out
     if result.shape != box_shape(box):
         msg = f"out must have the box's shape {box_shape(box)}, got {result.shape}"
         raise RegionError(msg)
 
-    def fill(index: BlockIndex) -> None:
-        bounds = grid.bounds(index)
-        part = intersect(bounds, box)
-        place: tuple[Any, ...] = (*box_slices(part, box), ...)
-        target = result[place]  # an array, not a number, even where there are no axes
-        try:
-            pixels = None if keep or part == bounds else _read_part(source, level, index, part)
-            if pixels is None:
-                pixels = read_block(source, level, index, keep=keep)[box_slices(part, bounds)]
-        except ChunkReadError as err:
-            if failed is None:
-                raise
-            target[...] = 0
-            failed(index, err.with_traceback(None))  # whoever keeps the error would keep this frame, and the result
-        else:
-            np.copyto(target, pixels, casting="unsafe")
-
-    ranges = grid.block_ranges(box)
-    if all(len(blocks) == 1 for blocks in ranges) and cancel is None and progress is None:
-        fill(tuple(blocks[0] for blocks in ranges))
+    filling = _Filling(source, level, box, result, keep=keep, failed=failed, progress=progress)
+    runs = filling.runs()
+    if len(runs) == 1 and cancel is None:
+        filling.run(next(iter(runs)))
     else:
-        _scheduler.shared.each(fill, _Sized(grid.touched(box), grid.count(box)), cancel=cancel, progress=progress)
+        _scheduler.pool_of(source).each(filling.run, runs, cancel=cancel)
     return result
 
 
-def _read_part(source: Source, level: int, index: BlockIndex, part: Box) -> Array | None:
-    """Read the part of a chunk that lies in a box, where the chunk can be cut and is not in memory; else None.
+class _Filling:
+    """A box that is being read; the arguments are those of :func:`read_box`."""
 
-    Of a chunk that has a method ``cut(box)``, in its own pixels, less needs to be read than the whole.
-    """
-    chunk = source.chunk(level, index)
-    cut: Callable[[Box], Chunk] | None = getattr(chunk, "cut", None)
-    if cut is None or chunk.key in _cache.shared:
-        return None
-    bounds = source.meta.levels[level].grid.bounds(index)
-    within = tuple((start - base, stop - base) for (start, stop), (base, _) in zip(part, bounds, strict=True))
-    return read_chunk(cut(within), box_shape(part), source.meta.dtype, keep=False)
+    def __init__(
+        self,
+        source: Source,
+        level: int,
+        box: Box,
+        result: Array,
+        *,
+        keep: bool,
+        failed: Callable[[BlockIndex, ChunkReadError], Any] | None,
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        self._source = source
+        self._level = level
+        self._box = box
+        self._result = result
+        self._keep = keep
+        self._failed = failed
+        self._progress = _Progress(progress)
+        self._grid = source.meta.levels[level].grid
+        self._direct = DirectReader(source, level, keep=keep)
+
+    def runs(self) -> list[Blocks] | _Sized:
+        """Return the groups of chunks that are read one after the other."""
+        grid, box = self._grid, self._box
+        return self._direct.runs(box) or _Sized(map(_one_block, grid.touched(box)), grid.count(box))
+
+    def run(self, blocks: Blocks) -> None:
+        """Read some neighbouring chunks."""
+        if self._at_once(blocks):
+            self._progress.add(prod(map(len, blocks)))
+            return
+        alone = prod(map(len, blocks)) == 1
+        for index in product(*blocks):
+            if alone or not self._at_once(_one_block(index)):
+                self._chunk(index)
+            self._progress.add(1)
+
+    def _target(self, part: Box) -> Array:
+        """Return the place of a part of the box: an array, not a number, even where there are no axes."""
+        place: tuple[Any, ...] = (*box_slices(part, self._box), ...)
+        target: Array = self._result[place]
+        return target
+
+    def _at_once(self, blocks: Blocks) -> bool:
+        part = blocks_box(self._grid, blocks, self._box)
+        return self._direct.read(blocks, part, self._target(part))
+
+    def _chunk(self, index: BlockIndex) -> None:
+        bounds = self._grid.bounds(index)
+        part = intersect(bounds, self._box)
+        target = self._target(part)
+        try:
+            pixels = read_block(self._source, self._level, index, keep=self._keep)[box_slices(part, bounds)]
+        except ChunkReadError as err:
+            if self._failed is None:
+                raise
+            target[...] = 0
+            # Whoever keeps the error would keep this frame, and the result.
+            self._failed(index, err.with_traceback(None))
+        else:
+            np.copyto(target, pixels, casting="unsafe")
+
+
+def _one_block(index: BlockIndex) -> Blocks:
+    return tuple(range(block, block + 1) for block in index)
+
+
+class _Progress:
+    """Counts chunks, and tells of each group of them, one call at a time."""
+
+    def __init__(self, progress: Callable[[int], Any] | None) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def add(self, count: int) -> None:
+        """Note that so many more chunks are done."""
+        with self._lock:
+            self._count += count
+            progress, self._progress = self._progress, None  # one that raised is not called again
+            if progress is not None:
+                progress(self._count)
+                self._progress = progress
 
 
 class _Sized:
     """An iterator that knows its length, so that a million indices need not be listed."""
 
-    def __init__(self, items: Any, size: int) -> None:
+    def __init__(self, items: Iterator[Blocks], size: int) -> None:
         self._items = items
         self._size = size
 
     def __len__(self) -> int:
         return self._size
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Blocks]:
         return self._items
 
 
@@ -205,51 +269,8 @@ def sampled_shape(box: Box, steps: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(-(-size // step) for size, step in zip(box_shape(box), steps, strict=True))
 
 
-def read_sampled(
-    source: Source,
-    level: int,
-    box: Box,
-    steps: tuple[int, ...],
-    failed: Callable[[BlockIndex, ChunkReadError], Any] | None = None,
-) -> Array:
-    """Read every ``steps``-th pixel of a box; chunks without such a pixel are not read.
-
-    Parameters
-    ----------
-    source, level, box
-        As in :func:`read_box`.
-    steps : tuple of int
-        Distance of the pixels kept, for each axis.
-    failed : callable, optional
-        As in :func:`read_box`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of :func:`sampled_shape`.
-    """
-    box = _checked(box, source, level)
-    grid = source.meta.levels[level].grid
-    result = np.zeros(sampled_shape(box, steps), source.meta.dtype)
-
-    def fill(index: BlockIndex) -> None:
-        bounds = grid.bounds(index)
-        placed = [samples(*one) for one in zip(box, bounds, steps, strict=True)]
-        try:
-            pixels = read_block(source, level, index)
-        except ChunkReadError as err:
-            if failed is None:
-                raise
-            failed(index, err.with_traceback(None))
-        else:
-            result[tuple(target for target, _ in placed)] = pixels[tuple(taken for _, taken in placed)]
-
-    _scheduler.shared.each(fill, sampled_chunks(source, level, box, steps))
-    return result
-
-
 def sampled_chunks(source: Source, level: int, box: Box, steps: tuple[int, ...]) -> list[BlockIndex]:
-    """Return the chunks that :func:`read_sampled` reads."""
+    """Return the chunks that hold one of every ``steps``-th pixels of a box."""
     grid = source.meta.levels[level].grid
     return list(product(*(_sampled_blocks(grid, axis, *pair, steps[axis]) for axis, pair in enumerate(box))))
 

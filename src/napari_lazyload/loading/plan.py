@@ -79,6 +79,37 @@ def ahead(grid: ChunkGrid, box: Box, axis: int, stride: int, depth: int) -> list
     return found
 
 
+def decoded(meta: ImageMeta, level: int, box: Box, steps: Sequence[int] | None = None) -> tuple[int, int]:
+    """Return how many chunks, and pixels of them, are read and decoded for every k-th pixel of a box, about.
+
+    Parameters
+    ----------
+    meta : ImageMeta
+        The image.
+    level : int
+        Which level; of a computed one, the chunks of the file that it is made from are counted.
+    box : tuple of (int, int)
+        In pixels of the level.
+    steps : sequence of int, optional
+        The k of each axis; every pixel by default.
+    """
+    one, chunks, pixels = meta.levels[level], 1, 1
+    stored, between = one.grid, (1,) * len(box)
+    if one.made_from is not None and one.steps is not None:
+        stored, between = meta.levels[one.made_from].grid, one.steps
+    for axis, blocks in enumerate(one.grid.block_ranges(box)):
+        if not blocks:
+            return 0, 0
+        start, stop = one.grid.span(axis, blocks[0])[0], one.grid.span(axis, blocks[-1])[1]
+        step = between[axis] * (1 if steps is None else steps[axis])
+        read = stored.block_range(axis, start * between[axis], (stop - 1) * between[axis] + 1)
+        first, last = stored.span(axis, read[0])[0], stored.span(axis, read[-1])[1]
+        taken = min(len(read), max(1, -(-(last - first) // step)))  # blocks between two pixels are passed over
+        chunks *= taken
+        pixels *= -(-(last - first) * taken // len(read))
+    return chunks, pixels
+
+
 def within(grid: ChunkGrid, indices: Sequence[BlockIndex], pixels: int) -> list[BlockIndex]:
     """Return the first chunks, as many as have so many pixels in all."""
     totals = accumulate(prod(box_shape(grid.bounds(index))) for index in indices)

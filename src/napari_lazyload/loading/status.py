@@ -32,6 +32,9 @@ MOST_EVICTED = 50_000
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """What may end a read and is no fault of the file."""
 
+IN_HAND = (ChunkState.LOADED, ChunkState.LOADING)
+"""States of chunks that the cache has, or will have in a moment."""
+
 LATEST = 0.2
 """Weight of the latest read in the mean time of a read."""
 
@@ -211,7 +214,10 @@ class LoadStatus:
     def note(self, token: str, level: int, index: BlockIndex) -> Note:
         """Return what tells the status of one read of a chunk."""
         with self._lock:
-            return Note(self, token, level, index, self._sources.setdefault(token, _Chunks()))
+            chunks = self._sources.get(token)
+            if chunks is None:
+                chunks = self._sources[token] = _Chunks()
+            return Note(self, token, level, index, chunks)
 
     def knows(self, note: Note) -> bool:
         """Return whether the source was not forgotten since its read began."""
@@ -232,6 +238,22 @@ class LoadStatus:
             chunks.busy_seconds += seconds
             weight = LATEST if chunks.reads > 1 else 1.0
             chunks.read_seconds += weight * (seconds - chunks.read_seconds)
+
+    def passed(self, note: Note, indices: Iterable[BlockIndex], nbytes: int, seconds: float) -> None:
+        """Count a read of several chunks past the cache; those that it has, or is reading, stay what they are."""
+        chunks, recovered = note.chunks, []
+        with self._lock:
+            self.ended(note, nbytes, seconds)
+            for index in indices if self.knows(note) else ():
+                place = (note.level, index)
+                state = chunks.states.get(place)
+                if state is not ChunkState.EVICTED and state not in IN_HAND:
+                    chunks.move(place, ChunkState.EVICTED)
+                if chunks.reasons and chunks.reasons.pop(place, None) is not None:
+                    recovered.append(index)
+            self.version += 1
+        for index in recovered:
+            self._tell(note.token, note.level, index, None)
 
     def have(self, note: Note, key: Hashable, *, kept: bool) -> bool:
         """Note that a chunk's pixels are there, and whether in the cache; return whether it failed before."""
@@ -334,6 +356,13 @@ class LoadStatus:
                 listener(token, level, index, reason)
             except Exception:  # noqa: BLE001 - a window that is gone spoils no read, and keeps none from hearing
                 _log.exception("a listener of the load status failed")
+
+    def in_hand(self, token: str, level: int, indices: Iterable[BlockIndex]) -> bool:
+        """Return whether the cache has one of some chunks, or reads it now."""
+        chunks = self._sources.get(token)
+        if chunks is None or not any(chunks.counts[state] for state in IN_HAND):
+            return False
+        return any(chunks.states.get((level, index)) in IN_HAND for index in indices)
 
     def state(self, token: str, level: int, index: BlockIndex) -> ChunkState | None:
         """Return how one chunk fares."""

@@ -53,6 +53,21 @@ _FORMATS = (
 _LOOKS = {"itk_wasm": "takes_iwi", "envi": "takes_envi", "tiff_tiles": "takes_large_tiff"}
 """Formats that share their suffixes with others, or are folders: what looks at the path."""
 
+SUFFIXES_OF = {name: suffixes for name, suffixes, _, _ in _FORMATS}
+"""The suffixes of each format, in lower case; a folder's ends with a slash."""
+
+LIBRARIES = {
+    "envi": ("spectral", "formats"),
+    "mrc": ("mrcfile", "formats"),
+    "nifti": ("nibabel", "formats"),
+    "nrrd": ("pynrrd", "formats"),
+    "fits": ("astropy", "formats"),
+    "hdf5": ("h5py", "formats"),
+    "bioio": ("bioio", "bioio"),
+    "rosettasciio": ("rosettasciio", "rosettasciio"),
+}
+"""The library that reads the header of each format, where one is needed, and the extra that brings it."""
+
 SUFFIXES = tuple(suffix for _, suffixes, _, _ in _FORMATS for suffix in suffixes)
 """All suffixes, in lower case."""
 

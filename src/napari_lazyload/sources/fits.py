@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.raw import Linear, RawSource, Shifted, dense
+from napari_lazyload.sources.raw import RawSource, dense
+from napari_lazyload.sources.raw_chunks import Linear, Shifted
 from napari_lazyload.sources.raw_opened import (
     check_image,
     check_options,

@@ -18,6 +18,7 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import MissingDependencyError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, ChannelMeta, ImageMeta, LevelMeta
+from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.raw_grid import auto_chunks
 from napari_lazyload.sources.raw_opened import (
     KINDS,
@@ -247,7 +248,7 @@ class ForeignChunk:
         return pixels
 
 
-class ForeignSource:
+class ForeignSource(OneRow):
     """An image of a file that another library reads.
 
     Parameters
@@ -265,7 +266,6 @@ class ForeignSource:
     def __init__(self, library: str, file: tuple[str, Stamp], number: int, *, alone: bool) -> None:
         self.files = (file,)
         self.token = f"foreign-{uuid.uuid4().hex}"
-        self.lead_axes: dict[str, int] = {}
         self._library = library
         self._number = number
         scene = _scenes(library, *file)[number]
@@ -274,14 +274,6 @@ class ForeignSource:
         grid = ChunkGrid(shape, _chunks(scene.array, shape, dtype.itemsize))
         name = file_name(file[0]) if alone else f"{file_name(file[0])} {in_table(scene.name)}"
         self.meta = ImageMeta(name, scene.axes, dtype, (LevelMeta(grid, (1.0,) * len(shape)),), **scene.meta)
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return the only row."""
-        return 0
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return that no axis counts rows."""
-        return ()
 
     def chunk(self, level: int, index: BlockIndex) -> ForeignChunk:
         """Return the reference to one chunk."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
-from napari_lazyload.sources.raw import BlankChunk
+from napari_lazyload.sources.opened import OneRow
+from napari_lazyload.sources.raw_chunks import BlankChunk
 from napari_lazyload.sources.raw_grid import SMALL, auto_chunks
 from napari_lazyload.sources.raw_read import Array, Stamp, dense_strides, native, stamp_now, unreadable
 
@@ -135,7 +136,7 @@ def grown_chunks(shape: Sequence[int], stored: Sequence[int] | None, itemsize: i
     return tuple(chunks)
 
 
-class Hdf5Source:
+class Hdf5Source(OneRow):
     """An image in one or several data sets of a file.
 
     Parameters
@@ -165,18 +166,9 @@ class Hdf5Source:
     ) -> None:
         self.files = (file,)
         self.token = f"hdf5-{uuid.uuid4().hex}"
-        self.lead_axes: dict[str, int] = {}
         self._levels = tuple(levels)
         shown = dtype.newbyteorder("=")
         self.meta = ImageMeta(name, axes, shown, tuple(_level_meta(one, shown.itemsize) for one in levels), **meta)
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return the only row."""
-        return 0
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return that no axis counts rows."""
-        return ()
 
     def chunk(self, level: int, index: BlockIndex) -> Hdf5Chunk | BlankChunk:
         """Return the reference to one chunk."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.sources.placement import placement
-from napari_lazyload.sources.raw import Layout, RawSource, dense
+from napari_lazyload.sources.raw import Layout, RawSource, dense, samples_first
 from napari_lazyload.sources.raw_opened import (
     MOST_HEADER,
     check_image,
@@ -81,5 +81,4 @@ def _layout(sizes: tuple[int, ...], components: int, dtype: str, pixel: str) -> 
     whole = dense((*sizes, components), stored)
     if pixel in ("RGB", "RGBA"):
         return whole, (*names, "s")
-    shape, strides = ((one[-1], *one[:-1]) for one in (whole.shape, whole.strides))
-    return Layout(shape, stored, 0, strides), ("c", *names)
+    return samples_first(whole), ("c", *names)

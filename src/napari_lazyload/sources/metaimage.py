@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_lazyload.sources.packed import PackedSource, packed_notes
 from napari_lazyload.sources.placement import placement
-from napari_lazyload.sources.raw import Layout, RawSource, dense
+from napari_lazyload.sources.raw import Layout, RawSource, dense, samples_first
 from napari_lazyload.sources.raw_opened import (
     MOST_HEADER,
     check_image,
@@ -168,8 +168,7 @@ def _layout(path: str, header: Mapping[str, str]) -> tuple[Layout, tuple[str, ..
     check_image(path, stored.shape, dtype)
     if channels in (3, 4) and dtype.itemsize == 1 and len(sizes) == 2:
         return stored, (*names, "s")
-    shape, strides = ((one[-1], *one[:-1]) for one in (stored.shape, stored.strides))
-    return Layout(shape, stored.dtype, 0, strides), ("c", *names)
+    return samples_first(stored), ("c", *names)
 
 
 def _numbers(header: Mapping[str, str], *names: str) -> list[float] | None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from napari_lazyload.sources.packed import PackedSource, packed_notes
 from napari_lazyload.sources.placement import placement
-from napari_lazyload.sources.raw import Layout, Linear, RawSource, dense
+from napari_lazyload.sources.raw import Layout, RawSource, dense
+from napari_lazyload.sources.raw_chunks import Linear
 from napari_lazyload.sources.raw_opened import check_image, check_options, file_name, opened_binary, reading_header
 from napari_lazyload.sources.raw_read import check_extent, refusal, stamp_at_opening
 from napari_lazyload.sources.raw_structured import pick_field

@@ -24,6 +24,7 @@ from napari_lazyload.sources.folder_table import FolderTable
 from napari_lazyload.sources.grouping import FolderOptions, Group, make_groups, single, surprises
 from napari_lazyload.sources.image_folder import CoverageSource, PictureSource, file_name
 from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.tiff_header import with_tiff_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,10 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> Opened:
     name = file_name(label)
     groups = [single(files, name)] if kind == PICTURE else make_groups(files, name, chosen, notes)
     notes += surprises(files, name, groups)
-    return _opened(label, kind, files, groups, notes, whole_folder=kind == FOLDER and chosen.pattern is None)
+    opened = _opened(label, kind, files, groups, notes, whole_folder=kind == FOLDER and chosen.pattern is None)
+    if kind == PICTURE and groups[0].info.format == "tiff":
+        opened.columns = with_tiff_header(opened.columns, label)
+    return opened
 
 
 def header_seconds(listed: float) -> float:

@@ -37,6 +37,23 @@ class RowSource(Source, Protocol):
         """Return the index along the axes that count rows; the inverse of `position`."""
 
 
+class OneRow:
+    """A source whose image is one row of the meta table."""
+
+    @property
+    def lead_axes(self) -> dict[str, int]:
+        """No axis counts rows."""
+        return {}
+
+    def position(self, _index: BlockIndex) -> int:
+        """Return the only row."""
+        return 0
+
+    def frame_index(self, _position: int) -> BlockIndex:
+        """Return that no axis counts rows."""
+        return ()
+
+
 def position_of_chunk(source: RowSource, level: int, index: BlockIndex) -> int:
     """Return the place, among the rows of an image, that a chunk belongs to.
 

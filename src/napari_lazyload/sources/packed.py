@@ -14,13 +14,15 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.core.settings import current
+from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.raw_read import Array, Stamp, native, refusal, span_nbytes, stamp_now, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.sources.raw import Convert, Layout
+    from napari_lazyload.sources.raw import Layout
+    from napari_lazyload.sources.raw_chunks import Convert
 
 MOST_PACKED = 2 << 30
 """More bytes than this are not unpacked in one piece."""
@@ -144,7 +146,7 @@ def _text(file: IO[bytes], layout: Layout) -> Array:
     return np.array([kind(word) for word in words], layout.dtype)
 
 
-class PackedSource:
+class PackedSource(OneRow):
     """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `RawSource`.
 
     Raises
@@ -170,19 +172,10 @@ class PackedSource:
         check_packed(path, layout, codec, opened[1] - start)
         self.files = (file,)
         self.token = f"packed-{uuid.uuid4().hex}"
-        self.lead_axes: dict[str, int] = {}
         self._chunk = PackedChunk(path, codec, start, layout, convert, opened)
         shown = np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("=")
         grid = ChunkGrid(layout.shape, layout.shape)
         self.meta = ImageMeta(name, axes, shown, (LevelMeta(grid, (1.0,) * len(axes)),), **meta)
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return the only row."""
-        return 0
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return that no axis counts rows."""
-        return ()
 
     def chunk(self, _level: int, _index: BlockIndex) -> PackedChunk:
         """Return the only chunk."""

@@ -54,7 +54,7 @@ _UNITS = {
     "angstrom": "angstrom",
 }
 
-_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
+PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 
 
 class _Silence(threading.local, logging.Filter):
@@ -161,7 +161,7 @@ def _scale(per_unit: tuple[float, float], unit: int, named: str | None) -> dict[
 
 def _ome_scale(xml: str) -> dict[str, Any]:
     """Return the physical sizes of the first image in OME-XML; its default unit is the micrometre."""
-    match = _PIXELS.search(xml)
+    match = PIXELS.search(xml)
     if match is None:
         return {}
     found = {}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["PICTURE_SUFFIXES", "PictureInfo", "decode", "is_picture", "read_info", "supported_formats"]
+__all__ = ["PICTURE_SUFFIXES", "PictureInfo", "decode", "is_picture", "picture_formats", "read_info"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def decode(path: str, page: int = 0, *, expect: PictureInfo | None = None) -> np
     return array
 
 
-def supported_formats() -> dict[str, dict[str, Any]]:
+def picture_formats() -> dict[str, dict[str, Any]]:
     """Tell which picture formats can be read here.
 
     Returns

@@ -1,182 +1,28 @@
 """Strided pixels in one or several files, read in place: what every uncompressed binary comes down to.
 
-A format's module reads a header and says where the pixels lie (`Layout`, `Place`); this module makes chunks of that.
-A chunk is complete in itself: path, position, form, and the stamp of the file when its header was read.
+A format's module reads a header and says where the pixels lie (`Layout`, `Frames`); this module makes chunks of that.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
-from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.sources.raw_chunks import BlankChunk, GroupChunk, RawChunk
 from napari_lazyload.sources.raw_coarse import coarse_chunks, coarse_shape, coarse_spans
 from napari_lazyload.sources.raw_grid import chunk_sizes
-from napari_lazyload.sources.raw_read import Array, Stamp, dense_strides, read_strided, span_nbytes, stamp_now
+from napari_lazyload.sources.raw_read import Array, Stamp, dense_strides, span_nbytes
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
-
-
-class Convert(Protocol):
-    """What is done to stored values; hashable and picklable, for it is part of a chunk's key."""
-
-    def __call__(self, stored: Array) -> Array:
-        """Return the values, in the same shape."""
-
-    def __hash__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """Stored values times a slope, plus an intercept; one stored value may stand for "no value".
-
-    Parameters
-    ----------
-    slope, intercept : float
-        The line; a slope of 1 and an intercept of 0 are left out, so that no rounding comes from them.
-    dtype : str
-        Of the result, a float.
-    blank : int, optional
-        The stored value that becomes NaN.
-    """
-
-    slope: float
-    intercept: float
-    dtype: str
-    blank: int | None = None
-
-    def __call__(self, stored: Array) -> Array:
-        """Return the values."""
-        values = stored.astype(self.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.slope != 1:
-                values *= values.dtype.type(self.slope)
-            if self.intercept != 0:
-                values += values.dtype.type(self.intercept)
-        if self.blank is not None:
-            values[stored == self.blank] = np.nan
-        return values
-
-
-@dataclass(frozen=True, slots=True)
-class Shifted:
-    """Integers stored with the other sign: the highest bit is turned over, as if half the range were added."""
-
-    def __call__(self, stored: Array) -> Array:
-        """Return the values: signed as unsigned, and the other way round."""
-        unsigned = np.dtype(f"u{stored.dtype.itemsize}")
-        turned = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
-        shifted: Array = turned if stored.dtype.kind == "i" else turned.view(f"i{unsigned.itemsize}")
-        return shifted
-
-
-@dataclass(frozen=True, slots=True)
-class RawChunk:
-    """A strided block of one file.
-
-    Parameters
-    ----------
-    path : str
-        Absolute path.
-    offset : int
-        Where its first pixel is, in bytes.
-    shape : tuple of int
-        Of the chunk in the grid.
-    strides : tuple of int
-        Bytes between neighbours along each axis.
-    dtype : numpy.dtype
-        As stored, byte order included.
-    convert : callable, optional
-        What is done to the values.
-    opened : tuple of int, optional
-        The stamp of the file when its header was read; None where no header was: any file that is long enough will do.
-    """
-
-    path: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: np.dtype[Any]
-    convert: Convert | None = None
-    opened: Stamp | None = None
-
-    @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, and which bytes are read as what."""
-        stamp = stamp_now(self.path, self.opened)
-        return ("raw", self.path, *stamp, self.offset, self.shape, self.strides, self.dtype.str, self.convert)
-
-    def cut(self, box: Box) -> RawChunk:
-        """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
-        offset = self.offset + sum(start * step for (start, _), step in zip(box, self.strides, strict=True))
-        return replace(self, offset=offset, shape=box_shape(box))
-
-    def load(self) -> Array:
-        """Read the block; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
-        stored = read_strided(self.path, self.offset, self.shape, self.strides, self.dtype)
-        return stored if self.convert is None else np.ascontiguousarray(self.convert(stored))
-
-
-@dataclass(frozen=True, slots=True)
-class BlankChunk:
-    """A block that no file holds: zeros."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def key(self) -> Hashable:
-        """Its form; all blanks of one form are the same."""
-        return ("raw-blank", self.shape, self.dtype.str)
-
-    def load(self) -> Array:
-        """Return zeros."""
-        return np.zeros(self.shape, self.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class GroupChunk:
-    """Frames that lie apart, read as one block.
-
-    Parameters
-    ----------
-    parts : tuple of RawChunk or BlankChunk
-        One frame each, in C order of the axes that count frames.
-    shape : tuple of int
-        Of the whole.
-    dtype : numpy.dtype
-        Of the result.
-    """
-
-    parts: tuple[RawChunk | BlankChunk, ...]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def key(self) -> Hashable:
-        """The keys of all frames."""
-        return ("raw-group", self.shape, *(part.key for part in self.parts))
-
-    @property
-    def path(self) -> str:
-        """The file of the first frame that has one."""
-        return next((part.path for part in self.parts if isinstance(part, RawChunk)), "")
-
-    def load(self) -> Array:
-        """Read the frames one after the other."""
-        pixels = np.empty((len(self.parts), prod(self.shape) // len(self.parts)), self.dtype)
-        for row, part in zip(pixels, self.parts, strict=True):
-            row[...] = part.load().reshape(-1)
-        return pixels.reshape(self.shape)
+    from napari_lazyload.sources.raw_chunks import Convert
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +56,12 @@ def dense(shape: Sequence[int], dtype: Any, offset: int = 0, order: str = "C") -
     """Return the layout of pixels without gaps, in C or Fortran order."""
     sizes, stored = tuple(int(size) for size in shape), np.dtype(dtype)
     return Layout(sizes, stored, offset, dense_strides(sizes, stored.itemsize, order))
+
+
+def samples_first(layout: Layout) -> Layout:
+    """Return the same pixels with the last axis, that of the samples of a pixel, as the first one."""
+    (*sizes, count), (*strides, step) = layout.shape, layout.strides
+    return Layout((count, *sizes), layout.dtype, layout.offset, (step, *strides))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +155,7 @@ class RawSource:
     def _coarse_level(self, axes: tuple[str, ...], spans: tuple[int, ...]) -> LevelMeta:
         shape = coarse_shape(self.layout.shape, spans)
         grid = ChunkGrid(shape, coarse_chunks(axes, shape, spans, self._row_axes))
-        return LevelMeta(grid, tuple(map(float, spans)), offsets=(0.0,) * len(axes))
+        return LevelMeta(grid, tuple(map(float, spans)), offsets=(0.0,) * len(axes), steps=spans)
 
     def _sizes(self, chunks: Any, axes: tuple[str, ...]) -> tuple[int | tuple[int, ...], ...]:
         layout, rows = self.layout, self._row_axes
@@ -360,9 +212,21 @@ class RawSource:
         box, spans = self.meta.levels[level].grid.bounds(index), self._spans[level]
         if self.frames is not None:
             return self._frames_chunk(self.frames, box, spans)
-        layout = self.layout
-        strides = tuple(step * span for step, span in zip(layout.strides, spans, strict=True))
-        offset = layout.offset + sum(start * step for (start, _), step in zip(box, strides, strict=True))
+        return self._box_chunk(box, spans)
+
+    def piece(self, level: int, box: Box) -> RawChunk | None:
+        """Return what reads a box in one go; None where it is of several frames that lie apart, or of none."""
+        spans, frames = self._spans[level], self.frames
+        if frames is None:
+            return self._box_chunk(box, spans)
+        if any(stop - start != 1 for start, stop in box[: frames.axes]):
+            return None
+        found = self._frames_chunk(frames, box, spans)
+        return found if isinstance(found, RawChunk) else None
+
+    def _box_chunk(self, box: Box, spans: tuple[int, ...]) -> RawChunk:
+        strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
+        offset = self.layout.offset + sum(start * step for (start, _), step in zip(box, strides, strict=True))
         return self._block(0, offset, box_shape(box), strides)
 
     def _block(self, file: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> RawChunk:

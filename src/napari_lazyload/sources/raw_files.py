@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
-from math import isqrt
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import UnknownFormatError
 from napari_lazyload.sources.raw_described import Description, described_source, description
+from napari_lazyload.sources.raw_guesses import guesses
 from napari_lazyload.sources.raw_opened import (
     MOST_HEADER,
     BadOptionError,
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.raw import RawSource
 
 RAW = "raw"
 RAW_SUFFIXES = (".raw", ".bin", ".dat", ".vol")
-SIDECAR_KEYS = ("dtype", "shape", "offset", "order", "byte_order", "key", "axes", "scale", "translate", "units")
+SIDECAR_KEYS = (
+    *("dtype", "shape", "offset", "order", "byte_order", "key", "axes", "scale", "translate", "units", "trailing"),
+)
 """What a sidecar says: ``dtype`` and ``shape`` at least. The options of the format have the same names."""
 
 _SIZES = re.compile(r"(?<![0-9A-Za-z])([0-9]+(?:[xX\u00d7][0-9]+)+)(?![0-9A-Za-z])")
@@ -44,15 +47,8 @@ _TYPES = {
 _ORDERS = {"le": "<", "little": "<", "lsb": "<", "be": ">", "big": ">", "msb": ">", "<": "<", ">": ">"}
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """A shape and a type that fit the size of a file; `dtype` says nothing of signs, which no size tells."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-    def __str__(self) -> str:
-        return f"shape={self.shape}, dtype={self.dtype!r}"
+class UndescribedError(UnknownFormatError):
+    """A raw file that nothing describes: no option, no sidecar, no telling name."""
 
 
 def takes_raw(path: str) -> bool:
@@ -72,7 +68,7 @@ def open_raw(path: str, **options: Any) -> Opened:
 
     Raises
     ------
-    UnknownFormatError
+    UndescribedError
         If nothing describes the file; a `ValueError` too, with guesses that fit its size.
     SourceOpenError
         If it is not there, or not as long as described.
@@ -80,17 +76,14 @@ def open_raw(path: str, **options: Any) -> Opened:
     check_options(options, SIDECAR_KEYS, "raw files")
     path = os.path.abspath(path)
     size = stamp_at_opening(path, "a raw file")[1]
+    if size == 0:
+        raise refusal(path, "pixels", "an empty file (0 bytes)", "copy it again")
     beside = sidecar_of(path)
     said, by = (read_sidecar(beside), file_name(beside)) if beside else (from_name(path), "name")
     known = {**said, **options}
     if "dtype" not in known or ("shape" not in known and beside is None):
         raise _undescribed(path, size, known)
-    if size == 0:
-        raise refusal(path, "pixels", "an empty file (0 bytes)", "copy it again")
-    what = _description(path, known)
-    place = {name: tuple(known[name]) for name in ("scale", "translate", "units") if known.get(name) is not None}
-    source = described_source(path, what, axes=known.get("axes"), least=2, **place)
-    _check_placement(path, place, source.meta.axes)
+    what, source = raw_source(path, known)
     header = {
         "described_by": "options" if options else by,
         "data_offset": what.offset,
@@ -98,6 +91,23 @@ def open_raw(path: str, **options: Any) -> Opened:
         "order": what.order,
     }
     return opened_binary(path, RAW, [source], [header], notes=_notes(path, what, by if not options else ""))
+
+
+def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, RawSource]:
+    """Return what a file holds, and its source, by what is known of it: `SIDECAR_KEYS`, ``dtype`` at least.
+
+    Raises
+    ------
+    SourceOpenError
+        If it is not there, or not as long as described.
+    ValueError
+        If a value is none that it can be; the message says why.
+    """
+    what = _description(path, known)
+    place = {name: tuple(known[name]) for name in ("scale", "translate", "units") if known.get(name) is not None}
+    source = described_source(path, what, axes=known.get("axes"), least=2, **place)
+    _check_placement(path, place, source.meta.axes)
+    return what, source
 
 
 def _notes(path: str, what: Description, by: str) -> list[str]:
@@ -128,7 +138,8 @@ def _description(path: str, known: Mapping[str, Any]) -> Description:
         if order == "F" and shape is not None and known.get("axes") is None:
             # The last axis shown is the fastest one: the plane that is looked at lies together.
             shape, order = tuple(shape)[::-1], "C"
-        what = description(known["dtype"], shape, known.get("offset", 0), order, known.get("key"), exact=True)
+        exact = not known.get("trailing", False)
+        what = description(known["dtype"], shape, known.get("offset", 0), order, known.get("key"), exact=exact)
     except (ValueError, TypeError) as err:
         msg = f"{path}: {err}"
         raise BadOptionError(msg) from err
@@ -136,7 +147,7 @@ def _description(path: str, known: Mapping[str, Any]) -> Description:
         return what
     sign: Any = _ORDERS[byte_order]
     swapped = what.dtype.newbyteorder(sign)
-    return Description(swapped, what.shape, what.offset, what.order, what.key, exact=True)
+    return replace(what, dtype=swapped)
 
 
 def sidecar_of(path: str) -> str | None:
@@ -168,6 +179,32 @@ def read_sidecar(path: str) -> dict[str, Any]:
     return {name: known[name] for name in SIDECAR_KEYS if name in known}
 
 
+def write_sidecar(path: str, known: Mapping[str, Any]) -> str:
+    """Write what is known of a raw file beside it, never over a file that is there; return the sidecar's path.
+
+    Parameters
+    ----------
+    path : str
+        The raw file.
+    known : mapping
+        `SIDECAR_KEYS`, as JSON takes them.
+
+    Raises
+    ------
+    SourceOpenError
+        If it cannot be written.
+    """
+    beside = f"{path}.json"
+    try:
+        with open(beside, "x", encoding="utf-8") as file:
+            json.dump(known, file, indent=2)
+            file.write("\n")
+    except OSError as err:
+        found = f"an error of the system: {err.strerror}"
+        raise refusal(beside, "a new sidecar", found, "allow writing into the folder, or move the file there") from err
+    return beside
+
+
 def from_name(path: str) -> dict[str, Any]:
     """Return what the name of a raw file tells: ``vol_100x2048x2048_uint16.raw`` shape and type, ``_be`` the order."""
     stem = os.path.splitext(file_name(path))[0]
@@ -185,44 +222,12 @@ def from_name(path: str) -> dict[str, Any]:
     return known
 
 
-_SIDES = (2048, 1024, 512, 256, 4096, 128, 64, 1000, 2000, 500, 1280, 1200, 600, 400, 300, 200, 100, 3000, 4000)
-_PLANES = (
-    *((side, side) for side in _SIDES),
-    *((2160, 2560), (2048, 2560), (1200, 1920), (1080, 1920), (1040, 1392), (960, 1280), (768, 1024), (600, 800)),
-    *((720, 1280), (480, 640)),
-)
-_MOST_GUESSES = 12
-
-
-def guesses(size: int) -> list[Guess]:
-    """Return shapes and types that fit a file of `size` bytes, the likeliest first.
-
-    Parameters
-    ----------
-    size : int
-        Bytes behind the header, if there is one.
-    """
-    found: list[Guess] = []
-    for itemsize, dtype in ((2, "uint16"), (1, "uint8"), (4, "float32"), (8, "float64")):
-        count, left = divmod(size, itemsize)
-        if left or count < 4:
-            continue
-        cube = round(count ** (1 / 3))
-        if cube > 1 and cube**3 == count:
-            found.append(Guess((cube, cube, cube), dtype))
-        if isqrt(count) ** 2 == count:
-            found.append(Guess((isqrt(count),) * 2, dtype))
-        fitting = [plane for plane in _PLANES if count % (plane[0] * plane[1]) == 0]
-        found += [Guess((count // (high * wide), high, wide), dtype) for high, wide in fitting[:3]]
-    return list(dict.fromkeys(found))[:_MOST_GUESSES]
-
-
-def _undescribed(path: str, size: int, known: Mapping[str, Any]) -> UnknownFormatError:
-    fitting = "; ".join(map(str, guesses(size))) or "none of the usual ones"
+def _undescribed(path: str, size: int, known: Mapping[str, Any]) -> UndescribedError:
+    fitting = "; ".join(map(str, guesses(size, known.get("dtype")))) or "none of the usual ones"
     partly = f" (known so far: {', '.join(f'{name}={value}' for name, value in known.items())})" if known else ""
     msg = (
         f"cannot open {path!r}: expected a description of its {size:,} bytes, found no sidecar and no telling name"
         f"{partly}; give open_dataset dtype= and shape=, write them into {file_name(path)}.json, or name it like "
         f"'vol_100x512x512_uint16.raw'. What fits the size: {fitting}"
     )
-    return UnknownFormatError(msg, path)
+    return UndescribedError(msg, path)

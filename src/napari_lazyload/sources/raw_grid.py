@@ -57,7 +57,7 @@ def auto_chunks(
     plane = free[-2:]
     chunks = [size if axis in fixed else 1 for axis, size in enumerate(shape)]
     room = band // max(1, prod(shape[axis] for axis in fixed) * itemsize)  # in pixels
-    if _run(shape, strides, itemsize, [*plane, *fixed]) >= min(SHORT_RUN, _plane_nbytes(shape, plane, itemsize)):
+    if run_nbytes(shape, strides, itemsize, [*plane, *fixed]) >= min(SHORT_RUN, _plane_nbytes(shape, plane, itemsize)):
         _grow(chunks, shape, sorted(plane, key=lambda axis: strides[axis]), room)
         room = small // max(1, prod(chunks) * itemsize)
         if all(chunks[axis] == shape[axis] for axis in plane):
@@ -81,10 +81,10 @@ def _grow(chunks: list[int], shape: Sequence[int], axes: Sequence[int], room: in
             break
 
 
-def _run(shape: Sequence[int], strides: Sequence[int], itemsize: int, axes: Sequence[int]) -> int:
-    """Return how many bytes of the block that spans `axes` lie next to each other."""
+def run_nbytes(shape: Sequence[int], strides: Sequence[int], itemsize: int, axes: Sequence[int] | None = None) -> int:
+    """Return how many bytes of the block that spans `axes`, all by default, lie next to each other."""
     run = itemsize
-    for axis in sorted(axes, key=lambda axis: strides[axis]):
+    for axis in sorted(range(len(shape)) if axes is None else axes, key=lambda axis: strides[axis]):
         if shape[axis] > 1:
             if strides[axis] > run + run // 8:  # a little padding is no gap
                 break

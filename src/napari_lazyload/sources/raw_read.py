@@ -109,9 +109,7 @@ def dense_strides(shape: Sequence[int], itemsize: int, order: str = "C") -> tupl
     return tuple(strides if order == "F" else reversed(strides))
 
 
-def read_strided(
-    path: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype[Any]
-) -> Array:
+def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]) -> None:
     """Read a strided block of a file.
 
     Parameters
@@ -120,40 +118,34 @@ def read_strided(
         The file.
     offset : int
         Where the first pixel is.
-    shape : tuple of int
-        Of the block.
+    target : numpy.ndarray
+        Filled; of the type that is stored, byte order included. Its bytes are in native order afterwards.
     strides : tuple of int
-        Bytes between neighbours along each axis.
-    dtype : numpy.dtype
-        As stored, byte order included.
-
-    Returns
-    -------
-    numpy.ndarray
-        New, C-contiguous, in native byte order.
+        Bytes between neighbours in the file along each axis.
 
     Raises
     ------
     ChunkReadError
         If the file cannot be read, or ends before the block does.
     """
-    pixels = np.empty(shape, dtype)
+    shape = target.shape
     # Slowest first as they are stored; axes of one pixel have no say in that.
     order = sorted((axis for axis in range(len(shape)) if shape[axis] > 1), key=lambda axis: -strides[axis])
     rest = tuple(axis for axis in range(len(shape)) if shape[axis] <= 1)
     try:
         with open(path, "rb", buffering=0) as file:
-            if pixels.size:
+            if target.size:
                 first: tuple[Any, ...] = (*(0,) * len(rest), ...)
-                target = pixels.transpose((*rest, *order))[first]
-                _fill(file, offset, target, tuple(strides[axis] for axis in order))
+                pixels = target.transpose((*rest, *order))[first]
+                _fill(file, offset, pixels, tuple(strides[axis] for axis in order))
     except (OSError, ValueError, MemoryError) as err:
         if isinstance(err, ChunkReadError):
             raise
         reason = getattr(err, "strerror", None) or str(err)
         found = f"an error of the system: {reason}"
         raise unreadable(path, "a file that can be read", found, "check the disk or the network and retry") from err
-    return native(pixels)
+    if not target.dtype.isnative:
+        target.byteswap(inplace=True)
 
 
 def native(pixels: Array) -> Array:
@@ -182,6 +174,10 @@ def _fill_in_parts(file: IO[bytes], offset: int, target: Array, strides: tuple[i
     step = 1
     if _gap(target.shape, strides, target.dtype.itemsize) < PAGE:
         step = max(1, (MOST_SPAN - inner) // strides[0])
+    elif inner == target[0, ...].nbytes and target[0, ...].flags.c_contiguous:  # rows, of which there may be many
+        for number in range(len(target)):
+            _read_into(file, offset + number * strides[0], target[number, ...])
+        return
     for start in range(0, len(target), step):
         part = target[start : start + step]
         if len(part) == 1:
@@ -208,7 +204,7 @@ def _read_into(file: IO[bytes], offset: int, target: Array) -> None:
         count = file.readinto(view[done:])  # type: ignore[attr-defined] # typeshed: of raw files alone
         if not count:
             end = offset + len(view)
-            found = f"one that ends at byte {offset + done:,}"
+            found = f"one that ends at byte {min(offset + done, os.fstat(file.fileno()).st_size):,}"
             hint = "it was cut short while open: copy it again, and open it again"
             raise unreadable(str(file.name), f"a file of at least {end:,} bytes", found, hint)
         done += count

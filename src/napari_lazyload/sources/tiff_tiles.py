@@ -21,6 +21,7 @@ from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import ChunkReadError, LazyLoadError
 from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.sources.open_pictures import open_pictures
+from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.picture_files import Head
 from napari_lazyload.sources.picture_tiff_ifd import read_plain
 from napari_lazyload.sources.picture_tiff_meta import quiet_tifffile
@@ -228,7 +229,7 @@ def _page(path: str, stamp: Stamp, directory: int) -> Any:
         return page
 
 
-class TiledSource:
+class TiledSource(OneRow):
     """An image of a TIFF file, in chunks of tiles or strips.
 
     Parameters
@@ -244,19 +245,10 @@ class TiledSource:
     def __init__(self, file: tuple[str, Stamp], plans: Sequence[Plan], meta: ImageMeta) -> None:
         self.files = (file,)
         self.token = f"tiff-{uuid.uuid4().hex}"
-        self.lead_axes: dict[str, int] = {}
         self._plans = tuple(plans)
         grids = [plan.grid for plan in plans]
         factors = [tuple(a / b for a, b in zip(grids[0].shape, grid.shape, strict=True)) for grid in grids]
         self.meta = replace(meta, levels=tuple(map(LevelMeta, grids, factors)))
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return the only row."""
-        return 0
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return that no axis counts rows."""
-        return ()
 
     def chunk(self, level: int, index: BlockIndex) -> TileChunk:
         """Return the reference to one chunk."""

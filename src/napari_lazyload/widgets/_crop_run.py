@@ -1,4 +1,4 @@
-"""One crop beside the window.
+"""A crop beside the window, into memory or into files.
 
 No Qt here: the dock looks at the run from a timer of its own. A thread that never touches a Qt object cannot call one
 that is gone, and a late result is dropped by forgetting the run.
@@ -10,135 +10,152 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import psutil  # type: ignore[import-untyped] # ships no types
+import numpy as np
 
-from napari_lazyload.core import settings
-from napari_lazyload.core.errors import ChunkReadError, RegionError
+from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoadError, RegionError
 from napari_lazyload.cropping import crop
-from napari_lazyload.widgets._crop_form import size_text
+from napari_lazyload.layers.crop_files import to_write
+from napari_lazyload.layers.crop_geometry import level_box
+from napari_lazyload.layers.crop_mask import inside
+from napari_lazyload.widgets._crop_plan import sentence
 
 if TYPE_CHECKING:
-    from napari_lazyload.core.region import Estimate
+    from pathlib import Path
+
+    from napari_lazyload.widgets._crop_plan import CropPlan
 
 
 @dataclass(frozen=True, slots=True)
-class CropPlan:
-    """What a crop would do, settled before anything is read.
+class FileTarget:
+    """Files instead of layers.
 
     Parameters
     ----------
-    layer : napari layer
-        What is cropped.
-    region : tuple of slice
-        Within the layer, in level-0 pixels, for each axis without the colour axis.
-    level : int
-        From which level.
-    dtype : str or None
-        Of the result; the layer's own where None.
-    shape : tuple of int
-        Of the result.
-    cost : Estimate
-        What it needs and reads.
+    paths : tuple of Path
+        One for each crop; the suffix says the format.
+    pyramid : bool
+        Whether OME files get coarser levels, too.
+    sharded : bool
+        Whether the chunks of an OME-Zarr are put together in few files.
+    overwrite : bool
+        Whether what is there may be replaced: the user was asked.
     """
 
-    layer: Any
-    region: tuple[slice, ...]
-    level: int
-    dtype: str | None
-    shape: tuple[int, ...]
-    cost: Estimate
-
-    @property
-    def peak_nbytes(self) -> int:
-        """Memory that the crop takes at most: its result, and a chunk for each thread."""
-        workers = settings.current().workers
-        in_flight = self.cost.touched_nbytes * min(1.0, workers / max(1, self.cost.touched_chunks))
-        return self.cost.result_nbytes + int(in_flight)
-
-    @property
-    def fits(self) -> bool:
-        """Whether there is memory for it now."""
-        return self.peak_nbytes <= free_memory()
-
-    def refusal(self, *, lazy: bool) -> str:
-        """Return what to tell where it does not fit; `lazy` says whether a lazy layer is a way out."""
-        instead = ", or add it as a lazy layer, which reads nothing yet" if lazy else ""
-        return (
-            f"This needs {size_text(self.peak_nbytes)} of memory, {size_text(free_memory())} are free. "
-            f"Take a smaller region or a coarser level{instead}."
-        )
-
-    @property
-    def text(self) -> str:
-        """Size and cost, for people, in three lines."""
-        cost, shape = self.cost, " x ".join(f"{size:,}" for size in self.shape)
-        chunks = f"{cost.touched_chunks:,} chunk{'s'[: cost.touched_chunks != 1]}"
-        return (
-            f"Level {self.level}, {self.dtype or self.layer.dtype}: {shape}\n"
-            f"Result {size_text(cost.result_nbytes)}\n"
-            f"Reads {size_text(cost.touched_nbytes)} in {chunks}, of {size_text(cost.full_nbytes)}"
-        )
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that can be had without swapping."""
-    return int(psutil.virtual_memory().available)
+    paths: tuple[Path, ...]
+    pyramid: bool = True
+    sharded: bool = False
+    overwrite: bool = False
 
 
 class CropRun:
-    """A crop in a thread that ends with it. Everything here may be asked from any thread.
+    """Crops in a thread that ends with them. Everything here may be asked from any thread.
 
     Parameters
     ----------
-    plan : CropPlan
+    *plans : CropPlan
         What to crop.
+    target : FileTarget, optional
+        Files to write instead of keeping the pixels.
 
     Attributes
     ----------
-    done : int
-        Chunks read so far, of ``plan.cost.touched_chunks``.
-    result : numpy.ndarray or None
-        The pixels, once `finished`.
+    done, total : int
+        Chunks done so far, and all of them.
+    results : list
+        The pixels of each plan, or the path that they were written to; all of them once `finished` without an error.
     error : BaseException or None
-        Why there are none, once `finished`.
+        What went wrong, once `finished`.
     """
 
-    def __init__(self, plan: CropPlan) -> None:
-        self.plan = plan
+    def __init__(self, *plans: CropPlan, target: FileTarget | None = None) -> None:
+        self.plans = plans
+        self.target = target
         self.done = 0
-        self.result: Any = None
+        self.total = sum(plan.cost.touched_chunks for plan in plans)
+        self.results: list[Any] = []
         self.error: BaseException | None = None
         self._cancelled = threading.Event()
         self._ended = threading.Event()
-        threading.Thread(target=self._work, name="lazyload-crop", daemon=True).start()
+        # Made here: napari's layers belong to the main thread.
+        writes = [] if target is None else [to_write(plan.layer, plan.region, plan.level, plan.mask) for plan in plans]
+        threading.Thread(target=self._work, args=(writes,), name="lazyload-crop", daemon=True).start()
+
+    @property
+    def plan(self) -> CropPlan:
+        """What to crop, the first of them."""
+        return self.plans[0]
+
+    @property
+    def result(self) -> Any:
+        """The pixels of the first crop, None where there are none."""
+        return self.results[0] if self.results else None
 
     @property
     def finished(self) -> bool:
         """Whether the crop has ended, well or not."""
         return self._ended.is_set()
 
+    @property
+    def failure(self) -> str:
+        """Why it ended without what was wanted, and what was written all the same; for people."""
+        written = f"\nWritten before: {', '.join(map(str, self.results))}" if self.target and self.results else ""
+        if isinstance(self.error, CancelledError):
+            return f"Cancelled, nothing {'else ' * bool(written)}was written.{written}"
+        return ("" if self.error is None else failure_text(self.error)) + written
+
     def cancel(self) -> None:
         """Read no further chunk; one that is being read is not waited for."""
         self._cancelled.set()
 
-    def _work(self) -> None:
-        plan = self.plan
+    def _work(self, writes: list[tuple[Any, Any, int]]) -> None:
         try:
-            self.result = crop(
-                plan.layer,
-                plan.region,
-                level=plan.level,
-                dtype=plan.dtype,
-                progress=self._progress,
-                cancel=self._cancelled,
-            )
+            for number, plan in enumerate(self.plans):
+                before, after = self.done, sum(one.cost.touched_chunks for one in self.plans[number + 1 :])
+
+                def progress(done: int, total: int, before: int = before, after: int = after) -> None:
+                    self.done, self.total = before + done, before + total + after
+
+                if self.target is None:
+                    self.results.append(self._read(plan, progress))
+                else:
+                    self.results.append(self._write(plan, writes[number], self.target.paths[number], progress))
         except BaseException as err:  # noqa: BLE001 - told in the window
             self.error = err
         finally:
             self._ended.set()
 
-    def _progress(self, done: int, _total: int) -> None:
-        self.done = done
+    def _read(self, plan: CropPlan, progress: Any) -> Any:
+        pixels = crop(
+            plan.layer,
+            plan.region,
+            level=plan.level,
+            dtype=plan.dtype,
+            progress=progress,
+            cancel=self._cancelled,
+        )
+        if plan.mask is not None:
+            kept = inside(plan.mask, plan.layer, plan.level, level_box(plan.layer, plan.region, plan.level))
+            np.copyto(pixels, 0, where=~kept)
+        return pixels
+
+    def _write(self, plan: CropPlan, what: tuple[Any, Any, int], path: Path, progress: Any) -> Path:
+        from napari_lazyload.exporting import export
+
+        target = self.target
+        assert target is not None  # asked by the caller
+        image, region, level = what
+        return export(
+            image,
+            path,
+            region,
+            level=level,
+            dtype=plan.dtype,
+            pyramid=target.pyramid,
+            shards=target.sharded and path.suffix == ".zarr",
+            overwrite=target.overwrite,
+            progress=progress,
+            cancel=self._cancelled,
+        )
 
 
 class CurrentRun:
@@ -160,11 +177,8 @@ def failure_text(error: BaseException) -> str:
     """Return what went wrong: the words of the error where they are meant for people."""
     if isinstance(error, ChunkReadError):
         return str(error)  # begins with a path
-    if isinstance(error, (RegionError, MemoryError)):
+    if isinstance(error, (RegionError, MemoryError, CancelledError)):
         return sentence(str(error))
+    if isinstance(error, (LazyLoadError, OSError)):
+        return str(error)
     return f"The crop failed: {type(error).__name__}: {error}"
-
-
-def sentence(text: str) -> str:
-    """Return the message of an error as a sentence."""
-    return f"{text[:1].upper()}{text[1:]}."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import napari
 
+from napari_lazyload.layer_data import METADATA_KEY
 from napari_lazyload.layers.preferences import follow_preferences
 from napari_lazyload.layers.viewer import attach
 from napari_lazyload.widgets.first_frame import after_first_frame
@@ -28,6 +29,13 @@ def attach_open_viewers() -> bool:
         _attach(viewer)
         after_first_frame(viewer, partial(_settle, weakref.ref(viewer)))
     return bool(viewers)
+
+
+def hide_until_bound(layers: list[Any]) -> None:
+    """Let layer data stay hidden until a display is bound to it, so that adding it reads nothing in vain."""
+    for _, keywords, _ in layers:
+        keywords["visible"] = False
+        keywords["metadata"][METADATA_KEY].hidden = True
 
 
 def _settle(viewer: weakref.ref[napari.Viewer]) -> None:

@@ -13,7 +13,8 @@ from napari_lazyload.cropping import estimate
 from napari_lazyload.layers import crop_geometry as geometry
 from napari_lazyload.layers.crop_layers import crop_layer
 from napari_lazyload.layers.display import link_of
-from napari_lazyload.widgets._crop_run import CropPlan, CropRun, CurrentRun, failure_text, sentence
+from napari_lazyload.widgets._crop_plan import CropPlan, sentence
+from napari_lazyload.widgets._crop_run import CropRun, CurrentRun, failure_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -180,7 +180,9 @@ class _LayerRow(QWidget):
             return
         summary = status.shared.summary([link.image.source.token])
         self.name.setText(layer.name)
-        self.name.setToolTip(layer.name)
+        display = display_of(layer)
+        shown = "" if display is None else display.detail
+        self.name.setToolTip("\n".join(filter(None, (layer.name, shown))))
         self.counts.setText(counts_text(summary))
         self.counts.setToolTip(f"{summary.evicted:,} more were loaded and are no longer in memory")
         done, total = self._progress(layer, summary)

@@ -1,0 +1,153 @@
+"""Work on a ``dask.distributed`` cluster: found where the user has connected to one, never started or imported here."""
+
+from __future__ import annotations
+
+import sys
+from concurrent import futures
+from contextlib import suppress
+from itertools import islice, product
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.core.chunks import intersect
+from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+
+    from napari_lazyload.core.chunks import Box, ChunkGrid
+
+MOST_PIECE = 16 << 20
+"""Bytes that a worker sends at once, unless a single chunk has more."""
+
+_LOOK = 0.05
+"""Seconds between two looks at whether the user has cancelled."""
+
+
+def cluster_client() -> Any | None:
+    """Return the ``dask.distributed`` client that this process is connected with, or None.
+
+    A client that is closed, that cannot wait here (in its own event loop), or whose task this is (waiting for the
+    cluster from within could take for ever) does not count.
+    """
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        client = distributed.default_client()
+    except (ValueError, AttributeError):  # there is none; or distributed is just being imported
+        return None
+    return client if client.status == "running" and not client.asynchronous and not _in_task(distributed) else None
+
+
+def _in_task(distributed: Any) -> bool:
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
+
+
+def threads_of(client: Any) -> int:
+    """Return how many tasks a cluster runs at the same time; 1 where it has no worker yet."""
+    return max(1, sum(map(int, client.ncores().values())))
+
+
+def pieces(grid: ChunkGrid, box: Box, most: int) -> Iterator[Box]:
+    """Yield boxes that together are `box`: whole chunks, as far as they lie in it, several where they are small.
+
+    Parameters
+    ----------
+    grid : ChunkGrid
+        The chunks.
+    box : tuple of (int, int)
+        What to divide.
+    most : int
+        Pixels of a piece, unless a chunk has more.
+    """
+    blocks = grid.block_ranges(box)
+    largest = (size if isinstance(size, int) else max(size) for size in grid.chunks)
+    room = max(1, most // max(1, prod(largest)))
+    steps: list[int] = []
+    for span in reversed(blocks):
+        steps.insert(0, max(1, min(len(span), room)))
+        room //= steps[0]
+    for parts in product(*(range(0, len(span), step) for span, step in zip(blocks, steps, strict=True))):
+        taken = [span[at : at + step] for span, at, step in zip(blocks, parts, steps, strict=True)]
+        bounds = tuple((grid.span(axis, one[0])[0], grid.span(axis, one[-1])[1]) for axis, one in enumerate(taken))
+        yield intersect(bounds, box)
+
+
+def compute_each(
+    client: Any,
+    arrays: Iterable[tuple[Any, Any]],
+    take: Callable[[Any, np.ndarray[Any, Any]], Any],
+    *,
+    cancel: Callable[[], bool] | None = None,
+) -> None:
+    """Compute dask arrays on a cluster, two for each of its threads at a time; return when all are there.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        As :func:`cluster_client` gives it.
+    arrays : iterable of (object, dask array)
+        What to compute, each with whatever tells it from the others; taken one by one.
+    take : callable
+        ``take(object, pixels)``, called in this thread in the order in which the results come.
+    cancel : callable, optional
+        Returns true to stop.
+
+    Raises
+    ------
+    CancelledError
+        If `cancel` said so. What was submitted is then taken back.
+    ChunkReadError
+        If the cluster or the client is gone.
+    Exception
+        The first error that a task, `arrays`, `take` or `cancel` raised.
+    """
+    waiting = iter(arrays)
+    running: dict[Any, Any] = {}
+    most = 2 * threads_of(client)
+    try:
+        while True:
+            _check(cancel)
+            for name, array in islice(waiting, most - len(running)):
+                running[client.compute(array)] = name
+            if not running:
+                return
+            done = _finished(client, running)
+            for future, pixels in zip(done, client.gather(done), strict=True):
+                take(running.pop(future), pixels)
+    except Exception as err:
+        # What distributed says of itself; an error of a task comes back as it was.
+        own = isinstance(err, futures.CancelledError) or type(err).__module__.startswith("distributed.")
+        if isinstance(err, LazyLoadError) or (client.status == "running" and not own):
+            raise
+        msg = (
+            f"the cluster stopped in the middle ({type(err).__name__}). Connect again, or close the client to compute "
+            "without a cluster"
+        )
+        raise ChunkReadError(msg) from err
+    finally:
+        with suppress(Exception):  # a client that is closed has nothing to take back
+            client.cancel(list(running))
+
+
+def _check(cancel: Callable[[], bool] | None) -> None:
+    if cancel is not None and cancel():
+        msg = "cancelled"
+        raise CancelledError(msg)
+
+
+def _finished(client: Any, running: Iterable[Any]) -> list[Any]:
+    """Return those that are done, after a short time at most."""
+    try:
+        with client.as_current():
+            sys.modules["distributed"].wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED")
+    except TimeoutError:
+        return []
+    return [future for future in running if future.done()]

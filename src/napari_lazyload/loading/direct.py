@@ -1,0 +1,176 @@
+"""Boxes read straight into their place, where the bytes of a file are its pixels.
+
+Such a box is neither decoded nor kept: the system has the bytes in memory, and a copy of them would only be written
+twice. Chunks that are in memory already, or on the way there, are used; what fails is left to whoever reads chunk by
+chunk, and says which.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.chunks import box_shape, intersect
+from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.retry import locked_or_away, retrying
+from napari_lazyload.loading import cache, status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_lazyload.core.chunks import Box, ChunkGrid
+    from napari_lazyload.core.source import Piece, Source
+
+    Array = np.ndarray[Any, Any]
+    Blocks = tuple[range, ...]
+
+AT_ONCE = 16 << 20
+"""Neighbouring chunks are read together up to so many bytes: by one thread, in one go."""
+
+LEAST = 1 << 20
+"""Boxes of fewer bytes go through the cache, so that small frames which lie in one chunk are read once."""
+
+
+class DirectReader:
+    """Reads parts of one level of a source into arrays, where that can be done.
+
+    Parameters
+    ----------
+    source : Source
+        One that can has a method ``piece(level, box)``; see `napari_lazyload.core.source.Piece`.
+    level : int
+        Which level.
+    keep : bool
+        Whether chunks should rather enter the cache, if they are worth it.
+    """
+
+    def __init__(self, source: Source, level: int, *, keep: bool) -> None:
+        self._source = source
+        self._level = level
+        self._keep = keep
+        self._grid = source.meta.levels[level].grid
+        self._make: Callable[[int, Box], Piece | None] | None = getattr(source, "piece", None)
+        self._whole: tuple[Box, Piece] | None = None
+
+    def _piece(self, box: Box) -> Piece | None:
+        """Return what reads a box, or None where it is better read in chunks."""
+        piece = None if self._make is None else self._make(self._level, box)
+        if piece is None or not self._keep:
+            return piece
+        nbytes = prod(box_shape(box)) * self._source.meta.dtype.itemsize
+        return piece if piece.plain and nbytes >= LEAST else None
+
+    def runs(self, box: Box) -> list[Blocks] | None:
+        """Return the neighbouring chunks of a box that are read together; None where each is read alone."""
+        piece = self._piece(box)
+        if piece is None or not piece.plain:
+            return None
+        self._whole = (box, piece)
+        return list(joined(self._grid, box, self._source.meta.dtype.itemsize))
+
+    def read(self, blocks: Blocks, box: Box, target: Array) -> bool:
+        """Fill `target` with the part of some chunks that lies in `box`; return whether that was done.
+
+        What was not is to be read chunk by chunk, and may have been filled in part.
+        """
+        piece = self._whole[1] if self._whole is not None and self._whole[0] == box else self._piece(box)
+        if piece is None:
+            return False
+        token, level = self._source.token, self._level
+        indices = list(product(*blocks))
+        if status.shared.in_hand(token, level, indices):
+            return False
+        note = status.shared.note(token, level, indices[0])
+        began = time.perf_counter()
+        try:
+            _load_into(piece, target)
+        except ChunkReadError:
+            return False
+        status.shared.passed(note, indices, target.nbytes, time.perf_counter() - began)
+        return True
+
+
+def joined(grid: ChunkGrid, box: Box, itemsize: int) -> Iterator[Blocks]:
+    """Yield the chunks of a box in groups of neighbours that hold about `AT_ONCE` bytes of it, or are one chunk.
+
+    Parameters
+    ----------
+    grid : ChunkGrid
+        Of the level.
+    box : Box
+        In pixels of the level.
+    itemsize : int
+        Bytes of a pixel.
+
+    Yields
+    ------
+    tuple of range
+        For each axis the numbers of the blocks.
+    """
+    ranges, sizes = grid.block_ranges(box), box_shape(box)
+    axis, inner = len(sizes), itemsize
+    while axis > 0 and inner * sizes[axis - 1] <= AT_ONCE:
+        axis -= 1
+        inner *= sizes[axis]
+    if axis == 0:
+        if all(ranges):
+            yield ranges
+        return
+    split = axis - 1
+    groups = list(_groups(grid, split, ranges[split], max(1, AT_ONCE // max(1, inner))))
+    for lead in product(*ranges[:split]):
+        for group in groups:
+            yield (*(range(block, block + 1) for block in lead), group, *ranges[axis:])
+
+
+def _groups(grid: ChunkGrid, axis: int, blocks: range, most: int) -> Iterator[range]:
+    """Yield neighbouring blocks of an axis that have at most so many pixels together, or are one block."""
+    first = blocks.start
+    for block in blocks:
+        if block > first and grid.span(axis, block)[1] - grid.span(axis, first)[0] > most:
+            yield range(first, block)
+            first = block
+    if blocks:
+        yield range(first, blocks.stop)
+
+
+def blocks_box(grid: ChunkGrid, blocks: Blocks, box: Box) -> Box:
+    """Return the part of `box` that some neighbouring chunks hold."""
+    spans = tuple((grid.span(axis, one[0])[0], grid.span(axis, one[-1])[1]) for axis, one in enumerate(blocks))
+    return intersect(spans, box)
+
+
+def read_alone(chunk: Any, dtype: np.dtype[Any], box: Box) -> Array | None:
+    """Return a part of one chunk, in its own pixels, as a new array; None where it is better read through the cache.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        One that can be read in part has a method ``cut(box)`` that returns a `Piece`.
+    dtype : numpy.dtype
+        Of the image.
+    box : Box
+        In pixels of the chunk.
+
+    Raises
+    ------
+    ChunkReadError
+        If it cannot be read.
+    """
+    cut: Callable[[Box], Piece] | None = getattr(chunk, "cut", None)
+    if cut is None or prod(box_shape(box)) * dtype.itemsize < LEAST:
+        return None
+    piece = cut(box)
+    if not piece.plain or chunk.key in cache.shared:
+        return None
+    pixels = np.empty(box_shape(box), dtype)
+    _load_into(piece, pixels)
+    return pixels
+
+
+def _load_into(piece: Piece, target: Array) -> None:
+    retrying(lambda: piece.load_into(target), locked_or_away, attempts=cache.ATTEMPTS, first_pause=cache.FIRST_PAUSE)

@@ -1,0 +1,88 @@
+"""Fields and lines that the parts of the crop dock are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QComboBox, QLabel, QStyle, QStyleOptionComboBox, QStylePainter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def offer(combo: ComboBox, choices: Sequence[tuple[str, Any]], otherwise: Any = None) -> None:
+    """Put choices into a drop-down list, in their order, quietly; what is chosen stays so where it still is one.
+
+    Parameters
+    ----------
+    combo : ComboBox
+        The list.
+    choices : sequence of (str, Any)
+        What they are called, and what they are.
+    otherwise : Any
+        What is chosen where the old choice is gone; the first one if this is none of them either.
+    """
+    before = combo.value
+    values = [value for _, value in choices]
+    with combo.changed.blocked():
+        combo.native.clear()  # magicgui would leave the old ones before the new ones
+        combo.choices = lambda _combo: choices  # a function, for magicgui asks again when the dock moves
+        for wanted in (before, otherwise):
+            if any(wanted is value or (isinstance(wanted, str) and wanted == value) for value in values):
+                combo.value = wanted
+                break
+
+
+def check(text: str, tip: str, *, checked: bool = False) -> CheckBox:
+    """Return a box to tick."""
+    box = CheckBox(value=checked, text=text)
+    box.native.setToolTip(tip)
+    return box
+
+
+def combo(name: str, tip: str) -> ComboBox:
+    """Return a drop-down list that may be narrower than its longest choice."""
+    made = ComboBox(choices=())
+    made.native.setAccessibleName(name)
+    made.native.setToolTip(tip)
+    made.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    made.native.setMinimumContentsLength(8)
+    made.native.installEventFilter(_ElidedText(made.native))
+    return made
+
+
+class _ElidedText(QObject):
+    """Paints the choice of a drop-down list shortened where it does not fit; the tooltip then tells the whole."""
+
+    def __init__(self, combo: QComboBox) -> None:
+        super().__init__(combo)
+        self._tip = combo.toolTip()
+
+    def eventFilter(self, combo: Any, event: QEvent | None) -> bool:
+        """Paint in place of Qt, which cuts the text off."""
+        if event is None or event.type() != QEvent.Type.Paint:
+            return False
+        option = QStyleOptionComboBox()
+        combo.initStyleOption(option)
+        whole = option.currentText
+        part = QStyle.SubControl.SC_ComboBoxEditField
+        field = combo.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, combo)
+        option.currentText = combo.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, field.width())
+        combo.setToolTip(self._tip if option.currentText == whole else f"{whole}\n{self._tip}")
+        painter = QStylePainter(combo)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        return True
+
+
+def line(name: str) -> QLabel:
+    """Return a line of text that wraps and can be copied."""
+    label = QLabel()
+    label.setAccessibleName(name)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(
+        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+    )
+    return label
