@@ -75,12 +75,12 @@ class AxisRows(QWidget):
                 widget.setParent(None)
                 widget.deleteLater()
         self._boxes, self._sliders = [], []
-        self._ranges = [(0, size) for _, size in axes]
-        for number in range(len(axes)):
+        self._ranges = list(before)
+        for number, edges in enumerate(before):
             self._add_row(number)
+            self._show(number, edges)
         for column, title in enumerate(("Axis", "", "from", "to")):
             self._grid.addWidget(QLabel(title), 0, column)
-        self.set_ranges(before)
 
     def _add_row(self, axis: int) -> None:
         name, size = self._axes[axis]
