@@ -64,6 +64,7 @@ def write_pictures():
 KINDS = {"folder": "pictures", "ome-zarr": "cells.ome.zarr", "raw": "raw_5x17x23_uint16.raw"}
 
 
+@pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler")  # so it shall
 @pytest.mark.parametrize("name", KINDS.values(), ids=KINDS)
 def test_every_scheduler_gives_the_same_bits(client, kinds, name):
     with nl.open_dataset(kinds / name) as dataset:
