@@ -408,3 +408,10 @@ def test_the_status_bar_says_loading_and_then_the_value(viewer, add, gates):
     nl.wait(viewer, 10)
     until(lambda: viewer.status["value"] == str(STACK[3, 4, 5]))
     assert layer.get_value((3, 4, 5)) == STACK[3, 4, 5]
+
+
+def test_contrast_limits_are_there_before_the_first_picture_is_drawn(add, monkeypatch):
+    monkeypatch.setattr("napari_lazyload.layers.patience.WAIT_SECONDS", 10)
+    pixels = np.arange(100, 164, dtype="u2").reshape(1, 8, 8)
+    layer = add(RecordingSource(pixels, (1, 8, 8)))  # no turn of the event loop since
+    assert tuple(layer.contrast_limits) == (100, 163)

@@ -301,13 +301,13 @@ class LayerDisplay:
         if limits is None:
             return
         link.needs_limits = not frame.complete
-        before, self._limits = self._limits, [*self._limits, limits]
+        self._limits = [*self._limits, limits]
+        self._post(self.show_limits)
 
-        def set_limits() -> None:
-            if not self.closed and tuple(self.layer.contrast_limits) in before:  # else the user has set others
-                self.layer.contrast_limits = limits
-
-        self._post(set_limits)
+    def show_limits(self) -> None:
+        """Take over the contrast limits that were learnt last, unless the user has set others meanwhile."""
+        if not self.closed and tuple(getattr(self.layer, "contrast_limits", ())) in self._limits[:-1]:
+            self.layer.contrast_limits = self._limits[-1]
 
 
 def limits_of(pixels: Array) -> tuple[float, float] | None:

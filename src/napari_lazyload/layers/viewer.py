@@ -106,13 +106,14 @@ class ViewerDisplays:
             return
         if self._disconnect is None:
             self._disconnect = status.shared.connect(self._on_failed)
-        self._displays[layer] = LayerDisplay(layer, self._post, self._on_changed, self._patience)
+        self._displays[layer] = display = LayerDisplay(layer, self._post, self._on_changed, self._patience)
         if link.image.kind == "labels":
             layer.editable = False  # painting would change nothing on disk
         if link.hidden:
             link.hidden = False
             self._begin_flat(layer)
             layer.visible = True
+            display.show_limits()  # before anything is drawn: the first picture is not a dark one
         layer.events.visible.connect(self._on_visible)
         if link.dataset is not None:
             link.dataset.scan()
