@@ -25,23 +25,10 @@ if TYPE_CHECKING:
 FAILED, CANCELLED = 1, 130
 """Exit codes; 0 is success, 2 a command that was written wrongly."""
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
-
 
 def say(text: str) -> None:
     """Print a line for people, beside the results."""
     typer.echo(text, err=True)
-
-
-def size_text(nbytes: float) -> str:
-    """Return a number of bytes for people: ``512 B``, ``3.1 MiB``, ``40 MiB``."""
-    if nbytes < 1024:
-        return f"{nbytes:.0f} B"
-    for unit in _UNITS:
-        nbytes /= 1024
-        if nbytes < 1023.5 or unit == _UNITS[-1]:
-            break
-    return f"{nbytes:.1f} {unit}" if nbytes < 9.95 else f"{nbytes:,.0f} {unit}"
 
 
 def counted(number: int, noun: str) -> str:

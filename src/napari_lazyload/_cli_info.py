@@ -8,8 +8,8 @@ from importlib.metadata import version
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload._cli_common import counted, size_text
-from napari_lazyload.core.words import level_said
+from napari_lazyload._cli_common import counted
+from napari_lazyload.core.words import level_said, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

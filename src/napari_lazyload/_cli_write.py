@@ -15,9 +15,9 @@ from napari_lazyload._cli_common import (
     progress_bar,
     say,
     say_warnings,
-    size_text,
     told,
 )
+from napari_lazyload.core.words import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,12 +16,12 @@ from qtpy.QtWidgets import QApplication
 from helpers.crops import pixels, take_box
 from helpers.waiting import threads
 from napari_lazyload.core import settings
+from napari_lazyload.core.words import size_text
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import layer_data
 from napari_lazyload.layers.crop_layers import CROP_KEY
 from napari_lazyload.testing.sources import RecordingSource
 from napari_lazyload.widgets import _crop_plan, _crop_run
-from napari_lazyload.widgets._crop_form import size_text
 from napari_lazyload.widgets._crop_region import CENTRE, NUMBERS, RANDOM, SHOWN, TYPED, VIEW, WHOLE
 from napari_lazyload.widgets.crop_dock import CropDock
 

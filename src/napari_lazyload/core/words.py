@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.metadata import LevelMeta
 
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
 
 def said(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
     """Return shape and type in words.
@@ -54,3 +56,14 @@ def level_said(number: int, level: LevelMeta, axes: Sequence[str]) -> str:
 def _ordinal(number: int) -> str:
     ending = "th" if 10 <= number % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
+
+
+def size_text(nbytes: float) -> str:
+    """Return a number of bytes for people: ``512 B``, ``3.1 MiB``, ``40 MiB``."""
+    if nbytes < 1024:
+        return f"{nbytes:.0f} B"
+    for unit in _UNITS:
+        nbytes /= 1024
+        if nbytes < 1023.5 or unit == _UNITS[-1]:
+            break
+    return f"{nbytes:.1f} {unit}" if nbytes < 9.95 else f"{nbytes:,.0f} {unit}"

@@ -17,19 +17,6 @@ from napari_lazyload.widgets._section import Scrolling, Section
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def size_text(nbytes: float) -> str:
-    """Return a number of bytes for people: ``512 B``, ``3.1 MiB``, ``40 MiB``."""
-    if nbytes < 1024:
-        return f"{nbytes:.0f} B"
-    for unit in _UNITS:
-        nbytes /= 1024
-        if nbytes < 1023.5 or unit == _UNITS[-1]:
-            break
-    return f"{nbytes:.1f} {unit}" if nbytes < 9.95 else f"{nbytes:,.0f} {unit}"
-
 
 class CropForm(QWidget):
     """The fields and lines of the crop dock.

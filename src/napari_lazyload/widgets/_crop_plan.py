@@ -10,9 +10,9 @@ from napari.layers import Labels
 
 from napari_lazyload.core import settings
 from napari_lazyload.core.errors import RegionError
+from napari_lazyload.core.words import size_text
 from napari_lazyload.cropping import cast_loss, estimate
 from napari_lazyload.layers import crop_geometry as geometry
-from napari_lazyload.widgets._crop_form import size_text
 from napari_lazyload.widgets._crop_region import find_elsewhere
 
 if TYPE_CHECKING:

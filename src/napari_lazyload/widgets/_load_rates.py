@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from napari_lazyload.widgets._crop_form import size_text
+from napari_lazyload.core.words import size_text
 
 if TYPE_CHECKING:
     from napari_lazyload.loading.status import LoadSummary

@@ -10,11 +10,11 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
+from napari_lazyload.core.words import size_text
 from napari_lazyload.dataset import ERROR, STATUS
 from napari_lazyload.layers.display import link_of
 from napari_lazyload.layers.navigation import row_in_view, show_row
 from napari_lazyload.layers.viewer import displays_of
-from napari_lazyload.widgets._crop_form import size_text
 from napari_lazyload.widgets._live_states import LiveStates
 from napari_lazyload.widgets._section import Scrolling, Section
 from napari_lazyload.widgets._workers import LatestWorker
