@@ -14,9 +14,10 @@ from qtpy.QtWidgets import QApplication
 
 import napari_lazyload as nl
 from napari_lazyload._npe2 import _read
-from napari_lazyload.loading import cache
+from napari_lazyload.loading import cache, scheduler
 from napari_lazyload.sources import raw_read
 from napari_lazyload.widgets import raw_dialog
+from napari_lazyload.widgets.post import post_to_main
 from napari_lazyload.widgets.raw_dialog import RawDialog
 
 PIXELS = np.arange(3 * 64 * 64, dtype="<u2").reshape(3, 64, 64)
@@ -280,6 +281,26 @@ def test_the_dialog_goes_with_the_window(make_napari_viewer, path, qtbot):
     viewer.close()
     QApplication.processEvents()
     qtbot.waitUntil(lambda: bool(gone))
+
+
+def test_a_preview_that_comes_after_the_window_went_is_dropped(make_napari_viewer, path, qtbot):
+    viewer = make_napari_viewer(show=True)
+    _read(str(path))
+    (dialog,) = dialogs(viewer.window._qt_window)
+    previewed(qtbot, dialog)
+    gone, delivered = [], []
+    dialog.destroyed.connect(lambda *_: gone.append(1))
+    scheduler.pause()
+    try:
+        dialog.preview.slider.setValue(0)
+        viewer.close()
+        QApplication.processEvents()
+        qtbot.waitUntil(lambda: bool(gone))
+    finally:
+        scheduler.pause(paused=False)
+    qtbot.waitUntil(lambda: not sum(scheduler.snapshot()[name] for name in ("queued_visible", "running")))
+    post_to_main(lambda: delivered.append(1))
+    qtbot.waitUntil(lambda: bool(delivered))  # what the preview posted came before, and raised nothing
 
 
 def test_without_a_window_that_is_shown_it_is_an_error_with_guesses(make_napari_viewer, path):

@@ -88,6 +88,7 @@ class LayerDisplay:
         self._lock = threading.RLock()
         self._refreshing = False
         self._refresh_posted = False
+        self._follow_posted = False
         self._next_refresh = 0.0
         original = requests.request_class(layer)
         self.hooked = original is not None
@@ -200,6 +201,7 @@ class LayerDisplay:
         if not again:
             for frame in self._view.frames if self._view is not None else ():
                 self._learn_limits(frame)
+            self._follow_soon()
         self._tell()
         return response
 
@@ -272,6 +274,18 @@ class LayerDisplay:
             self._next_refresh = began + took + max(REFRESH_SECONDS, 2 * took)
         view.refreshed()
         self._tell()
+
+    def _follow_soon(self) -> None:
+        """Read ahead of a view that was there at once, after it is drawn; of others once they are all there."""
+        if self.settled and not self._follow_posted:
+            self._follow_posted = True
+            self._post(self._follow)
+
+    def _follow(self) -> None:
+        self._follow_posted = False
+        view = self._view
+        if not self.closed and view is not None:
+            view.refreshed()
 
     def _tell(self) -> None:
         """Say in the main thread what the view is, if that is news."""

@@ -137,8 +137,8 @@ class Plane:
         moved = self._motion.moved(lazy.level, lazy.box, displayed)
         self._reading.fill(frame)
         self._want(frame)
-        if moved:
-            self.look_ahead()
+        if moved and not frame.complete:
+            self.look_ahead()  # of one that is there it can wait until that is on the screen
         self._reading.wait(frame)
         if not frame.complete:
             self._stand_in(frame, held)

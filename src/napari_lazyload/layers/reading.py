@@ -72,7 +72,10 @@ class Reading:
     def fill(self, frame: Frame) -> None:
         """Put in what is in memory, for as long as that may take."""
         until = time.monotonic() + COPY_SECONDS
+        state, token = status.shared.state, frame.source.token
         for index in frame.missing():
+            if state(token, frame.level, index) != "loaded":
+                continue  # nor is it in memory, but for what other data sets read of the same file: the pool finds it
             pixels = peek_block(frame.source, frame.level, index)
             if pixels is not None:
                 frame.put(index, pixels)

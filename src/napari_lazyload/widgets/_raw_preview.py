@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel, QSlider, QVBoxLayout, QWidget
@@ -114,7 +115,7 @@ class RawPreview(QWidget):
 
 def _deliver(preview: weakref.ref[RawPreview], asked: int, found: Array | str) -> None:
     still = preview()
-    if still is not None:
+    if still is not None and isalive(still):  # type: ignore[no-untyped-call] # a window takes its dialogs along unasked
         still.take(asked, found)
 
 
