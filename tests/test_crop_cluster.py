@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
+from dask.delayed import delayed
 from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_lazyload as nl
-from napari_lazyload import cluster, sample
+from napari_lazyload import cluster, export_zarr, sample
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.testing.sources import RecordingSource
 
@@ -116,6 +121,87 @@ def test_an_export_reads_on_the_cluster_and_writes_here(tmp_path, name):
     with nl.open_dataset(nl.export(nl.Image(source), tmp_path / name)) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, PIXELS, strict=True)
     assert source.loads == []
+
+
+LARGE = np.random.default_rng(3).integers(0, 65536, (5, 300, 700), "u2")
+
+
+def levels_of(path):
+    group = zarr.open_group(path, mode="r")
+    return [group[name][...] for name in sorted(group.array_keys())]
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("shards", [None, True], ids=["chunks", "shards"])
+def test_levels_of_an_export_are_made_on_the_cluster(tmp_path, shards, monkeypatch):
+    image, seen = nl.Image(RecordingSource(LARGE, (1, 128, 700), axes="zyx")), []
+    here = levels_of(_without(lambda: nl.export(image, tmp_path / "here.ome.zarr", shards=shards)))
+    monkeypatch.setattr(export_zarr, "reduced", None)  # in this process
+    made = nl.export(
+        image, tmp_path / "there.ome.zarr", shards=shards, progress=lambda done, total: seen.append((done, total))
+    )
+    assert len(here) == 3
+    for level, expected in zip(levels_of(made), here, strict=True):
+        np.testing.assert_array_equal(level, expected, strict=True)
+    assert seen[-1] == (seen[-1][1], seen[-1][1])
+
+
+def _without(call):
+    """Call where no cluster is connected."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "cluster_client", lambda: None)
+        return call()
+
+
+@pytest.mark.usefixtures("client")
+def test_levels_are_made_here_where_the_cluster_has_another_disk(tmp_path, monkeypatch):
+    image, met = nl.Image(RecordingSource(LARGE, (1, 128, 700), axes="zyx")), []
+    reduced = export_zarr.reduced
+    monkeypatch.setattr(export_zarr, "reduced", lambda *args, **keys: met.append(1) or reduced(*args, **keys))
+    monkeypatch.setattr(cluster, "sees", lambda _client, _folder: False)
+    assert len(levels_of(nl.export(image, tmp_path / "b.ome.zarr"))) == 3
+    assert met
+
+
+def test_a_cluster_sees_what_its_workers_may_write(client, tmp_path):
+    assert cluster.sees(client, str(tmp_path))
+    assert not cluster.sees(client, str(tmp_path / "elsewhere"))
+
+
+@pytest.mark.usefixtures("client")
+def test_levels_that_fail_or_are_cancelled_there_leave_nothing(tmp_path, monkeypatch):
+    image, stop = nl.Image(RecordingSource(LARGE, (1, 128, 700), axes="zyx")), threading.Event()
+    write = export_zarr._Level.write_coarser
+
+    def spoil(level, course):
+        os.remove(os.path.join(level.path, str(level.number - 1), "zarr.json"))
+        write(level, course)
+
+    def cancel(level, course):
+        stop.set()
+        write(level, course)
+
+    for change, error in ((spoil, nl.ExportError), (cancel, nl.CancelledError)):
+        monkeypatch.setattr(export_zarr._Level, "write_coarser", change)
+        with pytest.raises(error):
+            nl.export(image, tmp_path / "b.ome.zarr", cancel=stop)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_tasks_that_write_are_waited_for(client, tmp_path):
+    tasks = [(number, delayed(_slow_file)(str(tmp_path / str(number)))) for number in range(3)]
+    running = threading.Event()
+    with pytest.raises(nl.CancelledError):
+        cluster.compute_each(client, iter(tasks), lambda *_: running.set(), cancel=running.is_set, writes=True)
+    left = sorted(entry.name for entry in tmp_path.iterdir())
+    assert len(left) == 3
+    assert all((tmp_path / name).read_text() == "done" for name in left)
+
+
+def _slow_file(path):
+    Path(path).write_text("begun")
+    time.sleep(0.3)
+    Path(path).write_text("done")
 
 
 def test_a_dask_array_of_other_origin_is_computed_there_and_numpy_here(client, monkeypatch):

@@ -13,6 +13,7 @@ import yaozarrs
 import zarr
 
 import napari_lazyload as nl
+from napari_lazyload import export_tiff
 from napari_lazyload.core.errors import LazyLoadWarning
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.export_pyramid import level_factors, reduced
@@ -296,6 +297,19 @@ def test_the_pyramid_of_a_tiff(tmp_path, kind, samples):
     for level, wanted in zip(opened(path)[1], expected, strict=True):
         np.testing.assert_array_equal(level, wanted)
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.ome.tif"]
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+def test_a_tiff_that_may_outgrow_its_offsets_is_a_big_one(tmp_path, monkeypatch, beyond):
+    array = pixels((3, 1030, 600))
+    whole = (array.size + 3 * 515 * 300 + 3 * 258 * 150) * array.itemsize  # of all levels
+    assert export_tiff._BIG < 4 << 30  # where classic offsets end
+    monkeypatch.setattr(export_tiff, "_BIG", whole - beyond)
+    path = nl.export(image_of(array, "zyx", 300), tmp_path / "out.ome.tif")
+    with tifffile.TiffFile(path) as file:
+        assert file.is_bigtiff == beyond
+        np.testing.assert_array_equal(file.asarray(), array)
+    np.testing.assert_array_equal(opened(path)[1][0], array)
 
 
 def test_without_a_pyramid_there_is_one_level(tmp_path):

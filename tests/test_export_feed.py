@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -195,6 +196,16 @@ def test_several_threads_read_and_write(tmp_path, monkeypatch):
     monkeypatch.setattr(export_zarr._Level, "_put", put)
     nl.export(np.ones((8, 64, 64), "u1"), tmp_path / "out.zarr", chunks=(1, 64, 64))
     assert met
+
+
+def test_small_chunks_are_written_many_by_a_call(tmp_path, monkeypatch):
+    calls, put = [], export_zarr._Level._put
+    monkeypatch.setattr(export_zarr._Level, "_put", lambda *args: calls.append(args[1]) or put(*args))
+    array = np.arange(64 * 32 * 48, dtype="u2").reshape(64, 32, 48)
+    settings.update(workers=2)
+    path = nl.export(array, tmp_path / "out.zarr", chunks=(1, 16, 16))  # 384 chunks
+    assert len(calls) == 4
+    np.testing.assert_array_equal(zarr.open_group(path, mode="r")["0"][...], array)
 
 
 # --- on a cluster ----------------------------------------------------------------------------------------------------

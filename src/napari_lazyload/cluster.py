@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from concurrent import futures
 from contextlib import suppress
@@ -15,12 +16,13 @@ from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoad
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    import numpy as np
-
     from napari_lazyload.core.chunks import Box, ChunkGrid
 
 MOST_PIECE = 16 << 20
 """Bytes that a worker sends at once, unless a single chunk has more."""
+
+_LONGEST = 60
+"""Seconds for which tasks that write files are waited for, where nobody wants the files any more."""
 
 _LOOK = 0.05
 """Seconds between two looks at whether the user has cancelled."""
@@ -55,6 +57,15 @@ def threads_of(client: Any) -> int:
     return max(1, sum(map(int, client.ncores().values())))
 
 
+def sees(client: Any, folder: str) -> bool:
+    """Return whether all workers of a cluster may write to a folder of this machine: whether they share its disk."""
+    try:
+        found = client.run(os.access, folder, os.W_OK)
+    except Exception:  # noqa: BLE001 - a cluster that cannot say does not
+        return False
+    return bool(found) and all(found.values())
+
+
 def pieces(grid: ChunkGrid, box: Box, most: int) -> Iterator[Box]:
     """Yield boxes that together are `box`: whole chunks, as far as they lie in it, several where they are small.
 
@@ -83,22 +94,25 @@ def pieces(grid: ChunkGrid, box: Box, most: int) -> Iterator[Box]:
 def compute_each(
     client: Any,
     arrays: Iterable[tuple[Any, Any]],
-    take: Callable[[Any, np.ndarray[Any, Any]], Any],
+    take: Callable[[Any, Any], Any],
     *,
     cancel: Callable[[], bool] | None = None,
+    writes: bool = False,
 ) -> None:
-    """Compute dask arrays on a cluster, two for each of its threads at a time; return when all are there.
+    """Compute dask objects on a cluster, two for each of its threads at a time; return when all are there.
 
     Parameters
     ----------
     client : distributed.Client
         As :func:`cluster_client` gives it.
-    arrays : iterable of (object, dask array)
+    arrays : iterable of (object, dask array or Delayed)
         What to compute, each with whatever tells it from the others; taken one by one.
     take : callable
-        ``take(object, pixels)``, called in this thread in the order in which the results come.
+        ``take(object, result)``, called in this thread in the order in which the results come.
     cancel : callable, optional
         Returns true to stop.
+    writes : bool
+        Whether the tasks write files: those under way are then waited for, whatever happens.
 
     Raises
     ------
@@ -134,6 +148,8 @@ def compute_each(
         raise ChunkReadError(msg) from err
     finally:
         with suppress(Exception):  # a client that is closed has nothing to take back
+            if writes and running:
+                sys.modules["distributed"].wait(list(running), timeout=_LONGEST)
             client.cancel(list(running))
 
 

@@ -98,10 +98,9 @@ class Extremes:
             first, axis = box[self._axis][0], self._axis
             parts = list(np.moveaxis(pixels, axis, 0))
         for number, part in enumerate(parts, first):
-            if not (isfinite(part.min()) and isfinite(part.max())):
-                part = part[np.isfinite(part)]  # noqa: PLW2901 - the numbers among them
-            if part.size:
-                low, high = float(part.min()), float(part.max())
+            found = limits_of_numbers(part)
+            if found is not None:
+                low, high = found
                 with self._lock:
                     known = self._low[number], self._high[number]
                     self._low[number] = low if known[0] is None else min(low, known[0])
@@ -111,6 +110,15 @@ class Extremes:
         """Return what was seen of a channel; 0 and 1 where there was no number."""
         low, high = self._low[number], self._high[number]
         return (0.0, 1.0) if low is None or high is None else (low, high)
+
+
+def limits_of_numbers(pixels: Array) -> tuple[float, float] | None:
+    """Return the least and the greatest number among some pixels; None where there is none."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if isfinite(low) and isfinite(high):
+        return low, high
+    pixels = pixels[np.isfinite(pixels)]
+    return (float(pixels.min()), float(pixels.max())) if pixels.size else None
 
 
 def attributes(

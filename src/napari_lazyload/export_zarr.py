@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from math import prod
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 
+from napari_lazyload import cluster
 from napari_lazyload.core import settings
-from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices
+from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ExportError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.export_axes import roles, too_many, without_ones
@@ -45,6 +49,9 @@ DTYPES = frozenset(
 
 _PLANE, _CHUNK, _SHARD = 256, 2 << 20, 32 << 20
 """Pixels of a chunk along y and x, bytes of a chunk, and of a shard."""
+
+AT_ONCE = 16 << 20
+"""Chunks that are written by one call, in bytes."""
 
 _BESIDE: tuple[Role, ...] = ("channel", "colour", "other")
 """Of these the format has one axis."""
@@ -242,8 +249,7 @@ class _Level:
         """Write what is read, and take note of its extremes."""
         for box, pixels in read_bands(self.plan.feed, self.units, course):
 
-            def write(index: BlockIndex, box: Box = box, pixels: Array = pixels) -> None:
-                part = self.units.bounds(index)
+            def write(part: Box, box: Box = box, pixels: Array = pixels) -> None:
                 piece = pixels[box_slices(part, box)]
                 extremes.see(piece, part)
                 self._put(part, piece, course)
@@ -251,40 +257,94 @@ class _Level:
             self._each(write, box, 1, course)
 
     def write_coarser(self, course: Course) -> None:
-        """Write what the level before gives, chunk by chunk."""
-        finer = _written(self.path, str(self.number - 1))
-        factors = self.plan.factors[self.number - 1]
-        nearest = self.plan.feed.cut.look.kind == "labels"
-        inner = ChunkGrid(self.units.shape, self.chunks)
-
-        def write(index: BlockIndex) -> None:
-            box = self.units.bounds(index)
-            pixels = np.empty(box_shape(box), self.plan.feed.dtype)
-            for one in inner.touched(box):
-                course.check()
-                part = inner.bounds(one)
-                pixels[box_slices(part, box)] = finer.reduced(part, factors, nearest=nearest)
-            self._put(box, pixels, course)
-
-        try:
-            self._each(write, self.units.full_box, 2, course)
-        finally:
-            status.shared.forget(finer.token)
+        """Write what the level before gives: on the cluster, where its workers see what is written, else here."""
+        number, cut = self.number, self.plan.feed.cut
+        made = (self.path, number, self.plan.factors[number - 1], cut.look.kind == "labels")
+        client = cluster.cluster_client() if isinstance(cut.array, da.Array) else None
+        if client is not None and cluster.sees(client, self.path):
+            tasks = ((box, delayed(_write_coarser)(*made, box)) for box in self._parts(self.units.full_box))
+            cluster.compute_each(client, tasks, lambda _, pixels: course.add(pixels), cancel=course.cancel, writes=True)
+            return
+        coarser = _Coarser(*made)
+        with closing(coarser):
+            self._each(lambda box: course.add(coarser.write(box, course.check)), self.units.full_box, 2, course)
 
     def _put(self, box: Box, pixels: Array, course: Course) -> None:
         self.array[box_slices(box)] = pixels
         course.add(pixels.size)
 
-    def _each(self, work: Callable[[BlockIndex], None], box: Box, share: int, course: Course) -> None:
-        """Do each unit of a box; what is browsed meanwhile goes first.
+    def _each(self, work: Callable[[Box], None], box: Box, share: int, course: Course) -> None:
+        """Do each group of units in a box; what is browsed meanwhile goes first.
 
-        A unit under way is there `share` times, as the copy that zarr makes, and packed: so many fit the budget.
+        A group under way is there `share` times, as the copy that zarr makes, and packed: so many fit the budget.
         """
-        unit = prod(box_shape(self.units.bounds((0,) * len(self.units.shape)))) * self.plan.feed.dtype.itemsize
-        workers = max(1, min(settings.current().workers, BUDGET // max(1, (share + 2) * unit)))
-        indices = list(self.units.touched(box))
+        grid = self._groups()
+        most = prod(box_shape(grid.bounds((0,) * len(grid.shape)))) * self.plan.feed.dtype.itemsize
+        workers = max(1, min(settings.current().workers, BUDGET // max(1, (share + 2) * most)))
         tier = scheduler.Tier.BACKGROUND
-        scheduler.shared.each(work, indices, tier=tier, workers=workers, cancel=course.cancel)
+        scheduler.shared.each(work, self._parts(box), tier=tier, workers=workers, cancel=course.cancel)
+
+    def _parts(self, box: Box) -> list[Box]:
+        """Return the groups of units in a box."""
+        grid = self._groups()
+        return [intersect(grid.bounds(index), box) for index in grid.touched(box)]
+
+    def _groups(self) -> ChunkGrid:
+        """Return the grid of neighbouring units that are written at once: each call of zarr takes its time."""
+        units = self.units
+        first = box_shape(units.bounds((0,) * len(units.shape)))
+        room = max(1, AT_ONCE // (prod(first) * self.plan.feed.dtype.itemsize))
+        room = min(room, -(-prod(units.numblocks) // (2 * settings.current().workers)))  # some for each thread
+        sizes: list[int] = []
+        for size, unit, count in reversed(list(zip(units.shape, first, units.numblocks, strict=True))):
+            taken = min(room, count)
+            room //= taken
+            sizes.insert(0, min(size, taken * unit))
+        return ChunkGrid(units.shape, tuple(sizes))
+
+
+class _Coarser:
+    """Makes one level of the one before, box by box, in any process that sees the store.
+
+    Parameters
+    ----------
+    path : str
+        Of the store.
+    number : int
+        Which level, there and empty.
+    factors : tuple of int
+        Pixels of the level before that make one.
+    nearest : bool
+        See :func:`napari_lazyload.export_pyramid.reduced`.
+    """
+
+    def __init__(self, path: str, number: int, factors: tuple[int, ...], nearest: bool) -> None:
+        import zarr
+
+        self._finer = _written(path, str(number - 1))
+        self._array = zarr.open_array(path, path=str(number), mode="r+")
+        self._factors, self._nearest = factors, nearest
+
+    def write(self, box: Box, check: Callable[[], None] = lambda: None) -> int:
+        """Write a box of whole chunks, or shards, and return how many pixels it has."""
+        pixels = np.empty(box_shape(box), self._array.dtype)
+        inner = ChunkGrid(self._array.shape, self._array.chunks)
+        for index in inner.touched(box):
+            check()
+            part = inner.bounds(index)
+            pixels[box_slices(part, box)] = self._finer.reduced(part, self._factors, nearest=self._nearest)
+        self._array[box_slices(box)] = pixels
+        return pixels.size
+
+    def close(self) -> None:
+        """Let go of what was noted of the level before."""
+        status.shared.forget(self._finer.token)
+
+
+def _write_coarser(path: str, number: int, factors: tuple[int, ...], nearest: bool, box: Box) -> int:
+    """Do one box in a worker of a cluster."""
+    with closing(_Coarser(path, number, factors, nearest)) as coarser:
+        return coarser.write(box)
 
 
 class _Written:
