@@ -2,7 +2,8 @@
 
 Each opening has a fresh process and a real window, in which a small store was opened before by the same reader: what
 is imported is paid for. The clock runs from `viewer.open` until a drawing of the canvas is finished in which pixels are
-seen. Over HTTP each answer takes 300 ms; the server is a process of its own.
+seen. Over HTTP each answer takes 300 ms; the server is a process of its own. What napari itself takes for two channels
+is measured with arrays of these pixels in memory: no reader opens sooner, nor steps with shorter pauses.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import numpy as np
 from _common import Row, child, data_folder, finish, parser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-OURS, PEER = "napari-lazyload", "napari-ome-zarr"
+OURS, PEER, MEMORY = "napari-lazyload", "napari-ome-zarr", "arrays in memory"
 LATENCY = 0.3
 SHAPE, QUICK, SMALL = (4, 2, 16, 2048, 2048), (2, 1, 4, 512, 512), (2, 1, 2, 256, 256)
 TILE, LEVELS = 512, 4
@@ -86,8 +87,9 @@ class Opening:
 
         canvas.events.draw.connect(drawn, position="last")
         window.begin()
+        add = in_memory(viewer, path) if self.reader == MEMORY else lambda: viewer.open(path, plugin=self.reader)
         started = time.perf_counter()
-        viewer.open(path, plugin=self.reader)
+        add()
         returned = time.perf_counter() - started
         window.spin(seconds, until=lambda: bool(seen))
         canvas.events.draw.disconnect(drawn)
@@ -107,6 +109,18 @@ class Opening:
             window.spin(0.1)
         window.spin(1)
         return max(window.gaps)
+
+
+def in_memory(viewer: Any, path: str) -> Callable[[], Any]:
+    """Read the first time points of a store, and return what adds them as the readers do."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r")
+    levels = [np.asarray(group[str(level)][:2]) for level in range(LEVELS)]
+    scale = (1.0, 2.0, 0.5, 0.5)
+    return lambda: viewer.add_image(
+        levels, multiscale=True, channel_axis=1, scale=scale, contrast_limits=(1400, 2600), axis_labels=tuple("tzyx")
+    )
 
 
 def measure(reader: str, path: str, small: str, steps: int) -> dict[str, float]:
@@ -154,7 +168,7 @@ def rows(data: str, quick: bool, repeats: int) -> list[Row]:
     def run(reader: str, path: str, count: int) -> dict[str, float]:
         return child([__file__, "--run", json.dumps([reader, path, small, count])], screen=True)
 
-    turns = [(run(OURS, store, steps), run(PEER, store, steps)) for _ in range(repeats)]
+    turns = [tuple(run(reader, store, steps) for reader in (OURS, PEER, MEMORY)) for _ in range(repeats)]
     with served(os.path.dirname(store)) as url:
         address = f"{url}/{os.path.basename(store)}"
         remote = [run(OURS, address, steps) for _ in range(repeats)]
@@ -163,15 +177,26 @@ def rows(data: str, quick: bool, repeats: int) -> list[Row]:
     def middle(values: Any) -> float:
         return sorted(values)[repeats // 2]
 
-    ours, peer = (middle(turn[side]["first"] for turn in turns) for side in (0, 1))
+    ours, peer, floor = (middle(turn[side]["first"] for turn in turns) for side in (0, 1, 2))
     best = min(turn[0]["first"] for turn in turns) / min(turn[1]["first"] for turn in turns)
-    stepped, theirs = (middle(turn[side]["step"] for turn in turns) for side in (0, 1))
+    stepped, theirs, least = (middle(turn[side]["step"] for turn in turns) for side in (0, 1, 2))
+    beyond = stepped - least
     frozen, first = middle(one["pause"] for one in remote), middle(one["first"] for one in remote)
     after = middle(one["first"] - one["returned"] for one in remote)
     stepping = middle(one["step"] for one in remote)
     return [
         Row("open a local pyramid to the first frame", ours * 1e3, peer * 1e3, "ms", ours / peer, 0.25, best),
-        Row("longest pause while stepping", stepped * 1e3, theirs * 1e3, "ms", stepped * 1e3, 50, kind="value"),
+        Row("the same, by adding arrays in memory", ours * 1e3, floor * 1e3, "ms", ours / floor),
+        Row("longest pause while stepping", stepped * 1e3, theirs * 1e3, "ms", stepped * 1e3, kind="value"),
+        Row(
+            "the same, beyond arrays in memory",
+            stepped * 1e3,
+            least * 1e3,
+            "ms",
+            (stepped - least) * 1e3,
+            50,
+            kind="value",
+        ),
         Row("over HTTP: window held up, in round trips", frozen / LATENCY, 0, "", frozen / LATENCY, 4, kind="value"),
         Row(
             "over HTTP: first pixels after that, in round trips",
@@ -183,7 +208,15 @@ def rows(data: str, quick: bool, repeats: int) -> list[Row]:
             kind="value",
         ),
         Row("over HTTP: open to the first pixels", first * 1e3, other["first"] * 1e3, "ms", first / other["first"]),
-        Row("over HTTP: longest pause while stepping", stepping * 1e3, 0, "ms", stepping * 1e3, 50, kind="value"),
+        Row(
+            "over HTTP: longest pause while stepping, beyond arrays in memory",
+            stepping * 1e3,
+            least * 1e3,
+            "ms",
+            (stepping - least) * 1e3,
+            50,
+            kind="more",
+        ),
     ]
 
 
