@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_lazyload.layers.display import Post
 
-NEW_AT_ONCE = 3
-"""Characters that no text had before: napari takes some 8 ms for the shape of each, once."""
-
 NEXT_SECONDS = 0.03
 
 _drawn: set[str] = set()
+"""Characters that some text had: napari takes 8 ms and more for the shape of each, once."""
 
 
 class CanvasText:
@@ -36,11 +34,11 @@ class CanvasText:
     def say(self, text: str) -> None:
         """Show a text, or none where it is empty.
 
-        What napari draws for the first time takes it a while: the first text of all waits until the layer it tells
-        of is on the screen, and new characters come a few at a time.
+        What napari draws for the first time takes it a while: new characters wait until the layer they tell of is on
+        the screen, and come one at a time.
         """
         self._wanted = text
-        if text and not _drawn:
+        if set(text) - _drawn:
             self._write_later()
         else:
             self._write()
@@ -55,7 +53,7 @@ class CanvasText:
         if self._written is not None and overlay.text != self._written:
             self._written = None  # the user took it over
             return
-        text = _with_few_new(self._wanted)
+        text = _with_one_new(self._wanted)
         overlay.text, overlay.visible = text, bool(text)
         if text and self._written is None:
             overlay.position = "top_left"  # notifications come up at the bottom
@@ -73,14 +71,8 @@ class CanvasText:
         self._write()
 
 
-def _with_few_new(text: str) -> str:
-    """Return as much of a text as has few characters that were never drawn, which then count as drawn."""
-    new: set[str] = set()
-    for place, character in enumerate(text):
-        if character not in _drawn and character not in new:
-            if len(new) == NEW_AT_ONCE:
-                text = text[:place]
-                break
-            new.add(character)
-    _drawn.update(new)
-    return text
+def _with_one_new(text: str) -> str:
+    """Return a text as far as its second character that was never drawn; the first one counts as drawn then."""
+    new = list(dict.fromkeys(character for character in text if character not in _drawn))
+    _drawn.update(new[:1])
+    return text[: text.index(new[1])] if len(new) > 1 else text
