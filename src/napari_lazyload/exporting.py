@@ -123,7 +123,7 @@ def export(
     written as channels called Red, Green, Blue and Alpha.
 
     Where a ``dask.distributed`` client is connected, lazy images and dask arrays are computed on its cluster. What is
-    read there is written here.
+    read there is written here; coarser levels of OME-Zarr are written there, where the workers share the disk.
 
     Examples
     --------

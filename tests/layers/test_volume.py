@@ -201,6 +201,23 @@ def test_a_single_picture_in_3d_is_the_picture(viewer, add, axes):
     np.testing.assert_array_equal(shown(layer), picture)
 
 
+def test_a_pointer_that_has_not_moved_since_2d_spoils_nothing(viewer, add, gates):
+    gates.open()
+    numbers = np.arange(6 * 16 * 16, dtype="u2").reshape(6, 16, 16)
+    source = RecordingSource(numbers, (1, 8, 8), axes="zyx", kind="labels", gate=gates)
+    add(source, features={"index": [1, 2], "name": ["one", "two"]})  # napari looks for these along the pointer's ray
+    nl.wait(viewer, 10)
+    viewer.mouse_over_canvas = True
+    viewer.cursor.position = (2, 8, 8)
+    gates.shut()
+    viewer.dims.ndisplay = 3
+    turn()
+    gates.open()
+    nl.wait(viewer, 10)
+    turn()  # what is raised there fails the test
+    np.testing.assert_array_equal(np.asarray(viewer.layers[0]._slice.image.raw), numbers)
+
+
 def test_labels_in_3d(viewer, add):
     numbers = RNG.integers(1, 9, (4, 8, 8)).astype("u2")
     layer = add(RecordingSource(numbers, (1, 8, 8), axes="zyx", kind="labels"))
