@@ -189,19 +189,18 @@ def test_levels_that_fail_or_are_cancelled_there_leave_nothing(tmp_path, monkeyp
 
 
 def test_tasks_that_write_are_waited_for(client, tmp_path):
-    tasks = [(number, delayed(_slow_file)(str(tmp_path / str(number)))) for number in range(3)]
+    def write_slowly(path):  # goes to the workers as a whole: they do not have this module
+        Path(path).write_text("begun")
+        time.sleep(0.3)
+        Path(path).write_text("done")
+
+    tasks = [(number, delayed(write_slowly)(str(tmp_path / str(number)))) for number in range(3)]
     running = threading.Event()
     with pytest.raises(nl.CancelledError):
         cluster.compute_each(client, iter(tasks), lambda *_: running.set(), cancel=running.is_set, writes=True)
     left = sorted(entry.name for entry in tmp_path.iterdir())
     assert len(left) == 3
     assert all((tmp_path / name).read_text() == "done" for name in left)
-
-
-def _slow_file(path):
-    Path(path).write_text("begun")
-    time.sleep(0.3)
-    Path(path).write_text("done")
 
 
 def test_a_dask_array_of_other_origin_is_computed_there_and_numpy_here(client, monkeypatch):
