@@ -45,7 +45,7 @@ def test_new_characters_are_drawn_later_and_one_at_a_time(model, posted):
     while posted:
         turn(posted)
         seen.append(overlay(model).text)
-    assert seen == ["l", "lo", "loa", "load", "loadi", "loadin", "loading"]
+    assert seen == ["loading"[:length] for length in range(1, 8)]
     assert overlay(model).visible
     text.say("gold and lo")  # the blank is new: what is there stays until then
     assert overlay(model).text == "loading"
