@@ -98,7 +98,7 @@ class Extremes:
             first, axis = box[self._axis][0], self._axis
             parts = list(np.moveaxis(pixels, axis, 0))
         for number, part in enumerate(parts, first):
-            found = limits_of_numbers(part)
+            found = _limits_of_numbers(part)
             if found is not None:
                 low, high = found
                 with self._lock:
@@ -112,7 +112,7 @@ class Extremes:
         return (0.0, 1.0) if low is None or high is None else (low, high)
 
 
-def limits_of_numbers(pixels: Array) -> tuple[float, float] | None:
+def _limits_of_numbers(pixels: Array) -> tuple[float, float] | None:
     """Return the least and the greatest number among some pixels; None where there is none."""
     low, high = float(pixels.min()), float(pixels.max())
     if isfinite(low) and isfinite(high):
