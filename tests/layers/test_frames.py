@@ -329,6 +329,20 @@ def test_painting_copies_and_leaves_the_picture_alone():
     assert held.pixels.tolist() == [1, 2, 3, 4] + [0] * 8
 
 
+def test_a_picture_is_painted_into_the_chunks_under_it_alone(monkeypatch):
+    source = RecordingSource([numbered((64, 64)), numbered((32, 32), 10_000)], (8, 8))
+    frame = Frame(source, 0, ((0, 64), (0, 64)))
+    frame.put((5, 5), chunk_of(source, 0, (5, 5)))  # from now on each chunk is painted by itself
+    painted, places, original = [], [], Frame._positions
+    monkeypatch.setattr(Frame, "_paint_chunk", lambda _frame, index, *_: painted.append(index))
+    monkeypatch.setattr(Frame, "_positions", lambda *args: (places.append(args[1]), original(*args))[1])
+    for index in ((1, 2), (1, 3), (2, 2)):
+        frame.paint(chunk_picture(source, 1, index, chunk_of(source, 1, index)), "coarser pixels")
+    under = {(2 * y + a, 2 * x + b) for y, x in ((1, 2), (1, 3), (2, 2)) for a in (0, 1) for b in (0, 1)}
+    assert sorted(painted) == sorted(under - {(5, 5)})
+    assert sorted(places) == [0, 0, 1, 1]  # two rows and two columns of chunks: each is placed once
+
+
 # --- threads ------------------------------------------------------------------------------------------------------
 
 

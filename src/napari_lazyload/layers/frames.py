@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.chunks import box_slices
-from napari_lazyload.loading.box import sampled_chunks, sampled_shape, samples
+from napari_lazyload.loading.box import sampled_blocks, sampled_shape, samples
 
 if TYPE_CHECKING:
-    from napari_lazyload.core.chunks import BlockIndex, Box
+    from collections.abc import Iterator
+
+    from napari_lazyload.core.chunks import BlockIndex, Box, ChunkGrid
     from napari_lazyload.core.errors import ChunkReadError
     from napari_lazyload.core.source import Source
 
     Array = np.ndarray[Any, Any]
+    Indices = np.ndarray[Any, np.dtype[np.intp]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,10 @@ class Frame:
         self.done = threading.Event()
         self.stand_in = ""
         self._grid = source.meta.levels[level].grid
-        self._missing = dict.fromkeys(sampled_chunks(source, level, box, self.steps))
+        self._cuts = [_cuts(self._grid, axis, *one) for axis, one in enumerate(zip(box, self.steps, strict=True))]
+        self._missing = dict.fromkeys(product(*self._cuts))
         self.total = len(self._missing)
+        self._places: dict[tuple[Any, ...], tuple[int, Indices]] = {}
         self._lock = threading.Lock()
         if not self._missing:
             self.done.set()
@@ -116,15 +121,15 @@ class Frame:
 
     def put(self, index: BlockIndex, pixels: Array) -> bool:
         """Take a chunk that was read; return whether it was missing."""
-        bounds = self._grid.bounds(index)
         with self._lock:
             if index not in self._missing:
                 return False
             if self.total == 1 and self.sampled is None:
+                bounds = self._grid.bounds(index)
                 self.pixels = pixels[box_slices(self.box, bounds)]  # the cache's own, read-only: no copy
             else:
-                placed = [samples(*one) for one in zip(self.box, bounds, self.steps, strict=True)]
-                self.pixels[tuple(target for target, _ in placed)] = pixels[tuple(taken for _, taken in placed)]
+                cuts = [along[block] for along, block in zip(self._cuts, index, strict=True)]
+                self.pixels[tuple(place for place, _ in cuts)] = pixels[tuple(taken for _, taken in cuts)]
             self._settle(index)
         return True
 
@@ -146,8 +151,7 @@ class Frame:
 
     def _place(self, index: BlockIndex) -> tuple[slice, ...]:
         """Return which of the pixels belong to a chunk."""
-        bounds = self._grid.bounds(index)
-        return tuple(samples(*one)[0] for one in zip(self.box, bounds, self.steps, strict=True))
+        return tuple(along[block][0] for along, block in zip(self._cuts, index, strict=True))
 
     def paint(self, picture: Picture, stand_in: str) -> bool:
         """Let what is missing show another picture, as far as that reaches; return whether any of it does."""
@@ -159,18 +163,24 @@ class Frame:
             if len(self._missing) == self.total:
                 self.pixels[tuple(map(_reach, firsts, part.shape))] = part
             else:
-                for index in self._missing:
+                for index in self._under(firsts, part.shape):
                     self._paint_chunk(index, firsts, part)
             if self._missing:
                 self.stand_in = stand_in
         return True
 
+    def _under(self, firsts: list[int], shape: tuple[int, ...]) -> Iterator[BlockIndex]:
+        """Yield the missing chunks that lie under a part of the pixels, which begins at `firsts`."""
+        blocks = [
+            [block for block, (place, _) in along.items() if place.start < first + size and place.stop > first]
+            for along, first, size in zip(self._cuts, firsts, shape, strict=True)
+        ]
+        return (index for index in product(*blocks) if index in self._missing)
+
     def _paint_chunk(self, index: BlockIndex, firsts: list[int], part: Array) -> None:
         target, taken = [], []
         for place, first, size in zip(self._place(index), firsts, part.shape, strict=True):
             start, stop = max(place.start, first), min(place.stop, first + size)
-            if start >= stop:
-                return
             target.append(slice(start, stop))
             taken.append(slice(start - first, stop - first))
         self.pixels[tuple(target)] = part[tuple(taken)]
@@ -179,19 +189,32 @@ class Frame:
         """Return where a picture begins in the frame, and its pixels as many as the frame has there."""
         firsts, part = [], picture.pixels
         for axis in range(len(self.box)):
-            if axis in picture.free:
-                where = np.zeros(self.pixels.shape[axis], np.intp)
-            else:
-                where = self._positions(axis, picture)
-            inside = np.flatnonzero((where >= 0) & (where < part.shape[axis]))
-            if not inside.size:
+            first, where = self._reached(axis, picture)
+            if not where.size:
                 return None
-            firsts.append(int(inside[0]))
-            part = _taken(part, axis, where[inside[0] : inside[-1] + 1])
+            firsts.append(first)
+            part = _taken(part, axis, where)
         return firsts, part
 
-    def _positions(self, axis: int, picture: Picture) -> np.ndarray[Any, Any]:
-        """Return which pixel of a picture lies at each pixel of the frame, along one axis."""
+    def _reached(self, axis: int, picture: Picture) -> tuple[int, Indices]:
+        """Return from which pixel of the frame on a picture reaches along one axis, and which of its pixels lie there.
+
+        Chunks of one level are pictures whose places along most axes are the same: each is worked out once.
+        """
+        place = (axis, axis in picture.free, picture.level, picture.box[axis], picture.steps[axis])
+        found = self._places.get(place)
+        if found is None:
+            count = picture.pixels.shape[axis]
+            where = self._positions(axis, picture)
+            inside = np.flatnonzero((where >= 0) & (where < count))
+            first, last = (int(inside[0]), int(inside[-1])) if inside.size else (0, -1)
+            found = self._places[place] = first, where[first : last + 1]
+        return found
+
+    def _positions(self, axis: int, picture: Picture) -> Indices:
+        """Return which pixel of a picture lies at each pixel of the frame, along one axis; -1 for none."""
+        if axis in picture.free:
+            return np.zeros(self.pixels.shape[axis], np.intp)
         mine, theirs = self.source.meta.levels[self.level], self.source.meta.levels[picture.level]
         start = self.box[axis][0]
         pixels = start + np.arange(self.pixels.shape[axis]) * self.steps[axis]
@@ -200,7 +223,7 @@ class Frame:
         first, stop = picture.box[axis]
         where = np.clip(where, 0, theirs.shape[axis] - 1) - first
         nearest = np.minimum(np.rint(where / picture.steps[axis]), picture.pixels.shape[axis] - 1)
-        positions: np.ndarray[Any, Any] = np.where((where >= 0) & (where < stop - first), nearest, -1).astype(np.intp)
+        positions: Indices = np.where((where >= 0) & (where < stop - first), nearest, -1).astype(np.intp)
         return positions
 
     def as_picture(self, free: frozenset[int] = frozenset()) -> Picture:
@@ -208,11 +231,17 @@ class Frame:
         return Picture(self.pixels, self.level, self.box, self.steps, free)
 
 
+def _cuts(grid: ChunkGrid, axis: int, pair: tuple[int, int], step: int) -> dict[int, tuple[slice, slice]]:
+    """Return, for each block along an axis that a box has pixels of, where they go, and which of the block they are."""
+    blocks = sampled_blocks(grid, axis, *pair, step)
+    return {block: samples(pair, grid.span(axis, block), step) for block in blocks}
+
+
 def _reach(first: int, size: int) -> slice:
     return slice(first, first + size)
 
 
-def _taken(pixels: Array, axis: int, where: np.ndarray[Any, Any]) -> Array:
+def _taken(pixels: Array, axis: int, where: Indices) -> Array:
     """Return some pixels along one axis; a view where they follow each other."""
     if where.size == 1 or (where[-1] - where[0] == where.size - 1 and (np.diff(where) == 1).all()):
         key = [slice(None)] * pixels.ndim

@@ -148,9 +148,10 @@ def read_box(
         If the box is not within the level, or `out` is of another shape.
     """
     box = _checked(box, source, level)
-    result = np.empty(box_shape(box), source.meta.dtype) if out is None else out
-    if result.shape != box_shape(box):
-        msg = f"out must have the box's shape {box_shape(box)}, got {result.shape}"
+    shape = box_shape(box)
+    result = np.empty(shape, source.meta.dtype) if out is None else out
+    if result.shape != shape:
+        msg = f"out must have the box's shape {shape}, got {result.shape}"
         raise RegionError(msg)
 
     filling = _Filling(source, level, box, result, keep=keep, failed=failed, progress=progress)
@@ -185,11 +186,15 @@ class _Filling:
         self._progress = _Progress(progress)
         self._grid = source.meta.levels[level].grid
         self._direct = DirectReader(source, level, keep=keep)
+        self._whole: Blocks | None = None
 
     def runs(self) -> list[Blocks] | _Sized:
         """Return the groups of chunks that are read one after the other."""
         grid, box = self._grid, self._box
-        return self._direct.runs(box) or _Sized(map(_one_block, grid.touched(box)), grid.count(box))
+        runs = self._direct.runs(box)
+        if runs is not None and len(runs) == 1:
+            self._whole = runs[0]
+        return runs or _Sized(map(_one_block, grid.touched(box)), grid.count(box))
 
     def run(self, blocks: Blocks) -> None:
         """Read some neighbouring chunks."""
@@ -209,6 +214,8 @@ class _Filling:
         return target
 
     def _at_once(self, blocks: Blocks) -> bool:
+        if blocks is self._whole:  # most views: nothing needs to be worked out
+            return self._direct.read(blocks, self._box, self._result)
         part = blocks_box(self._grid, blocks, self._box)
         return self._direct.read(blocks, part, self._target(part))
 
@@ -272,10 +279,10 @@ def sampled_shape(box: Box, steps: tuple[int, ...]) -> tuple[int, ...]:
 def sampled_chunks(source: Source, level: int, box: Box, steps: tuple[int, ...]) -> list[BlockIndex]:
     """Return the chunks that hold one of every ``steps``-th pixels of a box."""
     grid = source.meta.levels[level].grid
-    return list(product(*(_sampled_blocks(grid, axis, *pair, steps[axis]) for axis, pair in enumerate(box))))
+    return list(product(*(sampled_blocks(grid, axis, *pair, steps[axis]) for axis, pair in enumerate(box))))
 
 
-def _sampled_blocks(grid: ChunkGrid, axis: int, start: int, stop: int, step: int) -> list[int]:
+def sampled_blocks(grid: ChunkGrid, axis: int, start: int, stop: int, step: int) -> list[int]:
     """Return the numbers of the blocks that hold one of ``start:stop:step``."""
     blocks = []
     pixel = start

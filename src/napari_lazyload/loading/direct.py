@@ -67,7 +67,7 @@ class DirectReader:
     def runs(self, box: Box) -> list[Blocks] | None:
         """Return the neighbouring chunks of a box that are read together; None where each is read alone."""
         piece = self._piece(box)
-        if piece is None or not piece.plain:
+        if piece is None or not (self._keep or piece.plain):  # one that the cache may keep is plain already
             return None
         self._whole = (box, piece)
         return list(joined(self._grid, box, self._source.meta.dtype.itemsize))

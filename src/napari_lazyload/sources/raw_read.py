@@ -128,16 +128,12 @@ def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]
     ChunkReadError
         If the file cannot be read, or ends before the block does.
     """
-    shape = target.shape
-    # Slowest first as they are stored; axes of one pixel have no say in that.
-    order = sorted((axis for axis in range(len(shape)) if shape[axis] > 1), key=lambda axis: -strides[axis])
-    rest = tuple(axis for axis in range(len(shape)) if shape[axis] <= 1)
     try:
         with open(path, "rb", buffering=0) as file:
-            if target.size:
-                first: tuple[Any, ...] = (*(0,) * len(rest), ...)
-                pixels = target.transpose((*rest, *order))[first]
-                _fill(file, offset, pixels, tuple(strides[axis] for axis in order))
+            if target.size and _as_stored(target, strides):
+                _read_into(file, offset, target)
+            elif target.size:
+                _fill(file, offset, *_slowest_first(target, strides))
     except (OSError, ValueError, MemoryError) as err:
         if isinstance(err, ChunkReadError):
             raise
@@ -155,11 +151,25 @@ def native(pixels: Array) -> Array:
     return pixels.byteswap(inplace=True).view(pixels.dtype.newbyteorder("="))
 
 
+def _as_stored(target: Array, strides: tuple[int, ...]) -> bool:
+    """Return whether an array has its pixels in the order in which they are stored, both without gaps."""
+    return target.flags.c_contiguous and strides == dense_strides(target.shape, target.dtype.itemsize)
+
+
+def _slowest_first(target: Array, strides: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
+    """Return an array with its axes in the order in which they are stored, without those of one pixel; and strides."""
+    shape = target.shape
+    order = sorted((axis for axis in range(len(shape)) if shape[axis] > 1), key=lambda axis: -strides[axis])
+    rest = tuple(axis for axis in range(len(shape)) if shape[axis] <= 1)
+    first: tuple[Any, ...] = (*(0,) * len(rest), ...)
+    return target.transpose((*rest, *order))[first], tuple(strides[axis] for axis in order)
+
+
 def _fill(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...]) -> None:
     """Fill `target`, whose axes are in the order in which they are stored, from the bytes at `offset`."""
     itemsize, shape = target.dtype.itemsize, target.shape
     span = span_nbytes(shape, strides, itemsize)
-    if span == target.nbytes and target.flags.c_contiguous and strides == dense_strides(shape, itemsize):
+    if _as_stored(target, strides):
         _read_into(file, offset, target)
     elif span <= MOST_SPAN and (_gap(shape, strides, itemsize) < PAGE or span <= 1.1 * target.nbytes):
         block = np.empty(span, np.uint8)
