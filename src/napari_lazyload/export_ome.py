@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.finite_range import finite_range
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.export_axes import is_diagonal, unit_name
 
@@ -98,7 +99,7 @@ class Extremes:
             first, axis = box[self._axis][0], self._axis
             parts = list(np.moveaxis(pixels, axis, 0))
         for number, part in enumerate(parts, first):
-            found = _limits_of_numbers(part)
+            found = finite_range(part)
             if found is not None:
                 low, high = found
                 with self._lock:
@@ -110,15 +111,6 @@ class Extremes:
         """Return what was seen of a channel; 0 and 1 where there was no number."""
         low, high = self._low[number], self._high[number]
         return (0.0, 1.0) if low is None or high is None else (low, high)
-
-
-def _limits_of_numbers(pixels: Array) -> tuple[float, float] | None:
-    """Return the least and the greatest number among some pixels; None where there is none."""
-    low, high = float(pixels.min()), float(pixels.max())
-    if isfinite(low) and isfinite(high):
-        return low, high
-    pixels = pixels[np.isfinite(pixels)]
-    return (float(pixels.min()), float(pixels.max())) if pixels.size else None
 
 
 def attributes(

@@ -12,10 +12,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_lazyload.arrays import LazyArray
 from napari_lazyload.core import settings
+from napari_lazyload.core.finite_range import finite_range
 from napari_lazyload.core.words import level_said
 from napari_lazyload.layer_data import METADATA_KEY, LayerLink
 from napari_lazyload.layers import requests
@@ -26,6 +25,8 @@ from napari_lazyload.loading import cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.errors import ChunkReadError
@@ -311,8 +312,8 @@ class LayerDisplay:
         if not frame.complete and (len(self._limits) > 1 or frame.source.meta.levels[frame.level].made_from is None):
             return
         pixels = frame.pixels if frame.complete else part
-        limits = None if pixels is None else limits_of(pixels)
-        if limits is None:
+        limits = None if pixels is None else finite_range(pixels)
+        if limits is None or limits[0] == limits[1]:
             return
         link.needs_limits = not frame.complete
         self._limits = [*self._limits, limits]
@@ -322,13 +323,3 @@ class LayerDisplay:
         """Take over the contrast limits that were learnt last, unless the user has set others meanwhile."""
         if not self.closed and tuple(getattr(self.layer, "contrast_limits", ())) in self._limits[:-1]:
             self.layer.contrast_limits = self._limits[-1]
-
-
-def limits_of(pixels: Array) -> tuple[float, float] | None:
-    """Return the smallest and the largest finite value of some pixels; None where there is no contrast."""
-    if pixels.dtype.kind == "f":
-        pixels = pixels[np.isfinite(pixels)]
-    if not pixels.size:
-        return None
-    low, high = float(np.min(pixels)), float(np.max(pixels))
-    return (low, high) if low < high else None

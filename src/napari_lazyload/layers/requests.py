@@ -212,3 +212,8 @@ def lifted(response: Any, request: Any, plane: float) -> Any | None:
     return replace(
         response, image=image, thumbnail=image, tile_to_data=transform, slice_input=now, request_id=request.id
     )
+
+
+def points_somewhere(viewer: Any) -> bool:
+    """Return whether napari can tell what is under the pointer: in 3-D not before it moves for the first time."""
+    return viewer.dims.ndisplay == 2 or getattr(viewer.cursor, "_view_direction", None) is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.arrays import LazyArray
+from napari_lazyload.layers import requests
 from napari_lazyload.layers.canvas_text import CanvasText
 from napari_lazyload.layers.display import LayerDisplay, link_of
 from napari_lazyload.layers.patience import Patience
@@ -164,7 +165,7 @@ class ViewerDisplays:
     def _on_changed(self, display: LayerDisplay) -> None:
         self._mark()
         viewer = self._viewer()
-        if viewer is not None and not display.notice and _points_somewhere(viewer):
+        if viewer is not None and not display.notice and requests.points_somewhere(viewer):
             viewer.update_status_from_cursor()  # the pointer has not moved, but the pixel under it has come
         for listener in list(self._listeners):
             listener(display.layer)
@@ -203,11 +204,6 @@ def _leaves_out_planes(data: Any, displayed: list[int]) -> bool:
     steps = data.source.meta.levels[data.level].steps
     seen = {data.kept_axes[axis] for axis in displayed}
     return steps is not None and any(step > 1 for axis, step in enumerate(steps) if axis not in seen)
-
-
-def _points_somewhere(viewer: Any) -> bool:
-    """Return whether napari can tell what is under the pointer: in 3-D not before it moves for the first time."""
-    return viewer.dims.ndisplay == 2 or getattr(viewer.cursor, "_view_direction", None) is not None
 
 
 def said(display: LayerDisplay) -> list[str]:
