@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.loading import plan, scheduler, status
+from napari_lazyload.loading import cache, plan, scheduler, status
 from napari_lazyload.loading.box import peek_block
 from napari_lazyload.loading.fetch import Fetch
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.source import Source
     from napari_lazyload.layers.frames import Frame
     from napari_lazyload.layers.patience import Patience
     from napari_lazyload.loading.fetch import Deliver, Place
 
+    Array = np.ndarray[Any, Any]
+
 COPY_SECONDS = 0.008
 """So long a view may copy chunks that are in memory; the rest is left to the pool."""
+
+MANY, LOOK_SECONDS = 16, 1.0
+"""Of a view of more chunks, each file is looked at no more than once in so many seconds, whether it is still what was
+read: the step from one plane of thick chunks to the next would wait for the system hundreds of times."""
 
 
 class Reading:
@@ -39,6 +47,7 @@ class Reading:
         self._rough = Fetch(source, scheduler.Tier.COARSE, deliver)
         self._fine = Fetch(source, scheduler.Tier.VISIBLE, deliver)
         self._ahead = Fetch(source, scheduler.Tier.PREFETCH, deliver)
+        self._looked: dict[Place, float] = {}
 
     @property
     def busy(self) -> bool:
@@ -71,16 +80,28 @@ class Reading:
 
     def fill(self, frame: Frame) -> None:
         """Put in what is in memory, for as long as that may take."""
-        until = time.monotonic() + COPY_SECONDS
+        now = time.monotonic()
+        self._looked = {place: at for place, at in self._looked.items() if now - at < LOOK_SECONDS}
         state, token = status.shared.state, frame.source.token
         for index in frame.missing():
             if state(token, frame.level, index) != "loaded":
                 continue  # nor is it in memory, but for what other data sets read of the same file: the pool finds it
-            pixels = peek_block(frame.source, frame.level, index)
+            pixels = self._in_memory(frame, index, now)
             if pixels is not None:
                 frame.put(index, pixels)
-            if time.monotonic() > until:
+            if time.monotonic() > now + COPY_SECONDS:
                 return
+
+    def _in_memory(self, frame: Frame, index: BlockIndex, now: float) -> Array | None:
+        """Return a chunk that is in memory, if its file is still the one that was read; see `LOOK_SECONDS`."""
+        place = (frame.level, index)
+        if frame.total > MANY and place in self._looked:
+            key = status.shared.key(frame.source.token, frame.level, index)
+            return None if key is None else cache.shared.kept(key)
+        pixels = peek_block(frame.source, frame.level, index)
+        if pixels is not None:
+            self._looked[place] = now
+        return pixels
 
     def wait(self, frame: Frame) -> None:
         """Give fast reads a moment, so that they are seen at once; slow ones are not waited for."""

@@ -152,6 +152,10 @@ class ChunkCache:
             self._tell(note, key)
         return array
 
+    def kept(self, key: Hashable) -> Array | None:
+        """Return the decoded chunk that is kept under a key, whatever became of its file meanwhile."""
+        return self._kept(key, touch=True)
+
     def _tell(self, note: Note, key: Hashable) -> None:
         """Tell that a chunk is there, and whether it is kept."""
         with self._lock:  # nobody may evict it, nor keep it, between the look and the word

@@ -369,6 +369,11 @@ class LoadStatus:
         chunks = self._sources.get(token)
         return None if chunks is None else chunks.states.get((level, index))
 
+    def key(self, token: str, level: int, index: BlockIndex) -> Hashable | None:
+        """Return under which key the cache keeps one chunk; None where it has it not."""
+        chunks = self._sources.get(token)
+        return None if chunks is None else chunks.keys.get((level, index))
+
     def states(self, token: str) -> dict[tuple[int, BlockIndex], ChunkState]:
         """Return how every chunk of a source fares that somebody wanted, by (level, index)."""
         with self._lock:
