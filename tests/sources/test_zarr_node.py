@@ -167,6 +167,30 @@ def test_a_folder_with_attributes_alone_is_a_group_and_an_empty_one_nothing(tmp_
     assert read_node(write(tmp_path / "c", zmetadata={"metadata": {}})) is None
 
 
+KNOWN = {
+    "metadata": {
+        ".zgroup": {"zarr_format": 2},
+        ".zattrs": {"name": "root"},
+        "image/.zarray": {"zarr_format": 2, "shape": [4]},
+        "image/.zattrs": {"of": "image"},
+    }
+}
+
+
+@pytest.mark.parametrize("there", [{}, {"zgroup": {"zarr_format": 2}}, {"zattrs": {"name": "newer"}}])
+def test_files_that_were_lost_are_made_up_for_by_consolidated_metadata(tmp_path, there):
+    root = read_node(write(tmp_path, zmetadata=KNOWN, **there))
+    assert (root.kind, root.attributes) == ("group", there.get("zattrs", {"name": "root"}))
+    assert (root.child("image").kind, root.child("image").attributes) == ("array", {"of": "image"})
+    write(tmp_path / "image", zattrs={"of": "newer"})
+    assert (root.child("image").kind, root.child("image").attributes) == ("array", {"of": "newer"})
+
+
+def test_a_folder_that_says_that_it_is_a_group_is_one_whatever_consolidated_metadata_say(tmp_path):
+    write(tmp_path / "image", zgroup={"zarr_format": 2})
+    assert read_node(write(tmp_path, zmetadata=KNOWN)).child("image").kind == "group"
+
+
 def test_metadata_with_a_byte_order_mark_and_not_a_number_are_taken(tmp_path):
     store = write(tmp_path, zgroup=b'\xef\xbb\xbf{"zarr_format": 2}', zattrs='{"a": NaN, "b": -Infinity}')
 

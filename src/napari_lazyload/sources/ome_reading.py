@@ -51,10 +51,11 @@ def fetcher(node: Node) -> Callable[[Iterable[str]], Nodes]:
     Below a folder without metadata of its own, nodes may be of any version.
     """
     start = f"{node.path}/" if node.path else ""
+    described = node.metadata or node.consolidated
 
     def fetch(paths: Iterable[str]) -> Nodes:
         wanted = list(paths)
-        below = {path: path.removeprefix(start) for path in wanted if path.startswith(start) and node.metadata}
+        below = {path: path.removeprefix(start) for path in wanted if path.startswith(start) and described}
         found = node.nodes(below.values())
         rest = [path for path in wanted if path not in below]
         others = read_nodes(node.store, rest) if rest else {}

@@ -42,7 +42,7 @@ class Node:
     attributes : dict
         The user's attributes (``.zattrs``, or ``attributes`` in ``zarr.json``).
     metadata : dict
-        ``.zarray``, ``.zgroup`` or ``zarr.json`` as it is, without consolidated metadata.
+        ``.zarray``, ``.zgroup`` or ``zarr.json`` as it is, without consolidated metadata; empty where there is none.
     consolidated : mapping of str to Node
         All nodes that the consolidated metadata of this node or of one above tell of, by path within the store.
     denies_missing : bool
@@ -118,8 +118,11 @@ class Node:
 
     def _hand_down(self, found: Node | SourceOpenError | None, path: str) -> Node | SourceOpenError | None:
         """Return a node with what is known here of those under it; where it was not found, what the metadata say."""
+        known = self.consolidated.get(path)
         if found is None:
-            found = self.consolidated.get(path)
+            found = known
+        elif known is not None and isinstance(found, Node) and not found.metadata:
+            found = replace(known, attributes=found.attributes)
         if not isinstance(found, Node):
             return found
         denies = self.denies_missing or found.denies_missing
@@ -206,21 +209,21 @@ def _make(store: Store, path: str, found: Outcomes) -> Node | None:
     else:
         name = ATTRIBUTES if isinstance(found.get(ATTRIBUTES), bytes) else ""
     _refuse_errors(found)
-    if not name:
-        return None
     prefix = f"{path}/" if path else ""
-    metadata = _parse(found[name], store.address(prefix + name))
     if name == V3:
-        return _node_v3(store, path, metadata)
-    attributes = metadata
-    if name == ATTRIBUTES:
-        metadata = {"zarr_format": 2}
-    else:
-        attributes = _parse(found[ATTRIBUTES] or b"{}", store.address(prefix + ATTRIBUTES))
+        return _node_v3(store, path, _parse(found[V3], store.address(prefix + V3)))
+    consolidated = _consolidated_v2(store, path, found.get(CONSOLIDATED))
+    node = consolidated.pop(path, None)
+    if name in (ARRAY, GROUP):
+        metadata = _parse(found[name], store.address(prefix + name))
         _check_format(metadata, 2, store.address(prefix + name))
-    consolidated = _consolidated_v2(store, path, found[CONSOLIDATED])
-    kind: Literal["array", "group"] = "array" if name == ARRAY else "group"
-    return Node(store, path, kind, 2, attributes, metadata, consolidated)
+        kind: Literal["array", "group"] = "array" if name == ARRAY else "group"
+        node = Node(store, path, kind, 2, {} if node is None else node.attributes, metadata, consolidated)
+    elif name and node is None:
+        node = Node(store, path, "group", 2, {}, {}, consolidated)
+    if node is not None and found[ATTRIBUTES] is not None:
+        node = replace(node, attributes=_parse(found[ATTRIBUTES], store.address(prefix + ATTRIBUTES)))
+    return node
 
 
 def _refuse_errors(found: Outcomes) -> None:
@@ -290,7 +293,7 @@ def _consolidated_v3(store: Store, path: str, known: Mapping[str, Any]) -> dict[
 
 
 def _consolidated_v2(store: Store, path: str, data: bytes | ChunkReadError | None) -> dict[str, Node]:
-    """Return the nodes of a ``.zmetadata``; what is broken, be it all, is left to be read itself."""
+    """Return the nodes of a ``.zmetadata``, that of its own folder too; what is broken is left to be read itself."""
     try:
         known = _parse(data, CONSOLIDATED).get("metadata")
     except SourceOpenError:
@@ -304,7 +307,7 @@ def _consolidated_v2(store: Store, path: str, data: bytes | ChunkReadError | Non
     for folder, files in folders.items():
         where = f"{path}/{folder}".strip("/")
         metadata = files.get(ARRAY) or files.get(GROUP) or {"zarr_format": 2}  # attributes alone: a group
-        if where != path and _is_key(where) and metadata.get("zarr_format") == 2:
+        if (where == path or _is_key(where)) and metadata.get("zarr_format") == 2:
             kind: Literal["array", "group"] = "array" if ARRAY in files else "group"
             nodes[where] = Node(store, where, kind, 2, files.get(ATTRIBUTES, {}), metadata)
     return _linked(nodes)
