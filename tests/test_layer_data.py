@@ -142,6 +142,19 @@ def test_labels_are_a_labels_layer():
     np.testing.assert_array_equal(np.asarray(layer.data), source.arrays[0])
 
 
+@pytest.mark.parametrize(("values", "kept"), [((1, 65536, 65537), [1, 65536]), ((-5, 32768, 32769), [-5, 32768])])
+def test_colours_of_labels_that_napari_needs_numba_for_are_left_to_those_who_have_it(monkeypatch, values, kept):
+    colours = {None: (0, 0, 0, 0), **dict.fromkeys((*values, 2**40), (1, 0, 0, 1))}
+    source = source_of(pixels_of("i4", SHAPES["grey"]), kind="labels", display={"colormap": colours})
+    monkeypatch.setattr("napari_lazyload.layer_data.find_spec", lambda _name: None)
+    with pytest.warns(LazyLoadWarning, match="the colours of 1 labels beyond .* are not shown"):
+        _, keywords, _ = layer_data(Image(source))[0]
+    assert keywords["colormap"].keys() - {None} == set(kept)
+    assert made(source).get_color(kept[0]).tolist() == [1, 0, 0, 1]
+    monkeypatch.setattr("napari_lazyload.layer_data.find_spec", lambda name: name)
+    assert layer_data(Image(source))[0][1]["colormap"] == colours
+
+
 def test_coverage_lets_the_pictures_shine_through(tmp_path, write_folder):
     write_folder(tmp_path, 2)
     write_folder(tmp_path / "wide", 2, shape=(24, 40))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
 from napari_lazyload.sources.converted import displayable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.image import Image
 
@@ -22,6 +23,11 @@ METADATA_KEY = "napari_lazyload"
 
 COVERAGE_OF = "coverage_of"
 """In the metadata of labels that say where the pictures of a padded image are: its name."""
+
+LARGEST_COLOURED = 1 << 16
+"""Larger labels have colours of their own in napari by one of these packages alone; where some are negative, half."""
+
+_QUICK_LABELS = ("numba", "PartSegCore_compiled_backend")
 
 MOST_COLOURS = 256
 """A palette of more cannot be shown: the graphics card looks colours up in a table of 1024 entries."""
@@ -161,7 +167,7 @@ def _one_layer(
         **{name: link.in_layer(values) for name, values in placed.items() if values is not None},
         "cache": False,
         "multiscale": len(levels) > 1,
-        **image.meta.display,
+        **_mended_display(image),
     }
     if image.meta.affine is not None:
         keywords["affine"] = _without_channel(image, link)
@@ -169,7 +175,8 @@ def _one_layer(
         keywords["opacity"] = 0.2  # it lies over all pictures, which are what the user wants to see
     if shown is not None:
         keywords["visible"] = shown.visible
-        keywords.setdefault("blending", "additive")
+        if image.kind == "image":
+            keywords.setdefault("blending", "additive")
     if image.kind == "image":
         keywords["rgb"] = image.rgb
         if not image.rgb:  # of colours, napari takes the range of the dtype, or of the first frame shown
@@ -205,6 +212,24 @@ def _limits(image: Image, limits: tuple[float, float] | None) -> tuple[float, fl
         info = np.iinfo(image.dtype)
         return float(info.min), float(info.max)
     return (0.0, 1.0)
+
+
+def _mended_display(image: Image) -> Mapping[str, Any]:
+    """Return how labels are shown, without the colours that napari refuses where it has no numba."""
+    colours = image.meta.display.get("colormap")
+    if image.kind != "labels" or not isinstance(colours, dict) or any(map(find_spec, _QUICK_LABELS)):
+        return image.meta.display
+    info = np.iinfo(image.dtype)
+    possible = {value: colour for value, colour in colours.items() if value is None or info.min <= value <= info.max}
+    signed = any(value is not None and value < 0 for value in possible)
+    limit = LARGEST_COLOURED // 2 if signed else LARGEST_COLOURED
+    kept = {value: colour for value, colour in possible.items() if value is None or abs(value) <= limit}
+    if len(kept) < len(possible):
+        _warn(
+            f"{image.name}: the colours of {len(possible) - len(kept)} labels beyond {limit} are not shown, for napari "
+            "needs numba for them: pip install numba"
+        )
+    return {**image.meta.display, "colormap": kept}
 
 
 def _mended_scale(image: Image) -> tuple[float, ...]:
