@@ -22,6 +22,7 @@ _LOCAL_SIGN = b"PK\x03\x04"
 _SLACK = 64
 _ENCRYPTED, _LINK = 0x1, 0o120000
 _MARKERS = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"))
+_OF_MACOS = frozenset(("__MACOSX/", ".DS_Store"))
 _TAIL = 1 << 16
 
 
@@ -198,7 +199,7 @@ def _read_directory(outer: Store, file: str, stamp: Hashable) -> _Directory:
 
 
 def _as_store(infos: list[zipfile.ZipInfo], address: str) -> tuple[dict[str, zipfile.ZipInfo], dict[str, list[str]]]:
-    """Return the files by key and the names in each folder; a single folder around all is left away."""
+    """Return the files by key and the names in each folder; folders around all are left away."""
     absolute = all(info.filename.startswith("/") for info in infos)  # as netCDF-C wrote them once
     entries = {}
     for info in infos:
@@ -208,10 +209,8 @@ def _as_store(infos: list[zipfile.ZipInfo], address: str) -> tuple[dict[str, zip
             raise SourceOpenError(msg, address)
         if not name.endswith("/"):
             entries[name] = info
-    tops = {name.split("/", 1)[0] for name in entries}
-    if len(tops) == 1 and not _MARKERS & entries.keys():
-        start = len(tops.pop()) + 1
-        entries = {name[start:]: info for name, info in entries.items()}
+    while not _MARKERS & entries.keys() and (top := _only_folder(entries)):
+        entries = {name.removeprefix(top): info for name, info in entries.items() if name.startswith(top)}
     names: dict[str, set[str]] = {}
     for name in entries:
         while name:
@@ -222,6 +221,12 @@ def _as_store(infos: list[zipfile.ZipInfo], address: str) -> tuple[dict[str, zip
             known.add(last)
             name = folder  # noqa: PLW2901 - up to the root
     return entries, {folder: sorted(known) for folder, known in names.items()}
+
+
+def _only_folder(entries: Mapping[str, zipfile.ZipInfo]) -> str | None:
+    """Return the folder around all files, with a slash; what macOS adds beside it does not count."""
+    tops = {top + slash for top, slash, _ in (name.partition("/") for name in entries)} - _OF_MACOS
+    return tops.pop() if len(tops) == 1 and next(iter(tops)).endswith("/") else None
 
 
 class _RangeFile(io.RawIOBase):
