@@ -30,6 +30,11 @@ def names_of(found, shape=None):
         (["t", "c", "z", "y", "x"], ("t", "c", "z", "y", "x")),
         (axes_of("tczyx"), ("t", "c", "z", "y", "x")),
         ([{"name": "time", "type": "time"}, {"name": "lat"}, {"name": "lon"}], ("time", "lat", "lon")),
+        (["T", "C", "Y", "X"], ("T", "c", "Y", "X")),
+        (
+            [{"name": "Time"}, {"name": "Channel", "type": "Channel"}, {"name": "Y"}, {"name": "X"}],
+            ("Time", "c", "Y", "X"),
+        ),
         ([{"name": "wavelength", "type": "channel"}, {"name": "y"}, {"name": "x"}], ("c", "y", "x")),
         ([{"type": "time"}, {"type": "channel"}, {"type": "space"}, {"type": "space"}], ("t", "c", "y", "x")),
         ([{"type": "space"}] * 4, ("dim_0", "z", "y", "x")),
@@ -66,6 +71,15 @@ def test_units_are_taken_in_both_spellings():
         [{"name": "y", "unit": "micrometer"}, {"name": "x", "units": "nanometer"}, {"name": "t", "unit": None}]
     )
     assert [axis.unit for axis in axes] == ["micrometer", "nanometer", None]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("MICROMETER", "micrometer"), ("Seconds", "seconds"), ("mM", "mM"), ("Mm", "Mm"), ("Voxel", "Voxel")],
+)
+def test_units_that_are_spelled_out_are_in_small_letters(said, expected):
+    (axis,) = read_axes([{"name": "x", "unit": said}])
+    assert axis.unit == expected
 
 
 def test_more_axes_than_dimensions_are_an_error_that_counts_them():
@@ -259,6 +273,12 @@ def test_more_descriptions_than_channels_are_passed_over():
 def test_an_image_of_one_channel_needs_no_second_name_and_no_colour():
     (only,) = read_channels(None, 1)
     assert (only.name, only.colormap) == ("", None)
+
+
+@pytest.mark.parametrize(("said", "shown"), [(False, False), (0, False), ("false", False), (1, True), (None, True)])
+def test_a_channel_that_is_not_active_is_hidden(said, shown):
+    first, _ = read_channels({"channels": [{"active": said}, {"active": True}]}, 2)
+    assert first.visible == shown
 
 
 def test_where_no_channel_is_active_all_are_shown():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING
 
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ImageMeta, LevelMeta
-from napari_lazyload.sources.ome_axes import Axis, axis_names
-from napari_lazyload.sources.ome_display import MOST_CHANNELS, read_channels
+from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.sources.ome_axes import axis_names, axis_of
+from napari_lazyload.sources.ome_display import channel_count, read_channels
 from napari_lazyload.sources.ome_nodes import where_is
 from napari_lazyload.sources.ome_source import Found, ZarrSource
-from napari_lazyload.sources.ome_values import as_text
+from napari_lazyload.sources.ome_values import as_list, as_number, as_text
 from napari_lazyload.sources.zarr_array import ZarrArray, open_array
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.sources.zarr_node import Node
 
-_TYPES = {"c": "channel", "channel": "channel", "channels": "channel"}
-
+_SIZE = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)?\s*([^\W\d].*)?")
 SMALLEST_RGB = 30
 """An array is taken for a colour picture by its shape alone where its sides are at least so long, as in napari."""
 
@@ -52,14 +52,15 @@ def array_image(node: Node, name: str) -> Found:
         raise SourceOpenError(msg, where_is(node))
     names = _names(array)
     kept = len(names) - (names[-1] == RGB_AXIS)
-    count = array.shape[names.index(CHANNEL_AXIS)] if CHANNEL_AXIS in names else 0
+    sizes = _sizes(node, len(names))[:kept]
     meta = ImageMeta(
         name=name,
         axes=names,
         dtype=array.dtype,
         levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
-        units=_units(node, len(names))[:kept],
-        channels=read_channels(None, count) if 0 < count <= MOST_CHANNELS else (),
+        scale=tuple(size for size, _ in sizes),
+        units=tuple(unit for _, unit in sizes),
+        channels=read_channels(None, channel_count(names, array.shape)),
     )
     return Found(ZarrSource([array], meta), node.path)
 
@@ -68,7 +69,7 @@ def _names(array: ZarrArray) -> tuple[str, ...]:
     """Return the names of the axes: the array's own, else those that its shape suggests."""
     own = array.dimension_names
     if own is not None and len(own) == len(array.shape) and any(own):
-        axes = [Axis(name or f"dim_{number}", _TYPES.get(name or "")) for number, name in enumerate(own)]
+        axes = [axis_of(name or f"dim_{number}") for number, name in enumerate(own)]
         return axis_names(axes, array.shape)
     return guessed_names(array.shape, array.dtype.str)
 
@@ -81,9 +82,27 @@ def guessed_names(shape: Sequence[int], dtype: str) -> tuple[str, ...]:
     return (*names, RGB_AXIS) if colours else tuple(names)
 
 
-def _units(node: Node, count: int) -> tuple[str | None, ...]:
-    """Return the units that some writers put beside the dimensions (neuroglancer, tensorstore: ``dimension_units``)."""
-    found: Any = node.attributes.get("dimension_units")
-    if not isinstance(found, list) or len(found) != count:
-        return (None,) * count
-    return tuple(map(as_text, found))
+def _sizes(node: Node, count: int) -> list[tuple[float, str | None]]:
+    """Return size and unit of a pixel along each axis, where a writer put them beside the dimensions.
+
+    TensorStore and Neuroglancer do, as ``dimension_units``: ``["4 nm", "4 nm", None]``.
+    """
+    found = as_list(node.attributes.get("dimension_units"))
+    if len(found) != count:
+        return [(1.0, None)] * count
+    sizes: list[tuple[float, str | None]] = []
+    for one in found:
+        text = as_text(one) or ""
+        match = _SIZE.fullmatch(text)
+        number, unit = match.groups() if match else (None, text)
+        sizes.append((as_number(number) or 1.0, unit or None))
+    return sizes
+
+
+def packing_note(node: Node) -> str | None:
+    """Return what to say of an array whose numbers stand for others, by the conventions of netCDF; None for others."""
+    factor, offset = (node.attributes.get(name) for name in ("scale_factor", "add_offset"))
+    if (as_number(factor) or 1.0) == 1.0 and not as_number(offset):
+        return None
+    said = f"multiply by {1 if factor is None else factor} and add {offset or 0}"
+    return f"its numbers are shown as they are stored; for the values that they stand for, {said}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,13 @@ FIRST_AXES = "tczyx"
 
 COLOUR_NAMES = frozenset({RGB_AXIS, "rgb", "rgba", "samples"})
 _BY_TYPE = {"time": "t", "channel": CHANNEL_AXIS}
-_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+SPACE = "zyx"
+_TYPES = {
+    **dict.fromkeys(("t", "time"), "time"),
+    **dict.fromkeys(("c", "channel", "channels"), "channel"),
+    **dict.fromkeys(SPACE, "space"),
+}
+_WORD = re.compile(r"[a-z]*(meters?|metres?|microns?|angstroms?|seconds?|minutes?|hours?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +58,28 @@ def read_axes(found: Any) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
+def axis_of(name: str, unit: str | None = None) -> Axis:
+    """Return an axis of which the name alone is known, in any case, and maybe the unit."""
+    return Axis(name, _TYPES.get(name.lower()), unit)
+
+
 def _axis(found: Any) -> Axis:
-    if not isinstance(found, dict):
-        name = as_text(found) or ""
-        return Axis(name, _TYPES.get(name))
-    name = as_text(found.get("name")) or ""
-    unit = as_text(found.get("unit")) or as_text(found.get("units"))
-    return Axis(name, as_text(found.get("type")) or _TYPES.get(name), unit)
+    about = found if isinstance(found, dict) else {"name": found}
+    unit = as_text(about.get("unit")) or as_text(about.get("units"))
+    plain = axis_of(as_text(about.get("name")) or "", unit and _plain_unit(unit))
+    return replace(plain, type=(as_text(about.get("type")) or "").lower() or plain.type)
+
+
+def _plain_unit(unit: str) -> str:
+    """Return a unit as it is; one that is spelled out in small letters, for "Micrometer" is not known to viewers."""
+    return unit.lower() if _WORD.fullmatch(unit.lower()) else unit
 
 
 def unnamed_axes(count: int) -> tuple[Axis, ...]:
     """Return the axes of an image of version 0.1 or 0.2: the last of ``tczyx``."""
     extra = [Axis(f"dim_{number}") for number in range(count - len(FIRST_AXES))]
     named = FIRST_AXES[max(0, len(FIRST_AXES) - count) :]
-    return (*extra, *(Axis(name, _TYPES[name]) for name in named))
+    return (*extra, *map(axis_of, named))
 
 
 def checked_axes(axes: tuple[Axis, ...], shape: Sequence[int], where: str) -> tuple[Axis, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.metadata import ChannelMeta
+from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ChannelMeta
 from napari_lazyload.sources.ome_values import as_dict, as_dicts, as_list, as_number, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     Colour = tuple[float, float, float, float]
 
@@ -22,6 +22,17 @@ UNLISTED = (0.5, 0.5, 0.5, 1.0)
 _PAIR = ("#ff00ff", "#00ff00")
 _CYCLE = ("#00ffff", "#ffff00", "#ff00ff", "#ff0000", "#00ff00", "#0000ff")
 _HEX = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)")
+
+
+def channel_count(names: Sequence[str], shape: Sequence[int]) -> int:
+    """Return how many channels of an image are a layer each.
+
+    0 where no axis counts them, there are too many, or what is left of the image would be a line.
+    """
+    if CHANNEL_AXIS not in names or len(names) - (names[-1] == RGB_AXIS) < 3:
+        return 0
+    count = shape[names.index(CHANNEL_AXIS)]
+    return count if count <= MOST_CHANNELS else 0
 
 
 def read_channels(omero: Any, count: int) -> tuple[ChannelMeta, ...]:
@@ -46,7 +57,7 @@ def _channel(said: Mapping[str, Any], number: int, count: int) -> ChannelMeta:
     plain = "" if count == 1 else f"channel {number}"  # an image of one channel needs no second name
     name = as_text(said.get("label")) or as_text(said.get("name")) or plain
     colour = read_colour(said.get("color")) or _default_colour(number, count)
-    return ChannelMeta(name, colour, read_window(said.get("window")), said.get("active") is not False)
+    return ChannelMeta(name, colour, read_window(said.get("window")), said.get("active") not in (False, "false"))
 
 
 def _default_colour(number: int, count: int) -> str | None:
