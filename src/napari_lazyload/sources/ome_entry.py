@@ -10,13 +10,13 @@ import numpy as np
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ImageMeta, Kind
-from napari_lazyload.sources.ome_axes import axis_names
-from napari_lazyload.sources.ome_display import MOST_CHANNELS, labels_display, read_channels
+from napari_lazyload.sources.ome_axes import SPACE, axis_names
+from napari_lazyload.sources.ome_display import channel_count, labels_display, read_channels
 from napari_lazyload.sources.ome_levels import Resolution, level_metas, ordered
 from napari_lazyload.sources.ome_multiscale import Layout, dataset_paths, is_shifted, layout_of, named_datasets
 from napari_lazyload.sources.ome_nodes import SOME, Options, array_at, place, where_is
 from napari_lazyload.sources.ome_source import Finding, Found, ZarrSource
-from napari_lazyload.sources.ome_transforms import Placement, placement_of
+from napari_lazyload.sources.ome_transforms import Placement, linear, placement_of
 from napari_lazyload.sources.ome_values import as_text, ome_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Entry:
         What it is.
     options : Options
         What the user chose.
+    over : ImageMeta, optional
+        Of the image that it labels.
     """
 
     node: Node
@@ -50,6 +52,7 @@ class Entry:
     name: str
     kind: Kind
     options: Options
+    over: ImageMeta | None = None
     _notes: list[str] = field(default_factory=list, init=False)
 
     def finding(self, nodes: Nodes) -> Finding:
@@ -68,7 +71,7 @@ class Entry:
                 f"{where}: expected an image with two dimensions or more and pixels in them, found shape {finest.shape}"
             )
             raise SourceOpenError(msg, where)
-        layout = layout_of(self.said, finest.shape, where_is(self.node), self.options.system)
+        layout = layout_of(self._with_axes(finest.shape), finest.shape, where_is(self.node), self.options.system)
         self._notes += layout.notes
         datasets = named_datasets(self.said)
         pyramid = [
@@ -78,6 +81,16 @@ class Entry:
         levels = ordered(pyramid, self._notes)
         source = ZarrSource([level.array for level in levels], self._meta(layout, levels))
         return Finding([Found(source, self.node.path)], [f"{self.name}: {note}" for note in self._notes])
+
+    def _with_axes(self, shape: Sequence[int]) -> Mapping[str, Any]:
+        """Return the entry; of labels that name no axes with those of the image, where they have as many."""
+        if self.over is None or "axes" in self.said or "coordinateSystems" in self.said:
+            return self.said
+        names = [axis for axis in self.over.axes if axis != RGB_AXIS]
+        for one in (names, [name for name in names if name != CHANNEL_AXIS]):
+            if len(one) == len(shape):
+                return {**self.said, "axes": one}
+        return self.said
 
     def _arrays(self, nodes: Nodes) -> dict[int, ZarrArray]:
         """Return the arrays that are there, by their number among the datasets."""
@@ -100,7 +113,10 @@ class Entry:
         if self.kind == "labels" and finest.dtype.kind not in "iub":
             self._notes.append(f"labels of type {finest.dtype} are shown as an image; expected whole numbers")
             self.kind = "image"
-        matrix = np.eye(len(finest.shape) + 1) if levels[0].matrix is None else levels[0].matrix
+        matrix, units = levels[0].matrix, {}
+        if matrix is None:
+            matrix = self._place_over(layout, finest.shape)
+            units = {} if self.over is None else dict(zip(self.over.axes, self.over.units or (), strict=False))
         placed = placement_of(matrix)
         axes = [layout.axes[world] for world in placed.order]
         if placed.order != tuple(range(len(axes))):
@@ -117,11 +133,21 @@ class Entry:
             kind=self.kind,
             scale=tuple(placed.scale[axis] for axis in kept),
             translate=tuple(placed.translate[axis] for axis in kept),
-            units=tuple(axes[axis].unit for axis in kept),
+            units=tuple(axes[axis].unit or units.get(names[axis]) for axis in kept),
             affine=_kept_affine(placed, kept),
             metadata=self._extras(layout),
             **self._look(names, finest.shape),
         )
+
+    def _place_over(self, layout: Layout, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Return where labels lie that do not say it: over what they label."""
+        if self.over is None:
+            return np.eye(len(shape) + 1)
+        places = stretched(self.over, axis_names(layout.axes, shape), shape)
+        if any(place != (1.0, 0.0) for place in places):
+            self._notes.append("does not say where it lies; it is laid over the image")
+        sizes, starts = zip(*places, strict=True)
+        return linear(np.diag(sizes), starts)
 
     def _extras(self, layout: Layout) -> dict[str, Any]:
         own = as_text(self.said.get("name"))
@@ -133,18 +159,32 @@ class Entry:
     def _look(self, names: Sequence[str], shape: Sequence[int]) -> dict[str, Any]:
         """Return what `ImageMeta` says of how an image is shown."""
         ome = ome_of(self.node.attributes)
-        if self.kind == "labels":
-            return {"display": labels_display(ome.get("image-label"))}
+        count = channel_count(names, shape)
+        if CHANNEL_AXIS in names and not count:
+            self._notes.append(f"its {shape[names.index(CHANNEL_AXIS)]} channels are one layer with a slider for them")
+        if (
+            self.kind == "labels"
+        ):  # without channels, as the layers that they lie over: viewers count axes from the last
+            return {"display": labels_display(ome.get("image-label")), "channels": read_channels(None, count)}
         if CHANNEL_AXIS in names:
-            count = shape[names.index(CHANNEL_AXIS)]
-            if count > MOST_CHANNELS:
-                self._notes.append(f"its {count} channels are one layer with a slider for them")
-                return {}
             return {"channels": read_channels(ome.get("omero"), count)}
         if names[-1] == RGB_AXIS:
             return {}
         (only,) = read_channels(ome.get("omero"), 1)
         return {"contrast_limits": only.contrast_limits, "colormap": only.colormap}
+
+
+def stretched(over: ImageMeta, names: Sequence[str], shape: Sequence[int]) -> list[tuple[float, float]]:
+    """Return scale and translation for each axis of an array, so that its pixels cover those of an image."""
+    places = []
+    for name, size in zip(names, shape, strict=True):
+        if name == CHANNEL_AXIS or name not in over.axes or over.scale is None or over.translate is None:
+            places.append((1.0, 0.0))
+            continue
+        at = over.axes.index(name)
+        factor = over.shape[at] / size if name in SPACE else 1.0
+        places.append((over.scale[at] * factor, over.translate[at] + over.scale[at] * (factor - 1) / 2))
+    return places
 
 
 def _kept_affine(placed: Placement, kept: Sequence[int]) -> tuple[tuple[float, ...], ...] | None:

@@ -6,21 +6,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.sources.ome_arrays import array_image
-from napari_lazyload.sources.ome_image import read_image
+from napari_lazyload.sources.ome_arrays import array_image, packing_note
+from napari_lazyload.sources.ome_image import level_places, read_image
 from napari_lazyload.sources.ome_nodes import Options, kind_of, where_is
+from napari_lazyload.sources.ome_plate import read_plate
 from napari_lazyload.sources.ome_reading import Reading, together
 from napari_lazyload.sources.ome_source import Finding
-from napari_lazyload.sources.ome_values import ome_of
+from napari_lazyload.sources.ome_values import multiscales_of, ome_of
+from napari_lazyload.sources.zarr_node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_lazyload.sources.zarr_node import Node
+    from napari_lazyload.sources.ome_plate import PlateFinding
 
 MAX_DEPTH = 5
 MOST_NODES = 2000
 TABLES = ("anndata", "mudata", "MuData", "AnnData")
+MAC_FOLDER = "__MACOSX"
+"""What the Finder of macOS adds to zip files."""
+
 SOME = 12
 """So many names are told of what was left out."""
 
@@ -30,6 +35,7 @@ class _Inside:
     """What lies below a group."""
 
     images: list[Node] = field(default_factory=list)
+    plates: list[Node] = field(default_factory=list)
     arrays: list[Node] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -37,7 +43,9 @@ class _Inside:
 
 
 def read_group(node: Node, name: str, options: Options) -> Reading:
-    """Read the images below a group: those of OME-Zarr, or where there are none, plain arrays; returns a `Finding`.
+    """Read the images below a group: those of OME-Zarr, or where there are none, a plate, or plain arrays.
+
+    Returns a `Finding`, or that of the plate.
 
     Raises
     ------
@@ -49,6 +57,10 @@ def read_group(node: Node, name: str, options: Options) -> Reading:
         msg = f"{where_is(node)}: expected images, found a table of {kind}, which is not shown here"
         raise SourceOpenError(msg, where_is(node))
     inside = yield from _look_inside(node)
+    if not (inside.images or inside.plates or inside.arrays) and node.store.is_local:
+        inside = yield from _look_inside(node, bare=True)
+    if inside.plates and not inside.images:
+        return (yield from _read_first_plate(node, inside, name, options))
     finding = Finding()
     if inside.images:
         yield from _take_images(node, inside, name, options, finding)
@@ -66,8 +78,44 @@ def _is_table(node: Node) -> bool:
     return node.attributes.get("encoding-type") in TABLES
 
 
-def _look_inside(root: Node) -> Reading:
-    """Go through the groups below, a level at a time, down to images and arrays."""
+def _read_first_plate(node: Node, inside: _Inside, name: str, options: Options) -> Reading:
+    plate, *others = inside.plates
+    finding: PlateFinding = yield from read_plate(plate, f"{name} {_below(node, plate.path)}", options)
+    if others:
+        names = _some([_below(node, one.path) for one in others])
+        finding.notes.append(f"{name}: one plate is opened at a time; others are at {names}")
+    return finding
+
+
+def read_image_or_inside(node: Node, name: str, options: Options) -> Reading:
+    """Read a group with ``multiscales``; where these lead to no arrays, as those of other conventions, what is in it.
+
+    Raises
+    ------
+    SourceOpenError
+        If there is nothing to show.
+    """
+    try:
+        return (yield from read_image(node, name, options, kind=kind_of(node)))
+    except SourceOpenError as err:
+        nodes = yield level_places(node)
+        if any(isinstance(one, Node) and one.kind == "array" for one in nodes.values()):
+            raise
+        try:
+            finding = yield from read_group(node, name, options)
+        except SourceOpenError:
+            raise err from None
+        finding.notes.append(
+            f"{name}: it has no pyramid as OME-Zarr describes them, so that what is in it is shown: {err}"
+        )
+        return finding
+
+
+def _look_inside(root: Node, *, bare: bool = False) -> Reading:
+    """Go through the groups below, a level at a time, down to images and arrays.
+
+    With `bare`, folders without metadata count as groups: TensorStore and others write arrays alone.
+    """
     inside = _Inside()
     groups = [root]
     for _ in range(MAX_DEPTH):
@@ -75,7 +123,7 @@ def _look_inside(root: Node) -> Reading:
             group.join(name)
             for group in groups
             for name in group.children() or ()
-            if not name.startswith((".", "__")) and not name.endswith(".json")
+            if not name.startswith((".", MAC_FOLDER)) and not name.endswith(".json")
         ]
         inside.names += len(paths)
         if inside.names > MOST_NODES:
@@ -85,7 +133,10 @@ def _look_inside(root: Node) -> Reading:
         nodes = yield paths
         groups = []
         for path in paths:
-            _sort_in(path, nodes.get(path), inside, groups)
+            found = nodes.get(path)
+            if found is None and bare:
+                found = Node(root.store, path, "group", 2, {}, {})
+            _sort_in(path, found, inside, groups)
     return inside
 
 
@@ -96,8 +147,10 @@ def _sort_in(path: str, found: Node | SourceOpenError | None, inside: _Inside, g
         inside.broken.append(str(found))
     elif found.kind == "array":
         inside.arrays.append(found)
-    elif "multiscales" in ome_of(found.attributes):
+    elif multiscales_of(found.attributes):
         inside.images.append(found)
+    elif "plate" in ome_of(found.attributes):
+        inside.plates.append(found)
     elif _is_table(found):
         inside.tables.append(path)
     else:
@@ -115,6 +168,8 @@ def _take_images(node: Node, inside: _Inside, name: str, options: Options, findi
             finding.take(result)
     # Labels lie over what they label.
     finding.images.sort(key=lambda one: one.source.meta.kind == "labels")
+    if inside.plates:
+        finding.notes.append(f"{name}: plates are left out: {_some([_below(node, one.path) for one in inside.plates])}")
     plain = [_below(node, one.path) for one in inside.arrays]
     if plain:
         finding.notes.append(f"{name}: arrays that belong to no OME-Zarr image are left out: {_some(plain)}")
@@ -133,6 +188,9 @@ def _take_arrays(node: Node, inside: _Inside, name: str, options: Options, findi
             shown.append(array_image(one, f"{name} {below}"))
         except SourceOpenError as err:
             left.append(f"{below} ({_short(str(err))})")
+        else:
+            note = packing_note(one)
+            finding.notes += [f"{name} {below}: {note}"] if note else []
     finding.notes += options.too_many(len(shown))
     finding.images = shown[: options.max_images]
     if left:

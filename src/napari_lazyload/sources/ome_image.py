@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from napari_lazyload.core.errors import SourceOpenError
+from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
 from napari_lazyload.sources.ome_entry import Entry
 from napari_lazyload.sources.ome_multiscale import dataset_paths
 from napari_lazyload.sources.ome_nodes import LABELS, Options, place, where_is
 from napari_lazyload.sources.ome_reading import Reading, together
 from napari_lazyload.sources.ome_source import Finding
-from napari_lazyload.sources.ome_values import as_dicts, as_list, as_text, ome_of, version_note
+from napari_lazyload.sources.ome_values import as_list, as_text, multiscales_of, ome_of, version_note
 
 if TYPE_CHECKING:
-    from napari_lazyload.core.metadata import Kind
+    from napari_lazyload.core.metadata import ImageMeta, Kind
     from napari_lazyload.sources.zarr_node import Node
 
 
-def read_image(node: Node, name: str, options: Options, *, kind: Kind = "image") -> Reading:
+def read_image(
+    node: Node, name: str, options: Options, *, kind: Kind = "image", over: ImageMeta | None = None
+) -> Reading:
     """Read the images of a group with ``multiscales``, and their labels; returns a `Finding`.
+
+    Labels that do not say where they lie are laid over an image, where one is given.
 
     Raises
     ------
     SourceOpenError
         If not one of them can be opened.
     """
-    entries = as_dicts(ome_of(node.attributes).get("multiscales"))
+    entries = multiscales_of(node.attributes)
     too_many = options.too_many(len(entries))
     entries = entries[: options.max_images]
     if not entries:
         msg = f"{where_is(node)}: its 'multiscales' are empty; expected a list of images with their arrays"
         raise SourceOpenError(msg, where_is(node))
     group = place(node, LABELS)
-    arrays = [_place_or_none(node, path) for entry in entries for path in dataset_paths(entry)]
-    nodes = yield [*filter(None, arrays), *([group] if options.labels and kind == "image" else [])]
+    nodes = yield [*level_places(node), *([group] if options.labels and kind == "image" else [])]
     finding = Finding(notes=too_many)
     if (note := version_note(node.attributes)) is not None:
         finding.notes.append(f"{name}: {note}")
@@ -41,7 +46,7 @@ def read_image(node: Node, name: str, options: Options, *, kind: Kind = "image")
     for number, entry in enumerate(entries):
         called = name if len(entries) == 1 else f"{name} {as_text(entry.get('name')) or number}"
         try:
-            finding.take(Entry(node, entry, called, kind, options).finding(nodes))
+            finding.take(Entry(node, entry, called, kind, options, over).finding(nodes))
         except SourceOpenError as err:
             errors.append(err)
     if not finding.images:
@@ -49,18 +54,41 @@ def read_image(node: Node, name: str, options: Options, *, kind: Kind = "image")
     finding.notes += [str(err) for err in errors]
     above = nodes.get(group)
     if options.labels and kind == "image" and above is not None and not isinstance(above, SourceOpenError):
-        finding.take((yield from read_labels(above, name, options)))
+        labelled = finding.images[0].source.meta
+        found: Finding = yield from read_labels(above, name, options, over=labelled)
+        finding.take(found)
+        finding.notes += [note for one in found.images if (note := _crossed_axes(one.source.meta, labelled))]
     return finding
 
 
-def _place_or_none(node: Node, path: str) -> str | None:
-    try:
-        return place(node, path)
-    except SourceOpenError:  # said where the level is made
+def _crossed_axes(labels: ImageMeta, image: ImageMeta) -> str | None:
+    """Return what to say of labels whose sliders would move other axes of the image."""
+    mine, others = _layer_axes(labels), _layer_axes(image)
+    common = min(len(mine), len(others))
+    if mine[-common:] == others[-common:]:
         return None
+    return (
+        f"{labels.name}: it has the axes {', '.join(mine)}, and the image {', '.join(others)}; viewers count axes from "
+        "the last, so that they do not lie over each other on all of them"
+    )
 
 
-def read_labels(node: Node, name: str, options: Options) -> Reading:
+def _layer_axes(meta: ImageMeta) -> list[str]:
+    left_out = (RGB_AXIS, CHANNEL_AXIS) if meta.channels else (RGB_AXIS,)
+    return [axis.lower() for axis in meta.axes if axis not in left_out]
+
+
+def level_places(node: Node) -> list[str]:
+    """Return where the levels of all images of a group are, within the store."""
+    found = []
+    for entry in multiscales_of(node.attributes):
+        for path in dataset_paths(entry):
+            with suppress(SourceOpenError):  # that it leads out of the store is said where the level is made
+                found.append(place(node, path))
+    return found
+
+
+def read_labels(node: Node, name: str, options: Options, over: ImageMeta | None = None) -> Reading:
     """Read every label image of a ``labels`` group; returns a `Finding`, empty where there is none.
 
     Labels are named after the image, where it has a name.
@@ -80,11 +108,11 @@ def read_labels(node: Node, name: str, options: Options) -> Reading:
         found = nodes.get(path)
         if isinstance(found, SourceOpenError):
             finding.notes.append(f"labels {one!r} are left out: {found}")
-        elif found is None or "multiscales" not in ome_of(found.attributes):
+        elif found is None or not multiscales_of(found.attributes):
             if listed:
                 finding.notes.append(f"{name}: labels {one!r} are left out: there is no label image at {path!r}")
         else:
-            readings.append(read_image(found, f"{name} {one}".strip(), options, kind="labels"))
+            readings.append(read_image(found, f"{name} {one}".strip(), options, kind="labels", over=over))
     for result in (yield from together(readings)):
         if isinstance(result, SourceOpenError):
             finding.notes.append(f"labels are left out: {result}")

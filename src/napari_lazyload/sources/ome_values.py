@@ -62,16 +62,28 @@ def as_count(value: Any) -> int | None:
     return int(number) if number is not None and number >= 0 and number == int(number) else None
 
 
+_OLD_NAMES = ("multiscales", "omero", "labels", "image-label", "plate", "well")
+"""What versions before 0.5 put right into the attributes; some writers of 0.5 leave a part of it there."""
+
+
 def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the part of a node's attributes that OME-Zarr defines: since version 0.5 it has a key of its own."""
     inner = attributes.get("ome")
-    return inner if isinstance(inner, dict) else attributes
+    if not isinstance(inner, dict):
+        return attributes
+    return {**{name: attributes[name] for name in _OLD_NAMES if name in attributes}, **inner}
+
+
+def multiscales_of(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the entries of ``multiscales``; none where that is something else, as GeoZarr's."""
+    found = ome_of(attributes).get("multiscales")
+    return as_dicts([found] if isinstance(found, dict) and "datasets" in found else found)
 
 
 def version_of(attributes: Mapping[str, Any]) -> str | None:
     """Return the version of OME-Zarr that attributes name, None where they name none."""
     ome = ome_of(attributes)
-    parts = [ome, *as_dicts(ome.get("multiscales"))]
+    parts = [ome, *multiscales_of(attributes)]
     parts += [as_dict(ome.get(name)) for name in ("plate", "well", "image-label", "omero")]
     return next((version for part in parts if (version := as_text(part.get("version")))), None)
 

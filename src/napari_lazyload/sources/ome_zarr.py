@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.ome_arrays import array_image
-from napari_lazyload.sources.ome_groups import read_group
+from napari_lazyload.sources.ome_arrays import array_image, packing_note
+from napari_lazyload.sources.ome_groups import read_group, read_image_or_inside
 from napari_lazyload.sources.ome_image import read_image, read_labels
 from napari_lazyload.sources.ome_multiscale import named_datasets
 from napari_lazyload.sources.ome_nodes import LABELS, Options, kind_of, where_is
@@ -19,7 +19,7 @@ from napari_lazyload.sources.ome_scene import read_scene
 from napari_lazyload.sources.ome_series import read_series
 from napari_lazyload.sources.ome_source import Finding
 from napari_lazyload.sources.ome_table import image_columns, plate_columns
-from napari_lazyload.sources.ome_values import as_dict, as_dicts, ome_of
+from napari_lazyload.sources.ome_values import as_dict, multiscales_of, ome_of
 from napari_lazyload.sources.opened import Opened
 from napari_lazyload.sources.zarr_node import Node, read_node, read_nodes
 from napari_lazyload.sources.zarr_store import open_store
@@ -124,7 +124,7 @@ def _reading(node: Node, above: list[Node], name: str, options: Options) -> Read
     if "well" in ome:
         return read_well(node, name, options)
     if "multiscales" in ome:
-        return read_image(node, name, options, kind=kind_of(node))
+        return read_image_or_inside(node, name, options)
     if "scene" in ome:
         return read_scene(node, name, options)
     if isinstance(ome.get(LABELS), list):
@@ -138,7 +138,7 @@ def _read_array(node: Node, above: list[Node], name: str, options: Options) -> R
     """Read one array: as the level of an image that it is, else as it stands."""
     for group in above:
         inside = node.path.removeprefix(group.path).strip("/")
-        for entry in as_dicts(ome_of(group.attributes).get("multiscales")):
+        for entry in multiscales_of(group.attributes):
             own = [one for one in named_datasets(entry) if str(one["path"]).strip("/ ") == inside]
             if own:
                 ome = {**ome_of(group.attributes), "multiscales": [{**entry, "datasets": own}]}
@@ -146,7 +146,8 @@ def _read_array(node: Node, above: list[Node], name: str, options: Options) -> R
                 alone = replace(group, attributes=dict(attributes))
                 alone_options = replace(options, labels=False)
                 return (yield from read_image(alone, name, alone_options, kind=kind_of(group)))
-    return Finding([array_image(node, name)])
+    note = packing_note(node)
+    return Finding([array_image(node, name)], [f"{name}: {note}"] if note else [])
 
 
 def _read_labels_alone(node: Node, name: str, options: Options) -> Reading:
@@ -209,8 +210,8 @@ def _kinds(node: Node, finding: Finding | PlateFinding) -> tuple[str, str]:
         return ("OME-Zarr plate", "well") if finding.fields is None else ("OME-Zarr well", "field")
     if node.kind == "array":
         return "Zarr array", "image"
-    ours = {"multiscales", LABELS, "scene", LAYOUT} & {*ome_of(node.attributes), *node.attributes}
-    return ("OME-Zarr" if ours else "Zarr group"), "image"
+    ours = {LABELS, "scene", LAYOUT} & {*ome_of(node.attributes), *node.attributes}
+    return ("OME-Zarr" if ours or multiscales_of(node.attributes) else "Zarr group"), "image"
 
 
 def _owns(root: str, path: str) -> Callable[[Any], bool]:

@@ -1,0 +1,162 @@
+"""Groups that are no OME-Zarr image: plates in groups, bare arrays, pyramids of other conventions, packed numbers."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import zarr
+
+import napari_lazyload as nl
+from napari_lazyload.testing.ome_stores import pyramid, write_array, write_group, write_image, write_plate
+
+PIXELS = np.arange(16 * 20, dtype="u2").reshape(16, 20)
+
+
+def opened(path):
+    """Open, and return the dataset with what was said."""
+    with pytest.warns(nl.LazyLoadWarning):
+        dataset = nl.open_dataset(path)
+    return dataset, " ".join(dataset.notes)
+
+
+def pixels_of(image):
+    return image.data.compute(scheduler="sync")
+
+
+def test_an_array_that_xarray_wrote_without_a_name_opens(tmp_path):
+    path = write_group(tmp_path / "a.zarr", {})
+    write_array(path / "__xarray_dataarray_variable__", PIXELS, names=["y", "x"])
+    with nl.open_dataset(path) as dataset:
+        np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
+
+
+def test_numbers_that_stand_for_others_are_shown_as_stored_and_said(tmp_path):
+    path = write_group(tmp_path / "a.zarr", {})
+    for name, said in (("packed", {"scale_factor": 0.01, "add_offset": 273}), ("plain", {"scale_factor": 1.0})):
+        write_array(path / name, PIXELS)
+        zarr.open_array(path / name, mode="a").attrs.update(said)
+    dataset, said = opened(path)
+    assert said == (
+        "a packed: its numbers are shown as they are stored; for the values that they stand for, multiply by 0.01 and "
+        "add 273"
+    )
+    np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
+    _, alone = opened(path / "packed")
+    assert "multiply by 0.01 and add 273" in alone
+
+
+@pytest.mark.parametrize(
+    ("said", "scale", "units"),
+    [
+        (["4 nm", "2.5e1nm"], (4, 25), ("nm", "nm")),
+        (["nm", None], (1, 1), ("nm", None)),
+        (["8", "1/cm"], (8, 1), (None, "1/cm")),
+        (["0 nm", 3], (1, 3), ("nm", None)),
+        (["nm"], (1, 1), (None, None)),
+        ("nm", (1, 1), (None, None)),
+    ],
+)
+def test_sizes_beside_the_dimensions_are_those_of_pixels(tmp_path, said, scale, units):
+    write_array(tmp_path / "a.zarr", PIXELS)
+    zarr.open_array(tmp_path / "a.zarr", mode="a").attrs["dimension_units"] = said
+    with nl.open_dataset(tmp_path / "a.zarr") as dataset:
+        assert (dataset.images[0].scale, dataset.images[0].units) == (scale, units)
+
+
+@pytest.mark.parametrize("names", [("C", "Y", "X"), ("Channel", "y", "x"), ("channels", "row", "col")])
+def test_channels_are_told_in_any_case(tmp_path, names):
+    write_array(tmp_path / "a.zarr", np.stack([PIXELS, PIXELS]), names=names)
+    with nl.open_dataset(tmp_path / "a.zarr") as dataset:
+        assert dataset.images[0].axes == ("c", *names[1:])
+        assert len(dataset.to_layer_data()) == 2
+
+
+def test_channels_of_lines_stay_one_picture(tmp_path):
+    write_array(tmp_path / "a.zarr", PIXELS, names=("c", "x"))
+    with nl.open_dataset(tmp_path / "a.zarr") as dataset:
+        assert [data.shape for data, _, _ in dataset.to_layer_data()] == [(16, 20)]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_arrays_in_folders_without_metadata_are_found(tmp_path, version):
+    for name in ("s0", "s1"):
+        write_array(tmp_path / "a.zarr" / "em" / name, PIXELS, version=version)
+        (tmp_path / "a.zarr" / "em" / "zarr.json").unlink(missing_ok=True)
+        (tmp_path / "a.zarr" / "em" / ".zgroup").unlink(missing_ok=True)
+    with nl.open_dataset(tmp_path / "a.zarr") as dataset:
+        assert dataset.meta["path"].tolist() == ["em/s0", "em/s1"]
+        np.testing.assert_array_equal(pixels_of(dataset.images[1]), PIXELS)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"layout": [{"asset": "0"}]}, None, [], "x", [{"datasets": [{"path": "0", "pixels_per_tile": 128}]}]],
+    ids=["GeoZarr", "null", "empty", "text", "ndpyramid"],
+)
+def test_pyramids_of_other_conventions_open_as_the_arrays_they_have(tmp_path, said):
+    path = write_group(tmp_path / "a.zarr", {"multiscales": said}, "0.4")
+    write_group(path / "0", {}, "0.4")
+    write_array(path / "0" / "temperature", PIXELS, version="0.4")
+    dataset, notes = opened(path)
+    np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
+    assert dataset.kind == ("OME-Zarr" if isinstance(said, list) and said else "Zarr group")
+    assert "a: it has no pyramid as OME-Zarr describes them, so that what is in it is shown" in notes
+
+
+def test_an_image_whose_axes_are_wrong_does_not_open_as_arrays(tmp_path):
+    path = write_image(tmp_path / "a.zarr", [PIXELS], entry={"axes": ["z", "y", "x"]})
+    with pytest.raises(nl.SourceOpenError, match="expected one axis for each dimension"):
+        nl.open_dataset(path)
+
+
+def test_multiscales_that_are_no_list_but_the_image_itself_are_taken(tmp_path):
+    write_array(tmp_path / "a.zarr" / "0", PIXELS)
+    path = write_group(tmp_path / "a.zarr", {"multiscales": {"axes": ["y", "x"], "datasets": [{"path": "0"}]}})
+    with nl.open_dataset(path) as dataset:
+        assert (dataset.kind, dataset.images[0].axes) == ("OME-Zarr", ("y", "x"))
+
+
+def test_what_a_writer_left_outside_ome_counts_too(tmp_path):
+    path = write_image(tmp_path / "a.zarr", pyramid((2, 16, 20), 1), "cyx")
+    channels = [{"label": "DAPI"}, {"label": "GFP"}]
+    zarr.open_group(path, mode="a").attrs.update({"omero": {"channels": channels}, "multiscales": []})
+    with nl.open_dataset(path) as dataset:
+        assert [one.name for one in dataset.images[0].meta.channels] == ["DAPI", "GFP"]
+
+
+def test_a_plate_in_a_group_opens_as_a_plate(tmp_path):
+    path = write_group(tmp_path / "a.zarr", {})
+    write_plate(path / "first", {"A/1": [PIXELS], "B/2": [PIXELS + 1]})
+    with nl.open_dataset(path) as dataset:
+        assert (dataset.kind, dataset.meta["well"].tolist()) == ("OME-Zarr plate", ["A1", "B2"])
+        np.testing.assert_array_equal(pixels_of(dataset.images[0])[16:, 20:], PIXELS + 1)
+    shutil.copytree(path / "first", path / "second")
+    dataset, said = opened(path)
+    assert len(dataset.meta) == 2
+    assert said == "a: one plate is opened at a time; others are at second"
+
+
+def test_a_plate_beside_images_is_said(tmp_path):
+    path = write_group(tmp_path / "a.zarr", {})
+    write_plate(path / "plate", {"A/1": [PIXELS]})
+    write_image(path / "image", [PIXELS])
+    dataset, said = opened(path)
+    assert dataset.meta["path"].tolist() == ["image"]
+    assert said == "a: plates are left out: plate"
+
+
+@pytest.mark.parametrize("top", ["P.zarr/", "./P.zarr/", "data/2024/P.zarr/"])
+def test_a_plate_in_a_zip_file_of_macos_opens_as_a_plate(tmp_path, top):
+    path = write_plate(tmp_path / "p", {"A/1": [PIXELS]})
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.writestr(f"__MACOSX/{top}._zarr.json", b"junk")
+        archive.writestr(".DS_Store", b"junk")
+        for file in path.rglob("*"):
+            if file.is_file():
+                archive.write(file, top + file.relative_to(path).as_posix())
+    with nl.open_dataset(tmp_path / "p.zip") as dataset:
+        assert dataset.kind == "OME-Zarr plate"
+        np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
