@@ -49,6 +49,10 @@ WRONG = {
     "half": (v2_json(fill_value=1.5), "fill value 1.5"),
     "text fill": (v2_json(fill_value="AAAA"), "fill value 'AAAA'"),
     "transformers": (v3_json(storage_transformers=[{"name": "x"}]), "storage transformers"),
+    "extension": (
+        v3_json(pyramid={"levels": 2}, hint={"must_understand": False}),
+        "its metadata have 'pyramid', which",
+    ),
     "grid": (v3_json(chunk_grid={"name": "hexagonal"}), 'expected a chunk grid "regular"'),
     "short grid": (
         v3_json(chunk_grid={"name": "rectilinear", "configuration": {"chunk_shapes": [[1, 2], 6]}}),

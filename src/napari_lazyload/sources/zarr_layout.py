@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     Edges: TypeAlias = "tuple[int | tuple[int, ...], ...]"
 
 SHARDING = "sharding_indexed"
+_MEMBERS = frozenset(
+    "zarr_format node_type shape data_type chunk_grid chunk_key_encoding fill_value codecs attributes dimension_names "
+    "storage_transformers consolidated_metadata".split()
+)
 MOST_EDGES = 1 << 24
 """Most chunks of one size in a row that a chunk grid may list."""
 
@@ -166,7 +170,20 @@ def _layout_v2(metadata: Metadata) -> Layout:
     )
 
 
+def _refuse_unknown(metadata: Metadata) -> None:
+    """Refuse what an extension of version 3 adds, but for what says that a reader need not know it."""
+    unknown = [
+        name
+        for name, value in metadata.items()
+        if name not in _MEMBERS and not (isinstance(value, dict) and value.get("must_understand") is False)
+    ]
+    if unknown:
+        msg = f"its metadata have {', '.join(map(repr, unknown))}, which a reader must understand and is not known here"
+        raise ValueError(msg)
+
+
 def _layout_v3(metadata: Metadata) -> Layout:
+    _refuse_unknown(metadata)
     if metadata.get("storage_transformers"):
         msg = f"its storage transformers are not known here: {metadata['storage_transformers']}"
         raise ValueError(msg)
