@@ -354,6 +354,7 @@ def test_a_place_within_a_store_is_found_from_the_outermost_folder(tmp_path):
     write_group(path / "labels", {"labels": ["nuclei"]})
     write_image(path / "labels" / "nuclei", pyramid((16, 16), 1, "uint8"))
     for inside in ("", "0", "labels", "labels/nuclei", "labels/nuclei/0"):
+        assert find_place(str(path / inside / "zarr.json")) == find_place(str(path / inside))
         found = find_place(str(path / inside))
         assert (found.root, found.inside, found.likely) == (str(path), inside, True)
         assert nl.open_dataset(path / inside).images[0].kind == ("labels" if "labels" in inside else "image")
@@ -369,6 +370,8 @@ def test_a_place_within_a_store_is_found_from_the_outermost_folder(tmp_path):
         ("https://host/x%20y.zarr?token=abc", "https://host/x%20y.zarr?token=abc", "", "x y"),
         ("https://host/x.zarr/0?token=abc", "https://host/x.zarr?token=abc", "0", "x 0"),
         ("https://host/data/image", "https://host/data/image", "", "image"),
+        ("https://host/x.zarr/0/.zattrs?token=abc", "https://host/x.zarr?token=abc", "0", "x 0"),
+        ("s3://bucket/image/zarr.json", "s3://bucket/image", "", "image"),
     ],
 )
 def test_an_address_leads_into_the_store_that_its_names_tell_of(address, root, inside, name):

@@ -63,6 +63,8 @@ def is_address(path: str) -> bool:
 def find_place(path: str) -> Place:
     """Return where the store is that a path leads into: the outermost folder that tells of one, or a zip file.
 
+    The path of a file with metadata stands for that of its folder.
+
     Raises
     ------
     UnknownFormatError
@@ -71,6 +73,8 @@ def find_place(path: str) -> Place:
     if is_address(path):
         return _of_address(path)
     path = os.path.abspath(path)
+    if os.path.basename(path) in _MARKERS and os.path.isfile(path):
+        path = os.path.dirname(path)
     return _in_zip(path) or _in_folder(path)
 
 
@@ -85,6 +89,10 @@ def _of_address(address: str) -> Place:
 
         return find_place(url2pathname(parts.path))
     names = parts.path.split("/")
+    if names[-1] in _MARKERS:
+        names.pop()
+        parts = parts._replace(path="/".join(names))
+        address = urlunsplit(parts)
     for number, name in enumerate(names[:-1]):
         if name.lower().endswith(STORE_SUFFIXES):
             inside = "/".join(filter(None, names[number + 1 :]))
