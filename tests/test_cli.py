@@ -21,6 +21,7 @@ import napari_lazyload as nl
 from napari_lazyload import _cli, _cli_common, sample
 from napari_lazyload.core.errors import RegionError
 from napari_lazyload.loading import cache
+from napari_lazyload.testing.ome_stores import pyramid, write_image
 
 HEAVY = {"numpy", "dask", "zarr", "pandas", "napari", "qtpy", "skimage", "rich.progress"}
 GUI = {"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt6", "PySide6", "PyQt5"}
@@ -132,6 +133,11 @@ def test_info_as_text(cells):
     ):
         assert words in done.stdout
     assert done.stderr == ""
+
+
+def test_info_of_a_channel_without_a_name_has_no_line_for_it(tmp_path):
+    write_image(tmp_path / "a.zarr", pyramid((1, 16, 16), 1), "cyx")
+    assert "channel:" not in run("info", tmp_path / "a.zarr").stdout
 
 
 def test_info_says_what_is_wrong(tmp_path, write_folder):

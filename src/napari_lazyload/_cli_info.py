@@ -142,7 +142,7 @@ def _image_lines(image: Mapping[str, Any]) -> list[str]:
         lines.append(f"  origin: {_placed(image['axes'], image['translate'], image['units'])}")
     if image["affine"] is not None:
         lines.append("  affine: rotated or sheared; --json has the matrix")
-    if image["channels"]:
+    if any(image["channels"]):  # one alone may have no name
         lines.append(f"  channel: {', '.join(image['channels'][:_MOST_LINES])}")
     for level in levels:
         shape = f"{_by(level['shape'])}, {size_text(level['nbytes'])}, " if levels[1:] else ""

@@ -57,7 +57,7 @@ def read_group(node: Node, name: str, options: Options) -> Reading:
         msg = f"{where_is(node)}: expected images, found a table of {kind}, which is not shown here"
         raise SourceOpenError(msg, where_is(node))
     inside = yield from _look_inside(node)
-    if not (inside.images or inside.plates or inside.arrays) and node.store.is_local:
+    if not (inside.images or inside.plates or inside.arrays or inside.broken) and node.store.is_local:
         inside = yield from _look_inside(node, bare=True)
     if inside.plates and not inside.images:
         return (yield from _read_first_plate(node, inside, name, options))
