@@ -70,6 +70,14 @@ def test_labels_that_viewers_cannot_lay_over_the_image_are_said(path):
         labels_in(path, np.ones((4, 16, 20), "u2"), "tyx")
 
 
+def test_labels_of_an_image_with_a_slider_for_its_channels_have_one_too(tmp_path):
+    path = write_image(tmp_path / "a.zarr", pyramid((2, 40, 16, 20), 1), "tcyx")
+    with pytest.warns(nl.LazyLoadWarning, match="a: its 40 channels are one layer with a slider"):
+        _, layers, notes = labels_in(path, pyramid((2, 1, 16, 20), 1)[0], "tcyx")
+    assert [layer.axis_labels for layer in layers] == [("t", "c", "y", "x")] * 2
+    assert len(notes) == 1
+
+
 def test_an_image_without_a_place_leaves_its_labels_where_they_are(tmp_path):
     path = write_image(tmp_path / "a.zarr", pyramid((16, 20), 1), version="0.3")
     write_group(path / "labels", {"labels": ["cells"]}, "0.3")

@@ -162,10 +162,11 @@ class Entry:
         count = channel_count(names, shape)
         if CHANNEL_AXIS in names and not count:
             self._notes.append(f"its {shape[names.index(CHANNEL_AXIS)]} channels are one layer with a slider for them")
-        if (
-            self.kind == "labels"
-        ):  # without channels, as the layers that they lie over: viewers count axes from the last
-            return {"display": labels_display(ome.get("image-label")), "channels": read_channels(None, count)}
+        if self.kind == "labels":
+            # Split as the image that they lie over: viewers count axes from the last.
+            split = self.over is None or CHANNEL_AXIS not in self.over.axes or self.over.channels
+            channels = read_channels(None, count if split else 0)
+            return {"display": labels_display(ome.get("image-label")), "channels": channels}
         if CHANNEL_AXIS in names:
             return {"channels": read_channels(ome.get("omero"), count)}
         if names[-1] == RGB_AXIS:

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 SHARDING = "sharding_indexed"
 _MEMBERS = frozenset(
-    "zarr_format node_type shape data_type chunk_grid chunk_key_encoding fill_value codecs attributes dimension_names "
-    "storage_transformers consolidated_metadata".split()
+    (
+        *("zarr_format", "node_type", "attributes", "dimension_names", "consolidated_metadata"),
+        *("shape", "data_type", "fill_value", "codecs", "chunk_grid", "chunk_key_encoding", "storage_transformers"),
+    )
 )
 MOST_EDGES = 1 << 24
 """Most chunks of one size in a row that a chunk grid may list."""
