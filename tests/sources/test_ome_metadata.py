@@ -117,6 +117,50 @@ def test_what_spatialdata_says_of_other_worlds_counts_once():
     np.testing.assert_allclose(layout_of(entry, (4, 4), "here").matrices[0], linear(np.diag([6, 6])))
 
 
+def world(name, axes):
+    return {"name": name, "axes": [{"name": axis} for axis in axes]}
+
+
+def between(start, end, **transform):
+    """Return an image of spatialdata, whose transformations name their axes, in any order."""
+    whole = {**transform, "input": world("cyx", start), "output": world("global", end)}
+    datasets = [{"path": "0", "coordinateTransformations": scaled((1, 1, 1))}]
+    return {"axes": axes_of("cyx"), "datasets": datasets, "coordinateTransformations": [whole]}
+
+
+def test_axes_of_a_transformation_in_another_order_are_put_in_that_of_the_image():
+    turn = {"type": "affine", "affine": [[1, 0, 0, 0], [0, -1, 0, 100], [0, 0, 2, 5]]}
+    expected = [[1, 0, 0, 0], [0, 0, 2, 5], [0, -1, 0, 100], [0, 0, 0, 1]]  # x' = 100 - y, y' = 5 + 2 x
+    layout = layout_of(between("cyx", "cxy", **turn), (3, 4, 4), "here")
+    np.testing.assert_array_equal(layout.matrices[0], expected)
+    assert not layout.reorder
+    inner = {**turn, "input": world("cyx", "cyx"), "output": world("", "cxy")}
+    layout = layout_of(between("cyx", "cyx", type="sequence", transformations=[inner]), (3, 4, 4), "here")
+    np.testing.assert_array_equal(layout.matrices[0], expected)
+    layout = layout_of(between("xyc", "cyx", type="mapAxis", mapAxis={"c": "c", "y": "y", "x": "x"}), (3, 4, 4), "here")
+    np.testing.assert_array_equal(layout.matrices[0], np.eye(4))
+    layout = layout_of(between("cyx", "yx", type="scale", scale=[2, 2]), (3, 4, 4), "here")
+    np.testing.assert_array_equal(layout.matrices[0], np.eye(4))
+    assert "output axes y, x cannot be shown; expected c, y, x" in layout.notes[0]
+
+
+def test_a_world_of_spatialdata_can_be_asked_for():
+    entry = between("cyx", "cyx", type="scale", scale=[1, 2, 2])
+    other = {
+        "type": "translation",
+        "translation": [0, 5, 6],
+        "input": world("cyx", "cyx"),
+        "output": world("aligned", "cyx"),
+    }
+    entry["coordinateTransformations"].append(other)
+    layout = layout_of(entry, (3, 4, 4), "here", "aligned")
+    assert (layout.system, layout.systems) == ("aligned", ("global", "aligned"))
+    np.testing.assert_array_equal(layout.matrices[0][:, -1], [0, 5, 6, 1])
+    layout = layout_of(entry, (3, 4, 4), "here", "nowhere")
+    assert layout.system == "global"
+    assert layout.notes == ["has no coordinate system 'nowhere', but 'global', 'aligned'"]
+
+
 def system(name, axes="yx"):
     return {"name": name, "axes": axes_of(axes)}
 

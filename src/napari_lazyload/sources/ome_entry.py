@@ -117,7 +117,7 @@ class Entry:
         if matrix is None:
             matrix = self._place_over(layout, finest.shape)
             units = {} if self.over is None else dict(zip(self.over.axes, self.over.units or (), strict=False))
-        placed = placement_of(matrix)
+        placed = placement_of(matrix, reorder=layout.reorder)
         axes = [layout.axes[world] for world in placed.order]
         if placed.order != tuple(range(len(axes))):
             self._notes.append(

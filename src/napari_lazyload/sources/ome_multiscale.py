@@ -35,6 +35,8 @@ class Layout:
         Name of the world, since version 0.6.
     systems : tuple of str
         Names of all worlds that it can be shown in.
+    reorder : bool
+        Whether an exchange of axes is one of their names alone; not where other images lie in the same world.
     """
 
     axes: tuple[Axis, ...]
@@ -42,6 +44,7 @@ class Layout:
     notes: list[str] = field(default_factory=list)
     system: str = ""
     systems: tuple[str, ...] = ()
+    reorder: bool = True
 
 
 MOST_LEVELS = 64
@@ -76,7 +79,8 @@ def layout_of(entry: Mapping[str, Any], shape: Sequence[int], where: str, system
     where : str
         For messages.
     system : str, optional
-        Which coordinate system of version 0.6 to place it in; the first one that can be shown by default.
+        Which coordinate system, of version 0.6 or spatialdata, to place it in; the first one that can be shown by
+        default, or the one called "global".
 
     Raises
     ------
@@ -91,7 +95,7 @@ def layout_of(entry: Mapping[str, Any], shape: Sequence[int], where: str, system
     layout = Layout(axes)
     names = [axis.name for axis in axes]
     try:
-        whole = composed(_own(entry.get("coordinateTransformations")), names, names)
+        whole = composed(_own(entry.get("coordinateTransformations"), layout, system), names, names)
     except UnshownTransformError as err:
         whole = np.eye(len(names) + 1)
         layout.notes.append(f"the transformations of the whole image are left out: {err}")
@@ -102,12 +106,19 @@ def layout_of(entry: Mapping[str, Any], shape: Sequence[int], where: str, system
     return layout
 
 
-def _own(transforms: Any) -> list[Mapping[str, Any]]:
+def _own(transforms: Any, layout: Layout, system: str | None) -> list[Mapping[str, Any]]:
     """Return the transformations of a whole image; of those to worlds with a name, as spatialdata's, one alone."""
     own = [one for one in as_dicts(transforms) if not isinstance(one.get("output"), dict)]
-    named = [one for one in as_dicts(transforms) if isinstance(one.get("output"), dict)]
-    shared = [one for one in named if end_of(one["output"]) == "global"]
-    return [*own, *(shared or named)[:1]]
+    named = {
+        end_of(one["output"]): one for one in reversed(as_dicts(transforms)) if isinstance(one.get("output"), dict)
+    }
+    if not named:
+        return own
+    layout.systems, layout.reorder = tuple(reversed(named)), False
+    if system is not None and system not in named:
+        layout.notes.append(f"has no coordinate system {system!r}, but {', '.join(map(repr, layout.systems))}")
+    layout.system = next(name for name in (system, "global", *layout.systems) if name in named)
+    return [*own, named[layout.system]]
 
 
 def _placed(dataset: Mapping[str, Any], names: list[str], whole: Array, notes: list[str]) -> Array | None:

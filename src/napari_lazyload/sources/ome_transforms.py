@@ -56,7 +56,21 @@ def matrix_of(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Ar
     if kind in ("scale", "translation", "rotation", "affine") and kind not in transform and "path" in transform:
         msg = f"a {kind} whose values are in the array {transform['path']!r} is not read"
         raise UnshownTransformError(msg)
-    return reader(transform, inputs, outputs)
+    before, after = _own_axes(transform, "input", inputs), _own_axes(transform, "output", outputs)
+    matrix = reader(transform, before, after)
+    if (before, after) == (list(inputs), list(outputs)):
+        return matrix
+    rows, columns = [after.index(name) for name in outputs], [before.index(name) for name in inputs]
+    return matrix[np.ix_([*rows, -1], [*columns, -1])]
+
+
+def _own_axes(transform: Mapping[str, Any], side: str, names: Names) -> list[str]:
+    """Return the axes in the order that the transformation counts them in, which spatialdata writes into each."""
+    found = [as_text(one.get("name")) or "" for one in as_dicts(as_dict(transform.get(side)).get("axes"))]
+    if found and len(found) != len(names):
+        msg = f"a transformation with the {side} axes {', '.join(found)} cannot be shown; expected {', '.join(names)}"
+        raise UnshownTransformError(msg)
+    return found if set(found) == set(names) and len(set(found)) == len(found) else list(names)
 
 
 def composed(transforms: Any, inputs: Names, outputs: Names) -> Array:
