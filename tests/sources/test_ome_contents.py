@@ -112,6 +112,20 @@ def test_an_image_whose_axes_are_wrong_does_not_open_as_arrays(tmp_path):
         nl.open_dataset(path)
 
 
+def test_a_level_that_lacks_channels_is_left_out(tmp_path):
+    levels = [np.stack([PIXELS] * 4), np.stack([PIXELS[::2, ::2]] * 2)]
+    dataset, said = opened(write_image(tmp_path / "a.zarr", levels, "cyx"))
+    assert said == "a: level 1 is left out: its shape (2, 8, 10) lacks channels"
+    assert [np.asarray(data).shape for data, _, _ in dataset.to_layer_data()] == [(16, 20)] * 4
+
+
+@pytest.mark.parametrize("axes", [None, []])
+def test_axes_that_are_empty_are_guessed_as_those_of_old_versions(tmp_path, axes):
+    path = write_image(tmp_path / "a.zarr", pyramid((3, 16, 20), 1), "zyx", entry={"axes": axes})
+    with nl.open_dataset(path) as dataset:
+        assert dataset.images[0].axes == ("z", "y", "x")
+
+
 def test_multiscales_that_are_no_list_but_the_image_itself_are_taken(tmp_path):
     write_array(tmp_path / "a.zarr" / "0", PIXELS)
     path = write_group(tmp_path / "a.zarr", {"multiscales": {"axes": ["y", "x"], "datasets": [{"path": "0"}]}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +79,26 @@ class Entry:
             for number, array in opened.items()
         ]
         levels = ordered(pyramid, self._notes)
-        source = ZarrSource([level.array for level in levels], self._meta(layout, levels))
+        meta = self._meta(layout, levels)
+        kept = self._of_all_channels(meta)
+        meta = replace(meta, levels=tuple(meta.levels[number] for number in kept))
+        source = ZarrSource([levels[number].array for number in kept], meta)
         return Finding([Found(source, self.node.path)], [f"{self.name}: {note}" for note in self._notes])
+
+    def _of_all_channels(self, meta: ImageMeta) -> list[int]:
+        """Return the numbers of the levels that have every channel and every colour."""
+        kept = []
+        whole = [number for number, axis in enumerate(meta.axes) if axis in (CHANNEL_AXIS, RGB_AXIS)]
+        for number, level in enumerate(meta.levels):
+            if all(level.shape[axis] == meta.shape[axis] for axis in whole):
+                kept.append(number)
+            else:
+                self._notes.append(f"level {number} is left out: its shape {level.shape} lacks channels")
+        return kept
 
     def _with_axes(self, shape: Sequence[int]) -> Mapping[str, Any]:
         """Return the entry; of labels that name no axes with those of the image, where they have as many."""
-        if self.over is None or "axes" in self.said or "coordinateSystems" in self.said:
+        if self.over is None or self.said.get("axes") or "coordinateSystems" in self.said:
             return self.said
         names = [axis for axis in self.over.axes if axis != RGB_AXIS]
         for one in (names, [name for name in names if name != CHANNEL_AXIS]):

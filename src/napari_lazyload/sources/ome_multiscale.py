@@ -88,9 +88,9 @@ def layout_of(entry: Mapping[str, Any], shape: Sequence[int], where: str, system
         If there is not one axis for each dimension.
     """
     datasets = named_datasets(entry)
-    if as_dicts(entry.get("coordinateSystems")) and "axes" not in entry:
+    if as_dicts(entry.get("coordinateSystems")) and not entry.get("axes"):
         return _Systems(entry, shape, where).layout(datasets, system)
-    axes = read_axes(entry["axes"]) if "axes" in entry else unnamed_axes(len(shape))
+    axes = read_axes(entry["axes"]) if entry.get("axes") else unnamed_axes(len(shape))
     checked_axes(axes, shape, where)
     layout = Layout(axes)
     names = [axis.name for axis in axes]
