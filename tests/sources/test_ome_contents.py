@@ -66,6 +66,42 @@ def test_sizes_beside_the_dimensions_are_those_of_pixels(tmp_path, said, scale, 
         assert (dataset.images[0].scale, dataset.images[0].units) == (scale, units)
 
 
+@pytest.mark.parametrize(
+    ("said", "axes", "scale", "translate", "units"),
+    [
+        (
+            {"axis_names": ["c^", "z", "x"], "voxel_size": [2, 4], "offset": [10, 20], "units": ["nm", "nm"]},
+            ("c", "z", "x"),
+            (1, 2, 4),
+            (0, 10, 20),
+            (None, "nm", "nm"),
+        ),
+        ({"voxel_size": [4, 5]}, ("z", "y", "x"), (1, 4, 5), (0, 0, 0), (None,) * 3),
+        ({"voxel_size": [3, 4, 5], "offset": [1]}, ("z", "y", "x"), (3, 4, 5), (0, 0, 0), (None,) * 3),
+        (
+            {"voxel_size": [0, 4, 5], "axis_names": ["q", "", "r"]},
+            ("q", "dim_1", "r"),
+            (1, 1, 1),
+            (0, 0, 0),
+            (None,) * 3,
+        ),
+        (
+            {"voxel_size": "4nm", "axis_names": 3, "offset": [1, 2, 3]},
+            ("z", "y", "x"),
+            (1, 1, 1),
+            (0, 0, 0),
+            (None,) * 3,
+        ),
+    ],
+)
+def test_sizes_and_names_that_funlib_writes_are_taken(tmp_path, said, axes, scale, translate, units):
+    write_array(tmp_path / "a.zarr", np.stack([PIXELS, PIXELS]))
+    zarr.open_array(tmp_path / "a.zarr", mode="a").attrs.update(said)
+    with nl.open_dataset(tmp_path / "a.zarr") as dataset:
+        image = dataset.images[0]
+        assert (image.axes, image.scale, image.translate, image.units) == (axes, scale, translate, units)
+
+
 @pytest.mark.parametrize("names", [("C", "Y", "X"), ("Channel", "y", "x"), ("channels", "row", "col")])
 def test_channels_are_told_in_any_case(tmp_path, names):
     write_array(tmp_path / "a.zarr", np.stack([PIXELS, PIXELS]), names=names)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.sources.ome_arrays import array_image, packing_note
+from napari_lazyload.sources.ome_arrays import array_image
 from napari_lazyload.sources.ome_image import level_places, read_image
 from napari_lazyload.sources.ome_nodes import Options, kind_of, where_is
 from napari_lazyload.sources.ome_plate import read_plate
 from napari_lazyload.sources.ome_reading import Reading, together
 from napari_lazyload.sources.ome_source import Finding
 from napari_lazyload.sources.ome_values import multiscales_of, ome_of
+from napari_lazyload.sources.zarr_described import packing_note
 from napari_lazyload.sources.zarr_node import Node
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _take_arrays(node: Node, inside: _Inside, name: str, options: Options, findi
         except SourceOpenError as err:
             left.append(f"{below} ({_short(str(err))})")
         else:
-            note = packing_note(one)
+            note = packing_note(one.attributes)
             finding.notes += [f"{name} {below}: {note}"] if note else []
     finding.notes += options.too_many(len(shown))
     finding.images = shown[: options.max_images]

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.ome_arrays import array_image, packing_note
+from napari_lazyload.sources.ome_arrays import array_image
 from napari_lazyload.sources.ome_groups import read_group, read_image_or_inside
 from napari_lazyload.sources.ome_image import read_image, read_labels
 from napari_lazyload.sources.ome_multiscale import named_datasets
@@ -21,6 +21,7 @@ from napari_lazyload.sources.ome_source import Finding
 from napari_lazyload.sources.ome_table import image_columns, plate_columns
 from napari_lazyload.sources.ome_values import as_dict, multiscales_of, ome_of
 from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.zarr_described import packing_note
 from napari_lazyload.sources.zarr_node import Node, read_node, read_nodes
 from napari_lazyload.sources.zarr_store import open_store
 
@@ -146,7 +147,7 @@ def _read_array(node: Node, above: list[Node], name: str, options: Options) -> R
                 alone = replace(group, attributes=dict(attributes))
                 alone_options = replace(options, labels=False)
                 return (yield from read_image(alone, name, alone_options, kind=kind_of(group)))
-    note = packing_note(node)
+    note = packing_note(node.attributes)
     return Finding([array_image(node, name)], [f"{name}: {note}"] if note else [])
 
 
