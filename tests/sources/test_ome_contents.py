@@ -148,6 +148,36 @@ def test_an_image_whose_axes_are_wrong_does_not_open_as_arrays(tmp_path):
         nl.open_dataset(path)
 
 
+def scales(path, arrays):
+    """Write arrays as multiscale-spatial-image does."""
+    for name, pixels in arrays.items():
+        write_array(write_group(path, {}) / name, pixels, names=["y", "x"])
+    return path
+
+
+def test_scales_of_one_image_are_its_levels(tmp_path):
+    arrays = {f"em/scale{n}/{name}": PIXELS[:: 2**n, :: 2**n] for n in range(3) for name in ("image", "mask")}
+    dataset, said = opened(scales(tmp_path / "a.zarr", arrays))
+    assert [one.name for one in dataset.images] == ["a em/image", "a em/mask"]
+    for image in dataset.images:
+        assert (image.axes, image.scale) == (("y", "x"), (1, 1))
+        for number, level in enumerate(image.levels):
+            np.testing.assert_array_equal(level.compute(scheduler="sync"), arrays[f"em/scale{number}/image"])
+    assert "a em/mask: its 3 scales are taken for the levels of one image" in said
+
+
+@pytest.mark.parametrize("other", [PIXELS, PIXELS[::2].astype("u1"), np.stack([PIXELS] * 2)[:, ::2, ::2]])
+def test_scales_that_are_no_pyramid_stay_images(tmp_path, other):
+    path = write_group(tmp_path / "a.zarr", {})
+    for number, pixels in enumerate((PIXELS, other)):
+        write_array(path / f"scale{number}" / "image", pixels)
+    with nl.open_dataset(path) as dataset:
+        assert [image.shape for image in dataset.images] == [PIXELS.shape, other.shape]
+    only = scales(tmp_path / "b.zarr", {"scale0/image": PIXELS, "scale0/mask": PIXELS})
+    with nl.open_dataset(only) as dataset:
+        assert dataset.meta["path"].tolist() == ["scale0/image", "scale0/mask"]
+
+
 def test_a_level_that_lacks_channels_is_left_out(tmp_path):
     levels = [np.stack([PIXELS] * 4), np.stack([PIXELS[::2, ::2]] * 2)]
     dataset, said = opened(write_image(tmp_path / "a.zarr", levels, "cyx"))

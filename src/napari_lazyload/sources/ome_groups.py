@@ -11,6 +11,7 @@ from napari_lazyload.sources.ome_image import level_places, read_image
 from napari_lazyload.sources.ome_nodes import Options, kind_of, where_is
 from napari_lazyload.sources.ome_plate import read_plate
 from napari_lazyload.sources.ome_reading import Reading, together
+from napari_lazyload.sources.ome_scales import merged
 from napari_lazyload.sources.ome_source import Finding
 from napari_lazyload.sources.ome_values import multiscales_of, ome_of
 from napari_lazyload.sources.zarr_described import packing_note
@@ -192,6 +193,7 @@ def _take_arrays(node: Node, inside: _Inside, name: str, options: Options, findi
         else:
             note = packing_note(one.attributes)
             finding.notes += [f"{name} {below}: {note}"] if note else []
+    shown = merged(shown, finding.notes)
     finding.notes += options.too_many(len(shown))
     finding.images = shown[: options.max_images]
     if left:
