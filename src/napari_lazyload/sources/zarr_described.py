@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_lazyload.sources.ome_values import as_list, as_number, as_numbers, as_text
 
@@ -16,8 +15,7 @@ _NO_SPACE = "^"
 """Sign of funlib at the name of an axis that is not measured, such as that of channels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(NamedTuple):
     """One axis of an array.
 
     Parameters
@@ -48,7 +46,7 @@ def described(attributes: Mapping[str, Any], count: int) -> list[Described]:
         axes = [_of_dimension_unit(as_text(one) or "") for one in dimension_units]
     names = [as_text(one) or "" for one in as_list(attributes.get("axis_names"))]
     if len(names) == count:
-        axes = [replace(axis, name=name.removesuffix(_NO_SPACE)) for axis, name in zip(axes, names, strict=True)]
+        axes = [axis._replace(name=name.removesuffix(_NO_SPACE)) for axis, name in zip(axes, names, strict=True)]
     sizes = as_numbers(attributes.get("voxel_size"))
     if sizes is None or not 0 < len(sizes) <= count or min(sizes) <= 0:
         return axes
@@ -62,7 +60,7 @@ def described(attributes: Mapping[str, Any], count: int) -> list[Described]:
     for number, place in enumerate(measured):
         start = starts[number] if len(starts) == len(sizes) else 0.0
         unit = units[number] if len(units) == len(sizes) else None
-        axes[place] = replace(axes[place], scale=sizes[number], translate=start, unit=unit)
+        axes[place] = axes[place]._replace(scale=sizes[number], translate=start, unit=unit)
     return axes
 
 
