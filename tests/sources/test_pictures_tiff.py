@@ -316,7 +316,7 @@ def test_plain_files_need_no_tifffile(written, monkeypatch, name):
         assert (read_plain(head) is not None) == plain
     info = check(path)
     if plain:
-        picture_tiff._series_layout.cache_clear()
+        picture_tiff._series_layouts.cache_clear()
         monkeypatch.setattr(tifffile, "TiffFile", None)
         assert read_info(path) == info
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.sources.file_listing import not_there
+from napari_lazyload.sources.picture_tiff import SUFFIXES as TIFF_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,15 +30,10 @@ _FORMATS = (
     ("metaimage", (".mhd", ".mha"), "metaimage", "open_metaimage"),
     ("fits", (".fits", ".fit", ".fts"), "fits", "open_fits"),
     ("hdf5", (".h5", ".hdf5", ".hdf", ".he5", ".ims", ".nxs", ".emd"), "hdf5", "open_hdf5"),
-    (
-        "tiff",
-        (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".svs", ".ndpi", ".scn", ".qptiff"),
-        "tiff_tiles",
-        "open_large_tiff",
-    ),
+    ("tiff", TIFF_SUFFIXES, "tiff_tiles", "open_large_tiff"),
     (
         "bioio",
-        _with_packed(".czi .lif .nd2 .oib .oif .oir .vsi .dv .r3d .zvi .sldy .vms .flex"),
+        _with_packed(".czi .lif .nd2 .oib .oif .oir .vsi .dv .r3d .zvi .sldy .vms"),
         "foreign",
         "open_bioio",
     ),

@@ -47,16 +47,26 @@ def file_stamp(path: str) -> Stamp:
     return stat.st_mtime_ns, stat.st_size
 
 
-def read_info(path: str) -> PictureInfo:
+def read_info(path: str, series: int = 0) -> PictureInfo:
     """Read one header; what is missing to do so is an error of the file too.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    series : int
+        Of which of its images.
 
     Raises
     ------
     ChunkReadError
-        If it is no picture, or cannot be read.
+        If it is no picture, or cannot be read, or has no such image.
     """
     try:
-        return pictures.read_info(path)
+        return pictures.read_series(path)[series] if series else pictures.read_info(path)
+    except IndexError as err:
+        msg = f"{path}: expected an image number {series}, found fewer; open the file again: it was replaced"
+        raise ChunkReadError(msg, path) from err
     except MissingDependencyError as err:
         raise ChunkReadError(str(err), path) from err
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -149,7 +149,11 @@ def make_groups(files: FileSet, name: str, options: FolderOptions, notes: list[s
 
 def single(files: FileSet, name: str) -> Group:
     """Return the image of one file, without an axis that counts files."""
-    return Group(name, np.arange(1), files.infos[files.main_kind()], {})
+    info = files.infos[files.main_kind()]
+    if "images" in info.metadata:  # all are shown
+        left = {key: value for key, value in info.metadata.items() if key not in ("note", "images")}
+        info = replace(info, metadata=left)
+    return Group(name, np.arange(1), info, {})
 
 
 def _by_folder(files: FileSet, name: str) -> dict[str, Array]:

@@ -48,6 +48,8 @@ class PictureChunk:
         How many pages the file is expected to have; None leaves it open.
     probed : tuple of int, optional
         The stamp of the file when its header was read and found to be as expected.
+    series : int, optional
+        Of which image of the file.
     """
 
     path: str
@@ -57,17 +59,18 @@ class PictureChunk:
     dtype: np.dtype[Any]
     pages: int | None = None
     probed: Stamp | None = None
+    series: int = 0
 
     @property
     def key(self) -> Hashable:
         """Path, time of change, size, page, and the form of the result."""
-        return ("picture", self.path, *file_stamp(self.path), self.page, self.shape, self.dtype.str)
+        return ("picture", self.path, *file_stamp(self.path), self.series, self.page, self.shape, self.dtype.str)
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""
         if self.pages is not None and file_stamp(self.path) != self.probed:
             self._check_pages()
-        pixels = decode(self.path, self.page)
+        pixels = decode(self.path, self.page, self.series)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
         if pixels.shape != frame or pixels.dtype != self.dtype:
             raise _unlike(self.path, said(frame, self.dtype), said(pixels.shape, pixels.dtype))
@@ -75,7 +78,7 @@ class PictureChunk:
 
     def _check_pages(self) -> None:
         """Raise where a file has other pages than expected: the frames shown would not be all of it."""
-        pages = read_info(self.path).pages
+        pages = read_info(self.path, self.series).pages
         if pages != self.pages:
             raise _unlike(self.path, f"{self.pages} page{'s'[: self.pages != 1]}", str(pages))
 
@@ -157,10 +160,10 @@ class CoverageChunk:
         return coverage.reshape(self.shape)
 
 
-def decode(path: str, page: int) -> Array:
+def decode(path: str, page: int, series: int = 0) -> Array:
     """Decode one page; a decoder that is missing is an error of the chunk too."""
     try:
-        return pictures.decode(path, page)
+        return pictures.decode(path, page, series=series) if series else pictures.decode(path, page)
     except MissingDependencyError as err:
         raise ChunkReadError(str(err), path) from err
 
@@ -229,6 +232,8 @@ class PictureSource:
         Of the image.
     padded : bool
         Whether frames of other shapes are filled up.
+    series : int
+        Of one file: which of its images.
     """
 
     def __init__(
@@ -240,14 +245,16 @@ class PictureSource:
         name: str,
         *,
         padded: bool = False,
+        series: int = 0,
     ) -> None:
         self.files = files
         self.rows = rows
         self.padded = padded
+        self.series = series
         self.lead_axes = lead_axes
         self.info = info
         digest = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=8).hexdigest()
-        self.token = f"{files.token}-{digest}-{'x'.join(map(str, lead_axes.values()))}-{int(padded)}"
+        self.token = f"{files.token}-{digest}-{'x'.join(map(str, lead_axes.values()))}-{int(padded)}-{series}"
         self.meta = _image_meta(info, lead_axes, name)
 
     def chunk(self, level: int, index: BlockIndex) -> PictureChunk | PaddedChunk:
@@ -259,7 +266,7 @@ class PictureSource:
             return PaddedChunk(path, place, shape, self.info.axes, dtype)
         page = _ravel(place, self.info.shape[: self.info.page_ndim])
         ndim = len(self.info.page_shape)
-        return PictureChunk(path, page, shape, ndim, dtype, self.info.pages, self.files.probed(row))
+        return PictureChunk(path, page, shape, ndim, dtype, self.info.pages, self.files.probed(row), self.series)
 
     def row(self, index: BlockIndex) -> int:
         """Return the file's number in its `FileSet`."""
@@ -335,26 +342,35 @@ def _image_meta(info: PictureInfo, lead_axes: dict[str, int], name: str) -> Imag
     spatial = axes[: len(axes) - info.rgb]
     sizes = _pixel_sizes(extras)
     palette = _palette(extras.pop("colormap", None))
+    limits = extras.pop("contrast_limits", None)
+    if lead_axes or limits is None:  # those of one file are not those of its neighbours
+        limits = _FULL_RANGE.get(info.dtype.str[1:])
+    channels = extras.pop("channels", ())
     return ImageMeta(
         name=name,
         axes=axes,
         dtype=info.dtype,
         levels=(LevelMeta(grid, (1.0,) * len(axes)),),
         scale=tuple(sizes.get(axis, 1.0) for axis in spatial) if sizes else None,
-        units=tuple(extras["unit"] if axis in sizes else None for axis in spatial) if "unit" in extras else None,
-        contrast_limits=_FULL_RANGE.get(info.dtype.str[1:]) if palette is None else (0.0, len(palette) - 1.0),
+        units=_units(extras, sizes, spatial),
+        contrast_limits=limits if palette is None else (0.0, len(palette) - 1.0),
         colormap=palette,
+        channels=channels if "c" in spatial and len(channels) == grid_shape[axes.index("c")] else (),
         metadata=extras,
     )
 
 
 def _pixel_sizes(extras: dict[str, Any]) -> dict[str, float]:
-    """Return the size of a pixel along the axes of space that a header gives one for."""
-    if "scale" not in extras:
-        return {}
-    steps = extras.get("axis_scale", {})
-    depth = {"z": steps["z"]} if "z" in steps else {}
-    return {**depth, "y": extras["scale"][0], "x": extras["scale"][1]}
+    """Return the size of a pixel along the axes that a header gives one for."""
+    scale = extras.get("scale")
+    return {**extras.get("axis_scale", {}), **({"y": scale[0], "x": scale[1]} if scale else {})}
+
+
+def _units(extras: dict[str, Any], sizes: dict[str, float], axes: Sequence[str]) -> tuple[str | None, ...] | None:
+    """Return the unit of each axis that has a size: that of lengths, but for those with their own."""
+    own = extras.get("axis_units", {})
+    units = tuple(own.get(axis, extras.get("unit")) if axis in sizes else None for axis in axes)
+    return units if any(units) else None
 
 
 def _palette(colours: Array | None) -> Array | None:

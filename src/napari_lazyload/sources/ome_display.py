@@ -56,11 +56,12 @@ def read_channels(omero: Any, count: int) -> tuple[ChannelMeta, ...]:
 def _channel(said: Mapping[str, Any], number: int, count: int) -> ChannelMeta:
     plain = "" if count == 1 else f"channel {number}"  # an image of one channel needs no second name
     name = as_text(said.get("label")) or as_text(said.get("name")) or plain
-    colour = read_colour(said.get("color")) or _default_colour(number, count)
+    colour = read_colour(said.get("color")) or default_colour(number, count)
     return ChannelMeta(name, colour, read_window(said.get("window")), said.get("active") not in (False, "false"))
 
 
-def _default_colour(number: int, count: int) -> str | None:
+def default_colour(number: int, count: int) -> str | None:
+    """Return the colour of a channel that has none: the first of a pair or of six, None for the only channel."""
     if count == 1:
         return None
     return _PAIR[number] if count == 2 else _CYCLE[number % len(_CYCLE)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core import settings
-from napari_lazyload.core.errors import SourceOpenError
+from napari_lazyload.core.errors import LazyLoadError, SourceOpenError
 from napari_lazyload.sources.file_listing import (
     Listing,
     keep_matching,
@@ -24,6 +24,7 @@ from napari_lazyload.sources.folder_table import FolderTable
 from napari_lazyload.sources.grouping import FolderOptions, Group, make_groups, single, surprises
 from napari_lazyload.sources.image_folder import CoverageSource, PictureSource, file_name
 from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.pictures import read_series
 from napari_lazyload.sources.tiff_header import with_tiff_header
 
 if TYPE_CHECKING:
@@ -76,7 +77,28 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> Opened:
     opened = _opened(label, kind, files, groups, notes, whole_folder=kind == FOLDER and chosen.pattern is None)
     if kind == PICTURE and groups[0].info.format == "tiff":
         opened.columns = with_tiff_header(opened.columns, label)
+        _add_series(opened, files, label)
     return opened
+
+
+def _add_series(opened: Opened, files: FileSet, path: str) -> None:
+    """Add the other images of a TIFF file; they show the same row of the table, and are hidden at first."""
+    try:
+        found = read_series(path)
+    except LazyLoadError:  # replaced since its header was read: what reads the first image says so
+        return
+    name = opened.sources[0].meta.name
+    for number, info in enumerate(found[1:], 1):
+        title = f"{name} {info.metadata.get('series') or number}"
+        if any(title == source.meta.name for source in opened.sources):
+            title = f"{title} ({number})"
+        source = PictureSource(files, np.arange(1), {}, info, title, series=number)
+        source.meta = replace(source.meta, display={**source.meta.display, "visible": False})
+        opened.sources += (source,)
+        opened.rows += (range(1),)
+    images = found[0].metadata.get("images", 1)
+    if images > len(found):
+        opened.notes.append(f"{name}: {len(found)} of {images} images are opened; more are too many, or damaged")
 
 
 def header_seconds(listed: float) -> float:

@@ -82,8 +82,11 @@ class PictureInfo:
         Number of leading axes that count pages; ``shape[page_ndim:]`` is what one decode gives.
     metadata : Mapping
         Small extras, present where known: ``bits`` (per stored sample), ``orientation`` (EXIF, already applied),
-        ``colormap`` (TIFF palette, (n, 3)), ``scale`` (y, x) with ``unit``, ``axis_scale``, ``resolution`` (pixels per
-        metre, y and x), ``description``, and ``note`` (what is not shown). Not part of equality.
+        ``colormap`` (TIFF palette, (n, 3)), ``scale`` (y, x) with ``unit``, ``axis_scale`` (by axis) and ``axis_units``
+        (where it is another), ``channels`` (of `ChannelMeta`), ``contrast_limits``, ``resolution`` (pixels per metre, y
+        and x), ``description``, and ``note`` (what is not shown). Not part of equality.
+    levels : int
+        Resolutions that are stored. Not part of equality.
     """
 
     shape: tuple[int, ...]
@@ -94,6 +97,7 @@ class PictureInfo:
     pages: int = 1
     page_ndim: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    levels: int = field(default=1, compare=False)
 
     @property
     def page_shape(self) -> tuple[int, ...]:

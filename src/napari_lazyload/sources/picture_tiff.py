@@ -1,8 +1,8 @@
 """TIFF: header and pixels, through `tifffile`.
 
-A file is shown as `tifffile`'s series 0 gives it: palettes are indices, MINISWHITE is not inverted, orientation is not
-applied. Pages are decoded alone: from one block of the file where the whole series is contiguous (ImageJ stacks of a
-single directory too), else from their own directories, found without a walk along the chain.
+Each image of a file is shown as `tifffile`'s series gives it: palettes are indices, MINISWHITE is not inverted,
+orientation is not applied. Pages are decoded alone: from one block of the file where the whole series is contiguous
+(ImageJ stacks of a single directory too), else from their own directories, found without a walk along the chain.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import numpy.typing as npt
 
 from napari_lazyload.sources.picture_files import Head
 from napari_lazyload.sources.picture_info import (
+    BOMB_FLOOR,
+    BOMB_RATIO,
     Header,
     PictureError,
     PictureInfo,
     TruncatedError,
     check_size,
 )
-from napari_lazyload.sources.picture_tiff_ifd import Plain, check_chain, read_plain
+from napari_lazyload.sources.picture_tiff_ifd import Plain, check_chain, check_planes, read_plain
 from napari_lazyload.sources.picture_tiff_meta import plain_metadata, quiet_tifffile, series_metadata
 
 if TYPE_CHECKING:
@@ -35,6 +37,15 @@ if TYPE_CHECKING:
     import tifffile
 
     from napari_lazyload.sources.picture_tiff_ifd import ByteOrder
+
+#: Lower-case suffixes of TIFF files, slide scanners' and instruments' among them.
+SUFFIXES = (
+    *(".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk", ".gel", ".pcoraw", ".flex", ".svs", ".ndpi", ".scn"),
+    *(".qptiff", ".qpi", ".ptif", ".ptiff", ".bif", ".avs", ".zif", ".eer"),
+)
+
+#: More images of one file than this are not looked at.
+MOST_SERIES = 64
 
 _AXES = {"X": "x", "Y": "y", "Z": "z", "C": "c", "T": "t", "S": "s"}
 _RGB, _YCBCR = 2, 6
@@ -62,6 +73,10 @@ class TiffLayout:
         page.
     files : tuple of str
         The file that holds each page, for a set of files; empty where this one holds all.
+    missing : int
+        How many pages are described and not there.
+    number : int
+        Of the series in the file.
     """
 
     info: PictureInfo
@@ -69,21 +84,23 @@ class TiffLayout:
     data_offset: int | None
     directories: Sequence[int] | None
     files: tuple[str, ...] = ()
+    missing: int = 0
+    number: int = 0
 
 
 def read_header(head: Head) -> Header:
     """Describe a TIFF file: by its only directory where it is plain, else by tifffile."""
     plain = read_plain(head)
     if plain is not None:
-        layout = _plain_layout(head, plain)
+        layouts: tuple[TiffLayout, ...] = (_plain_layout(head, plain),)
     else:
         stat = os.stat(head.path)
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         path = os.path.abspath(head.path)
-        layout = _series_layout(path, stamp)
-        if layout.files or 0 in (layout.directories or ()):  # a set of files: the others may have come or gone
-            layout = _series_layout.__wrapped__(path, stamp)
-    return Header(layout.info, layout.info.page_nbytes, detail=layout)
+        layouts = _series_layouts(path, stamp)
+        if any(layout.files or layout.missing for layout in layouts):  # other files of a set may have come or gone
+            layouts = _series_layouts.__wrapped__(path, stamp)
+    return Header(layouts[0].info, layouts[0].info.page_nbytes, detail=layouts)
 
 
 def _plain_layout(head: Head, plain: Plain) -> TiffLayout:
@@ -99,18 +116,30 @@ def _plain_layout(head: Head, plain: Plain) -> TiffLayout:
 
 
 @functools.lru_cache(maxsize=256)
-def _series_layout(path: str, stamp: tuple[int, ...]) -> TiffLayout:
-    """Describe a file through tifffile; `stamp` is part of the key, so that a replaced file is looked at anew."""
+def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]:
+    """Describe the images of a file by tifffile; `stamp` is part of the key, so that a replaced file is looked at anew."""
     with Head(path) as head:
         check_chain(head)
+        check_planes(head)
     with _open(path) as tif:
         if not len(tif.pages):
             raise PictureError(
                 "a TIFF file without a page", "at least one page", "the file is damaged: export it again"
             )
-        series = tif.series[0]
-        _check_kind(tif, series)
-        return _describe(tif, series, stamp[0])
+        count = min(len(tif.series), MOST_SERIES)
+        _check_kind(tif, tif.series[0])
+        first = _describe(tif, 0, stamp[0])
+        return (first, *filter(None, (_described(tif, number, stamp[0]) for number in range(1, count))))
+
+
+def _described(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout | None:
+    """Describe a series behind the first, or return None where it is damaged or promises too much: the others open."""
+    try:
+        layout = _describe(tif, number, size)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, the others are fine
+        return None
+    packed = layout.info.page_nbytes
+    return layout if packed <= BOMB_FLOOR or packed <= BOMB_RATIO * size else None
 
 
 @contextmanager
@@ -123,14 +152,27 @@ def _open(path: str) -> Iterator[tifffile.TiffFile]:
 
 
 def _check_kind(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
-    """Raise where an ImageJ stack is cut short: tifffile then shows its first plane, as if there were no others."""
-    if tif.is_imagej and series.kind in ("generic", "uniform"):
+    """Raise where an ImageJ stack is cut short: tifffile then shows its first plane, as if there were no others.
+
+    ImageJ writes the directory before the pixels. Behind them it is that of a program that took the description over
+    from a longer stack: what is there is all.
+    """
+    page = tif.pages.first
+    foreign = len(page.dataoffsets) > 0 and page.dataoffsets[0] < page.offset
+    if tif.is_imagej and series.kind in ("generic", "uniform") and not foreign:
         raise TruncatedError("an ImageJ stack with less data than it describes", "all planes of its description")
 
 
-def _describe(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, size: int) -> TiffLayout:
+def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     """Describe a series."""
+    series = tif.series[number]
     keyframe = series.keyframe
+    if keyframe.dtype is None and keyframe.shape:
+        raise PictureError(
+            f"samples of {keyframe.bitspersample} bits and format {keyframe.sampleformat}",
+            "whole numbers, or floats of 16, 24, 32 or 64 bits",
+            "convert the file to one of these with the program that wrote it",
+        )
     shape = tuple(int(n) for n in series.shape)
     if series.dtype is None or not shape or math.prod(shape) == 0:
         raise PictureError(f"an image of shape {shape}", "an image with pixels", "the file is damaged: export it again")
@@ -138,13 +180,14 @@ def _describe(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, size: int
     page_ndim, data_offset, directories, files = _pages(tif, series, shape)
     axes, rgb = _axes(series.axes, shape, keyframe)
     pages = math.prod(shape[:page_ndim])
-    metadata = series_metadata(tif, series, axes)
+    metadata = series_metadata(tif, number, axes)
     if keyframe.dtype != series.dtype:
         data_offset = None
-    info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata)
+    missing = sum(not offset for offset in directories) if directories is not None else 0
+    info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata, len(series.levels))
     if data_offset is not None:
         _check_extent(size, data_offset, info.nbytes)
-    return TiffLayout(info, tif.byteorder, data_offset, directories, files)
+    return TiffLayout(info, tif.byteorder, data_offset, directories, files, missing, number)
 
 
 def _pages(
@@ -157,18 +200,37 @@ def _pages(
     page_ndim = len(shape) - len(plane)
     if page_ndim < 0 or shape[page_ndim:] != plane or getattr(series, "transform", None) is not None:
         return 0, None, None, ()
-    if series.dataoffset is not None and not series.is_multifile:
-        return page_ndim, int(series.dataoffset), None, ()
-    if len(series) != math.prod(shape[:page_ndim]):
+    start = contiguous_from(tif, series)
+    if start is not None:
+        return page_ndim, start, None, ()
+    count = math.prod(shape[:page_ndim])
+    # Of ImageJ, tifffile takes the pages of the file or none: neither are those of a stack that others wrote anew.
+    members = tif.pages[:count] if tif.is_imagej and len(tif.series) == 1 else series[:]
+    if len(members) != count:
         return 0, None, None, ()
     directories = array("Q")
     files = []
-    for page in series:
+    for page in members:
         directories.append(0 if page is None else page.offset)
         files.append("" if page is None else page.parent.filehandle.path)
         if page is not None and page.offset <= 0:  # a virtual frame
             return 0, None, None, ()
     return page_ndim, None, directories, tuple(files) if series.is_multifile else ()
+
+
+def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int | None:
+    """Return where the pixels of a series begin that lie together, or None where they do not.
+
+    tifffile takes ImageJ at its word that all planes follow the first, as they do in stacks beyond 4 GiB; other
+    programs keep the description and put each plane elsewhere.
+    """
+    if series.dataoffset is None or series.is_multifile:
+        return None
+    start, nbytes = int(series.dataoffset), int(series.keyframe.nbytes)
+    if tif.is_imagej and series.nbytes > nbytes and tif.pages.is_multipage:
+        second = tif.pages[1].dataoffsets
+        return start if second and second[0] == start + nbytes else None
+    return start
 
 
 def _axes(names: str, shape: tuple[int, ...], keyframe: tifffile.TiffPage) -> tuple[tuple[str, ...], bool]:
@@ -193,25 +255,23 @@ def decode_page(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
         return _read_plane(path, layout, page)
     threads = None if layout.info.page_nbytes > _THREADED_BYTES else 1
     if layout.directories is None:
-        return _read_series(path, threads)
+        return _read_series(path, layout.number, threads)
     offset = layout.directories[page]
     if not offset:
-        msg = f"no plane {page}"
-        raise PictureError(
-            msg, f"{layout.info.pages} planes, as its metadata says", "add the missing files of this set"
-        )
+        hint = "add the missing files of this set, if it is one; else the plane was not recorded"
+        raise PictureError(f"no plane {page}", f"{layout.info.pages} planes, as its metadata says", hint)
     with _open(layout.files[page] if layout.files else path) as tif:
-        found = _page_at(tif, offset, page)
+        found = page_at(tif, offset, page)
         _check_segments(found, tif.filehandle.size)
         result = _native(found.asarray(maxworkers=threads))
     shape = layout.info.page_shape
     return result.reshape(shape) if result.size == math.prod(shape) else result
 
 
-def _read_series(path: str, threads: int | None) -> npt.NDArray[Any]:
+def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any]:
     """Decode a series that has no pages of its own, as one."""
     with _open(path) as tif:
-        series = tif.series[0]
+        series = tif.series[number]
         for page in series:
             if page is None:
                 raise PictureError("a series with missing planes", "all planes", "add the missing files of this set")
@@ -219,15 +279,24 @@ def _read_series(path: str, threads: int | None) -> npt.NDArray[Any]:
         return _native(series.asarray(maxworkers=threads))
 
 
-def _page_at(tif: tifffile.TiffFile, offset: int, index: int) -> tifffile.TiffPage:
-    """Return the page of a directory without the ones before it."""
+def page_at(tif: tifffile.TiffFile, offset: int, index: int) -> tifffile.TiffPage:
+    """Return the page of a directory without the ones before it.
+
+    The directories of Zeiss and Hamamatsu say wrong things, which tifffile mends in its list of all pages.
+    """
     import tifffile
 
     first = tif.pages.first
     if first.offset == offset:
         return first
+    mended = next(page for page in tif.pages if page.offset == offset) if tif.is_lsm or tif.is_ndpi else None
+    if isinstance(mended, tifffile.TiffPage):
+        return mended
     tif.filehandle.seek(offset)
-    return tifffile.TiffPage(tif, index)
+    page = tifffile.TiffPage(tif, index)
+    if mended is not None:
+        page.dataoffsets, page.databytecounts = mended.dataoffsets, mended.databytecounts
+    return page
 
 
 def _read_plane(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:

@@ -9,6 +9,7 @@ time.
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -46,6 +47,10 @@ _MAX_TAGS = 4096
 #: Software and descriptions from which `tifffile` makes something other than "one page, one image".
 _SPECIAL_SOFTWARE = (b"SI.", b"PerkinElmer", b"Philips", b"IndicaLabs", b"MedScan", b"Ventana", b"ScanOutput", b"TVX")
 _SPECIAL_DESCRIPTIONS = (b"<", b"{", b"[", b"shape=", b"SCIFIO=", b"ImageJ=", b"Aperio", b"state.", b"FLIM", b"Motic")
+
+_PIXELS = re.compile(rb"<(?:\w+:)?Pixels\b[^>]*>")
+_PLANE_AXES = re.compile(rb'\bSize[ZCT]="(\d+)"')
+_MOST_PLANES = 1 << 22
 
 _STACKED = re.compile(rb"^(?:images|channels|slices|frames)=(?!1\s*$)", re.MULTILINE)
 
@@ -167,6 +172,22 @@ def check_chain(head: Head) -> int:
         seen.add(offset)
         offset = read_directory(head, flavour, offset).following
     return len(seen)
+
+
+def check_planes(head: Head) -> None:
+    """Raise where OME-XML describes more planes than anybody has: tifffile makes a list of them.
+
+    Raises
+    ------
+    PictureError
+        With their number.
+    """
+    flavour, offset = read_flavour(head)
+    pixels = _PIXELS.findall(_text(head, flavour, read_directory(head, flavour, offset).entries.get(DESCRIPTION)))
+    planes = max((math.prod(map(int, _PLANE_AXES.findall(one))) for one in pixels), default=0)
+    if planes > _MOST_PLANES:
+        found = f"OME-XML that describes {planes:,} planes"
+        raise PictureError(found, f"at most {_MOST_PLANES:,}", "the file is damaged: export it again")
 
 
 def value_bytes(head: Head, flavour: Flavour, entry: Entry) -> bytes:

@@ -7,7 +7,6 @@ ImageJ's calibration, OME-XML's physical sizes, and resolutions finer than any p
 from __future__ import annotations
 
 import logging
-import re
 import struct
 import threading
 from contextlib import contextmanager
@@ -21,9 +20,13 @@ from napari_lazyload.sources.picture_tiff_ifd import (
     value_bytes,
     values,
 )
+from napari_lazyload.sources.picture_tiff_imagej import imagej_limits, imagej_metadata
+from napari_lazyload.sources.picture_tiff_instruments import instrument_metadata
+from napari_lazyload.sources.picture_tiff_ome import ome_metadata
+from napari_lazyload.sources.picture_units import length_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import tifffile
 
@@ -32,29 +35,6 @@ if TYPE_CHECKING:
 #: Size of a pixel in micrometres from which on a resolution is that of a screen or a printer (1200 dots per inch).
 _PRINT_PIXEL = 21.0
 _MICROMETRES = {2: 25_400.0, 3: 10_000.0}
-
-_UNITS = {
-    "micron": "micrometer",
-    "microns": "micrometer",
-    "um": "micrometer",
-    "µm": "micrometer",  # U+00B5, the micro sign
-    "μm": "micrometer",  # U+03BC, the Greek letter
-    "\\u00b5m": "micrometer",
-    "micrometer": "micrometer",
-    "nm": "nanometer",
-    "nanometer": "nanometer",
-    "mm": "millimeter",
-    "millimeter": "millimeter",
-    "cm": "centimeter",
-    "centimeter": "centimeter",
-    "m": "meter",
-    "meter": "meter",
-    "inch": "inch",
-    "å": "angstrom",
-    "angstrom": "angstrom",
-}
-
-PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 
 
 class _Silence(threading.local, logging.Filter):
@@ -89,9 +69,10 @@ def plain_metadata(head: Head, plain: Plain) -> dict[str, Any]:
     metadata: dict[str, Any] = {"bits": plain.dtype.itemsize * 8}
     entry = plain.entries.get(RESOLUTION_UNIT)
     unit = values(head, plain.flavour, entry)[0] if entry is not None else 2
-    calibration = _calibration(plain.description)
+    said = _description(plain.description)
     per_unit = _rational(head, plain, Y_RESOLUTION), _rational(head, plain, X_RESOLUTION)
-    metadata.update(_scale(per_unit, unit, calibration.get("unit")))
+    metadata.update(_scale(per_unit, unit, said.get("unit")))
+    metadata.update(imagej_limits(said))
     return metadata
 
 
@@ -104,35 +85,42 @@ def _rational(head: Head, plain: Plain, tag: int) -> float:
     return numerator / denominator if denominator else 0.0
 
 
-def _calibration(description: bytes) -> dict[str, str]:
+def _description(description: bytes) -> dict[str, str]:
     """Return the lines of ImageJ's description."""
     if not description.startswith(b"ImageJ="):
         return {}
     return dict(line.split("=", 1) for line in description.decode("latin-1").splitlines() if "=" in line)
 
 
-def series_metadata(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: tuple[str, ...]) -> dict[str, Any]:
+def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) -> dict[str, Any]:
     """Return the extras of a series."""
-    keyframe = series.keyframe
+    series = tif.series[number]
+    keyframe, shape = series.keyframe, tuple(map(int, series.shape))
     metadata: dict[str, Any] = {"bits": keyframe.bitspersample}
     if keyframe.photometric == 3:
         colormap = keyframe.colormap
         if colormap is not None:
             metadata["colormap"] = colormap.T
     if len(tif.series) > 1:
-        metadata["note"] = f"{len(tif.series)} series of images; the first is shown"
+        if series.name:
+            metadata["series"] = str(series.name)
+        if not number:
+            metadata["note"] = f"{len(tif.series)} series of images; the first is shown"
+            metadata["images"] = len(tif.series)
     if tif.is_ome and tif.ome_metadata:
-        metadata.update(_ome_scale(tif.ome_metadata))
+        metadata.update(ome_metadata(tif.ome_metadata, number, axes, shape))
         return metadata
-    imagej = (tif.imagej_metadata or {}) if tif.is_imagej else {}
     resolution = [_ratio(keyframe.tags.get(tag)) for tag in (Y_RESOLUTION, X_RESOLUTION)]
-    unit = keyframe.tags.get(RESOLUTION_UNIT)
-    scale = _scale((resolution[0], resolution[1]), int(unit.value) if unit is not None else 2, imagej.get("unit"))
-    metadata.update(scale)
-    steps = {"z": imagej.get("spacing"), "t": imagej.get("finterval")}
-    axis_scale = {name: float(step) for name, step in steps.items() if name in axes and isinstance(step, (int, float))}
-    if axis_scale:
-        metadata["axis_scale"] = axis_scale
+    tag = keyframe.tags.get(RESOLUTION_UNIT)
+    unit = int(tag.value) if tag is not None else 2
+    if tif.is_imagej:
+        said: Mapping[str, Any] = tif.imagej_metadata or {}
+        metadata.update(_scale((resolution[0], resolution[1]), unit, said.get("unit")))
+        metadata.update(imagej_metadata(said, axes, shape))
+    else:
+        metadata.update(_scale((resolution[0], resolution[1]), unit, None))
+    if not number:
+        metadata.update(instrument_metadata(tif, axes, shape))
     return metadata
 
 
@@ -150,34 +138,10 @@ def _scale(per_unit: tuple[float, float], unit: int, named: str | None) -> dict[
     if min(per_unit) <= 0:
         return {}
     size = (1 / per_unit[0], 1 / per_unit[1])
-    name = _UNITS.get(str(named).strip().lower()) if named else None
+    name = length_unit(str(named)) if named else None
     if name:
         return {"scale": size, "unit": name}
     factor = _MICROMETRES.get(unit)
     if factor and max(size) * factor < _PRINT_PIXEL:
         return {"scale": (size[0] * factor, size[1] * factor), "unit": "micrometer"}
     return {}
-
-
-def _ome_scale(xml: str) -> dict[str, Any]:
-    """Return the physical sizes of the first image in OME-XML; its default unit is the micrometre."""
-    match = PIXELS.search(xml)
-    if match is None:
-        return {}
-    found = {}
-    for axis in "XYZ":
-        value = re.search(rf'\bPhysicalSize{axis}="([^"]+)"', match[0])
-        unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', match[0])
-        try:
-            size = float(value[1]) if value else 0.0
-        except ValueError:
-            size = 0.0
-        name = _UNITS.get(unit[1].strip().lower()) if unit else "micrometer"
-        if size > 0 and name:
-            found[axis] = (size, name)
-    if "X" not in found or "Y" not in found or found["X"][1] != found["Y"][1]:
-        return {}
-    result: dict[str, Any] = {"scale": (found["Y"][0], found["X"][0]), "unit": found["X"][1]}
-    if "Z" in found and found["Z"][1] == found["X"][1]:
-        result["axis_scale"] = {"z": found["Z"][0]}
-    return result

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["PICTURE_SUFFIXES", "PictureInfo", "decode", "is_picture", "picture_formats", "read_info"]
+__all__ = ["PICTURE_SUFFIXES", "PictureInfo", "decode", "is_picture", "picture_formats", "read_info", "read_series"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _row(title: str, suffixes: str, codec: str, library: str, module: Any) -> _F
 _FORMATS = {
     "png": _row("PNG", ".png .apng", "PNG", "imagecodecs", picture_png),
     "jpeg": _row("JPEG", ".jpg .jpeg .jpe .jfif .jif", "JPEG8", "imagecodecs", picture_jpeg),
-    "tiff": _row("TIFF", ".tif .tiff .btf .tf2 .tf8 .lsm .stk .gel .pcoraw", "TIFF", "tifffile", picture_tiff),
+    "tiff": _row("TIFF", " ".join(picture_tiff.SUFFIXES), "TIFF", "tifffile", picture_tiff),
     "bmp": _row("BMP", ".bmp .dib", "BMP", "imagecodecs, Pillow", picture_bmp),
     "gif": _row("GIF", ".gif", "GIF", "imagecodecs, Pillow", picture_gif),
     "webp": _row("WebP", ".webp", "WEBP", "imagecodecs", picture_webp),
@@ -135,7 +135,33 @@ def read_info(path: str, head: bytes | None = None) -> PictureInfo:
         _fail(path, error)
 
 
-def decode(path: str, page: int = 0, *, expect: PictureInfo | None = None) -> npt.NDArray[Any]:
+def read_series(path: str) -> tuple[PictureInfo, ...]:
+    """Describe every image of a picture file; all but TIFF hold one.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    tuple of PictureInfo
+        The first one is what `read_info` gives.
+
+    Raises
+    ------
+    ChunkReadError
+        As of `read_info`.
+    """
+    try:
+        with Head(path) as source:
+            header = _read_header(source)
+    except Exception as error:  # noqa: BLE001  whatever a parser trips over is a damaged file
+        _fail(path, error)
+    return tuple(layout.info for layout in header.detail) if header.info.format == "tiff" else (header.info,)
+
+
+def decode(path: str, page: int = 0, *, series: int = 0, expect: PictureInfo | None = None) -> npt.NDArray[Any]:
     """Decode one page of a picture file.
 
     Parameters
@@ -144,6 +170,8 @@ def decode(path: str, page: int = 0, *, expect: PictureInfo | None = None) -> np
         The file.
     page : int
         Which page, counted in the order of ``info.shape[:info.page_ndim]``.
+    series : int, optional
+        Of which image of the file, counted as `read_series` does.
     expect : PictureInfo, optional
         What the file was when it was listed; a page of another shape or data type is an error.
 
@@ -160,7 +188,7 @@ def decode(path: str, page: int = 0, *, expect: PictureInfo | None = None) -> np
         The installed imagecodecs was built without this format.
     """
     try:
-        info, array = _decode(path, page)
+        info, array = _decode(path, page, series)
     except Exception as error:  # noqa: BLE001  whatever a decoder raises is a damaged file
         _fail(path, error)
     wanted = (info.page_shape, info.dtype) if expect is None else (expect.page_shape, expect.dtype)
@@ -206,20 +234,24 @@ def _why_missing(row: _Format) -> str | None:
     return f"the installed imagecodecs {imagecodecs.__version__} was built without {row.codec}"
 
 
-def _decode(path: str, page: int) -> tuple[PictureInfo, npt.NDArray[Any]]:
+def _decode(path: str, page: int, series: int) -> tuple[PictureInfo, npt.NDArray[Any]]:
     """Read, check and decode one page."""
     with Head(path) as source:
         kind = _sniff(source)
         if kind != "tiff":
             source.all()
         header = _read_header(source, kind)
-        info = header.info
+        layouts = header.detail if kind == "tiff" else ()
+        if layouts and series >= len(layouts):
+            expected = f"an image number {series}"
+            raise PictureError(f"{len(layouts)} images", expected, "open the file again: it was replaced")
+        info = layouts[series].info if layouts else header.info
         if not 0 <= page < info.pages:
             raise PictureError(f"{info.pages} pages", f"a page {page}", "reopen the folder: the file was replaced")
         decoder = _FORMATS[kind].decode
         if decoder is not None:
             return info, decoder(source.data, header, page)
-    return info, picture_tiff.decode_page(path, header.detail, page)
+    return info, picture_tiff.decode_page(path, layouts[series], page)
 
 
 def _read_header(source: Head, kind: str = "") -> Header:

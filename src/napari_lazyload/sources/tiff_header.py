@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.picture_tiff_meta import PIXELS, quiet_tifffile
+from napari_lazyload.sources.picture_tiff_meta import quiet_tifffile
+from napari_lazyload.sources.picture_tiff_ome import PIXELS
 from napari_lazyload.sources.raw_opened import in_table
 
 if TYPE_CHECKING:

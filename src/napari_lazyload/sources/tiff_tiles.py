@@ -20,21 +20,25 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import ChunkReadError, LazyLoadError
 from napari_lazyload.core.metadata import LevelMeta
+from napari_lazyload.sources.image_folder import PictureSource
 from napari_lazyload.sources.open_pictures import open_pictures
 from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.picture_files import Head
-from napari_lazyload.sources.picture_tiff_ifd import read_plain
+from napari_lazyload.sources.picture_tiff import contiguous_from, page_at
+from napari_lazyload.sources.picture_tiff_ifd import SIGNATURES, read_plain
 from napari_lazyload.sources.picture_tiff_meta import quiet_tifffile
 from napari_lazyload.sources.raw import RawSource, dense
-from napari_lazyload.sources.raw_opened import file_name
 from napari_lazyload.sources.raw_read import Array, Stamp, native, stamp_at_opening, stamp_now, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    import tifffile
+
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.metadata import ImageMeta
     from napari_lazyload.sources.opened import Opened, RowSource
+    from napari_lazyload.sources.picture_tiff_ifd import Plain
 
 LARGE = 16 << 20
 """Pages of fewer bytes are chunks of their own, as in a folder of pictures."""
@@ -45,25 +49,23 @@ _parsing = threading.Lock()
 
 
 def takes_large_tiff(path: str) -> bool:
-    """Return whether a path is a TIFF file whose first page is large, or has smaller versions of itself."""
+    """Return whether a path is a TIFF file that may hold more than one small page."""
     if not os.path.isfile(path):
         return False
     try:
         with Head(path) as head:
-            plain = read_plain(head)
-        if plain is not None:  # known without tifffile, which takes a while to load
-            return plain.height * plain.width * plain.samples * plain.dtype.itemsize > LARGE
-        import tifffile
-
-        with quiet_tifffile(), tifffile.TiffFile(path) as tif:
-            first = tif.pages.first
-            return bool(first.subifds) or first.nbytes > LARGE
+            plain = read_plain(head) if head.data.startswith(SIGNATURES) else None
+            return head.data.startswith(SIGNATURES) and (plain is None or _page_nbytes(plain) > LARGE)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, the reader of pictures says so
         return False
 
 
+def _page_nbytes(plain: Plain) -> int:
+    return plain.height * plain.width * plain.samples * plain.dtype.itemsize
+
+
 def open_large_tiff(path: str, **options: Any) -> Opened:
-    """Open one TIFF file as `open_pictures` does, in chunks of its tiles or strips and with its levels.
+    """Open one TIFF file as `open_pictures` does; large images and pyramids in chunks of tiles or strips, with levels.
 
     Raises
     ------
@@ -71,16 +73,27 @@ def open_large_tiff(path: str, **options: Any) -> Opened:
         If it cannot be read.
     """
     opened = open_pictures(path, **options)
-    if len(opened.sources) == 1:
+    cut = [number for number, source in enumerate(opened.sources) if _to_be_cut(source)]
+    if cut:
+        sources = list(opened.sources)
         try:
-            tiled = _tiled(os.path.abspath(path), opened.sources[0])
+            _cut(os.path.abspath(path), sources, cut)
         except LazyLoadError:
             raise
         except Exception as err:
             found = f"directories that cannot be read ({type(err).__name__}: {err})"
             raise unreadable(path, "a TIFF file", found, "it is damaged: copy it again") from err
-        opened.sources = (tiled,)
+        opened.sources = tuple(sources)
     return opened
+
+
+def _to_be_cut(source: RowSource) -> bool:
+    """Return whether an image has large pages, or levels."""
+    return (
+        isinstance(source, PictureSource)
+        and source.info.format == "tiff"
+        and (source.info.page_nbytes > LARGE or source.info.levels > 1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +230,7 @@ def _page(path: str, stamp: Stamp, directory: int) -> Any:
     import tifffile
 
     with _parsing, quiet_tifffile(), tifffile.TiffFile(path) as tif:
-        page = tif.pages.first
-        if page.offset != directory:
-            tif.filehandle.seek(directory)
-            page = tifffile.TiffPage(tif, 0)
+        page = page_at(tif, directory, 0)
         # What tifffile reads when it is first asked for, and cannot once the file is closed.
         _ = page.decode, page.dataoffsets, page.databytecounts, page.jpegtables, page.jpegheader, page.nodata
         if len(page.dataoffsets) < prod(page.chunked) or len(page.databytecounts) < len(page.dataoffsets):
@@ -274,29 +284,37 @@ class TiledSource(OneRow):
         )
 
 
-def _tiled(path: str, source: RowSource) -> RowSource:
-    """Return the source of a file's first series in smaller pieces, or the one of whole pages where there are none."""
+def _cut(path: str, sources: list[RowSource], numbers: Sequence[int]) -> None:
+    """Replace some sources by such that read smaller pieces, where the file has any."""
     import tifffile
 
     stamp = stamp_at_opening(path, "a TIFF file")
-    meta = source.meta
     with quiet_tifffile(), tifffile.TiffFile(path) as tif:
-        series = tif.series[0]
-        if series.is_multifile or getattr(series, "transform", None) is not None or series.dtype != meta.dtype:
-            return source
-        if len(series.levels) == 1 and series.dataoffset is not None and tuple(series.shape) == meta.shape:
-            return _in_place(path, stamp, meta, (tif.byteorder, int(series.dataoffset)))
-        plans = []
-        for level in series.levels:
-            plan = _plan(level)
-            if plan is not None and len(plan.grid.shape) == len(meta.shape):
-                plans.append(plan)
-            elif not plans:
-                return source
-        if plans[0].grid.shape != meta.shape:
-            return source
-        lead = plans[0].lead
-        return TiledSource((path, stamp), [plan for plan in plans if plan.lead == lead], meta)
+        for number in numbers:
+            source = sources[number]
+            assert isinstance(source, PictureSource)
+            sources[number] = _tiled(tif, source, (path, stamp)) or source
+
+
+def _tiled(tif: tifffile.TiffFile, source: PictureSource, file: tuple[str, Stamp]) -> RowSource | None:
+    """Return the source of an image in smaller pieces, or None where there are none."""
+    meta, series = source.meta, tif.series[source.series]
+    if series.is_multifile or getattr(series, "transform", None) is not None or series.dtype != meta.dtype:
+        return None
+    start = contiguous_from(tif, series)
+    if len(series.levels) == 1 and start is not None and tuple(series.shape) == meta.shape:
+        return _in_place(*file, meta, (tif.byteorder, start))
+    plans: list[Plan] = []
+    for level in series.levels:
+        plan = _plan(level)
+        if plan is not None and len(plan.grid.shape) == len(meta.shape):
+            plans.append(plan)
+        elif not plans:
+            return None
+    if plans[0].grid.shape != meta.shape:
+        return None
+    lead = plans[0].lead
+    return TiledSource(file, [plan for plan in plans if plan.lead == lead], meta)
 
 
 def _in_place(path: str, stamp: Stamp, meta: ImageMeta, where: tuple[str, int]) -> RawSource:
@@ -306,7 +324,7 @@ def _in_place(path: str, stamp: Stamp, meta: ImageMeta, where: tuple[str, int]) 
     kept = {
         name: getattr(meta, name) for name in type(meta).__slots__ if name not in ("name", "axes", "dtype", "levels")
     }
-    return RawSource(layout, [(path, stamp)], file_name(path), meta.axes, **kept)
+    return RawSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
 
 
 def _plan(level: Any) -> Plan | None:
@@ -315,6 +333,8 @@ def _plan(level: Any) -> Plan | None:
     planes, depth, height, width, samples = map(int, page.shaped)
     plain = tuple(int(size) for size in page.shape)
     kinds = {(height, width): (0, 0), (height, width, samples): (0, samples), (planes, height, width): (planes, 0)}
+    if page.compression == 1 and page.predictor != 1:  # tifffile and libtiff disagree on what that is
+        return None
     if depth != 1 or plain not in kinds or page.dtype != level.dtype or not page.chunked:
         return None
     shape = tuple(int(size) for size in level.shape)
