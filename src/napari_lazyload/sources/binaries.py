@@ -30,7 +30,7 @@ _FORMATS = (
     ("metaimage", (".mhd", ".mha"), "metaimage", "open_metaimage"),
     ("fits", (".fits", ".fit", ".fts"), "fits", "open_fits"),
     ("hdf5", (".h5", ".hdf5", ".hdf", ".he5", ".ims", ".nxs", ".emd"), "hdf5", "open_hdf5"),
-    ("tiff", TIFF_SUFFIXES, "tiff_tiles", "open_large_tiff"),
+    ("tiff", (*TIFF_SUFFIXES, ".companion.ome"), "tiff_tiles", "open_large_tiff"),
     (
         "bioio",
         _with_packed(".czi .lif .nd2 .oib .oif .oir .vsi .dv .r3d .zvi .sldy .vms"),

@@ -45,6 +45,7 @@ HIDDEN, SYSTEM, SIDECAR, FOREIGN, EMPTY, FOLDER, STORE, LOOP, DEEP = (
     "link to a folder around it",
     f"folder more than {MAX_DEPTH} deep",
 )
+MEMBER = "part of an OME-TIFF set that another file opens"
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.sources import pictures
-from napari_lazyload.sources.file_listing import EMPTY, Listing
+from napari_lazyload.sources.file_listing import EMPTY, MEMBER, Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -103,6 +103,8 @@ class FileSet:
         The extras in which files of one kind differ.
     problems : dict of int to str
         Why a file cannot be shown, by row.
+    sets : dict of int to frozenset of str
+        By row, the files that make up one image with it.
     token : str
         Names this set among all others.
     watch : callable or None
@@ -118,6 +120,7 @@ class FileSet:
         self.changed_ns = np.full(count, -1, np.int64)
         self.differing: set[str] = set()
         self.problems: dict[int, str] = {}
+        self.sets: dict[int, frozenset[str]] = {}
         self.token = f"pictures-{uuid.uuid4().hex}"
         self.watch: Callable[[int], Any] | None = None
         self._kinds: dict[Any, int] = {}
@@ -154,7 +157,10 @@ class FileSet:
             if self.sizes[row] == 0:
                 msg = f"{path}: the file is empty (0 bytes); expected a picture. Copy it again and retry"
                 raise ChunkReadError(msg, path)  # noqa: TRY301 - one way for all that is wrong with a file
-            kind = self._kind_of(read_info(path))
+            info = read_info(path)
+            if info.files:
+                self.sets[row] = info.files
+            kind = self._kind_of(info)
         except ChunkReadError as err:
             kind, problem = UNREADABLE, str(err)
         with self._lock:
@@ -227,9 +233,29 @@ class FileSet:
 
     def drop_empty(self) -> None:
         """Leave out the files that are known to be empty."""
-        empty = self.sizes == 0
-        if empty.any():
-            place = np.cumsum(~empty) - 1
-            self.listing.keep(~empty, EMPTY)
-            self.kind, self.sizes, self.changed_ns = self.kind[~empty], self.sizes[~empty], self.changed_ns[~empty]
-            self.problems = {int(place[row]): why for row, why in self.problems.items() if not empty[row]}
+        self._drop(self.sizes == 0, EMPTY)
+
+    def drop_members(self, seconds: float) -> None:
+        """Leave out the files that others bring along as parts of an OME-TIFF set; headers are read for some seconds."""
+        if not self.sets:
+            return
+        rows = {os.path.abspath(self.path(row)): row for row in range(len(self))}
+        member = np.zeros(len(self), bool)
+        end = time.perf_counter() + seconds
+        for row in range(len(self)):
+            if not member[row] and time.perf_counter() < end:
+                self.probe(row)
+            if not member[row]:
+                others = (rows.get(path, row) for path in self.sets.get(row, ()))
+                member[[other for other in others if other > row]] = True
+        self._drop(member, MEMBER)
+
+    def _drop(self, dropped: np.ndarray[Any, Any], reason: str) -> None:
+        if not dropped.any():
+            return
+        kept = ~dropped
+        place = np.cumsum(kept) - 1
+        self.listing.keep(kept, reason)
+        self.kind, self.sizes, self.changed_ns = self.kind[kept], self.sizes[kept], self.changed_ns[kept]
+        self.problems = {int(place[row]): why for row, why in self.problems.items() if kept[row]}
+        self.sets = {int(place[row]): paths for row, paths in self.sets.items() if kept[row]}

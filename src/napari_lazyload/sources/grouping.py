@@ -263,6 +263,9 @@ def surprises(files: FileSet, name: str, groups: list[Group]) -> list[str]:
             )
         if group.info.dtype.kind == "f" and any(kind.kind in "iu" and kind.itemsize == 8 for kind in types):
             notes.append(f"{group.name}: 64-bit numbers above 2**53 are rounded in {group.info.dtype}")
+        if "missing" in group.info.metadata:
+            count = group.info.metadata["missing"]
+            notes.append(f"{group.name}: {count:,} of {group.info.pages:,} planes are described, but not there: blank")
         if "note" in group.info.metadata:
             notes.append(f"{group.name}: {group.info.metadata['note']}")
     return notes

@@ -19,7 +19,7 @@ from napari_lazyload.sources.file_listing import (
     list_glob,
     not_there,
 )
-from napari_lazyload.sources.file_set import UNREADABLE, FileSet
+from napari_lazyload.sources.file_set import PATIENCE, UNREADABLE, FileSet
 from napari_lazyload.sources.folder_table import FolderTable
 from napari_lazyload.sources.grouping import FolderOptions, Group, make_groups, single, surprises
 from napari_lazyload.sources.image_folder import CoverageSource, PictureSource, file_name
@@ -68,6 +68,8 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> Opened:
     if files.main_kind() == UNREADABLE:
         raise SourceOpenError(_nothing_readable(label, files), label)
     files.drop_empty()
+    if kind != PICTURE:
+        files.drop_members(PATIENCE)
     if kind == LIST and chosen.subfolders == "axis":
         chosen = replace(chosen, subfolders="stack")  # the order of a list is its user's
     notes: list[str] = []

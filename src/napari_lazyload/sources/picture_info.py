@@ -84,9 +84,12 @@ class PictureInfo:
         Small extras, present where known: ``bits`` (per stored sample), ``orientation`` (EXIF, already applied),
         ``colormap`` (TIFF palette, (n, 3)), ``scale`` (y, x) with ``unit``, ``axis_scale`` (by axis) and ``axis_units``
         (where it is another), ``channels`` (of `ChannelMeta`), ``contrast_limits``, ``resolution`` (pixels per metre, y
-        and x), ``description``, and ``note`` (what is not shown). Not part of equality.
+        and x), ``description``, ``images`` and ``series`` (how many there are, and the name of this one), ``missing``
+        (planes that are described and not there), and ``note`` (what is not shown). Not part of equality.
     levels : int
         Resolutions that are stored. Not part of equality.
+    files : frozenset of str
+        The files that hold its pages, where they are several. Not part of equality.
     """
 
     shape: tuple[int, ...]
@@ -98,6 +101,7 @@ class PictureInfo:
     page_ndim: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
     levels: int = field(default=1, compare=False)
+    files: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def page_shape(self) -> tuple[int, ...]:

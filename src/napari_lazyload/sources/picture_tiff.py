@@ -28,11 +28,11 @@ from napari_lazyload.sources.picture_info import (
     TruncatedError,
     check_size,
 )
-from napari_lazyload.sources.picture_tiff_ifd import Plain, check_chain, check_planes, read_plain
+from napari_lazyload.sources.picture_tiff_ifd import Plain, check_chain, ome_xml, read_plain
 from napari_lazyload.sources.picture_tiff_meta import plain_metadata, quiet_tifffile, series_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import tifffile
 
@@ -73,8 +73,8 @@ class TiffLayout:
         page.
     files : tuple of str
         The file that holds each page, for a set of files; empty where this one holds all.
-    missing : int
-        How many pages are described and not there.
+    around : tuple
+        Of a set of files, and where pages are missing that another file may hold: stamps of the folder and the files.
     number : int
         Of the series in the file.
     """
@@ -84,7 +84,7 @@ class TiffLayout:
     data_offset: int | None
     directories: Sequence[int] | None
     files: tuple[str, ...] = ()
-    missing: int = 0
+    around: tuple[Any, ...] = ()
     number: int = 0
 
 
@@ -98,8 +98,9 @@ def read_header(head: Head) -> Header:
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         path = os.path.abspath(head.path)
         layouts = _series_layouts(path, stamp)
-        if any(layout.files or layout.missing for layout in layouts):  # other files of a set may have come or gone
-            layouts = _series_layouts.__wrapped__(path, stamp)
+        if any(layout.around != _around(path, layout.info.files) for layout in layouts if layout.around):
+            _series_layouts.cache_clear()
+            layouts = _series_layouts(path, stamp)
     return Header(layouts[0].info, layouts[0].info.page_nbytes, detail=layouts)
 
 
@@ -117,11 +118,16 @@ def _plain_layout(head: Head, plain: Plain) -> TiffLayout:
 
 @functools.lru_cache(maxsize=256)
 def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]:
-    """Describe the images of a file by tifffile; `stamp` is part of the key, so that a replaced file is looked at anew."""
+    """Describe the images by tifffile; `stamp` is part of the key, so that a replaced file is looked at anew."""
     with Head(path) as head:
-        check_chain(head)
-        check_planes(head)
+        directories = check_chain(head)
+        xml = ome_xml(head)
+    more: dict[str, Any] = {"omexml": xml} if xml else {}
     with _open(path) as tif:
+        # Of ScanImage's files, tifffile works out where the pages are, and is sometimes one short.
+        if tif.is_scanimage and len(tif.pages) < directories:
+            more["is_scanimage"] = False
+    with _open(path, **more) as tif:
         if not len(tif.pages):
             raise PictureError(
                 "a TIFF file without a page", "at least one page", "the file is damaged: export it again"
@@ -143,11 +149,11 @@ def _described(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout | N
 
 
 @contextmanager
-def _open(path: str) -> Iterator[tifffile.TiffFile]:
+def _open(path: str, **options: Any) -> Iterator[tifffile.TiffFile]:
     """Open a file with tifffile, without its log messages."""
     import tifffile
 
-    with quiet_tifffile(), tifffile.TiffFile(path) as tif:
+    with quiet_tifffile(), tifffile.TiffFile(path, **options) as tif:
         yield tif
 
 
@@ -184,10 +190,27 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     if keyframe.dtype != series.dtype:
         data_offset = None
     missing = sum(not offset for offset in directories) if directories is not None else 0
-    info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata, len(series.levels))
+    if missing:
+        metadata["missing"] = missing
+    held = frozenset(filter(None, files))
+    info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata, len(series.levels), held)
     if data_offset is not None:
         _check_extent(size, data_offset, info.nbytes)
-    return TiffLayout(info, tif.byteorder, data_offset, directories, files, missing, number)
+    around = _around(tif.filehandle.path, held) if held or missing else ()
+    return TiffLayout(info, tif.byteorder, data_offset, directories, files, around, number)
+
+
+def _around(path: str, files: Iterable[str]) -> tuple[Any, ...]:
+    """Return what changes where files of a set come, go or are replaced."""
+    return tuple(map(_stamp, (os.path.dirname(path), *sorted(files))))
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _pages(

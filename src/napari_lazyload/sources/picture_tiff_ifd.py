@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import struct
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -49,6 +50,7 @@ _SPECIAL_SOFTWARE = (b"SI.", b"PerkinElmer", b"Philips", b"IndicaLabs", b"MedSca
 _SPECIAL_DESCRIPTIONS = (b"<", b"{", b"[", b"shape=", b"SCIFIO=", b"ImageJ=", b"Aperio", b"state.", b"FLIM", b"Motic")
 
 _PIXELS = re.compile(rb"<(?:\w+:)?Pixels\b[^>]*>")
+_COMPANION = re.compile(rb"""<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile=["']([^"'>]+)["']""")
 _PLANE_AXES = re.compile(rb'\bSize[ZCT]="(\d+)"')
 _MOST_PLANES = 1 << 22
 
@@ -174,20 +176,31 @@ def check_chain(head: Head) -> int:
     return len(seen)
 
 
-def check_planes(head: Head) -> None:
-    """Raise where OME-XML describes more planes than anybody has: tifffile makes a list of them.
+def ome_xml(head: Head) -> str:
+    """Return the OME-XML of a set's companion where a file names one, else "": that of the file itself is to be taken.
 
     Raises
     ------
     PictureError
-        With their number.
+        More planes are described than anybody has: tifffile makes a list of them.
     """
     flavour, offset = read_flavour(head)
-    pixels = _PIXELS.findall(_text(head, flavour, read_directory(head, flavour, offset).entries.get(DESCRIPTION)))
-    planes = max((math.prod(map(int, _PLANE_AXES.findall(one))) for one in pixels), default=0)
+    text = _text(head, flavour, read_directory(head, flavour, offset).entries.get(DESCRIPTION))
+    companion = _COMPANION.search(text)
+    other = ""
+    if companion is not None:
+        # Its name alone: what lies elsewhere is not a file's to choose.
+        name = os.path.basename(companion[1].decode("utf-8", "replace").replace("\\", "/"))
+        path = os.path.join(os.path.dirname(os.path.abspath(head.path)), name)
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                text = file.read()
+            other = text.decode("utf-8", "replace")
+    planes = max((math.prod(map(int, _PLANE_AXES.findall(one))) for one in _PIXELS.findall(text)), default=0)
     if planes > _MOST_PLANES:
         found = f"OME-XML that describes {planes:,} planes"
         raise PictureError(found, f"at most {_MOST_PLANES:,}", "the file is damaged: export it again")
+    return other
 
 
 def value_bytes(head: Head, flavour: Flavour, entry: Entry) -> bytes:

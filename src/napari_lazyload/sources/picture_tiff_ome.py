@@ -7,12 +7,14 @@ hundred megabytes, nearly all of it about single planes.
 from __future__ import annotations
 
 import html
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.sources.ome_display import MOST_CHANNELS, default_colour
 from napari_lazyload.sources.picture_units import in_unit, length_unit, time_unit
+from napari_lazyload.sources.raw_read import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +25,32 @@ _IMAGE = re.compile(rf"<(?:\w+:)?Image\b{_IN_TAG}")
 _CHANNEL = re.compile(rf"<(?:\w+:)?Channel\b{_IN_TAG}")
 _PLANES = re.compile(r"<(?:\w+:)?(?:TiffData|Plane)\b|</(?:\w+:)?Pixels>")
 _ATTRIBUTE = re.compile(r"""([\w:]+)\s*=\s*("[^"]*"|'[^']*')""")
+_FILE_NAME = re.compile(rb"""\bFileName=["']([^"'>]+)["']""")
+COMPANION = ".companion.ome"
+"""How files end that describe the TIFF files around them."""
+
 _WHITE = 0xFFFFFFFF
+
+
+def described_file(companion: str) -> str:
+    """Return a TIFF file beside a companion, of those that it describes.
+
+    Raises
+    ------
+    SourceOpenError
+        If none is there.
+    """
+    folder = os.path.dirname(os.path.abspath(companion))
+    with open(companion, "rb") as file:
+        names = dict.fromkeys(
+            html.unescape(name.decode("utf-8", "replace")) for name in _FILE_NAME.findall(file.read())
+        )
+    for name in names:
+        path = os.path.join(folder, os.path.basename(name))
+        if os.path.isfile(path):
+            return path
+    found = f"none of the {len(names)} that it names"
+    raise refusal(companion, "TIFF files beside it", found, "put its files and it into one folder")
 
 
 def ome_metadata(xml: str, number: int, axes: Sequence[str], shape: Sequence[int]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from napari_lazyload.sources.picture_files import Head
 from napari_lazyload.sources.picture_tiff import contiguous_from, page_at
 from napari_lazyload.sources.picture_tiff_ifd import SIGNATURES, read_plain
 from napari_lazyload.sources.picture_tiff_meta import quiet_tifffile
+from napari_lazyload.sources.picture_tiff_ome import COMPANION, described_file
 from napari_lazyload.sources.raw import RawSource, dense
 from napari_lazyload.sources.raw_read import Array, Stamp, native, stamp_at_opening, stamp_now, unreadable
 
@@ -49,9 +50,11 @@ _parsing = threading.Lock()
 
 
 def takes_large_tiff(path: str) -> bool:
-    """Return whether a path is a TIFF file that may hold more than one small page."""
+    """Return whether a path is a TIFF file that may hold more than one small page, or describes such files."""
     if not os.path.isfile(path):
         return False
+    if path.lower().endswith(COMPANION):
+        return True
     try:
         with Head(path) as head:
             plain = read_plain(head) if head.data.startswith(SIGNATURES) else None
@@ -72,6 +75,8 @@ def open_large_tiff(path: str, **options: Any) -> Opened:
     SourceOpenError
         If it cannot be read.
     """
+    if path.lower().endswith(COMPANION):
+        path = described_file(path)
     opened = open_pictures(path, **options)
     cut = [number for number, source in enumerate(opened.sources) if _to_be_cut(source)]
     if cut:

@@ -1,0 +1,203 @@
+"""TIFF files as instruments write them: odd directories, sets of files, planes that are missing."""
+
+from __future__ import annotations
+
+import struct
+import time
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+import napari_lazyload as nl
+from napari_lazyload.sources import picture_tiff, tiff_tiles
+
+RNG = np.random.default_rng(8)
+CODES = {1: "B", 3: "H", 4: "I", 5: "I"}
+OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+
+
+def write_pages(path, pages):
+    """Write a little-endian TIFF file: for each page its tags as {tag: (type, values)} and the bytes of its strips."""
+    out, link = bytearray(b"II*\0\0\0\0\0"), 4
+    for tags, strips in pages:
+        offsets = []
+        for strip in strips:
+            offsets.append(len(out))
+            out += strip
+        entries = b""
+        for tag, (kind, values) in sorted({273: (4, offsets), **tags}.items()):
+            raw = struct.pack(f"<{len(values)}{CODES[kind]}", *values)
+            count = len(values) // (2 if kind == 5 else 1)
+            if len(raw) > 4:
+                raw, place = struct.pack("<I", len(out)), raw
+                out += place
+            entries += struct.pack("<HHI", tag, kind, count) + raw.ljust(4, b"\0")
+        out[link : link + 4] = struct.pack("<I", len(out))
+        out += struct.pack("<H", len(entries) // 12) + entries
+        link = len(out)
+        out += bytes(4)
+    path.write_bytes(out)
+
+
+def tags_of(height, width, bits=16, samples=1, **more):
+    known = {256: width, 257: height, 259: 1, 262: 1, 277: samples, 278: height, **more}
+    return {258: (3, [bits] * samples), **{tag: (4, [value]) for tag, value in known.items()}}
+
+
+def zeiss_info(width, height, depth):
+    info = np.zeros(1, np.dtype(tifffile.TIFF.CZ_LSMINFO))
+    said = {
+        **{"MagicNumber": 0x400494C, "StructureSize": info.nbytes, "DimensionX": width, "DimensionY": height},
+        **{"DimensionZ": depth, "DimensionChannels": 1, "DimensionTime": 1, "ScanType": 0},
+        **{"VoxelSizeX": 2e-7, "VoxelSizeY": 3e-7, "VoxelSizeZ": 1e-6},
+    }
+    for name, value in said.items():
+        info[name] = value
+    return list(info.tobytes())
+
+
+@pytest.mark.parametrize("large", [1, 1 << 30])
+@pytest.mark.parametrize("packed", [False, True])
+def test_zeiss_files_with_thumbnails_and_sizes_of_unpacked_data(tmp_path, monkeypatch, packed, large):
+    monkeypatch.setattr(tiff_tiles, "LARGE", large)
+    stack = RNG.integers(0, 50, (3, 40, 50)).astype("u2")
+    thumbnail = RNG.integers(0, 250, (3, 20, 25)).astype("u1")
+    pages = []
+    for plane in stack:
+        tags = {**tags_of(40, 50), 254: (4, [0]), 259: (4, [5 if packed else 1]), 279: (4, [plane.nbytes])}
+        if not pages:
+            tags[34412] = (1, zeiss_info(50, 40, 3))
+        small = {**tags_of(20, 25, 8, 3), 254: (4, [1]), 262: (4, [2]), 279: (4, [500] * 3), 284: (3, [2])}
+        pages += [
+            (small, list(map(bytes, thumbnail))),
+            (tags, [imagecodecs.lzw_encode(plane) if packed else plane.tobytes()]),
+        ]
+    write_pages(tmp_path / "a.lsm", [page for pair in zip(pages[1::2], pages[::2], strict=True) for page in pair])
+    with nl.open_dataset(tmp_path / "a.lsm") as dataset:
+        image, small = dataset.images
+        np.testing.assert_array_equal(image.data, stack)
+        assert image.axes == ("z", "y", "x")
+        assert image.scale == pytest.approx((1, 0.3, 0.2))
+        assert image.units == ("micrometer",) * 3
+        np.testing.assert_array_equal(small.data[1], thumbnail)
+
+
+def test_metamorph_stacks_of_one_directory(tmp_path):
+    stack = RNG.integers(0, 60000, (5, 40, 50)).astype("u2")
+    planes = [number for plane in range(5) for number in (500, 1000, 2450000, plane, 2450000, plane)]
+    tags = {**tags_of(40, 50), 279: (4, [4000]), 33629: (5, planes)}
+    path = tmp_path / "a.stk"
+    write_pages(path, [(tags, [stack.tobytes()])])
+    with tifffile.TiffFile(path) as tif:
+        places = len(path.read_bytes())
+        count = tif.pages.first.tags[33629].count
+    assert count == 15  # of two numbers each; MetaMorph counts six of them as one
+    content = bytearray(path.read_bytes())
+    entry = content.index(struct.pack("<HHI", 33629, 5, 15))
+    content[entry + 4 : entry + 8] = struct.pack("<I", 5)
+    content += struct.pack("<4I", 1, 4, 3, 10) + b"\3\0\0\0um\0\0"
+    calibration = struct.pack("<8I", 3, 1, 4, places, 5, places + 8, 6, places + 16)
+    values = len(content)
+    content += calibration
+    (directory,) = struct.unpack_from("<I", content, 4)
+    (number,) = struct.unpack_from("<H", content, directory)
+    entries = content[directory + 2 : directory + 2 + 12 * number]
+    moved = entries[:-12] + struct.pack("<HHII", 33628, 4, 4, values) + entries[-12:]
+    content[4:8] = struct.pack("<I", len(content))
+    path.write_bytes(content + struct.pack("<H", number + 1) + moved + bytes(4))
+    with nl.open_dataset(path) as dataset:
+        (image,) = dataset.images
+        np.testing.assert_array_equal(image.data, stack)
+        assert image.axes == ("z", "y", "x")
+        assert image.scale == pytest.approx((0.5, 0.3, 0.25))
+        assert image.units == ("micrometer",) * 3
+
+
+def test_the_last_frame_of_scanimage_is_not_lost(tmp_path):
+    stack = RNG.integers(0, 250, (12, 40, 50)).astype("i2")
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for number, frame in enumerate(stack):
+            tif.write(frame, metadata=None, contiguous=False, description=f"state.frame = {number:02}")
+    with nl.open_dataset(path) as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, stack)
+
+
+def write_set(folder, count, *, companion=False, present=None):
+    """Write an OME-TIFF set of one plane for each file; return its planes."""
+    planes = RNG.integers(0, 250, (count, 17, 19)).astype("u1")
+    data = "".join(
+        f'<TiffData FirstZ="{at}" IFD="0" PlaneCount="1"><UUID FileName="z{at}.ome.tif">{at}</UUID></TiffData>'
+        for at in range(count)
+    )
+    pixels = (
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="19" SizeY="17" '
+        f'SizeZ="{count}" SizeC="1" SizeT="1" PhysicalSizeX="2" PhysicalSizeY="3">{data}</Pixels></Image>'
+    )
+    begin = f'<?xml version="1.0"?><OME xmlns="{OME}" UUID="%s">'
+    for number in range(count) if present is None else present:
+        inside = '<BinaryOnly MetadataFile="../set.companion.ome" UUID="all"/>' if companion else pixels
+        tifffile.imwrite(
+            folder / f"z{number}.ome.tif", planes[number], description=f"{begin % number}{inside}</OME>", metadata=None
+        )
+    if companion:
+        (folder / "set.companion.ome").write_text(f"{begin % 'all'}{pixels}</OME>")
+    return planes
+
+
+@pytest.mark.parametrize("companion", [False, True])
+@pytest.mark.parametrize("name", ["", "z0.ome.tif", "z2.ome.tif", "set.companion.ome"])
+def test_a_set_of_files_opens_as_one_image(tmp_path, companion, name):
+    planes = write_set(tmp_path, 3, companion=companion)
+    if name.startswith("set") and not companion:
+        return
+    with nl.open_dataset(tmp_path / name) as dataset:
+        (image,) = dataset.images
+        assert image.axes[-3:] == ("z", "y", "x")
+        assert image.scale[-2:] == (3, 2)
+        np.testing.assert_array_equal(np.squeeze(image.data), planes)
+        assert len(dataset.meta) == 1
+
+
+def test_a_folder_of_two_sets_has_a_frame_for_each(tmp_path):
+    expected = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        expected.append(write_set(tmp_path / name, 3))
+    with nl.open_dataset(tmp_path) as dataset:
+        np.testing.assert_array_equal(np.squeeze(dataset.images[0].data), expected)
+
+
+def test_a_companion_without_its_files_is_told(tmp_path):
+    write_set(tmp_path, 3, companion=True, present=[])
+    with pytest.raises(nl.SourceOpenError, match="found none of the 3 that it names"):
+        nl.open_dataset(tmp_path / "set.companion.ome")
+
+
+def test_planes_that_are_missing_are_told_and_come_when_they_come(tmp_path):
+    planes = write_set(tmp_path, 3)
+    (tmp_path / "z1.ome.tif").rename(tmp_path / "away")
+    with pytest.warns(nl.LazyLoadWarning, match="1 of 3 planes are described, but not there"):
+        dataset = nl.open_dataset(tmp_path / "z0.ome.tif")
+    with dataset:
+        image = dataset.images[0]
+        np.testing.assert_array_equal(image.data[2], planes[2])
+        with pytest.raises(nl.ChunkReadError, match="no plane 1"):
+            np.asarray(image.data[1])
+        time.sleep(0.02)  # the folder's time of change has to be another
+        (tmp_path / "away").rename(tmp_path / "z1.ome.tif")
+        np.testing.assert_array_equal(image.data[1], planes[1])
+
+
+def test_a_frame_of_a_set_looks_at_no_other_file(tmp_path, monkeypatch):
+    planes = write_set(tmp_path, 5)
+    with nl.open_dataset(tmp_path / "z0.ome.tif") as dataset:
+        opened = []
+        original = picture_tiff._open
+        monkeypatch.setattr(
+            picture_tiff, "_open", lambda path, **more: (opened.append(path), original(path, **more))[1]
+        )
+        np.testing.assert_array_equal(dataset.images[0].data[3], planes[3])
+        assert [path.rpartition("z")[2] for path in opened] == ["3.ome.tif"]
