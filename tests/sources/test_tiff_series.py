@@ -161,3 +161,16 @@ def test_more_planes_than_there_can_be_are_refused(tmp_path):
     tifffile.imwrite(path, ARRAYS[0][0], description=xml, metadata=None)
     with pytest.raises(nl.SourceOpenError, match="found OME-XML that describes 2,000,000,000 planes"):
         nl.open_dataset(path)
+
+
+def test_of_an_imagej_stack_the_first_directories_are_read_alone(tmp_path, monkeypatch):
+    def walk(_head):
+        raise AssertionError
+
+    monkeypatch.setattr(picture_tiff, "check_chain", walk)
+    tifffile.imwrite(tmp_path / "a.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"})
+    with nl.open_dataset(tmp_path / "a.tif") as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, ARRAYS[0])
+    tifffile.imwrite(tmp_path / "b.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"}, compression="zlib")
+    with pytest.raises(AssertionError):
+        picture_tiff._series_layouts(str(tmp_path / "b.tif"), (1, 0))

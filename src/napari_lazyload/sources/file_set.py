@@ -236,7 +236,7 @@ class FileSet:
         self._drop(self.sizes == 0, EMPTY)
 
     def drop_members(self, seconds: float) -> None:
-        """Leave out the files that others bring along as parts of an OME-TIFF set; headers are read for some seconds."""
+        """Leave out what other files bring along as parts of an OME-TIFF set; headers are read for some seconds."""
         if not self.sets:
             return
         rows = {os.path.abspath(self.path(row)): row for row in range(len(self))}

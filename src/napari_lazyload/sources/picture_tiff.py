@@ -28,7 +28,7 @@ from napari_lazyload.sources.picture_info import (
     TruncatedError,
     check_size,
 )
-from napari_lazyload.sources.picture_tiff_ifd import Plain, check_chain, ome_xml, read_plain
+from napari_lazyload.sources.picture_tiff_ifd import Plain, check_chain, is_imagej, ome_xml, read_plain
 from napari_lazyload.sources.picture_tiff_meta import plain_metadata, quiet_tifffile, series_metadata
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _plain_layout(head: Head, plain: Plain) -> TiffLayout:
 def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]:
     """Describe the images by tifffile; `stamp` is part of the key, so that a replaced file is looked at anew."""
     with Head(path) as head:
-        directories = check_chain(head)
+        directories = 0 if _tells_all(path, head) else check_chain(head)
         xml = ome_xml(head)
     more: dict[str, Any] = {"omexml": xml} if xml else {}
     with _open(path) as tif:
@@ -136,6 +136,14 @@ def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]
         _check_kind(tif, tif.series[0])
         first = _describe(tif, 0, stamp[0])
         return (first, *filter(None, (_described(tif, number, stamp[0]) for number in range(1, count))))
+
+
+def _tells_all(path: str, head: Head) -> bool:
+    """Return whether the first directory says where all pixels are, as ImageJ's do: the others need not be walked."""
+    if not is_imagej(head):
+        return False
+    with _open(path) as tif:
+        return contiguous_from(tif, tif.series[0]) is not None
 
 
 def _described(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout | None:

@@ -43,6 +43,8 @@ _HARMLESS = frozenset(
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 
+_WIDE = frozenset(kind for kind, width in _TYPE_BYTES.items() if width > 4)
+
 _MAX_TAGS = 4096
 
 #: Software and descriptions from which `tifffile` makes something other than "one page, one image".
@@ -122,7 +124,17 @@ def read_flavour(head: Head) -> tuple[Flavour, int]:
 
 
 def read_directory(head: Head, flavour: Flavour, offset: int) -> Directory:
-    """Read one directory.
+    """Read one directory; raises what `_fields` does."""
+    found, following = _fields(head, flavour, offset)
+    entries: dict[int, Entry] = {}
+    for tag, kind, number, raw in found:
+        if tag not in entries:
+            entries[tag] = Entry(kind, number, raw)
+    return Directory(entries, following)
+
+
+def _fields(head: Head, flavour: Flavour, offset: int) -> tuple[list[tuple[int, int, int, bytes]], int]:
+    """Return tag, type, number and value of each field of a directory, and where the next directory is.
 
     Raises
     ------
@@ -143,18 +155,23 @@ def read_directory(head: Head, flavour: Flavour, offset: int) -> Directory:
         if len(data) < end + pointer:
             msg = f"a file of {head.size:,} bytes with a directory that ends at {offset + end + pointer:,}"
             raise TruncatedError(msg)
-    entries: dict[int, Entry] = {}
-    for tag, kind, number, raw in flavour.entry.iter_unpack(data[width:end]):
-        nbytes = number * _TYPE_BYTES.get(kind, 1)
-        if nbytes > pointer and tag < _PRIVATE:
+    found = [*flavour.entry.iter_unpack(data[width:end])]
+    for tag, kind, number, raw in found:
+        if (number > 1 or kind in _WIDE) and tag < _PRIVATE:
+            nbytes = number * _TYPE_BYTES.get(kind, 1)
             where = flavour.number(raw)
-            if where + nbytes > head.size:
+            if nbytes > pointer and where + nbytes > head.size:
                 msg = f"a file of {head.size:,} bytes with values of tag {tag} at {where:,} to {where + nbytes:,}"
                 raise TruncatedError(msg)
-        if tag not in entries:
-            entries[tag] = Entry(kind, number, raw)
     (following,) = flavour.pointer.unpack_from(data, end)
-    return Directory(entries, following)
+    return found, following
+
+
+def is_imagej(head: Head) -> bool:
+    """Return whether the description of the first page is one of ImageJ."""
+    flavour, offset = read_flavour(head)
+    text = _text(head, flavour, read_directory(head, flavour, offset).entries.get(DESCRIPTION))
+    return text.startswith(b"ImageJ=")
 
 
 def check_chain(head: Head) -> int:
@@ -172,7 +189,7 @@ def check_chain(head: Head) -> int:
             msg = f"a file of {head.size:,} bytes with directory {len(seen)} at {offset:,}"
             raise TruncatedError(msg)
         seen.add(offset)
-        offset = read_directory(head, flavour, offset).following
+        _, offset = _fields(head, flavour, offset)
     return len(seen)
 
 
