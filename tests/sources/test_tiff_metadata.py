@@ -166,3 +166,12 @@ def test_an_imagej_description_of_a_longer_stack_is_no_cut_file(tmp_path):
     path.write_bytes(content + pixels + moved)
     with nl.open_dataset(path) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, STACK[0, 0, 0])
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"software": "SI."}])
+def test_where_zero_is_white_it_is_shown_white(tmp_path, options):
+    array = np.arange(72, dtype="u1").reshape(8, 9)
+    image, layers = opened(write(tmp_path, array, photometric="miniswhite", metadata=None, **options))
+    np.testing.assert_array_equal(image.data, array)
+    assert layers[0]["colormap"] == "gray_r"
+    assert "colormap" not in opened(write(tmp_path, array, "b.tif", photometric="minisblack"))[1][0]

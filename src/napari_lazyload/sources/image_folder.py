@@ -346,6 +346,7 @@ def _image_meta(info: PictureInfo, lead_axes: dict[str, int], name: str) -> Imag
     if lead_axes or limits is None:  # those of one file are not those of its neighbours
         limits = _FULL_RANGE.get(info.dtype.str[1:])
     channels = extras.pop("channels", ())
+    plain = "gray_r" if extras.pop("white_is_zero", False) else None  # the values stay as they are stored
     return ImageMeta(
         name=name,
         axes=axes,
@@ -354,7 +355,7 @@ def _image_meta(info: PictureInfo, lead_axes: dict[str, int], name: str) -> Imag
         scale=tuple(sizes.get(axis, 1.0) for axis in spatial) if sizes else None,
         units=_units(extras, sizes, spatial),
         contrast_limits=limits if palette is None else (0.0, len(palette) - 1.0),
-        colormap=palette,
+        colormap=plain if palette is None else palette,
         channels=channels if "c" in spatial and len(channels) == grid_shape[axes.index("c")] else (),
         metadata=extras,
     )

@@ -84,8 +84,9 @@ class PictureInfo:
         Small extras, present where known: ``bits`` (per stored sample), ``orientation`` (EXIF, already applied),
         ``colormap`` (TIFF palette, (n, 3)), ``scale`` (y, x) with ``unit``, ``axis_scale`` (by axis) and ``axis_units``
         (where it is another), ``channels`` (of `ChannelMeta`), ``contrast_limits``, ``resolution`` (pixels per metre, y
-        and x), ``description``, ``images`` and ``series`` (how many there are, and the name of this one), ``missing``
-        (planes that are described and not there), and ``note`` (what is not shown). Not part of equality.
+        and x), ``description``, ``images`` and ``series`` (how many there are, and the name of this one),
+        ``white_is_zero``, ``missing`` (planes that are described and not there), and ``note`` (what is not shown). Not
+        part of equality.
     levels : int
         Resolutions that are stored. Not part of equality.
     files : frozenset of str

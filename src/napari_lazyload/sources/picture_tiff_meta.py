@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.sources.picture_tiff_ifd import (
+    PHOTOMETRIC,
     RESOLUTION_UNIT,
     X_RESOLUTION,
     Y_RESOLUTION,
@@ -67,6 +68,8 @@ def quiet_tifffile() -> Iterator[None]:
 def plain_metadata(head: Head, plain: Plain) -> dict[str, Any]:
     """Return the extras of a plain file."""
     metadata: dict[str, Any] = {"bits": plain.dtype.itemsize * 8}
+    if values(head, plain.flavour, plain.entries[PHOTOMETRIC])[0] == 0:
+        metadata["white_is_zero"] = True
     entry = plain.entries.get(RESOLUTION_UNIT)
     unit = values(head, plain.flavour, entry)[0] if entry is not None else 2
     said = _description(plain.description)
@@ -97,6 +100,8 @@ def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) 
     series = tif.series[number]
     keyframe, shape = series.keyframe, tuple(map(int, series.shape))
     metadata: dict[str, Any] = {"bits": keyframe.bitspersample}
+    if keyframe.photometric == 0:
+        metadata["white_is_zero"] = True
     if keyframe.photometric == 3:
         colormap = keyframe.colormap
         if colormap is not None:
