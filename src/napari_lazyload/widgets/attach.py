@@ -32,10 +32,13 @@ def attach_open_viewers() -> bool:
 
 
 def hide_until_bound(layers: list[Any]) -> None:
-    """Let layer data stay hidden until a display is bound to it, so that adding it reads nothing in vain."""
+    """Let layer data stay hidden until a display is bound to it, so that adding it reads nothing in vain.
+
+    What is to be hidden at first (a channel that is off, the label of a slide) stays so.
+    """
     for _, keywords, _ in layers:
+        keywords["metadata"][METADATA_KEY].hidden = keywords.get("visible", True)
         keywords["visible"] = False
-        keywords["metadata"][METADATA_KEY].hidden = True
 
 
 def _settle(viewer: weakref.ref[napari.Viewer]) -> None:
