@@ -25,6 +25,13 @@ MRC = "MRC"
 _HEADER = 1024
 _MOST_EXTENDED = 1 << 28
 _IMAGE_STACK = 0
+_VOLUME_STACKS = range(401, 631)
+_BYTES = 0
+_IMOD, _STAMP_IN_EXTRA = 1146047817, 40
+_SIGNED, _HALF_BYTES = 1, 16
+"""Flags that IMOD leaves beside its stamp: bytes have a sign, bytes are two pixels.
+See https://bio3d.colorado.edu/imod/doc/mrc_format.txt"""
+
 _OPENERS = {"gzip": gzip.open, "bzip2": bz2.open, "": open}
 
 
@@ -80,15 +87,20 @@ def _read_header(path: str, block: bytes) -> tuple[Any, str]:
         )
     plain = np.frombuffer(block, HEADER_DTYPE)[0]
     try:
-        orders = [str(utils.byte_order_from_machine_stamp(plain["machst"]))]
+        stamped = str(utils.byte_order_from_machine_stamp(plain["machst"]))
     except ValueError:  # older software left the stamp empty
-        orders = ["<", ">"]
-    for order in orders:
+        stamped = "<"
+    found = []
+    for order in sorted("<>", key=lambda one: one != stamped):
         header = np.rec.array(np.frombuffer(block, HEADER_DTYPE.newbyteorder(order)))[0]
-        if 0 <= int(header["mode"]) < 1000 and all(0 < int(header[name]) < 1 << 30 for name in ("nx", "ny", "nz")):
-            return header, order
-    sizes = tuple(int(plain[name]) for name in ("nx", "ny", "nz", "mode"))
-    raise refusal(path, "an MRC file", f"sizes and mode of {sizes}", "it is damaged or of another format")
+        sizes = [int(header[name]) for name in ("nx", "ny", "nz")]
+        if 0 <= int(header["mode"]) < 1000 and all(0 < size < 1 << 30 for size in sizes):
+            found.append((max(sizes), header, order))
+    if found:
+        # Some software leaves a wrong stamp; read in the wrong order, sizes come out far larger.
+        return min(found, key=lambda one: one[0])[1:]
+    sizes = [int(plain[name]) for name in ("nx", "ny", "nz", "mode")]
+    raise refusal(path, "an MRC file", f"sizes and mode of {tuple(sizes)}", "it is damaged or of another format")
 
 
 def _layout(path: str, header: Any, order: str) -> tuple[Layout, tuple[str, ...]]:
@@ -97,11 +109,11 @@ def _layout(path: str, header: Any, order: str) -> tuple[Layout, tuple[str, ...]
 
     mode = int(header["mode"])
     try:
-        dtype = np.dtype(utils.dtype_from_mode(mode)).newbyteorder(order)
+        dtype = _bytes_type(path, header, order) or np.dtype(utils.dtype_from_mode(mode)).newbyteorder(order)
     except ValueError as err:
         hint = "convert it to mode 2 (float32) or 1 (int16)"
         raise refusal(path, "mode 0, 1, 2, 4, 6 or 12", f"mode {mode}", hint) from err
-    shape = tuple(map(int, utils.data_shape_from_header(header)))
+    shape = _shape(header)
     extended = int(header["nsymbt"])
     if extended < 0:
         raise refusal(path, "an extended header of 0 bytes or more", f"{extended} bytes", "the header is damaged")
@@ -115,6 +127,33 @@ def _layout(path: str, header: Any, order: str) -> tuple[Layout, tuple[str, ...]
     places = [stored.index(axis) for axis in shown]
     moved = Layout(tuple(shape[place] for place in places), layout.dtype, layout.offset, ())
     return Layout(moved.shape, moved.dtype, moved.offset, tuple(layout.strides[place] for place in places)), shown
+
+
+def _bytes_type(path: str, header: Any, order: str) -> np.dtype[Any] | None:
+    """Return unsigned bytes where the header says that pixels of mode 0 are such, None where the mode tells the type.
+
+    They have a sign by the standard of 2014, and had none in IMOD before it. Its later files say which by a flag, others
+    by a highest value that does not fit.
+    """
+    if int(header["mode"]) != _BYTES:
+        return None
+    stamp, flags = np.frombuffer(header["extra2"].tobytes(), f"{order}i4", 2, _STAMP_IN_EXTRA)
+    if stamp == _IMOD:
+        if flags & _HALF_BYTES:
+            raise refusal(path, "a byte for each pixel", "two pixels in a byte", "unpack it with clip, of IMOD")
+        return None if flags & _SIGNED else np.dtype(np.uint8)
+    low, high = float(header["dmin"]), float(header["dmax"])
+    return np.dtype(np.uint8) if low >= 0 and 127 < high <= 255 else None
+
+
+def _shape(header: Any) -> tuple[int, ...]:
+    """Return the shape as `mrcfile` has it; where the sections are not whole volumes it is one volume."""
+    from mrcfile import utils
+
+    sections, each = int(header["nz"]), int(header["mz"])
+    if int(header["ispg"]) in _VOLUME_STACKS and (each < 1 or sections % each):
+        return sections, int(header["ny"]), int(header["nx"])
+    return tuple(map(int, utils.data_shape_from_header(header)))
 
 
 def _axis_names(header: Any) -> tuple[str, ...]:
