@@ -97,3 +97,59 @@ def test_mrc_of_volumes_that_are_not_whole_is_one_volume(tmp_path, each):
     array = values((4, 5, 6), "f4")
     image, _ = opened(mrc(tmp_path / "a.map", array, 2, ispg=401, mz=each), array)
     assert image.axes == ("z", "y", "x")
+
+
+# --- FITS ------------------------------------------------------------------------------------------------------------
+
+FITS = ["SIMPLE  =                    T", "BITPIX  =                   16", "NAXIS   =                    3"]
+FITS += [f"NAXIS{number}  = {size:20}" for number, size in enumerate((6, 5, 4), 1)]
+
+
+def fits(path, array, *cards, cut=0, behind=b""):
+    pytest.importorskip("astropy")
+    block = "".join(card.ljust(80) for card in (*FITS, *cards, "END")).encode("latin-1").ljust(2880)
+    data = array.astype(">i2").tobytes().ljust(2880, b"\0")
+    path.write_bytes((block + data)[: 5760 - cut] + behind)
+    return path
+
+
+@pytest.mark.parametrize("cut", [1, 100, 2880 - 240])
+def test_fits_cut_behind_its_pixels_opens_and_says_so(tmp_path, cut):
+    from napari_lazyload._cli_info import describe
+
+    array = values((4, 5, 6), "i2")
+    path = fits(tmp_path / "a.fits", array, cut=cut)
+    said = f"expected 5,760 bytes .*, found {5760 - cut:,}; its pixels are whole, but it may be truncated"
+    with pytest.warns(nl.LazyLoadWarning, match=said):
+        _, dataset = opened(path, array)
+    assert describe(dataset, [])["warnings"] == list(dataset.notes)
+    assert len(dataset.notes) == 1
+    with pytest.raises(nl.SourceOpenError, match="3,120 bytes as header 0 says, found 3,119 bytes"):
+        nl.open_dataset(fits(path, array, cut=2880 - 240 + 1))
+
+
+def test_fits_with_the_beginning_of_another_header_tells_what_was_left_out(tmp_path):
+    array = values((4, 5, 6), "i2")
+    _, dataset = opened(fits(tmp_path / "a.fits", array, behind=b"XTENSION= 'IMAGE   '"), array)
+    assert dataset.skipped == {"bytes that are no header": 1}
+
+
+@pytest.mark.parametrize("card", ["OBJECT  = 'never closed", "EXPTIME = 1,5", "lower   = 3", "=bad", "KEY     = (1,2)"])
+def test_fits_with_a_card_that_cannot_be_read(tmp_path, card):
+    array = values((4, 5, 6), "i2")
+    _, dataset = opened(fits(tmp_path / "a.fits", array, card, "TELESCOP= 'a'"), array)
+    assert dataset.meta.iloc[0]["TELESCOP"] == "a"
+
+
+@pytest.mark.parametrize("card", ["BSCALE  = 1,5", "BZERO   = 'never closed", "BSCALE  = '2.0     '"])
+def test_fits_whose_scaling_cannot_be_read_is_never_opened_unscaled(tmp_path, card):
+    refused(fits(tmp_path / "a.fits", values((4, 5, 6), "i2"), card), "Unparsable card|a number for BSCALE")
+
+
+def test_fits_images_of_one_name_are_told_apart(tmp_path):
+    astropy = pytest.importorskip("astropy.io.fits")
+    array = values((5, 6), "i2")
+    units = [astropy.PrimaryHDU(), *(astropy.ImageHDU(array, name="SCI", ver=number) for number in (1, 2))]
+    astropy.HDUList([*units, astropy.ImageHDU(array, name="ERR")]).writeto(tmp_path / "a.fits")
+    with nl.open_dataset(tmp_path / "a.fits") as dataset:
+        assert [image.name for image in dataset.images] == ["a.fits SCI 1", "a.fits SCI 2", "a.fits ERR"]

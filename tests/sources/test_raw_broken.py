@@ -14,7 +14,10 @@ import pytest
 import napari_lazyload as nl
 from napari_lazyload.sources import packed
 
-pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # pynrrd's writer
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),  # pynrrd's writer
+    pytest.mark.filterwarnings("ignore:.*its pixels are whole:napari_lazyload.LazyLoadWarning"),  # FITS without its end
+]
 
 ARRAY = np.arange(3 * 40 * 50, dtype="<i2").reshape(3, 40, 50)
 

@@ -36,6 +36,9 @@ _MOST_UNITS = 10_000
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _HINT = "it is damaged or of another format: copy it again"
 _STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "END", "COMMENT", "HISTORY", "")
+_NEEDED = ("XTENSION", "PCOUNT", "GCOUNT", "GROUPS", "ZIMAGE", "BSCALE", "BZERO", "BLANK")
+"""What changes how pixels are read where it is there; any other card may be damaged."""
+
 _COMPRESSED = "compressed image (unpack it with: funpack)"
 
 
@@ -72,18 +75,20 @@ def open_fits(path: str, **options: Any) -> Opened:
     stamp = stamp_at_opening(path, "a FITS file")
     with reading_header(path, "a FITS file"), open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's, about cards that it mends
-        units, skipped = _units(path, file, stamp[1])
+        units, skipped, notes = _units(path, file, stamp[1])
         images = [unit for unit in units if _is_image(unit, skipped)]
         if not images:
             found = "none" if not skipped else "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
             raise refusal(path, "at least one image of two axes or more", found, "open it with astropy")
-        found_images = [_image(path, stamp, unit, options, alone=len(images) == 1) for unit in images]
+        titles = _titles(images)
+        found_images = [_image(path, stamp, *one, options) for one in zip(images, titles, strict=True)]
     sources = [source for source, _ in found_images]
-    return opened_binary(path, FITS, sources, [fields for _, fields in found_images], skipped=skipped)
+    headers = [fields for _, fields in found_images]
+    return opened_binary(path, FITS, sources, headers, skipped=skipped, notes=notes)
 
 
-def _units(path: str, file: IO[bytes], size: int) -> tuple[list[_Unit], dict[str, list[str]]]:
-    """Return the units of a file; what is behind its last one, or cannot be read, is left out."""
+def _units(path: str, file: IO[bytes], size: int) -> tuple[list[_Unit], dict[str, list[str]], list[str]]:
+    """Return the units of a file, what is left out behind the last one, and what to say of its end."""
     units: list[_Unit] = []
     skipped: dict[str, list[str]] = {}
     place = 0
@@ -98,7 +103,13 @@ def _units(path: str, file: IO[bytes], size: int) -> tuple[list[_Unit], dict[str
         place = unit.offset + -(-unit.nbytes // _BLOCK) * _BLOCK
     if not units:
         raise refusal(path, f"a header of at least {_BLOCK} bytes", f"{size} bytes", _HINT)
-    return units, skipped
+    if 0 < size - place < _BLOCK:
+        skipped.setdefault("bytes that are no header", []).append(f"at byte {place}")
+    notes = []
+    if place > size:  # all pixels are there, and yet it may have been cut
+        lacking = f"expected {place:,} bytes (blocks of {_BLOCK:,}), found {size:,}"
+        notes = [f"{path}: {lacking}; its pixels are whole, but it may be truncated: compare it with the original"]
+    return units, skipped, notes
 
 
 def _header_text(path: str, file: IO[bytes], place: int, *, first: bool) -> str | None:
@@ -123,10 +134,12 @@ def _unit(path: str, number: int, text: str, offset: int) -> _Unit:
     from astropy.io import fits
 
     cards: dict[str, Any] = {}
-    header = fits.Header.fromstring(text)
-    for card in header.cards:
-        if card.keyword not in cards:
-            cards[card.keyword] = card.value
+    for card in fits.Header.fromstring(text).cards:
+        try:
+            cards.setdefault(card.keyword, card.value)
+        except fits.VerifyError:
+            if card.keyword in _NEEDED:
+                raise
     shape = _shape(path, cards)
     count = item_count(shape) if shape else 0
     if cards.get("GROUPS") is True and shape and shape[-1] == 0:
@@ -156,6 +169,17 @@ def _shape(path: str, cards: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(int(size) for size in shape if size is not None)
 
 
+def _titles(units: list[_Unit]) -> list[str]:
+    """Return what each image is called; the version goes with it where several have one name."""
+    names = [str(unit.cards.get("EXTNAME") or f"HDU {unit.number}") for unit in units]
+    if len(names) == 1:
+        return [""]
+    versions = [f" {unit.cards.get('EXTVER', unit.number)}" for unit in units]
+    return [
+        f"{name}{version}" if names.count(name) > 1 else name for name, version in zip(names, versions, strict=True)
+    ]
+
+
 def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
     """Return whether a unit is an image; note why it is none."""
     cards = unit.cards
@@ -177,16 +201,20 @@ def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
 
 
 def _image(
-    path: str, stamp: tuple[int, int], unit: _Unit, options: Mapping[str, Any], *, alone: bool
+    path: str, stamp: tuple[int, int], unit: _Unit, title: str, options: Mapping[str, Any]
 ) -> tuple[RawSource, dict[str, Any]]:
     """Return the source of one unit, and its cards."""
     cards = unit.cards
     layout = dense(_shape(path, cards), _TYPES[_bitpix(path, cards)], unit.offset)
     check_image(path, layout.shape, layout.dtype)
+    for key in ("BSCALE", "BZERO") if options.get("scaled", True) else ():
+        if isinstance(cards.get(key), str):
+            raise refusal(
+                path, f"a number for {key}", repr(cards[key]), "mend the header, or open it with scaled=False"
+            )
     convert, dtype = _scaling(cards, layout.dtype) if options.get("scaled", True) else (None, None)
     axes = tuple("c" if axis == "s" else axis for axis in default_axes(layout.shape, np.dtype(bool)))
-    title = str(cards.get("EXTNAME") or f"HDU {unit.number}")
-    name = file_name(path) if alone else f"{file_name(path)} {title}"
+    name = f"{file_name(path)} {title}".strip()
     source = RawSource(layout, [(path, stamp)], name, axes, convert=convert, dtype=dtype, **_limits(cards))
     fields = {key: value for key, value in cards.items() if key not in _STRUCTURE and not key.startswith("NAXIS")}
     return source, {"hdu": unit.number, "data_offset": unit.offset, "stored_dtype": str(layout.dtype)} | fields

@@ -29,8 +29,7 @@ _VOLUME_STACKS = range(401, 631)
 _BYTES = 0
 _IMOD, _STAMP_IN_EXTRA = 1146047817, 40
 _SIGNED, _HALF_BYTES = 1, 16
-"""Flags that IMOD leaves beside its stamp: bytes have a sign, bytes are two pixels.
-See https://bio3d.colorado.edu/imod/doc/mrc_format.txt"""
+"""Flags that IMOD leaves beside its stamp (https://bio3d.colorado.edu/imod/doc/mrc_format.txt)."""
 
 _OPENERS = {"gzip": gzip.open, "bzip2": bz2.open, "": open}
 
@@ -132,8 +131,8 @@ def _layout(path: str, header: Any, order: str) -> tuple[Layout, tuple[str, ...]
 def _bytes_type(path: str, header: Any, order: str) -> np.dtype[Any] | None:
     """Return unsigned bytes where the header says that pixels of mode 0 are such, None where the mode tells the type.
 
-    They have a sign by the standard of 2014, and had none in IMOD before it. Its later files say which by a flag, others
-    by a highest value that does not fit.
+    They have a sign by the standard of 2014, and had none in IMOD before. Its files say which by a flag, others by a
+    highest value that no signed byte has.
     """
     if int(header["mode"]) != _BYTES:
         return None
