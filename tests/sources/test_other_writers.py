@@ -153,3 +153,95 @@ def test_fits_images_of_one_name_are_told_apart(tmp_path):
     astropy.HDUList([*units, astropy.ImageHDU(array, name="ERR")]).writeto(tmp_path / "a.fits")
     with nl.open_dataset(tmp_path / "a.fits") as dataset:
         assert [image.name for image in dataset.images] == ["a.fits SCI 1", "a.fits SCI 2", "a.fits ERR"]
+
+
+# --- NRRD and MetaImage ----------------------------------------------------------------------------------------------
+
+NRRD = "NRRD0005\ntype: ushort\ndimension: {}\nsizes: {}\nencoding: {}\nendian: little\n"
+META = "ObjectType = Image\nNDims = {}\nDimSize = {}\nElementType = MET_USHORT\n"
+
+
+def nhdr(path, array, *fields, encoding="raw"):
+    """Write a detached header, or an attached one with its data."""
+    pytest.importorskip("nrrd")
+    head = NRRD.format(array.ndim, " ".join(map(str, array.shape[::-1])), encoding) + "\n".join(fields)
+    end = b"\n\n" + array.tobytes() if path.suffix == ".nrrd" else b"\n"
+    path.write_bytes(head.encode() + end)
+    return path
+
+
+def mhd(path, array, *fields, data="LOCAL"):
+    head = META.format(array.ndim, " ".join(map(str, array.shape[::-1])))
+    local = array.tobytes() if data == "LOCAL" else b""
+    path.write_bytes(
+        (head + "".join(f"{field}\n" for field in fields) + f"ElementDataFile = {data}\n").encode() + local
+    )
+    return path
+
+
+@pytest.mark.parametrize("name", ["größe 20%µm.raw", "Listeria.raw", "LIST_of.raw", "100%d one 2.raw", "sub\\data.raw"])
+def test_names_of_data_files_are_taken_as_they_are(tmp_path, name):
+    array = values((3, 4, 5))
+    (tmp_path / "sub").mkdir()
+    array.tofile(tmp_path / name.replace("\\", "/"))
+    opened(mhd(tmp_path / "a.mhd", array, data=name), array)
+    opened(nhdr(tmp_path / "a.nhdr", array, f"data file: {name}"), array)
+
+
+@pytest.mark.parametrize("listed", ["plane %d.raw 0 5 1", "plane %d.raw 0 5"])
+def test_planes_of_four_dimensions_in_a_file_each(tmp_path, listed):
+    array = values((2, 3, 4, 5))
+    for number, plane in enumerate(array.reshape(6, 4, 5)):
+        plane.tofile(tmp_path / f"plane {number}.raw")
+    names = "\n".join(f"plane {number}.raw" for number in range(6))
+    for data in (listed, f"LIST 2\n{names}", f"LIST 2D\n{names}"):
+        image, _ = opened(mhd(tmp_path / "a.mhd", array, data=data), array)
+    for data in (f"{listed} 2" if listed.count(" ") == 4 else listed, f"LIST 2\n{names}"):
+        image, dataset = opened(nhdr(tmp_path / "a.nhdr", array, f"data file: {data}"), array)
+    np.testing.assert_array_equal(image.data[1, 2], array[1, 2])
+    assert dataset.meta.iloc[0]["data_files"] == 6
+
+
+def test_files_that_many_planes_cannot_be_spread_over(tmp_path):
+    array = values((4, 5, 6))
+    for number in range(3):
+        (tmp_path / f"{number}.raw").write_bytes(bytes(80))
+    refused(nhdr(tmp_path / "a.nhdr", array, "data file: %d.raw 0 2 1"), "as many planes in each data file, found 3")
+
+
+def test_metaimage_compressed_by_gzip(tmp_path):
+    array = values((3, 4, 5))
+    (tmp_path / "a.zraw").write_bytes(gzip.compress(array.tobytes()))
+    opened(mhd(tmp_path / "a.mhd", array, "CompressedData = True", data="a.zraw"), array)
+
+
+def test_nrrd_whose_pixels_are_the_end_of_packed_data_is_refused(tmp_path):
+    array = values((3, 4, 5))
+    (tmp_path / "a.raw.gz").write_bytes(gzip.compress(b"a header" + array.tobytes()))
+    path = nhdr(tmp_path / "a.nhdr", array, "byte skip: -1", "data file: a.raw.gz", encoding="gzip")
+    refused(path, "a byte skip of 0 or more before compressed data, found -1")
+    opened(nhdr(tmp_path / "a.nhdr", array, "byte skip: 8", "data file: a.raw.gz", encoding="gzip"), array)
+
+
+def test_nrrd_of_four_dimensions_in_space_as_itk_writes_it(tmp_path):
+    array = values((2, 3, 4, 5))
+    fields = ["space dimension: 4", "space directions: (1,0,0,0) (0,2,0,0) (0,0,3,0) (0,0,0,4)"]
+    fields += ["space origin: (10,20,30,40)", "kinds: domain domain domain domain"]
+    image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *fields), array)
+    assert (image.axes, image.scale, image.translate) == (("t", "z", "y", "x"), (4, 3, 2, 1), (40, 30, 20, 10))
+
+
+def test_nrrd_of_a_plane_in_space_keeps_the_size_of_its_pixels(tmp_path):
+    array = values((4, 5))
+    fields = ["space dimension: 3", "space directions: (0,3,4) (2,0,0)", "space origin: (1,2,3)"]
+    image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *fields), array)
+    assert (image.scale, image.translate) == ((2, 5), (0, 0))
+
+
+def test_nrrd_of_cells_and_nodes_between_two_ends(tmp_path):
+    array = values((4, 5))
+    ends = ["axis mins: 10 20", "axis maxs: 20 29"]
+    image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *ends, "centers: cell node"), array)
+    assert (image.scale, image.translate) == ((3, 2), (20, 11))
+    image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *ends), array)  # nothing says which
+    assert (image.scale, image.translate) == ((1, 1), (20, 10))

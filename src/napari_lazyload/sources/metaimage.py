@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +22,12 @@ from napari_lazyload.sources.raw_opened import (
     check_options,
     data_file,
     file_name,
+    header_text,
     opened_binary,
     reading_header,
 )
 from napari_lazyload.sources.raw_read import refusal, stamp_at_opening
-from napari_lazyload.sources.raw_several import source_of_files
+from napari_lazyload.sources.raw_several import numbered_names, source_of_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 METAIMAGE = "MetaImage"
 _LINE = re.compile(rb"([^\n]*)(\n|$)")
-_MOST_FILES = 1_000_000
+_LIST = re.compile(r"LIST(?:\s+([0-9]{1,2})D?)?", re.IGNORECASE | re.ASCII)
 _TYPES = {
     **{"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},
     **{"MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8"},
@@ -96,7 +98,7 @@ def _read_header(path: str) -> tuple[dict[str, str], list[str] | None, int]:
         block = file.read(MOST_HEADER)
     header: dict[str, str] = {}
     for line in _LINE.finditer(block):
-        key, equals, value = line[1].decode("latin-1").partition("=")
+        key, equals, value = header_text(line[1]).partition("=")
         if not equals:
             if line[1].strip():
                 break
@@ -115,23 +117,15 @@ def _data_names(path: str, header: Mapping[str, str], rest: bytes) -> list[str] 
     said = header["ElementDataFile"]
     if said.upper() == "LOCAL":
         return None
-    if said.upper().startswith("LIST"):
-        count = int(header.get("DimSize", "1").split()[-1])
-        names = [line.strip() for line in rest.decode("utf-8", "replace").splitlines() if line.strip()]
-        if len(names) < count:
+    listed = _LIST.fullmatch(said)
+    if listed is not None:
+        sizes = [int(size) for size in header.get("DimSize", "1").split()]
+        count = prod(sizes[int(listed[1] or len(sizes) - 1) :])
+        names = [line.strip() for line in header_text(rest).splitlines() if line.strip()]
+        if not 0 < count <= len(names):
             raise refusal(path, f"{count} names of data files", f"{len(names)}", "the header is damaged")
         return names[:count]
-    parts = said.split()
-    if "%" in said and len(parts) >= 3:
-        first, last = int(parts[1]), int(parts[2])
-        step = int(parts[3]) if len(parts) > 3 else 1
-        number = re.search(r"%(0?)([0-9]{0,2})d", parts[0])
-        if number is None or step < 1 or not 0 <= (last - first) // step < _MOST_FILES or int(number[2] or 0) > 20:
-            raise refusal(path, "a pattern such as 'slice%03d.raw 1 100 1'", said, "the header is damaged")
-        before, after, fill = parts[0][: number.start()], parts[0][number.end() :], int(number[2] or 0)
-        zero = "0" if number[1] else " "
-        return [f"{before}{str(one).rjust(fill, zero)}{after}" for one in range(first, last + 1, step)]
-    return [said]
+    return numbered_names(path, said) or [said]
 
 
 def _flag(header: Mapping[str, str], *names: str) -> bool:
@@ -149,7 +143,7 @@ def _codec(path: str, header: Mapping[str, str]) -> str:
 
 def _layout(path: str, header: Mapping[str, str]) -> tuple[Layout, tuple[str, ...]]:
     """Return where the pixels are, as they are shown, and the names of the axes."""
-    if header.get("ObjectType", "Image") != "Image":
+    if header.get("ObjectType", "Image").lower() != "image":
         raise refusal(path, "ObjectType = Image", header["ObjectType"], "read it with ITK")
     sizes = tuple(int(size) for size in header["DimSize"].split())
     if len(sizes) != int(header["NDims"]):

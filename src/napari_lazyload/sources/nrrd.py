@@ -21,11 +21,12 @@ from napari_lazyload.sources.raw_opened import (
     data_file,
     default_axes,
     file_name,
+    header_text,
     opened_binary,
     reading_header,
 )
 from napari_lazyload.sources.raw_read import refusal, stamp_at_opening
-from napari_lazyload.sources.raw_several import source_of_files
+from napari_lazyload.sources.raw_several import numbered_names, source_of_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 NRRD = "NRRD"
 _END = re.compile(rb"\r?\n\r?\n")
-_MOST_FILES = 1_000_000
 _CODECS = {
     **{"raw": "", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"},
     **{"ascii": "text", "text": "text", "txt": "text", "hex": "hex"},
@@ -75,15 +75,17 @@ def open_nrrd(path: str, **options: Any) -> Opened:
             start = 0
         layout = dense(shape, dtype)
         axes = _axes(header, shape, layout.dtype)
-        placed = _placed(header, axes)
+        placed = _placed(header, axes, shape)
         start += _skipped_lines(files[0][0], start, int(header.get("line skip", header.get("lineskip", 0))))
         skip = int(header.get("byte skip", header.get("byteskip", 0)))
     layout, axes = _shown(layout, axes)
     source: RawSource | PackedSource
     if codec and len(files) > 1:
         raise refusal(path, "one compressed data file", f"{len(files)}", "save it uncompressed, or in one file")
+    if codec and skip < 0:
+        raise refusal(path, "a byte skip of 0 or more before compressed data", f"{skip}", "save it with encoding: raw")
     if codec:
-        packed = Layout(layout.shape, layout.dtype, max(0, skip), layout.strides)
+        packed = Layout(layout.shape, layout.dtype, skip, layout.strides)
         source = PackedSource(packed, files[0], codec, file_name(path), axes, start=start, **placed)
     else:
         exact = not options.get("trailing", False)
@@ -106,36 +108,18 @@ def _read_header(path: str) -> tuple[dict[str, Any], list[str] | None, int]:
     if end is None and len(block) == MOST_HEADER:
         raise refusal(path, "a header that ends with an empty line", "none", "it is damaged: export it again")
     text = block if end is None else block[: end.start()]
-    lines = text.decode("ascii", "replace").splitlines()
+    lines = [line.rstrip("\r") for line in header_text(text).split("\n")]
     names: list[str] | None = None
     for number, line in enumerate(lines):
         field = re.match(r"data ?file\s*:\s*(.*)", line.strip(), re.IGNORECASE)
         if field:
             listed = re.match(r"LIST\b", field[1])
-            names = [one for one in lines[number + 1 :] if one.strip()] if listed else _file_names(path, field[1])
+            names = [one for one in lines[number + 1 :] if one.strip()] if listed else numbered_names(path, field[1])
+            names = [field[1]] if names is None else names
             lines = lines[:number] if listed else [*lines[:number], *lines[number + 1 :]]
             break
     found_fields = dict(nrrd.read_header(lines))
     return found_fields, names, len(block) if end is None else end.end()
-
-
-def _file_names(path: str, said: str) -> list[str]:
-    """Return the names that a ``data file`` field stands for: one, or a pattern with first, last and step."""
-    parts = said.split()
-    pattern = re.fullmatch(r".*%[0-9]*[di].*", parts[0]) if parts else None
-    if pattern is None or len(parts) < 4:
-        return [said]
-    first, last, step = (int(part) for part in parts[1:4])
-    if step == 0 or not 0 <= (last - first) // step < _MOST_FILES:
-        raise refusal(path, f"a list of at most {_MOST_FILES:,} data files", said, "the header is damaged")
-    width = re.search(r"%(0?)([0-9]*)[di]", parts[0])
-    assert width is not None
-    fill = int(width[2] or 0)
-    if fill > 20:
-        raise refusal(path, "numbers of at most 20 digits", parts[0], "the header is damaged")
-    before, after = parts[0][: width.start()], parts[0][width.end() :]
-    numbers = range(first, last + (1 if step > 0 else -1), step)
-    return [f"{before}{str(number).rjust(fill, '0' if width[1] else ' ')}{after}" for number in numbers]
 
 
 def _form(path: str, header: Mapping[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any], str]:
@@ -222,38 +206,66 @@ def _shown(layout: Layout, axes: tuple[str, ...]) -> tuple[Layout, tuple[str, ..
 _PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4, "s": 5}
 
 
-def _placed(header: Mapping[str, Any], stored: tuple[str, ...]) -> dict[str, Any]:
+def _placed(header: Mapping[str, Any], stored: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, Any]:
     """Return scale, translation or affine, and units, for the axes as they are shown."""
     names = tuple(axis for axis in sorted(stored, key=lambda axis: _PLACES.get(axis, -1)) if axis != "s")
-    spatial = tuple(axis for axis in names if axis in ("z", "y", "x"))
     directions = header.get("space directions")
+    steps = {} if directions is None else _steps(directions, stored)
+    spatial = tuple(axis for axis in names if axis in steps)
+    if not spatial:
+        return _spaced(header, stored, names, shape)
+    matrix = np.stack([steps[axis] for axis in spatial], axis=1)
+    origin = header.get("space origin")
+    first = np.zeros(len(matrix)) if origin is None else np.asarray(origin, float)[::-1]
+    placed: dict[str, Any] = placement(matrix, first, names, spatial)
     units = header.get("space units")
-    if directions is not None and spatial:
-        file_order = [axis for axis in reversed(stored) if axis in spatial]
-        columns = {axis: np.asarray(directions[len(stored) - 1 - stored.index(axis)], float) for axis in file_order}
-        matrix = np.stack([columns[axis][::-1] for axis in spatial], axis=1)
-        origin = header.get("space origin")
-        first = np.zeros(len(matrix)) if origin is None else np.asarray(origin, float)[::-1]
-        placed: dict[str, Any] = placement(matrix, first, names, spatial)
-        if units is not None and matrix.shape[0] == len(spatial):
-            said = dict(zip(spatial, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=False))
-            placed["units"] = tuple(said.get(axis) for axis in names)
-        return placed
-    return _spaced(header, stored, names)
-
-
-def _spaced(header: Mapping[str, Any], stored: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the placement that spacings and the first positions along the axes give."""
-    placed: dict[str, Any] = {}
-    for field, key, default in (("spacings", "scale", 1.0), ("axis mins", "translate", 0.0)):
-        values = header.get(field, header.get(field.replace(" ", "")))
-        if values is None or len(values) != len(stored):
-            continue
-        known = dict(zip(stored, [float(value) for value in list(values)[::-1]], strict=True))
-        finite = {axis: value for axis, value in known.items() if np.isfinite(value)}
-        placed[key] = tuple(finite.get(axis, default) for axis in names)
-    units = header.get("units")
-    if units is not None and len(units) == len(stored):
-        said = dict(zip(stored, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=True))
+    if units is not None and matrix.shape[0] == len(spatial):
+        said = dict(zip(spatial, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=False))
         placed["units"] = tuple(said.get(axis) for axis in names)
     return placed
+
+
+def _steps(directions: Any, stored: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the step along each axis that lies in space, with the world's axes turned round; one may be time."""
+    steps = {}
+    for axis, one in zip(stored, list(directions)[::-1], strict=False):
+        if axis in ("t", "z", "y", "x") and one is not None and np.isfinite(np.asarray(one, float)).all():
+            steps[axis] = np.asarray(one, float)[::-1]
+    if "t" in steps and len(steps["t"]) < len(steps):
+        del steps["t"]
+    return steps
+
+
+def _spaced(
+    header: Mapping[str, Any], stored: tuple[str, ...], names: tuple[str, ...], shape: tuple[int, ...]
+) -> dict[str, Any]:
+    """Return the placement that spacings and the first positions along the axes give."""
+    spacings, lowest, highest = (_finite(header, field, stored) for field in ("spacings", "axis mins", "axis maxs"))
+    said = header.get("centers", header.get("centerings", ()))
+    centers = said.split() if isinstance(said, str) else list(said)
+    centred = dict(zip(stored, centers[::-1], strict=True)) if len(centers) == len(stored) else {}
+    for axis, size in zip(stored, shape, strict=True):
+        parts = {"cell": size, "node": size - 1}.get(centred.get(axis, ""), 0)
+        if axis not in spacings and {axis} <= lowest.keys() & highest.keys() and parts > 0:
+            spacings[axis] = (highest[axis] - lowest[axis]) / parts
+        if axis in lowest and centred.get(axis) == "cell":  # where the first cell begins
+            lowest[axis] += spacings.get(axis, 1.0) / 2
+    placed: dict[str, Any] = {}
+    if spacings:
+        placed["scale"] = tuple(spacings.get(axis, 1.0) for axis in names)
+    if lowest:
+        placed["translate"] = tuple(lowest.get(axis, 0.0) for axis in names)
+    units = header.get("units")
+    if units is not None and len(units) == len(stored):
+        known = dict(zip(stored, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=True))
+        placed["units"] = tuple(known.get(axis) for axis in names)
+    return placed
+
+
+def _finite(header: Mapping[str, Any], field: str, stored: tuple[str, ...]) -> dict[str, float]:
+    """Return the numbers that a field gives for the axes."""
+    values = header.get(field, header.get(field.replace(" ", "")))
+    if values is None or len(values) != len(stored):
+        return {}
+    known = zip(stored, [float(value) for value in list(values)[::-1]], strict=True)
+    return {axis: value for axis, value in known if np.isfinite(value)}

@@ -116,7 +116,7 @@ def _bzip2(file: IO[bytes]) -> Any:
 
 
 def _zlib(file: IO[bytes]) -> Any:
-    unpacker = zlib.decompressobj()
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # or with the header of gzip, as some writers have it
     while not unpacker.eof and (packed := unpacker.unconsumed_tail or file.read(_PIECE)):
         yield unpacker.decompress(packed, _PIECE)
 

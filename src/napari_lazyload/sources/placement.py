@@ -44,15 +44,17 @@ def placement(
     steps = np.asarray(directions, float)
     first = np.asarray(origin, float)
     scale = np.ones(len(axes))
-    if steps.shape != (len(spatial),) * 2 or not np.isfinite(steps).all():
+    places = [list(axes).index(axis) for axis in spatial]
+    if steps.ndim != 2 or steps.shape[1] != len(spatial) or not np.isfinite(steps).all():
         return {"scale": tuple(map(float, scale))}
     first = np.where(np.isfinite(first), first, 0.0)
-    places = [list(axes).index(axis) for axis in spatial]
     sizes = np.sqrt((steps**2).sum(axis=0))
     if lengths is not None and np.isfinite(lengths).all() and min(lengths) > 0:
         sizes = np.array(lengths, float)
     sizes[sizes == 0] = 1.0
     scale[places] = sizes
+    if len(steps) != len(spatial):  # a plane in space: only its pixels' sizes can be told
+        return {"scale": tuple(map(float, scale))}
     translate = np.zeros(len(axes))
     translate[places] = first
     turned = steps / sizes

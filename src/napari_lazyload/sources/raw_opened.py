@@ -167,7 +167,18 @@ def data_file(header: str, name: str, *, outside: bool = False) -> str:
         found = f"{name!r}" if name else "no name"
         hint = "move the data beside the header, or trust the header and open it with outside=True"
         raise refusal(header, "the name of a data file in the header's own folder", found, hint)
-    return os.path.normpath(os.path.join(os.path.dirname(header), name))
+    folder = os.path.dirname(header)
+    found = os.path.normpath(os.path.join(folder, name))
+    # As written on Windows, and read elsewhere.
+    return found if plain == name or os.path.exists(found) else os.path.normpath(os.path.join(folder, plain))
+
+
+def header_text(block: bytes) -> str:
+    """Return the text of a header, which may name files in any script: UTF-8, or Latin-1 where it is none."""
+    try:
+        return block.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return block.decode("latin-1")
 
 
 def in_table(value: Any) -> Any:

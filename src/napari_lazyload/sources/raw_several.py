@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.sources.raw import Frames, Layout, RawSource
@@ -15,6 +16,28 @@ if TYPE_CHECKING:
     from napari_lazyload.sources.raw_read import Stamp
 
 _DAMAGED = "the header is damaged, or describes other files"
+_NUMBERED = re.compile(r"(.*?)%(0?)([0-9]{0,2})[diu](.*?)((?:\s+-?[0-9]+){2,4})", re.ASCII)
+_MOST_FILES = 1_000_000
+
+
+def numbered_names(path: str, said: str) -> list[str] | None:
+    """Return the names that ``slice%03d.raw 1 100 1`` stands for (first, last, step); None for any other name.
+
+    Raises
+    ------
+    SourceOpenError
+        If they are none, or too many.
+    """
+    found = _NUMBERED.fullmatch(said)
+    if found is None:
+        return None
+    before, zero, width, after, numbers = found.groups()
+    first, last, step, *_ = (*map(int, numbers.split()), 1)
+    if step == 0 or not 0 <= (last - first) // step < _MOST_FILES or int(width or 0) > 20:
+        expected = f"a pattern of at most {_MOST_FILES:,} data files, such as 'slice%03d.raw 1 100 1'"
+        raise refusal(path, expected, repr(said), "the header is damaged")
+    chosen = range(first, last + (1 if step > 0 else -1), step)
+    return [f"{before}{str(one).rjust(int(width or 0), zero or ' ')}{after}" for one in chosen]
 
 
 def source_of_files(
@@ -54,17 +77,28 @@ def source_of_files(
     SourceOpenError
         If a file is too short or too long, or the image cannot be spread evenly over them.
     """
-    count, left = divmod(layout.shape[0], len(files))
-    if left or (len(files) > 1 and layout.strides[0] < max(layout.strides)):
-        found = f"{len(files)} of them for {layout.shape[0]} planes"
-        raise refusal(path, "as many planes in each data file", found, _DAMAGED)
+    lead, count = _spread(path, layout, len(files))
     each = item_count(layout.shape) * layout.dtype.itemsize // len(files)
     offsets = {_offset(path, *file, start, skip, each=each, exact=exact) for file in files}
     if len(offsets) > 1:
         raise refusal(path, "data files of one size", "several", "open them one by one")
     placing = Layout(layout.shape, layout.dtype, offsets.pop(), layout.strides)
-    frames = Frames(1, layout.strides[0], count) if len(files) > 1 else None
+    frames = Frames(lead, layout.strides[lead - 1], count) if len(files) > 1 else None
     return RawSource(placing, files, file_name(path), axes, frames=frames, **placed)
+
+
+def _spread(path: str, layout: Layout, files: int) -> tuple[int, int]:
+    """Return how many leading axes are spread over data files, and how many frames of them each file has."""
+    planes = 1
+    for lead, size in enumerate(layout.shape, 1):
+        planes *= size
+        ahead, within = layout.strides[:lead], layout.strides[lead:]
+        if files > 1 and (list(ahead) != sorted(ahead, reverse=True) or ahead[-1] < max(within, default=0)):
+            break
+        if planes == files or (lead == 1 and planes % files == 0):
+            return lead, planes // files
+    found = f"{files} of them for {' x '.join(map(str, layout.shape))} pixels"
+    raise refusal(path, "as many planes in each data file", found, _DAMAGED)
 
 
 def _offset(path: str, data: str, stamp: Stamp, start: int, skip: int, *, each: int, exact: bool) -> int:
