@@ -245,3 +245,73 @@ def test_nrrd_of_cells_and_nodes_between_two_ends(tmp_path):
     assert (image.scale, image.translate) == ((3, 2), (20, 11))
     image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *ends), array)  # nothing says which
     assert (image.scale, image.translate) == ((1, 1), (20, 10))
+
+
+# --- ENVI and NIfTI --------------------------------------------------------------------------------------------------
+
+ENVI = "ENVI\nsamples = 5\nlines = 4\nbands = 3\ndata type = 12\ninterleave = bsq\nbyte order = 0\n"
+
+
+def envi(path, array, *fields, mark=""):
+    pytest.importorskip("spectral")
+    array.tofile(path.with_suffix(".img"))
+    path.write_text(mark + ENVI + "".join(f"{field}\n" for field in fields), encoding="utf-8")
+    return path
+
+
+def test_envi_header_with_a_byte_order_mark(tmp_path):
+    array = values((3, 4, 5))
+    path = envi(tmp_path / "a.hdr", array, "description = {über}", mark="\ufeff")
+    opened(path, array)
+    opened(path.with_suffix(".img"), array)
+
+
+@pytest.mark.parametrize(
+    ("said", "scale", "unit"),
+    [
+        ("map info = {UTM, 1.0, 1.0, 5e5, 4e6, 3.0e+1, 20.0, 11, North, WGS-84, units=Meters}", (1, 20, 30), "meter"),
+        ("map info = {Geographic Lat/Lon, 1, 1, 8, 47, 0.5, 0.25, WGS-84, units=Degrees}", (1, 0.25, 0.5), "degree"),
+        ("map info = {Arbitrary, 1, 1, 0, 0, 0.5, 0.25}", (1, 0.25, 0.5), None),
+        ("map info = {Arbitrary, 1, 1, 0, 0, -1, 0.25}", (1, 1, 1), None),
+        ("map info = {UTM, 1}", (1, 1, 1), None),
+        ("map info = {UTM, 1, 1, 0, 0, 7, 7}\npixel size = {2, 3}", (1, 3, 2), None),
+    ],
+)
+def test_envi_size_of_pixels_on_a_map(tmp_path, said, scale, unit):
+    array = values((3, 4, 5))
+    image, _ = opened(envi(tmp_path / "a.hdr", array, said), array)
+    assert (image.scale, image.units) == (scale, (None, unit, unit))
+
+
+@pytest.mark.parametrize(
+    ("code", "units"),
+    [(10, ("second", "millimeter")), (4, (None, None)), (15, ("second", None)), (56, (None, None)), (63, (None, None))],
+)
+def test_nifti_with_units_that_stand_for_nothing(tmp_path, code, units):
+    nibabel = pytest.importorskip("nibabel")
+    array = values((2, 3, 4, 5), "i2")
+    nibabel.save(nibabel.Nifti1Image(array.T, np.eye(4)), tmp_path / "a.nii")
+    block = bytearray((tmp_path / "a.nii").read_bytes())
+    block[123] = code
+    (tmp_path / "a.nii").write_bytes(block)
+    image, _ = opened(tmp_path / "a.nii", array)
+    assert image.units == (units[0], *[units[1]] * 3)
+
+
+def test_analyze_lies_where_the_matrix_of_spm_says(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    pytest.importorskip("scipy")
+    array = values((3, 4, 5), "i2")
+    affine = np.array([[0, 2, 0, 5], [-1.5, 0, 0, 3], [0, 0, 4, 7], [0, 0, 0, 1.0]])
+    nibabel.Spm99AnalyzeImage(array.T, affine).to_filename(tmp_path / "a.img")
+    reference = nibabel.load(tmp_path / "a.img").affine
+    for name in ("a.img", "a.hdr"):
+        image, _ = opened(tmp_path / name, array)
+        index = np.array([2, 3, 1])  # k, j, i
+        mapped = np.asarray(image.affine) @ [*(np.array(image.scale) * index + image.translate), 1]
+        np.testing.assert_allclose(mapped[:3][::-1], (reference @ [*index[::-1], 1])[:3])
+    for content in (b"another file", bytes(2 << 20)):
+        (tmp_path / "a.mat").write_bytes(content)
+        with pytest.warns(nl.LazyLoadWarning, match=r"the position that a\.mat tells cannot be read"):
+            image, _ = opened(tmp_path / "a.img", array)
+        assert image.scale == (4, 2, 1.5)

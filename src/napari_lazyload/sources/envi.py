@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import tempfile
 import warnings
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
 ENVI = "ENVI"
 _SIGN = b"ENVI"
 _MOST_HEADER = 1 << 24
-_DATA_SUFFIXES = ("", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".sli")
+_DATA_SUFFIXES = ("", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".sli", ".hyspex")
 _WHOLE = ("samples", "lines", "bands")
 _LISTS = ("wavelength", "fwhm", "band names", "bbl")
 _BANDS = "c"
+_UNITS = {
+    **{"meters": "meter", "micrometers": "micrometer", "millimeters": "millimeter", "kilometers": "kilometer"},
+    **{"km": "kilometer", "degrees": "degree", "feet": "foot"},
+}
 
 
 def takes_envi(path: str) -> bool:
@@ -42,9 +47,10 @@ def takes_envi(path: str) -> bool:
         return False
     try:
         with open(head, "rb") as file:
-            return file.read(len(_SIGN)) == _SIGN
+            start = file.read(len(codecs.BOM_UTF8 + _SIGN))
     except OSError:
         return False
+    return start.removeprefix(codecs.BOM_UTF8).startswith(_SIGN)
 
 
 def header_of(path: str) -> str | None:
@@ -111,6 +117,7 @@ def _plain_copy(path: str, content: bytes) -> Iterator[str]:
     if content.isascii():
         yield path
         return
+    content = content.removeprefix(codecs.BOM_UTF8)
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "header.hdr")
         with open(copy, "wb") as file:
@@ -184,13 +191,14 @@ def _number(value: Any) -> Any:
 
 
 def _placed(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the pixel size that the header tells."""
-    sizes = known.get("pixel size")
-    if not isinstance(sizes, list) or len(sizes) < 2:
-        return {}
-    wide, high = (_number(size) for size in sizes[:2])
-    if not (isinstance(wide, float) and isinstance(high, float) and 0 < wide < np.inf and 0 < high < np.inf):
-        return {}
-    units = [str(size).split("=")[-1].strip().lower() for size in sizes[2:] if "unit" in str(size).lower()]
-    unit = {"meters": "meter", "micrometers": "micrometer", "millimeters": "millimeter"}.get(units[0] if units else "")
-    return {"scale": (1.0, high, wide), "units": (None, unit, unit) if unit else None}
+    """Return the pixel size that the header tells: by itself, or among what it says of the map."""
+    for name, first in (("pixel size", 0), ("map info", 5)):
+        said = known.get(name)
+        if not isinstance(said, list) or len(said) < first + 2:
+            continue
+        wide, high = (_number(size) for size in said[first : first + 2])
+        if isinstance(wide, float) and isinstance(high, float) and 0 < wide < np.inf and 0 < high < np.inf:
+            units = [str(one).split("=")[-1].strip().lower() for one in said[first + 2 :] if "unit" in str(one).lower()]
+            unit = _UNITS.get(units[0]) if units else None
+            return {"scale": (1.0, high, wide), "units": (None, unit, unit) if unit else None}
+    return {}

@@ -25,10 +25,11 @@ NIFTI = "NIfTI"
 _BLOCK = 1024
 _GZIP = b"\x1f\x8b"
 _AXES = ("x", "y", "z", "t", "c", "axis6", "axis7")
-_UNITS = {
-    **{"mm": "millimeter", "meter": "meter", "micron": "micrometer"},
-    **{"sec": "second", "msec": "millisecond", "usec": "microsecond"},
-}
+_SPACE = {1: "meter", 2: "millimeter", 3: "micrometer"}
+_TIME = {8: "second", 16: "millisecond", 24: "microsecond"}
+_MOST_MATRIX = 1 << 20
+"""No file of SPM with one matrix is longer than so many bytes."""
+
 _quiet = logging.Logger("napari_lazyload.nifti", logging.CRITICAL)  # nibabel mends a header with a line in the log
 
 
@@ -71,7 +72,8 @@ def open_nifti(path: str, **options: Any) -> Opened:
         real = "<c16" if layout.dtype.kind == "c" else "<f8"
         more = {"convert": Linear(slope, intercept, real), "dtype": real}
     with reading_header(head, "a NIfTI, Analyze or MGH header"):
-        more |= _placed(header, axes)
+        affine, notes = _affine(header, head)
+        more |= _placed(header, axes, affine)
     source: RawSource | PackedSource
     if _starts_with(data, _GZIP):
         source = PackedSource(layout, (data, stamp), "gzip", file_name(path), axes, **more)
@@ -79,7 +81,7 @@ def open_nifti(path: str, **options: Any) -> Opened:
         check_extent(data, stamp[1], layout.end, exact=_is_exact(header) and not options.get("trailing", False))
         source = RawSource(layout, [(data, stamp)], file_name(path), axes, **more)
     stored |= {"data_offset": offset, "slope": slope, "intercept": intercept}
-    return opened_binary(path, NIFTI, [source], [stored], notes=packed_notes(source))
+    return opened_binary(path, NIFTI, [source], [stored], notes=[*notes, *packed_notes(source)])
 
 
 def _header_path(path: str) -> str:
@@ -177,17 +179,35 @@ def _layout(path: str, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int
     return samples, (*names, "s")
 
 
-def _placed(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
+def _affine(header: Any, head: str) -> tuple[Any, list[str]]:
+    """Return the matrix from voxels to the world, and what to say of it."""
+    if _is_mgh(header):
+        return header.get_affine(), []
+    if type(header).__name__.startswith("Spm"):
+        matrix = f"{os.path.splitext(head)[0]}.mat"
+        if os.path.isfile(matrix):
+            found = _spm_affine(head, matrix)
+            said = f"{head}: the position that {file_name(matrix)} tells cannot be read (it needs scipy); left out"
+            return (header.get_best_affine(), [said]) if found is None else (found, [])
+    return header.get_best_affine(), []
+
+
+def _spm_affine(head: str, matrix: str) -> Any:
+    """Return the matrix that SPM keeps beside an image, None where it cannot be read."""
+    spm: Any = import_module("nibabel.spm2analyze")
+    try:
+        if os.path.getsize(matrix) <= _MOST_MATRIX:
+            return spm.Spm2AnalyzeImage.from_filename(head).affine
+    except Exception:  # noqa: BLE001  # whatever the parser of MATLAB's files trips over
+        return None
+    return None
+
+
+def _placed(header: Any, axes: tuple[str, ...], affine: Any) -> dict[str, Any]:
     """Return scale, translation or affine, and units."""
     names = tuple(axis for axis in axes if axis != "s")
     spatial = tuple(axis for axis in names if axis in ("z", "y", "x"))
     count = len(spatial)
-    if _is_mgh(header):
-        affine = header.get_affine()
-    elif hasattr(header, "get_best_affine"):
-        affine = header.get_best_affine()
-    else:  # Analyze tells sizes alone
-        affine = np.diag([*map(float, header.get_zooms()[:3]), *(1.0,) * (4 - len(header.get_zooms()[:3]))])
     turned = np.asarray(affine, float)[:3, :3][::-1, ::-1][-count:, -count:]
     zooms = [float(zoom) for zoom in header.get_zooms()[: len(names)]]
     first = np.asarray(affine, float)[:3, 3][::-1][-count:]
@@ -200,9 +220,10 @@ def _placed(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _units(header: Any, names: tuple[str, ...]) -> tuple[str | None, ...] | None:
-    if not hasattr(header, "get_xyzt_units"):
+    if "xyzt_units" not in header.template_dtype.names:
         return None
-    space, time = (_UNITS.get(unit) for unit in header.get_xyzt_units())
+    code = int(header["xyzt_units"])  # nibabel refuses numbers that stand for nothing
+    space, time = _SPACE.get(code & 0x07), _TIME.get(code & 0x38)
     if space is None and time is None:
         return None
     return tuple(time if axis == "t" else space if axis in ("z", "y", "x") else None for axis in names)
