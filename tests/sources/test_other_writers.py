@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 
 import numpy as np
@@ -315,3 +316,226 @@ def test_analyze_lies_where_the_matrix_of_spm_says(tmp_path):
         with pytest.warns(nl.LazyLoadWarning, match=r"the position that a\.mat tells cannot be read"):
             image, _ = opened(tmp_path / "a.img", array)
         assert image.scale == (4, 2, 1.5)
+
+
+# --- HDF5 ------------------------------------------------------------------------------------------------------------
+
+CUBE = values((6, 20, 30))
+
+
+@pytest.fixture
+def hdf5(tmp_path):
+    """A function that fills a file of HDF5 and returns its path."""
+    h5py = pytest.importorskip("h5py")
+
+    def write(fill, name="a.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            fill(file)
+        return tmp_path / name
+
+    return write
+
+
+def typed(kind, expected):
+    """Return a function that writes an image of a type of HDF5's own."""
+
+    def fill(file):
+        from h5py import h5d, h5s
+
+        made = h5d.create(file.id, b"image", kind(), h5s.create_simple(expected.shape))
+        made.write(h5s.ALL, h5s.ALL, expected)
+
+    return fill
+
+
+def twelve_bits(order, offset):
+    def kind():
+        from h5py import h5t
+
+        made = (h5t.STD_U16LE if order == "<" else h5t.STD_U16BE).copy()
+        made.set_precision(12)
+        made.set_offset(offset)
+        return made
+
+    return kind
+
+
+def brain_float():
+    from h5py import h5t
+
+    made = h5t.IEEE_F32LE.copy()
+    made.set_fields(15, 7, 8, 0, 7)
+    made.set_size(2)
+    made.set_ebias(127)
+    return made
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("offset", [0, 4])
+def test_hdf5_of_fewer_bits_than_bytes(hdf5, order, offset):
+    array = CUBE & 0xFFF
+    opened(hdf5(typed(twelve_bits(order, offset), array)), array)
+
+
+def test_hdf5_of_types_that_numpy_has_in_another_form(hdf5):
+    array = np.arange(120, dtype="f4").reshape(4, 5, 6)
+    opened(hdf5(typed(brain_float, array)), array)
+    spread = np.zeros((4, 5), {"names": ["r", "i"], "formats": ["f4", "f4"], "offsets": [0, 8], "itemsize": 16})
+    spread["r"], spread["i"] = 1, 2
+    opened(hdf5(lambda file: file.create_dataset("image", data=spread)), np.full((4, 5), 1 + 2j, "c8"))
+
+
+def test_hdf5_with_data_of_types_that_numpy_does_not_have(hdf5):
+    from h5py import h5d, h5s, h5t
+
+    def fill(file):
+        h5d.create(file.id, b"times", h5t.UNIX_D32LE, h5s.create_simple((4, 5)))
+        short = h5t.STD_I32LE.copy()
+        short.set_precision(24)
+        short.set_size(3)
+        h5d.create(file.id, b"short", short, h5s.create_simple((4, 5)))
+        file["image"] = CUBE
+
+    _, dataset = opened(hdf5(fill), CUBE)
+    assert dataset.skipped == {"data set of a type that NumPy does not have": 2}
+
+
+def test_hdf5_links_to_other_files_are_followed_within_the_folder(hdf5, tmp_path):
+    import h5py
+
+    hdf5(lambda file: file.create_dataset("frames", data=CUBE), "data_000001.h5")
+    (tmp_path / "other").mkdir()
+    hdf5(lambda file: file.create_dataset("frames", data=CUBE), "other/data_000003.h5")
+
+    def fill(file):
+        file["entry/data/first"] = h5py.ExternalLink("data_000001.h5", "frames")
+        file["entry/data/second"] = h5py.ExternalLink("data_000002.h5", "frames")
+        file["entry/data/third"] = h5py.ExternalLink("other/data_000003.h5", "nothing")
+        file["entry/data/fourth"] = h5py.ExternalLink("../data_000001.h5", "frames")
+        file["entry/again"], file["entry/data/loop"] = h5py.SoftLink("/entry"), h5py.SoftLink("loop")
+
+    _, dataset = opened(hdf5(fill, "master.h5"), CUBE)
+    assert len(dataset.images) == 1
+    gone = "link to a file, or a data set in it, that is not there"
+    assert dataset.skipped == {gone: 2, "link to a file in another folder": 1}
+    (tmp_path / "data_000001.h5").unlink()
+    refused(tmp_path / "master.h5", f"found none .*3 x {gone}")
+
+
+def test_hdf5_put_together_from_files_that_are_gone_says_so(hdf5, tmp_path):
+    import h5py
+
+    for number, plane in enumerate(CUBE):
+        hdf5(lambda file, plane=plane: file.create_dataset("x", data=plane), f"v{number}.h5")
+
+    def fill(file):
+        layout = h5py.VirtualLayout(CUBE.shape, "u2")
+        for number in range(len(CUBE)):
+            layout[number] = h5py.VirtualSource(f"v{number}.h5", "x", CUBE.shape[1:])
+        file.create_virtual_dataset("image", layout, fillvalue=7)
+
+    path = hdf5(fill)
+    opened(path, CUBE)
+    (tmp_path / "v3.h5").unlink()
+    expected = CUBE.copy()
+    expected[3] = 7
+    with pytest.warns(nl.LazyLoadWarning, match=r"1 of the files that 'image' .* not there \('v3.h5'.*fill value"):
+        opened(path, expected)
+
+
+def test_hdf5_with_its_pixels_in_a_file_beside_it(hdf5, tmp_path, monkeypatch):
+    (tmp_path / "pixels.bin").write_bytes(b"a header" + CUBE.tobytes())
+    path = hdf5(lambda file: file.create_dataset("image", CUBE.shape, "u2", external=[("pixels.bin", 8, CUBE.nbytes)]))
+    monkeypatch.chdir(tmp_path.parent)
+    opened(path, CUBE)
+    (tmp_path / "pixels.bin").write_bytes(bytes(8) + CUBE.tobytes()[:-1])
+    refused(path, "7,208 bytes as its header says, found 7,207 bytes")
+    (tmp_path / "pixels.bin").unlink()
+    refused(path, "1 x data set whose pixels are in a file that is not there")
+
+
+def positions(file, parent, names, units):
+    for axis, (name, unit) in enumerate(zip(names, units, strict=True)):
+        file[f"{parent}{name}"] = np.arange(CUBE.shape[axis]) * (axis + 0.5) + 3
+        if unit:
+            file[f"{parent}{name}"].attrs["units"] = unit
+
+
+def test_hdf5_dimension_scales_name_and_place_the_axes(hdf5):
+    def fill(file):
+        file["image"] = CUBE
+        positions(file, "", "zyx", ("mm", "seconds since 1970", None))
+        for axis, name in enumerate("zyx"):
+            file[name].make_scale(name)
+            file["image"].dims[axis].attach_scale(file[name])
+
+    image, _ = opened(hdf5(fill), CUBE)
+    assert (image.axes, image.scale, image.translate) == (("z", "y", "x"), (0.5, 1.5, 2.5), (3, 3, 3))
+    assert image.units == ("mm", None, None)
+
+
+def test_hdf5_axes_of_nexus_and_of_berkeleys_emd(hdf5):
+    def nexus(file):
+        file["entry/data/counts"] = CUBE
+        file["entry/data"].attrs.update({"signal": "counts", "axes": ["frame", ".", "position"]})
+        positions(file, "entry/data/", ("frame", "unused", "position"), (None, None, "um"))
+
+    image, _ = opened(hdf5(nexus, "a.nxs"), CUBE)
+    assert (image.axes, image.scale, image.units) == (("z", "y", "x"), (0.5, 1, 2.5), (None, None, "um"))
+
+    def emd(file):
+        file["data/image/data"] = CUBE
+        file["data/image"].attrs["emd_group_type"] = 1
+        positions(file, "data/image/", ("dim1", "dim2", "dim3"), ("[n_m]", "[n_m]", "[n_m]"))
+        for number, name in enumerate(("depth", "y", "x"), 1):
+            file[f"data/image/dim{number}"].attrs["name"] = name
+        del file["data/image/dim2"]
+        file["data/image/dim2"] = [10.0, 12.0]
+        file["data/image/dim2"].attrs["name"] = np.bytes_("y")
+
+    image, _ = opened(hdf5(emd, "a.emd"), CUBE)
+    assert (image.axes, image.scale, image.units) == (("depth", "y", "x"), (0.5, 2, 2.5), ("nm", None, "nm"))
+
+
+@pytest.mark.parametrize("values_", [[0, 1, 5], [5, 4, 3], [0, np.nan, 2], [1, 1, 1]])
+def test_hdf5_positions_that_are_not_even_are_left_out(hdf5, values_):
+    def fill(file):
+        file["data/image/data"] = CUBE[:3]
+        file["data/image"].attrs["emd_group_type"] = 1
+        file["data/image/dim1"] = np.array(values_, float)
+
+    image, _ = opened(hdf5(fill, "a.emd"), CUBE[:3])
+    assert (image.axes, image.scale) == (("z", "y", "x"), (1, 1, 1))
+
+
+def test_hdf5_names_that_would_turn_an_image_or_are_kept_for_colours_are_not_taken(hdf5):
+    def fill(file):
+        for name, axes in (("a", "xyz"), ("b", "zys")):
+            file[f"{name}/data"] = CUBE
+            file[name].attrs["emd_group_type"] = 1
+            for number, axis in enumerate(axes):
+                file[f"{name}/dim{number + 1}"] = np.arange(CUBE.shape[number])
+                file[f"{name}/dim{number + 1}"].attrs["name"] = axis
+        file["c"] = CUBE
+        for axis, label in enumerate("zys"):
+            file["c"].dims[axis].label = label
+
+    path = hdf5(fill, "a.emd")
+    for number in range(3):
+        assert opened(path, CUBE, number)[0].axes == ("z", "y", "x")
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_hdf5_frames_of_velox_come_first_and_in_nanometers(hdf5, said):
+    def fill(file):
+        group = file.create_group("Data/Image/" + "0a" * 16)
+        group["Data"] = np.moveaxis(CUBE, 0, -1)
+        size = {"PixelSize": {"width": "1e-10", "height": "2e-10"}, "PixelUnitX": "m", "PixelUnitY": "m"}
+        text = json.dumps({"BinaryResult": size if said else {}}).encode()
+        group["Metadata"] = np.tile(np.frombuffer(text.ljust(500, b"\0"), "u1")[:, None], (1, 6))
+
+    image, dataset = opened(hdf5(fill, "a.emd"), CUBE)
+    assert image.axes == ("t", "y", "x")
+    assert image.scale == pytest.approx((1, 0.2, 0.1) if said else (1, 1, 1))
+    assert image.units == (None, *["nanometer" if said else None] * 2)
+    assert dataset.skipped == {"description of other data sets": 1}

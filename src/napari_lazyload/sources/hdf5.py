@@ -5,22 +5,23 @@ BigDataViewer's and Imaris' files are put together: their resolutions as levels,
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.errors import SourceOpenError
+from napari_lazyload.sources.hdf5_axes import PLACES, AxisScale, axis_scales, placed, stored_axes
 from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, open_file
 from napari_lazyload.sources.raw import Layout, RawSource, dense
 from napari_lazyload.sources.raw_opened import (
     KINDS,
     BadOptionError,
     check_options,
-    default_axes,
+    data_file,
     file_name,
     opened_binary,
     reading_header,
@@ -36,14 +37,18 @@ if TYPE_CHECKING:
 HDF5 = "HDF5"
 _MOST_OBJECTS = 100_000
 _MOST_IMAGES = 64
+_MOST_LINKS = 10_000
 _BDV = re.compile(r"t([0-9]{5,})/s([0-9]{2,})/([0-9]+)/cells")
 _IMS = re.compile(r"DataSet/ResolutionLevel ([0-9]+)/TimePoint ([0-9]+)/Channel ([0-9]+)/Data")
-_HELPERS = re.compile(r"(s[0-9]{2,}/(resolutions|subdivisions)|__DATA_TYPES__/.*|Thumbnail/.*)")
+_HELPERS = re.compile(
+    r"s[0-9]{2,}/(resolutions|subdivisions)|__DATA_TYPES__/.*|Thumbnail/.*|#(refs|subsystem)#/.*|"
+    r"Data/[^/]+/[0-9a-f]{32}/(?!Data$).*"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A data set that may be an image: its name, form, place in the file, and what it says of its axes."""
+    """A data set that may be an image: its name, form, place in the file, axes, and other files with its pixels."""
 
     name: str
     shape: tuple[int, ...]
@@ -52,12 +57,43 @@ class Found:
     offset: int | None
     attributes: Mapping[str, Any]
     labels: tuple[str, ...]
+    scales: tuple[AxisScale | None, ...]
+    others: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Look:
+    """What a file holds: images, what was left out, what BigDataViewer and Imaris say of sizes, what to tell."""
+
+    path: str
+    found: list[Found] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+    sizes: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, dataset: Any, linked: str | None = None) -> None:
+        """Take a data set, of this file or a linked one, as an image, or note why it is none."""
+        if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and dataset.size and dataset.size < 1000:
+            self.sizes[name.split("/", maxsplit=1)[0]] = np.array(dataset[()], float)
+        why = _why_not(name, dataset)
+        others = () if why is not None else (linked,) if linked else _other_files(self.path, dataset)
+        gone = [file_name(other) for other in others if not os.path.exists(other)]
+        if gone and dataset.external:
+            why = "data set whose pixels are in a file that is not there"
+        if why is not None:
+            self.skipped.setdefault(why, []).append(name)
+            return
+        self.found.append(_describe(name, dataset, others, linked=linked is not None))
+        if gone:
+            said = f"{len(gone)} of the files that {name!r} is put together from are not there ({gone[0]!r}, ...)"
+            self.notes.append(f"{self.path}: {said}: their part is shown as the fill value")
 
 
 def open_hdf5(path: str, **options: Any) -> Opened:
     """Open the images of an HDF5 file.
 
-    Axes are named by ``axistags`` (ilastik) or dimension labels, sizes by ``element_size_um``.
+    Axes are named by ``axistags`` (ilastik) or dimension labels, sizes by ``element_size_um``; both by dimension scales
+    (netCDF), EMD and NeXus. Links to data sets of other files in the same folder are followed.
 
     Parameters
     ----------
@@ -75,49 +111,87 @@ def open_hdf5(path: str, **options: Any) -> Opened:
     path = os.path.abspath(path)
     stamp = stamp_at_opening(path, "an HDF5 file")
     with reading_header(path, "an HDF5 file"):
-        found, skipped, sizes = _look(path)
-        wanted = _wanted(path, found, options.get("dataset"))
-        sources, headers = _sources(path, stamp, wanted, sizes)
+        look = _look(path)
+        wanted = _wanted(path, look.found, options.get("dataset"))
+        sources, headers = _sources(path, stamp, wanted, look.sizes)
+    notes, skipped = look.notes, look.skipped
     if not sources:
-        raise refusal(path, "a data set with an image of two axes or more", "none", "look into it with h5py")
-    notes = []
+        left = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
+        hint = "look into it with h5py"
+        raise refusal(path, "a data set with an image of two axes or more", f"none ({left})" if left else "none", hint)
     if len(sources) > _MOST_IMAGES:
-        notes = [f"{path}: {len(sources)} images; the first {_MOST_IMAGES} are opened, name another with dataset="]
+        notes.append(f"{path}: {len(sources)} images; the first {_MOST_IMAGES} are opened, name another with dataset=")
         skipped["image"] = [source.meta.name for source in sources[_MOST_IMAGES:]]
         sources, headers = sources[:_MOST_IMAGES], headers[:_MOST_IMAGES]
     return opened_binary(path, HDF5, sources, headers, notes=notes, skipped=skipped)
 
 
-def _look(path: str) -> tuple[list[Found], dict[str, list[str]], dict[str, Any]]:
-    """Return the data sets, what was left out, and what BigDataViewer and Imaris say of sizes."""
+def _look(path: str) -> _Look:
+    """Return what a file holds."""
     import h5py
 
-    found: list[Found] = []
-    skipped: dict[str, list[str]] = {}
-    sizes: dict[str, Any] = {}
+    look = _Look(path)
     count = 0
 
     def visit(name: str, thing: Any) -> bool | None:
         nonlocal count
         count += 1
         if isinstance(thing, h5py.Dataset):
-            if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and thing.size and thing.size < 1000:
-                sizes[name.split("/", maxsplit=1)[0]] = np.array(thing[()], float)
-            why = _why_not(name, thing)
-            if why is None:
-                found.append(_describe(name, thing))
-            else:
-                skipped.setdefault(why, []).append(name)
+            look.add(name, thing)
         elif _is_ims_channel(name):
-            sizes[f"{name}/Data"] = [_ims_number(thing, f"ImageSize{axis}") for axis in "ZYX"]
+            look.sizes[f"{name}/Data"] = [_ims_number(thing, f"ImageSize{axis}") for axis in "ZYX"]
         return True if count >= _MOST_OBJECTS else None
 
     with open_file(path) as file:
         file.visititems(visit)
         if "DataSetInfo/Image" in file:
-            image = file["DataSetInfo/Image"]
-            sizes["extent"] = [[_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ("Min", "Max")]
-    return found, skipped, sizes
+            image, ends = file["DataSetInfo/Image"], ("Min", "Max")
+            look.sizes["extent"] = [[_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ends]
+        _follow_links(file, look)
+    return look
+
+
+def _follow_links(file: Any, look: _Look) -> None:
+    """Take the data sets of other files that links point to, as the master files of detectors have them."""
+    import h5py
+
+    links: dict[str, Any] = {}
+
+    def visit(name: str, link: Any) -> bool | None:
+        if isinstance(link, h5py.ExternalLink):
+            links[name] = link
+        return True if len(links) >= _MOST_LINKS else None
+
+    file.visititems_links(visit)
+    for name, link in links.items():
+        try:
+            target = data_file(look.path, link.filename)
+        except SourceOpenError:
+            look.skipped.setdefault("link to a file in another folder", []).append(name)
+            continue
+        try:
+            thing = file[name] if os.path.isfile(target) else None
+        except (KeyError, OSError):
+            thing = None
+        if isinstance(thing, h5py.Dataset):
+            look.add(name, thing, target)
+        else:
+            look.skipped.setdefault("link to a file, or a data set in it, that is not there", []).append(name)
+
+
+def _other_files(path: str, dataset: Any) -> tuple[str, ...]:
+    """Return the files besides its own that a data set has its pixels in, looked for as HDF5 does."""
+    names: dict[str, None] = {}
+    if dataset.is_virtual:
+        names = dict.fromkeys(str(one.file_name) for one in dataset.virtual_sources())
+    elif dataset.external:
+        names = dict.fromkeys(os.fsdecode(name) for name, _, _ in dataset.external)
+    folder, others = os.path.dirname(path), []
+    for name in names:
+        if name != "." and "%b" not in name:
+            places = [os.path.join(folder, name), os.path.join(folder, os.path.basename(name)), os.path.abspath(name)]
+            others.append(next((one for one in places if os.path.exists(one)), places[0]))
+    return tuple(others)
 
 
 def _is_ims_channel(name: str) -> bool:
@@ -135,7 +209,10 @@ def _ims_number(group: Any, name: str) -> float:
 
 def _why_not(name: str, dataset: Any) -> str | None:
     """Return why a data set is no image."""
-    shape, dtype = dataset.shape, dataset.dtype
+    try:
+        shape, dtype = dataset.shape, dataset.dtype
+    except TypeError:
+        return "data set of a type that NumPy does not have"
     if _HELPERS.fullmatch(name):
         return "description of other data sets"
     if shape is None or dtype.kind not in KINDS or dtype.subdtype is not None:
@@ -145,7 +222,7 @@ def _why_not(name: str, dataset: Any) -> str | None:
     return None
 
 
-def _describe(name: str, dataset: Any) -> Found:
+def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool) -> Found:
     attributes = {}
     for key in list(dataset.attrs)[:100]:
         try:
@@ -153,10 +230,21 @@ def _describe(name: str, dataset: Any) -> Found:
         except (OSError, TypeError, ValueError):  # a type that h5py cannot turn into one of NumPy's
             continue
     offset = None
-    if dataset.chunks is None and not dataset.is_virtual and not dataset.external:
-        offset = dataset.id.get_offset()
+    if dataset.chunks is None and not dataset.is_virtual and not linked and _is_plain(dataset):
+        if not others:
+            offset = dataset.id.get_offset()
+        elif dataset.external and len(dataset.external) == 1:
+            offset = int(dataset.external[0][1])
     labels = tuple(dimension.label for dimension in dataset.dims)
-    return Found(name, tuple(dataset.shape), dataset.dtype, dataset.chunks, offset, attributes, labels)
+    scales = axis_scales(dataset)
+    return Found(name, tuple(dataset.shape), dataset.dtype, dataset.chunks, offset, attributes, labels, scales, others)
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Return whether the stored bytes are NumPy's: not of fewer bits, with gaps, or in another order."""
+    from h5py import h5t
+
+    return bool(h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()))
 
 
 def _wanted(path: str, found: list[Found], name: str | None) -> list[Found]:
@@ -195,49 +283,28 @@ def _sources(
 def _single(path: str, stamp: Stamp, one: Found, *, alone: bool) -> RawSource | Hdf5Source:
     """Return the source of one data set."""
     name = file_name(path) if alone else f"{file_name(path)} {one.name}"
-    stored = _axes(one)
-    order = sorted(range(len(stored)), key=lambda axis: _PLACES.get(stored[axis], -1))
+    stored = stored_axes(one.shape, one.attributes, one.labels, one.scales)
+    order = sorted(range(len(stored)), key=lambda axis: PLACES.get(stored[axis], -1))
     axes = tuple(stored[axis] for axis in order)
-    placed = _placed(one, axes)
+    place = placed(axes, order, one.attributes, one.scales)
     if one.offset is not None:
         layout = dense(one.shape, one.dtype, one.offset)
-        check_extent(path, stamp[1], layout.end, exact=False)
+        data = path, stamp
+        if one.others:
+            data = one.others[0], stamp_at_opening(one.others[0], header=path)
+        check_extent(data[0], data[1][1], layout.end, exact=False)
         shape, strides = (tuple(each[axis] for axis in order) for each in (layout.shape, layout.strides))
-        return RawSource(Layout(shape, layout.dtype, layout.offset, strides), [(path, stamp)], name, axes, **placed)
+        return RawSource(Layout(shape, layout.dtype, layout.offset, strides), [data], name, axes, **place)
     shape = tuple(one.shape[axis] for axis in order)
     chunks = None if one.chunks is None else tuple(one.chunks[axis] for axis in order)
     level = Hdf5Level((one.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))
-    return Hdf5Source((path, stamp), [level], name, axes, one.dtype, **placed)
+    state = hash(tuple(map(_stamp_or_none, one.others)))
+    return Hdf5Source((path, stamp), [level], name, axes, one.dtype, state=state, **place)
 
 
-_PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4}
-
-
-def _axes(one: Found) -> tuple[str, ...]:
-    """Return the names of the axes of a data set, as they are stored."""
-    ndim = len(one.shape)
-    for names in (_axis_tags(one.attributes.get("axistags")), one.labels):
-        if len(names) == ndim and all(names) and len(set(names)) == ndim:
-            return tuple(names)
-    return tuple("c" if axis == "s" else axis for axis in default_axes(one.shape, np.dtype(bool)))
-
-
-def _axis_tags(tags: Any) -> tuple[str, ...]:
-    """Return the axes that ilastik's tags name."""
+def _stamp_or_none(path: str) -> Stamp | None:
     try:
-        return tuple(str(axis["key"]) for axis in json.loads(tags)["axes"])
-    except (TypeError, ValueError, KeyError):
-        return ()
-
-
-def _placed(one: Found, axes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the size of a pixel in micrometers, where the data set tells it."""
-    sizes = np.atleast_1d(np.asarray(one.attributes.get("element_size_um", ())))
-    spatial = [axis for axis in axes if axis in ("z", "y", "x")]
-    if sizes.dtype.kind not in "fiu" or not 0 < len(spatial) <= sizes.size or not (sizes > 0).all():
-        return {}
-    known = dict(zip("xyz", map(float, sizes.ravel()[::-1]), strict=False))
-    return {
-        "scale": tuple(known.get(axis, 1.0) if axis in spatial else 1.0 for axis in axes),
-        "units": tuple("micrometer" if axis in spatial else None for axis in axes),
-    }
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

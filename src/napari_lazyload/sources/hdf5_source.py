@@ -59,6 +59,8 @@ class Hdf5Chunk:
         Of the image.
     opened : tuple of int
         The stamp of the file when it was opened.
+    state : int
+        Tells how other files that the pixels lie in were then, so that a file opened again never shows old pixels.
     """
 
     path: str
@@ -68,12 +70,13 @@ class Hdf5Chunk:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     opened: Stamp
+    state: int = 0
 
     @property
     def key(self) -> Hashable:
-        """Path, time of change, size, data set and box."""
+        """Path, time of change, size, state of other files, data set and box."""
         stamp = stamp_now(self.path, self.opened)
-        return ("hdf5", self.path, *stamp, self.dataset, self.box, self.order, self.shape)
+        return ("hdf5", self.path, *stamp, self.state, self.dataset, self.box, self.order, self.shape)
 
     def load(self) -> Array:
         """Read the box; see `napari_lazyload.core.source.Chunk`."""
@@ -151,6 +154,8 @@ class Hdf5Source(OneRow):
         Leading axes, then those of the data sets.
     dtype : numpy.dtype
         Of the image.
+    state : int
+        Of other files that the pixels lie in.
     **meta
         More fields of `ImageMeta`.
     """
@@ -162,11 +167,14 @@ class Hdf5Source(OneRow):
         name: str,
         axes: tuple[str, ...],
         dtype: np.dtype[Any],
+        *,
+        state: int = 0,
         **meta: Any,
     ) -> None:
         self.files = (file,)
         self.token = f"hdf5-{uuid.uuid4().hex}"
         self._levels = tuple(levels)
+        self._state = state
         shown = dtype.newbyteorder("=")
         self.meta = ImageMeta(name, axes, shown, tuple(_level_meta(one, shown.itemsize) for one in levels), **meta)
 
@@ -186,7 +194,7 @@ class Hdf5Source(OneRow):
         for axis, place in enumerate(found.order):
             stored[place] = inner[axis]
         path, opened = self.files[0]
-        return Hdf5Chunk(path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened)
+        return Hdf5Chunk(path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened, self._state)
 
 
 def _level_meta(level: Hdf5Level, itemsize: int) -> LevelMeta:
