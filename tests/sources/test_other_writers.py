@@ -539,3 +539,93 @@ def test_hdf5_frames_of_velox_come_first_and_in_nanometers(hdf5, said):
     assert image.scale == pytest.approx((1, 0.2, 0.1) if said else (1, 1, 1))
     assert image.units == (None, *["nanometer" if said else None] * 2)
     assert dataset.skipped == {"description of other data sets": 1}
+
+
+# --- raw files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("big_brain_4x20x30_uint16.raw", "<u2"),
+        ("be_quick_4x20x30_uint16.raw", "<u2"),
+        ("little_one_4x20x30_uint16_be.raw", ">u2"),
+        ("v_4x20x30_uint16_big_endian.raw", ">u2"),
+        ("v_4x20x30_big-endian_uint16.raw", ">u2"),
+        ("v_4x20x30_uint16be.raw", ">u2"),
+        ("v_4x20x30_U16LE.raw", "<u2"),
+        ("v_4x20x30_16bit_signed.raw", "<i2"),
+        ("v_4x20x30_16bit_unsigned_msb.raw", ">u2"),
+        ("v_4x20x30_16-bit.raw", "<u2"),
+        ("v 4x20x30 16 bits.raw", "<u2"),
+        ("v_4x20x30_int16_16bit.raw", "<i2"),
+        ("v_4x20x30_8bit.raw", "u1"),
+        ("v_4x20x30_32bit_float.raw", "<f4"),
+    ],
+)
+def test_words_in_the_name_of_a_raw_file(tmp_path, name, dtype):
+    array = values((4, 20, 30), dtype)
+    array.tofile(tmp_path / name)
+    opened(tmp_path / name, array)
+
+
+@pytest.mark.parametrize(
+    "name", ["v_4x20x30_8bit_uint16.raw", "v_4x20x30_32bit.raw", "v_4x20x30_16bit_8bit.raw", "v_4x20x30_int8_uint8.raw"]
+)
+def test_words_that_leave_the_type_open_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(4 * 20 * 30 * 2))
+    refused(tmp_path / name, "no telling name .known so far: shape=")
+
+
+@pytest.mark.parametrize("sizes", ["15x10x17", "17x15x10", "64x48", "20x30x3", "12x12x5x2"])
+def test_a_name_whose_first_size_may_be_the_fastest_says_how_it_is_read(tmp_path, sizes):
+    shape = tuple(map(int, sizes.split("x")))
+    array = values(shape, "u1")
+    path = tmp_path / f"v_{sizes}_uint8.raw"
+    array.tofile(path)
+    with pytest.warns(nl.LazyLoadWarning, match="slowest axis first, as its name says; order='F' if the first"):
+        opened(path, array)
+    opened(path, array.reshape(shape[::-1]), order="F")
+
+
+@pytest.mark.parametrize("sizes", ["4x20x30", "100x20x20", "100x20x30", "12x12x12", "20x30x20", "20x20"])
+def test_a_name_whose_first_size_is_the_slowest_says_nothing(tmp_path, sizes):
+    array = values(tuple(map(int, sizes.split("x"))))
+    array.tofile(tmp_path / f"v_{sizes}_uint16.raw")
+    opened(tmp_path / f"v_{sizes}_uint16.raw", array)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"scale": 5}, "scale must be a list of finite numbers, got 5"),
+        ({"scale": "abc"}, "scale must be a list of finite numbers"),
+        ({"scale": ["1", "2", "3"]}, "scale must be a list of finite numbers"),
+        ({"translate": [0, 0, float("nan")]}, "translate must be a list of finite numbers"),
+        ({"units": [1, 2, 3]}, "units must be a list of texts"),
+        ({"axes": 5}, "name each of them"),
+        ({"axes": ["z", "y", "s"]}, "'s' names 3 or 4 colours along the last axis"),
+        ({"axes": ["s", "y", "x"]}, "'s' names 3 or 4 colours along the last axis"),
+        ({"dtype": None}, "dtype=None is no type"),
+    ],
+)
+def test_a_sidecar_with_a_bad_value_is_refused_clearly(tmp_path, more, said):
+    path = tmp_path / "a.raw"
+    values((4, 20, 30)).tofile(path)
+    (tmp_path / "a.raw.json").write_text(json.dumps({"dtype": "u2", "shape": [4, 20, 30]} | more))
+    with pytest.raises(ValueError, match=said) as info:
+        nl.open_dataset(path)
+    assert isinstance(info.value, nl.LazyLoadError)
+
+
+def test_a_sidecar_with_a_byte_order_mark(tmp_path):
+    array = values((4, 20, 30))
+    array.tofile(tmp_path / "a.raw")
+    (tmp_path / "a.json").write_text(json.dumps({"dtype": "u2", "shape": [4, 20, 30]}), encoding="utf-8-sig")
+    opened(tmp_path / "a.raw", array)
+
+
+def test_a_type_that_is_none_is_not_taken_for_numpys_default(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(80))
+    with pytest.raises(ValueError, match="dtype=None is no type of NumPy"):
+        nl.open_memmap(tmp_path / "a.raw", dtype=None)

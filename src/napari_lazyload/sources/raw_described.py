@@ -76,7 +76,7 @@ def description(
         If a value is none that it can be.
     """
     try:
-        stored = np.dtype(dtype)
+        stored = np.dtype("none" if dtype is None else dtype)  # NumPy takes None for float64
     except (TypeError, ValueError, SyntaxError) as err:
         msg = f"dtype={dtype!r} is no type of NumPy; write one such as 'uint16', '>f4' or a structured one"
         raise ValueError(msg) from err

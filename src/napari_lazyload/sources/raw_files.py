@@ -6,7 +6,10 @@ import json
 import os
 import re
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_lazyload.core.errors import UnknownFormatError
 from napari_lazyload.sources.raw_described import Description, described_source, description
@@ -34,16 +37,19 @@ SIDECAR_KEYS = (
 )
 """What a sidecar says: ``dtype`` and ``shape`` at least. The options of the format have the same names."""
 
+_PLACE = ("scale", "translate", "units")
 _SIZES = re.compile(r"(?<![0-9A-Za-z])([0-9]+(?:[xX\u00d7][0-9]+)+)(?![0-9A-Za-z])")
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+bit")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+[- ]?bits?", re.IGNORECASE)
+_TYPE_AND_ORDER = re.compile(r"([a-z]+[0-9]+)(le|be)")
 _TYPES = {
     **{f"{kind}{bits}": f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)},
     **{f"float{bits}": f"float{bits}" for bits in (16, 32, 64)},
     **{f"{letter}{bits}": f"{kind}{bits}" for letter, kind in (("u", "uint"), ("i", "int")) for bits in (16, 32, 64)},
     **{"f32": "float32", "f64": "float64", "complex64": "complex64", "complex128": "complex128"},
-    **{"8bit": "uint8", "16bit": "uint16", "uchar": "uint8", "ushort": "uint16", "short": "int16"},
+    **{"uchar": "uint8", "ushort": "uint16", "short": "int16"},
     **{"float": "float32", "double": "float64", "bool": "bool"},
 }
+_BITS = {"8bit": "int8", "16bit": "int16"}
 _ORDERS = {"le": "<", "little": "<", "lsb": "<", "be": ">", "big": ">", "msb": ">", "<": "<", ">": ">"}
 
 
@@ -104,16 +110,30 @@ def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, RawSou
         If a value is none that it can be; the message says why.
     """
     what = _description(path, known)
-    place = {name: tuple(known[name]) for name in ("scale", "translate", "units") if known.get(name) is not None}
+    place = {name: _along_axes(path, name, known[name]) for name in _PLACE if known.get(name) is not None}
     source = described_source(path, what, axes=known.get("axes"), least=2, **place)
     _check_placement(path, place, source.meta.axes)
     return what, source
 
 
+def _along_axes(path: str, name: str, values: Any) -> tuple[Any, ...]:
+    """Return a value for each axis, after a look at what they are."""
+    if isinstance(values, (list, tuple, np.ndarray)):
+        found = tuple(values)
+        if name == "units" and all(one is None or isinstance(one, str) for one in found):
+            return found
+        if name != "units" and all(isinstance(one, Real) and np.isfinite(float(one)) for one in found):
+            return found
+    msg = f"{path}: {name} must be a list of {'texts' if name == 'units' else 'finite numbers'}, got {values!r}"
+    raise BadOptionError(msg)
+
+
 def _notes(path: str, what: Description, by: str) -> list[str]:
-    """Return what to say of a name that seems to count the fastest axis first: ``512x512x100``."""
+    """Return what to say of a name that may count the fastest axis first: ``512x512x100``, ``1920x1080``."""
     shape = what.shape or ()
-    if by != "name" or len(shape) != 3 or shape[0] != shape[1] or shape[1] <= shape[2]:
+    first, *rest = shape or (0,)
+    usual = first <= min(rest, default=0) or (first >= max(rest, default=0) and len(rest) > 1 and rest == sorted(rest))
+    if by != "name" or shape == shape[::-1] or usual:  # few planes, or very many of them that are wider than high
         return []
     said = " x ".join(map(str, shape))
     return [f"{path}: read as {said}, slowest axis first, as its name says; order='F' if the first is the fastest"]
@@ -166,7 +186,7 @@ def read_sidecar(path: str) -> dict[str, Any]:
     SourceOpenError
         If it is no JSON object, or has no ``dtype``.
     """
-    with reading_header(path, "a sidecar in JSON"), open(path, encoding="utf-8") as file:
+    with reading_header(path, "a sidecar in JSON"), open(path, encoding="utf-8-sig") as file:
         known = json.loads(file.read(MOST_HEADER))
     if not isinstance(known, dict) or "dtype" not in known:
         found = ", ".join(map(str, known))[:200] if isinstance(known, dict) else f"a {type(known).__name__}"
@@ -212,14 +232,41 @@ def from_name(path: str) -> dict[str, Any]:
     sizes = _SIZES.findall(stem.replace("_", " "))
     if len(sizes) == 1 and len(sizes[0]) < 100:
         known["shape"] = tuple(int(size) for size in re.split("[xX\u00d7]", sizes[0]))
-    words = [word.lower() for word in _WORD.findall(_SIZES.sub(" ", stem.replace("_", " ")))]
-    types = [_TYPES[word] for word in words if word in _TYPES]
-    if len(set(types)) == 1:
-        known["dtype"] = types[0]
-    orders = [word for word in words if word in _ORDERS]
-    if orders:
-        known["byte_order"] = orders[-1]
+    words = [re.sub("[- ]|s$", "", one.lower()) if one[0].isdigit() else one.lower() for one in _words(stem)]
+    known |= _type_of(words) | _order_of(words)
     return known
+
+
+def _words(stem: str) -> list[str]:
+    """Return the words of a name, types and byte orders that are written as one taken apart."""
+    words: list[str] = []
+    for word in _WORD.findall(_SIZES.sub(" ", stem.replace("_", " "))):
+        both = _TYPE_AND_ORDER.fullmatch(word.lower())
+        words += both.groups() if both is not None and both[1] in _TYPES else [word]
+    return words
+
+
+def _type_of(words: list[str]) -> dict[str, str]:
+    """Return the one type that words name; bits alone are of whole numbers, without a sign unless that is said."""
+    sign = "" if "signed" in words and "unsigned" not in words else "u"
+    types = {_TYPES[word] for word in words if word in _TYPES}
+    bits = {_BITS[word] for word in words if word in _BITS}
+    if not types:
+        types = {f"{sign}{one}" for one in bits}
+    elif any(one.removeprefix("u") not in bits for one in types if bits and "int" in one):
+        return {}
+    return {"dtype": types.pop()} if len(types) == 1 else {}
+
+
+def _order_of(words: list[str]) -> dict[str, str]:
+    """Return the byte order that words name; where "big" may be meant of the thing itself, none."""
+    found = ""
+    for place, word in enumerate(words):
+        behind = words[place - 1] in {*_TYPES, *_BITS} if place else False
+        plain = word in ("big", "little")
+        if word in _ORDERS and (behind or (not plain and place > 0) or words[place + 1 : place + 2] == ["endian"]):
+            found = word
+    return {"byte_order": found} if found else {}
 
 
 def _undescribed(path: str, size: int, known: Mapping[str, Any]) -> UndescribedError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -129,15 +130,18 @@ def named_axes(path: str, axes: Any, shape: Sequence[int]) -> tuple[str, ...] | 
     Raises
     ------
     ValueError
-        If there is not one for each axis, or one comes twice.
+        If there is not one for each axis, one comes twice, or ``"s"`` is not that of 3 or 4 colours, the last one.
     """
     if axes is None:
         return None
-    names = tuple(map(str, axes))
+    names = tuple(map(str, axes)) if isinstance(axes, Iterable) else ()
     if len(names) != len(shape) or len(set(names)) != len(names):
         msg = (
             f"axes={axes!r}: {path} has {len(shape)} axes of {tuple(shape)} pixels: name each of them, each differently"
         )
+        raise BadOptionError(msg)
+    if RGB_AXIS in names and (names[-1] != RGB_AXIS or shape[-1] not in (3, 4)):
+        msg = f"axes={axes!r}: {path} has {tuple(shape)} pixels; {RGB_AXIS!r} names 3 or 4 colours along the last axis"
         raise BadOptionError(msg)
     return names
 
