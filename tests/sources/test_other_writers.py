@@ -541,6 +541,63 @@ def test_hdf5_frames_of_velox_come_first_and_in_nanometers(hdf5, said):
     assert dataset.skipped == {"description of other data sets": 1}
 
 
+def bdv(file):
+    for setup in range(2):
+        file[f"s{setup:02d}/resolutions"] = np.array([[1.0, 1, 1], [2, 2, 1]])
+        for time in range(2):
+            for level, array in enumerate((CUBE, CUBE[:, ::2, ::2])):
+                file.create_dataset(f"t{time:05d}/s{setup:02d}/{level}/cells", data=array + time, chunks=(2, 8, 8))
+
+
+BDV = """{}<SpimData><SequenceDescription><ViewSetups>
+<ViewSetup><id>0</id><name>a</name><size>30 20 6</size><voxelSize><unit>µm</unit><size>0.5 0.25 2.0</size></voxelSize>
+<attributes><id>7</id></attributes></ViewSetup>
+<ViewSetup><id>1</id><voxelSize><unit>pixel</unit><size>1 nan 3</size></voxelSize></ViewSetup>
+</ViewSetups></SequenceDescription></SpimData>"""
+
+
+def test_hdf5_of_bigdataviewer_has_the_size_of_voxels_from_its_xml(hdf5, tmp_path):
+    path, expected = hdf5(bdv), np.stack([CUBE, CUBE + 1])
+    assert opened(path, expected)[0].scale == (1, 1, 1, 1)
+    (tmp_path / "a.xml").write_text(BDV.format(""), encoding="utf-8")
+    image, dataset = opened(path, expected)
+    assert (image.scale, image.units) == ((1, 2, 0.25, 0.5), (None, *("micrometer",) * 3))
+    assert dataset.images[1].scale == (1, 1, 1, 1)
+    for broken in (BDV.format("<!DOCTYPE a [<!ENTITY b 'c'>]>"), BDV[:-9].format(""), ""):
+        (tmp_path / "a.xml").write_text(broken, encoding="utf-8")
+        assert opened(path, expected)[0].scale == (1, 1, 1, 1)
+
+
+# --- ITK-Wasm --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", ["file", "list"])
+def test_itk_wasm_turned(tmp_path, kept):
+    array, turned = values((3, 4, 5), "u1"), np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    folder = tmp_path / "a.iwi"
+    (folder / "data").mkdir(parents=True)
+    array.tofile(folder / "data" / "data.raw")
+    turned.tofile(folder / "data" / "direction.raw")
+    address = "data:application/vnd.itk.path,data/{}.raw"
+    kind = {"dimension": 3, "componentType": "uint8", "pixelType": "Scalar", "components": 1}
+    known = {"imageType": kind, "origin": [10, 20, 30], "spacing": [1, 2, 3], "size": [5, 4, 3]}
+    known |= {"data": address.format("data"), "metadata": []}
+    for direction, expected in (
+        (
+            address.format("direction") if kept == "file" else turned.ravel().tolist(),
+            [10 - 2 * 1, 20 + 1 * 3, 30 + 2 * 3],
+        ),
+        (None, [10 + 3, 20 + 2, 30 + 6]),
+        ([], [10 + 3, 20 + 2, 30 + 6]),
+    ):
+        (folder / "index.json").write_text(json.dumps(known | {"direction": direction}))
+        image, _ = opened(folder, array)
+        pixel = np.array(image.scale) * (2, 1, 3) + image.translate
+        np.testing.assert_allclose((np.asarray(image.affine) @ [*pixel, 1])[:3][::-1], expected)
+    (folder / "index.json").write_text(json.dumps(known | {"direction": [1, 2]}))
+    refused(folder, "an ITK-Wasm image, found one whose header cannot be read")
+
+
 # --- raw files -------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.sources.bdv_xml import voxel_sizes
 from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source
 from napari_lazyload.sources.raw_opened import file_name
 
@@ -22,8 +23,12 @@ _MOST_PLACES = 1 << 20
 
 
 def bdv_sources(path: str, stamp: Stamp, found: Sequence[Found], sizes: Mapping[str, Any]) -> Iterator[Hdf5Source]:
-    """Yield an image for each set-up of a BigDataViewer file: time points as an axis, resolutions as levels."""
+    """Yield an image for each set-up of a BigDataViewer file: time points as an axis, resolutions as levels.
+
+    The size of a voxel stands in an XML file beside it.
+    """
     setups = sorted({one.name.split("/")[1] for one in found})
+    known = voxel_sizes(path) if setups else {}
     for setup in setups:
         members = [one for one in found if one.name.split("/")[1] == setup]
         by_level: dict[int, dict[tuple[int, ...], Found]] = {}
@@ -33,7 +38,11 @@ def bdv_sources(path: str, stamp: Stamp, found: Sequence[Found], sizes: Mapping[
         factors = _bdv_factors(sizes.get(setup), len(by_level))
         levels = _levels(by_level, factors, None)
         name = f"{file_name(path)} {setup}" if len(setups) > 1 else file_name(path)
-        yield from _source(path, stamp, name, ("t",), levels, dtype=members[0].dtype)
+        placed: dict[str, Any] = {}
+        if int(setup[1:]) in known:
+            steps, unit = known[int(setup[1:])]
+            placed = {"scale": (1.0, *steps), "units": (None, *(unit,) * 3)}
+        yield from _source(path, stamp, name, ("t",), levels, dtype=members[0].dtype, **placed)
 
 
 def _bdv_factors(sizes: Any, count: int) -> list[tuple[float, ...]]:
@@ -113,7 +122,8 @@ def _source(
     path: str, stamp: Stamp, name: str, lead: tuple[str, ...], levels: list[Hdf5Level], *, dtype: Any, **placed: Any
 ) -> Iterator[Hdf5Source]:
     """Yield the source, without leading axes of one."""
-    if len(levels[0].lead) == 1 and levels[0].lead == (1,):
+    if levels[0].lead == (1,):
+        placed = {field: values[1:] for field, values in placed.items()}
         levels = [Hdf5Level(one.datasets, (), one.shape, one.order, one.stored, one.factors) for one in levels]
         lead = ()
     axes = (*lead, "z", "y", "x")

@@ -63,14 +63,24 @@ def open_iwi(path: str, **options: Any) -> Opened:
         if not address.startswith(_ADDRESS):
             raise refusal(path, f"data at {_ADDRESS}...", repr(address[:60]), "save it with its data in a file")
         data = data_file(index, address.removeprefix(_ADDRESS))
-        spatial = tuple(axis for axis in axes if axis in "zyx")
+        spatial = tuple(axis for axis in axes if axis not in ("c", "s"))
         steps, origin = ([float(one) for one in known[name]][::-1] for name in ("spacing", "origin"))
-        placed: dict[str, Any] = placement(np.diag(steps), origin, [axis for axis in axes if axis != "s"], spatial)
+        turned = _direction(index, known.get("direction"), len(sizes))[::-1, ::-1] * steps
+        placed: dict[str, Any] = placement(turned, origin, [axis for axis in axes if axis != "s"], spatial)
     stamp = stamp_at_opening(data, header=path)
     check_extent(data, stamp[1], layout.end)
     source = RawSource(layout, [(data, stamp)], file_name(path), axes, **placed)
     fields = {"componentType": dtype, "pixelType": kind.get("pixelType", ""), "components": components}
     return opened_binary(path, IWI, [source], [fields])
+
+
+def _direction(index: str, said: Any, ndim: int) -> np.ndarray[Any, Any]:
+    """Return the matrix whose column k is the direction of axis k in the world, as ITK counts them."""
+    if isinstance(said, str) and said.startswith(_ADDRESS):
+        with open(data_file(index, said.removeprefix(_ADDRESS)), "rb") as file:
+            said = np.frombuffer(file.read(8 * ndim * ndim + 1), "<f8")
+    found = np.asarray(() if said is None else said, float)
+    return found.reshape(ndim, ndim) if found.size else np.eye(ndim)
 
 
 def _layout(sizes: tuple[int, ...], components: int, dtype: str, pixel: str) -> tuple[Layout, tuple[str, ...]]:
