@@ -541,6 +541,17 @@ def test_hdf5_frames_of_velox_come_first_and_in_nanometers(hdf5, said):
     assert dataset.skipped == {"description of other data sets": 1}
 
 
+def test_hdf5_attributes_that_a_damaged_header_makes_large_are_not_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    from napari_lazyload.sources.hdf5_source import attribute
+
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        file.attrs["small"], file.attrs["large"] = [1, 2], np.zeros(1 << 18)
+        assert attribute(file, "small").tolist() == [1, 2]
+        assert attribute(file, "large", "left out") == "left out"
+        assert attribute(file, "none") is None
+
+
 def bdv(file):
     for setup in range(2):
         file[f"s{setup:02d}/resolutions"] = np.array([[1.0, 1, 1], [2, 2, 1]])

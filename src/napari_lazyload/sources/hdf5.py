@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.hdf5_axes import PLACES, AxisScale, axis_scales, placed, stored_axes
-from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, open_file
+from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, attribute, open_file
 from napari_lazyload.sources.raw import Layout, RawSource, dense
 from napari_lazyload.sources.raw_opened import (
     KINDS,
@@ -201,9 +201,9 @@ def _is_ims_channel(name: str) -> bool:
 def _ims_number(group: Any, name: str) -> float:
     """Return a number that Imaris writes as an array of characters, NaN where it is not there."""
     try:
-        value = group.attrs[name]
+        value = attribute(group, name)
         return float(b"".join(value) if isinstance(value, np.ndarray) else value)
-    except (KeyError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return float("nan")
 
 
@@ -223,12 +223,7 @@ def _why_not(name: str, dataset: Any) -> str | None:
 
 
 def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool) -> Found:
-    attributes = {}
-    for key in list(dataset.attrs)[:100]:
-        try:
-            attributes[key] = dataset.attrs[key]
-        except (OSError, TypeError, ValueError):  # a type that h5py cannot turn into one of NumPy's
-            continue
+    attributes = {key: attribute(dataset, key) for key in list(dataset.attrs)[:100]}
     offset = None
     if dataset.chunks is None and not dataset.is_virtual and not linked and _is_plain(dataset):
         if not others:
@@ -275,7 +270,7 @@ def _sources(
         found = [one for one in found if one not in bdv and one not in ims]
     for one in sorted(found, key=lambda one: -prod(one.shape)):
         sources.append(_single(path, stamp, one, alone=len(found) == 1 and not sources))
-        plain = {name: value for name, value in one.attributes.items() if np.ndim(value) == 0}
+        plain = {name: value for name, value in one.attributes.items() if value is not None and np.ndim(value) == 0}
         headers.append({"data_set": one.name, "chunks": str(one.chunks), "stored_dtype": str(one.dtype)} | plain)
     return sources, headers
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.metadata import RGB_AXIS
+from napari_lazyload.sources.hdf5_source import attribute
 from napari_lazyload.sources.raw_opened import default_axes
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def _vectors(dataset: Any, name: str, number: int) -> Iterator[tuple[Any, str]]:
     if "emd_group_type" in parent.attrs:
         vector = parent.get(f"dim{number + 1}")
         if vector is not None:
-            yield vector, _text(vector.attrs.get("name"))
-    axes = np.atleast_1d(parent.attrs.get("axes", ()))
-    if _text(parent.attrs.get("signal")) == name.rsplit("/", 1)[-1] and number < len(axes):
+            yield vector, _text(attribute(vector, "name"))
+    axes = np.atleast_1d(attribute(parent, "axes", ()))
+    if _text(attribute(parent, "signal")) == name.rsplit("/", 1)[-1] and number < len(axes):
         label = _text(axes[number])
         vector = parent.get(label) if label not in ("", ".") else None
         if vector is not None:
@@ -71,7 +72,7 @@ def _scale(vector: Any, name: str, size: int) -> AxisScale | None:
     shape = getattr(vector, "shape", None)
     if shape not in ((size,), (2,)) or vector.dtype.kind not in "iuf":  # two positions stand for even steps
         return None
-    unit = _text(vector.attrs.get("units")).strip("[]").replace("_", "")
+    unit = _text(attribute(vector, "units")).strip("[]").replace("_", "")
     unit_or_none = None if " " in unit else unit or None  # times since a date are no unit
     if not 2 <= shape[0] <= _MOST_VALUES:
         return AxisScale(name, unit=unit_or_none)
@@ -86,7 +87,7 @@ def _scale(vector: Any, name: str, size: int) -> AxisScale | None:
 def _velox(group: Any) -> tuple[AxisScale, ...]:
     """Return the axes of a series of pictures, whose frames come last, in nanometers where the file says so."""
     try:
-        known = json.loads(group["Metadata"][:, 0].tobytes().split(b"\0")[0])["BinaryResult"]
+        known = json.loads(group["Metadata"][:_MOST_VALUES, 0].tobytes().split(b"\0")[0])["BinaryResult"]
         high, wide = (float(known["PixelSize"][side]) * 1e9 for side in ("height", "width"))
         if known["PixelUnitX"] == known["PixelUnitY"] == "m" and min(high, wide) > 0:
             return AxisScale("y", high, unit="nanometer"), AxisScale("x", wide, unit="nanometer"), AxisScale("t")

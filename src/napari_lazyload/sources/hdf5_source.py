@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex, Box
 
 _GROWN = 1 << 20
+_MOST_ATTRIBUTE = 1 << 20
 
 
 def open_file(path: str) -> Any:
@@ -37,6 +38,19 @@ def open_file(path: str) -> Any:
         if "lock" not in str(err):
             raise
         return h5py.File(path, "r", locking=False)
+
+
+def attribute(thing: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute of a group or data set; the default where there is none, or h5py cannot read it.
+
+    One that a damaged header makes very large is not read either: h5py would take the memory first.
+    """
+    try:
+        if name in thing.attrs and thing.attrs.get_id(name).get_storage_size() <= _MOST_ATTRIBUTE:
+            return thing.attrs[name]
+    except (OSError, TypeError, ValueError, RuntimeError, KeyError):  # a type that h5py cannot turn into one of NumPy's
+        pass
+    return default
 
 
 @dataclass(frozen=True, slots=True)
