@@ -6,8 +6,7 @@ import os
 from math import isfinite
 from xml.parsers import expat
 
-MOST_BYTES = 64 * 2**20
-"""A larger file is not parsed for the sake of sizes."""
+from napari_lazyload.sources.ome_xml import MOST_BYTES, safe_parser
 
 _SETUP, _SIZE = ("ViewSetups", "ViewSetup"), ("ViewSetups", "ViewSetup", "voxelSize")
 _UNITS = {
@@ -17,10 +16,6 @@ _UNITS = {
 }
 
 Sizes = dict[int, tuple[tuple[float, float, float], "str | None"]]
-
-
-class _UnsafeXMLError(ValueError):
-    """A document with a type of its own."""
 
 
 def voxel_sizes(path: str) -> Sizes:
@@ -47,7 +42,7 @@ def voxel_sizes(path: str) -> Sizes:
 
 
 def _parsed(document: bytes) -> Sizes:
-    """Return what a document says; entities and document types are refused, for they can do harm."""
+    """Return what a document says."""
     found: Sizes = {}
     stack: list[str] = []
     text: list[str] = []
@@ -74,14 +69,9 @@ def _parsed(document: bytes) -> Sizes:
                     _UNITS.get(known.get("unit", "").lower()),
                 )
 
-    def refuse(*_about: object) -> None:
-        raise _UnsafeXMLError
-
-    parser = expat.ParserCreate()
+    parser = safe_parser()
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text.append
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
     parser.Parse(document, True)
     return found

@@ -1,4 +1,4 @@
-"""Names of the images in an OME-XML file; entities and document types are refused, for they can do harm."""
+"""Names of the images in an OME-XML file, and a parser that no document can do harm with."""
 
 from __future__ import annotations
 
@@ -8,8 +8,20 @@ MOST_BYTES = 64 * 2**20
 """A larger file is not parsed for the sake of names."""
 
 
-class _UnsafeXMLError(ValueError):
+class UnsafeXMLError(ValueError):
     """A document with a type of its own."""
+
+
+def safe_parser(separator: str | None = None) -> expat.XMLParserType:
+    """Return a parser that refuses entities and document types, for they can do harm, by `UnsafeXMLError`."""
+
+    def refuse(*_about: object) -> None:
+        raise UnsafeXMLError
+
+    parser = expat.ParserCreate(namespace_separator=separator)
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    return parser
 
 
 def image_names(document: bytes) -> list[str]:
@@ -32,16 +44,11 @@ def image_names(document: bytes) -> list[str]:
         nonlocal depth
         depth -= 1
 
-    def refuse(*_about: object) -> None:
-        raise _UnsafeXMLError
-
-    parser = expat.ParserCreate(namespace_separator=" ")
+    parser = safe_parser(" ")
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
     try:
         parser.Parse(document, True)
-    except (expat.ExpatError, _UnsafeXMLError):
+    except (expat.ExpatError, UnsafeXMLError):
         return []
     return names
