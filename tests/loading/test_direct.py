@@ -148,6 +148,24 @@ def test_a_task_of_dask_reads_its_part_of_a_chunk_alone(tmp_path, read_pieces):
     assert len(cache.shared) == 0
 
 
+def test_a_task_of_dask_takes_its_part_of_a_chunk_that_is_in_memory(tmp_path, read_pieces):
+    source = source_of(tmp_path / "a.raw", chunks=(6, 40, 50))
+    read_block(source, 0, (0, 0, 0))
+    read_pieces.clear()
+    np.testing.assert_array_equal((level_array(source)[2] + 1).compute(scheduler="synchronous"), pixels()[2] + 1)
+    assert read_pieces == []
+
+
+@pytest.mark.parametrize(("part", "slope"), [(np.s_[2, 7], 1), (np.s_[2], 2)], ids=["small", "converted"])
+def test_a_task_of_dask_reads_a_chunk_once_where_its_part_alone_would_cost_as_much(tmp_path, read_pieces, part, slope):
+    more = {"convert": Linear(slope, 0.0, "f4"), "dtype": "f4"} if slope > 1 else {}
+    data = level_array(source_of(tmp_path / "a.raw", chunks=(6, 40, 50), **more))
+    for _ in range(2):
+        found = (data[part] + 1).compute(scheduler="synchronous")
+        np.testing.assert_array_equal(found, pixels()[part] * slope + 1)
+    assert read_pieces == [(0, 24_000)]
+
+
 def test_chunks_in_memory_are_used(source, read_pieces):
     read_block(source, 0, (2, 1, 0))
     read_pieces.clear()
