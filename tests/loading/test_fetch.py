@@ -132,6 +132,19 @@ def test_what_is_wanted_no_more_is_never_read_and_what_had_begun_is_delivered(po
     assert not fetch.busy
 
 
+def test_a_thread_that_was_called_for_the_view_before_reads_nothing(pool, monkeypatch):
+    source, came, calls = Frames(), Delivered(), []
+    monkeypatch.setattr(pool, "submit", lambda work, **_: calls.append(work))
+    fetch = Fetch(source, Tier.VISIBLE, came)
+    fetch.want(places(0, 1))
+    fetch.want(places(5, 6))
+    job = scheduler.Job(lambda _job: None, fetch, Tier.VISIBLE, None)
+    calls[0](job)  # it had left the queue, and comes only now
+    assert (source.began, len(calls)) == ([], 2)
+    calls[1](job)
+    assert (source.began, came.numbers, len(calls)) == ([5], [5], 3)
+
+
 def test_nothing_is_wanted_any_more(pool):
     source, came = Frames().hold(0), Delivered()
     fetch = Fetch(source, Tier.VISIBLE, came)
@@ -259,6 +272,7 @@ def test_a_chunk_that_breaks_is_delivered_as_an_error_and_the_next_ones_come(poo
     assert [(number, pixel) for number, pixel, _ in came.news] == [(0, 0), (1, None), (2, 2)]
     found = came.news[1][2]
     assert isinstance(found, ChunkReadError)
+    assert found.__traceback__ is None  # whose frames hold what was read
     with pytest.raises(ChunkReadError, match=says):
         raise found
     assert not fetch.busy
