@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import napari_lazyload as nl
 from napari_lazyload import overview
-from napari_lazyload.core.metadata import ChannelMeta
+from napari_lazyload.core.metadata import RGB_AXIS, ChannelMeta
 from napari_lazyload.core.words import level_said
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import METADATA_KEY, layer_data, shown_image
@@ -80,6 +80,21 @@ def test_a_large_volume_of_small_planes_gets_one_level_that_leaves_out_planes():
     assert overview_steps(source.meta) == [(16, 2, 4)]
     movie = RecordingSource(empty, (1, 512, 1024), axes="tyx")
     assert overview_steps(movie.meta) == []
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "expected"),
+    [
+        (("y", "x"), (300_000, 300), [(2, 2)] + [(2, 1)] * 7),  # short sides stay
+        (("y", "x", RGB_AXIS), (5000, 5000, 3), [(2, 2, 1)] * 2),  # colours count
+        (("z", "y", "x", RGB_AXIS), (600, 400, 400, 3), [(16, 2, 2, 1)]),
+        (("z", "x"), (40_000, 40_000), [(2, 2)] * 5),  # a plane that has z is no volume
+        (("x",), (200_000_000,), []),
+    ],
+)
+def test_what_is_thinned_out_depends_on_sides_colours_and_axes(axes, shape, expected):
+    source = RecordingSource(np.broadcast_to(np.zeros((), "u1"), shape), (512,) * len(shape), axes=axes)
+    assert overview_steps(source.meta) == expected
 
 
 def test_a_million_planes_are_not_listed():
@@ -200,6 +215,15 @@ def test_what_is_decoded_on_the_way_is_kept_only_where_its_level_is_small(small_
     assert source.loads == []
 
 
+@pytest.mark.parametrize(("remote", "parts"), [(False, overview.CHUNK_PARTS), (True, overview.REMOTE_PARTS)])
+def test_a_computed_chunk_of_a_server_waits_for_few_one_after_the_other(remote, parts):
+    source = RecordingSource(np.zeros((1024, 1024), "u1"), (32, 32), axes="yx")
+    source.remote = remote
+    made = OverviewSource(source, [(2, 2)])
+    assert made.remote == remote
+    assert len(made.chunk(1, (0, 0)).parts) == parts
+
+
 def test_chunks_in_memory_are_used(small_planes):
     source = RecordingSource(PLANE, (64, 64), axes="yx")
     made = with_overview(source)
@@ -221,6 +245,27 @@ def test_the_key_changes_with_any_chunk_of_the_file_and_belongs_to_it(small_plan
     assert key != other.chunk(3, (0, 0)).key
     assert made.token not in (source.token, other.token)
     assert made.token == with_overview(source).token
+
+
+def test_the_key_tells_each_part_and_which_pixels_of_it_are_taken():
+    source, other = (RecordingSource(PLANE, (64, 64), axes="yx") for _ in range(2))
+    chunk = OverviewSource(source, [(2, 2)]).chunk(1, (0, 0))
+    assert len(chunk.parts) > 1
+    for number, part in enumerate(chunk.parts):
+        for changed in (replace(part, chunk=other.chunk(0, part.chunk.index)), replace(part, first=(1, 1))):
+            parts = (*chunk.parts[:number], changed, *chunk.parts[number + 1 :])
+            assert chunk.key != replace(chunk, parts=parts).key
+
+
+def test_the_original_is_asked_for_its_own_levels_alone():
+    source, asked = RecordingSource(PLANE, (64, 64), axes="yx"), []
+    source.piece = lambda level, _box: asked.append(level)
+    made = OverviewSource(source, [(2, 2)])
+    np.testing.assert_array_equal(whole(made, 1), PLANE[::2, ::2])
+    assert asked == []
+    np.testing.assert_array_equal(whole(made, 0), PLANE)
+    assert set(asked) == {0}
+    assert stored_chunk(made, 0, (1, 2)) == (0, (1, 2))
 
 
 def test_chunks_and_arrays_work_in_another_process_s_hands(small_planes):

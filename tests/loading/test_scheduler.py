@@ -782,17 +782,18 @@ def test_a_read_that_is_wanted_again_is_not_passed(pool, monkeypatch):
 
 
 def test_what_stands_behind_a_cancelled_job_begins_at_once(pool, monkeypatch):
-    monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)
+    for name, seconds in (("IDLE_SECONDS", WAIT), ("STALL_SECONDS", WAIT), ("SETTLE_SECONDS", 0.0)):
+        monkeypatch.setattr(module, name, seconds)  # no thread wakes by itself
     settings.update(workers=2)
     with ExitStack() as stack:
         held, _ = hold(pool, stack, 2)
         wait_for_all(held)
         pool.submit(lambda _job: None, owner="view")
         background = pool.submit(lambda _job: None, tier=Tier.BACKGROUND)
-        until(lambda: pool._idle)
+        assert rest(pool) == 2
         assert not background.done.is_set()
         pool.cancel("view")
-        assert background.done.wait(1.0)  # before any read gives up its place
+        assert background.done.wait(WAIT / 2)
 
 
 # --- reads that hang ----------------------------------------------------------------------------------------------
@@ -851,6 +852,8 @@ def test_background_work_that_is_long_keeps_its_place(pool, monkeypatch):
         assert held[0].began.wait(WAIT)
         assert rest(pool) == 1
         assert began(held) == [True, False]
+        with pool._wake:
+            assert pool._stalled() == []  # nor does it count among those that may
 
 
 def test_threads_that_hung_are_no_longer_there_in_the_end(pool, monkeypatch):
