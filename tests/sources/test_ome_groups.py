@@ -360,6 +360,18 @@ def test_a_place_within_a_store_is_found_from_the_outermost_folder(tmp_path):
         assert nl.open_dataset(path / inside).images[0].kind == ("labels" if "labels" in inside else "image")
 
 
+def test_a_level_of_a_label_of_a_field_of_a_well_leads_to_its_plate(tmp_path):
+    path = write_group(tmp_path / "x.zarr", {})
+    inside = "B/3/0/labels/nuclei/0"
+    found = find_place(str(path / inside))
+    assert (found.root, found.inside) == (str(path), inside)
+
+
+def test_a_folder_called_as_a_zip_file_is_a_folder(tmp_path):
+    path = write_image(tmp_path / "all.zip" / "x.zarr", pyramid((16, 16)))
+    assert find_place(str(path)).root == str(path)
+
+
 @pytest.mark.parametrize(
     ("address", "root", "inside", "name"),
     [
@@ -372,6 +384,9 @@ def test_a_place_within_a_store_is_found_from_the_outermost_folder(tmp_path):
         ("https://host/data/image", "https://host/data/image", "", "image"),
         ("https://host/x.zarr/0/.zattrs?token=abc", "https://host/x.zarr?token=abc", "0", "x 0"),
         ("s3://bucket/image/zarr.json", "s3://bucket/image", "", "image"),
+        ("https://host/x.zarr?signature=abc/", "https://host/x.zarr?signature=abc/", "", "x"),
+        ("https://host/X.ZARR/a%20b", "https://host/X.ZARR", "a b", "X a b"),
+        ("https://host/.zarr", "https://host/.zarr", "", ".zarr"),
     ],
 )
 def test_an_address_leads_into_the_store_that_its_names_tell_of(address, root, inside, name):

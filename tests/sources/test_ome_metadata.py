@@ -12,7 +12,7 @@ from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_axes import axis_names, read_axes, unnamed_axes
 from napari_lazyload.sources.ome_display import labels_display, read_channels, read_colour, read_window
 from napari_lazyload.sources.ome_levels import Resolution, level_metas, ordered
-from napari_lazyload.sources.ome_multiscale import layout_of
+from napari_lazyload.sources.ome_multiscale import MOST_LEVELS, dataset_paths, is_shifted, layout_of
 from napari_lazyload.sources.ome_transforms import linear
 from napari_lazyload.sources.ome_values import as_number, as_text, ome_of, version_note, version_of
 from napari_lazyload.sources.ome_xml import image_names
@@ -196,10 +196,49 @@ def test_another_coordinate_system_can_be_asked_for():
     assert "no coordinate system 'moon'" in unknown.notes[0]
 
 
+def test_a_coordinate_system_may_be_several_ways_off():
+    first = way("physical", "stage", type="translation", translation=[10, 20])
+    second = way("stage", "far", type="scale", scale=[5, 5])
+    layout = layout_of(modern(second, first, systems=("physical", "stage", "far")), (4, 4), "here", "far")
+    np.testing.assert_allclose(layout.matrices[0], linear(np.diag([10, 15]), (50, 100)))
+
+
+WARP = {"type": "displacements", "path": "field"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"datasets": [{"path": "0"}], "coordinateTransformations": [WARP]}, "transformations of the whole image"),
+        ({"datasets": [{"path": "0", "coordinateTransformations": [WARP]}]}, "transformations of '0'"),
+        (modern(dataset={**WARP, "output": {"name": "physical"}}), "transformations of '0'"),
+    ],
+    ids=["whole", "dataset", "coordinate systems"],
+)
+def test_transformations_that_cannot_be_shown_are_left_out_and_said(entry, said):
+    layout = layout_of(entry, (4, 4), "here")
+    assert layout.matrices == [None]
+    assert layout.notes == [
+        f"the {said} are left out: a transformation of type 'displacements' cannot be shown",
+    ]
+
+
+def test_lists_of_datasets_that_no_pyramid_has_end():
+    assert len(dataset_paths({"datasets": [{"path": "0"}] * 1000})) == MOST_LEVELS
+
+
+@pytest.mark.parametrize(
+    ("kinds", "shifted"),
+    [([], False), (["scale"], False), (["identity", "scale"], False), (["scale", "translation"], True)],
+)
+def test_a_dataset_says_where_its_first_pixel_lies_by_more_than_a_scale(kinds, shifted):
+    assert is_shifted({"coordinateTransformations": [{"type": kind} for kind in kinds]}) == shifted
+
+
 def test_a_displacement_field_is_said_and_the_image_stays_where_it_can_be_shown():
     warped = way("physical", "warped", type="displacements", path="field")
     layout = layout_of(modern(warped, systems=("warped", "physical")), (4, 4), "here")
-    assert layout.system == "physical"
+    assert (layout.system, layout.systems) == ("physical", ("physical",))
     assert layout.notes == [
         "the coordinate system 'warped' is left out: a transformation of type 'displacements' cannot be shown"
     ]

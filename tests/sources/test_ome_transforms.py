@@ -58,6 +58,20 @@ def test_by_dimension_moves_some_axes_and_leaves_the_others(nested, before, afte
     assert moved({"type": "byDimension", "transformations": [part]}, (1, 2, 3)) == [1, 14, 3]
 
 
+def test_by_dimension_may_lead_to_other_axes():
+    parts = [
+        {"type": "scale", "scale": [7], "input_axes": ["y"], "output_axes": ["z"]},
+        {"type": "identity", "input_axes": ["z"], "output_axes": ["y"]},
+    ]
+    assert moved({"type": "byDimension", "transformations": parts}, (1, 2, 3)) == [14, 1, 3]
+
+
+def test_the_inverse_leads_from_the_names_after_to_those_before():
+    back = {"type": "scale", "scale": [4], "input_axes": ["b"], "output_axes": ["y"]}
+    inverse = {"type": "inverseOf", "transformation": {"type": "byDimension", "transformations": [back]}}
+    assert moved(inverse, (1, 2, 3), ZYX, ("a", "b", "c")) == [1, 0.5, 3]
+
+
 @pytest.mark.parametrize(
     ("transform", "said"),
     [
@@ -70,12 +84,15 @@ def test_by_dimension_moves_some_axes_and_leaves_the_others(nested, before, afte
         ({"type": "translation", "translation": [1, 2, float("nan")]}, "3 numbers"),
         ({"type": "rotation", "rotation": [[1, 0], [0, 1]]}, "3 x 3"),
         ({"type": "affine", "affine": [1, 2, 3]}, "3 x 4"),
+        ({"type": "affine", "affine": [[1, 0], [0, 1], [0, 0]]}, "3 x 4"),
         ({"type": "mapAxis", "mapAxis": [0, 0, 1]}, "each of 3 axes once"),
         ({"type": "inverseOf", "transformation": {"type": "scale", "scale": [0, 1, 1]}}, "inverted"),
         (
             {"type": "byDimension", "transformations": [{**SCALE, "input_axes": ["q"], "output_axes": ["z"]}]},
             "byDimension",
         ),
+        ({"type": "byDimension", "transformations": [{"type": "identity", "input": [9], "output": [0]}]}, "axes"),
+        ({"type": "byDimension", "transformations": [{"type": "identity"}]}, r"from axes \[\] to \[\]"),
     ],
 )
 def test_what_cannot_be_shown_says_what_it_is(transform, said):
@@ -99,6 +116,17 @@ def test_exchanged_axes_are_told_by_their_order():
     # The first axis of the array runs along the second one of the world, and so on.
     assert (placed.order, placed.scale, placed.translate) == ((1, 2, 0), (3, 4, 5), (20, 30, 10))
     assert placed.affine is None
+
+
+def test_what_rounding_leaves_of_a_quarter_turn_is_nothing():
+    placed = placement_of(linear([[1e-16, 2], [3, 1e-16]], (5, 6)))
+    assert (placed.order, placed.scale, placed.translate, placed.affine) == ((1, 0), (3, 2), (6, 5), None)
+
+
+def test_an_axis_that_moves_nothing_leaves_numbers():
+    placed = placement_of(linear([[0, 3], [0, 4]], (5, 6)))
+    assert placed.scale == (1, 5)
+    np.testing.assert_allclose(matrix_from(placed.scale, placed.translate, placed.affine)[:2], [[0, 3, 5], [0, 4, 6]])
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def reachable(ways: Ways, start: Hashable, ndim: int) -> dict[Hashable, Array]:
     waiting = [start]
     for here in waiting:
         for (begin, end), matrix in ways.items():
-            if begin == here and end not in found and len(matrix) == ndim + 1:
+            if begin == here and end not in found:
                 found[end] = matrix @ found[here]
                 waiting.append(end)
     return found
