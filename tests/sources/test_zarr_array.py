@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.loading.box import read_box
+from napari_lazyload.loading.box import read_block, read_box
 from napari_lazyload.sources.zarr_node import read_node
 from napari_lazyload.sources.zarr_shards import _Kept
 from napari_lazyload.sources.zarr_store import open_store
@@ -460,6 +461,16 @@ def test_the_key_of_a_chunk_tells_of_its_coming_its_change_and_whose_it_is(volum
     assert len({array.chunk((0, 0, 0)).key for array in arrays}) == 3
     assert chunk.path == str(path)
     assert np.array_equal(chunk.load(), pixels[:5, :16, :16])
+
+
+def test_metadata_that_were_mended_while_it_was_open_show_no_pixels_of_before(tmp_path):
+    stored = np.arange(6, dtype="<u2").reshape(2, 3)
+    path = write_raw(tmp_path / "a", v2_json(), {"0.0": stored.tobytes()})
+    found = [read_block(ArraySource(array_at(path)), 0, index) for index in ((0, 0), (1, 1))]
+    assert [block.tolist() for block in found] == [stored.tolist(), [[7] * 3] * 2]
+    (tmp_path / "a" / ".zarray").write_text(json.dumps(v2_json(dtype=">u2", fill_value=9)))
+    found = [read_block(ArraySource(array_at(path)), 0, index) for index in ((0, 0), (1, 1))]
+    assert [block.tolist() for block in found] == [stored.byteswap().tolist(), [[9] * 3] * 2]
 
 
 def test_nothing_is_written(volume):

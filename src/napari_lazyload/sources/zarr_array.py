@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ class ZarrArray:
         For people: "blosc zstd", "zstd", "none", "sharded zstd".
     nbytes : int
         Of all pixels, decoded.
+    form : str
+        Tells these metadata from others of the same array: what they say of its chunks is part of their keys.
     denied : set of str
         Keys of chunks that a server did not let an anonymous user read, in this process, and that are shown as not
         there. A warning told of the first.
@@ -82,6 +85,7 @@ class ZarrArray:
         self.codec = layout.codec
         self.nbytes = prod(self.shape) * self.dtype.itemsize
         self.denied: set[str] = set()
+        self.form = hashlib.blake2b(metadata_json.encode(), digest_size=8).hexdigest()
         self._made_from = (store, path, metadata_json, dimension_names)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -139,7 +143,7 @@ class ZarrChunk:
         """What it is cached under; begins with the store's root and the array's path."""
         array = self.array
         stamps = tuple(array.store.stamp(key) for key in self._keys())
-        return (array.store.root, array.path, self.index, stamps)
+        return (array.store.root, array.path, array.form, self.index, stamps)
 
     def load(self) -> Array:
         """Read and decode it.
