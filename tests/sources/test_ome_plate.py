@@ -204,6 +204,13 @@ def test_an_odd_well_fails_by_itself(tmp_path, well, said):
         assert dataset.images[0].data.compute(scheduler="sync")[:, 24:32].any()
 
 
+def test_an_odd_first_well_is_not_what_the_others_are_taken_to_be_like(tmp_path):
+    path = write_plate(tmp_path / "a.zarr", {"A/1": [field(0, (3, 4))], "A/2": [field(1)], "A/3": [field(2)]})
+    with nl.open_dataset(path) as dataset:
+        assert dataset.images[0].shape == (6, 24)
+        np.testing.assert_array_equal(dataset.images[0].data[:, 8:16].compute(scheduler="sync"), field(1))
+
+
 def test_rows_of_odd_wells_turn_failed_when_they_are_looked_at_and_can_be_retried(tmp_path, make_napari_viewer):
     path = odd_plate(tmp_path)
     viewer = make_napari_viewer()
@@ -300,6 +307,24 @@ def test_a_well_alone_shows_its_fields_side_by_side(tmp_path):
         assert dataset.meta["path"].tolist() == [f"A/1/{n}" for n in range(4)]
     with nl.open_dataset(path / "A" / "1" / "2") as dataset:
         np.testing.assert_array_equal(dataset.images[0].data.compute(scheduler="sync"), field(2))
+
+
+def test_a_well_is_asked_for_once_and_few_of_its_fields_tell_what_the_others_are(tmp_path, counted):
+    path = write_plate(tmp_path / "a.zarr", {f"A/{n}": [field(n)] * 6 for n in (1, 2)})
+    for place in (path, path / "A" / "1"):
+        with nl.open_dataset(place):
+            calls = [key for _, key in counted[-1].calls]
+            assert calls.count("A/1/zarr.json") == 1
+            assert {key for key in calls if key.count("/") == 3 and key.startswith("A/1/")} == {
+                f"A/1/{n}/zarr.json" for n in (0, 1)
+            }
+
+
+def test_fields_of_a_well_are_shown_as_one_where_some_do_not_say_their_acquisition(tmp_path):
+    path = write_plate(tmp_path / "a.zarr", {"A/1": [field(n) for n in range(3)]}, acquisitions=(1, 2))
+    with nl.open_dataset(path / "A" / "1") as dataset:
+        (image,) = dataset.images
+        np.testing.assert_array_equal(image.data[6:, :8].compute(scheduler="sync"), field(2))
 
 
 def test_a_bad_field_of_a_well_marks_its_own_row(tmp_path):
