@@ -15,6 +15,7 @@ import zarr
 from napari.layers import Layer
 
 import napari_lazyload as nl
+from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.core.source import is_ready
 from napari_lazyload.layers.navigation import row_in_view, show_row
 from napari_lazyload.layers.viewer import attach
@@ -22,8 +23,18 @@ from napari_lazyload.loading import cache
 from napari_lazyload.loading.box import peek_block
 from napari_lazyload.sources import ome_zarr
 from napari_lazyload.sources.channels import select_channels
-from napari_lazyload.testing.ome_stores import axes_of, pyramid, write_array, write_group, write_image, write_plate
+from napari_lazyload.sources.ome_mosaic import mosaic_axes
+from napari_lazyload.testing.ome_stores import (
+    axes_of,
+    pyramid,
+    scaled,
+    write_array,
+    write_group,
+    write_image,
+    write_plate,
+)
 from napari_lazyload.testing.server import FolderServer
+from napari_lazyload.testing.sources import RecordingSource
 from napari_lazyload.testing.stores import CountingStore
 
 
@@ -150,6 +161,7 @@ def test_consolidated_metadata_spare_the_requests(tmp_path):
         asked = len(server.requests)
         np.testing.assert_array_equal(np.asarray(dataset.images[0].boxes[0][:, 8:16]), field(1))
         assert server.requests[asked:] == ["a.zarr/A/1/0/0/0/0"]
+        assert dataset.images[0].source.remote
 
 
 def test_wells_that_are_listed_and_not_there_are_blank_and_marked(tmp_path):
@@ -264,7 +276,7 @@ def test_a_look_at_each_well_in_the_background_completes_the_table(tmp_path, cou
 
 def test_each_acquisition_is_a_mosaic(tmp_path):
     wells = {one: [field(10 * n + m) for m in range(3)] for n, one in enumerate(("A/1", "A/2"))}
-    path = write_plate(tmp_path / "a.zarr", wells, acquisitions=(1, 2, 1))
+    path = write_plate(tmp_path / "a.zarr", wells, acquisitions=(1, 2, 1), field_count=3)
     with nl.open_dataset(path) as dataset:
         first, second = dataset.images
         assert (first.name, second.name) == ("a acquisition 1", "a acquisition 2")
@@ -368,6 +380,13 @@ def test_wells_are_placed_by_name_where_the_indices_contradict(tmp_path):
         assert "lists two wells at row 0, column 0" in said
 
 
+def test_the_table_has_the_wells_in_order_and_absurd_counts_of_fields_end(tmp_path):
+    wells = {one: [field(n)] for n, one in enumerate(("B/1", "A/2", "A/1"))}
+    with nl.open_dataset(write_plate(tmp_path / "a.zarr", wells, field_count=5000)) as dataset:
+        assert dataset.meta["path"].tolist() == ["A/1", "A/2", "B/1"]
+        assert dataset.images[0].shape == (2 * 32 * 6, 2 * 32 * 8)
+
+
 def test_a_plate_that_lists_paths_alone_still_has_rows_and_columns(tmp_path):
     path = write_plate(tmp_path / "a.zarr", {"A/1": [field(0)], "B/2": [field(1)]}, version="0.2")
     write_group(path, {"plate": {"wells": [{"path": "A/1"}, {"path": "B/2"}]}}, "0.2")
@@ -388,6 +407,45 @@ def test_a_field_in_other_chunks_is_still_right(tmp_path):
     write_array(path / "A" / "1" / "0" / "0", field(1), (3, 3))
     with nl.open_dataset(path) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data[:, 8:16].compute(scheduler="sync"), field(1))
+        chunk = dataset.images[0].source.chunk(0, (0, 1))
+        before = chunk.key
+        assert chunk.key == before
+        os.utime(path / "A" / "1" / "0" / "0" / "c" / "0" / "0", (1, 1))
+        assert chunk.key != before
+
+
+def test_fields_lie_side_by_side_whatever_they_say_of_their_place_on_the_stage(tmp_path):
+    path = write_plate(tmp_path / "a.zarr", {f"A/{n}": [field(n)] for n in (1, 2)})
+    for n in (1, 2):
+        entry = {"coordinateTransformations": scaled((2, 3), (100 * n, 200))}
+        write_image(path / "A" / str(n) / "1", [field(n)], entry=entry)
+        write_group(path / "A" / str(n), {"well": {"images": [{"path": "1"}]}})
+    with nl.open_dataset(path) as dataset:
+        (image,) = dataset.images
+        assert (image.scale, image.translate) == ((2, 3), (0, 0))
+
+
+def test_chunks_of_wells_that_are_not_there_are_blank_in_every_form(tmp_path):
+    path = write_plate(tmp_path / "a.zarr", {"A/1": [field(1)]}, listed=["A/2"], chunks=(4, 8))
+    with nl.open_dataset(path) as dataset:
+        assert not np.asarray(dataset.images[0].boxes[0][:, 8:]).any()
+
+
+def test_colours_are_no_axis_of_a_mosaic():
+    source = RecordingSource(np.zeros((4, 5, 3), "u1"), (4, 5, 3), axes=("a", "b", RGB_AXIS))
+    assert mosaic_axes(source.meta) == (0, 1)
+
+
+def test_a_field_of_more_levels_is_shown_and_opened_alone_it_has_the_same_chunks(tmp_path):
+    path = write_plate(tmp_path / "a.zarr", {f"A/{n}": [field(n)] for n in (1, 2, 3)})
+    shutil.rmtree(path / "A" / "3" / "0")
+    levels = pyramid((6, 8), 2, seed=3)
+    write_image(path / "A" / "3" / "0", levels)
+    with nl.open_dataset(path) as plate, nl.open_dataset(path / "A" / "3" / "0") as alone:
+        np.testing.assert_array_equal(np.asarray(plate.images[0].boxes[0][:, 16:]), levels[0])
+        reads = cache.shared.counters.reads
+        np.testing.assert_array_equal(np.asarray(alone.images[0].boxes[0]), levels[0])
+        assert cache.shared.counters.reads == reads
 
 
 def test_a_mosaic_pickles_small_and_reads_by_itself(tmp_path):
