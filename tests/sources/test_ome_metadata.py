@@ -296,6 +296,21 @@ def test_transformations_that_contradict_the_shape_give_way_to_it():
     assert "do not suit its shape" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("finest", "matrix"),
+    [
+        (level("0", (8, 8), (1, 1)), linear([[2, 0.5], [0, 2]])),
+        (level("0", (8, 8), (1e-150, 1e-150)), linear(np.diag([2e-150, 2e-150]), (1e300, 0))),
+    ],
+    ids=["shear", "infinite"],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_level_that_lies_where_none_can_gives_way_to_its_shape(finest, matrix):
+    found, notes = factors_of(finest, Resolution("1", Grid((4, 4), np.dtype("uint8")), matrix, shifted=True))
+    assert found == [((2, 2), None)]
+    assert "do not suit its shape" in notes[0]
+
+
 def test_a_shape_cut_by_a_pixel_keeps_the_whole_factor():
     assert factors_of(level("0", (9, 8), (1, 1)), level("1", (4, 4), (2, 2))) == ([((2, 2), None)], [])
 
@@ -320,6 +335,12 @@ def test_an_array_that_is_no_level_of_the_others_is_left_out_and_said(odd, said)
     assert found == []
     assert "level '1' is left out" in notes[0]
     assert said in notes[0]
+
+
+def test_a_level_is_compared_with_the_one_before():
+    found, notes = factors_of(level("0", (8, 8), (1, 1)), level("1", (4, 4), (2, 2)), level("2", (4, 4), (2, 2)))
+    assert found == [((2, 2), None)]
+    assert notes == ["level '2' is left out: it is as large as the one before"]
 
 
 def test_channels_are_as_omero_says():
@@ -402,10 +423,12 @@ def test_labels_have_colours_and_a_table():
                 {"label-value": 1, "rgba": [255, 0, 0, 255]},
                 {"label-value": 2.0, "rgba": [0, 255, 0]},
                 {"label-value": 3, "rgba": [0, 999, 0, 0]},
+                {"label-value": 4.5, "rgba": [1, 1, 1, 1]},
+                {"label-value": 5, "rgba": [0, 0, 255, 51]},
                 {"label-value": "x"},
             ],
             "properties": [
-                {"label-value": 1, "class": "a", "area": 5},
+                {"label-value": 1, "class": "a", "area": 5, "index": 7},
                 {"label-value": 2, "class": "b"},
                 {"class": "lost"},
             ],
@@ -414,7 +437,8 @@ def test_labels_have_colours_and_a_table():
     assert display["colormap"][1] == (1, 0, 0, 1)
     assert display["colormap"][2] == (0, 1, 0, 1)
     assert display["colormap"][0] == (0, 0, 0, 0)
-    assert 3 not in display["colormap"]
+    assert display["colormap"][5] == (0, 0, 1, 0.2)
+    assert not {3, 4} & set(display["colormap"])
     assert display["features"] == {"index": [1, 2], "class": ["a", "b"], "area": [5, None]}
 
 
