@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -288,6 +289,10 @@ def test_where_no_separator_is_named_both_are_tried(tmp_path):
 
     assert found[:2, :3].tobytes() == found[2:, 3:].tobytes() == chunk
     assert (found[2:, :3] == 7).all()
+    for index, name in (((0, 0), "0.0"), ((1, 1), "1/1")):
+        before = array_at(path).chunk(index).key
+        os.utime(tmp_path / "a" / name, (1, 1))
+        assert array_at(path).chunk(index).key != before
     named = array_at(write_raw(tmp_path / "b", v2_json(dimension_separator="."), {"1/1": chunk}))
     assert (read_all(named) == 7).all()
 
@@ -471,6 +476,13 @@ def test_metadata_that_were_mended_while_it_was_open_show_no_pixels_of_before(tm
     (tmp_path / "a" / ".zarray").write_text(json.dumps(v2_json(dtype=">u2", fill_value=9)))
     found = [read_block(ArraySource(array_at(path)), 0, index) for index in ((0, 0), (1, 1))]
     assert [block.tolist() for block in found] == [stored.byteswap().tolist(), [[9] * 3] * 2]
+
+
+def test_attributes_are_no_part_of_what_a_chunk_is(tmp_path):
+    path = write_raw(tmp_path / "a", v3_json(attributes={"stage": 1}))
+    before = array_at(path)
+    (tmp_path / "a" / "zarr.json").write_text(json.dumps(v3_json(attributes={"stage": 2})))
+    assert array_at(path) is before
 
 
 def test_nothing_is_written(volume):
