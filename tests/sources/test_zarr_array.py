@@ -444,9 +444,9 @@ def test_the_index_of_a_shard_is_read_once_by_many_threads_and_again_when_it_was
     key = array.chunk((0, 0, 0)).key
     make(
         folder / "sharded", shape=(20, 30, 40), chunks=(5, 16, 16), shards=(10, 16, 32), dtype="uint16", overwrite=True
-    )[...] = pixels + 1
+    )[...] = 3  # which packs to other lengths
     assert array.chunk((0, 0, 0)).key != key
-    assert np.array_equal(array.chunk((0, 0, 0)).load(), pixels[:5, :16, :16] + 1)
+    assert (array.chunk((1, 0, 0)).load() == 3).all()
 
 
 def test_the_key_of_a_chunk_tells_of_its_coming_its_change_and_whose_it_is(volume):

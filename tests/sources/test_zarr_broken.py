@@ -231,11 +231,12 @@ def test_a_shard_cut_short_is_an_error_with_its_address(tmp_path, keep):
     assert caught.value.path == str(shard)
 
 
-def test_a_shard_whose_index_points_beyond_its_end_is_an_error(tmp_path):
+@pytest.mark.parametrize("beyond", [2**64 - 5, 2**64 - 1])
+def test_a_shard_whose_index_points_beyond_its_end_is_an_error(tmp_path, beyond):
     config = {"chunk_shape": [2, 3], "codecs": [{"name": "bytes"}], "index_codecs": [{"name": "bytes"}]}
     sharding = {"name": "sharding_indexed", "configuration": {**config, "index_location": "start"}}
     grid = {"name": "regular", "configuration": {"chunk_shape": [4, 6]}}
-    index = np.array([[64, 12], [70, 100], [2**64 - 1, 2**64 - 1], [2**64 - 5, 10]], "<u8")
+    index = np.array([[64, 12], [70, 100], [2**64 - 1, 2**64 - 1], [beyond, 10]], "<u8")
     path = write_raw(tmp_path / "a", v3_json(codecs=[sharding], chunk_grid=grid), {"c/0/0": index.tobytes() + GOOD})
     array = array_at(path)
 
