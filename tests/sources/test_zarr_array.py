@@ -431,7 +431,7 @@ def test_only_the_touched_chunks_are_read_and_each_once(volume, name, files):
 
 
 def test_the_index_of_a_shard_is_read_once_by_many_threads_and_again_when_it_was_replaced(volume):
-    folder, pixels = volume
+    folder, _ = volume
     store = CountingStore(open_store(str(folder / "sharded")))
     array = array_at(store)
     store.forget()
@@ -599,3 +599,27 @@ def test_indices_are_kept_up_to_a_budget(monkeypatch):
     assert calls == ["a", "b", "c", "a"]
     read("c")
     assert calls == ["a", "b", "c", "a"]
+    read("b")  # in the place of the one that was not asked for again
+    read("c")
+    assert calls == ["a", "b", "c", "a", "b"]
+
+
+def test_an_index_larger_than_the_budget_is_kept_until_the_next(monkeypatch):
+    monkeypatch.setattr("napari_lazyload.sources.zarr_shards.INDEX_BUDGET", 10)
+    kept, calls = _Kept(), []
+    for _ in range(2):
+        kept.get("a", lambda: calls.append("a") or np.zeros((60, 2), "uint64"))
+    assert calls == ["a"]
+
+
+def test_an_index_is_kept_before_its_read_is_over(monkeypatch):
+    kept, calls = _Kept(), []
+    land = kept._land
+
+    def landed(key):
+        land(key)
+        kept.get(key, lambda: calls.append("again"))  # as a thread that comes at this moment
+
+    monkeypatch.setattr(kept, "_land", landed)
+    kept.get("a", lambda: calls.append("read"))
+    assert calls == ["read"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import zarr
@@ -141,6 +142,7 @@ def test_names_may_go_up_but_not_out(group):
 
     assert labels.join("../image") == "image"
     assert labels.join("./cells/") == "labels/cells"
+    assert labels.join("../../../x") == "../../x"
     assert root.join("") == ""
     assert root.join("image..old") == "image..old"
     with pytest.raises(SourceOpenError, match="no place within a Zarr store"):
@@ -228,7 +230,12 @@ def test_broken_metadata_are_named_with_what_is_wrong(tmp_path, case):
 
 @pytest.mark.parametrize(
     "listed",
-    [None, [], {"metadata": None}, {"metadata": {"x": 1, "../out": {}, "ok": {"zarr_format": 3}, "": {}}}],
+    [
+        None,
+        [],
+        {"metadata": None},
+        {"metadata": {"x": 1, "../out": {"zarr_format": 3, "node_type": "group"}, "ok": {"zarr_format": 3}, "": {}}},
+    ],
 )
 def test_strange_consolidated_metadata_of_version_3_are_left_aside(tmp_path, listed):
     root = {"zarr_format": 3, "node_type": "group", "consolidated_metadata": listed}
@@ -249,6 +256,22 @@ def test_broken_consolidated_metadata_do_not_keep_a_group_from_opening(tmp_path,
 
     root = read_node(store)
     assert (root.attributes, root.consolidated) == ({"a": 1}, {})
+
+
+def test_consolidated_metadata_that_are_denied_do_not_matter(tmp_path):
+    write(tmp_path, zgroup={"zarr_format": 2}, zattrs={"a": 1})
+
+    assert read_node(Elsewhere(tmp_path, denied=[".zmetadata"], anonymous=False)).attributes == {"a": 1}
+
+
+def test_what_is_known_of_a_server_or_its_nodes_is_handed_down(group):
+    labels = read_node(Elsewhere(group, deny_missing=True)).child("labels")
+    assert labels.child("nothing") is None
+
+    folder = Path(group) / "labels" / "cells"
+    for path in folder.iterdir():
+        path.unlink()
+    assert read_node(open_store(group)).child("labels").child("cells").kind == "array"
 
 
 def test_a_denied_file_is_an_error_where_the_server_tells_what_is_not_there(group):
