@@ -275,7 +275,7 @@ class LazyArray(da.Array):
     def __getitem__(self, index: Any) -> Any:
         view = None if self._assigned else self._view.sliced(index)
         if view is None:
-            return super().__getitem__(index)  # type: ignore[no-untyped-call] # dask annotates half of its functions
+            return super().__getitem__(_beginning_inside(index, self.shape))  # type: ignore[no-untyped-call] # dask's
         if view.box == self._view.box and view.dropped == self._view.dropped:
             return self
         return LazyArray(view, self._unchanged_chunks(view))
@@ -318,6 +318,24 @@ class LazyArray(da.Array):
     def copy(self) -> Any:
         """Return the same pixels as another array: what is assigned into one does not show in the other."""
         return super().copy() if self._assigned else LazyArray(self._view, self.chunks)  # type: ignore[no-untyped-call] # dask's
+
+
+def _beginning_inside(index: Any, shape: tuple[int, ...]) -> Any:
+    """Return an index in which slices that go back from before the start are empty: for dask they begin at the end."""
+    keys = list(index) if isinstance(index, tuple) else [index]
+    for place, key in enumerate(keys):
+        if isinstance(key, slice) and key.step is not None and key.step < 0:
+            after_dots = any(one is Ellipsis for one in keys[:place])
+            axis = len(shape) - sum(map(_axes_of, keys[place:])) if after_dots else sum(map(_axes_of, keys[:place]))
+            if 0 <= axis < len(shape) and not range(shape[axis])[key]:
+                keys[place] = slice(0, 0)
+    return tuple(keys) if isinstance(index, tuple) else keys[0]
+
+
+def _axes_of(key: Any) -> int:
+    """Return how many axes a part of an index takes."""
+    is_mask = getattr(getattr(key, "dtype", None), "kind", "") == "b"
+    return 0 if key is None else key.ndim if is_mask else 1
 
 
 def _dask_has_a_scheduler() -> bool:
