@@ -204,6 +204,13 @@ def test_coarse_pixels_cover_those_that_lie_under_them():
     assert frame.pixels.tolist() == [101, 102, 102, 5, 6, 7, 8, 105, 105, 106, 106]
 
 
+def test_the_last_coarse_pixel_covers_what_is_left_over():
+    source = RecordingSource([numbered(9), numbered(4, 101)], (4,), factors=[(1.0,), (2.0,)])
+    frame = Frame(source, 0, ((0, 9),))
+    frame.paint(chunk_picture(source, 1, (0,), chunk_of(source, 1, (0,))), "coarser pixels")
+    assert frame.pixels.tolist() == [101, 101, 102, 102, 103, 103, 104, 104, 104]
+
+
 def test_pictures_of_finer_levels_and_thin_ones_show_the_nearest_sample():
     source = line()
     frame = Frame(source, 1, ((0, 6),))

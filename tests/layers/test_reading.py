@@ -1,87 +1,111 @@
-"""What a view takes from memory: only what its file still is, looked at once in a while where there are many files."""
+"""What one layer reads: nothing twice, nothing that failed, nothing looked up in vain; without a window."""
 
 from __future__ import annotations
 
-import pytest
-import zarr
+import threading
 
-import napari_lazyload as nl
-from napari_lazyload.layers import reading
+import numpy as np
+import pytest
+
+from napari_lazyload.core import settings
+from napari_lazyload.layers import reading as module
 from napari_lazyload.layers.frames import Frame
 from napari_lazyload.layers.patience import Patience
-from napari_lazyload.layers.reading import Reading
-from napari_lazyload.loading.box import read_box
-from napari_lazyload.sources.zarr_store import LocalStore
+from napari_lazyload.layers.reading import Reading, places
+from napari_lazyload.loading import cache
+from napari_lazyload.loading.box import read_block
+from napari_lazyload.testing.sources import RecordingSource
 
-SIDE = 40
+from .conftest import WAIT
 
-
-@pytest.fixture
-def array(tmp_path):
-    """Chunks of eight planes, 25 side by side."""
-    return zarr.create_array(
-        tmp_path / "thick.zarr", shape=(8, SIDE, SIDE), chunks=(8, 8, 8), dtype="u2", compressors=None
-    )
+PIXELS = np.arange(12, dtype="u1").reshape(6, 2)
 
 
-@pytest.fixture
-def looks(monkeypatch):
-    """Record at which files was looked."""
-    seen, original = [], LocalStore.stamp
-    monkeypatch.setattr(LocalStore, "stamp", lambda store, key: (seen.append(key), original(store, key))[1])
-    return seen
+class Kept(RecordingSource):
+    """Counts which chunks are looked up."""
 
+    def __init__(self, **more):
+        super().__init__(PIXELS, (1, 2), **more)
+        self.looked_up = []
 
-@pytest.fixture
-def source(array, looks):
-    array[...] = 1
-    with nl.open_dataset(str(array.store_path.store.root)) as dataset:
-        source = dataset.images[0].source
-        read_box(source, 0, source.meta.levels[0].grid.full_box)
-        looks.clear()
-        yield source
-
-
-def plane(number, side=SIDE):
-    return ((number, number + 1), (0, side), (0, side))
-
-
-def filled(reader, source, box):
-    frame = Frame(source, 0, box)
-    reader.fill(frame)
-    return frame
+    def chunk(self, level, index):
+        self.looked_up.append(index)
+        return super().chunk(level, index)
 
 
 @pytest.fixture
-def reader(source, monkeypatch):
-    monkeypatch.setattr(reading, "COPY_SECONDS", 60)
-    return Reading(source, lambda *_: None, Patience(lambda *_: None))
+def gate():
+    made = threading.Event()
+    yield made
+    made.set()
 
 
-def test_the_next_plane_of_thick_chunks_looks_at_no_file(reader, source, looks):
-    assert filled(reader, source, plane(3)).complete
-    assert len(looks) == 25
-    frame = filled(reader, source, plane(4))
-    assert (frame.complete, len(looks)) == (True, 25)
-    assert (frame.pixels == 1).all()
+def reading_of(source):
+    """Return what reads from a source, and an event for each chunk that came."""
+    came = {(0, (number, 0)): threading.Event() for number in range(6)}
+    return Reading(source, lambda level, index, *_: came[level, index].set(), Patience(lambda *_: None)), came
 
 
-def test_views_of_few_files_look_at_them_each_time(reader, source, looks):
-    for number in (3, 4):
-        assert filled(reader, source, plane(number, side=16)).complete
-    assert len(looks) == 8
+def test_a_view_looks_up_none_but_the_chunks_that_are_in_memory():
+    source = Kept()
+    read_block(source, 0, (2, 0))
+    source.looked_up.clear()
+    frame = Frame(source, 0, ((0, 6), (0, 2)))
+    reading_of(source)[0].fill(frame)
+    assert source.looked_up == [(2, 0)]
+    assert len(frame.missing()) == 5
 
 
-def test_files_that_were_replaced_are_not_shown_after_the_next_look(reader, source, array, monkeypatch):
-    assert filled(reader, source, plane(3)).complete
-    array[:, :8, :8] = 7
-    monkeypatch.setattr(reading, "LOOK_SECONDS", 0)
-    assert filled(reader, source, plane(4)).missing() == [(0, 0, 0)]
-    monkeypatch.setattr(reading, "LOOK_SECONDS", 60)  # and not a moment later either
-    assert filled(reader, source, plane(5)).missing() == [(0, 0, 0)]
+def test_copies_of_what_is_in_memory_end_in_time(monkeypatch):
+    source = Kept()
+    for number in range(6):
+        read_block(source, 0, (number, 0))
+    monkeypatch.setattr(module, "COPY_SECONDS", -1.0)
+    frame = Frame(source, 0, ((0, 6), (0, 2)))
+    reading_of(source)[0].fill(frame)
+    assert len(frame.missing()) == 5
 
 
-def test_chunks_that_memory_has_let_go_of_are_missing(reader, source):
-    assert filled(reader, source, plane(3)).complete
-    nl.configure(cache_budget=1)
-    assert len(filled(reader, source, plane(4)).missing()) == 25
+def test_a_chunk_that_is_read_ahead_comes_by_itself_when_it_is_wanted(gate):
+    source = Kept(gate=gate)
+    reading, came = reading_of(source)
+    reading.want_ahead(0, [(3, 0)])
+    assert source.started.wait(WAIT)
+    assert reading.busy
+    waited = cache.shared.counters.shared
+    reading.want([(0, (3, 0)), (0, (4, 0))], [(0, (3, 0))])
+    gate.set()
+    assert all(came[0, (number, 0)].wait(WAIT) for number in (3, 4))
+    assert sorted(source.loads) == [(0, (3, 0)), (0, (4, 0))]
+    assert cache.shared.counters.shared == waited  # no thread stood by while another read
+
+
+def test_what_is_there_or_failed_is_not_read_ahead():
+    source = Kept(failing=[(1, 0)])
+    reading, came = reading_of(source)
+    reading.want([(0, (0, 0)), (0, (1, 0))], [])
+    assert all(came[0, (number, 0)].wait(WAIT) for number in (0, 1))
+    source.looked_up.clear()
+    reading.want_ahead(0, [(0, 0), (1, 0), (2, 0)])
+    assert came[0, (2, 0)].wait(WAIT)
+    assert source.looked_up == [(2, 0)]
+
+
+def test_nothing_is_read_any_more_once_it_is_cancelled(gate):
+    settings.update(workers=2)
+    source = Kept(gate=gate)
+    reading, came = reading_of(source)
+    reading.want_ahead(0, [(0, 0), (1, 0), (2, 0)])
+    assert source.started.wait(WAIT)
+    reading.cancel()
+    gate.set()
+    assert came[0, (0, 0)].wait(WAIT)
+    reading.want([(0, (5, 0))], [])
+    assert came[0, (5, 0)].wait(WAIT)
+    assert source.loads == [(0, (0, 0)), (0, (5, 0))]
+
+
+def test_the_chunks_of_a_view_are_wanted_from_its_centre():
+    frame = Frame(Kept(), 0, ((0, 5), (0, 2)))
+    frame.put((2, 0), PIXELS[2:3])
+    assert [index[0] for _, index in places(frame)] == [1, 3, 0, 4]
