@@ -9,7 +9,7 @@ import pytest
 
 import napari_lazyload as nl
 from napari_lazyload.core.metadata import ChannelMeta
-from napari_lazyload.layers import patience
+from napari_lazyload.layers import patience, plane
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.testing.sources import RecordingSource
 
@@ -158,6 +158,18 @@ def test_the_coarse_level_of_another_frame_is_read_before_its_tiles(viewer, add,
     nl.wait(viewer, 10)
     until(lambda: (2, (4, 0, 0)) in source.loads)
     assert source.loads[0][0] == 0
+
+
+def test_a_coarse_level_of_many_chunks_is_not_read_for_each_view(viewer, add, monkeypatch):
+    monkeypatch.setattr(plane, "MOST_COARSE", 3)  # of 4 at the coarsest level
+    source = RecordingSource(PYRAMID, (1, 8, 8), axes="tyx")
+    layer = add(source)
+    show_fine(viewer, layer)
+    nl.wait(viewer, 10)
+    source.loads.clear()
+    viewer.dims.set_current_step(0, (viewer.dims.current_step[0] + 1) % 6)
+    nl.wait(viewer, 10)
+    assert {level for level, _ in source.loads} == {0}
 
 
 def test_each_chunk_of_a_view_is_read_once_and_no_other(viewer, add):

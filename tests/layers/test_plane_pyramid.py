@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 import napari_lazyload as nl
-from napari_lazyload.layers import plane
-from napari_lazyload.loading import cache
 from napari_lazyload.testing.sources import RecordingSource
 
 from .conftest import display_of, shown
@@ -38,20 +36,3 @@ def test_a_layer_that_is_given_back_is_napari_s_own_again(viewer, add):
     layer.refresh()
     np.testing.assert_array_equal(layer._level_materializer(2), LEVELS[2])
     np.testing.assert_array_equal(shown(layer), LEVELS[layer.data_level])
-
-
-def test_a_coarse_level_of_many_chunks_is_not_read_for_each_view(viewer, add, monkeypatch):
-    monkeypatch.setattr(plane, "MOST_COARSE", 5)
-    source = RecordingSource(LEVELS, (8, 8), axes="yx")  # of 6 at the coarsest level
-    layer = add(source)
-    viewer.scene.camera.zoom = 40
-    viewer.window._qt_viewer.canvas.on_draw(None)
-    assert layer.data_level == 0
-    assert nl.wait(viewer, 10)
-    cache.shared.drop()
-    source.loads.clear()
-    viewer.scene.camera.center = (0, 50, 70)
-    viewer.window._qt_viewer.canvas.on_draw(None)
-    layer.refresh()
-    assert nl.wait(viewer, 10)
-    assert {level for level, _ in source.loads} == {0}

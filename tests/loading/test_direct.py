@@ -125,6 +125,19 @@ def test_every_way_to_read_gives_the_pixels(tmp_path, part, read, dtype):
     assert found.flags.writeable
 
 
+@pytest.mark.parametrize("page", [1, 4096])
+@pytest.mark.parametrize("box", [WHOLE, ((0, 6), (3, 30), (0, 50)), ((1, 5), (0, 40), (7, 20))])
+def test_pixels_are_read_into_an_array_of_any_strides(source, monkeypatch, page, box):
+    monkeypatch.setattr(raw_read, "PAGE", page)  # gaps are read through, or left out
+    expected = pixels()[box_slices(box)]
+    for step in ((1, 1, 2), (1, 2, 1), (2, 1, 1)):
+        every = tuple(slice(None, None, one) for one in step)
+        wide = np.zeros([size * one for size, one in zip(expected.shape, step, strict=True)], "u2")
+        read_box(source, 0, box, wide[every], keep=False)
+        np.testing.assert_array_equal(wide[every], expected)
+        assert wide.sum() == expected.sum()
+
+
 # --- what is read, and how often -------------------------------------------------------------------------------------
 
 

@@ -229,6 +229,18 @@ def test_codecs_of_version_3_that_only_libraries_know_are_undone(tmp_path, case)
     assert equal_bits(again.load(), written[5:10, 4:8])
 
 
+def test_several_transposes_follow_one_another(tmp_path):
+    pixels = np.arange(24, dtype="<u2").reshape(2, 3, 4)
+    turn = {"name": "transpose", "configuration": {"order": [1, 0, 2]}}
+    other = {"name": "transpose", "configuration": {"order": [1, 2, 0]}}
+    codecs = [turn, other, {"name": "bytes", "configuration": {"endian": "little"}}]
+    grid = {"name": "regular", "configuration": {"chunk_shape": [2, 3, 4]}}
+    data = pixels.transpose(1, 0, 2).transpose(1, 2, 0).tobytes()
+    path = write_raw(tmp_path / "a", v3_json(shape=[2, 3, 4], chunk_grid=grid, codecs=codecs), {"c/0/0/0": data})
+
+    np.testing.assert_array_equal(read_all(array_at(path)), pixels)
+
+
 def test_shards_in_shards_and_packed_shards_are_read_whole(tmp_path):
     inner = zc.ShardingCodec(chunk_shape=(2, 2), codecs=[zc.BytesCodec(), zc.ZstdCodec()])
     nested = make(

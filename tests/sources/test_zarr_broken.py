@@ -174,6 +174,7 @@ DAMAGED = {
     "empty": ("none", b""),
     "cut short": ("none", GOOD[:-1]),
     "too long": ("none", GOOD + b"\0\0"),
+    "one byte": ("none", b"\5"),  # which NumPy would spread over all
     "empty zstd": ("zstd", b""),
     "cut zstd": ("zstd", bytes(numcodecs.Zstd().encode(GOOD))[:-3]),
     "small zstd": ("zstd", bytes(numcodecs.Zstd().encode(GOOD[:4]))),
@@ -181,6 +182,7 @@ DAMAGED = {
     "no zstd": ("zstd", b"this is no zstd at all"),
     "empty blosc": ("blosc", b""),
     "cut blosc": ("blosc", bytes(numcodecs.Blosc().encode(bytes(range(200)) * 9))[:-3]),
+    "short blosc": ("blosc", bytes(numcodecs.Blosc().encode(GOOD))[:-3]),
     "small blosc": ("blosc", bytes(numcodecs.Blosc().encode(GOOD[:4]))),
     "no blosc": ("blosc", b"this is no blosc at all"),
     "cut gzip": ("gzip", bytes(numcodecs.GZip().encode(GOOD))[:-3]),
