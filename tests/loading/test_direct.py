@@ -198,6 +198,13 @@ def test_small_boxes_go_through_the_cache(source, read_pieces):
     assert len(cache.shared) == 1
 
 
+def test_a_narrow_box_is_read_in_whole_chunks_which_are_kept(source, read_pieces):
+    box = ((0, 6), (0, 40), (3, 10))
+    for _ in range(2):
+        np.testing.assert_array_equal(read_box(source, 0, box), pixels()[box_slices(box)])
+    assert sorted(read_pieces) == [(1000 * number, 1000) for number in range(24)]
+
+
 @pytest.mark.parametrize("order", ["converted", "fastest axis first"])
 def test_what_must_be_worked_on_is_kept(tmp_path, read_pieces, order):
     source = source_of(tmp_path / "a.raw")

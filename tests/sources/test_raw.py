@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import pickle
@@ -18,7 +19,7 @@ from napari_lazyload.sources import raw_coarse, raw_grid, raw_read
 from napari_lazyload.sources.raw import Frames, Layout, RawSource, dense
 from napari_lazyload.sources.raw_chunks import BlankChunk, GroupChunk, Linear, Shifted
 from napari_lazyload.sources.raw_coarse import coarse_spans
-from napari_lazyload.sources.raw_grid import auto_chunks, chunk_sizes
+from napari_lazyload.sources.raw_grid import auto_chunks, chunk_sizes, run_nbytes
 
 DTYPES = ["u1", "i1", "<u2", ">u2", "<i4", ">i4", "<f4", ">f4", ">f8", "<c8", ">c16", "<f2", "?"]
 
@@ -59,6 +60,25 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(raw_read, "_read_into", read_into)
     return pieces
+
+
+def test_a_key_tells_which_bytes_are_read_as_what(tmp_path):
+    path = tmp_path / "a.raw"
+    values((4, 9, 9), "<i2").tofile(path)
+    chunk = source_of(path, dense((4, 9, 9), "<i2"), chunks=(1, 9, 9)).chunk(0, (1, 0, 0))
+    others = [
+        dataclasses.replace(chunk, offset=0),
+        dataclasses.replace(chunk, shape=(1, 9, 8)),
+        dataclasses.replace(chunk, strides=(162, 2, 18)),
+        dataclasses.replace(chunk, dtype=np.dtype(">i2")),
+        dataclasses.replace(chunk, convert=Linear(2.0, 0.0, "<f8")),
+        dataclasses.replace(chunk, convert=Linear(3.0, 0.0, "<f8")),
+    ]
+    assert len({chunk.key, *(other.key for other in others)}) == 1 + len(others)
+    blank = BlankChunk((1, 9, 9), np.dtype("i2"))
+    groups = [GroupChunk(parts, (2, 9, 9), chunk.dtype) for parts in ((blank, chunk), (blank, others[0]))]
+    assert groups[0].key != groups[1].key
+    assert groups[0].path == str(path)
 
 
 # --- exact -----------------------------------------------------------------------------------------------------------
@@ -143,6 +163,8 @@ def test_values_are_converted_chunk_by_chunk(tmp_path):
     expected = stored * 0.5 + 3.0
     expected[stored == 7] = np.nan
     np.testing.assert_array_equal(full(source), expected)
+    far = Linear(1e38, 0.0, "<f4")(np.array([10, np.nan], "<f4"))
+    np.testing.assert_array_equal(far, np.array([np.inf, np.nan], "f4"))  # without a warning
     source = source_of(path, dense(stored.shape, "<i2"), convert=Shifted(), dtype="u2")
     np.testing.assert_array_equal(full(source), (stored.astype(int) + 32768).astype("u2"))
     source = source_of(path, dense((4, 9, 18), "u1"), convert=Shifted(), dtype="i1")
@@ -248,6 +270,16 @@ def test_chunks_fit_how_people_look_and_how_bytes_lie(shape, dtype, order, expec
     layout = dense(shape, dtype, 0, order)
     found = auto_chunks(shape, layout.strides, layout.dtype.itemsize)
     assert found == expected
+
+
+def test_frames_that_are_counted_stay_apart_where_bytes_lie_otherwise():
+    assert auto_chunks((8, 64, 64), (1, 8, 512), 1)[0] > 1
+    assert auto_chunks((8, 64, 64), (1, 8, 512), 1, single=1)[0] == 1
+
+
+def test_a_little_padding_is_no_gap():
+    assert run_nbytes((4, 100), (110, 1), 1) == 3 * 110 + 100
+    assert run_nbytes((4, 100), (120, 1), 1) == 100
 
 
 def test_interleaved_bands_follow_their_runs():
@@ -359,6 +391,9 @@ def test_a_file_cut_short_gives_an_error_not_a_signal(opened):
     ):
         free.chunk(0, (3, 0, 0)).load()
     assert free.chunk(0, (2, 0, 0)).load().shape == (1, 30, 40)
+    os.truncate(path, 10)
+    with pytest.raises(ChunkReadError, match="one that ends at byte 10;"):
+        free.chunk(0, (3, 0, 0)).load()
 
 
 def test_a_file_that_is_gone_or_something_else(opened):

@@ -13,6 +13,8 @@ import pytest
 
 import napari_lazyload as nl
 from napari_lazyload.sources import packed
+from napari_lazyload.sources.raw_opened import LONG_TEXT, data_file, default_axes, in_table, named_axes
+from napari_lazyload.sources.registry import open_path
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),  # pynrrd's writer
@@ -239,6 +241,33 @@ def test_data_outside_the_folder_is_refused_unless_trusted(tmp_path, kind, name)
     refused(path, "in the header's own folder.*outside=True")
     if name == "../outside.raw":
         np.testing.assert_array_equal(nl.open_dataset(path, outside=True).images[0].data, ARRAY)
+
+
+@pytest.mark.parametrize("name", ["", "..\\a.raw", "in\\..\\..\\a.raw", "C:\\a.raw", "C:a.raw", "/a.raw", "a\0.raw"])
+def test_a_data_file_of_a_header_is_named_safely_on_every_system(tmp_path, name):
+    with pytest.raises(nl.SourceOpenError, match="in the header's own folder"):
+        data_file(str(tmp_path / "a.nhdr"), name)
+
+
+def test_names_of_axes_and_texts_for_the_table():
+    assert default_axes((5, 5, 3), np.dtype("u1")) == ("y", "x", "s")
+    assert default_axes((4, 5, 3), np.dtype("u1")) == ("z", "y", "x")  # too small for a picture
+    with pytest.raises(ValueError, match="each differently"):
+        named_axes("a.npy", "yy", (3, 4))
+    assert in_table("x" * 5000) == "x" * LONG_TEXT
+
+
+def test_a_binary_owns_the_chunks_of_its_files_whatever_became_of_them(tmp_path):
+    path = str(tmp_path / "a.npy")
+    np.save(path, ARRAY)
+    owns = open_path(path).owns
+    for kind in ("raw", "packed", "hdf5"):
+        key, other = (kind, path, 1, 2), (kind, path + "x", 1, 2)
+        assert owns(key)
+        assert not owns(other)
+        assert owns(("converted", "as_float", "<f4", key))
+        assert owns(("raw-group", (2, 3), other, key))
+        assert not owns(("raw-group", (2, 3), other))
 
 
 def test_headers_whose_data_is_missing_name_it(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import json
+import os
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 import napari_lazyload as nl
 from napari_lazyload.core.errors import MissingDependencyError
 from napari_lazyload.sources import binaries
+from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, grown_chunks
 from napari_lazyload.sources.raw import RawSource
 
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # pynrrd's writer
@@ -519,6 +521,31 @@ def test_hdf5_in_place_and_by_chunks(tmp_path, dtype):
     opened(path, array, dataset="plain")
     with pytest.raises(ValueError, match=r"'group/packed', 'plain'|'plain'"):
         nl.open_dataset(path, dataset="nothing")
+    chunks = [image.source.chunk(0, (0, 0, 0)) for image in dataset.images]
+    os.utime(path, (1, 1))
+    for chunk in chunks:  # as a task of dask, which had its key before
+        with pytest.raises(nl.ChunkReadError, match="changed since"):
+            chunk.load()
+
+
+def test_hdf5_that_another_program_has_locked_is_read_all_the_same(tmp_path):
+    h5py, fcntl = pytest.importorskip("h5py"), pytest.importorskip("fcntl")
+    path = tmp_path / "a.h5"
+    array = values((6, 30, 40), "u2")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("packed", data=array, chunks=(2, 16, 16))
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        opened(path, array)
+
+
+def test_small_hdf5_chunks_are_put_together_and_those_of_no_data_set_are_blank():
+    assert grown_chunks((64, 512, 512), (1, 16, 16), 2) == (1, 512, 512)
+    assert grown_chunks((64, 512, 512), (4, 64, 64), 2) == (4, 256, 512)
+    level = Hdf5Level(("there", ""), (2,), (3, 4), (0, 1), None, (1.0, 1.0))
+    source = Hdf5Source(("a.h5", (0, 0)), [level], "a", ("t", "y", "x"), np.dtype(">u2"))
+    blank = source.chunk(0, (1, 0, 0)).load()
+    assert (blank.shape, blank.dtype, blank.any()) == ((1, 3, 4), np.dtype("=u2"), False)
 
 
 def test_hdf5_axes_and_sizes(tmp_path):

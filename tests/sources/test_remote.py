@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pickle
 import shutil
@@ -152,6 +153,15 @@ def test_a_server_without_ranges_is_read_too_and_each_file_once_in_a_row(serve, 
     assert server.requests.count("packed.zip") <= 3  # its size, the range that was refused, and all of it
 
 
+def test_a_large_file_of_a_server_without_ranges_is_not_kept(serve, monkeypatch):
+    monkeypatch.setattr(remote_connection, "KEPT_WHOLE", 100)
+    server = serve(ranges=False)
+    store = open_store(server.url)
+    for _ in range(2):
+        assert store.get_range("packed.zip", 0, 2) == b"PK"
+    assert server.requests.count("packed.zip") == 3  # the range that was refused, and all of it twice
+
+
 @pytest.mark.parametrize(
     ("start", "length", "expected"),
     [(2, 3, b"234"), (8, 9, b"89"), (20, 3, b""), (-4, 2, b"67"), (-4, 9, b"6789"), (-99, 3, b"012"), (0, 0, b"")],
@@ -287,6 +297,19 @@ def test_no_secret_is_in_messages_names_or_keys(serve):
     with pytest.raises(SourceOpenError) as opened:
         open_store(url, **dict.fromkeys(["unknown_option"], url))
     assert "hidden" not in "".join(traceback.format_exception(opened.value))
+
+
+def test_what_an_error_says_is_told_without_addresses():
+    error = ValueError("Error at https://me:hidden@host/a?sig=hidden: refused\ndebug: hidden")
+    assert remote_connection.first_line(error) == "Error at ... refused"
+
+
+def test_a_login_in_an_address_may_have_any_characters(serve):
+    server = serve()
+    store = open_store(server.url.replace("http://", "http://me%40home:a%3Ab@") + "/a b.zarr")
+    assert store.get(".zgroup")
+    sent = {name.lower(): value for name, value in server.headers[-1].items()}
+    assert sent["authorization"] == f"Basic {base64.b64encode(b'me@home:a:b').decode()}"
 
 
 @pytest.mark.parametrize(

@@ -127,13 +127,37 @@ def test_small_plain_files_are_pictures_as_before(tmp_path):
         assert type(dataset.images[0].source).__name__ == "PictureSource"
 
 
-def test_tiles_that_are_left_out_are_blank(tmp_path):
+@pytest.mark.parametrize("nodata", [None, "7"])
+def test_tiles_that_are_left_out_are_blank_or_what_the_file_says(tmp_path, nodata):
     path = tmp_path / "a.tif"
+    tags = [] if nodata is None else [(42113, "s", 0, nodata, True)]  # GDAL's
     tiles = [None if number % 2 else np.full((64, 64), number, "u1") for number in range(8)]
-    tifffile.imwrite(path, iter(tiles), shape=(128, 256), dtype="u1", tile=(64, 64), compression="zlib")
+    tifffile.imwrite(path, iter(tiles), shape=(128, 256), dtype="u1", tile=(64, 64), compression="zlib", extratags=tags)
     expected = tifffile.imread(path)
     np.testing.assert_array_equal(nl.open_dataset(path).images[0].data, expected)
-    assert (expected == 0).any()
+    assert (expected == int(nodata or 0)).any()
+
+
+def test_jpeg_whose_tables_stand_apart(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "a.tif"
+    image.fromarray(COLOURS).save(path, compression="jpeg")
+    with tifffile.TiffFile(path) as tif:
+        assert tif.pages.first.jpegtables
+    with nl.open_dataset(path) as dataset:
+        assert isinstance(dataset.images[0].source, TiledSource)
+        np.testing.assert_array_equal(dataset.images[0].data, tifffile.imread(path))
+
+
+def test_a_tile_that_is_cut_short_is_an_error(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values((150, 203)), tile=(64, 64))
+    size = path.stat().st_size - 100
+    os.truncate(path, size)
+    with nl.open_dataset(path) as dataset:
+        np.asarray(dataset.images[0].data[:64, :64])
+        with pytest.raises(nl.ChunkReadError, match=f"found one that ends at byte {size:,}"):
+            np.asarray(dataset.images[0].data[140:, 200:])
 
 
 def test_damaged_cut_and_replaced_files(tmp_path):
@@ -149,12 +173,15 @@ def test_damaged_cut_and_replaced_files(tmp_path):
     path.write_bytes(content)
     with nl.open_dataset(path) as dataset:
         (image,) = dataset.images
+        chunk = image.source.chunk(0, (0, 0))
         with pytest.raises(nl.ChunkReadError, match=r"expected an undamaged TIFF file, found tiles of page 0"):
             np.asarray(image.data[:10, :10])
         np.testing.assert_array_equal(image.data[140:, 200:], array[140:, 200:])
         os.utime(path, ns=(1, stat.st_mtime_ns + 1))
         with pytest.raises(nl.ChunkReadError, match="open it again"):
             np.asarray(image.data[140:, 200:])
+        with pytest.raises(nl.ChunkReadError, match="open it again"):
+            chunk.load()  # as a task of dask, which had its key before
     if last > first:
         os.truncate(path, last + counts[-1] - 1)
     with pytest.raises((nl.ChunkReadError, nl.SourceOpenError), match=r"expected .* found"):

@@ -76,9 +76,7 @@ def _grow(chunks: list[int], shape: Sequence[int], axes: Sequence[int], room: in
     for axis in axes:
         parts = ceil(shape[axis] / max(1, room))
         chunks[axis] = ceil(shape[axis] / parts)
-        room //= chunks[axis]
-        if parts > 1:
-            break
+        room //= chunks[axis]  # at most one behind an axis that was split
 
 
 def run_nbytes(shape: Sequence[int], strides: Sequence[int], itemsize: int, axes: Sequence[int] | None = None) -> int:
