@@ -10,8 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+import napari_lazyload as nl
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.sources import picture_tiff
+from napari_lazyload.sources import picture_tiff, tiff_tiles
 from napari_lazyload.sources.picture_files import Head
 from napari_lazyload.sources.picture_tiff_ifd import read_plain
 from napari_lazyload.sources.pictures import decode, read_info
@@ -245,9 +246,12 @@ def ome_set(folder):
     return planes
 
 
-def test_a_set_of_files_and_the_planes_that_are_missing(tmp_path):
+def test_a_set_of_files_and_the_planes_that_are_missing(tmp_path, monkeypatch):
     planes = ome_set(tmp_path)
     path = str(tmp_path / "z0.ome.tif")
+    monkeypatch.setattr(tiff_tiles, "LARGE", 100)  # a large one is not cut into tiles: those would be of one file
+    with nl.open_dataset(path) as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, planes)
     info = check(path)
     assert (info.axes, info.pages) == (("z", "y", "x"), 2)
     second = tmp_path / "z1.ome.tif"
