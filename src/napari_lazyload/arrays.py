@@ -78,7 +78,7 @@ class _BoxBlocks(BlockwiseDep):
 class _View:
     """A box of one level, with the axes that an integer index dropped."""
 
-    __slots__ = ("box", "dropped", "kept", "level", "on_error", "source", "token")
+    __slots__ = ("box", "dropped", "kept", "level", "on_error", "source")
 
     def __init__(self, source: Source, level: int, box: Box, dropped: frozenset[int], on_error: str) -> None:
         self.source = source
@@ -87,7 +87,11 @@ class _View:
         self.dropped = dropped
         self.on_error = on_error
         self.kept = tuple(axis for axis in range(len(box)) if axis not in dropped)
-        self.token = ("lazyload-box", source.token, level, box, tuple(sorted(dropped)), on_error)
+
+    @property
+    def token(self) -> tuple[Any, ...]:
+        """What tells this view from all others."""
+        return ("lazyload-box", self.source.token, self.level, self.box, tuple(sorted(self.dropped)), self.on_error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_View, (self.source, self.level, self.box, self.dropped, self.on_error))
@@ -113,11 +117,9 @@ class _View:
     def sliced(self, index: Any) -> _View | None:
         """Return the box that a basic index with step 1 selects, or None where the index is of another kind."""
         keys = list(index) if isinstance(index, tuple) else [index]
-        if sum(key is Ellipsis for key in keys) > 1 or any(not _is_basic(key) for key in keys):
-            return None
-        if any(key is Ellipsis for key in keys):
-            at = next(place for place, key in enumerate(keys) if key is Ellipsis)
-            keys[at : at + 1] = [slice(None)] * (len(self.kept) - len(keys) + 1)
+        dots = [place for place, key in enumerate(keys) if key is Ellipsis]
+        if dots:
+            keys[dots[0] : dots[0] + 1] = [slice(None)] * (len(self.kept) - len(keys) + 1)
         if len(keys) > len(self.kept):
             return None
         box, dropped = list(self.box), set(self.dropped)
@@ -138,8 +140,10 @@ def _span(key: Any, size: int) -> tuple[int, int] | None:
         if isinstance(key, slice):
             first, last, step = key.indices(size)
             return (first, last) if step == 1 and first < last else None
+        if isinstance(key, (bool, np.bool_, da.Array)):  # a mask; an array of one number, which this would compute
+            return None
         position = operator.index(key)
-    except (TypeError, ValueError):  # a slice of floats, an array of several numbers
+    except (TypeError, ValueError):  # a second ellipsis, a list, a slice of floats, an array of several numbers
         return None
     position += size if position < 0 else 0
     return (position, position + 1) if 0 <= position < size else None  # dask raises the IndexError that people know
@@ -147,13 +151,6 @@ def _span(key: Any, size: int) -> tuple[int, int] | None:
 
 def _ignore(_index: BlockIndex, _error: ChunkReadError) -> None:
     """Leave the blank that stands for a chunk that cannot be read."""
-
-
-def _is_basic(key: Any) -> bool:
-    if key is Ellipsis or isinstance(key, slice):
-        return True
-    # A dask array of one number has an index too, which would compute it.
-    return hasattr(key, "__index__") and not isinstance(key, (bool, np.bool_, da.Array))
 
 
 def _read_block(block: Block, dtype: np.dtype[Any], blank: bool) -> np.ndarray[Any, Any]:
@@ -182,10 +179,11 @@ class LazyArray(da.Array):
     the moment on that something is assigned into it.
     """
 
-    __slots__ = ("_assigned", "_graph", "_view")
+    __slots__ = ("_assigned", "_graph", "_known_name", "_view")
 
     _assigned: bool
     _graph: Mapping[Any, Any] | None
+    _known_name: str | None
     _view: _View
 
     def __new__(cls, view: _View, chunks: tuple[tuple[int, ...], ...] | None = None) -> LazyArray:
@@ -194,13 +192,30 @@ class LazyArray(da.Array):
         self._view = view
         self._graph = None
         self._assigned = False
-        self._name = f"lazyload-{hashlib.blake2b(repr(view.token).encode(), digest_size=16).hexdigest()}"
+        self._known_name = self._cached_keys = None
         if chunks is None:
             grid = view.source.meta.levels[view.level].grid
             chunks = tuple(grid.block_sizes(axis, *view.box[axis]) for axis in view.kept)
         self._chunks = chunks
         self._meta = np.empty((0,) * len(view.kept), view.source.meta.dtype)
         return self
+
+    @property
+    def _name(self) -> str:
+        """What its tasks are called; worked out when it is first asked for, as most views are read without a graph."""
+        if self._known_name is None:
+            token = repr(self._view.token).encode()
+            self._known_name = f"lazyload-{hashlib.blake2b(token, digest_size=16).hexdigest()}"
+        return self._known_name
+
+    @_name.setter
+    def _name(self, name: str) -> None:
+        # dask's in-place assignment gives another one.
+        self._known_name = name
+        self._cached_keys = None
+        self._reset_cache("_key_array")  # type: ignore[no-untyped-call] # dask's
+
+    name = property(lambda self: self._name, da.Array.name.fset, doc=da.Array.name.__doc__)  # type: ignore[attr-defined] # mypy takes it for a function
 
     @property
     def dask(self) -> Any:
