@@ -160,6 +160,22 @@ def test_the_coarse_level_of_another_frame_is_read_before_its_tiles(viewer, add,
     assert source.loads[0][0] == 0
 
 
+def test_a_coarse_level_that_failed_is_read_again_with_the_next_view(viewer, add):
+    source = pyramid_source()
+    layer = add(source)
+    show_fine(viewer, layer)
+    step = viewer.dims.current_step[0] - 1
+    source.failing.add((step, 0, 0))  # its coarsest level as a whole, and a corner of the finest one
+    viewer.dims.set_current_step(0, step)
+    nl.wait(viewer, 10)
+    assert (2, (step, 0, 0)) in source.loads
+    source.failing.clear()
+    source.loads.clear()
+    layer.refresh()
+    nl.wait(viewer, 10)
+    assert (2, (step, 0, 0)) in source.loads
+
+
 def test_a_coarse_level_of_many_chunks_is_not_read_for_each_view(viewer, add, monkeypatch):
     monkeypatch.setattr(plane, "MOST_COARSE", 3)  # of 4 at the coarsest level
     source = RecordingSource(PYRAMID, (1, 8, 8), axes="tyx")
@@ -375,6 +391,17 @@ def test_cancelled_loading_says_so_and_goes_on_when_asked_again(viewer, add, gat
     nl.wait(viewer, 10)
     assert shown(layer).all()
     assert display_of(layer).notice == ""
+
+
+def test_a_layer_that_is_removed_reads_no_further(viewer, add, gates):
+    nl.configure(workers=2)
+    source = RecordingSource(FINE, (1, 16, 16), axes="tyx", gate=gates)
+    layer = add(source)
+    until(lambda: len(source.loads) == 2)
+    viewer.layers.remove(layer)
+    gates.open()
+    until(lambda: not scheduler.shared.snapshot()["running"])
+    assert len(source.loads) == 2
 
 
 def test_two_layers_of_one_source_read_each_chunk_once(viewer, add):

@@ -76,10 +76,22 @@ def test_levels_come_coarsest_first_each_once_up_to_the_finest_that_fits(viewer,
     assert display_of(layer).finer == FINE[0].nbytes
     assert 0 not in {level for level, _ in source.loads}
 
+    cache.shared.drop()
     displays_of(layer).show_finer(layer)
     nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), FINE[t])
+    assert [level for level, _ in source.loads].count(1) == 4  # what is seen already is not read again
     np.testing.assert_array_equal(np.asarray(layer.data[0]), FINE)
+
+
+def test_a_level_that_would_be_decoded_beyond_the_budget_is_left_for_a_click(viewer, add):
+    nl.configure(cache_budget=2 * FINE[0].nbytes)
+    source = RecordingSource(PYRAMID, FINE.shape, axes="tzyx")  # one chunk has all times
+    layer = add(source)
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(layer), PYRAMID[1][viewer.dims.current_step[0]])
+    assert display_of(layer).finer == FINE.nbytes
 
 
 def test_another_time_keeps_the_volume_before(viewer, add, gates):
