@@ -393,6 +393,18 @@ def test_cancelled_loading_says_so_and_goes_on_when_asked_again(viewer, add, gat
     assert display_of(layer).notice == ""
 
 
+def test_chunks_that_come_together_are_one_event(viewer, add, monkeypatch):
+    layer = add(stack_source())
+    nl.wait(viewer, 10)
+    display, posted = display_of(layer), []
+    monkeypatch.setattr(display, "_post", lambda function, *_: posted.append(function))
+    for times in (1, 2):
+        for _ in range(3):
+            display._refresh_soon(finished=False)
+        assert posted == [display._refresh] * times
+        display._refresh()
+
+
 def test_a_layer_that_is_removed_reads_no_further(viewer, add, gates):
     nl.configure(workers=2)
     source = RecordingSource(FINE, (1, 16, 16), axes="tyx", gate=gates)
