@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import napari
 
 from napari_lazyload.layer_data import METADATA_KEY
+from napari_lazyload.layers.display import link_of
 from napari_lazyload.layers.preferences import follow_preferences
 from napari_lazyload.layers.viewer import attach
 from napari_lazyload.widgets.first_frame import after_first_frame
@@ -45,8 +46,22 @@ def _settle(viewer: weakref.ref[napari.Viewer]) -> None:
     """Do what takes time: napari reads the manifests of all plugins for the preferences of one."""
     still = viewer()  # the window may be gone before it has drawn
     if still is not None:
+        _select_what_is_seen(still)
         follow_preferences()
         import_when_idle(window_of(still))
+
+
+def _select_what_is_seen(viewer: napari.Viewer) -> None:
+    """Select a layer that is seen instead of a hidden one of its data set: napari selects the one that came last."""
+    active = viewer.layers.selection.active
+    link = link_of(active)
+    if link is None or link.dataset is None or active.visible:
+        return
+    for layer in reversed(viewer.layers):
+        other = link_of(layer)
+        if layer.visible and other is not None and other.dataset is link.dataset:
+            viewer.layers.selection.active = layer
+            return
 
 
 def _attach(viewer: napari.Viewer) -> None:
