@@ -23,7 +23,7 @@ IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PLUGIN = "napari-lazyload"
 
 
-def settle(viewer: napari.Viewer, seconds: float = 1.0) -> None:
+def settle(viewer: napari.Viewer, seconds: float = 4.0) -> None:
     """Let the window come to rest."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
