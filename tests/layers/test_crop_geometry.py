@@ -90,7 +90,9 @@ def test_the_matrix_is_the_layers_own_transform(keywords):
     layer = ImageLayer(np.zeros((4, 5, 6)), **keywords)
     matrix = geometry.own_world(layer)
     for point in corners((4, 5, 6)):
-        np.testing.assert_allclose(matrix[:-1, :-1] @ point + matrix[:-1, -1], layer.data_to_world(point), rtol=1e-9)
+        np.testing.assert_allclose(
+            matrix[:-1, :-1] @ point + matrix[:-1, -1], layer.data_to_world(point), rtol=1e-9, atol=1e-12
+        )
 
 
 @given(transforms(), st.integers(0, 2), st.tuples(*[st.integers(0, 3)] * 3))
