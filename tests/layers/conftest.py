@@ -12,7 +12,7 @@ import pytest
 import napari_lazyload as nl
 from napari_lazyload.image import Image
 from napari_lazyload.layer_data import METADATA_KEY, layer_data
-from napari_lazyload.layers import canvas_text
+from napari_lazyload.layers.canvas_text import CanvasText
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache
 
@@ -76,7 +76,13 @@ def gates():
 @pytest.fixture(autouse=True)
 def _characters_drawn(monkeypatch):
     """The canvas says everything at once: napari has drawn all characters before."""
-    monkeypatch.setattr(canvas_text, "_drawn", set(string.printable))
+    made = CanvasText.__init__
+
+    def drawn(self, *args):
+        made(self, *args)
+        self._drawn.update(string.printable)
+
+    monkeypatch.setattr(CanvasText, "__init__", drawn)
 
 
 @pytest.fixture(autouse=True)

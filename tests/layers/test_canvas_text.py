@@ -9,12 +9,17 @@ from napari.components import ViewerModel
 
 from napari_lazyload.layers import canvas_text
 from napari_lazyload.layers.canvas_text import CanvasText
+from napari_lazyload.loading import cache
+
+
+@pytest.fixture(autouse=True)
+def _characters_drawn():
+    """No character was drawn yet."""
 
 
 @pytest.fixture
-def posted(monkeypatch):
-    """What is posted, and no character drawn yet."""
-    monkeypatch.setattr(canvas_text, "_drawn", set())
+def posted():
+    """What is posted."""
     return []
 
 
@@ -28,7 +33,10 @@ def overlay(model):
 
 
 def canvas(model, posted):
-    return CanvasText(weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay)))
+    """Return the text of a viewer that draws nothing before it has to."""
+    made = CanvasText(weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay)))
+    made._rehearsing = True
+    return made
 
 
 def turn(posted):
@@ -90,5 +98,78 @@ def test_a_text_of_the_users_own_stays(model, posted):
 def test_nothing_is_written_once_the_viewer_is_gone(posted):
     gone = CanvasText(lambda: None, lambda function, delay=0.0: posted.append((function, delay)))
     gone.say("abc")
+    while posted:
+        turn(posted)
+
+
+# --- characters that are drawn before they are said -----------------------------------------------------------------
+
+
+@pytest.fixture
+def idle(model, posted):
+    """A text that has said nothing yet, and goes through what it may come to say."""
+    text = CanvasText(weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay)))
+    text.say("")
+    return text
+
+
+def test_likely_characters_are_drawn_unseen_one_at_a_time(model, posted, idle):
+    before = overlay(model).opacity
     turn(posted)
-    assert not posted
+    assert not overlay(model).visible  # nobody has looked yet whether it is quiet
+    seen = []
+    while posted:
+        turn(posted)
+        if overlay(model).visible:
+            assert overlay(model).opacity == 0
+            seen.append(overlay(model).text)
+    assert seen == list(dict.fromkeys(canvas_text.LIKELY))
+    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("", False, before)
+    idle.say("loading")
+    assert (overlay(model).text, overlay(model).opacity) == ("loading", before)
+    assert not posted  # once and for all
+
+
+def test_what_is_said_meanwhile_is_seen(model, posted, idle):
+    for _ in range(3):
+        turn(posted)
+    assert overlay(model).opacity == 0
+    idle.say("lo")
+    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("lo", True, 1)
+    for _ in range(3):
+        turn(posted)
+    assert overlay(model).text == "lo"
+
+
+def test_no_character_is_drawn_while_pixels_are_asked_for(model, posted, idle, monkeypatch):
+    for _ in range(4):
+        monkeypatch.setattr(cache.shared.counters, "hits", cache.shared.counters.hits + 1)
+        turn(posted)
+        assert not overlay(model).visible
+    turn(posted)
+    assert overlay(model).visible
+
+
+def test_a_text_that_the_user_writes_meanwhile_stays(model, posted, idle):
+    turn(posted)
+    turn(posted)
+    overlay(model).text = "mine"
+    for _ in range(3):
+        turn(posted)
+    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("mine", True, 1)
+
+
+def test_nothing_is_drawn_in_a_window_that_is_gone(model, posted, idle):
+    turn(posted)
+    idle.close()
+    while posted:
+        turn(posted)
+    assert not overlay(model).visible
+
+
+def test_each_viewer_draws_its_own_characters(posted):
+    for model in (ViewerModel(), ViewerModel()):
+        canvas(model, posted).say("ab")
+        turn(posted)
+        assert overlay(model).text == "a"
+        posted.clear()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import napari_lazyload as nl
 from napari_lazyload.core.metadata import ChannelMeta
+from napari_lazyload.layers import display as display_module
 from napari_lazyload.layers import patience, plane
+from napari_lazyload.layers.frames import Frame
+from napari_lazyload.layers.reading import Reading
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.testing.sources import RecordingSource
 
@@ -405,6 +409,20 @@ def test_chunks_that_come_together_are_one_event(viewer, add, monkeypatch):
         display._refresh()
 
 
+def test_a_view_that_takes_long_is_shown_anew_less_and_less_often(viewer, add):
+    layer = add(stack_source())
+    nl.wait(viewer, 10)
+    display = display_of(layer)
+    for age, least in ((0, 0), (display_module.SELDOM_SECONDS * 2, 0.9 / 2), (60, 0.9)):
+        display._asked = time.monotonic() - age
+        display._view.seen = ()
+        display._refresh()
+        left = display._next_refresh - time.monotonic()
+        assert left > least * display_module.SELDOM_SECONDS
+    viewer.dims.set_current_step(0, 3)
+    assert time.monotonic() - display._asked < 60
+
+
 def test_a_layer_that_is_removed_reads_no_further(viewer, add, gates):
     nl.configure(workers=2)
     source = RecordingSource(FINE, (1, 16, 16), axes="tyx", gate=gates)
@@ -466,3 +484,44 @@ def test_contrast_limits_are_there_before_the_first_picture_is_drawn(add, monkey
     pixels = np.arange(100, 164, dtype="u2").reshape(1, 8, 8)
     layer = add(RecordingSource(pixels, (1, 8, 8)))  # no turn of the event loop since
     assert tuple(layer.contrast_limits) == (100, 163)
+
+
+def test_a_view_that_takes_long_stands_in_whole_and_is_read_once_the_window_had_its_turn(
+    viewer, add, gates, monkeypatch
+):
+    gates.open()
+    source = pyramid_source(gates)
+    layer = add(source)
+    show_fine(viewer, layer)
+    nl.wait(viewer, 10)
+    monkeypatch.setattr(Reading, "comes_soon", lambda *_: False)
+    cache.shared.drop(lambda key: "0" in str(key))
+    source.loads.clear()
+    painted = []
+    monkeypatch.setattr(Frame, "_paint_chunk", lambda *_: painted.append("a chunk"))
+    viewer.dims.set_current_step(0, 3)
+    assert (source.loads, painted) == ([], [])
+    assert shown(layer).any()
+    assert display_of(layer).notice.startswith("loading")
+    monkeypatch.undo()
+    assert nl.wait(viewer, 10)
+    (top, left), (bottom, right) = layer.corner_pixels[:, 1:]
+    np.testing.assert_array_equal(shown(layer), FINE[3, top : bottom + 1, left : right + 1])
+
+
+def test_of_views_in_one_turn_the_last_one_is_read(viewer, add, gates, monkeypatch):
+    gates.open()
+    source = stack_source(gates)
+    layer = add(source)
+    nl.wait(viewer, 10)
+    monkeypatch.setattr(Reading, "comes_soon", lambda *_: False)
+    source.loads.clear()
+    for step in (3, 4, 5):
+        viewer.dims.set_current_step(0, step)
+    assert nl.wait(viewer, 10)
+    assert source.loads == [(0, (5, 0, 0))]
+    np.testing.assert_array_equal(shown(layer), STACK[5])
+    viewer.dims.set_current_step(0, 7)
+    viewer.layers.clear()
+    turn()
+    assert len(source.loads) == 1

@@ -13,6 +13,7 @@ from napari_lazyload.layers import reading as module
 from napari_lazyload.layers.frames import Frame
 from napari_lazyload.layers.patience import Patience
 from napari_lazyload.layers.reading import Reading, places
+from napari_lazyload.loading import status
 from napari_lazyload.loading.box import read_block
 from napari_lazyload.testing.sources import RecordingSource
 
@@ -69,8 +70,41 @@ def test_copies_of_what_is_in_memory_end_in_time(monkeypatch):
         read_block(source, 0, (number, 0))
     monkeypatch.setattr(module, "COPY_SECONDS", -1.0)
     frame = Frame(source, 0, ((0, 6), (0, 2)))
+    monkeypatch.setattr(Patience, "left", lambda _patience: 0.0)
     reading_of(source)[0].fill(frame)
     assert len(frame.missing()) == 5
+    monkeypatch.setattr(Patience, "left", lambda _patience: 0.001)
+    reading_of(source)[0].fill(frame)  # it would wait anyway
+    assert frame.complete
+
+
+@pytest.mark.parametrize(("seconds", "soon"), [(0.0, True), (0.009, True), (0.015, False)])
+def test_what_comes_soon_is_what_many_threads_read_while_a_view_waits(monkeypatch, seconds, soon):
+    settings.update(workers=2)
+    source = Kept()
+    for number in (0, 5):
+        read_block(source, 0, (number, 0))
+    monkeypatch.setattr(status.shared, "read_seconds", lambda _token: seconds)
+    reading, _ = reading_of(source)
+    assert reading.comes_soon(Frame(source, 0, ((0, 6), (0, 2)))) is soon  # four are missing: two turns
+    assert reading.comes_soon(Frame(source, 0, ((5, 6), (0, 2))))
+
+
+def test_what_is_asked_for_later_is_asked_once_when_the_turn_ends():
+    posted, asked = [], []
+    reading = Reading(Kept(), lambda *_: None, Patience(posted.append))
+    for number in range(3):
+        reading.later(lambda number=number: asked.append((number, reading.busy)))
+    assert reading.busy
+    assert asked == []
+    while posted:
+        posted.pop()()
+    assert asked == [(2, False)]
+    reading.later(lambda: asked.append("cancelled"))
+    reading.cancel()
+    assert not reading.busy
+    posted.pop()()
+    assert len(asked) == 1
 
 
 def test_a_chunk_that_is_read_ahead_comes_by_itself_when_it_is_wanted(gate):

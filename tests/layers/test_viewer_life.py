@@ -115,6 +115,7 @@ def test_two_viewers_on_one_folder_share_the_chunks(make_napari_viewer, tmp_path
     assert cache.shared.counters.reads == before
     first.layers.clear()
     second.dims.set_current_step(0, 5)
+    assert nl.wait(second, 10)
     np.testing.assert_array_equal(shown(other), stack[5])
 
 

@@ -515,3 +515,17 @@ def test_each_want_is_delivered_to_the_last_chunk_whatever_came_before(pool):
             assert not fetch.busy
     until(lambda: not pool._running)
     assert set(status.shared.states(source.token).values()) <= {ChunkState.LOADED}
+
+
+@pytest.mark.parametrize(("seconds", "quick"), [(0.0, False), (0.001, True), (1.0, False)])
+@pytest.mark.parametrize("far", [False, True])
+def test_reads_that_are_over_in_a_moment_are_quick_but_for_those_of_servers(pool, monkeypatch, seconds, quick, far):
+    source, asked = Frames(), []
+    if far:
+        monkeypatch.setattr(scheduler, "remote", Scheduler())
+        monkeypatch.setattr(scheduler, "is_remote", lambda _source: True)
+    monkeypatch.setattr(status.shared, "read_seconds", lambda _token: seconds)
+    fetch = Fetch(source, Tier.VISIBLE, Delivered())
+    monkeypatch.setattr(fetch._pool, "submit", lambda _work, *, quick, **_: asked.append(quick))
+    fetch.want(places(0, 1))
+    assert asked == [quick and not far]

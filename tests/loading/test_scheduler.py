@@ -1039,3 +1039,38 @@ def test_a_pause_holds_both_pools_and_a_snapshot_counts_both():
     for job in jobs:
         assert job.done.wait(WAIT)
     assert not module.snapshot()["paused"]
+
+
+# --- quick jobs: as many as there are cores -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cores", "tier", "most"), [(2, Tier.VISIBLE, 2), (2, Tier.PREFETCH, 1), (1, Tier.COARSE, 1)])
+def test_no_more_quick_jobs_run_than_there_are_cores(pool, monkeypatch, cores, tier, most):
+    monkeypatch.setattr(module, "CORES", cores)
+    settings.update(workers=4)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 4, tier=tier, quick=True)
+        wait_for_all(held[:most])
+        assert rest(pool) == most
+        assert began(held) == [True] * most + [False] * (4 - most)
+        for work, following in zip(held, held[most:], strict=False):
+            work.let.set()
+            assert following.began.wait(WAIT)
+
+
+def test_jobs_that_wait_for_a_disk_find_all_threads_beside_quick_ones(pool, monkeypatch):
+    monkeypatch.setattr(module, "CORES", 1)
+    settings.update(workers=4)
+    with ExitStack() as stack:
+        wait_for_all(hold(pool, stack, 3)[0])
+        wait_for_all(hold(pool, stack, 1, quick=True)[0])
+        assert rest(pool) == 4
+
+
+def test_a_quick_job_that_hangs_gives_its_core_to_the_next(pool, monkeypatch):
+    monkeypatch.setattr(module, "CORES", 1)
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.05)
+    settings.update(workers=4)
+    with ExitStack() as stack:
+        held, _ = hold(pool, stack, 2, quick=True)
+        wait_for_all(held)

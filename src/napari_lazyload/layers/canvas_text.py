@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import string
 from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.loading import cache
 
 if TYPE_CHECKING:
     from napari_lazyload.layers.display import Post
 
-NEXT_SECONDS = 0.03
+NEXT_SECONDS, QUIET_SECONDS = 0.03, 0.5
 
-_drawn: set[str] = set()
-"""Characters that some text had: napari takes 8 ms and more for the shape of each, once."""
+LIKELY = "loading (showing the previous frame)" + string.ascii_lowercase + string.digits + ",.:-_"
+"""Characters that will be said sooner or later, the first ones first."""
 
 
 class CanvasText:
@@ -30,6 +33,10 @@ class CanvasText:
         self._wanted = ""
         self._written: str | None = None
         self._posted = False
+        self._drawn: set[str] = set()  # napari takes 8 ms and more for the shape of each character, once a viewer
+        self._rehearsing = False
+        self._unseen: tuple[str, float] | None = None
+        self._asked = -1
 
     def say(self, text: str) -> None:
         """Show a text, or none where it is empty.
@@ -38,28 +45,48 @@ class CanvasText:
         the screen, and come one at a time.
         """
         self._wanted = text
-        if set(text) - _drawn:
+        if set(text) - self._drawn:
             self._write_later()
         else:
             self._write()
+        if not self._rehearsing:
+            self._rehearsing = True
+            self._post(self._rehearse, QUIET_SECONDS)
 
-    def _write(self) -> None:
+    def close(self) -> None:
+        """Write no more: the window is gone."""
+        self._viewer = lambda: None
+
+    def _overlay(self) -> Any:
+        """Return the viewer's text, None where the viewer is gone."""
         viewer = self._viewer()
         if viewer is None:
+            return None
+        return viewer.canvas.overlays.text if hasattr(viewer, "canvas") else viewer.text_overlay
+
+    def _write(self) -> None:
+        self._end_rehearsal()
+        overlay = self._overlay()
+        if overlay is None:
             return
-        overlay = viewer.canvas.overlays.text if hasattr(viewer, "canvas") else viewer.text_overlay
         if self._written is None and overlay.visible:
             return  # the user's own
         if self._written is not None and overlay.text != self._written:
             self._written = None  # the user took it over
             return
-        text = _with_one_new(self._wanted)
+        text = self._with_one_new(self._wanted)
         overlay.text, overlay.visible = text, bool(text)
         if text and self._written is None:
             overlay.position = "top_left"  # notifications come up at the bottom
         self._written = text or None
         if text != self._wanted:
             self._write_later()
+
+    def _with_one_new(self, text: str) -> str:
+        """Return a text as far as its second character that was never drawn; the first one counts as drawn then."""
+        new = list(dict.fromkeys(character for character in text if character not in self._drawn))
+        self._drawn.update(new[:1])
+        return text[: text.index(new[1])] if len(new) > 1 else text
 
     def _write_later(self) -> None:
         if not self._posted:
@@ -70,9 +97,28 @@ class CanvasText:
         self._posted = False
         self._write()
 
+    # --- the shapes of characters, before they are needed ---------------------------------------------------------
 
-def _with_one_new(text: str) -> str:
-    """Return a text as far as its second character that was never drawn; the first one counts as drawn then."""
-    new = list(dict.fromkeys(character for character in text if character not in _drawn))
-    _drawn.update(new[:1])
-    return text[: text.index(new[1])] if len(new) > 1 else text
+    def _rehearse(self) -> None:
+        """Have likely characters drawn unseen, one at a time, while nobody looks for pixels."""
+        self._end_rehearsal()
+        overlay = self._overlay()
+        new = [character for character in LIKELY if character not in self._drawn]
+        if overlay is None or not new:
+            return
+        counters = cache.shared.counters
+        before, self._asked = self._asked, counters.hits + counters.reads + counters.shared
+        quiet = before == self._asked and not self._wanted and not overlay.visible
+        if quiet:
+            self._drawn.add(new[0])
+            self._unseen = (overlay.text, overlay.opacity)
+            overlay.opacity, overlay.text, overlay.visible = 0, new[0], True
+        self._post(self._rehearse, NEXT_SECONDS if quiet else QUIET_SECONDS)
+
+    def _end_rehearsal(self) -> None:
+        overlay, unseen = self._overlay(), self._unseen
+        self._unseen = None
+        if overlay is not None and unseen is not None:
+            text, overlay.opacity = unseen
+            if len(overlay.text) == 1:  # else the user has written something meanwhile
+                overlay.text, overlay.visible = text, False

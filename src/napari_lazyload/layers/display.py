@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Post = Callable[..., Any]
 
-REFRESH_SECONDS = 0.03
-"""What comes in is shown no more often; refreshes that take long are made less often still."""
+REFRESH_SECONDS, SELDOM_SECONDS = 0.03, 0.15
+"""What comes in is shown no more often than the first; refreshes that take long are made less often still. A view that
+takes long gets less often new, up to the second: the drawing takes the time that the rest needs to come in."""
 
 LOADING = "loading"
 """What the status bar says of a pixel that is not there yet."""
@@ -90,7 +91,7 @@ class LayerDisplay:
         self._refreshing = False
         self._refresh_posted = False
         self._follow_posted = False
-        self._next_refresh = 0.0
+        self._asked = self._next_refresh = 0.0
         original = requests.request_class(layer)
         self.hooked = original is not None
         if self.hooked:
@@ -187,6 +188,7 @@ class LayerDisplay:
         budget = int(settings.current().cache_budget * self.allowance)
         with self._lock:
             again = self._refreshing
+            self._asked = self._asked if again else time.monotonic()
             reading = self._reading_of(data)
             if request.slice_input.ndisplay == 3:
                 response = self._in_3d(request, answer, budget, reading, again=again)
@@ -271,8 +273,9 @@ class LayerDisplay:
                 self.layer.refresh(extent=False, highlight=False, thumbnail=view.coming is None)
             finally:
                 self._refreshing = False
-            took = time.monotonic() - began
-            self._next_refresh = began + took + max(REFRESH_SECONDS, 2 * took)
+            now = time.monotonic()
+            seldom = min(SELDOM_SECONDS, (now - self._asked) / 4)
+            self._next_refresh = now + max(REFRESH_SECONDS, seldom, 2 * (now - began))
         view.refreshed()
         self._tell()
 

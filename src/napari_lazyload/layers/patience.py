@@ -39,5 +39,9 @@ class Patience:
             self._post(self._renew)
         return max(0.0, until - now)  # not the attribute: a view may be sliced in a thread while the turn ends
 
+    def at_end(self, function: Callable[[], Any]) -> None:
+        """Call a function when the turn ends, in the main thread."""
+        self._post(function)
+
     def _renew(self) -> None:
         self._until = None

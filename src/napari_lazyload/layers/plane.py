@@ -135,23 +135,31 @@ class Plane:
         held = old if self._displayed == displayed else None
         self._displayed = displayed
         moved = self._motion.moved(lazy.level, lazy.box, displayed)
+        soon = self._reading.comes_soon(frame)
+        if not soon:  # in one piece, before any chunk is there
+            self._stand_in(frame, held)
         self._reading.fill(frame)
-        self._want(frame)
-        if moved and not frame.complete:
-            self.look_ahead()  # of one that is there it can wait until that is on the screen
-        self._reading.wait(frame)
-        if not frame.complete:
+        self._coarse = self._coarse_frame(frame)
+        if not soon:  # no thread takes the interpreter meanwhile
+            self._reading.later(lambda: self._read(frame, moved))
+            return frame
+        self._read(frame, moved)
+        if not self._reading.wait(frame):
             self._stand_in(frame, held)
         return frame
 
-    def _want(self, frame: Frame) -> None:
+    def _read(self, frame: Frame, moved: bool) -> None:
         """Have the missing chunks read, a coarse picture of the place first where it is not computed."""
-        coarse = self._coarse = self._coarse_frame(frame)
+        if frame is not self.frame:
+            return
+        coarse = self._coarse
         stored = coarse is not None and self._level(coarse.level).made_from is None
         fine, rough = places(frame), [] if coarse is None or coarse is frame or not stored else places(coarse)
         if coarse is not None and (coarse.level == frame.level or not settings.current().coarse_first):
             fine, rough = fine + [place for place in rough if place not in fine], []
         self._reading.want(fine, rough)
+        if moved and not frame.complete:
+            self.look_ahead()  # of one that is there it can wait until that is on the screen
 
     def _coarse_frame(self, frame: Frame) -> Frame | None:
         """Return the same place of the coarsest level as a whole, for the thumbnail and to stand in for the view."""

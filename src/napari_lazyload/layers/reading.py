@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.loading import cache, plan, scheduler, status
@@ -10,6 +11,8 @@ from napari_lazyload.loading.box import peek_block
 from napari_lazyload.loading.fetch import Fetch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from napari_lazyload.core.chunks import BlockIndex
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 COPY_SECONDS = 0.008
-"""So long a view may copy chunks that are in memory; the rest is left to the pool."""
+"""So long each view may copy chunks that are in memory, and on for as long as it may wait; the rest is left to the
+pool."""
 
 MANY, LOOK_SECONDS = 16, 1.0
 """Of a view of more chunks, each file is looked at no more than once in so many seconds, whether it is still what was
@@ -48,11 +52,22 @@ class Reading:
         self._fine = Fetch(source, scheduler.Tier.VISIBLE, deliver)
         self._ahead = Fetch(source, scheduler.Tier.PREFETCH, deliver)
         self._looked: dict[Place, float] = {}
+        self._later: Callable[[], Any] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether something that is seen is being read."""
-        return self._fine.busy or self._rough.busy or bool(self._ahead.reading())
+        return self._later is not None or self._fine.busy or self._rough.busy or bool(self._ahead.reading())
+
+    def later(self, ask: Callable[[], Any]) -> None:
+        """Call a function that wants chunks when this turn of the event loop ends; the last one of the turn alone."""
+        self._later = ask
+        self._patience.at_end(self._ask)
+
+    def _ask(self) -> None:
+        ask, self._later = self._later, None
+        if ask is not None:
+            ask()
 
     def want(self, fine: list[Place], rough: list[Place], tier: scheduler.Tier = scheduler.Tier.VISIBLE) -> None:
         """Replace what is wanted for the view; chunks that are read ahead at this moment come by themselves."""
@@ -75,6 +90,7 @@ class Reading:
 
     def cancel(self) -> None:
         """Want nothing any more."""
+        self._later = None
         for fetch in (self._fine, self._rough, self._ahead):
             fetch.want([])
 
@@ -89,7 +105,7 @@ class Reading:
             pixels = self._in_memory(frame, index, now)
             if pixels is not None:
                 frame.put(index, pixels)
-            if time.monotonic() > now + COPY_SECONDS:
+            if time.monotonic() > now + COPY_SECONDS and not self._patience.left():
                 return
 
     def _in_memory(self, frame: Frame, index: BlockIndex, now: float) -> Array | None:
@@ -103,10 +119,16 @@ class Reading:
             self._looked[place] = now
         return pixels
 
-    def wait(self, frame: Frame) -> None:
-        """Give fast reads a moment, so that they are seen at once; slow ones are not waited for."""
-        if not frame.complete and status.shared.read_seconds(self.source.token) <= self._patience.seconds:
-            frame.done.wait(self._patience.left())
+    def comes_soon(self, frame: Frame) -> bool:
+        """Return whether what is not in memory of a frame may be read within the patience of a view."""
+        state, token = status.shared.state, self.source.token
+        count = sum(state(token, frame.level, index) != "loaded" for index in frame.missing())
+        turns = ceil(count / scheduler.pool_of(self.source).workers)
+        return turns * status.shared.read_seconds(token) <= self._patience.seconds
+
+    def wait(self, frame: Frame) -> bool:
+        """Give fast reads a moment, so that they are seen at once; return whether the frame is complete."""
+        return frame.complete or frame.done.wait(self._patience.left())
 
 
 def places(frame: Frame) -> list[Place]:

@@ -135,6 +135,7 @@ class ViewerDisplays:
 
     def close(self) -> None:
         """Give all layers back as they were, stop their work and close their datasets: the window is gone."""
+        self._text.close()
         for layer in list(self._displays):
             self._unbind(layer)
 

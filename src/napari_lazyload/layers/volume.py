@@ -86,7 +86,7 @@ class Volume:
         if not again and not self._aim(request, answer, budget, locked):
             return answer(request)  # the sliders lie outside: napari's empty answer
         self.go_on()
-        if self.coming is not None and not again:
+        if self.coming is not None and not again and self._reading.comes_soon(self.coming):
             self._reading.wait(self.coming)
             self.go_on()
         frame, self.seen = self._rung_seen(), self.state()

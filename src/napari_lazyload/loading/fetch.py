@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     Deliver = Callable[[int, BlockIndex, np.ndarray[Any, Any] | None, ChunkReadError | None], Any]
 
 
+QUICK_SECONDS = 0.02
+"""Reads that take less wait for no disk: what they need is a core."""
+
+
 class Fetch:
     """A list of wanted chunks of one source, which takes a few places of the pool, never the queue of all its chunks.
 
@@ -98,10 +102,11 @@ class Fetch:
 
     def _call(self, count: int) -> None:
         """Have some more reads begin, never with more than the pool's threads in the queue; the lock is held."""
+        quick = self._pool is scheduler.shared and 0 < status.shared.read_seconds(self._source.token) < QUICK_SECONDS
         for _ in range(min(count, self._pool.workers - self._called)):
             pull = partial(self._pull, self._round)
             with suppress(RuntimeError):  # no more threads: those that are there come to it
-                self._pool.submit(pull, tier=self._tier, owner=self, asked=self._asked)
+                self._pool.submit(pull, tier=self._tier, owner=self, asked=self._asked, quick=quick)
                 self._called += 1
 
     def _pull(self, number: int, job: scheduler.Job) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate, product
 from math import ceil, floor, prod
+from operator import getitem
 from typing import TYPE_CHECKING
 
 from napari_lazyload.core.chunks import box_shape
@@ -25,12 +26,11 @@ def from_centre(grid: ChunkGrid, box: Box, indices: Iterable[BlockIndex]) -> lis
     listed = list(indices)
     if not 1 < len(listed) <= MOST_SORTED:
         return listed
-    centre = [(start + stop) / 2 for start, stop in box]
-
-    def distance(index: BlockIndex) -> float:
-        return sum(((a + b) / 2 - middle) ** 2 for (a, b), middle in zip(grid.bounds(index), centre, strict=True))
-
-    return sorted(listed, key=distance)
+    offsets = []
+    for axis, (start, stop) in enumerate(box):
+        spans = {block: grid.span(axis, block) for block in {index[axis] for index in listed}}
+        offsets.append({block: ((low + high - start - stop) / 2) ** 2 for block, (low, high) in spans.items()})
+    return sorted(listed, key=lambda index: sum(map(getitem, offsets, index)))
 
 
 def same_place(meta: ImageMeta, level: int, box: Box, other: int) -> Box:

@@ -35,6 +35,8 @@ SETTLE_SECONDS = 0.04
 STALL_SECONDS, MOST_STALLED = 1.5, 32
 """A job that runs longer gives its place in the pool to another; at most so many do."""
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 class Tier(IntEnum):
     """What is done first. A lower number goes first."""
@@ -52,6 +54,8 @@ class Job:
     ----------
     owner : hashable
         Whom it is for; all jobs of an owner are cancelled together.
+    quick : bool
+        Whether it is over in a moment.
     cancelled : bool
         Long work looks at this between steps and stops.
     done : threading.Event
@@ -60,12 +64,15 @@ class Job:
         What it raised.
     """
 
-    __slots__ = ("_work", "asked", "began", "cancelled", "done", "error", "owner", "tier")
+    __slots__ = ("_work", "asked", "began", "cancelled", "done", "error", "owner", "quick", "tier")
 
-    def __init__(self, work: Callable[[Job], Any], owner: Hashable, tier: Tier, asked: float | None) -> None:
+    def __init__(
+        self, work: Callable[[Job], Any], owner: Hashable, tier: Tier, asked: float | None, *, quick: bool = False
+    ) -> None:
         self._work: Callable[[Job], Any] | None = work
         self.owner = owner
         self.tier = tier
+        self.quick = quick
         self.asked = time.monotonic() if asked is None else asked
         self.began = 0.0
         self.cancelled = False
@@ -134,6 +141,7 @@ class Scheduler:
         tier: Tier = Tier.VISIBLE,
         owner: Hashable = None,
         asked: float | None = None,
+        quick: bool = False,
     ) -> Job:
         """Queue ``work(job)`` and return its job.
 
@@ -147,13 +155,16 @@ class Scheduler:
             Whom it is for.
         asked : float, optional
             When that was wanted, of `time.monotonic`: a view that goes on has settled already; now by default.
+        quick : bool
+            Whether it is over in a moment, and keeps a core busy till then: no more of these run at once than there
+            are cores, however many threads there are.
 
         Raises
         ------
         RuntimeError
             If no thread can be started and none is there; the work will not run then.
         """
-        job = Job(work, owner, tier, asked)
+        job = Job(work, owner, tier, asked, quick=quick)
         with self._wake:
             heapq.heappush(self._queue, (tier, next(self._order), job))
             try:
@@ -250,6 +261,8 @@ class Scheduler:
             return self._count(Tier.BACKGROUND) < max(1, workers - 1)
         stalled = self._stalled()
         counted = [running for running in self._running if running.tier < Tier.BACKGROUND and running not in stalled]
+        if job.quick and sum(running.quick for running in counted) >= max(1, CORES - (job.tier is Tier.PREFETCH)):
+            return False
         seen = [running for running in counted if running.tier <= Tier.VISIBLE]
         if job.tier is Tier.PREFETCH:
             return len(counted) < max(1, workers - 1)
