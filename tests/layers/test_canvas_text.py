@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 
 import pytest
@@ -144,6 +145,16 @@ def test_what_is_said_meanwhile_is_seen(model, posted, idle):
 def test_no_character_is_drawn_while_pixels_are_asked_for(model, posted, idle, monkeypatch):
     for _ in range(4):
         monkeypatch.setattr(cache.shared.counters, "hits", cache.shared.counters.hits + 1)
+        turn(posted)
+        assert not overlay(model).visible
+    turn(posted)
+    assert overlay(model).visible
+
+
+def test_no_character_is_drawn_while_the_window_is_busy(model, posted, idle, monkeypatch):
+    turn(posted)
+    for _ in range(3):
+        monkeypatch.setattr(idle, "_due", time.monotonic() - 1)
         turn(posted)
         assert not overlay(model).visible
     turn(posted)

@@ -454,6 +454,19 @@ def test_hdf5_with_its_pixels_in_a_file_beside_it(hdf5, tmp_path, monkeypatch):
     refused(path, "1 x data set whose pixels are in a file that is not there")
 
 
+@pytest.mark.parametrize("absolute", [False, True])
+def test_hdf5_with_its_pixels_in_a_file_of_another_folder_is_opened_on_request(hdf5, tmp_path, absolute):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "pixels.bin").write_bytes(CUBE.tobytes())
+    (tmp_path / "here").mkdir()
+    name = str(tmp_path / "elsewhere" / "pixels.bin") if absolute else "../elsewhere/pixels.bin"
+    path = hdf5(
+        lambda file: file.create_dataset("image", CUBE.shape, "u2", external=[(name, 0, CUBE.nbytes)]), "here/a.h5"
+    )
+    refused(path, "1 x data set whose pixels are in a file of another folder .*outside=True")
+    opened(path, CUBE, outside=True)
+
+
 def positions(file, parent, names, units):
     for axis, (name, unit) in enumerate(zip(names, units, strict=True)):
         file[f"{parent}{name}"] = np.arange(CUBE.shape[axis]) * (axis + 0.5) + 3

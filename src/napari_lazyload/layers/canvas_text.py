@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import time
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.loading import cache
@@ -10,7 +11,11 @@ from napari_lazyload.loading import cache
 if TYPE_CHECKING:
     from napari_lazyload.layers.display import Post
 
-NEXT_SECONDS, QUIET_SECONDS = 0.03, 0.5
+NEXT_SECONDS = 0.03
+
+REHEARSE_SECONDS, LATE_SECONDS, QUIET_SECONDS = 0.1, 0.02, 0.5
+"""How often a likely character is drawn unseen; by how much later than that the window comes to it where it is busy,
+with opening something, say; how long it is left alone then."""
 
 LIKELY = "loading (showing the previous frame)" + string.ascii_lowercase + string.digits + ",.:-_"
 """Characters that will be said sooner or later, the first ones first."""
@@ -37,6 +42,7 @@ class CanvasText:
         self._rehearsing = False
         self._unseen: tuple[str, float] | None = None
         self._asked = -1
+        self._due = 0.0
 
     def say(self, text: str) -> None:
         """Show a text, or none where it is empty.
@@ -51,7 +57,7 @@ class CanvasText:
             self._write()
         if not self._rehearsing:
             self._rehearsing = True
-            self._post(self._rehearse, QUIET_SECONDS)
+            self._rehearse_in(QUIET_SECONDS)
 
     def close(self) -> None:
         """Write no more: the window is gone."""
@@ -108,12 +114,17 @@ class CanvasText:
             return
         counters = cache.shared.counters
         before, self._asked = self._asked, counters.hits + counters.reads + counters.shared
-        quiet = before == self._asked and not self._wanted and not overlay.visible
+        late = time.monotonic() > self._due + LATE_SECONDS
+        quiet = before == self._asked and not late and not self._wanted and not overlay.visible
         if quiet:
             self._drawn.add(new[0])
             self._unseen = (overlay.text, overlay.opacity)
             overlay.opacity, overlay.text, overlay.visible = 0, new[0], True
-        self._post(self._rehearse, NEXT_SECONDS if quiet else QUIET_SECONDS)
+        self._rehearse_in(REHEARSE_SECONDS if quiet else QUIET_SECONDS)
+
+    def _rehearse_in(self, seconds: float) -> None:
+        self._due = time.monotonic() + seconds
+        self._post(self._rehearse, seconds)
 
     def _end_rehearsal(self) -> None:
         overlay, unseen = self._overlay(), self._unseen

@@ -66,6 +66,7 @@ class _Look:
     """What a file holds: images, what was left out, what BigDataViewer and Imaris say of sizes, what to tell."""
 
     path: str
+    outside: bool = False
     found: list[Found] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=dict)
     sizes: dict[str, Any] = field(default_factory=dict)
@@ -80,6 +81,8 @@ class _Look:
         gone = [file_name(other) for other in others if not os.path.exists(other)]
         if gone and dataset.external:
             why = "data set whose pixels are in a file that is not there"
+        elif why is None and dataset.external and not self.outside and not _are_beside(self.path, others):
+            why = "data set whose pixels are in a file of another folder (if you trust it, open it with outside=True)"
         if why is not None:
             self.skipped.setdefault(why, []).append(name)
             return
@@ -100,18 +103,18 @@ def open_hdf5(path: str, **options: Any) -> Opened:
     path : str
         The file.
     **options
-        ``dataset`` (open this one alone).
+        ``dataset`` (open this one alone), ``outside`` (whether raw files with its pixels may lie outside its folder).
 
     Raises
     ------
     SourceOpenError
         If it is no HDF5 file, is damaged, or holds no image.
     """
-    check_options(options, ("dataset",), "HDF5 files")
+    check_options(options, ("dataset", "outside"), "HDF5 files")
     path = os.path.abspath(path)
     stamp = stamp_at_opening(path, "an HDF5 file")
     with reading_header(path, "an HDF5 file"):
-        look = _look(path)
+        look = _look(path, outside=options.get("outside", False))
         wanted = _wanted(path, look.found, options.get("dataset"))
         sources, headers = _sources(path, stamp, wanted, look.sizes)
     notes, skipped = look.notes, look.skipped
@@ -126,11 +129,11 @@ def open_hdf5(path: str, **options: Any) -> Opened:
     return opened_binary(path, HDF5, sources, headers, notes=notes, skipped=skipped)
 
 
-def _look(path: str) -> _Look:
+def _look(path: str, *, outside: bool) -> _Look:
     """Return what a file holds."""
     import h5py
 
-    look = _Look(path)
+    look = _Look(path, outside)
     count = 0
 
     def visit(name: str, thing: Any) -> bool | None:
@@ -192,6 +195,12 @@ def _other_files(path: str, dataset: Any) -> tuple[str, ...]:
             places = [os.path.join(folder, name), os.path.join(folder, os.path.basename(name)), os.path.abspath(name)]
             others.append(next((one for one in places if os.path.exists(one)), places[0]))
     return tuple(others)
+
+
+def _are_beside(path: str, others: tuple[str, ...]) -> bool:
+    """Return whether files lie in the folder of a file, or below: it could point at any file of the user."""
+    folder = os.path.join(os.path.dirname(path), "")
+    return all(os.path.abspath(other).startswith(folder) for other in others)
 
 
 def _is_ims_channel(name: str) -> bool:
