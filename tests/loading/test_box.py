@@ -264,10 +264,10 @@ def test_cancel_stops_before_the_next_chunk():
 
 def test_ctrl_c_while_reading_ends_the_read_and_spoils_nothing(source):
     settings.update(workers=3)
-    plain, interrupted = source.chunk, []
+    plain, interrupted, came = source.chunk, [], threading.Event()
 
     class Interrupting:
-        """Ctrl-C comes while the main thread decodes."""
+        """Ctrl-C comes while the main thread decodes; the others leave a chunk to it."""
 
         def __init__(self, chunk):
             self.chunk, self.key = chunk, chunk.key
@@ -275,7 +275,9 @@ def test_ctrl_c_while_reading_ends_the_read_and_spoils_nothing(source):
         def load(self):
             if threading.current_thread() is threading.main_thread() and not interrupted:
                 interrupted.append(self.key)
+                came.set()
                 signal.raise_signal(signal.SIGINT)
+            assert came.wait(20)
             return self.chunk.load()
 
     source.chunk = lambda level, index: Interrupting(plain(level, index))
