@@ -262,6 +262,15 @@ def test_cancel_stops_before_the_next_chunk():
     until(lambda: scheduler.shared.snapshot()["running"] == 0)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Let the signal raise, as it does but for a process that a shell began in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_reading_ends_the_read_and_spoils_nothing(source):
     settings.update(workers=3)
     plain, interrupted, came = source.chunk, [], threading.Event()
