@@ -110,6 +110,7 @@ def test_nothing_is_written_once_the_viewer_is_gone(posted):
 def idle(model, posted):
     """A text that has said nothing yet, and goes through what it may come to say."""
     text = CanvasText(weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay)))
+    text.on_screen = lambda: True
     text.say("")
     return text
 
@@ -168,6 +169,22 @@ def test_a_text_that_the_user_writes_meanwhile_stays(model, posted, idle):
     for _ in range(3):
         turn(posted)
     assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("mine", True, 1)
+
+
+def test_nothing_is_drawn_in_a_window_that_is_not_seen_or_is_closing(model, posted, idle):
+    idle.on_screen = lambda: False
+    for _ in range(5):
+        turn(posted)
+        assert not overlay(model).visible
+    idle.on_screen = lambda: True
+    turn(posted)
+    assert overlay(model).visible
+    changed = []
+    overlay(model).events.connect(changed.append)
+    idle.on_screen = lambda: False
+    for _ in range(5):
+        turn(posted)
+    assert changed == []
 
 
 def test_nothing_is_drawn_in_a_window_that_is_gone(model, posted, idle):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari_lazyload.loading import cache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_lazyload.layers.display import Post
 
 NEXT_SECONDS = 0.03
@@ -30,6 +32,11 @@ class CanvasText:
         Whose canvas.
     post : callable
         Runs a function in the main thread, later.
+
+    Attributes
+    ----------
+    on_screen : callable
+        Whether the window is seen: characters are drawn ahead in no other, least of all in one that is closing.
     """
 
     def __init__(self, viewer: Any, post: Post) -> None:
@@ -39,6 +46,7 @@ class CanvasText:
         self._written: str | None = None
         self._posted = False
         self._drawn: set[str] = set()  # napari takes 8 ms and more for the shape of each character, once a viewer
+        self.on_screen: Callable[[], bool] = lambda: False
         self._rehearsing = False
         self._unseen: tuple[str, float] | None = None
         self._asked = -1
@@ -115,7 +123,7 @@ class CanvasText:
         counters = cache.shared.counters
         before, self._asked = self._asked, counters.hits + counters.reads + counters.shared
         late = time.monotonic() > self._due + LATE_SECONDS
-        quiet = before == self._asked and not late and not self._wanted and not overlay.visible
+        quiet = before == self._asked and not late and not self._wanted and not overlay.visible and self.on_screen()
         if quiet:
             self._drawn.add(new[0])
             self._unseen = (overlay.text, overlay.opacity)
@@ -127,9 +135,9 @@ class CanvasText:
         self._post(self._rehearse, seconds)
 
     def _end_rehearsal(self) -> None:
-        overlay, unseen = self._overlay(), self._unseen
-        self._unseen = None
-        if overlay is not None and unseen is not None:
+        unseen, self._unseen = self._unseen, None
+        overlay = self._overlay()
+        if overlay is not None and unseen is not None and self.on_screen():
             text, overlay.opacity = unseen
             if len(overlay.text) == 1:  # else the user has written something meanwhile
                 overlay.text, overlay.visible = text, False

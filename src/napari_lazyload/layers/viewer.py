@@ -57,6 +57,8 @@ class ViewerDisplays:
 
     Attributes
     ----------
+    text : CanvasText
+        What the canvas says.
     followed : bool
         Whether someone calls :meth:`close` when the window is closed.
     """
@@ -67,7 +69,7 @@ class ViewerDisplays:
         self._post = post
         self._displays: dict[Any, LayerDisplay] = {}
         self._news: list[str] = []
-        self._text = CanvasText(self._viewer, post)
+        self.text = CanvasText(self._viewer, post)
         self._disconnect: Any = None
         self._patience = Patience(post)
         self._listeners: list[Callable[[Any], Any]] = []
@@ -135,7 +137,7 @@ class ViewerDisplays:
 
     def close(self) -> None:
         """Give all layers back as they were, stop their work and close their datasets: the window is gone."""
-        self._text.close()
+        self.text.close()
         for layer in list(self._displays):
             self._unbind(layer)
 
@@ -195,7 +197,7 @@ class ViewerDisplays:
     def _mark(self, _event: Any = None) -> None:
         """Say on the canvas what is blank or thinned out, unless the user has a text there."""
         lines = [line for layer, display in self._displays.items() if layer.visible for line in said(display)]
-        self._text.say("\n".join(lines))
+        self.text.say("\n".join(lines))
 
 
 def _leaves_out_planes(data: Any, displayed: list[int]) -> bool:
