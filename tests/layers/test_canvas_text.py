@@ -165,10 +165,10 @@ def test_no_character_is_drawn_while_the_window_is_busy(model, posted, idle, mon
 def test_a_text_that_the_user_writes_meanwhile_stays(model, posted, idle):
     turn(posted)
     turn(posted)
-    overlay(model).text = "mine"
+    overlay(model).text = "A"
     for _ in range(3):
         turn(posted)
-    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("mine", True, 1)
+    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("A", True, 1)
 
 
 def test_nothing_is_drawn_in_a_window_that_is_not_seen_or_is_closing(model, posted, idle):
@@ -185,6 +185,9 @@ def test_nothing_is_drawn_in_a_window_that_is_not_seen_or_is_closing(model, post
     for _ in range(5):
         turn(posted)
     assert changed == []
+    idle.on_screen = lambda: True
+    idle.say("l")  # it was hidden for a while
+    assert (overlay(model).text, overlay(model).opacity) == ("l", 1)
 
 
 def test_nothing_is_drawn_in_a_window_that_is_gone(model, posted, idle):

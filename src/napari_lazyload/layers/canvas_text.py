@@ -48,7 +48,7 @@ class CanvasText:
         self._drawn: set[str] = set()  # napari takes 8 ms and more for the shape of each character, once a viewer
         self.on_screen: Callable[[], bool] = lambda: False
         self._rehearsing = False
-        self._unseen: tuple[str, float] | None = None
+        self._unseen: tuple[str, str, float] | None = None  # the character; text and opacity before it
         self._asked = -1
         self._due = 0.0
 
@@ -126,7 +126,7 @@ class CanvasText:
         quiet = before == self._asked and not late and not self._wanted and not overlay.visible and self.on_screen()
         if quiet:
             self._drawn.add(new[0])
-            self._unseen = (overlay.text, overlay.opacity)
+            self._unseen = (new[0], overlay.text, overlay.opacity)
             overlay.opacity, overlay.text, overlay.visible = 0, new[0], True
         self._rehearse_in(REHEARSE_SECONDS if quiet else QUIET_SECONDS)
 
@@ -135,9 +135,9 @@ class CanvasText:
         self._post(self._rehearse, seconds)
 
     def _end_rehearsal(self) -> None:
-        unseen, self._unseen = self._unseen, None
         overlay = self._overlay()
-        if overlay is not None and unseen is not None and self.on_screen():
-            text, overlay.opacity = unseen
-            if len(overlay.text) == 1:  # else the user has written something meanwhile
+        if overlay is not None and self._unseen is not None and self.on_screen():
+            character, text, overlay.opacity = self._unseen
+            self._unseen = None
+            if overlay.text == character:  # else the user has written something meanwhile
                 overlay.text, overlay.visible = text, False
