@@ -7,7 +7,9 @@ import tifffile
 
 import napari_lazyload as nl
 from napari_lazyload.layer_data import METADATA_KEY
-from napari_lazyload.widgets.attach import hide_until_bound
+from napari_lazyload.layers.viewer import attach
+from napari_lazyload.widgets.attach import attach_open_viewers, hide_until_bound, window_of
+from napari_lazyload.widgets.post import post_to_main
 
 
 def write(path):
@@ -34,3 +36,12 @@ def test_the_image_that_is_seen_is_selected_not_the_hidden_one_behind_it(tmp_pat
     first.refresh()
     qtbot.wait(50)
     assert viewer.layers.selection.active is second
+
+
+def test_the_canvas_draws_characters_ahead_while_the_window_is_seen(make_napari_viewer):
+    viewer = make_napari_viewer()
+    attach_open_viewers()
+    on_screen, window = attach(viewer, post_to_main).text.on_screen, window_of(viewer)
+    for seen in (True, False):
+        window.setVisible(seen)
+        assert on_screen() is seen
