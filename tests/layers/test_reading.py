@@ -13,7 +13,7 @@ from napari_lazyload.layers import reading as module
 from napari_lazyload.layers.frames import Frame
 from napari_lazyload.layers.patience import Patience
 from napari_lazyload.layers.reading import Reading, places
-from napari_lazyload.loading import status
+from napari_lazyload.loading import scheduler, status
 from napari_lazyload.loading.box import read_block
 from napari_lazyload.testing.sources import RecordingSource
 
@@ -44,7 +44,8 @@ def gate():
 def reading_of(source):
     """Return what reads from a source, and the numbers of the chunks that came."""
     came = []
-    return Reading(source, lambda _level, index, *_: came.append(index[0]), Patience(lambda *_: None)), came
+    patience = Patience(lambda *_: None)
+    return Reading(source, lambda _level, index, *_: came.append(index[0]), patience, lambda: None), came
 
 
 def until(condition):
@@ -78,8 +79,12 @@ def test_copies_of_what_is_in_memory_end_in_time(monkeypatch):
     assert frame.complete
 
 
-@pytest.mark.parametrize(("seconds", "soon"), [(0.0, True), (0.009, True), (0.015, False)])
-def test_what_comes_soon_is_what_many_threads_read_while_a_view_waits(monkeypatch, seconds, soon):
+@pytest.mark.parametrize(
+    ("cores", "seconds", "soon"), [(2, 0.0, True), (2, 0.009, True), (2, 0.015, False), (1, 0.006, False)]
+)
+def test_what_comes_soon_is_what_many_threads_read_while_a_view_waits(monkeypatch, cores, seconds, soon):
+    """Reads that keep a core busy take turns where there are fewer cores than threads."""
+    monkeypatch.setattr(scheduler, "CORES", cores)
     settings.update(workers=2)
     source = Kept()
     for number in (0, 5):
@@ -92,7 +97,7 @@ def test_what_comes_soon_is_what_many_threads_read_while_a_view_waits(monkeypatc
 
 def test_what_is_asked_for_later_is_asked_once_when_the_turn_ends():
     posted, asked = [], []
-    reading = Reading(Kept(), lambda *_: None, Patience(posted.append))
+    reading = Reading(Kept(), lambda *_: None, Patience(posted.append), lambda: None)
     for number in range(3):
         reading.later(lambda number=number: asked.append((number, reading.busy)))
     assert reading.busy

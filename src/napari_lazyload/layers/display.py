@@ -132,6 +132,11 @@ class LayerDisplay:
         return not self._refresh_posted and (self._view is None or self._view.coming is None)
 
     @property
+    def looking(self) -> bool:
+        """Whether the files of a view that is all there may still turn out to be others; see `second_look`."""
+        return self._follow_posted or (self._reading is not None and self._reading.second_look.busy)
+
+    @property
     def progress(self) -> tuple[int, int]:
         """How many chunks of the view that comes in are there, and how many it has."""
         view = self._view
@@ -227,7 +232,7 @@ class LayerDisplay:
             raise TypeError(msg)
         if self._reading is None or self._reading.source is not source:
             self.cancel()
-            self._reading = Reading(source, self._delivered, self._patience)
+            self._reading = Reading(source, self._delivered, self._patience, self._replaced)
             self._view = self._response = None
         return self._reading
 
@@ -249,6 +254,15 @@ class LayerDisplay:
         if taken:
             coming = view.coming
             self._refresh_soon(finished=coming is None or coming.complete)
+
+    def _replaced(self) -> None:
+        """Show anew what its files no longer have, in the main thread; runs in the thread that found that."""
+        self._post(self._show_anew)
+
+    def _show_anew(self) -> None:
+        view = self._view
+        if not self.closed and view is not None and any(frame.stale for frame in view.frames):
+            self.layer.refresh(extent=False, highlight=False)
 
     def _refresh_soon(self, *, finished: bool) -> None:
         """Show what came in, in the main thread, once the last time is long enough ago."""

@@ -13,7 +13,7 @@ from napari_lazyload.core.chunks import box_slices
 from napari_lazyload.loading.box import sampled_blocks, sampled_shape, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from napari_lazyload.core.chunks import BlockIndex, Box, ChunkGrid
     from napari_lazyload.core.errors import ChunkReadError
@@ -72,6 +72,10 @@ class Frame:
         Set once every chunk was read or failed.
     stand_in : str
         What the missing pixels show: "" nothing, else in words.
+    unlooked : dict
+        Under which keys chunks were taken from memory whose files nobody has looked at since, by index.
+    stale : bool
+        Whether it shows pixels that their file no longer has.
     """
 
     def __init__(self, source: Source, level: int, box: Box, steps: tuple[int, ...] | None = None) -> None:
@@ -84,6 +88,8 @@ class Frame:
         self.failures: dict[BlockIndex, ChunkReadError] = {}
         self.done = threading.Event()
         self.stand_in = ""
+        self.unlooked: dict[BlockIndex, Hashable] = {}
+        self.stale = False
         self._grid = source.meta.levels[level].grid
         self._cuts = [_cuts(self._grid, axis, *one) for axis, one in enumerate(zip(box, self.steps, strict=True))]
         self._missing = dict.fromkeys(product(*self._cuts))

@@ -230,6 +230,7 @@ class Plane:
     def refreshed(self) -> None:
         """Go on once what came in is on the screen."""
         if self.coming is None:
+            self._reading.second_look.look(self.frames)
             self.look_ahead()
 
 

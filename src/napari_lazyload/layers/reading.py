@@ -6,9 +6,10 @@ import time
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from napari_lazyload.layers.second_look import SecondLook
 from napari_lazyload.loading import cache, plan, scheduler, status
 from napari_lazyload.loading.box import peek_block
-from napari_lazyload.loading.fetch import Fetch
+from napari_lazyload.loading.fetch import Fetch, is_quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,8 @@ COPY_SECONDS = 0.008
 """So long each view may copy chunks that are in memory, and on for as long as it may wait; the rest is left to the
 pool."""
 
-MANY, LOOK_SECONDS = 16, 1.0
-"""Of a view of more chunks, each file is looked at no more than once in so many seconds, whether it is still what was
-read: the step from one plane of thick chunks to the next would wait for the system hundreds of times."""
+MANY = 16
+"""The files of a view of more chunks are looked at after it is shown; see `second_look`."""
 
 
 class Reading:
@@ -43,15 +43,17 @@ class Reading:
         As :class:`Fetch` takes it.
     patience : Patience
         How long views may wait.
+    replaced : callable
+        As :class:`SecondLook` takes it.
     """
 
-    def __init__(self, source: Source, deliver: Deliver, patience: Patience) -> None:
+    def __init__(self, source: Source, deliver: Deliver, patience: Patience, replaced: Callable[[], Any]) -> None:
         self.source = source
+        self.second_look = SecondLook(source, replaced)
         self._patience = patience
         self._rough = Fetch(source, scheduler.Tier.COARSE, deliver)
         self._fine = Fetch(source, scheduler.Tier.VISIBLE, deliver)
         self._ahead = Fetch(source, scheduler.Tier.PREFETCH, deliver)
-        self._looked: dict[Place, float] = {}
         self._later: Callable[[], Any] | None = None
 
     @property
@@ -91,44 +93,48 @@ class Reading:
     def cancel(self) -> None:
         """Want nothing any more."""
         self._later = None
+        self.second_look.cancel()
         for fetch in (self._fine, self._rough, self._ahead):
             fetch.want([])
 
     def fill(self, frame: Frame) -> None:
         """Put in what is in memory, for as long as that may take."""
-        now = time.monotonic()
-        self._looked = {place: at for place, at in self._looked.items() if now - at < LOOK_SECONDS}
+        end = time.monotonic() + COPY_SECONDS
         state, token = status.shared.state, frame.source.token
+        taken = _unlooked if frame.total > MANY else _looked_at
         for index in frame.missing():
             if state(token, frame.level, index) != "loaded":
                 continue  # nor is it in memory, but for what other data sets read of the same file: the pool finds it
-            pixels = self._in_memory(frame, index, now)
+            pixels = taken(frame, index)
             if pixels is not None:
                 frame.put(index, pixels)
-            if time.monotonic() > now + COPY_SECONDS and not self._patience.left():
+            if time.monotonic() > end and not self._patience.left():
                 return
-
-    def _in_memory(self, frame: Frame, index: BlockIndex, now: float) -> Array | None:
-        """Return a chunk that is in memory, if its file is still the one that was read; see `LOOK_SECONDS`."""
-        place = (frame.level, index)
-        if frame.total > MANY and place in self._looked:
-            key = status.shared.key(frame.source.token, frame.level, index)
-            return None if key is None else cache.shared.kept(key)
-        pixels = peek_block(frame.source, frame.level, index)
-        if pixels is not None:
-            self._looked[place] = now
-        return pixels
 
     def comes_soon(self, frame: Frame) -> bool:
         """Return whether what is not in memory of a frame may be read within the patience of a view."""
         state, token = status.shared.state, self.source.token
         count = sum(state(token, frame.level, index) != "loaded" for index in frame.missing())
-        turns = ceil(count / scheduler.pool_of(self.source).workers)
+        turns = ceil(count / scheduler.pool_of(self.source).at_once(quick=is_quick(self.source)))
         return turns * status.shared.read_seconds(token) <= self._patience.seconds
 
     def wait(self, frame: Frame) -> bool:
         """Give fast reads a moment, so that they are seen at once; return whether the frame is complete."""
         return frame.complete or frame.done.wait(self._patience.left())
+
+
+def _looked_at(frame: Frame, index: BlockIndex) -> Array | None:
+    """Return a chunk that is in memory, if its file is still the one that was read."""
+    return peek_block(frame.source, frame.level, index)
+
+
+def _unlooked(frame: Frame, index: BlockIndex) -> Array | None:
+    """Return a chunk that is in memory; its file is still to be looked at."""
+    key = status.shared.key(frame.source.token, frame.level, index)
+    pixels = None if key is None else cache.shared.kept(key)
+    if pixels is not None:
+        frame.unlooked[index] = key
+    return pixels
 
 
 def places(frame: Frame) -> list[Place]:

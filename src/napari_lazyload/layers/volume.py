@@ -141,7 +141,7 @@ class Volume:
         """Work out the levels to show, coarsest first, where the request is another one; False outside of the layer."""
         slices, shown = request.data_slice, request.slice_input
         target = (repr(slices), tuple(shown.order), str(request.projection_mode), locked, budget)
-        complete = self.coming is None and any(frame.failures for frame in self.frames)
+        complete = self.coming is None and any(frame.failures or frame.stale for frame in self.frames)
         if target == self._target and self._rungs and not complete:
             if self.coming is not None:
                 self._reading.go_on(self.coming)
@@ -225,7 +225,9 @@ class Volume:
         return [frame] if frame.complete else []
 
     def refreshed(self) -> None:
-        """Nothing is left to do once a volume is on the screen."""
+        """Have the files looked at once the last level is on the screen."""
+        if self.coming is None:
+            self._reading.second_look.look(self.frames)
 
 
 def _key(level: int, lazy: LazyArray, steps: tuple[int, ...] | None) -> tuple[Any, ...]:

@@ -47,7 +47,7 @@ def wait(target: Any, timeout: float | None = None) -> bool:
 def _settled(layer: Any) -> bool:
     displays = displays_of(layer)
     display = None if displays is None else displays.display(layer)
-    return display is None or display.settled
+    return display is None or (display.settled and not display.looking)
 
 
 def _run_events() -> None:

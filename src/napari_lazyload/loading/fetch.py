@@ -29,6 +29,13 @@ QUICK_SECONDS = 0.02
 """Reads that take less wait for no disk: what they need is a core."""
 
 
+def is_quick(source: Source) -> bool:
+    """Return whether the latest reads of a source kept a core busy for a moment, and waited for nothing."""
+    return scheduler.pool_of(source) is scheduler.shared and (
+        0 < status.shared.read_seconds(source.token) < QUICK_SECONDS
+    )
+
+
 class Fetch:
     """A list of wanted chunks of one source, which takes a few places of the pool, never the queue of all its chunks.
 
@@ -102,7 +109,7 @@ class Fetch:
 
     def _call(self, count: int) -> None:
         """Have some more reads begin, never with more than the pool's threads in the queue; the lock is held."""
-        quick = self._pool is scheduler.shared and 0 < status.shared.read_seconds(self._source.token) < QUICK_SECONDS
+        quick = is_quick(self._source)
         for _ in range(min(count, self._pool.workers - self._called)):
             pull = partial(self._pull, self._round)
             with suppress(RuntimeError):  # no more threads: those that are there come to it

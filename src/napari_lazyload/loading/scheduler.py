@@ -125,6 +125,10 @@ class Scheduler:
         """How many threads there are at most."""
         return self._workers()
 
+    def at_once(self, *, quick: bool) -> int:
+        """Return how many jobs for what is visible run at once."""
+        return min(self.workers, CORES) if quick else self.workers
+
     def _reset(self) -> None:
         self._wake = threading.Condition()
         self._queue: list[tuple[Tier, int, Job]] = []
