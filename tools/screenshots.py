@@ -15,6 +15,7 @@ from pathlib import Path
 
 import napari
 import numpy as np
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 
 import napari_lazyload as nl
 from napari_lazyload.sample import make_folder
@@ -54,6 +55,8 @@ def main() -> None:
         shoot(viewer, "window")
         viewer.dims.set_current_step(0, 140)
         shoot(viewer, "failed")
+        for notification in viewer.window._qt_window.findChildren(NapariQtNotification):  # noqa: SLF001
+            notification.close()
         viewer.dims.set_current_step(0, 42)
         _, crop = viewer.window.add_plugin_dock_widget(PLUGIN, "Crop a region", tabify=True)
         corners = np.array([[42, 90, 120], [42, 90, 220], [42, 190, 220], [42, 190, 120]])
