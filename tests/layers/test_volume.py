@@ -7,6 +7,7 @@ import pytest
 
 import napari_lazyload as nl
 from napari_lazyload.layers import sampling
+from napari_lazyload.layers.reading import Reading
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache
 from napari_lazyload.testing.sources import RecordingSource
@@ -45,6 +46,18 @@ def test_the_switch_waits_for_nothing_and_keeps_the_plane_in_its_place(viewer, a
     nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), FINE[viewer.dims.current_step[0]])
     assert not viewer.canvas.overlays.text.visible
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_the_switch_gives_a_moment_to_what_comes_in_one_and_to_nothing_else(viewer, add, monkeypatch, soon):
+    add(pyramid_source())
+    nl.wait(viewer, 10)
+    waited, wait = [], Reading.wait
+    monkeypatch.setattr(Reading, "wait", lambda reading, frame: (waited.append(frame), wait(reading, frame))[1])
+    monkeypatch.setattr(Reading, "comes_soon", lambda *_: soon)
+    cache.shared.drop()
+    viewer.dims.ndisplay = 3
+    assert len(waited) == soon
 
 
 def test_levels_come_coarsest_first_each_once_up_to_the_finest_that_fits(viewer, add):
