@@ -12,7 +12,7 @@ from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache
 from napari_lazyload.testing.sources import RecordingSource
 
-from .conftest import display_of, shown, turn, until
+from .conftest import Gates, display_of, shown, turn, until
 
 RNG = np.random.default_rng(0)
 FINE = RNG.integers(1, 4000, (3, 16, 32, 48)).astype("u2")
@@ -58,6 +58,49 @@ def test_the_switch_gives_a_moment_to_what_comes_in_one_and_to_nothing_else(view
     cache.shared.drop()
     viewer.dims.ndisplay = 3
     assert len(waited) == soon
+
+
+class Turnstile(Gates):
+    """Lets one chunk through, then none until it is opened."""
+
+    def __init__(self):
+        super().__init__()
+        self._first = True
+
+    def wait(self, seconds):
+        if self._first:
+            self._first = False
+            return True
+        return super().wait(seconds)
+
+
+def test_a_coarse_volume_tells_no_values_while_a_finer_one_comes(viewer, add):
+    gate = Turnstile()
+    viewer.dims.ndisplay = 3
+    layer = add(pyramid_source(gate))
+    try:
+        until(lambda: shown(layer).shape == PYRAMID[2].shape[1:])
+        assert layer._data_view[2, 4, 6] is None
+    finally:
+        gate.open()
+    nl.wait(viewer, 10)
+    t = viewer.dims.current_step[0]
+    assert layer._data_view[2, 4, 6] == FINE[t, 2, 4, 6]
+
+
+def test_the_switch_reads_ahead_no_more(viewer, add, monkeypatch):
+    nl.configure(look_ahead=4)
+    stack = RNG.integers(1, 9, (40, 8, 8, 8)).astype("u1")
+    add(RecordingSource(stack, (1, 1, 8, 8), axes="tzyx"))
+    nl.wait(viewer, 10)
+    wanted, want = [], Reading.want_ahead
+    monkeypatch.setattr(Reading, "want_ahead", lambda reading, *what: (wanted.append(what[1]), want(reading, *what))[1])
+    for step in (1, 2, 3):
+        viewer.dims.set_current_step(0, step)
+        nl.wait(viewer, 10)
+    assert wanted[-1]
+    viewer.dims.ndisplay = 3
+    assert wanted[-1] == []
 
 
 def test_levels_come_coarsest_first_each_once_up_to_the_finest_that_fits(viewer, add):
