@@ -296,6 +296,28 @@ def test_a_series_written_by_yaozarrs_comes_back(tmp_path):
             np.testing.assert_array_equal(pixels_of(found), pixels + number)
 
 
+def test_an_image_of_the_drafts_of_version_1_opens_with_its_sizes(tmp_path):
+    pixels = pyramid((6, 8), 2)
+    levels = []
+    for number, level in enumerate(pixels):
+        write_array(tmp_path / "a.zarr" / "image" / f"s{number}", level)
+        own = {**scaled((2**number, 3 * 2**number))[0], "input": f"s{number}", "output": "physical"}
+        levels.append({"path": f"s{number}", "coordinateTransformations": [own]})
+    systems = [{"name": "physical", "axes": axes_of("yx")}]
+    write_group(
+        tmp_path / "a.zarr" / "image", {"multiscale": {"coordinateSystems": systems, "levels": levels}}, "1.0-dev"
+    )
+    nodes = [{"type": "multiscale", "path": "image"}]
+    write_group(tmp_path / "a.zarr", {"collection": {"name": "all", "nodes": nodes}}, "1.0-dev")
+    dataset, said = notes_of(tmp_path / "a.zarr")
+    with dataset:
+        (image,) = dataset.images
+        assert [level.shape for level in image.levels] == [(6, 8), (3, 4)]
+        assert (image.axes, image.scale, image.units) == (("y", "x"), (1, 3), ("micrometer", "micrometer"))
+        np.testing.assert_array_equal(pixels_of(image), pixels[0])
+    assert "version '1.0-dev', which is not known here" in said
+
+
 def scene_store(path, transforms, systems=()):
     pixels = pyramid((6, 8), 1)[0]
     for name in ("left", "right"):
@@ -329,12 +351,40 @@ def test_the_images_of_a_scene_lie_where_it_puts_them(tmp_path):
         ]
 
 
+def test_a_scene_places_an_image_by_the_coordinate_system_that_it_names(tmp_path):
+    path = scene_store(tmp_path / "a.zarr", [step("left", "world", type="translation", translation=[1, 2])], ["world"])
+    turned = {
+        "coordinateSystems": [{"name": name, "axes": axes_of("yx", "nanometer")} for name in ("turned", "physical")],
+        "datasets": [{"path": "s0", "coordinateTransformations": [{**scaled((2, 3))[0], "output": "physical"}]}],
+        "coordinateTransformations": [
+            {"type": "rotation", "rotation": [[0, -1], [1, 0]], "input": "physical", "output": "turned"}
+        ],
+    }
+    write_group(path / "left", {"multiscales": [turned]}, "0.6")
+    with nl.open_dataset(path) as dataset:
+        (image,) = dataset.images
+        assert (image.scale, image.translate, image.meta.affine) == ((2, 3), (1, 2), None)
+        assert image.units == ("micrometer", "micrometer")
+
+
 def test_a_scene_without_a_world_of_its_own_is_placed_by_one_of_its_images(tmp_path):
     turn = step("right", "left", type="rotation", rotation=[[0, -1], [1, 0]])
     with nl.open_dataset(scene_store(tmp_path / "a.zarr", [turn])) as dataset:
         right, left = dataset.images
         np.testing.assert_allclose(right.affine, [[0, -1, 0], [1, 0, 0], [0, 0, 1]])
         np.testing.assert_allclose(left.affine, np.eye(3))
+
+
+def test_an_image_that_is_placed_by_another_one_has_its_units(tmp_path):
+    path = scene_store(tmp_path / "a.zarr", [step("right", "left", type="scale", scale=[0.001, 0.001])])
+    entry = {
+        "coordinateSystems": [{"name": "physical", "axes": axes_of("yx", "nanometer")}],
+        "datasets": [{"path": "s0", "coordinateTransformations": [{**scaled((5, 5))[0], "output": "physical"}]}],
+    }
+    write_group(path / "right", {"multiscales": [entry]}, "0.6")
+    with nl.open_dataset(path) as dataset:
+        right = dataset.images[0]
+        assert (right.scale, right.units) == ((0.005, 0.005), ("micrometer", "micrometer"))
 
 
 def test_an_image_that_no_way_leads_to_is_shown_in_its_own_place_and_said(tmp_path):

@@ -240,8 +240,27 @@ def test_a_displacement_field_is_said_and_the_image_stays_where_it_can_be_shown(
     layout = layout_of(modern(warped, systems=("warped", "physical")), (4, 4), "here")
     assert (layout.system, layout.systems) == ("physical", ("physical",))
     assert layout.notes == [
-        "the coordinate system 'warped' is left out: a transformation of type 'displacements' cannot be shown"
+        "the way from 'physical' to 'warped' is left out: a transformation of type 'displacements' cannot be shown"
     ]
+
+
+def test_a_coordinate_system_of_other_axes_than_the_pixels_is_passed_over():
+    flat = way("physical", "flat", type="translation", translation=[5, 0])
+    entry = modern(flat, systems=("flat", "physical"))
+    entry["coordinateSystems"][0]["axes"].pop()
+    layout = layout_of(entry, (4, 4), "here")
+    assert (layout.system, layout.systems) == ("physical", ("physical",))
+
+
+def test_pixels_in_a_coordinate_system_that_is_not_described_have_the_axes_of_one_that_is():
+    own = {"type": "scale", "scale": [3, 4], "input": "0", "output": "nowhere"}
+    entry = modern(dataset=own)
+    entry["coordinateSystems"][0]["axes"].reverse()
+    layout = layout_of(entry, (4, 4), "here")
+    assert [axis.name for axis in layout.axes] == ["x", "y"]
+    np.testing.assert_allclose(layout.matrices[0], np.diag([3, 4, 1]))
+    (said,) = layout.notes
+    assert "'nowhere', which is not described; expected one of 'physical'" in said
 
 
 def test_ends_of_transformations_may_be_plain_names():

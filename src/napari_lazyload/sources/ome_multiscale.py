@@ -148,11 +148,23 @@ class _Systems:
             try:
                 add_way(self._ways, start, end, matrix_of(transform, self._names(start), self._names(end)))
             except UnshownTransformError as err:
-                self.notes.append(f"the coordinate system {end!r} is left out: {err}")
+                self.notes.append(f"the way from {start!r} to {end!r} is left out: {err}")
 
     def _names(self, system: str) -> list[str]:
         axes = self._systems.get(system, ())
         return [axis.name for axis in axes] if len(axes) == len(self._array) else self._array
+
+    def _fits(self, system: str) -> bool:
+        return len(self._systems.get(system, ())) == len(self._shape)
+
+    def _unlisted(self, target: str) -> tuple[Axis, ...]:
+        """Return the axes of a coordinate system that is not described, which those that are let expect."""
+        axes = next((axes for name, axes in self._systems.items() if self._fits(name)), None)
+        known = ", ".join(map(repr, self._systems))
+        self.notes.append(
+            f"its pixels lie in the coordinate system {target!r}, which is not described; expected one of {known}"
+        )
+        return unnamed_axes(len(self._shape)) if axes is None else axes
 
     def layout(self, datasets: list[Mapping[str, Any]], wanted: str | None) -> Layout:
         """Return the layout in the wanted system, or in the first one that the image can be shown in."""
@@ -162,11 +174,11 @@ class _Systems:
         if wanted is not None and wanted not in reached:
             known = ", ".join(map(repr, reached))
             self.notes.append(f"has no coordinate system {wanted!r} that can be shown, but {known}")
-        order = [*self._systems, start] if wanted is None else [wanted, *self._systems, start]
-        target = next(name for name in order if name in reached)
-        axes = self._systems.get(target) or unnamed_axes(len(self._shape))
+        order = [name for name in (wanted, *self._systems, start) if name is not None and name in reached]
+        target = next((name for name in order if self._fits(name)), order[0])
+        axes = self._systems.get(target) or self._unlisted(target)
         layout = Layout(checked_axes(axes, self._shape, self._where), notes=self.notes)
-        layout.systems = tuple(name for name in self._systems if name in reached)
+        layout.systems = tuple(name for name in self._systems if name in reached and self._fits(name))
         layout.system = target
         for one in own:
             way = None if one is None else reachable(self._ways, one[0], len(self._shape)).get(target)

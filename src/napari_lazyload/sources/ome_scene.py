@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from napari_lazyload.sources.ome_axes import system_axes
 from napari_lazyload.sources.ome_multiscale import add_way, end_of, reachable
 from napari_lazyload.sources.ome_series import read_several
 from napari_lazyload.sources.ome_source import Finding, Found, ZarrSource
@@ -12,7 +13,7 @@ from napari_lazyload.sources.ome_transforms import UnshownTransformError, matrix
 from napari_lazyload.sources.ome_values import as_dict, as_dicts, as_text, ome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     from napari_lazyload.sources.zarr_node import Node
 
     Ways = dict[Any, np.ndarray[Any, Any]]
-    End = tuple[str, str]
+
+End: TypeAlias = "tuple[str, str]"
+
+
+class _World(NamedTuple):
+    """Where the images of a scene are placed."""
+
+    end: End
+    units: tuple[str | None, ...]
 
 
 def read_scene(node: Node, name: str, options: Options) -> Reading:
@@ -35,12 +44,27 @@ def read_scene(node: Node, name: str, options: Options) -> Reading:
     scene = as_dict(ome_of(node.attributes).get("scene"))
     transforms = as_dicts(scene.get("coordinateTransformations"))
     ends = [_end(one.get(side)) for one in transforms for side in ("input", "output")]
+    named = {path: system for path, system in reversed(ends) if path}  # of several the first
     paths = list(dict.fromkeys(path for path, _ in ends if path)) or list(node.children() or ())
-    finding: Finding = yield from read_several(node, paths, [f"{name} {path}" for path in paths], options)
-    worlds = [as_text(one.get("name")) or "" for one in as_dicts(scene.get("coordinateSystems"))]
-    target = ("", worlds[0]) if worlds else next(iter(ends[1::2]), ("", ""))
-    finding.images = [_moved(one, node.path, transforms, target, finding.notes) for one in finding.images]
+    names = [f"{name} {path}" for path in paths]
+    finding: Finding = yield from read_several(node, paths, names, options, named)
+    worlds = as_dicts(scene.get("coordinateSystems"))
+    target = ("", as_text(worlds[0].get("name")) or "") if worlds else next(iter(ends[1::2]), ("", ""))
+    units = [axis.unit for axis in system_axes(worlds[0])] if worlds else _units_of(finding, node.path, target)
+    world = _World(target, tuple(units))
+    finding.images = [_moved(one, node.path, transforms, world, finding.notes) for one in finding.images]
     return finding
+
+
+def _units_of(finding: Finding, root: str, target: End) -> Sequence[str | None]:
+    """Return the units of the image whose coordinate system is the world of a scene; none where it is not there."""
+    return next((one.source.meta.units or () for one in finding.images if _own(one, root) == target), ())
+
+
+def _own(one: Found, root: str) -> End:
+    """Return the path of an image, that which they lie over for labels, and the coordinate system it is placed in."""
+    path = one.path.removeprefix(root).strip("/").split("/labels/")[0]
+    return path, str(one.source.meta.metadata.get("coordinate_system", ""))
 
 
 def _end(found: Any) -> End:
@@ -48,11 +72,10 @@ def _end(found: Any) -> End:
     return (as_text(as_dict(found).get("path")) or "").strip("/"), end_of(found)
 
 
-def _moved(one: Found, root: str, transforms: list[Mapping[str, Any]], target: End, notes: list[str]) -> Found:
+def _moved(one: Found, root: str, transforms: list[Mapping[str, Any]], world: _World, notes: list[str]) -> Found:
     """Return an image placed in the world of the scene; where that cannot be done, as it is, and say so."""
     source, meta = one.source, one.source.meta
-    path = one.path.removeprefix(root).strip("/").split("/labels/")[0]
-    own = (path, str(meta.metadata.get("coordinate_system", "")))
+    own = _own(one, root)
     ways: Ways = {}
     for transform in transforms:
         start, end = _end(transform.get("input")), _end(transform.get("output"))
@@ -61,10 +84,11 @@ def _moved(one: Found, root: str, transforms: list[Mapping[str, Any]], target: E
         except UnshownTransformError as err:
             if own in (start, end):
                 notes.append(f"{meta.name}: {err}")
-    way = reachable(ways, own, len(meta.axes)).get(target)
+    way = reachable(ways, own, len(meta.axes)).get(world.end)
     if way is None or meta.scale is None or not isinstance(source, ZarrSource):
-        notes.append(f"{meta.name}: is not placed in the scene, for no way leads from {own[1]!r} to {target[1]!r}")
+        notes.append(f"{meta.name}: is not placed in the scene, for no way leads from {own[1]!r} to {world.end[1]!r}")
         return one
     placed = placement_of(way @ matrix_from(meta.scale, meta.translate, meta.affine), reorder=False)
-    meta = replace(meta, scale=placed.scale, translate=placed.translate, affine=placed.affine)
+    units = world.units if len(world.units) == len(placed.scale) else meta.units
+    meta = replace(meta, scale=placed.scale, translate=placed.translate, affine=placed.affine, units=units)
     return replace(one, source=ZarrSource(source.arrays, meta))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
@@ -14,7 +15,7 @@ from napari_lazyload.sources.ome_xml import image_names
 from napari_lazyload.sources.zarr_node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 XML = "OME/METADATA.ome.xml"
@@ -60,8 +61,21 @@ def _numbered(node: Node) -> list[str]:
     return sorted((one for one in node.children() or () if one.isdigit()), key=int)
 
 
-def read_several(node: Node, paths: Sequence[str], names: Sequence[str], options: Options) -> Reading:
+def read_several(
+    node: Node,
+    paths: Sequence[str],
+    names: Sequence[str],
+    options: Options,
+    systems: Mapping[str, str] | None = None,
+) -> Reading:
     """Read some groups with ``multiscales``; returns one `Finding` for all.
+
+    Parameters
+    ----------
+    node, paths, names, options
+        Where they are and what they are called.
+    systems : mapping of str to str, optional
+        The coordinate system to place an image in, by its path, where the user named none.
 
     Raises
     ------
@@ -81,7 +95,8 @@ def read_several(node: Node, paths: Sequence[str], names: Sequence[str], options
         elif found is None:
             errors.append(f"{node.store.address(inside[path])}: there is no image")
         else:
-            readings.append(read_image(found, name, options))
+            system = options.system or (systems or {}).get(path)
+            readings.append(read_image(found, name, replace(options, system=system)))
     for result in (yield from together(readings)):
         if isinstance(result, SourceOpenError):
             errors.append(str(result))

@@ -54,7 +54,7 @@ def matrix_of(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Ar
         msg = f"a transformation of type {transform.get('type')!r} cannot be shown"
         raise UnshownTransformError(msg)
     if kind in ("scale", "translation", "rotation", "affine") and kind not in transform and "path" in transform:
-        msg = f"a {kind} whose values are in the array {transform['path']!r} is not read"
+        msg = f"the {kind} whose values are in the array {transform['path']!r} is not read"
         raise UnshownTransformError(msg)
     before, after = _own_axes(transform, "input", inputs), _own_axes(transform, "output", outputs)
     matrix = reader(transform, before, after)
