@@ -449,7 +449,7 @@ def bad_stores(folder):
     )
     codec = write_image(folder / "i.zarr", image)
     metadata = json.loads((codec / "0" / "zarr.json").read_text())
-    metadata["codecs"] = [{"name": "bytes"}, {"name": "fancy"}]
+    metadata["codecs"] = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "fancy"}]
     yield "codec", broken(codec / "0", "zarr.json", json.dumps(metadata)).parent, "fancy"
     yield "one dimension", write_image(folder / "o.zarr", [np.ones(5)], "x"), "found shape (5,)"
     yield (

@@ -16,7 +16,8 @@ from napari_lazyload.loading.box import read_box
 from napari_lazyload.sources.zarr_store import open_store
 from napari_lazyload.testing.stores import ArraySource, array_at, v2_json, v3_json, write_raw
 
-SHARDING = {"name": "sharding_indexed", "configuration": {"chunk_shape": [2, 3], "codecs": [{"name": "bytes"}]}}
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+SHARDING = {"name": "sharding_indexed", "configuration": {"chunk_shape": [2, 3], "codecs": [LITTLE]}}
 WRONG = {
     "records": (v2_json(dtype=[["a", "<u2"], ["b", "<f4"]]), "records of several fields"),
     "objects": (v2_json(dtype="|O", filters=[{"id": "pickle"}]), "holds objects"),
@@ -31,7 +32,7 @@ WRONG = {
     "pickle 3": (v3_json(codecs=[{"name": "numcodecs.pickle"}, {"name": "bytes"}]), "run code from the file"),
     "unknown": (v2_json(compressor={"id": "brotli9000"}), "codec 'brotli9000' is not known here"),
     "unknown 3": (
-        v3_json(codecs=[{"name": "bytes"}, {"name": "brotli9000"}]),
+        v3_json(codecs=[LITTLE, {"name": "brotli9000"}]),
         "bytes, brotli9000.* not known to zarr either",
     ),
     "no id": (v2_json(compressor={"level": 1}), 'compressor with an "id"'),
@@ -71,6 +72,10 @@ WRONG = {
         v3_json(chunk_key_encoding={"name": "v2", "configuration": {"separator": "_"}}),
         "expected a separator",
     ),
+    "no fill": (v3_json(fill_value=None), 'expected a "fill_value"'),
+    "no byte order": (v3_json(codecs=[{"name": "bytes"}]), 'expected "endian": "little" or "big".* found None'),
+    "byte order": (v3_json(codecs=[{"name": "bytes", "configuration": {"endian": "middle"}}]), "found 'middle'"),
+    "long float": (v2_json(dtype="<f16"), "type '<f16' is not known"),
     "codecs": (v3_json(codecs=None), "expected a list of codecs"),
     "no codecs": (v3_json(codecs=[]), "not known to zarr either"),
     "transpose": (
@@ -125,7 +130,7 @@ WHOLE = [
         dimension_separator="/", filters=[{"id": "delta", "dtype": "<u2"}], compressor={"id": "blosc", "cname": "lz4"}
     ),
     v3_json(
-        codecs=[{"name": "transpose", "configuration": {"order": [1, 0]}}, "bytes", "crc32c"],
+        codecs=[{"name": "transpose", "configuration": {"order": [1, 0]}}, LITTLE, "crc32c"],
         dimension_names=["y", "x"],
     ),
     v3_json(codecs=[SHARDING], storage_transformers=[]),
@@ -235,7 +240,7 @@ def test_a_shard_cut_short_is_an_error_with_its_address(tmp_path, keep):
 
 @pytest.mark.parametrize("beyond", [2**64 - 5, 2**64 - 1])
 def test_a_shard_whose_index_points_beyond_its_end_is_an_error(tmp_path, beyond):
-    config = {"chunk_shape": [2, 3], "codecs": [{"name": "bytes"}], "index_codecs": [{"name": "bytes"}]}
+    config = {"chunk_shape": [2, 3], "codecs": [LITTLE], "index_codecs": [LITTLE]}
     sharding = {"name": "sharding_indexed", "configuration": {**config, "index_location": "start"}}
     grid = {"name": "regular", "configuration": {"chunk_shape": [4, 6]}}
     index = np.array([[64, 12], [70, 100], [2**64 - 1, 2**64 - 1], [beyond, 10]], "<u8")
@@ -249,9 +254,9 @@ def test_a_shard_whose_index_points_beyond_its_end_is_an_error(tmp_path, beyond)
             array.chunk(place).load()
 
 
-@pytest.mark.parametrize("codecs", [["crc32c"], ["bytes", "transpose"]])
+@pytest.mark.parametrize("codecs", [[{"name": "crc32c"}], [LITTLE, {"name": "transpose"}]])
 def test_a_shard_index_of_strange_codecs_is_an_error_of_its_chunks(tmp_path, codecs):
-    config = {"chunk_shape": [2, 3], "codecs": [{"name": "bytes"}], "index_codecs": [{"name": name} for name in codecs]}
+    config = {"chunk_shape": [2, 3], "codecs": [LITTLE], "index_codecs": codecs}
     metadata = v3_json(codecs=[{"name": "sharding_indexed", "configuration": config}])
     array = array_at(write_raw(tmp_path / "a", metadata, {"c/0/0": b"12345678901234567890" + GOOD}))
 

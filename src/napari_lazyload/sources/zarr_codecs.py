@@ -250,6 +250,10 @@ class Codec:
     config: Config
 
 
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+"""The codec that stands where shards name none."""
+
+
 def parse_codecs(listed: Any) -> list[Codec]:
     """Return the codecs of version 3 metadata.
 
@@ -323,7 +327,11 @@ def _own_pipeline(codecs: Sequence[Codec], dtype: np.dtype[Any], ndim: int) -> P
         place += 1
     if place == len(codecs) or codecs[place].name != "bytes":
         return None
-    dtype = dtype.newbyteorder(">" if codecs[place].config.get("endian") == "big" else "<")
+    endian = codecs[place].config.get("endian")
+    if endian not in ("little", "big") and (endian is not None or dtype.itemsize > 1):
+        msg = f'expected "endian": "little" or "big" of the codec "bytes" for values of type {dtype}, found {endian!r}'
+        raise ValueError(msg)
+    dtype = dtype.newbyteorder(">" if endian == "big" else "<")
     steps = [_bytes_step(codec) for codec in codecs[place + 1 :]]
     known = tuple(step for step in steps if step is not None)
     return Pipeline(dtype, known[::-1], axes) if len(known) == len(steps) else None

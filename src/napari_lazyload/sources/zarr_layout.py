@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.sources.zarr_codecs import (
+    LITTLE,
     Codec,
     codecs_name,
     decoder_v2,
@@ -191,7 +192,10 @@ def _layout_v3(metadata: Metadata) -> Layout:
         raise ValueError(msg)
     shape = _sizes(metadata, "shape", 0)
     dtype, name = dtype_v3(metadata.get("data_type"))
-    fill = fill_value(metadata.get("fill_value"), dtype)
+    if metadata.get("fill_value") is None:
+        msg = 'expected a "fill_value", which chunks that are not stored are full of, found none'
+        raise ValueError(msg)
+    fill = fill_value(metadata["fill_value"], dtype)
     edges = _edges(metadata.get("chunk_grid"), shape)
     listed = metadata.get("codecs")
     codecs = parse_codecs(listed)
@@ -200,7 +204,7 @@ def _layout_v3(metadata: Metadata) -> Layout:
     shards = None
     if inner is not None:
         shards, edges = inner
-        listed = codecs[0].config.get("codecs", ["bytes"])
+        listed = codecs[0].config.get("codecs", [LITTLE])
     fixed = tuple(edge for edge in edges if isinstance(edge, int))
     decoder = decoder_v3(metadata, listed, dtype, fixed if len(fixed) == len(edges) else None)
     return Layout(shape, dtype, name, edges, fill, encoding, decoder, shards, _told(codecs), _grid(shape, edges))
@@ -211,7 +215,7 @@ def _told(codecs: Sequence[Codec]) -> str:
     for codec in codecs:
         if codec.name == SHARDING:
             outer = [one for one in codecs if one is not codec]
-            inner = parse_codecs(codec.config.get("codecs", ["bytes"]))
+            inner = parse_codecs(codec.config.get("codecs", [LITTLE]))
             return f"sharded {_told([*inner, *outer])}".removesuffix(" none")
     return codecs_name(codecs)
 
@@ -304,7 +308,7 @@ def _inner(codecs: Sequence[Codec], edges: Edges) -> tuple[Shards, tuple[int, ..
     if len(shard) != len(edges) or any(size % part for size, part in zip(shard, chunk, strict=True)):
         msg = f"its shards {list(edges)} are not made of whole chunks {list(chunk)}"
         raise ValueError(msg)
-    listed = parse_codecs(config.get("index_codecs", ["bytes", "crc32c"]))
+    listed = parse_codecs(config.get("index_codecs", [LITTLE, "crc32c"]))
     counts = tuple(size // part for size, part in zip(shard, chunk, strict=True))
     nbytes = index_nbytes(counts, listed)
     if nbytes is None:
