@@ -321,6 +321,44 @@ def test_chunks_of_different_sizes_are_read(tmp_path):
     assert np.array_equal(read_all(array), expected)
 
 
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+SIZES = {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": [[2, 4], [2, [4, 1]]]}}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_chunks_of_different_sizes_go_through_filters(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 9999, (6, 6)).astype("<u2")
+    delta = numcodecs.Delta(dtype="<u2")
+    chunks = {
+        f"c/{y}/{x}": delta.encode(np.ascontiguousarray(pixels[rows, columns])).tobytes()
+        for y, rows in enumerate((slice(0, 2), slice(2, 6)))
+        for x, columns in enumerate((slice(0, 2), slice(2, 6)))
+    }
+    codecs = [{"name": "numcodecs.delta", "configuration": {"dtype": "<u2"}}, LITTLE]
+    array = array_at(write_raw(tmp_path / "a", v3_json(shape=[6, 6], chunk_grid=SIZES, codecs=codecs), chunks))
+
+    assert array.grid.chunks == ((2, 4), (2, 4))
+    assert np.array_equal(read_all(array), pixels)
+
+
+def test_shards_of_different_sizes_are_read_whole(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 9999, (6, 6)).astype("<u2")
+    sharding = {"chunk_shape": [2, 2], "codecs": [LITTLE, {"name": "gzip", "configuration": {"level": 1}}]}
+    codecs = [{"name": "sharding_indexed", "configuration": {**sharding, "index_codecs": [LITTLE]}}]
+    chunks = {}
+    for y, rows in enumerate((slice(0, 2), slice(2, 6))):
+        for x, columns in enumerate((slice(0, 2), slice(2, 6))):
+            shard = pixels[rows, columns]
+            grid = {"name": "regular", "configuration": {"chunk_shape": list(shard.shape)}}
+            path = write_raw(tmp_path / f"{y}{x}", v3_json(shape=list(shard.shape), chunk_grid=grid, codecs=codecs))
+            zarr.open_array(path)[...] = shard
+            chunks[f"c/{y}/{x}"] = (tmp_path / f"{y}{x}" / "c" / "0" / "0").read_bytes()
+    array = array_at(write_raw(tmp_path / "a", v3_json(shape=[6, 6], chunk_grid=SIZES, codecs=codecs), chunks))
+
+    assert array.codec == "sharded gzip"
+    assert np.array_equal(read_all(array), pixels)
+
+
 FILLS = [
     ("<f4", "NaN", np.nan),
     ("<f4", "-Infinity", -np.inf),

@@ -111,7 +111,7 @@ class ThroughZarr:
     codecs : list
         Of the chunk.
     shape : tuple of int
-        Of the chunk.
+        Of the chunk; those of other shapes are decoded by decoders of their own.
     """
 
     def __init__(self, metadata: Config, codecs: Sequence[Any], shape: tuple[int, ...]) -> None:
@@ -128,6 +128,8 @@ class ThroughZarr:
             "codecs": codecs,
             "attributes": {},
         }
+        self._shape = shape
+        self._of_shape = lru_cache(maxsize=64)(lambda other: ThroughZarr(metadata, codecs, other))
         self._key = "/".join(("c", *("0" for _ in shape)))
         self._buffer = default_buffer_prototype().buffer
         self._bytes = {"zarr.json": self._buffer.from_bytes(json.dumps(alone).encode())}
@@ -138,6 +140,8 @@ class ThroughZarr:
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
         """See `Decoder`."""
+        if shape != self._shape:
+            return self._of_shape(shape).decode(data, shape)
         with self._lock:
             self._bytes[self._key] = self._buffer.from_bytes(data)
             try:
@@ -279,7 +283,7 @@ def codecs_name(codecs: Sequence[Codec]) -> str:
     return " + ".join(told) or "none"
 
 
-def decoder_v3(metadata: Config, listed: Any, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> Decoder:
+def decoder_v3(metadata: Config, listed: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Decoder:
     """Return the decoder of chunks of version 3.
 
     Parameters
@@ -290,8 +294,8 @@ def decoder_v3(metadata: Config, listed: Any, dtype: np.dtype[Any], shape: tuple
         Codecs of the chunk, which may be those inside a shard.
     dtype : numpy.dtype
         Native.
-    shape : tuple of int or None
-        Of every chunk, None where they differ.
+    shape : tuple of int
+        Of the first chunk.
 
     Raises
     ------
@@ -306,9 +310,6 @@ def decoder_v3(metadata: Config, listed: Any, dtype: np.dtype[Any], shape: tuple
     names = ", ".join(codec.name for codec in codecs)
     if any(codec.name.endswith("pickle") for codec in codecs):
         msg = f"its codecs ({names}) run code from the file when it is read: refused"
-        raise ValueError(msg)
-    if shape is None:
-        msg = f"its codecs ({names}) are known here only for chunks of one size"
         raise ValueError(msg)
     try:
         return ThroughZarr(metadata, listed, shape)

@@ -205,8 +205,8 @@ def _layout_v3(metadata: Metadata) -> Layout:
     if inner is not None:
         shards, edges = inner
         listed = codecs[0].config.get("codecs", [LITTLE])
-    fixed = tuple(edge for edge in edges if isinstance(edge, int))
-    decoder = decoder_v3(metadata, listed, dtype, fixed if len(fixed) == len(edges) else None)
+    first = tuple(edge if isinstance(edge, int) else next(iter(edge), 1) for edge in edges)
+    decoder = decoder_v3(metadata, listed, dtype, first)
     return Layout(shape, dtype, name, edges, fill, encoding, decoder, shards, _told(codecs), _grid(shape, edges))
 
 
@@ -303,11 +303,14 @@ def _inner(codecs: Sequence[Codec], edges: Edges) -> tuple[Shards, tuple[int, ..
     if len(codecs) != 1 or codecs[0].name != SHARDING:
         return None
     config = codecs[0].config
-    shard = tuple(edge for edge in edges if isinstance(edge, int))
     chunk = _chunk_shape(config.get("chunk_shape"), tuple(1 for _ in edges))
-    if len(shard) != len(edges) or any(size % part for size, part in zip(shard, chunk, strict=True)):
+    sizes = [(edge,) if isinstance(edge, int) else edge for edge in edges]
+    if any(size % part for some, part in zip(sizes, chunk, strict=True) for size in some):
         msg = f"its shards {list(edges)} are not made of whole chunks {list(chunk)}"
         raise ValueError(msg)
+    shard = tuple(edge for edge in edges if isinstance(edge, int))
+    if len(shard) < len(edges):  # of several sizes: read whole
+        return None
     listed = parse_codecs(config.get("index_codecs", [LITTLE, "crc32c"]))
     counts = tuple(size // part for size, part in zip(shard, chunk, strict=True))
     nbytes = index_nbytes(counts, listed)
