@@ -80,6 +80,13 @@ def test_npy_axes_are_the_end_of_tczyx_and_colours_are_seen(tmp_path):
         assert "".join(image.axes) == axes
 
 
+def test_npy_of_python_2_opens_without_a_warning(tmp_path):
+    array = values((4, 5, 6), ">i2")
+    text = b"{'descr': '>i2', 'fortran_order': False, 'shape': (4L, 5L, 6L), }".ljust(117) + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + array.tobytes())
+    opened(tmp_path / "a.npy", array)
+
+
 def test_a_field_of_structured_npy(tmp_path):
     records = np.zeros((4, 5), [("time", "<f8"), ("frame", ">u2", (6, 7)), ("pos", [("x", "f4"), ("y", "f4")])])
     records["frame"] = values((4, 5, 6, 7))
@@ -493,8 +500,9 @@ def test_envi_with_an_offset_and_data_without_a_suffix(tmp_path):
         "ENVI\nsamples = 6\nlines = 5\nbands = 3\nheader offset = 8\ndata type = 4\ninterleave = bsq\nbyte order = 1\n"
         "pixel size = {2.0, 3.0, units=Meters}\n"
     )
-    image, _ = opened(tmp_path / "scene.hdr", cube)
-    assert (image.scale, image.units) == ((1, 3, 2), (None, "meter", "meter"))
+    for name in ("scene.hdr", "scene"):
+        image, _ = opened(tmp_path / name, cube)
+        assert (image.scale, image.units) == ((1, 3, 2), (None, "meter", "meter"))
     (tmp_path / "scene").rename(tmp_path / "other.data")
     opened(tmp_path / "scene.hdr", cube, data="other.data")
 
