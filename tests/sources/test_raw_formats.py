@@ -454,6 +454,33 @@ def test_fits_is_scaled_as_astropy_does(tmp_path, bitpix, blank):
     assert nl.open_dataset(path, scaled=False).images[0].dtype == np.dtype(bitpix).newbyteorder("=")
 
 
+def test_fits_compressed_by_gzip(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    path = tmp_path / "a.fits.gz"
+    arrays = [values((20, 30), "u2"), values((3, 6, 7), ">f4"), values((8, 9), ">i2")]
+    units = [fits.PrimaryHDU(arrays[0]), *map(fits.ImageHDU, arrays[1:])]
+    units[2].header["BSCALE"] = 0.5
+    fits.HDUList(units).writeto(path)
+    with fits.open(path) as found:
+        expected = [np.array(unit.data) for unit in found]
+    for number, array in enumerate(expected):
+        opened(path, array, number)
+    block = path.read_bytes()
+    (tmp_path / "cut.fits.gz").write_bytes(block[:-20])
+    (tmp_path / "short.fits.gz").write_bytes(gzip.compress(gzip.decompress(block)[:-2800]))
+    for name, said in [("cut", "Compressed file ended"), ("short", r"as header 2 says, found .*; it is truncated")]:
+        with pytest.raises(nl.SourceOpenError, match=said):
+            nl.open_dataset(tmp_path / f"{name}.fits.gz")
+
+
+def test_fits_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("astropy")
+    monkeypatch.setattr("napari_lazyload.sources.fits.MOST_PACKED", 1 << 20)
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress(bytes(2 << 20)))
+    with pytest.raises(nl.SourceOpenError, match=r"expected at most .* found more; unpack it with gunzip"):
+        nl.open_dataset(tmp_path / "a.fits.gz")
+
+
 def test_fits_with_several_images_and_tables(tmp_path):
     fits = pytest.importorskip("astropy.io.fits")
     path = tmp_path / "a.fits"

@@ -107,7 +107,7 @@ def test_a_folder_whose_name_looks_like_a_glob(folder, write_folder):
 
 UNKNOWN = {
     "text": ("notes.txt", r"notes\.txt: no reader here knows this format. Known: .*pictures; supported_formats\(\)"),
-    "packed": ("sky.fits.gz", r"expected a file that can be read in place, .* \(\.gz\): unpack it first"),
+    "packed": ("head.nrrd.gz", r"expected a file that can be read in place, .* \(\.gz\): unpack it first"),
     "packed text": ("notes.txt.gz", r"notes\.txt\.gz: no reader here knows this format"),
 }
 

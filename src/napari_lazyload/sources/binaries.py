@@ -28,7 +28,7 @@ _FORMATS = (
     ("nifti", (*_with_packed(".nii .hdr .img .mgh", ".gz"), ".mgz"), "nifti", "open_nifti"),
     ("nrrd", (".nrrd", ".nhdr"), "nrrd", "open_nrrd"),
     ("metaimage", (".mhd", ".mha"), "metaimage", "open_metaimage"),
-    ("fits", (".fits", ".fit", ".fts"), "fits", "open_fits"),
+    ("fits", _with_packed(".fits .fit .fts", ".gz"), "fits", "open_fits"),
     ("hdf5", (".h5", ".hdf5", ".hdf", ".he5", ".ims", ".nxs", ".emd"), "hdf5", "open_hdf5"),
     ("tiff", (*TIFF_SUFFIXES, ".companion.ome"), "tiff_tiles", "open_large_tiff"),
     (
