@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -463,6 +464,20 @@ def test_hdf5_with_a_damaged_object_opens_the_rest(hdf5):
     _, dataset = opened(path, CUBE)
     assert len(dataset.images) == 2
     assert dataset.skipped == {"object that h5py cannot read": 1}
+
+
+def test_hdf5_packed_by_a_filter_of_hdf5plugin(hdf5, tmp_path, monkeypatch):
+    path = hdf5(lambda file: file.create_dataset("image", data=CUBE, chunks=CUBE.shape, compression="lzf"))
+    block = bytearray(path.read_bytes())
+    code = block.index(b"lzf") - 8
+    assert int.from_bytes(block[code : code + 2], "little") == 32000
+    block[code : code + 2] = (32123).to_bytes(2, "little")
+    path.write_bytes(block)
+    (tmp_path / "hdf5plugin.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    refused(path, r"1 x data set packed by a filter that is not installed \(pip install hdf5plugin\)")
+    assert sys.modules.pop("hdf5plugin")  # it was asked for its filters
 
 
 def test_hdf5_of_more_pixels_than_can_be_counted_opens_the_rest(hdf5):

@@ -16,7 +16,7 @@ import numpy as np
 from napari_lazyload.core.chunks import MOST_BLOCKS
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.hdf5_axes import PLACES, AxisScale, axis_scales, placed, stored_axes
-from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, attribute, grown_chunks, open_file
+from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, attribute, grown_chunks, lacks_filter, open_file
 from napari_lazyload.sources.raw import Layout, RawSource, dense
 from napari_lazyload.sources.raw_opened import (
     KINDS,
@@ -245,6 +245,8 @@ def _why_not(name: str, dataset: Any) -> str | None:
     grid = zip(shape, grown_chunks(shape, dataset.chunks, dtype.itemsize), strict=True)
     if prod(shape) * dtype.itemsize >= 1 << 63 or any(size // chunk >= MOST_BLOCKS for size, chunk in grid):
         return "data set of too many pixels"
+    if lacks_filter(dataset):
+        return "data set packed by a filter that is not installed (pip install hdf5plugin)"
     return None
 
 

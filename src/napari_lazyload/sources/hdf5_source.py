@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +56,25 @@ def attribute(thing: Any, name: str, default: Any = None) -> Any:
     return default
 
 
+def lacks_filter(dataset: Any) -> bool:
+    """Return whether a filter of a data set is not there; those of `hdf5plugin` come when it is imported."""
+    from h5py import h5z
+
+    form = dataset.id.get_create_plist()
+    filters = [form.get_filter(number)[0] for number in range(form.get_nfilters())]
+    if all(map(h5z.filter_avail, filters)):
+        return False
+    with suppress(ImportError):
+        import_module("hdf5plugin")
+    return not all(map(h5z.filter_avail, filters))
+
+
 def _dataset(file: Any, name: str) -> Any:
     """Return a data set; raw files with its pixels are looked for beside it first, then where Python was started."""
     import h5py
 
     found = file[name]
+    lacks_filter(found)
     folder = os.path.dirname(os.path.abspath(os.fsdecode(found.file.filename)))
     raw = [os.path.join(folder, os.fsdecode(one)) for one, _, _ in found.external or ()]
     if not any(map(os.path.exists, raw)):
