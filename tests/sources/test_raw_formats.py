@@ -421,6 +421,13 @@ def test_metaimage_of_slices_channels_and_turned(tmp_path):
     np.testing.assert_allclose((image.affine @ [0, 0, 2, 0, 1])[1:4], [30, 20, 12])
 
 
+def test_metaimage_counts_its_header_size_from_the_beginning_of_the_file(tmp_path):
+    volume = values((3, 4, 5), "<i2")
+    text = META.format("MET_SHORT", "HeaderSize = 4096", "LOCAL\n").encode()
+    (tmp_path / "a.mha").write_bytes(text.ljust(4096) + volume.tobytes())
+    opened(tmp_path / "a.mha", volume)
+
+
 # --- FITS ------------------------------------------------------------------------------------------------------------
 
 
@@ -452,6 +459,15 @@ def test_fits_is_scaled_as_astropy_does(tmp_path, bitpix, blank):
     assert np.isnan(expected).any() == (blank is not None)
     assert dataset.meta.iloc[0][["OBJECT", "BSCALE"]].tolist() == ["M 31", 0.37]
     assert nl.open_dataset(path, scaled=False).images[0].dtype == np.dtype(bitpix).newbyteorder("=")
+
+
+def test_fits_that_says_it_is_not_standard_is_refused(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    fits.PrimaryHDU(values((4, 5), ">i2")).writeto(tmp_path / "a.fits")
+    block = (tmp_path / "a.fits").read_bytes()
+    (tmp_path / "a.fits").write_bytes(block[:29] + b"F" + block[30:])
+    with pytest.raises(nl.SourceOpenError, match=r"1 x data that says it is not standard \(SIMPLE = F\)"):
+        nl.open_dataset(tmp_path / "a.fits")
 
 
 def test_fits_compressed_by_gzip(tmp_path):

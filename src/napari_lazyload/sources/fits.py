@@ -212,6 +212,8 @@ def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
     why = None
     if cards.get("ZIMAGE") is True:
         why = _COMPRESSED
+    elif cards.get("SIMPLE") is False:
+        why = "data that says it is not standard (SIMPLE = F)"
     elif kind != "IMAGE":
         why = f"{kind} extension"
     elif cards.get("GROUPS") is True and shape and shape[-1] == 0:
