@@ -104,6 +104,7 @@ def test_numbers_of_numpy_become_pythons():
         ((-1,), (1,), "do not cover an axis of -1"),
         ((4,), ((float("nan"), 2),), "whole numbers"),
         ((4.5,), (1,), "whole numbers"),
+        ((2, 1 << 40), (1, 1024), "chunks of 1024 along an axis of 1,099,511,627,776 pixels are more than 134,217,728"),
     ],
 )
 def test_a_grid_with_gaps_is_refused(shape, chunks, match):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -318,6 +319,17 @@ def test_analyze_lies_where_the_matrix_of_spm_says(tmp_path):
         assert image.scale == (4, 2, 1.5)
 
 
+def test_a_pair_beside_one_of_the_same_name_that_is_compressed(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    plain, packed = values((4, 5, 6), "i2"), values((4, 5, 6), "i2", seed=1)
+    for array, more in ((plain, ""), (packed, ".gz")):
+        nibabel.Nifti1Pair(array.T, np.eye(4)).to_filename(tmp_path / f"a.img{more}")
+    for name, expected in (("a.img", plain), ("a.hdr", plain), ("a.img.gz", packed), ("a.hdr.gz", packed)):
+        opened(tmp_path / name, expected)
+    (tmp_path / "a.hdr.gz").unlink()
+    opened(tmp_path / "a.img.gz", packed)
+
+
 # --- HDF5 ------------------------------------------------------------------------------------------------------------
 
 CUBE = values((6, 20, 30))
@@ -422,6 +434,62 @@ def test_hdf5_links_to_other_files_are_followed_within_the_folder(hdf5, tmp_path
     refused(tmp_path / "master.h5", f"found none .*3 x {gone}")
 
 
+def test_hdf5_with_a_link_of_a_program_s_own_kind_opens_the_rest(hdf5):
+    from h5py import Group, SoftLink, h5g, h5p
+
+    def fill(file):
+        form = h5p.create(h5p.GROUP_CREATE)
+        form.set_link_creation_order(h5p.CRT_ORDER_TRACKED)  # links with a kind, in a header without a checksum
+        Group(h5g.create(file.id, b"links", gcpl=form))["own"] = SoftLink("/here/and/there")
+        file["image"] = CUBE
+
+    path = hdf5(fill)
+    block = bytearray(path.read_bytes())
+    kind = block.index(b"/here/and/there") - 2 - len("own") - 1 - 8 - 1
+    assert block[kind] == 1
+    block[kind] = 187
+    path.write_bytes(block)
+    opened(path, CUBE)
+
+
+def test_hdf5_with_a_damaged_object_opens_the_rest(hdf5):
+    def fill(file):
+        file["first"], file["image"], file["other"] = values((3, 4), "f4"), CUBE, values((5, 6), "u1")
+
+    path = hdf5(fill)
+    block = bytearray(path.read_bytes())
+    place = block.index(bytes.fromhex("11201f000400000000002000170800"))  # the type of 32-bit floats
+    block[place + 4] = 99
+    path.write_bytes(block)
+    _, dataset = opened(path, CUBE)
+    assert len(dataset.images) == 2
+    assert dataset.skipped == {"object that h5py cannot read": 1}
+
+
+def test_hdf5_packed_by_a_filter_of_hdf5plugin(hdf5, tmp_path, monkeypatch):
+    path = hdf5(lambda file: file.create_dataset("image", data=CUBE, chunks=CUBE.shape, compression="lzf"))
+    block = bytearray(path.read_bytes())
+    code = block.index(b"lzf") - 8
+    assert int.from_bytes(block[code : code + 2], "little") == 32000
+    block[code : code + 2] = (32123).to_bytes(2, "little")
+    path.write_bytes(block)
+    (tmp_path / "hdf5plugin.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    refused(path, r"1 x data set packed by a filter that is not installed \(pip install hdf5plugin\)")
+    assert sys.modules.pop("hdf5plugin")  # it was asked for its filters
+
+
+def test_hdf5_of_more_pixels_than_can_be_counted_opens_the_rest(hdf5):
+    def fill(file):
+        file["image"] = CUBE
+        file.create_dataset("wide", (1 << 40, 1 << 20), "f4", chunks=(1, 1024))
+        file.create_dataset("huge", (1 << 24, 1 << 37), "f4", chunks=(1 << 14, 1 << 14))
+
+    _, dataset = opened(hdf5(fill), CUBE)
+    assert dataset.skipped == {"data set of too many pixels": 2}
+
+
 def test_hdf5_put_together_from_files_that_are_gone_says_so(hdf5, tmp_path):
     import h5py
 
@@ -452,6 +520,15 @@ def test_hdf5_with_its_pixels_in_a_file_beside_it(hdf5, tmp_path, monkeypatch):
     refused(path, "7,208 bytes as its header says, found 7,207 bytes")
     (tmp_path / "pixels.bin").unlink()
     refused(path, "1 x data set whose pixels are in a file that is not there")
+
+
+def test_hdf5_with_its_pixels_in_several_files_beside_it(hdf5, tmp_path, monkeypatch):
+    parts = [(f"part{number}.bin", 0, CUBE[number].nbytes) for number in range(len(CUBE))]
+    for (name, *_), plane in zip(parts, CUBE, strict=True):
+        (tmp_path / name).write_bytes(plane.tobytes())
+    path = hdf5(lambda file: file.create_dataset("image", CUBE.shape, "u2", external=parts))
+    monkeypatch.chdir(tmp_path.parent)
+    opened(path, CUBE)
 
 
 @pytest.mark.parametrize("absolute", [False, True])

@@ -80,6 +80,13 @@ def test_npy_axes_are_the_end_of_tczyx_and_colours_are_seen(tmp_path):
         assert "".join(image.axes) == axes
 
 
+def test_npy_of_python_2_opens_without_a_warning(tmp_path):
+    array = values((4, 5, 6), ">i2")
+    text = b"{'descr': '>i2', 'fortran_order': False, 'shape': (4L, 5L, 6L), }".ljust(117) + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + array.tobytes())
+    opened(tmp_path / "a.npy", array)
+
+
 def test_a_field_of_structured_npy(tmp_path):
     records = np.zeros((4, 5), [("time", "<f8"), ("frame", ">u2", (6, 7)), ("pos", [("x", "f4"), ("y", "f4")])])
     records["frame"] = values((4, 5, 6, 7))
@@ -414,6 +421,13 @@ def test_metaimage_of_slices_channels_and_turned(tmp_path):
     np.testing.assert_allclose((image.affine @ [0, 0, 2, 0, 1])[1:4], [30, 20, 12])
 
 
+def test_metaimage_counts_its_header_size_from_the_beginning_of_the_file(tmp_path):
+    volume = values((3, 4, 5), "<i2")
+    text = META.format("MET_SHORT", "HeaderSize = 4096", "LOCAL\n").encode()
+    (tmp_path / "a.mha").write_bytes(text.ljust(4096) + volume.tobytes())
+    opened(tmp_path / "a.mha", volume)
+
+
 # --- FITS ------------------------------------------------------------------------------------------------------------
 
 
@@ -445,6 +459,42 @@ def test_fits_is_scaled_as_astropy_does(tmp_path, bitpix, blank):
     assert np.isnan(expected).any() == (blank is not None)
     assert dataset.meta.iloc[0][["OBJECT", "BSCALE"]].tolist() == ["M 31", 0.37]
     assert nl.open_dataset(path, scaled=False).images[0].dtype == np.dtype(bitpix).newbyteorder("=")
+
+
+def test_fits_that_says_it_is_not_standard_is_refused(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    fits.PrimaryHDU(values((4, 5), ">i2")).writeto(tmp_path / "a.fits")
+    block = (tmp_path / "a.fits").read_bytes()
+    (tmp_path / "a.fits").write_bytes(block[:29] + b"F" + block[30:])
+    with pytest.raises(nl.SourceOpenError, match=r"1 x data that says it is not standard \(SIMPLE = F\)"):
+        nl.open_dataset(tmp_path / "a.fits")
+
+
+def test_fits_compressed_by_gzip(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    path = tmp_path / "a.fits.gz"
+    arrays = [values((20, 30), "u2"), values((3, 6, 7), ">f4"), values((8, 9), ">i2")]
+    units = [fits.PrimaryHDU(arrays[0]), *map(fits.ImageHDU, arrays[1:])]
+    units[2].header["BSCALE"] = 0.5
+    fits.HDUList(units).writeto(path)
+    with fits.open(path) as found:
+        expected = [np.array(unit.data) for unit in found]
+    for number, array in enumerate(expected):
+        opened(path, array, number)
+    block = path.read_bytes()
+    (tmp_path / "cut.fits.gz").write_bytes(block[:-20])
+    (tmp_path / "short.fits.gz").write_bytes(gzip.compress(gzip.decompress(block)[:-2800]))
+    for name, said in [("cut", "Compressed file ended"), ("short", r"as header 2 says, found .*; it is truncated")]:
+        with pytest.raises(nl.SourceOpenError, match=said):
+            nl.open_dataset(tmp_path / f"{name}.fits.gz")
+
+
+def test_fits_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("astropy")
+    monkeypatch.setattr("napari_lazyload.sources.fits.MOST_PACKED", 1 << 20)
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress(bytes(2 << 20)))
+    with pytest.raises(nl.SourceOpenError, match=r"expected at most .* found more; unpack it with gunzip"):
+        nl.open_dataset(tmp_path / "a.fits.gz")
 
 
 def test_fits_with_several_images_and_tables(tmp_path):
@@ -493,8 +543,9 @@ def test_envi_with_an_offset_and_data_without_a_suffix(tmp_path):
         "ENVI\nsamples = 6\nlines = 5\nbands = 3\nheader offset = 8\ndata type = 4\ninterleave = bsq\nbyte order = 1\n"
         "pixel size = {2.0, 3.0, units=Meters}\n"
     )
-    image, _ = opened(tmp_path / "scene.hdr", cube)
-    assert (image.scale, image.units) == ((1, 3, 2), (None, "meter", "meter"))
+    for name in ("scene.hdr", "scene"):
+        image, _ = opened(tmp_path / name, cube)
+        assert (image.scale, image.units) == ((1, 3, 2), (None, "meter", "meter"))
     (tmp_path / "scene").rename(tmp_path / "other.data")
     opened(tmp_path / "scene.hdr", cube, data="other.data")
 

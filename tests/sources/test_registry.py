@@ -107,11 +107,14 @@ def test_a_folder_whose_name_looks_like_a_glob(folder, write_folder):
 
 UNKNOWN = {
     "text": ("notes.txt", r"notes\.txt: no reader here knows this format. Known: .*pictures; supported_formats\(\)"),
+    "packed": ("head.nrrd.gz", r"expected a file that can be read in place, .* \(\.gz\): unpack it first"),
+    "packed text": ("notes.txt.gz", r"notes\.txt\.gz: no reader here knows this format"),
 }
 
 
 @pytest.mark.parametrize(("name", "message"), UNKNOWN.values(), ids=UNKNOWN)
 def test_what_no_reader_knows(folder, name, message):
+    (folder / name).touch()
     with pytest.raises(UnknownFormatError, match=message) as info:
         open_path(folder / name)
     assert isinstance(info.value, (OSError, ValueError))

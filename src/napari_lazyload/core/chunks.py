@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Box: TypeAlias = "tuple[tuple[int, int], ...]"
 BlockIndex: TypeAlias = "tuple[int, ...]"
 
+MOST_BLOCKS = 1 << 27
+"""Most chunks along one axis: dask lists the size of each."""
+
 
 def box_shape(box: Box) -> tuple[int, ...]:
     """Return the number of pixels that `box` has along each axis."""
@@ -52,7 +55,7 @@ class ChunkGrid:
     Raises
     ------
     ValueError
-        If the chunks do not cover the shape.
+        If the chunks do not cover the shape, or are too many.
     """
 
     shape: tuple[int, ...]
@@ -73,6 +76,9 @@ class ChunkGrid:
         for size, chunk in zip(shape, chunks, strict=True):
             if not (chunk > 0 <= size if isinstance(chunk, int) else sum(chunk) == size and min(chunk, default=0) >= 0):
                 msg = f"chunks {chunk} do not cover an axis of {size} pixels"
+                raise ValueError(msg)
+            if isinstance(chunk, int) and -(-size // chunk) > MOST_BLOCKS:
+                msg = f"chunks of {chunk} along an axis of {size:,} pixels are more than {MOST_BLOCKS:,}"
                 raise ValueError(msg)
         ends = tuple(() if isinstance(chunk, int) else tuple(accumulate(chunk)) for chunk in chunks)
         for name, value in (("shape", shape), ("chunks", chunks), ("_ends", ends)):

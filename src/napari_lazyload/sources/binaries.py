@@ -28,7 +28,7 @@ _FORMATS = (
     ("nifti", (*_with_packed(".nii .hdr .img .mgh", ".gz"), ".mgz"), "nifti", "open_nifti"),
     ("nrrd", (".nrrd", ".nhdr"), "nrrd", "open_nrrd"),
     ("metaimage", (".mhd", ".mha"), "metaimage", "open_metaimage"),
-    ("fits", (".fits", ".fit", ".fts"), "fits", "open_fits"),
+    ("fits", _with_packed(".fits .fit .fts", ".gz"), "fits", "open_fits"),
     ("hdf5", (".h5", ".hdf5", ".hdf", ".he5", ".ims", ".nxs", ".emd"), "hdf5", "open_hdf5"),
     ("tiff", (*TIFF_SUFFIXES, ".companion.ome"), "tiff_tiles", "open_large_tiff"),
     (
@@ -48,6 +48,9 @@ _FORMATS = (
 
 _LOOKS = {"itk_wasm": "takes_iwi", "envi": "takes_envi", "tiff_tiles": "takes_large_tiff"}
 """Formats that share their suffixes with others, or are folders: what looks at the path."""
+
+_BARE = ("envi",)
+"""Formats whose data often has no suffix: these look at such paths too."""
 
 SUFFIXES_OF = {name: suffixes for name, suffixes, _, _ in _FORMATS}
 """The suffixes of each format, in lower case; a folder's ends with a slash."""
@@ -78,7 +81,7 @@ def _alone(path: str | Sequence[str]) -> str | None:
 def _taker(suffixes: tuple[str, ...], module: str) -> Callable[[str | list[str]], bool]:
     def takes(path: str | list[str]) -> bool:
         one = _alone(path)
-        if one is None or not one.lower().endswith(suffixes):
+        if one is None or not (one.lower().endswith(suffixes) or (module in _BARE and not os.path.splitext(one)[1])):
             return False
         looks = _LOOKS.get(module)
         if looks is not None:

@@ -43,7 +43,7 @@ _UNITS = {
 def takes_envi(path: str) -> bool:
     """Return whether a path is an ENVI header, or data that has one beside it."""
     head = header_of(path)
-    if head is None or not os.path.isfile(head):
+    if head is None or not os.path.isfile(head) or os.path.isdir(path):
         return False
     try:
         with open(head, "rb") as file:

@@ -5,6 +5,7 @@ Format: https://fits.gsfc.nasa.gov/fits_standard.html
 
 from __future__ import annotations
 
+import gzip
 import os
 import warnings
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.sources.packed import MOST_PACKED, PackedSource, packed_notes
 from napari_lazyload.sources.raw import RawSource, dense
 from napari_lazyload.sources.raw_chunks import Linear, Shifted
 from napari_lazyload.sources.raw_opened import (
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 FITS = "FITS"
 _BLOCK, _CARD = 2880, 80
+_GZIP, _PIECE = b"\x1f\x8b", 1 << 20
 _MOST_CARDS = 1 << 22
 _MOST_UNITS = 10_000
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -61,7 +64,7 @@ def open_fits(path: str, **options: Any) -> Opened:
     Parameters
     ----------
     path : str
-        The file.
+        The file; compressed by gzip it is unpacked once to find its images, and each image as one chunk.
     **options
         ``scaled`` (True: stored values are scaled as the header says).
 
@@ -73,18 +76,38 @@ def open_fits(path: str, **options: Any) -> Opened:
     check_options(options, ("scaled",), "FITS files")
     path = os.path.abspath(path)
     stamp = stamp_at_opening(path, "a FITS file")
-    with reading_header(path, "a FITS file"), open(path, "rb") as file, warnings.catch_warnings():
+    packed = _is_packed(path)
+    opener: Any = gzip.open if packed else open
+    with reading_header(path, "a FITS file"), opener(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's, about cards that it mends
-        units, skipped, notes = _units(path, file, stamp[1])
+        size = _unpacked_size(path, file) if packed else stamp[1]
+        units, skipped, notes = _units(path, file, size)
         images = [unit for unit in units if _is_image(unit, skipped)]
         if not images:
             found = "none" if not skipped else "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
             raise refusal(path, "at least one image of two axes or more", found, "open it with astropy")
         titles = _titles(images)
-        found_images = [_image(path, stamp, *one, options) for one in zip(images, titles, strict=True)]
+        found_images = [_image(path, stamp, *one, options, packed=packed) for one in zip(images, titles, strict=True)]
     sources = [source for source, _ in found_images]
+    notes += [note for source in sources for note in packed_notes(source)]
     headers = [fields for _, fields in found_images]
     return opened_binary(path, FITS, sources, headers, skipped=skipped, notes=notes)
+
+
+def _is_packed(path: str) -> bool:
+    with reading_header(path, "a FITS file"), open(path, "rb") as file:
+        return file.read(len(_GZIP)) == _GZIP
+
+
+def _unpacked_size(path: str, file: IO[bytes]) -> int:
+    """Return how many bytes a packed file has when it is unpacked."""
+    size = 0
+    while piece := file.read(_PIECE):
+        size += len(piece)
+        if size > MOST_PACKED:
+            expected = f"at most {MOST_PACKED >> 30} GiB in one compressed file"
+            raise refusal(path, expected, "more", "unpack it with gunzip to read it in place")
+    return size
 
 
 def _units(path: str, file: IO[bytes], size: int) -> tuple[list[_Unit], dict[str, list[str]], list[str]]:
@@ -189,6 +212,8 @@ def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
     why = None
     if cards.get("ZIMAGE") is True:
         why = _COMPRESSED
+    elif cards.get("SIMPLE") is False:
+        why = "data that says it is not standard (SIMPLE = F)"
     elif kind != "IMAGE":
         why = f"{kind} extension"
     elif cards.get("GROUPS") is True and shape and shape[-1] == 0:
@@ -201,8 +226,8 @@ def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
 
 
 def _image(
-    path: str, stamp: tuple[int, int], unit: _Unit, title: str, options: Mapping[str, Any]
-) -> tuple[RawSource, dict[str, Any]]:
+    path: str, stamp: tuple[int, int], unit: _Unit, title: str, options: Mapping[str, Any], *, packed: bool
+) -> tuple[RawSource | PackedSource, dict[str, Any]]:
     """Return the source of one unit, and its cards."""
     cards = unit.cards
     layout = dense(_shape(path, cards), _TYPES[_bitpix(path, cards)], unit.offset)
@@ -215,7 +240,12 @@ def _image(
     convert, dtype = _scaling(cards, layout.dtype) if options.get("scaled", True) else (None, None)
     axes = tuple("c" if axis == "s" else axis for axis in default_axes(layout.shape, np.dtype(bool)))
     name = f"{file_name(path)} {title}".strip()
-    source = RawSource(layout, [(path, stamp)], name, axes, convert=convert, dtype=dtype, **_limits(cards))
+    more = {"convert": convert, "dtype": dtype, **_limits(cards)}
+    source: RawSource | PackedSource
+    if packed:
+        source = PackedSource(layout, (path, stamp), "gzip", name, axes, **more)
+    else:
+        source = RawSource(layout, [(path, stamp)], name, axes, **more)
     fields = {key: value for key, value in cards.items() if key not in _STRUCTURE and not key.startswith("NAXIS")}
     return source, {"hdu": unit.number, "data_offset": unit.offset, "stored_dtype": str(layout.dtype)} | fields
 

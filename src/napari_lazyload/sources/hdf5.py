@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.chunks import MOST_BLOCKS
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.hdf5_axes import PLACES, AxisScale, axis_scales, placed, stored_axes
-from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, attribute, open_file
+from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, attribute, grown_chunks, lacks_filter, open_file
 from napari_lazyload.sources.raw import Layout, RawSource, dense
 from napari_lazyload.sources.raw_opened import (
     KINDS,
@@ -38,6 +39,9 @@ HDF5 = "HDF5"
 _MOST_OBJECTS = 100_000
 _MOST_IMAGES = 64
 _MOST_LINKS = 10_000
+_UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What h5py raises for an object that is damaged, or of a type that it does not know."""
+
 _BDV = re.compile(r"t([0-9]{5,})/s([0-9]{2,})/([0-9]+)/cells")
 _IMS = re.compile(r"DataSet/ResolutionLevel ([0-9]+)/TimePoint ([0-9]+)/Channel ([0-9]+)/Data")
 _HELPERS = re.compile(
@@ -136,17 +140,23 @@ def _look(path: str, *, outside: bool) -> _Look:
     look = _Look(path, outside)
     count = 0
 
-    def visit(name: str, thing: Any) -> bool | None:
+    def visit(name: str) -> bool | None:
         nonlocal count
         count += 1
-        if isinstance(thing, h5py.Dataset):
+        try:
+            thing = file[name]
+        except _UNREADABLE:
+            thing = None
+        if thing is None:
+            look.skipped.setdefault("object that h5py cannot read", []).append(name)
+        elif isinstance(thing, h5py.Dataset):
             look.add(name, thing)
         elif _is_ims_channel(name):
             look.sizes[f"{name}/Data"] = [_ims_number(thing, f"ImageSize{axis}") for axis in "ZYX"]
         return True if count >= _MOST_OBJECTS else None
 
     with open_file(path) as file:
-        file.visititems(visit)
+        file.visit(visit)
         if "DataSetInfo/Image" in file:
             image, ends = file["DataSetInfo/Image"], ("Min", "Max")
             look.sizes["extent"] = [[_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ends]
@@ -160,12 +170,16 @@ def _follow_links(file: Any, look: _Look) -> None:
 
     links: dict[str, Any] = {}
 
-    def visit(name: str, link: Any) -> bool | None:
+    def visit(name: str) -> bool | None:
+        try:
+            link = file.get(name, getlink=True)
+        except _UNREADABLE:  # of a kind that a program has made for itself
+            link = None
         if isinstance(link, h5py.ExternalLink):
             links[name] = link
         return True if len(links) >= _MOST_LINKS else None
 
-    file.visititems_links(visit)
+    file.visit_links(visit)
     for name, link in links.items():
         try:
             target = data_file(look.path, link.filename)
@@ -228,6 +242,11 @@ def _why_not(name: str, dataset: Any) -> str | None:
         return "data set without numbers"
     if len(shape) < 2 or prod(shape) == 0 or sorted(shape)[-2] < 2:
         return "data set of less than two axes"
+    grid = zip(shape, grown_chunks(shape, dataset.chunks, dtype.itemsize), strict=True)
+    if prod(shape) * dtype.itemsize >= 1 << 63 or any(size // chunk >= MOST_BLOCKS for size, chunk in grid):
+        return "data set of too many pixels"
+    if lacks_filter(dataset):
+        return "data set packed by a filter that is not installed (pip install hdf5plugin)"
     return None
 
 

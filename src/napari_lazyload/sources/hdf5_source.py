@@ -5,8 +5,11 @@ Nothing stays open between two reads: an open HDF5 file keeps others from writin
 
 from __future__ import annotations
 
+import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +54,35 @@ def attribute(thing: Any, name: str, default: Any = None) -> Any:
     except (OSError, TypeError, ValueError, RuntimeError, KeyError):  # a type that h5py cannot turn into one of NumPy's
         pass
     return default
+
+
+def lacks_filter(dataset: Any) -> bool:
+    """Return whether a filter of a data set is not there; those of `hdf5plugin` come when it is imported."""
+    from h5py import h5z
+
+    form = dataset.id.get_create_plist()
+    filters = [form.get_filter(number)[0] for number in range(form.get_nfilters())]
+    if all(map(h5z.filter_avail, filters)):
+        return False
+    with suppress(ImportError):
+        import_module("hdf5plugin")
+    return not all(map(h5z.filter_avail, filters))
+
+
+def _dataset(file: Any, name: str) -> Any:
+    """Return a data set; raw files with its pixels are looked for beside it first, then where Python was started."""
+    import h5py
+
+    found = file[name]
+    lacks_filter(found)
+    folder = os.path.dirname(os.path.abspath(os.fsdecode(found.file.filename)))
+    raw = [os.path.join(folder, os.fsdecode(one)) for one, _, _ in found.external or ()]
+    if not any(map(os.path.exists, raw)):
+        return found
+    del found  # HDF5 keeps to the first way in which a data set was opened
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_efile_prefix(b"${ORIGIN}")
+    return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +138,7 @@ class Hdf5Chunk:
 
     def _read(self) -> Array:
         with open_file(self.path) as file:
-            found: Array = file[self.dataset][tuple(slice(start, stop) for start, stop in self.box)]
+            found: Array = _dataset(file, self.dataset)[tuple(slice(start, stop) for start, stop in self.box)]
         return np.array(found)
 
 

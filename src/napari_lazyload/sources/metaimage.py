@@ -78,6 +78,8 @@ def open_metaimage(path: str, **options: Any) -> Opened:
             start = 0
         placed = _placed(header, axes)
         skip = int(header.get("HeaderSize", 0))
+        if skip > 0:  # counted from the beginning of the file, also behind a header
+            start = 0
         codec = _codec(path, header)
     source: RawSource | PackedSource
     if codec and len(files) > 1:

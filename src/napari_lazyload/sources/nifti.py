@@ -60,7 +60,7 @@ def open_nifti(path: str, **options: Any) -> Opened:
     with reading_header(head, "a NIfTI, Analyze or MGH header"):
         header, block = _read_header(head)
         shape, dtype = tuple(map(int, header.get_data_shape())), np.dtype(header.get_data_dtype())
-        data = head if _is_single(header) else _data_path(head)
+        data = head if _is_single(header) else _data_path(head) if path == head else path
         offset = _offset(header, single=data == head)
         stored = _fields(header, block)
         slope, intercept = _slope(header)
@@ -96,9 +96,9 @@ def _header_path(path: str) -> str:
 
 def _data_path(head: str) -> str:
     """Return the data file of a header that has none within."""
-    stem = head[:-3] if head.lower().endswith(".gz") else head
+    stem, packed = (head[:-3], head[-3:]) if head.lower().endswith(".gz") else (head, "")
     base = os.path.splitext(stem)[0]
-    beside = [f"{base}{suffix}{more}" for suffix in (".img", ".IMG") for more in ("", ".gz")]
+    beside = [f"{base}{suffix}{more}" for suffix in (".img", ".IMG") for more in dict.fromkeys((packed, "", ".gz"))]
     return next((one for one in beside if os.path.exists(one)), beside[0])
 
 

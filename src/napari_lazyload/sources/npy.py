@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import warnings
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,12 +75,14 @@ def open_npy(path: str, **options: Any) -> Opened:
 def read_layout(path: str, file: IO[bytes]) -> tuple[Layout, bool]:
     """Read the header at the position of a file; return where the array lies, and whether in Fortran order."""
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        shape, fortran, dtype = _read_version_3(path, file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that Python 2 wrote it
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            shape, fortran, dtype = _read_version_3(path, file)
     if dtype.names is None or dtype.hasobject:
         check_image(path, shape, dtype)
     return dense(shape, dtype, file.tell(), "F" if fortran else "C"), fortran

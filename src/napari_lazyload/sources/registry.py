@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_lazyload.core.errors import UnknownFormatError
 from napari_lazyload.sources.binaries import ROWS as BINARIES
+from napari_lazyload.sources.binaries import SUFFIXES as BINARY_SUFFIXES
 from napari_lazyload.sources.file_listing import is_store, not_there
 from napari_lazyload.sources.ome_place import is_address
 from napari_lazyload.sources.ome_zarr import open_zarr, takes_zarr
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_lazyload.sources.opened import Opened
+
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".z", ".fz", ".zip")
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Path: TypeAlias = "str | list[str]"
@@ -131,6 +134,10 @@ def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None,
         raise not_there(first)
     if len(paths) > 1 and os.path.isdir(first):
         msg = f"{first} is a folder, and one of {len(paths)} paths: open one folder at a time, or list its files"
+        raise UnknownFormatError(msg, first)
+    stem, packed = os.path.splitext(first)
+    if packed.lower() in _PACKED and (stem.lower().endswith(BINARY_SUFFIXES) or is_picture(stem)):
+        msg = f"{first}: expected a file that can be read in place, found a compressed one ({packed}): unpack it first"
         raise UnknownFormatError(msg, first)
     known = ", ".join(row.name for row in FORMATS)
     msg = f"{first}: no reader here knows this format. Known: {known}; supported_formats() lists the suffixes"
