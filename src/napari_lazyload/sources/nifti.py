@@ -152,7 +152,7 @@ def _offset(header: Any, *, single: bool) -> int:
     offset = float(header["vox_offset"])
     least = header.sizeof_hdr if single else 0
     if not (np.isfinite(offset) and least <= offset < 1 << 62):
-        if offset == 0 and single:  # nibabel's own reading of a zero
+        if offset == 0 and single:  # where the standard has it begin at the earliest
             return int(header.single_vox_offset)
         msg = f"data offset of {offset}"
         raise ValueError(msg)
