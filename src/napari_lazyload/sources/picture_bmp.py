@@ -51,6 +51,11 @@ class _Parsed(NamedTuple):
         """Bytes of one row, which are a multiple of four."""
         return (self.width * self.bits + 31) // 32 * 4
 
+    @property
+    def padding(self) -> int:
+        """Bytes that only fill a row."""
+        return self.stride - (self.width * self.bits + 7) // 8
+
 
 def read_header(head: Head) -> Header:
     """Parse the file header, the information header and the palette."""
@@ -105,9 +110,15 @@ def _samples(head: Head, size: int, bits: int, compression: int, colours: int) -
 def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
     """Decode the picture; `page` is 0."""
     parsed: _Parsed = header.detail
-    if parsed.compression in (_RGB, _BITFIELDS) and parsed.offset + header.packed > len(data):
+    if parsed.compression in (_RLE8, _RLE4):
+        # imagecodecs shows what is missing as black, be it skipped or lost
+        return _decode_with_pillow(data, header)
+    missing = parsed.offset + header.packed - len(data)
+    if missing > parsed.padding:
         msg = f"a file of {len(data):,} bytes"
         raise TruncatedError(msg, f"{parsed.offset + header.packed:,} bytes, as its header says")
+    if missing > 0:  # some writers leave out what only fills the last row
+        data += bytes(missing)
     if parsed.samples == 1 and parsed.compression == _RGB:
         return _decode_rows(data, parsed)
     import imagecodecs
@@ -131,7 +142,7 @@ def _decode_rows(data: bytes, parsed: _Parsed) -> npt.NDArray[Any]:
 
 
 def _decode_with_pillow(data: bytes, header: Header) -> npt.NDArray[Any]:
-    """Decode what imagecodecs does not: OS/2 headers and rare bit fields."""
+    """Decode what imagecodecs does not: OS/2 headers, rare bit fields and run lengths."""
     from PIL import BmpImagePlugin
 
     image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))

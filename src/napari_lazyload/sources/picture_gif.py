@@ -112,8 +112,14 @@ def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
     info = header.info
     if header.detail:
         import imagecodecs
+        from PIL import ImageFile
 
-        single: npt.NDArray[Any] = imagecodecs.gif_decode(data, 0, asrgb=info.rgb)
+        try:
+            single: npt.NDArray[Any] = imagecodecs.gif_decode(data, 0, asrgb=info.rgb)
+        except imagecodecs.GifError:  # giflib refuses empty comments and long codes, too, which Pillow reads
+            if ImageFile.LOAD_TRUNCATED_IMAGES:  # whoever sets this has Pillow make up what is missing
+                raise
+            return _compose(data, header, page)
         return single
     return _compose(data, header, page)
 
@@ -122,16 +128,16 @@ def _compose(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
     """Let Pillow put the frames up to `page` together."""
     from PIL import GifImagePlugin, Image
 
-    height, width, samples = header.info.page_shape
+    height, width, *samples = header.info.page_shape
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
-        msg = f"an animated or transparent GIF of {width} x {height} pixels"
+        msg = f"an animated, transparent or unusual GIF of {width} x {height} pixels"
         raise PictureError(msg, f"at most {limit:,} pixels in a frame", "export its frames as PNG files")
     image = GifImagePlugin.GifImageFile(io.BytesIO(data))
     image.seek(page)
-    frame = np.array(image.convert("RGBA" if samples == 4 else "RGB"))
-    if frame.shape == (height, width, samples):
+    frame = np.array(image.convert("RGBA" if samples == [4] else "RGB" if samples else "L"))
+    if frame.shape == header.info.page_shape:
         return frame
-    whole = np.zeros((height, width, samples), np.uint8)  # the canvas grows with a later frame
+    whole = np.zeros(header.info.page_shape, np.uint8)  # the canvas grows with a later frame
     whole[: frame.shape[0], : frame.shape[1]] = frame
     return whole
