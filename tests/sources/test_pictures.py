@@ -92,6 +92,12 @@ def commented(gif):
     return gif[:palette] + b"!\xfe\0" + gif[palette:]
 
 
+def few_colours(gif, exponent):
+    """The same GIF with the first colours of its palette alone."""
+    flags = gif[10] & ~7 | exponent - 1
+    return gif[:10] + bytes((flags,)) + gif[11 : 13 + (3 << exponent)] + gif[13 + (6 << (gif[10] & 7)) :]
+
+
 TWO_BITS = GREY[:, :36] % 4
 FOUR_BITS = GREY[:, :36] % 16
 INDICES = np.arange(32, dtype=np.uint8).reshape(4, 8)
@@ -179,6 +185,7 @@ CASES = {
     "gif grey": (".gif", saved(EVERY_GREY, "gif"), EVERY_GREY),
     "gif with a transparent colour": (".gif", saved(palette_image(), "gif", transparency=5), "RGBA"),
     "gif with an empty comment": (".gif", commented(saved(palette_image(), "gif")), "RGB"),
+    "gif with numbers beyond its palette": (".gif", few_colours(saved(palette_image(), "gif"), 4), "RGB"),
     "webp": (".webp", saved(SMOOTH, "webp"), "RGB"),
     "webp lossless": (".webp", saved(COLOUR, "webp", lossless=True), COLOUR),
     "webp alpha": (".webp", saved(ALPHA, "webp", lossless=True, exact=True), ALPHA),
