@@ -61,6 +61,7 @@ FILES = {
     "jpeg cmyk": saved(Image.fromarray(COLOUR).convert("CMYK"), "jpeg"),
     "bmp": saved(COLOUR, "bmp"),
     "bmp palette": saved(PALETTE, "bmp"),
+    "bmp without a file header": saved(PALETTE, "dib"),
     "bmp bits": saved(GREY > 60, "bmp"),
     "gif": saved(PALETTE, "gif"),
     "gif moving": saved(PALETTE, "gif", save_all=True, append_images=[PALETTE.rotate(180)]),
