@@ -204,6 +204,11 @@ CASES = {
         grey_as_rgba(GREY, 255 - GREY),
     ),
     "j2k codestream": (".j2k", imagecodecs.jpeg2k_encode(COLOUR, level=0, codecformat="j2k"), COLOUR),
+    "j2k with a marker alone": (
+        ".j2k",
+        imagecodecs.jpeg2k_encode(COLOUR, level=0, codecformat="j2k").replace(b"\xff\x90", b"\xff\x30\xff\x90", 1),
+        COLOUR,
+    ),
     "jxl grey": (".jxl", imagecodecs.jpegxl_encode(GREY, lossless=True), GREY),
     "jxl rgb": (".jxl", imagecodecs.jpegxl_encode(COLOUR, lossless=True), COLOUR),
     "jxl rgba": (".jxl", imagecodecs.jpegxl_encode(ALPHA, lossless=True), ALPHA),
