@@ -86,6 +86,18 @@ def os2_bmp(indices, palette):
     return b"BM" + struct.pack("<IHHI", offset + 32, 0, 0, offset) + header + palette + indices[::-1].tobytes()
 
 
+def commented(gif):
+    """The same GIF with a comment without a word behind its palette."""
+    palette = 13 + 3 * (2 << (gif[10] & 7))
+    return gif[:palette] + b"!\xfe\0" + gif[palette:]
+
+
+def few_colours(gif, exponent):
+    """The same GIF with the first colours of its palette alone."""
+    flags = gif[10] & ~7 | exponent - 1
+    return gif[:10] + bytes((flags,)) + gif[11 : 13 + (3 << exponent)] + gif[13 + (6 << (gif[10] & 7)) :]
+
+
 TWO_BITS = GREY[:, :36] % 4
 FOUR_BITS = GREY[:, :36] % 16
 INDICES = np.arange(32, dtype=np.uint8).reshape(4, 8)
@@ -95,6 +107,8 @@ TABLE[:, 3] = 0
 FROM_TABLE = TABLE[INDICES][..., 2::-1]
 RLE = b"".join(bytes((2, a, 2, b, 0, 4, 7, 8, 9, 10, 0, 0)) for a, b in ((1, 2), (3, 4), (5, 6), (7, 8))) + b"\0\1"
 RLE_INDICES = np.array([[a, a, b, b, 7, 8, 9, 10] for a, b in ((7, 8), (5, 6), (3, 4), (1, 2))], np.uint8)
+LEAP = b"\2\1\0\2\4\1\2\3\0\0" + b"\10\5\0\0" * 2 + b"\0\1"
+PLTE = chunk(b"PLTE", TABLE[:, :3].tobytes())
 FIVE = RNG.integers(0, 32, (4, 8, 3), dtype=np.uint16)
 FIFTEEN = (FIVE[..., 0] << 10 | FIVE[..., 1] << 5 | FIVE[..., 2]).astype("<u2")
 
@@ -134,6 +148,12 @@ CASES = {
     "png 1 bit with a colour key": (".png", saved(BITS, "png", transparency=1), BITS),
     "png interlaced": (".png", png(interlaced(COLOUR), (23, 37), 8, 2, interlaced=1), COLOUR),
     "png interlaced 16": (".png", png(interlaced(DEEP), (23, 37), 16, 6, interlaced=1), DEEP),
+    "png interlaced palette": (".png", png(interlaced(GREY), (23, 37), 8, 3, before=PLTE, interlaced=1), "RGB"),
+    "png interlaced palette with alpha": (
+        ".png",
+        png(interlaced(GREY), (23, 37), 8, 3, before=PLTE + chunk(b"tRNS", bytes(range(90, 190))), interlaced=1),
+        "RGBA",
+    ),
     "png with text before the pixels": (
         ".png",
         png([row.tobytes() for row in GREY], (23, 37), 8, 0, before=chunk(b"tEXt", b"Comment\0" + b"x" * 9000)),
@@ -158,11 +178,18 @@ CASES = {
     "bmp from the top": (".bmp", bmp(INDICES.tobytes(), 8, -4, 8, palette=RAMP), INDICES),
     "bmp run-length coded": (".bmp", bmp(RLE, 8, 4, 8, compression=1, palette=TABLE.tobytes()), "RGB"),
     "bmp run-length coded grey": (".bmp", bmp(RLE, 8, 4, 8, compression=1, palette=RAMP), RLE_INDICES),
+    "bmp run-length coded with a leap": (".bmp", bmp(LEAP, 8, 4, 8, compression=1, palette=TABLE.tobytes()), "RGB"),
     "bmp 15 bits": (".bmp", bmp(FIFTEEN.tobytes(), 8, -4, 16), "RGB"),
     "bmp of OS/2": (".bmp", os2_bmp(INDICES, TABLE[:, :3].tobytes()), FROM_TABLE),
+    "dib": (".dib", saved(COLOUR, "dib"), COLOUR),
+    "dib palette": (".dib", saved(palette_image(90), "dib"), "RGB"),
+    "dib bits": (".dib", saved(BITS, "dib"), BITS),
+    "dib bit fields": (".dib", saved(ALPHA, "bmp")[14:], "RGB"),
     "gif palette": (".gif", saved(palette_image(), "gif"), "RGB"),
     "gif grey": (".gif", saved(EVERY_GREY, "gif"), EVERY_GREY),
     "gif with a transparent colour": (".gif", saved(palette_image(), "gif", transparency=5), "RGBA"),
+    "gif with an empty comment": (".gif", commented(saved(palette_image(), "gif")), "RGB"),
+    "gif with numbers beyond its palette": (".gif", few_colours(saved(palette_image(), "gif"), 4), "RGB"),
     "webp": (".webp", saved(SMOOTH, "webp"), "RGB"),
     "webp lossless": (".webp", saved(COLOUR, "webp", lossless=True), COLOUR),
     "webp alpha": (".webp", saved(ALPHA, "webp", lossless=True, exact=True), ALPHA),
@@ -177,6 +204,11 @@ CASES = {
         grey_as_rgba(GREY, 255 - GREY),
     ),
     "j2k codestream": (".j2k", imagecodecs.jpeg2k_encode(COLOUR, level=0, codecformat="j2k"), COLOUR),
+    "j2k with a marker alone": (
+        ".j2k",
+        imagecodecs.jpeg2k_encode(COLOUR, level=0, codecformat="j2k").replace(b"\xff\x90", b"\xff\x30\xff\x90", 1),
+        COLOUR,
+    ),
     "jxl grey": (".jxl", imagecodecs.jpegxl_encode(GREY, lossless=True), GREY),
     "jxl rgb": (".jxl", imagecodecs.jpegxl_encode(COLOUR, lossless=True), COLOUR),
     "jxl rgba": (".jxl", imagecodecs.jpegxl_encode(ALPHA, lossless=True), ALPHA),
@@ -417,6 +449,15 @@ def test_a_transparent_first_frame_gives_every_frame_alpha(written):
     assert info.shape == (3, 8, 8, 4)
     for page in range(3):
         assert (decode(path, page, expect=info)[..., 3] == layers[page][..., 3]).all()
+
+
+@pytest.mark.parametrize("picture", [palette_image(), Image.fromarray(BITS)], ids=["colours", "bits"])
+def test_a_bmp_may_end_without_what_fills_its_last_row(picture, written):
+    data = saved(picture, "bmp")
+    whole = decode(written(data, "whole.bmp"))
+    np.testing.assert_array_equal(decode(written(data[:-3], "shorter.bmp")), whole)
+    with pytest.raises(ChunkReadError, match="as its header says"):
+        decode(written(data[:-4], "short.bmp"))
 
 
 def test_a_frame_that_covers_a_part_of_the_screen(written):

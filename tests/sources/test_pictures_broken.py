@@ -61,6 +61,7 @@ FILES = {
     "jpeg cmyk": saved(Image.fromarray(COLOUR).convert("CMYK"), "jpeg"),
     "bmp": saved(COLOUR, "bmp"),
     "bmp palette": saved(PALETTE, "bmp"),
+    "bmp without a file header": saved(PALETTE, "dib"),
     "bmp bits": saved(GREY > 60, "bmp"),
     "gif": saved(PALETTE, "gif"),
     "gif moving": saved(PALETTE, "gif", save_all=True, append_images=[PALETTE.rotate(180)]),
@@ -128,8 +129,8 @@ def check_cut(name, path, length):
     if result is None:
         return
     found, decoded = result
-    # tifffile ends some files with bytes that nothing refers to: the picture is complete without them
-    assert name.startswith("tiff"), f"{length} of {len(FILES[name])} bytes were taken for the whole"
+    # tifffile ends some files with bytes that nothing refers to, and BMP with a filled row: complete without them
+    assert name.startswith(("tiff", "bmp")), f"{length} of {len(FILES[name])} bytes were taken for the whole"
     assert found == info
     for one, other in zip(decoded, pages, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -183,6 +184,23 @@ def test_missing_pixels_are_an_error_even_where_pillow_was_told_to_make_them_up(
         path.write_bytes(FILES[name][: len(FILES[name]) * 2 // 3])
         with pytest.raises(ChunkReadError):
             read_all(str(path))
+
+
+def test_run_lengths_that_end_too_early_are_an_error(path):
+    rows = b"\x08\x01\0\0" * 3  # of four
+    header = struct.pack("<IiiHHIIiiII", 40, 8, 4, 1, 8, 1, len(rows), 0, 0, 0, 0) + bytes(1024)
+    path.write_bytes(b"BM" + struct.pack("<IHHI", 14 + len(header) + len(rows), 0, 0, 14 + len(header)) + header + rows)
+    with pytest.raises(ChunkReadError, match="not enough image data"):
+        read_all(str(path))
+
+
+def test_a_gif_that_only_pillow_reads_is_not_made_up_in_part(path, monkeypatch):
+    palette = 13 + 3 * (2 << (FILES["gif"][10] & 7))
+    path.write_bytes(FILES["gif"][:palette] + b"!\xfe\0" + FILES["gif"][palette:])
+    read_all(str(path))
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(ChunkReadError):
+        read_all(str(path))
 
 
 # --- no file, no picture ----------------------------------------------------------------------------------------------

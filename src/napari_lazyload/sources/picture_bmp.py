@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_lazyload.sources.picture_files import Head
 from napari_lazyload.sources.picture_info import BOOL, UINT8, Header, PictureError, TruncatedError, flat_picture
 
-if TYPE_CHECKING:
-    from napari_lazyload.sources.picture_files import Head
-
 SIGNATURE = b"BM"
+
+#: Lengths of the information headers that bitmaps without a file header begin with.
+_BARE_SIZES = tuple(struct.pack("<I", size) for size in (40, 108, 124))
+
+#: An information header and a palette.
+_LONGEST_HEADER = 124 + 1024
 
 _RGB, _RLE8, _RLE4, _BITFIELDS = 0, 1, 2, 3
 _GREY_RAMP = np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes()
@@ -51,9 +55,32 @@ class _Parsed(NamedTuple):
         """Bytes of one row, which are a multiple of four."""
         return (self.width * self.bits + 31) // 32 * 4
 
+    @property
+    def padding(self) -> int:
+        """Bytes that only fill a row."""
+        return self.stride - (self.width * self.bits + 7) // 8
+
+
+def is_bare(data: bytes) -> bool:
+    """Tell whether a file begins with the information header, as bitmaps of the clipboard (.dib) do."""
+    return data[:4] in _BARE_SIZES and data[12:14] == b"\1\0"
+
+
+def _with_file_header(data: bytes) -> bytes:
+    """Return a bitmap with the file header that it may lack."""
+    if data.startswith(SIGNATURE):
+        return data
+    size, bits, compression, colours = struct.unpack_from("<I10xHI12xI", data)
+    masks = 12 if size == 40 and compression == _BITFIELDS else 0
+    palette = 4 * (colours or 1 << bits) if bits <= 8 else 0
+    offset = min(14 + size + masks + palette, 0xFFFFFFFF)
+    return struct.pack("<2sIHHI", SIGNATURE, 14 + len(data), 0, 0, offset) + data
+
 
 def read_header(head: Head) -> Header:
     """Parse the file header, the information header and the palette."""
+    if not head.data.startswith(SIGNATURE):
+        head = Head(head.path, _with_file_header(head.need(min(head.size, _LONGEST_HEADER))), complete=True)
     data = head.need(18)
     offset, size = struct.unpack_from("<II", data, 10)
     data = head.need(14 + min(size, 124))
@@ -104,10 +131,17 @@ def _samples(head: Head, size: int, bits: int, compression: int, colours: int) -
 
 def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
     """Decode the picture; `page` is 0."""
+    data = _with_file_header(data)
     parsed: _Parsed = header.detail
-    if parsed.compression in (_RGB, _BITFIELDS) and parsed.offset + header.packed > len(data):
+    if parsed.compression in (_RLE8, _RLE4):
+        # imagecodecs shows what is missing as black, be it skipped or lost
+        return _decode_with_pillow(data, header)
+    missing = parsed.offset + header.packed - len(data)
+    if missing > parsed.padding:
         msg = f"a file of {len(data):,} bytes"
         raise TruncatedError(msg, f"{parsed.offset + header.packed:,} bytes, as its header says")
+    if missing > 0:  # some writers leave out what only fills the last row
+        data += bytes(missing)
     if parsed.samples == 1 and parsed.compression == _RGB:
         return _decode_rows(data, parsed)
     import imagecodecs
@@ -131,7 +165,7 @@ def _decode_rows(data: bytes, parsed: _Parsed) -> npt.NDArray[Any]:
 
 
 def _decode_with_pillow(data: bytes, header: Header) -> npt.NDArray[Any]:
-    """Decode what imagecodecs does not: OS/2 headers and rare bit fields."""
+    """Decode what imagecodecs does not: OS/2 headers, rare bit fields and run lengths."""
     from PIL import BmpImagePlugin
 
     image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))

@@ -31,7 +31,12 @@ class _Frame(NamedTuple):
     bottom: int
     covers: tuple[int, int, int, int]
     transparent: bool
-    coloured: bool
+    palette: bytes
+
+    @property
+    def grey(self) -> bool:
+        """Every colour is its own number."""
+        return self.palette == bytes(value for i in range(len(self.palette) // 3) for value in (i, i, i))
 
 
 def read_header(head: Head) -> Header:
@@ -45,7 +50,7 @@ def read_header(head: Head) -> Header:
     height = max(height, *(frame.bottom for frame in frames), 0)
     width = max(width, *(frame.right for frame in frames), 0)
     first = frames[0]
-    grey = len(frames) == 1 and not first.coloured and not first.transparent
+    grey = len(frames) == 1 and first.grey and not first.transparent
     samples = 1 if grey else 4 if first.transparent else 3
     info = flat_picture("gif", height, width, samples, UINT8, metadata={"bits": 8})
     simple = len(frames) == 1 and not first.transparent and first.covers == (0, 0, width, height)
@@ -53,7 +58,7 @@ def read_header(head: Head) -> Header:
         info = PictureInfo(
             (len(frames), *info.shape), UINT8, "gif", ("t", *info.axes), True, len(frames), 1, info.metadata
         )
-    return Header(info, height * width, _RATIO, 2**26, simple)
+    return Header(info, height * width, _RATIO, 2**26, first.palette if simple else None)
 
 
 def _frames(data: bytes) -> list[_Frame]:
@@ -88,9 +93,8 @@ def _image(data: bytes, position: int, palette: bytes, transparent: bool) -> tup
     position += 9
     if flags & 0x80:
         palette, position = _table(data, position, flags)
-    ramp = all(palette[i : i + 3] == bytes((i // 3,)) * 3 for i in range(0, len(palette), 3))
     right, bottom = left + width, top + height
-    frame = _Frame(right, bottom, (left, top, right, bottom), transparent, not ramp)
+    frame = _Frame(right, bottom, (left, top, right, bottom), transparent, palette)
     return frame, _skip_blocks(data, position + 1)
 
 
@@ -109,29 +113,40 @@ def _skip_blocks(data: bytes, position: int) -> int:
 
 def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
     """Decode one frame, put together with those before it."""
-    info = header.info
-    if header.detail:
-        import imagecodecs
+    if header.detail is None:
+        return _compose(data, header, page)
+    import imagecodecs
+    from PIL import ImageFile
 
-        single: npt.NDArray[Any] = imagecodecs.gif_decode(data, 0, asrgb=info.rgb)
-        return single
-    return _compose(data, header, page)
+    try:
+        indices: npt.NDArray[Any] = imagecodecs.gif_decode(data, 0, asrgb=False)
+    except imagecodecs.GifError:  # giflib refuses empty comments and long codes, too, which Pillow reads
+        if ImageFile.LOAD_TRUNCATED_IMAGES:  # whoever sets this has Pillow make up what is missing
+            raise
+        return _compose(data, header, page)
+    if not header.info.rgb:
+        return indices
+    palette = np.zeros(
+        (256, 3), np.uint8
+    )  # numbers beyond its end are black; imagecodecs gives what lies there in memory
+    palette.reshape(-1)[: len(header.detail)] = np.frombuffer(header.detail, np.uint8)
+    return np.take(palette, indices, axis=0)
 
 
 def _compose(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
     """Let Pillow put the frames up to `page` together."""
     from PIL import GifImagePlugin, Image
 
-    height, width, samples = header.info.page_shape
+    height, width, *samples = header.info.page_shape
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
-        msg = f"an animated or transparent GIF of {width} x {height} pixels"
+        msg = f"an animated, transparent or unusual GIF of {width} x {height} pixels"
         raise PictureError(msg, f"at most {limit:,} pixels in a frame", "export its frames as PNG files")
     image = GifImagePlugin.GifImageFile(io.BytesIO(data))
     image.seek(page)
-    frame = np.array(image.convert("RGBA" if samples == 4 else "RGB"))
-    if frame.shape == (height, width, samples):
+    frame = np.array(image.convert("RGBA" if samples == [4] else "RGB" if samples else "L"))
+    if frame.shape == header.info.page_shape:
         return frame
-    whole = np.zeros((height, width, samples), np.uint8)  # the canvas grows with a later frame
+    whole = np.zeros(header.info.page_shape, np.uint8)  # the canvas grows with a later frame
     whole[: frame.shape[0], : frame.shape[1]] = frame
     return whole

@@ -1,7 +1,7 @@
 """JPEG 2000: header and pixels, as a bare codestream or in JP2 boxes.
 
-Sources: ITU-T T.800 (ISO/IEC 15444-1), annex A (SIZ A.5.1, SOT A.4.2, EOC A.4.4) and annex I (boxes: pclr I.5.3.4, cmap
-I.5.3.5).
+Sources: ITU-T T.800 (ISO/IEC 15444-1), annex A (A.1: which markers stand alone, SIZ A.5.1, SOT A.4.2, EOC A.4.4) and
+annex I (boxes: pclr I.5.3.4, cmap I.5.3.5).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ BOX_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 STREAM_SIGNATURE = b"\xff\x4f\xff\x51"
 
 _SOT, _EOC = 0xFF90, 0xFFD9
+_WITHOUT_LENGTH = range(0xFF30, 0xFF40)
 
 #: Unpacked bytes that are accepted whatever the ratio; the decoder works with four bytes for each of them.
 _FLOOR = 2**25
@@ -116,6 +117,8 @@ def _check_complete(data: bytes, begin: int, end: int) -> None:
             position = position + part if part else end - 2
         elif marker == _EOC:
             return
+        elif marker in _WITHOUT_LENGTH:
+            position += 2
         else:
             position += 2 + length
     if data[position : position + 2] != b"\xff\xd9" or position + 2 > end:

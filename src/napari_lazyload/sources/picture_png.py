@@ -248,7 +248,9 @@ def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
 
 
 def _spng_reads(parsed: _Parsed, samples: int) -> bool:
-    """Tell whether spng reads this pixel type; the others stay with libpng."""
+    """Tell whether spng reads this pixel type; the others stay with libpng (spng leaves out the alpha of a palette)."""
+    if parsed.colour == _PALETTE:
+        return samples == 3
     return parsed.colour != _GREY_ALPHA and (parsed.depth < 16 or samples == 4)
 
 

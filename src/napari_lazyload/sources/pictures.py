@@ -271,6 +271,8 @@ def _sniff(source: Head) -> str:
         return "webp"
     if data[4:8] == b"ftyp" and picture_avif.is_avif(data):
         return "avif"
+    if picture_bmp.is_bare(data):
+        return "bmp"
     raise PictureError(describe_contents(data), f"a picture ({', '.join(row.title for row in _FORMATS.values())})")
 
 
