@@ -187,6 +187,12 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
             "whole numbers, or floats of 16, 24, 32 or 64 bits",
             "convert the file to one of these with the program that wrote it",
         )
+    if keyframe.samplesperpixel > 1 and keyframe.planarconfig not in (1, 2):
+        raise PictureError(
+            f"a planar configuration {keyframe.planarconfig!r}",
+            "1 (the samples of a pixel side by side) or 2 (in planes of their own)",
+            "the file is damaged: export it again",
+        )
     shape = tuple(int(n) for n in series.shape)
     if series.dtype is None or not shape or math.prod(shape) == 0:
         raise PictureError(f"an image of shape {shape}", "an image with pixels", "the file is damaged: export it again")
@@ -255,7 +261,7 @@ def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> 
     tifffile takes ImageJ at its word that all planes follow the first, as they do in stacks beyond 4 GiB; other
     programs keep the description and put each plane elsewhere.
     """
-    if series.dataoffset is None or series.is_multifile:
+    if not series.dataoffset or series.is_multifile:  # nothing is at 0: the plane was left out
         return None
     start, nbytes = int(series.dataoffset), int(series.keyframe.nbytes)
     if tif.is_imagej and series.nbytes > nbytes and tif.pages.is_multipage:
@@ -293,8 +299,11 @@ def decode_page(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
         raise PictureError(f"no plane {page}", f"{layout.info.pages} planes, as its metadata says", hint)
     with _open(layout.files[page] if layout.files else path) as tif:
         found = page_at(tif, offset, page)
-        _check_segments(found, tif.filehandle.size)
-        result = _native(found.asarray(maxworkers=threads))
+        if _is_left_out(found):
+            result = np.full(found.shape, found.nodata, layout.info.dtype)
+        else:
+            _check_segments(found, tif.filehandle.size)
+            result = _native(found.asarray(maxworkers=threads))
     shape = layout.info.page_shape
     return result.reshape(shape) if result.size == math.prod(shape) else result
 
@@ -363,6 +372,11 @@ def _check_extent(size: int, offset: int, nbytes: int) -> None:
         raise TruncatedError(msg, f"pixels up to byte {offset + nbytes:,}, as its header says")
 
 
+def _is_left_out(page: tifffile.TiffPage) -> bool:
+    """Return whether no pixel is stored, as in sparse files of GDAL; tifffile knows it of strips and tiles alone."""
+    return page.is_contiguous and not page.dataoffsets[0] and page.dtype is not None
+
+
 def _check_segments(page: tifffile.TiffPage | tifffile.TiffFrame, size: int) -> None:
     """Raise where strips or tiles are missing or cut short: tifffile would leave their pixels undefined."""
     keyframe = page.keyframe
@@ -370,6 +384,8 @@ def _check_segments(page: tifffile.TiffPage | tifffile.TiffFrame, size: int) -> 
         raise PictureError("a page without a data type", "one that is known", "the file is damaged: export it again")
     offsets, counts = page.dataoffsets, page.databytecounts
     if keyframe.is_contiguous:
+        if not offsets[0]:
+            raise PictureError("a page without pixels", "one with them", "the file is damaged: export it again")
         _check_extent(size, offsets[0], math.prod(keyframe.shape) * keyframe.dtype.itemsize)
         return
     if not len(offsets) or len(offsets) < math.prod(keyframe.chunked) or len(counts) < len(offsets):
