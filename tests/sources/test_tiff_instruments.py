@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 
@@ -44,6 +45,33 @@ def write_pages(path, pages):
 def tags_of(height, width, bits=16, samples=1, **more):
     known = {256: width, 257: height, 259: 1, 262: 1, 277: samples, 278: height, **more}
     return {258: (3, [bits] * samples), **{tag: (4, [value]) for tag, value in known.items()}}
+
+
+def write_ndtiff(folder, planes, summary, *, per_file=100):
+    """Write a data set of Micro-Manager: planes with their axes, an index, files of so many planes."""
+    said, index = json.dumps(summary).encode(), b""
+    for start in range(0, len(planes), per_file):
+        name = f"a_NDTiffStack{f'_{start // per_file}' if start else ''}.tif"
+        out = bytearray(b"II*\0\0\0\0\0" + struct.pack("<5I", 483729, 3, 3, 2355492, len(said)) + said)
+        link = 4
+        for axes, plane in planes[start : start + per_file]:
+            height, width = plane.shape
+            at = len(out)
+            values = {**{256: width, 257: height, 258: 8 * plane.itemsize, 259: 1, 262: 1, 273: at, 277: 1}}
+            values |= {278: height, 279: plane.nbytes}
+            out += plane.tobytes() + b'{"a":1}\0'
+            entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+            entries += struct.pack("<HHII", 51123, 2, 8, len(out) - 8)
+            out[link : link + 4] = struct.pack("<I", len(out))
+            out += struct.pack("<H", len(entries) // 12) + entries
+            link = len(out)
+            out += bytes(4)
+            for text in (json.dumps(axes).encode(), name.encode()):
+                index += struct.pack("<I", len(text)) + text
+            index += struct.pack("<8I", at, width, height, int(plane.itemsize == 2), 0, 0, 0, 0)
+        (folder / name).write_bytes(out)
+    (folder / "NDTiff.index").write_bytes(index)
+    return folder / "a_NDTiffStack.tif"
 
 
 def zeiss_info(width, height, depth):
@@ -123,6 +151,48 @@ def test_the_last_frame_of_scanimage_is_not_lost(tmp_path):
             tif.write(frame, metadata=None, contiguous=False, description=f"state.frame = {number:02}")
     with nl.open_dataset(path) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, stack)
+
+
+NAMED = {"PixelSize_um": 0.5, "ChNames": ["DAPI", "FITC"], "ChColors": [0x0000FF, 0x00FF00]}
+
+
+@pytest.mark.parametrize("per_file", [100, 3])
+def test_frames_of_ndtiff_are_read_alone(tmp_path, monkeypatch, per_file):
+    stack = RNG.integers(0, 60000, (3, 2, 16, 18)).astype("u2")
+    named = [({"time": t, "channel": c}, stack[t, c]) for t in range(3) for c in range(2)]
+    path = write_ndtiff(tmp_path, named, NAMED, per_file=per_file)
+    np.testing.assert_array_equal(tifffile.imread(path), stack)
+    for target in (path, tmp_path):
+        with nl.open_dataset(target) as dataset:
+            (image,) = dataset.images
+            assert image.shape[-4:] == stack.shape
+            assert image.chunks[-4:] == ((1, 1, 1), (1, 1), (16,), (18,))
+            np.testing.assert_array_equal(image.data[..., 2, 1, :, :].squeeze(), stack[2, 1])
+            monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
+            np.testing.assert_array_equal(np.asarray(image.data).reshape(stack.shape), stack)
+            monkeypatch.undo()
+
+
+def test_frames_of_ndtiff_that_were_not_recorded_are_told(tmp_path):
+    stack = RNG.integers(0, 250, (3, 16, 18)).astype("u1")
+    path = write_ndtiff(tmp_path, [({"time": t}, stack[t]) for t in (0, 2)], {})
+    with pytest.warns(nl.LazyLoadWarning, match="1 of 3 planes"):
+        dataset = nl.open_dataset(path)
+    with dataset:
+        np.testing.assert_array_equal(dataset.images[0].data[2], stack[2])
+        with pytest.raises(nl.ChunkReadError, match="no plane 1"):
+            np.asarray(dataset.images[0].data)
+
+
+def test_channels_of_ndtiff_have_the_names_of_its_index(tmp_path):
+    """They are counted as they come, which need not be the order of the summary."""
+    stack = RNG.integers(0, 60000, (2, 2, 16, 18)).astype("u2")
+    names = ("FITC", "DAPI")
+    planes = [({"time": t, "channel": names[c]}, stack[t, c]) for t in range(2) for c in range(2)]
+    with nl.open_dataset(write_ndtiff(tmp_path, planes, NAMED)) as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, stack)
+        shown = [(one.name, one.colormap) for one in dataset.images[0].meta.channels]
+        assert shown == [("FITC", "#00ff00"), ("DAPI", "#0000ff")]
 
 
 def write_set(folder, count, *, companion=False, present=None):

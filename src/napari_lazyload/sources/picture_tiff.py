@@ -66,8 +66,9 @@ class TiffLayout:
         The public part.
     order : {"<", ">"}
         Byte order of the file.
-    data_offset : int or None
-        Where the planes begin, one behind the other, or None where they are not stored like that.
+    data_offset : int, sequence of int or None
+        Where the planes begin that are stored as they are: the first of them, the others follow; or each (0: the plane
+        is missing), where their directories are not known. None where they are not stored like that.
     directories : sequence of int or None
         Where the directory of each page is (0: the page is missing), or None where the series cannot be decoded page by
         page.
@@ -81,7 +82,7 @@ class TiffLayout:
 
     info: PictureInfo
     order: ByteOrder
-    data_offset: int | None
+    data_offset: int | Sequence[int] | None
     directories: Sequence[int] | None
     files: tuple[str, ...] = ()
     around: tuple[Any, ...] = ()
@@ -203,12 +204,13 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     metadata = series_metadata(tif, number, axes)
     if keyframe.dtype != series.dtype:
         data_offset = None
-    missing = sum(not offset for offset in directories) if directories is not None else 0
+    places = directories if isinstance(data_offset, int) or data_offset is None else data_offset
+    missing = sum(not offset for offset in places) if places is not None else 0
     if missing:
         metadata["missing"] = missing
     held = frozenset(filter(None, files))
     info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata, len(series.levels), held)
-    if data_offset is not None:
+    if isinstance(data_offset, int):
         _check_extent(size, data_offset, info.nbytes)
     around = _around(tif.filehandle.path, held) if held or missing else ()
     return TiffLayout(info, tif.byteorder, data_offset, directories, files, around, number)
@@ -229,8 +231,8 @@ def _stamp(path: str) -> tuple[int, int] | None:
 
 def _pages(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, shape: tuple[int, ...]
-) -> tuple[int, int | None, Sequence[int] | None, tuple[str, ...]]:
-    """Return the number of page axes, where contiguous planes begin, each page's directory, and each page's file."""
+) -> tuple[int, int | Sequence[int] | None, Sequence[int] | None, tuple[str, ...]]:
+    """Return the number of page axes, where plain planes begin, each page's directory, and each page's file."""
     plane = tuple(int(n) for n in series.keyframe.shape)
     while len(plane) > 2 and plane[-1] == 1 and plane != shape[-len(plane) :]:
         plane = plane[:-1]  # tifffile squeezes a single sample out of a series
@@ -245,14 +247,20 @@ def _pages(
     members = tif.pages[:count] if tif.is_imagej and len(tif.series) == 1 else series[:]
     if len(members) != count:
         return 0, None, None, ()
-    directories = array("Q")
-    files = []
-    for page in members:
-        directories.append(0 if page is None else page.offset)
-        files.append("" if page is None else page.parent.filehandle.path)
-        if page is not None and page.offset <= 0:  # a virtual frame
-            return 0, None, None, ()
-    return page_ndim, None, directories, tuple(files) if series.is_multifile else ()
+    files = tuple("" if page is None else page.parent.filehandle.path for page in members)
+    files = files if series.is_multifile else ()
+    if all(page is None or page.offset > 0 for page in members):
+        return page_ndim, None, array("Q", (0 if page is None else page.offset for page in members)), files
+    # Frames that an index names, as that of NDTiff does.
+    if not all(page is None or _is_plain_plane(page, plane, tif.byteorder) for page in members):
+        return 0, None, None, ()
+    return page_ndim, array("Q", (0 if page is None else page.dataoffsets[0] for page in members)), None, files
+
+
+def _is_plain_plane(page: tifffile.TiffPage | tifffile.TiffFrame, shape: tuple[int, ...], order: str) -> bool:
+    """Return whether a page of a series is stored as it is, in the byte order of the file."""
+    keyframe = page.keyframe
+    return bool(keyframe.is_contiguous and keyframe.shape == shape and page.parent.byteorder == order)
 
 
 def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int | None:
@@ -295,8 +303,7 @@ def decode_page(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
         return _read_series(path, layout.number, threads)
     offset = layout.directories[page]
     if not offset:
-        hint = "add the missing files of this set, if it is one; else the plane was not recorded"
-        raise PictureError(f"no plane {page}", f"{layout.info.pages} planes, as its metadata says", hint)
+        raise _not_there(layout, page)
     with _open(layout.files[page] if layout.files else path) as tif:
         found = page_at(tif, offset, page)
         if _is_left_out(found):
@@ -306,6 +313,11 @@ def decode_page(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
             result = _native(found.asarray(maxworkers=threads))
     shape = layout.info.page_shape
     return result.reshape(shape) if result.size == math.prod(shape) else result
+
+
+def _not_there(layout: TiffLayout, page: int) -> PictureError:
+    hint = "add the missing files of this set, if it is one; else the plane was not recorded"
+    return PictureError(f"no plane {page}", f"{layout.info.pages} planes, as its metadata says", hint)
 
 
 def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any]:
@@ -340,11 +352,13 @@ def page_at(tif: tifffile.TiffFile, offset: int, index: int) -> tifffile.TiffPag
 
 
 def _read_plane(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
-    """Read one plane of contiguous data."""
-    info = layout.info
-    assert layout.data_offset is not None
-    offset = layout.data_offset + page * info.page_nbytes
-    with open(path, "rb", buffering=0) as file:
+    """Read one plane that is stored as it is."""
+    info, start = layout.info, layout.data_offset
+    assert start is not None
+    offset = start + page * info.page_nbytes if isinstance(start, int) else start[page]
+    if not offset:
+        raise _not_there(layout, page)
+    with open(layout.files[page] if layout.files else path, "rb", buffering=0) as file:
         _check_extent(os.fstat(file.fileno()).st_size, offset, info.page_nbytes)
         file.seek(offset)
         result = np.empty(info.page_shape, info.dtype.newbyteorder(layout.order))
