@@ -260,7 +260,8 @@ def _pages(
 def _is_plain_plane(page: tifffile.TiffPage | tifffile.TiffFrame, shape: tuple[int, ...], order: str) -> bool:
     """Return whether a page of a series is stored as it is, in the byte order of the file."""
     keyframe = page.keyframe
-    return bool(keyframe.is_contiguous and keyframe.shape == shape and page.parent.byteorder == order)
+    plain = keyframe is not None and keyframe.is_contiguous and keyframe.shape == shape
+    return bool(plain and page.parent.byteorder == order)
 
 
 def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int | None:
