@@ -231,6 +231,44 @@ def test_a_set_of_files_opens_as_one_image(tmp_path, companion, name):
         assert len(dataset.meta) == 1
 
 
+def write_positions(folder, count):
+    """Write an OME-TIFF set with an image for each file, all of which describe all; return the images."""
+    stacks = RNG.integers(0, 250, (count, 2, 32, 48)).astype("u1")
+    images = "".join(
+        f'<Image ID="Image:{at}" Name="P{at}"><Pixels ID="Pixels:{at}" DimensionOrder="XYZCT" Type="uint8" SizeX="48" '
+        f'SizeY="32" SizeZ="2" SizeC="1" SizeT="1" PhysicalSizeX="{at + 1}" PhysicalSizeY="1"><TiffData IFD="0" '
+        f'PlaneCount="2"><UUID FileName="p{at}.ome.tif">{at}</UUID></TiffData></Pixels></Image>'
+        for at in range(count)
+    )
+    for number, stack in enumerate(stacks):
+        text = f'<?xml version="1.0"?><OME xmlns="{OME}" UUID="{number}">{images}</OME>'
+        path = folder / f"p{number}.ome.tif"
+        tifffile.imwrite(path, stack, description=text, metadata=None, photometric="minisblack", tile=(16, 16))
+    return stacks
+
+
+@pytest.mark.parametrize("large", [1, 1 << 30])
+@pytest.mark.parametrize("number", range(3))
+def test_a_file_of_a_set_begins_with_its_own_image(tmp_path, monkeypatch, number, large):
+    """tifffile looks in the file that is open for the pixels of each image that just one file holds."""
+    monkeypatch.setattr(tiff_tiles, "LARGE", large)
+    stacks = write_positions(tmp_path, 3)
+    order = [number, *(at for at in range(3) if at != number)]
+    with nl.open_dataset(tmp_path / f"p{number}.ome.tif") as dataset:
+        for at, image in zip(order, dataset.images, strict=True):
+            np.testing.assert_array_equal(image.data, stacks[at])
+            assert image.scale[-1] == at + 1
+            assert image.metadata["series"] == f"P{at}"
+
+
+def test_a_folder_of_positions_has_a_frame_for_each(tmp_path, recwarn):
+    stacks = write_positions(tmp_path, 3)
+    with nl.open_dataset(tmp_path, headers="all") as dataset:
+        (image,) = dataset.images
+        np.testing.assert_array_equal(image.data, stacks)
+    assert not [one for one in recwarn if "the first is shown" in str(one.message)]
+
+
 def test_a_folder_of_two_sets_has_a_frame_for_each(tmp_path):
     expected = []
     for name in ("a", "b"):

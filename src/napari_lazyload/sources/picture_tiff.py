@@ -12,7 +12,7 @@ import math
 import os
 from array import array
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,10 +133,18 @@ def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]
             raise PictureError(
                 "a TIFF file without a page", "at least one page", "the file is damaged: export it again"
             )
-        count = min(len(tif.series), MOST_SERIES)
-        _check_kind(tif, tif.series[0])
-        first = _describe(tif, 0, stamp[0])
-        return (first, *filter(None, (_described(tif, number, stamp[0]) for number in range(1, count))))
+        own = [number for number, series in enumerate(tif.series) if _is_held(tif, series)]
+        # What a file holds itself comes first: the files of a set all describe all of its images.
+        numbers = [*own, *(number for number in range(len(tif.series)) if number not in own)][:MOST_SERIES]
+        _check_kind(tif, tif.series[numbers[0]])
+        first = _describe(tif, numbers[0], stamp[0])
+        said = dict(first.info.metadata)
+        if len(tif.series) > 1:
+            said["images"] = len(tif.series)
+        if len(own) > 1:
+            said["note"] = f"{len(own)} series of images; the first is shown"
+        first = replace(first, info=replace(first.info, metadata=said))
+        return (first, *filter(None, (_described(tif, number, stamp[0]) for number in numbers[1:])))
 
 
 def _tells_all(path: str, head: Head) -> bool:
@@ -145,6 +153,18 @@ def _tells_all(path: str, head: Head) -> bool:
         return False
     with _open(path) as tif:
         return contiguous_from(tif, tif.series[0]) is not None
+
+
+def in_other_files(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Return whether pixels of a series are in other files; tifffile would look for those of just one here."""
+    return bool(series.is_multifile or series.keyframe.parent.filehandle.path != tif.filehandle.path)
+
+
+def _is_held(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Return whether a file holds pixels of a series."""
+    if not series.is_multifile:
+        return not in_other_files(tif, series)
+    return any(page is not None and page.parent.filehandle.path == tif.filehandle.path for page in series)
 
 
 def _described(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout | None:
@@ -248,7 +268,7 @@ def _pages(
     if len(members) != count:
         return 0, None, None, ()
     files = tuple("" if page is None else page.parent.filehandle.path for page in members)
-    files = files if series.is_multifile else ()
+    files = files if in_other_files(tif, series) else ()
     if all(page is None or page.offset > 0 for page in members):
         return page_ndim, None, array("Q", (0 if page is None else page.offset for page in members)), files
     # Frames that an index names, as that of NDTiff does.
@@ -270,7 +290,7 @@ def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> 
     tifffile takes ImageJ at its word that all planes follow the first, as they do in stacks beyond 4 GiB; other
     programs keep the description and put each plane elsewhere.
     """
-    if not series.dataoffset or series.is_multifile:  # nothing is at 0: the plane was left out
+    if not series.dataoffset or in_other_files(tif, series):  # nothing is at 0: the plane was left out
         return None
     start, nbytes = int(series.dataoffset), int(series.keyframe.nbytes)
     if tif.is_imagej and series.nbytes > nbytes and tif.pages.is_multipage:
@@ -325,6 +345,9 @@ def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any
     """Decode a series that has no pages of its own, as one."""
     with _open(path) as tif:
         series = tif.series[number]
+        if in_other_files(tif, series) and not series.is_multifile:
+            held = series.keyframe.parent.filehandle.name
+            raise PictureError(f"an image that another file holds ({held})", "one of its own", "open that file")
         for page in series:
             if page is None:
                 raise PictureError("a series with missing planes", "all planes", "add the missing files of this set")
