@@ -74,6 +74,28 @@ def write_ndtiff(folder, planes, summary, *, per_file=100):
     return folder / "a_NDTiffStack.tif"
 
 
+def write_mmstack(path, stack, *, lost=()):
+    """Write a Micro-Manager stack of times, with an index that says where each plane is; 0 for those that were lost."""
+    said = json.dumps({"MicroManagerVersion": "2", "Frames": len(stack), "Slices": 1, "Channels": 1, "Positions": 1})
+    out = bytearray(b"II*\0\0\0\0\0" + struct.pack("<6I", 54773648, 0, 483765892, 0, 99384722, 0))
+    out += struct.pack("<2I", 2355492, len(said)) + said.encode()
+    link, index = 4, b""
+    for number, plane in enumerate(stack):
+        at, (height, width) = len(out), plane.shape
+        out[link : link + 4] = struct.pack("<I", at)
+        behind = at + 162 + plane.nbytes  # pixels follow a directory of 13 fields
+        values = {256: width, 257: height, 258: 8 * plane.itemsize, 259: 1, 262: 1, 273: at + 162, 277: 1, 278: height}
+        values |= {279: plane.nbytes, 284: 1, 296: 1, 339: 1}
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+        out += struct.pack("<H", 13) + entries + struct.pack("<HHII", 51123, 2, 8, behind)
+        link = len(out)
+        out += bytes(4) + plane.tobytes() + b'{"a":1}\0'
+        index += struct.pack("<5I", 0, 0, number, 0, 0 if number in lost else at)
+    out[12:16] = struct.pack("<I", len(out))
+    path.write_bytes(out + struct.pack("<2I", 3453623, len(stack)) + index)
+    return path
+
+
 def zeiss_info(width, height, depth):
     info = np.zeros(1, np.dtype(tifffile.TIFF.CZ_LSMINFO))
     said = {
@@ -193,6 +215,21 @@ def test_channels_of_ndtiff_have_the_names_of_its_index(tmp_path):
         np.testing.assert_array_equal(dataset.images[0].data, stack)
         shown = [(one.name, one.colormap) for one in dataset.images[0].meta.channels]
         assert shown == [("FITC", "#00ff00"), ("DAPI", "#0000ff")]
+
+
+def test_planes_that_micro_manager_lost_are_told(tmp_path):
+    """tifffile shows what lies anywhere in the file."""
+    stack = RNG.integers(0, 60000, (4, 16, 18)).astype("u2")
+    whole = write_mmstack(tmp_path / "a_MMStack.ome.tif", stack)
+    with nl.open_dataset(whole) as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, stack)
+    path = write_mmstack(tmp_path / "b_MMStack.ome.tif", stack, lost=[2])
+    with pytest.warns(nl.LazyLoadWarning, match="1 of 4 planes"):
+        dataset = nl.open_dataset(path)
+    with dataset:
+        np.testing.assert_array_equal(dataset.images[0].data[3], stack[3])
+        with pytest.raises(nl.ChunkReadError, match="no plane 2"):
+            np.asarray(dataset.images[0].data)
 
 
 def write_set(folder, count, *, companion=False, present=None):
