@@ -206,6 +206,14 @@ def test_frames_of_ndtiff_that_were_not_recorded_are_told(tmp_path):
             np.asarray(dataset.images[0].data)
 
 
+def test_a_file_of_ndtiff_that_is_missing_is_named(tmp_path):
+    stack = RNG.integers(0, 250, (4, 16, 18)).astype("u1")
+    path = write_ndtiff(tmp_path, [({"time": t}, plane) for t, plane in enumerate(stack)], {}, per_file=2)
+    (tmp_path / "a_NDTiffStack_1.tif").unlink()
+    with pytest.raises(nl.SourceOpenError, match=r"no .*a_NDTiffStack_1\.tif"):
+        nl.open_dataset(path)
+
+
 def test_channels_of_ndtiff_have_the_names_of_its_index(tmp_path):
     """They are counted as they come, which need not be the order of the summary."""
     stack = RNG.integers(0, 60000, (2, 2, 16, 18)).astype("u2")
