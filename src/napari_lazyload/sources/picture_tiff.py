@@ -135,7 +135,7 @@ def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]
             )
         own = [number for number, series in enumerate(tif.series) if _is_held(tif, series)]
         # What a file holds itself comes first: the files of a set all describe all of its images.
-        numbers = [*own, *(number for number in range(len(tif.series)) if number not in own)][:MOST_SERIES]
+        numbers = [*own, *sorted({*range(len(tif.series))}.difference(own))][:MOST_SERIES]
         _check_kind(tif, tif.series[numbers[0]])
         first = _describe(tif, numbers[0], stamp[0])
         said = dict(first.info.metadata)
