@@ -42,6 +42,19 @@ def values(shape, dtype):
     return RNG.standard_normal(shape).astype(dtype)
 
 
+def change_field(path, tag, *, kind=None, value=None):
+    """Change the type or the value of a field that a little-endian file keeps in its directory."""
+    data = bytearray(path.read_bytes())
+    (at,) = struct.unpack_from("<I", data, 4)
+    while struct.unpack_from("<H", data, at + 2)[0] != tag:
+        at += 12
+    if kind is not None:
+        struct.pack_into("<H", data, at + 4, kind)
+    if value is not None:
+        struct.pack_into("<I", data, at + 10, value)
+    path.write_bytes(data)
+
+
 @pytest.fixture
 def written(tmp_path):
     """Write an array with tifffile and return the path."""
@@ -323,6 +336,40 @@ def test_plain_files_need_no_tifffile(written, monkeypatch, name):
         picture_tiff._series_layouts.cache_clear()
         monkeypatch.setattr(tifffile, "TiffFile", None)
         assert read_info(path) == info
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_a_plane_that_was_left_out_is_blank(written, tmp_path, pages, nodata):
+    """GDAL writes an offset of 0 where nothing is stored, also of the only strip; tifffile takes it for a place."""
+    options = {} if nodata is None else {"extratags": [(42113, 2, 0, str(nodata), True)]}
+    array = values((pages, 20, 30), "u2")
+    path = written(array, photometric="minisblack", metadata=None, **options)
+    change_field(tmp_path / "picture.tif", 273, value=0)
+    with nl.open_dataset(path) as dataset:
+        shown = np.asarray(dataset.images[0].data).reshape(array.shape)
+    assert (shown[0] == (nodata or 0)).all()
+    np.testing.assert_array_equal(shown[1:], array[1:])
+
+
+@pytest.mark.parametrize("change", [{"kind": 1}, {"value": 0}, {"value": 3}])
+@pytest.mark.parametrize("layout", ["strips", "tiles"])
+def test_planes_that_no_field_describes_are_refused(written, tmp_path, change, layout):
+    """tifffile fills one of the planes, and leaves what was in memory in the others."""
+    array = values((3, 40, 50), "u1")
+    path = written(array, photometric="rgb", planarconfig="separate", metadata=None, **LAYOUTS[layout])
+    change_field(tmp_path / "picture.tif", 284, **change)
+    with pytest.raises(ChunkReadError, match="planar configuration"):
+        read_info(path)
+
+
+@pytest.mark.parametrize("tag", [258, 259, 262, 273, 277, 279])
+def test_fields_of_an_odd_type_are_left_to_tifffile(written, tmp_path, tag):
+    path = written(values((20, 30), "u2"), photometric="minisblack", metadata=None)
+    change_field(tmp_path / "picture.tif", tag, kind=2)
+    with Head(path) as head:
+        plain = read_plain(head)
+    assert plain is None or plain.data_offset is None
 
 
 def test_a_scale_that_is_a_print_setting_is_no_scale(written):

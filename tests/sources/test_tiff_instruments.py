@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 
@@ -44,6 +45,55 @@ def write_pages(path, pages):
 def tags_of(height, width, bits=16, samples=1, **more):
     known = {256: width, 257: height, 259: 1, 262: 1, 277: samples, 278: height, **more}
     return {258: (3, [bits] * samples), **{tag: (4, [value]) for tag, value in known.items()}}
+
+
+def write_ndtiff(folder, planes, summary, *, per_file=100):
+    """Write a data set of Micro-Manager: planes with their axes, an index, files of so many planes."""
+    said, index = json.dumps(summary).encode(), b""
+    for start in range(0, len(planes), per_file):
+        name = f"a_NDTiffStack{f'_{start // per_file}' if start else ''}.tif"
+        out = bytearray(b"II*\0\0\0\0\0" + struct.pack("<5I", 483729, 3, 3, 2355492, len(said)) + said)
+        link = 4
+        for axes, plane in planes[start : start + per_file]:
+            height, width = plane.shape
+            at = len(out)
+            values = {**{256: width, 257: height, 258: 8 * plane.itemsize, 259: 1, 262: 1, 273: at, 277: 1}}
+            values |= {278: height, 279: plane.nbytes}
+            out += plane.tobytes() + b'{"a":1}\0'
+            entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+            entries += struct.pack("<HHII", 51123, 2, 8, len(out) - 8)
+            out[link : link + 4] = struct.pack("<I", len(out))
+            out += struct.pack("<H", len(entries) // 12) + entries
+            link = len(out)
+            out += bytes(4)
+            for text in (json.dumps(axes).encode(), name.encode()):
+                index += struct.pack("<I", len(text)) + text
+            index += struct.pack("<8I", at, width, height, int(plane.itemsize == 2), 0, 0, 0, 0)
+        (folder / name).write_bytes(out)
+    (folder / "NDTiff.index").write_bytes(index)
+    return folder / "a_NDTiffStack.tif"
+
+
+def write_mmstack(path, stack, *, lost=()):
+    """Write a Micro-Manager stack of times, with an index that says where each plane is; 0 for those that were lost."""
+    said = json.dumps({"MicroManagerVersion": "2", "Frames": len(stack), "Slices": 1, "Channels": 1, "Positions": 1})
+    out = bytearray(b"II*\0\0\0\0\0" + struct.pack("<6I", 54773648, 0, 483765892, 0, 99384722, 0))
+    out += struct.pack("<2I", 2355492, len(said)) + said.encode()
+    link, index = 4, b""
+    for number, plane in enumerate(stack):
+        at, (height, width) = len(out), plane.shape
+        out[link : link + 4] = struct.pack("<I", at)
+        behind = at + 162 + plane.nbytes  # pixels follow a directory of 13 fields
+        values = {256: width, 257: height, 258: 8 * plane.itemsize, 259: 1, 262: 1, 273: at + 162, 277: 1, 278: height}
+        values |= {279: plane.nbytes, 284: 1, 296: 1, 339: 1}
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+        out += struct.pack("<H", 13) + entries + struct.pack("<HHII", 51123, 2, 8, behind)
+        link = len(out)
+        out += bytes(4) + plane.tobytes() + b'{"a":1}\0'
+        index += struct.pack("<5I", 0, 0, number, 0, 0 if number in lost else at)
+    out[12:16] = struct.pack("<I", len(out))
+    path.write_bytes(out + struct.pack("<2I", 3453623, len(stack)) + index)
+    return path
 
 
 def zeiss_info(width, height, depth):
@@ -125,6 +175,71 @@ def test_the_last_frame_of_scanimage_is_not_lost(tmp_path):
         np.testing.assert_array_equal(dataset.images[0].data, stack)
 
 
+NAMED = {"PixelSize_um": 0.5, "ChNames": ["DAPI", "FITC"], "ChColors": [0x0000FF, 0x00FF00]}
+
+
+@pytest.mark.parametrize("per_file", [100, 3])
+def test_frames_of_ndtiff_are_read_alone(tmp_path, monkeypatch, per_file):
+    stack = RNG.integers(0, 60000, (3, 2, 16, 18)).astype("u2")
+    named = [({"time": t, "channel": c}, stack[t, c]) for t in range(3) for c in range(2)]
+    path = write_ndtiff(tmp_path, named, NAMED, per_file=per_file)
+    np.testing.assert_array_equal(tifffile.imread(path), stack)
+    for target in (path, tmp_path):
+        with nl.open_dataset(target) as dataset:
+            (image,) = dataset.images
+            assert image.shape[-4:] == stack.shape
+            assert image.chunks[-4:] == ((1, 1, 1), (1, 1), (16,), (18,))
+            np.testing.assert_array_equal(image.data[..., 2, 1, :, :].squeeze(), stack[2, 1])
+            monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
+            np.testing.assert_array_equal(np.asarray(image.data).reshape(stack.shape), stack)
+            monkeypatch.undo()
+
+
+def test_frames_of_ndtiff_that_were_not_recorded_are_told(tmp_path):
+    stack = RNG.integers(0, 250, (3, 16, 18)).astype("u1")
+    path = write_ndtiff(tmp_path, [({"time": t}, stack[t]) for t in (0, 2)], {})
+    with pytest.warns(nl.LazyLoadWarning, match="1 of 3 planes"):
+        dataset = nl.open_dataset(path)
+    with dataset:
+        np.testing.assert_array_equal(dataset.images[0].data[2], stack[2])
+        with pytest.raises(nl.ChunkReadError, match="no plane 1"):
+            np.asarray(dataset.images[0].data)
+
+
+def test_a_file_of_ndtiff_that_is_missing_is_named(tmp_path):
+    stack = RNG.integers(0, 250, (4, 16, 18)).astype("u1")
+    path = write_ndtiff(tmp_path, [({"time": t}, plane) for t, plane in enumerate(stack)], {}, per_file=2)
+    (tmp_path / "a_NDTiffStack_1.tif").unlink()
+    with pytest.raises(nl.SourceOpenError, match=r"no .*a_NDTiffStack_1\.tif"):
+        nl.open_dataset(path)
+
+
+def test_channels_of_ndtiff_have_the_names_of_its_index(tmp_path):
+    """They are counted as they come, which need not be the order of the summary."""
+    stack = RNG.integers(0, 60000, (2, 2, 16, 18)).astype("u2")
+    names = ("FITC", "DAPI")
+    planes = [({"time": t, "channel": names[c]}, stack[t, c]) for t in range(2) for c in range(2)]
+    with nl.open_dataset(write_ndtiff(tmp_path, planes, NAMED)) as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, stack)
+        shown = [(one.name, one.colormap) for one in dataset.images[0].meta.channels]
+        assert shown == [("FITC", "#00ff00"), ("DAPI", "#0000ff")]
+
+
+def test_planes_that_micro_manager_lost_are_told(tmp_path):
+    """tifffile shows what lies anywhere in the file."""
+    stack = RNG.integers(0, 60000, (4, 16, 18)).astype("u2")
+    whole = write_mmstack(tmp_path / "a_MMStack.ome.tif", stack)
+    with nl.open_dataset(whole) as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, stack)
+    path = write_mmstack(tmp_path / "b_MMStack.ome.tif", stack, lost=[2])
+    with pytest.warns(nl.LazyLoadWarning, match="1 of 4 planes"):
+        dataset = nl.open_dataset(path)
+    with dataset:
+        np.testing.assert_array_equal(dataset.images[0].data[3], stack[3])
+        with pytest.raises(nl.ChunkReadError, match="no plane 2"):
+            np.asarray(dataset.images[0].data)
+
+
 def write_set(folder, count, *, companion=False, present=None):
     """Write an OME-TIFF set of one plane for each file; return its planes."""
     planes = RNG.integers(0, 250, (count, 17, 19)).astype("u1")
@@ -159,6 +274,44 @@ def test_a_set_of_files_opens_as_one_image(tmp_path, companion, name):
         assert image.scale[-2:] == (3, 2)
         np.testing.assert_array_equal(np.squeeze(image.data), planes)
         assert len(dataset.meta) == 1
+
+
+def write_positions(folder, count):
+    """Write an OME-TIFF set with an image for each file, all of which describe all; return the images."""
+    stacks = RNG.integers(0, 250, (count, 2, 32, 48)).astype("u1")
+    images = "".join(
+        f'<Image ID="Image:{at}" Name="P{at}"><Pixels ID="Pixels:{at}" DimensionOrder="XYZCT" Type="uint8" SizeX="48" '
+        f'SizeY="32" SizeZ="2" SizeC="1" SizeT="1" PhysicalSizeX="{at + 1}" PhysicalSizeY="1"><TiffData IFD="0" '
+        f'PlaneCount="2"><UUID FileName="p{at}.ome.tif">{at}</UUID></TiffData></Pixels></Image>'
+        for at in range(count)
+    )
+    for number, stack in enumerate(stacks):
+        text = f'<?xml version="1.0"?><OME xmlns="{OME}" UUID="{number}">{images}</OME>'
+        path = folder / f"p{number}.ome.tif"
+        tifffile.imwrite(path, stack, description=text, metadata=None, photometric="minisblack", tile=(16, 16))
+    return stacks
+
+
+@pytest.mark.parametrize("large", [1, 1 << 30])
+@pytest.mark.parametrize("number", range(3))
+def test_a_file_of_a_set_begins_with_its_own_image(tmp_path, monkeypatch, number, large):
+    """tifffile looks in the file that is open for the pixels of each image that just one file holds."""
+    monkeypatch.setattr(tiff_tiles, "LARGE", large)
+    stacks = write_positions(tmp_path, 3)
+    order = [number, *(at for at in range(3) if at != number)]
+    with nl.open_dataset(tmp_path / f"p{number}.ome.tif") as dataset:
+        for at, image in zip(order, dataset.images, strict=True):
+            np.testing.assert_array_equal(image.data, stacks[at])
+            assert image.scale[-1] == at + 1
+            assert image.metadata["series"] == f"P{at}"
+
+
+def test_a_folder_of_positions_has_a_frame_for_each(tmp_path, recwarn):
+    stacks = write_positions(tmp_path, 3)
+    with nl.open_dataset(tmp_path, headers="all") as dataset:
+        (image,) = dataset.images
+        np.testing.assert_array_equal(image.data, stacks)
+    assert not [one for one in recwarn if "the first is shown" in str(one.message)]
 
 
 def test_a_folder_of_two_sets_has_a_frame_for_each(tmp_path):

@@ -12,7 +12,7 @@ import math
 import os
 from array import array
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +66,9 @@ class TiffLayout:
         The public part.
     order : {"<", ">"}
         Byte order of the file.
-    data_offset : int or None
-        Where the planes begin, one behind the other, or None where they are not stored like that.
+    data_offset : int, sequence of int or None
+        Where the planes begin that are stored as they are: the first of them, the others follow; or each (0: the plane
+        is missing), where their directories are not known. None where they are not stored like that.
     directories : sequence of int or None
         Where the directory of each page is (0: the page is missing), or None where the series cannot be decoded page by
         page.
@@ -81,7 +82,7 @@ class TiffLayout:
 
     info: PictureInfo
     order: ByteOrder
-    data_offset: int | None
+    data_offset: int | Sequence[int] | None
     directories: Sequence[int] | None
     files: tuple[str, ...] = ()
     around: tuple[Any, ...] = ()
@@ -132,10 +133,18 @@ def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]
             raise PictureError(
                 "a TIFF file without a page", "at least one page", "the file is damaged: export it again"
             )
-        count = min(len(tif.series), MOST_SERIES)
-        _check_kind(tif, tif.series[0])
-        first = _describe(tif, 0, stamp[0])
-        return (first, *filter(None, (_described(tif, number, stamp[0]) for number in range(1, count))))
+        own = [number for number, series in enumerate(tif.series) if _is_held(tif, series)]
+        # What a file holds itself comes first: the files of a set all describe all of its images.
+        numbers = [*own, *sorted({*range(len(tif.series))}.difference(own))][:MOST_SERIES]
+        _check_kind(tif, tif.series[numbers[0]])
+        first = _describe(tif, numbers[0], stamp[0])
+        said = dict(first.info.metadata)
+        if len(tif.series) > 1:
+            said["images"] = len(tif.series)
+        if len(own) > 1:
+            said["note"] = f"{len(own)} series of images; the first is shown"
+        first = replace(first, info=replace(first.info, metadata=said))
+        return (first, *filter(None, (_described(tif, number, stamp[0]) for number in numbers[1:])))
 
 
 def _tells_all(path: str, head: Head) -> bool:
@@ -144,6 +153,18 @@ def _tells_all(path: str, head: Head) -> bool:
         return False
     with _open(path) as tif:
         return contiguous_from(tif, tif.series[0]) is not None
+
+
+def in_other_files(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Return whether pixels of a series are in other files; tifffile would look for those of just one here."""
+    return bool(series.is_multifile or series.keyframe.parent.filehandle.path != tif.filehandle.path)
+
+
+def _is_held(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Return whether a file holds pixels of a series."""
+    if not series.is_multifile:
+        return not in_other_files(tif, series)
+    return any(page is not None and page.parent.filehandle.path == tif.filehandle.path for page in series)
 
 
 def _described(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout | None:
@@ -187,6 +208,12 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
             "whole numbers, or floats of 16, 24, 32 or 64 bits",
             "convert the file to one of these with the program that wrote it",
         )
+    if keyframe.samplesperpixel > 1 and keyframe.planarconfig not in (1, 2):
+        raise PictureError(
+            f"a planar configuration {keyframe.planarconfig!r}",
+            "1 (the samples of a pixel side by side) or 2 (in planes of their own)",
+            "the file is damaged: export it again",
+        )
     shape = tuple(int(n) for n in series.shape)
     if series.dtype is None or not shape or math.prod(shape) == 0:
         raise PictureError(f"an image of shape {shape}", "an image with pixels", "the file is damaged: export it again")
@@ -197,12 +224,13 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     metadata = series_metadata(tif, number, axes)
     if keyframe.dtype != series.dtype:
         data_offset = None
-    missing = sum(not offset for offset in directories) if directories is not None else 0
+    places = directories if isinstance(data_offset, int) or data_offset is None else data_offset
+    missing = sum(not offset for offset in places) if places is not None else 0
     if missing:
         metadata["missing"] = missing
     held = frozenset(filter(None, files))
     info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata, len(series.levels), held)
-    if data_offset is not None:
+    if isinstance(data_offset, int):
         _check_extent(size, data_offset, info.nbytes)
     around = _around(tif.filehandle.path, held) if held or missing else ()
     return TiffLayout(info, tif.byteorder, data_offset, directories, files, around, number)
@@ -223,8 +251,8 @@ def _stamp(path: str) -> tuple[int, int] | None:
 
 def _pages(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, shape: tuple[int, ...]
-) -> tuple[int, int | None, Sequence[int] | None, tuple[str, ...]]:
-    """Return the number of page axes, where contiguous planes begin, each page's directory, and each page's file."""
+) -> tuple[int, int | Sequence[int] | None, Sequence[int] | None, tuple[str, ...]]:
+    """Return the number of page axes, where plain planes begin, each page's directory, and each page's file."""
     plane = tuple(int(n) for n in series.keyframe.shape)
     while len(plane) > 2 and plane[-1] == 1 and plane != shape[-len(plane) :]:
         plane = plane[:-1]  # tifffile squeezes a single sample out of a series
@@ -239,14 +267,21 @@ def _pages(
     members = tif.pages[:count] if tif.is_imagej and len(tif.series) == 1 else series[:]
     if len(members) != count:
         return 0, None, None, ()
-    directories = array("Q")
-    files = []
-    for page in members:
-        directories.append(0 if page is None else page.offset)
-        files.append("" if page is None else page.parent.filehandle.path)
-        if page is not None and page.offset <= 0:  # a virtual frame
-            return 0, None, None, ()
-    return page_ndim, None, directories, tuple(files) if series.is_multifile else ()
+    files = tuple("" if page is None else page.parent.filehandle.path for page in members)
+    files = files if in_other_files(tif, series) else ()
+    if all(page is None or page.offset > 0 for page in members):
+        return page_ndim, None, array("Q", (0 if page is None else page.offset for page in members)), files
+    # Frames that an index names, as that of NDTiff does.
+    if not all(page is None or _is_plain_plane(page, plane, tif.byteorder) for page in members):
+        return 0, None, None, ()
+    return page_ndim, array("Q", (0 if page is None else page.dataoffsets[0] for page in members)), None, files
+
+
+def _is_plain_plane(page: tifffile.TiffPage | tifffile.TiffFrame, shape: tuple[int, ...], order: str) -> bool:
+    """Return whether a page of a series is stored as it is, in the byte order of the file."""
+    keyframe = page.keyframe
+    plain = keyframe is not None and keyframe.is_contiguous and keyframe.shape == shape
+    return bool(plain and page.parent.byteorder == order)
 
 
 def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int | None:
@@ -255,7 +290,7 @@ def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> 
     tifffile takes ImageJ at its word that all planes follow the first, as they do in stacks beyond 4 GiB; other
     programs keep the description and put each plane elsewhere.
     """
-    if series.dataoffset is None or series.is_multifile:
+    if not series.dataoffset or in_other_files(tif, series):  # nothing is at 0: the plane was left out
         return None
     start, nbytes = int(series.dataoffset), int(series.keyframe.nbytes)
     if tif.is_imagej and series.nbytes > nbytes and tif.pages.is_multipage:
@@ -289,20 +324,30 @@ def decode_page(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
         return _read_series(path, layout.number, threads)
     offset = layout.directories[page]
     if not offset:
-        hint = "add the missing files of this set, if it is one; else the plane was not recorded"
-        raise PictureError(f"no plane {page}", f"{layout.info.pages} planes, as its metadata says", hint)
+        raise _not_there(layout, page)
     with _open(layout.files[page] if layout.files else path) as tif:
         found = page_at(tif, offset, page)
-        _check_segments(found, tif.filehandle.size)
-        result = _native(found.asarray(maxworkers=threads))
+        if _is_left_out(found):
+            result = np.full(found.shape, found.nodata, layout.info.dtype)
+        else:
+            _check_segments(found, tif.filehandle.size)
+            result = _native(found.asarray(maxworkers=threads))
     shape = layout.info.page_shape
     return result.reshape(shape) if result.size == math.prod(shape) else result
+
+
+def _not_there(layout: TiffLayout, page: int) -> PictureError:
+    hint = "add the missing files of this set, if it is one; else the plane was not recorded"
+    return PictureError(f"no plane {page}", f"{layout.info.pages} planes, as its metadata says", hint)
 
 
 def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any]:
     """Decode a series that has no pages of its own, as one."""
     with _open(path) as tif:
         series = tif.series[number]
+        if in_other_files(tif, series) and not series.is_multifile:
+            held = series.keyframe.parent.filehandle.name
+            raise PictureError(f"an image that another file holds ({held})", "one of its own", "open that file")
         for page in series:
             if page is None:
                 raise PictureError("a series with missing planes", "all planes", "add the missing files of this set")
@@ -331,11 +376,13 @@ def page_at(tif: tifffile.TiffFile, offset: int, index: int) -> tifffile.TiffPag
 
 
 def _read_plane(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
-    """Read one plane of contiguous data."""
-    info = layout.info
-    assert layout.data_offset is not None
-    offset = layout.data_offset + page * info.page_nbytes
-    with open(path, "rb", buffering=0) as file:
+    """Read one plane that is stored as it is."""
+    info, start = layout.info, layout.data_offset
+    assert start is not None
+    offset = start + page * info.page_nbytes if isinstance(start, int) else start[page]
+    if not offset:
+        raise _not_there(layout, page)
+    with open(layout.files[page] if layout.files else path, "rb", buffering=0) as file:
         _check_extent(os.fstat(file.fileno()).st_size, offset, info.page_nbytes)
         file.seek(offset)
         result = np.empty(info.page_shape, info.dtype.newbyteorder(layout.order))
@@ -363,6 +410,11 @@ def _check_extent(size: int, offset: int, nbytes: int) -> None:
         raise TruncatedError(msg, f"pixels up to byte {offset + nbytes:,}, as its header says")
 
 
+def _is_left_out(page: tifffile.TiffPage) -> bool:
+    """Return whether no pixel is stored, as in sparse files of GDAL; tifffile knows it of strips and tiles alone."""
+    return page.is_contiguous and not page.dataoffsets[0] and page.dtype is not None
+
+
 def _check_segments(page: tifffile.TiffPage | tifffile.TiffFrame, size: int) -> None:
     """Raise where strips or tiles are missing or cut short: tifffile would leave their pixels undefined."""
     keyframe = page.keyframe
@@ -370,6 +422,8 @@ def _check_segments(page: tifffile.TiffPage | tifffile.TiffFrame, size: int) -> 
         raise PictureError("a page without a data type", "one that is known", "the file is damaged: export it again")
     offsets, counts = page.dataoffsets, page.databytecounts
     if keyframe.is_contiguous:
+        if not offsets[0]:
+            raise PictureError("a page without pixels", "one with them", "the file is damaged: export it again")
         _check_extent(size, offsets[0], math.prod(keyframe.shape) * keyframe.dtype.itemsize)
         return
     if not len(offsets) or len(offsets) < math.prod(keyframe.chunked) or len(counts) < len(offsets):

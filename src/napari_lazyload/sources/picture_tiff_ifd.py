@@ -263,6 +263,8 @@ def read_plain(head: Head) -> Plain | None:
             return default
         if entry.number == 1 and entry.kind in (3, 4):
             return flavour.number(entry.raw[: 2 if entry.kind == 3 else 4])
+        if entry.kind not in _INTEGERS:
+            return -1
         found = set(values(head, flavour, entry))
         return found.pop() if len(found) == 1 else -1
 
@@ -307,7 +309,11 @@ def _contiguous(head: Head, flavour: Flavour, entries: dict[int, Entry], nbytes:
     offsets, counts = entries.get(STRIP_OFFSETS), entries.get(STRIP_COUNTS)
     if offsets is None or counts is None or offsets.number != counts.number:
         return None
+    if not _INTEGERS.keys() >= {offsets.kind, counts.kind}:
+        return None
     starts, sizes = values(head, flavour, offsets), values(head, flavour, counts)
+    if not all(starts):  # left out, as in sparse files of GDAL
+        return None
     if len(starts) == 1:
         return starts[0] if sizes[0] in (0, nbytes) or sizes[0] > nbytes else None
     follows = all(start + size == following for start, size, following in zip(starts, sizes, starts[1:], strict=False))

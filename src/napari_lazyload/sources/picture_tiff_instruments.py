@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,11 @@ def _micromanager(tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequence[i
     size = said.get("PixelSize_um")
     found = _sizes(size, size, said.get("z-step_um"), seconds=_number(said.get("Interval_ms")) / 1000)
     names, colours = said.get("ChNames"), said.get("ChColors")
+    own = _ndtiff_channels(tif) if tif.is_ndtiff else []
+    if own:
+        paired = isinstance(names, list) and isinstance(colours, list) and len(names) == len(colours)
+        known = dict(zip(names, colours, strict=True)) if paired else {}
+        names, colours = own, [known.get(name) for name in own]
     count = shape[axes.index("c")] if "c" in axes else 1
     if isinstance(names, list) and 1 < count == len(names) <= MOST_CHANNELS:
         if not (isinstance(colours, list) and len(colours) == count and len(set(colours)) == count):
@@ -124,6 +130,15 @@ def _micromanager(tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequence[i
             for number, (name, colour) in enumerate(zip(names, colours, strict=True))
         )
     return found
+
+
+def _ndtiff_channels(tif: tifffile.TiffFile) -> list[str]:
+    """Return the channels that have names, as tifffile counts them: in the order in which the index names them."""
+    import tifffile
+
+    index = tifffile.read_ndtiff_index(os.path.join(tif.filehandle.dirname, "NDTiff.index"))
+    names = dict.fromkeys(axes.get("channel") for axes, *_ in index)
+    return [name for name in names if isinstance(name, str)]
 
 
 _READERS: dict[str, Callable[..., dict[str, Any]]] = {

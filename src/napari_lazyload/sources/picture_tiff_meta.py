@@ -106,12 +106,8 @@ def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) 
         colormap = keyframe.colormap
         if colormap is not None:
             metadata["colormap"] = colormap.T
-    if len(tif.series) > 1:
-        if series.name:
-            metadata["series"] = str(series.name)
-        if not number:
-            metadata["note"] = f"{len(tif.series)} series of images; the first is shown"
-            metadata["images"] = len(tif.series)
+    if len(tif.series) > 1 and series.name:
+        metadata["series"] = str(series.name)
     if tif.is_ome and tif.ome_metadata:
         metadata.update(ome_metadata(tif.ome_metadata, number, axes, shape))
         return metadata

@@ -283,18 +283,22 @@ def _fail(path: str, error: Exception) -> NoReturn:
     if isinstance(error, ImportError):
         msg = f"cannot read {path!r}: {error}; install a complete build with: pip install --upgrade imagecodecs"
         raise MissingDependencyError(msg) from error
-    expected, found, hint = _explain(error)
+    expected, found, hint = _explain(error, path)
     msg = f"cannot read {path!r}: expected {expected}, found {found}; {hint}"
     raise ChunkReadError(msg, path) from error
 
 
-def _explain(error: Exception) -> tuple[str, str, str]:
+def _explain(error: Exception, path: str) -> tuple[str, str, str]:
     """Return what was expected, what was found, and what to do."""
     again = "copy or export the file again"
+    if isinstance(error, FileNotFoundError):
+        if os.path.exists(path):
+            error = PictureError(f"no {error.filename}", "all files of a set", "put it back")
+        else:
+            found = "nothing (moved, renamed or deleted)"
+            error = PictureError(found, "a picture file", "put it back, or reopen the folder")
     if isinstance(error, PictureError):
         return error.expected or "a picture", error.found, error.hint or again
-    if isinstance(error, FileNotFoundError):
-        return "a picture file", "nothing (moved, renamed or deleted)", "put it back, or reopen the folder"
     if isinstance(error, PermissionError):
         return "a picture file", "one that may not be read", "allow reading it (permissions of file and folder)"
     if isinstance(error, IsADirectoryError):

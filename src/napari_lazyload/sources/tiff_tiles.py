@@ -24,7 +24,7 @@ from napari_lazyload.sources.image_folder import PictureSource
 from napari_lazyload.sources.open_pictures import open_pictures
 from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.picture_files import Head
-from napari_lazyload.sources.picture_tiff import contiguous_from, page_at
+from napari_lazyload.sources.picture_tiff import contiguous_from, in_other_files, page_at, read_header
 from napari_lazyload.sources.picture_tiff_ifd import SIGNATURES, read_plain
 from napari_lazyload.sources.picture_tiff_meta import quiet_tifffile
 from napari_lazyload.sources.picture_tiff_ome import COMPANION, described_file
@@ -294,17 +294,21 @@ def _cut(path: str, sources: list[RowSource], numbers: Sequence[int]) -> None:
     import tifffile
 
     stamp = stamp_at_opening(path, "a TIFF file")
+    with Head(path) as head:
+        layouts = read_header(head).detail
     with quiet_tifffile(), tifffile.TiffFile(path) as tif:
         for number in numbers:
             source = sources[number]
             assert isinstance(source, PictureSource)
-            sources[number] = _tiled(tif, source, (path, stamp)) or source
+            series = tif.series[layouts[source.series].number]
+            sources[number] = _tiled(tif, series, source.meta, (path, stamp)) or source
 
 
-def _tiled(tif: tifffile.TiffFile, source: PictureSource, file: tuple[str, Stamp]) -> RowSource | None:
+def _tiled(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, meta: ImageMeta, file: tuple[str, Stamp]
+) -> RowSource | None:
     """Return the source of an image in smaller pieces, or None where there are none."""
-    meta, series = source.meta, tif.series[source.series]
-    if series.is_multifile or getattr(series, "transform", None) is not None or series.dtype != meta.dtype:
+    if in_other_files(tif, series) or getattr(series, "transform", None) is not None or series.dtype != meta.dtype:
         return None
     start = contiguous_from(tif, series)
     if len(series.levels) == 1 and start is not None and tuple(series.shape) == meta.shape:
