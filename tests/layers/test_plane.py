@@ -181,6 +181,19 @@ def test_a_coarse_level_that_failed_is_read_again_with_the_next_view(viewer, add
     assert (2, (step, 0, 0)) in source.loads
 
 
+def test_a_coarse_picture_is_kept_for_the_next_view_unless_its_file_was_replaced(viewer, add):
+    layer = add(pyramid_source())
+    show_fine(viewer, layer)
+    nl.wait(viewer, 10)
+    view = display_of(layer)._view
+    coarse = view._coarse
+    layer.refresh()
+    assert view._coarse is coarse
+    coarse.stale = True
+    layer.refresh()
+    assert view._coarse is not coarse
+
+
 def test_a_coarse_level_of_many_chunks_is_not_read_for_each_view(viewer, add, monkeypatch):
     monkeypatch.setattr(plane, "MOST_COARSE", 3)  # of 4 at the coarsest level
     source = RecordingSource(PYRAMID, (1, 8, 8), axes="tyx")

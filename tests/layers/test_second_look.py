@@ -15,6 +15,7 @@ from napari_lazyload.layers import reading
 from napari_lazyload.layers.frames import Frame
 from napari_lazyload.layers.patience import Patience
 from napari_lazyload.layers.reading import Reading
+from napari_lazyload.loading import scheduler
 from napari_lazyload.loading.box import read_block, read_box
 from napari_lazyload.sources.zarr_store import LocalStore
 
@@ -167,6 +168,38 @@ def test_what_is_passed_is_not_looked_at_to_the_end(reader, source, monkeypatch,
     assert len(seen) == (26 if goes_on else 1)
 
 
+def test_what_stays_in_view_is_looked_at_to_the_end_by_the_next_look(reader, source, array, replaced, monkeypatch):
+    """As a coarse picture does from one view to the next."""
+    began, gate, original = threading.Event(), threading.Event(), LocalStore.stamp
+
+    def stamp(store, key):
+        began.set()
+        gate.wait(WAIT)
+        return original(store, key)
+
+    stays, after = filled(reader, source, plane(3)), filled(reader, source, plane(4))
+    array[:, -8:, -8:] = 7
+    monkeypatch.setattr(LocalStore, "stamp", stamp)
+    reader.second_look.look([stays])
+    assert began.wait(WAIT)
+    reader.second_look.look([stays, after])
+    gate.set()
+    looked(reader)
+    assert (stays.stale, after.stale, stays.unlooked, after.unlooked) == (True, True, {}, {})
+
+
+def test_nothing_is_looked_at_while_the_pool_waits(reader, source, looks):
+    frame = filled(reader, source, plane(3))
+    scheduler.pause()
+    try:
+        looked(reader, frame)
+        assert looks == []
+    finally:
+        scheduler.pause(paused=False)
+    until(lambda: not frame.unlooked)
+    assert len(looks) == 25
+
+
 def test_chunks_that_memory_has_let_go_of_are_missing(reader, source):
     assert filled(reader, source, plane(3)).complete
     nl.configure(cache_budget=1)
@@ -207,3 +240,13 @@ def test_a_volume_is_shown_anew_where_a_file_was_replaced_after_it_was_filled(vi
     gate.set()
     assert nl.wait(viewer, WAIT)
     assert (shown(layer) == 9).all()
+
+
+def test_what_was_found_to_be_replaced_is_waited_for_though_no_thread_looks_any_more(viewer, add, source, array):
+    layer = add(source)
+    assert nl.wait(viewer, WAIT)
+    display = display_of(layer)
+    display._replaced()
+    assert display.looking
+    turn()
+    assert not display.looking

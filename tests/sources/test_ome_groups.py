@@ -367,6 +367,14 @@ def test_a_scene_places_an_image_by_the_coordinate_system_that_it_names(tmp_path
         assert image.units == ("micrometer", "micrometer")
 
 
+def test_an_image_whose_coordinate_system_a_scene_does_not_name_is_not_said_to_lack_one(tmp_path):
+    transform = step("left", "world", type="translation", translation=[1, 2])
+    del transform["input"]["name"]
+    dataset, said = notes_of(scene_store(tmp_path / "a.zarr", [transform], ["world"]))
+    with dataset:
+        assert "has no coordinate system ''" not in said
+
+
 def test_a_scene_without_a_world_of_its_own_is_placed_by_one_of_its_images(tmp_path):
     turn = step("right", "left", type="rotation", rotation=[[0, -1], [1, 0]])
     with nl.open_dataset(scene_store(tmp_path / "a.zarr", [turn])) as dataset:

@@ -90,7 +90,7 @@ class LayerDisplay:
         self._lock = threading.RLock()
         self._refreshing = False
         self._refresh_posted = False
-        self._follow_posted = False
+        self._follow_posted = self._anew_posted = False
         self._asked = self._next_refresh = 0.0
         original = requests.request_class(layer)
         self.hooked = original is not None
@@ -134,7 +134,8 @@ class LayerDisplay:
     @property
     def looking(self) -> bool:
         """Whether the files of a view that is all there may still turn out to be others; see `second_look`."""
-        return self._follow_posted or (self._reading is not None and self._reading.second_look.busy)
+        busy = self._reading is not None and self._reading.second_look.busy  # asked first: what ends now has posted
+        return busy or self._follow_posted or self._anew_posted
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -257,9 +258,11 @@ class LayerDisplay:
 
     def _replaced(self) -> None:
         """Show anew what its files no longer have, in the main thread; runs in the thread that found that."""
+        self._anew_posted = True
         self._post(self._show_anew)
 
     def _show_anew(self) -> None:
+        self._anew_posted = False
         view = self._view
         if not self.closed and view is not None and any(frame.stale for frame in view.frames):
             self.layer.refresh(extent=False, highlight=False)

@@ -174,7 +174,7 @@ class Plane:
         if level.grid.count(box) > _most(level):
             return None
         old = self._coarse
-        if old is not None and (old.level, old.box) == (last, box) and not old.failures:
+        if old is not None and (old.level, old.box) == (last, box) and not (old.failures or old.stale):
             return old
         coarse = Frame(source, last, box)
         self._reading.fill(coarse)

@@ -40,33 +40,32 @@ class SecondLook:
 
     @property
     def busy(self) -> bool:
-        """Whether some files are still to be looked at."""
-        return self._job is not None and not self._job.done.is_set()
+        """Whether some files are being looked at, or will be; not while the user has the pool wait."""
+        return self._job is not None and not self._job.done.is_set() and not self._pool.paused
 
     def look(self, frames: Iterable[Frame]) -> None:
         """Look once at what some frames took from memory; what other frames took is not looked at any more."""
-        taken = [(frame, frame.unlooked) for frame in frames if frame.unlooked]
-        if not taken:
+        frames = [frame for frame in frames if frame.unlooked]
+        if not frames:
             return
-        for frame, _ in taken:
-            frame.unlooked = {}
         self.cancel()
         with suppress(RuntimeError):  # no more threads
-            self._job = self._pool.submit(partial(self._run, taken), tier=scheduler.Tier.PREFETCH, owner=self)
+            self._job = self._pool.submit(partial(self._run, frames), tier=scheduler.Tier.PREFETCH, owner=self)
 
     def cancel(self) -> None:
         """Look at nothing any more."""
-        if self.busy:
+        if self._job is not None:
             self._pool.cancel(self)
 
-    def _run(self, taken: list[tuple[Frame, dict[BlockIndex, Hashable]]], job: scheduler.Job) -> None:
-        for frame, keys in taken:
+    def _run(self, frames: Iterable[Frame], job: scheduler.Job) -> None:
+        for frame in frames:
             gone = set()
-            for index, key in keys.items():
+            for index, key in list(frame.unlooked.items()):
                 if job.cancelled:
-                    return
+                    break
                 if self._key(frame.level, index) != key:
                     gone.add(key)
+                frame.unlooked.pop(index, None)
             if gone:
                 cache.shared.drop(gone.__contains__)
                 frame.stale = True

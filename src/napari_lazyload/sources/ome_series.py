@@ -95,7 +95,7 @@ def read_several(
         elif found is None:
             errors.append(f"{node.store.address(inside[path])}: there is no image")
         else:
-            system = options.system or (systems or {}).get(path)
+            system = options.system or (systems or {}).get(path) or None
             readings.append(read_image(found, name, replace(options, system=system)))
     for result in (yield from together(readings)):
         if isinstance(result, SourceOpenError):
