@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import subprocess
 import sys
 
 import numpy as np
@@ -412,6 +413,53 @@ def test_hdf5_with_data_of_types_that_numpy_does_not_have(hdf5):
     assert dataset.skipped == {"data set of a type that NumPy does not have": 2}
 
 
+def quadruple_float():
+    from h5py import h5t
+
+    kind = h5t.IEEE_F64LE.copy()
+    kind.set_size(16)
+    kind.set_precision(128)
+    kind.set_fields(127, 112, 15, 0, 112)
+    kind.set_ebias(16383)
+    return kind
+
+
+def test_hdf5_of_floats_longer_than_those_of_the_computer_opens_the_rest(hdf5):
+    from h5py import h5d, h5s
+
+    def fill(file):
+        h5d.create(file.id, b"long", quadruple_float(), h5s.create_simple((4, 5)))
+        file["data/image/data"] = CUBE
+        file["data/image"].attrs["emd_group_type"] = 1
+        h5d.create(file["data/image"].id, b"dim1", quadruple_float(), h5s.create_simple((6,)))
+
+    image, dataset = opened(hdf5(fill), CUBE)
+    assert image.scale == (1, 1, 1)
+    assert dataset.skipped == {"data set of a type that NumPy does not have": 2}
+
+
+def test_hdf5_with_names_that_are_not_utf_8_opens_the_rest(hdf5):
+    from h5py import ExternalLink
+
+    def fill(file):
+        file[b"f\xeate"], file[b"m\xe9/image"], file["image"] = CUBE, CUBE, CUBE
+        file["image"].attrs[b"g\xe9n\xe9"] = 1
+        file[b"s\xe9rie"] = ExternalLink("none.h5", "x")
+
+    image, dataset = opened(hdf5(fill), CUBE)
+    assert image.name.endswith("a.h5")
+    assert dataset.skipped == {"data set whose name is not UTF-8": 2, "link whose name is not UTF-8": 1}
+
+
+def test_hdf5_with_a_damaged_header_of_one_data_set_opens_the_rest(hdf5):
+    def fill(file):
+        file["s00/resolutions"] = [["one", "two"], ["three", "four"]]
+        file["image"] = CUBE
+
+    _, dataset = opened(hdf5(fill), CUBE)
+    assert dataset.skipped == {"object that h5py cannot read": 1}
+
+
 def test_hdf5_links_to_other_files_are_followed_within_the_folder(hdf5, tmp_path):
     import h5py
 
@@ -478,6 +526,23 @@ def test_hdf5_packed_by_a_filter_of_hdf5plugin(hdf5, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
     refused(path, r"1 x data set packed by a filter that is not installed \(pip install hdf5plugin\)")
     assert sys.modules.pop("hdf5plugin")  # it was asked for its filters
+
+
+def test_hdf5_beside_an_hdf5plugin_that_is_broken_opens_the_rest(hdf5, tmp_path, monkeypatch):
+    def fill(file):
+        file.create_dataset("packed", data=CUBE, chunks=CUBE.shape, compression="lzf")
+        file["image"] = CUBE
+
+    path = hdf5(fill)
+    block = bytearray(path.read_bytes())
+    code = block.index(b"lzf") - 8
+    block[code : code + 2] = (32123).to_bytes(2, "little")
+    path.write_bytes(block)
+    (tmp_path / "hdf5plugin.py").write_text("raise OSError('libh5blosc.so: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    _, dataset = opened(path, CUBE)
+    assert dataset.skipped == {"data set packed by a filter that is not installed (pip install hdf5plugin)": 1}
 
 
 def test_hdf5_of_more_pixels_than_can_be_counted_opens_the_rest(hdf5):
@@ -562,6 +627,63 @@ def test_hdf5_dimension_scales_name_and_place_the_axes(hdf5):
     image, _ = opened(hdf5(fill), CUBE)
     assert (image.axes, image.scale, image.translate) == (("z", "y", "x"), (0.5, 1.5, 2.5), (3, 3, 3))
     assert image.units == ("mm", None, None)
+
+
+def test_hdf5_dimension_scales_that_were_deleted_are_left_out(hdf5):
+    def fill(file):
+        file["image"] = CUBE
+        positions(file, "", "zyx", ("mm", "mm", "mm"))
+        for axis, name in enumerate("zyx"):
+            file[name].make_scale(name)
+            file["image"].dims[axis].attach_scale(file[name])
+        del file["y"]
+
+    image, dataset = opened(hdf5(fill), CUBE)
+    assert (image.axes, image.scale, image.units) == (("z", "y", "x"), (0.5, 1, 2.5), ("mm", None, "mm"))
+    assert dataset.skipped == {"data set of less than two axes": 2}
+
+
+OPEN_ALL = """
+import sys
+import napari_lazyload as nl
+
+for path in sys.argv[1:]:
+    with nl.open_dataset(path) as dataset:
+        print(*dataset.images[0].axes)
+"""
+
+
+def test_hdf5_dimension_labels_and_scales_of_any_type(hdf5):
+    from h5py import Empty, string_dtype
+
+    labels = [
+        (np.array([b"v", b"u", b"w"]), "v u w"),
+        (np.array(["v", "u", "w"], object), "v u w"),
+        (np.array([b"v", b"", b"w"]), "z y x"),
+        (np.array([b"v", b"u"]), "z y x"),
+        (np.array([b"\xe9", b"u", b"w"]), "\N{REPLACEMENT CHARACTER} u w"),
+        (np.array([b"\xe9", b"u", b"w"], object), "\N{REPLACEMENT CHARACTER} u w"),
+        (b"v", "z y x"),
+        (7, "z y x"),
+        (np.arange(3), "z y x"),
+        (Empty("S1"), "z y x"),
+    ]
+    scales = [np.arange(3), 7, b"scale", np.array([b"image", b"image", b"image"]), Empty("f4")]
+    cases = [("DIMENSION_LABELS", *one) for one in labels] + [("DIMENSION_LIST", one, "z y x") for one in scales]
+
+    def fill(name, value):
+        def write(file):
+            file["image"] = CUBE
+            kind = string_dtype() if isinstance(value, np.ndarray) and value.dtype.kind == "O" else None
+            file["image"].attrs.create(name, value, dtype=kind)
+
+        return write
+
+    paths = [hdf5(fill(name, value), f"{number}.h5") for number, (name, value, _) in enumerate(cases)]
+    # Elsewhere, for HDF5 would end Python itself.
+    command, said = [sys.executable, "-X", "utf8", "-c", OPEN_ALL, *map(str, paths)], [axes for *_, axes in cases]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=100, check=False)
+    assert (done.returncode, done.stderr, done.stdout.splitlines()) == (0, "", said)
 
 
 def test_hdf5_axes_of_nexus_and_of_berkeleys_emd(hdf5):

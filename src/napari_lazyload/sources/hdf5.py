@@ -15,8 +15,16 @@ import numpy as np
 
 from napari_lazyload.core.chunks import MOST_BLOCKS
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.sources.hdf5_axes import PLACES, AxisScale, axis_scales, placed, stored_axes
-from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, attribute, grown_chunks, lacks_filter, open_file
+from napari_lazyload.sources.hdf5_axes import PLACES, AxisScale, axis_labels, axis_scales, placed, stored_axes
+from napari_lazyload.sources.hdf5_source import (
+    UNREADABLE,
+    Hdf5Level,
+    Hdf5Source,
+    attribute,
+    grown_chunks,
+    lacks_filter,
+    open_file,
+)
 from napari_lazyload.sources.raw import Layout, RawSource, dense
 from napari_lazyload.sources.raw_opened import (
     KINDS,
@@ -39,9 +47,7 @@ HDF5 = "HDF5"
 _MOST_OBJECTS = 100_000
 _MOST_IMAGES = 64
 _MOST_LINKS = 10_000
-_UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""What h5py raises for an object that is damaged, or of a type that it does not know."""
-
+_CANNOT_READ = "object that h5py cannot read"
 _BDV = re.compile(r"t([0-9]{5,})/s([0-9]{2,})/([0-9]+)/cells")
 _IMS = re.compile(r"DataSet/ResolutionLevel ([0-9]+)/TimePoint ([0-9]+)/Channel ([0-9]+)/Data")
 _HELPERS = re.compile(
@@ -76,8 +82,21 @@ class _Look:
     sizes: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, name: str, dataset: Any, linked: str | None = None) -> None:
+    def skip(self, why: str, name: str | bytes) -> None:
+        """Note what is left out; h5py gives a name that is not UTF-8 as bytes."""
+        self.skipped.setdefault(why, []).append(name if isinstance(name, str) else name.decode("utf-8", "replace"))
+
+    def add(self, name: str | bytes, dataset: Any, linked: str | None = None) -> None:
         """Take a data set, of this file or a linked one, as an image, or note why it is none."""
+        if isinstance(name, bytes):
+            self.skip("data set whose name is not UTF-8", name)
+            return
+        try:
+            self._add(name, dataset, linked)
+        except UNREADABLE:  # a part of its header that is damaged
+            self.skip(_CANNOT_READ, name)
+
+    def _add(self, name: str, dataset: Any, linked: str | None) -> None:
         if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and dataset.size and dataset.size < 1000:
             self.sizes[name.split("/", maxsplit=1)[0]] = np.array(dataset[()], float)
         why = _why_not(name, dataset)
@@ -88,7 +107,7 @@ class _Look:
         elif why is None and dataset.external and not self.outside and not _are_beside(self.path, others):
             why = "data set whose pixels are in a file of another folder (if you trust it, open it with outside=True)"
         if why is not None:
-            self.skipped.setdefault(why, []).append(name)
+            self.skip(why, name)
             return
         self.found.append(_describe(name, dataset, others, linked=linked is not None))
         if gone:
@@ -140,18 +159,18 @@ def _look(path: str, *, outside: bool) -> _Look:
     look = _Look(path, outside)
     count = 0
 
-    def visit(name: str) -> bool | None:
+    def visit(name: str | bytes) -> bool | None:
         nonlocal count
         count += 1
         try:
             thing = file[name]
-        except _UNREADABLE:
+        except UNREADABLE:
             thing = None
         if thing is None:
-            look.skipped.setdefault("object that h5py cannot read", []).append(name)
+            look.skip(_CANNOT_READ, name)
         elif isinstance(thing, h5py.Dataset):
             look.add(name, thing)
-        elif _is_ims_channel(name):
+        elif isinstance(name, str) and _is_ims_channel(name):
             look.sizes[f"{name}/Data"] = [_ims_number(thing, f"ImageSize{axis}") for axis in "ZYX"]
         return True if count >= _MOST_OBJECTS else None
 
@@ -170,10 +189,14 @@ def _follow_links(file: Any, look: _Look) -> None:
 
     links: dict[str, Any] = {}
 
-    def visit(name: str) -> bool | None:
+    def visit(name: str | bytes) -> bool | None:
+        if isinstance(name, bytes):  # h5py finds no link by such a name
+            if file.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
+                look.skip("link whose name is not UTF-8", name)
+            return None
         try:
             link = file.get(name, getlink=True)
-        except _UNREADABLE:  # of a kind that a program has made for itself
+        except UNREADABLE:  # of a kind that a program has made for itself
             link = None
         if isinstance(link, h5py.ExternalLink):
             links[name] = link
@@ -184,16 +207,16 @@ def _follow_links(file: Any, look: _Look) -> None:
         try:
             target = data_file(look.path, link.filename)
         except SourceOpenError:
-            look.skipped.setdefault("link to a file in another folder", []).append(name)
+            look.skip("link to a file in another folder", name)
             continue
         try:
             thing = file[name] if os.path.isfile(target) else None
-        except (KeyError, OSError):
+        except UNREADABLE:
             thing = None
         if isinstance(thing, h5py.Dataset):
             look.add(name, thing, target)
         else:
-            look.skipped.setdefault("link to a file, or a data set in it, that is not there", []).append(name)
+            look.skip("link to a file, or a data set in it, that is not there", name)
 
 
 def _other_files(path: str, dataset: Any) -> tuple[str, ...]:
@@ -234,7 +257,7 @@ def _why_not(name: str, dataset: Any) -> str | None:
     """Return why a data set is no image."""
     try:
         shape, dtype = dataset.shape, dataset.dtype
-    except TypeError:
+    except (TypeError, ValueError):
         return "data set of a type that NumPy does not have"
     if _HELPERS.fullmatch(name):
         return "description of other data sets"
@@ -251,16 +274,15 @@ def _why_not(name: str, dataset: Any) -> str | None:
 
 
 def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool) -> Found:
-    attributes = {key: attribute(dataset, key) for key in list(dataset.attrs)[:100]}
+    attributes = {key: attribute(dataset, key) for key in list(dataset.attrs)[:100] if isinstance(key, str)}
     offset = None
     if dataset.chunks is None and not dataset.is_virtual and not linked and _is_plain(dataset):
         if not others:
             offset = dataset.id.get_offset()
         elif dataset.external and len(dataset.external) == 1:
             offset = int(dataset.external[0][1])
-    labels = tuple(dimension.label for dimension in dataset.dims)
-    scales = axis_scales(dataset)
-    return Found(name, tuple(dataset.shape), dataset.dtype, dataset.chunks, offset, attributes, labels, scales, others)
+    shape, labels, scales = tuple(dataset.shape), axis_labels(dataset), axis_scales(dataset)
+    return Found(name, shape, dataset.dtype, dataset.chunks, offset, attributes, labels, scales, others)
 
 
 def _is_plain(dataset: Any) -> bool:

@@ -1,4 +1,8 @@
-"""Names, sizes and positions along the axes of a data set in HDF5, as the conventions of several fields have them."""
+"""Names, sizes and positions along the axes of a data set in HDF5, as the conventions of several fields have them.
+
+Dimension labels and scales are read from the attributes that hold them: behind h5py's `dims`, HDF5 takes the type of
+these for granted, and ends Python where it is another.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.metadata import RGB_AXIS
-from napari_lazyload.sources.hdf5_source import attribute
+from napari_lazyload.sources.hdf5_source import UNREADABLE, attribute
 from napari_lazyload.sources.raw_opened import default_axes
 
 if TYPE_CHECKING:
@@ -34,6 +38,11 @@ class AxisScale:
     unit: str | None = None
 
 
+def axis_labels(dataset: Any) -> tuple[str, ...]:
+    """Return the dimension labels of a data set, "" for one that has none."""
+    return tuple(map(_text, np.atleast_1d(attribute(dataset, "DIMENSION_LABELS", ()))))
+
+
 def axis_scales(dataset: Any) -> tuple[AxisScale | None, ...]:
     """Return what a data set and its neighbours say of its axes.
 
@@ -46,14 +55,17 @@ def axis_scales(dataset: Any) -> tuple[AxisScale | None, ...]:
     found: list[AxisScale | None] = []
     for number, size in enumerate(dataset.shape):
         scales = (_scale(thing, label, size) for thing, label in _vectors(dataset, name, number))
-        found.append(next((one for one in scales if one is not None), None))
+        try:
+            found.append(next((one for one in scales if one is not None), None))
+        except UNREADABLE:  # the image is fine without
+            found.append(None)
     return tuple(found)
 
 
 def _vectors(dataset: Any, name: str, number: int) -> Iterator[tuple[Any, str]]:
     """Yield the vectors that may describe an axis, and what the axis is called then."""
-    for vector in dataset.dims[number].values():
-        yield vector, vector.name.rsplit("/", 1)[-1]
+    for vector in _attached(dataset, number):
+        yield vector, (vector.name or "").rsplit("/", 1)[-1]
     parent = dataset.parent
     if "emd_group_type" in parent.attrs:
         vector = parent.get(f"dim{number + 1}")
@@ -65,6 +77,16 @@ def _vectors(dataset: Any, name: str, number: int) -> Iterator[tuple[Any, str]]:
         vector = parent.get(label) if label not in ("", ".") else None
         if vector is not None:
             yield vector, label
+
+
+def _attached(dataset: Any, number: int) -> Iterator[Any]:
+    """Yield the dimension scales that are attached to an axis."""
+    from h5py import Reference
+
+    lists = np.asarray(attribute(dataset, "DIMENSION_LIST"))
+    for reference in np.atleast_1d(lists[number]) if lists.shape == (len(dataset.shape),) else ():
+        if isinstance(reference, Reference):
+            yield dataset.file[reference]
 
 
 def _scale(vector: Any, name: str, size: int) -> AxisScale | None:
@@ -97,7 +119,9 @@ def _velox(group: Any) -> tuple[AxisScale, ...]:
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    """Return a text as it can be shown: h5py keeps bytes that are not UTF-8 in one as surrogates."""
+    stored = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    return stored.decode("utf-8", "replace") if isinstance(stored, bytes) else ""
 
 
 def stored_axes(

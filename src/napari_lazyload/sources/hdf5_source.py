@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex, Box
 
+UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What h5py raises for an object that is damaged, or of a type that it does not know."""
+
 _GROWN = 1 << 20
 _MOST_ATTRIBUTE = 1 << 20
 
@@ -51,7 +54,7 @@ def attribute(thing: Any, name: str, default: Any = None) -> Any:
     try:
         if name in thing.attrs and thing.attrs.get_id(name).get_storage_size() <= _MOST_ATTRIBUTE:
             return thing.attrs[name]
-    except (OSError, TypeError, ValueError, RuntimeError, KeyError):  # a type that h5py cannot turn into one of NumPy's
+    except UNREADABLE:
         pass
     return default
 
@@ -64,7 +67,7 @@ def lacks_filter(dataset: Any) -> bool:
     filters = [form.get_filter(number)[0] for number in range(form.get_nfilters())]
     if all(map(h5z.filter_avail, filters)):
         return False
-    with suppress(ImportError):
+    with suppress(Exception):  # not installed, or broken: its libraries may fail in any way, and no other file needs it
         import_module("hdf5plugin")
     return not all(map(h5z.filter_avail, filters))
 
