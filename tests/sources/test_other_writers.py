@@ -514,6 +514,29 @@ def test_hdf5_with_a_damaged_object_opens_the_rest(hdf5):
     assert dataset.skipped == {"object that h5py cannot read": 1}
 
 
+def test_hdf5_opens_as_far_as_a_damaged_group(hdf5):
+    import h5py
+
+    path = hdf5(lambda file: (file.create_dataset("image", data=CUBE), file.create_group("middle")))
+    with h5py.File(path) as file:
+        place = h5py.h5o.get_info(file["middle"].id).addr
+    block = bytearray(path.read_bytes())
+    block[place : place + 8] = b"\xff" * 8
+    path.write_bytes(block)
+    _, dataset = opened(path, CUBE)
+    assert dataset.skipped == {"object that h5py cannot read": 1}
+
+
+def test_hdf5_with_a_dead_link_where_imaris_says_the_extent_opens(hdf5):
+    import h5py
+
+    def fill(file):
+        file["image"] = CUBE
+        file.create_group("DataSetInfo")["Image"] = h5py.SoftLink("/nowhere")
+
+    opened(hdf5(fill), CUBE)
+
+
 def test_hdf5_packed_by_a_filter_of_hdf5plugin(hdf5, tmp_path, monkeypatch):
     path = hdf5(lambda file: file.create_dataset("image", data=CUBE, chunks=CUBE.shape, compression="lzf"))
     block = bytearray(path.read_bytes())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -175,8 +176,11 @@ def _look(path: str, *, outside: bool) -> _Look:
         return True if count >= _MOST_OBJECTS else None
 
     with open_file(path) as file:
-        file.visit(visit)
-        if "DataSetInfo/Image" in file:
+        try:
+            file.visit(visit)
+        except RuntimeError:  # HDF5 goes no further than a damaged object
+            look.skip(_CANNOT_READ, "and all that follow it")
+        with suppress(*UNREADABLE):
             image, ends = file["DataSetInfo/Image"], ("Min", "Max")
             look.sizes["extent"] = [[_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ends]
         _follow_links(file, look)
@@ -202,7 +206,8 @@ def _follow_links(file: Any, look: _Look) -> None:
             links[name] = link
         return True if len(links) >= _MOST_LINKS else None
 
-    file.visit_links(visit)
+    with suppress(RuntimeError):  # a damaged object, which was told of
+        file.visit_links(visit)
     for name, link in links.items():
         try:
             target = data_file(look.path, link.filename)
