@@ -293,7 +293,7 @@ def _explain(error: Exception, path: str) -> tuple[str, str, str]:
     again = "copy or export the file again"
     if isinstance(error, FileNotFoundError):
         if os.path.exists(path):
-            error = PictureError(f"no {error.filename}", "all files of a set", "put it back")
+            error = PictureError(f"no {error.filename or 'file of that name'}", "all files of a set", "put it back")
         else:
             found = "nothing (moved, renamed or deleted)"
             error = PictureError(found, "a picture file", "put it back, or reopen the folder")
