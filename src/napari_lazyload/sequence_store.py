@@ -118,7 +118,8 @@ class Files:
         shape = (*(1,) * (1 + len(pages)), *frame)
 
         def page(number: int) -> Array:
-            chunk = PictureChunk(path, number, shape, len(frame), info.dtype)
+            place = self._files.place(row, number)
+            chunk = PictureChunk(path, number, shape, len(frame), info.dtype, place=place)
             return read_chunk(chunk, shape, info.dtype, keep=keep).reshape(frame)
 
         if not pages:

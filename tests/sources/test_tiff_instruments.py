@@ -354,3 +354,68 @@ def test_a_frame_of_a_set_looks_at_no_other_file(tmp_path, monkeypatch):
         )
         np.testing.assert_array_equal(dataset.images[0].data[3], planes[3])
         assert [path.rpartition("z")[2] for path in opened] == ["3.ome.tif"]
+
+
+def test_an_open_set_never_shows_another_image(tmp_path):
+    """The numbers of its images change when a file goes; those that are there still can be read."""
+    stacks = write_positions(tmp_path, 3)
+    first = tmp_path / "p0.ome.tif"
+    with nl.open_dataset(tmp_path / "p1.ome.tif") as dataset:
+        _, gone, there = dataset.images
+        first.rename(tmp_path / "elsewhere")
+        with pytest.raises(nl.ChunkReadError, match=r"p0\.ome\.tif"):
+            np.asarray(gone.data)
+        np.testing.assert_array_equal(there.data, stacks[2])
+        with pytest.raises(nl.ChunkReadError, match=r"plane 0 of this image where it was .* open it again"):
+            gone.source.chunk(0, (0,) * 3).load()
+        (tmp_path / "elsewhere").rename(first)
+        np.testing.assert_array_equal(gone.data, stacks[0])
+
+
+def test_what_was_read_of_a_set_is_not_shown_as_another_image(tmp_path):
+    stacks = write_positions(tmp_path, 3)
+    with nl.open_dataset(tmp_path / "p1.ome.tif") as before:
+        for at, image in zip((1, 0, 2), before.images, strict=True):
+            np.testing.assert_array_equal(image.data, stacks[at])
+        (tmp_path / "p0.ome.tif").unlink()
+        with nl.open_dataset(tmp_path / "p1.ome.tif") as dataset:
+            for at, image in zip((1, 2), dataset.images, strict=True):
+                np.testing.assert_array_equal(image.data, stacks[at])
+
+
+@pytest.mark.parametrize("opened", ["", "p1.ome.tif"])
+def test_a_replaced_file_of_a_set_shows_its_new_pixels(tmp_path, opened):
+    write = write_positions if opened else write_set
+    folder, again = tmp_path / "set", tmp_path / "again"
+    folder.mkdir()
+    again.mkdir()
+    old = write(folder, 3)
+    with nl.open_dataset(folder / opened) as dataset:
+        number = 1 if opened else 0
+        np.testing.assert_array_equal(np.squeeze(dataset.images[number].data), old[0] if opened else old)
+        new = write(again, 3)
+        name = "p0.ome.tif" if opened else "z2.ome.tif"
+        (again / name).replace(folder / name)
+        expected = new[0] if opened else [*old[:2], new[2]]
+        with nl.open_dataset(folder / opened) as reopened:
+            np.testing.assert_array_equal(np.squeeze(reopened.images[number].data), expected)
+
+
+def test_the_new_pixels_of_a_set_come_in_a_sequence_too(tmp_path):
+    old = write_set(tmp_path, 2)
+    path = tmp_path / "z0.ome.tif"
+    np.testing.assert_array_equal(np.squeeze(nl.read_images([path])[0]), old)
+    again = tmp_path / "again"
+    again.mkdir()
+    new = write_set(again, 2)
+    (again / "z1.ome.tif").replace(tmp_path / "z1.ome.tif")
+    np.testing.assert_array_equal(np.squeeze(nl.read_images([path])[0]), [old[0], new[1]])
+
+
+def test_images_of_a_set_keep_their_sizes_where_an_earlier_file_is_gone(tmp_path):
+    write_positions(tmp_path, 3)
+    (tmp_path / "p0.ome.tif").unlink()
+    for number in (1, 2):
+        with nl.open_dataset(tmp_path / f"p{number}.ome.tif") as dataset:
+            found = [(image.metadata["series"], image.scale[-1]) for image in dataset.images]
+            assert found == [(f"P{at}", at + 1) for at in (number, 3 - number)]

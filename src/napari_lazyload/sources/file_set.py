@@ -18,6 +18,7 @@ from napari_lazyload.sources.file_listing import EMPTY, MEMBER, Listing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from napari_lazyload.sources.picture_info import Place, Places
     from napari_lazyload.sources.pictures import PictureInfo
 
 UNKNOWN, UNREADABLE = -1, -2
@@ -105,6 +106,8 @@ class FileSet:
         Why a file cannot be shown, by row.
     sets : dict of int to frozenset of str
         By row, the files that make up one image with it.
+    places : dict of int to Places
+        By row, where its pages are, of those that other files hold pages of.
     token : str
         Names this set among all others.
     watch : callable or None
@@ -121,6 +124,7 @@ class FileSet:
         self.differing: set[str] = set()
         self.problems: dict[int, str] = {}
         self.sets: dict[int, frozenset[str]] = {}
+        self.places: dict[int, Places] = {}
         self.token = f"pictures-{uuid.uuid4().hex}"
         self.watch: Callable[[int], Any] | None = None
         self._kinds: dict[Any, int] = {}
@@ -145,6 +149,13 @@ class FileSet:
         """Return the stamp that a file had when its header was read, None where it was not or could not be."""
         return (int(self.changed_ns[row]), int(self.sizes[row])) if self.kind[row] >= 0 else None
 
+    def place(self, row: int, page: int) -> Place | None:
+        """Return where a page of a file is, if another file may hold it; a header is read only next to such files."""
+        if self.places and self.kind[row] == UNKNOWN:
+            self.probe(row)
+        places = self.places.get(row)
+        return None if places is None else places.of(page)
+
     def probe(self, row: int) -> int:
         """Read one header, once; return the file's kind. A file that cannot be read is noted, not raised."""
         known = int(self.kind[row])
@@ -160,6 +171,9 @@ class FileSet:
             info = read_info(path)
             if info.files:
                 self.sets[row] = info.files
+            self.places.pop(row, None)
+            if info.places is not None:
+                self.places[row] = info.places
             kind = self._kind_of(info)
         except ChunkReadError as err:
             kind, problem = UNREADABLE, str(err)
@@ -259,3 +273,4 @@ class FileSet:
         self.kind, self.sizes, self.changed_ns = self.kind[kept], self.sizes[kept], self.changed_ns[kept]
         self.problems = {int(place[row]): why for row, why in self.problems.items() if kept[row]}
         self.sets = {int(place[row]): paths for row, paths in self.sets.items() if kept[row]}
+        self.places = {int(place[row]): places for row, places in self.places.items() if kept[row]}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.sources.picture_info import Place
     from napari_lazyload.sources.pictures import PictureInfo
 
     Array = np.ndarray[Any, Any]
@@ -50,6 +51,8 @@ class PictureChunk:
         The stamp of the file when its header was read and found to be as expected.
     series : int, optional
         Of which image of the file.
+    place : Place, optional
+        Where the page is, if another file may hold it.
     """
 
     path: str
@@ -60,17 +63,19 @@ class PictureChunk:
     pages: int | None = None
     probed: Stamp | None = None
     series: int = 0
+    place: Place | None = None
 
     @property
     def key(self) -> Hashable:
-        """Path, time of change, size, page, and the form of the result."""
-        return ("picture", self.path, *file_stamp(self.path), self.series, self.page, self.shape, self.dtype.str)
+        """Path, time of change, size, which image or where it is, page, and the form of the result."""
+        image = self.series if self.place is None else _stamped(self.place, self.path)
+        return ("picture", self.path, *file_stamp(self.path), image, self.page, self.shape, self.dtype.str)
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""
         if self.pages is not None and file_stamp(self.path) != self.probed:
             self._check_pages()
-        pixels = decode(self.path, self.page, self.series)
+        pixels = decode(self.path, self.page, self.series, self.place)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
         if pixels.shape != frame or pixels.dtype != self.dtype:
             raise _unlike(self.path, said(frame, self.dtype), said(pixels.shape, pixels.dtype))
@@ -99,6 +104,8 @@ class PaddedChunk:
         Of the image, without those that count files.
     dtype : numpy.dtype
         Of the image.
+    place : Place, optional
+        Where the page is, if another file may hold it.
     """
 
     path: str
@@ -106,11 +113,13 @@ class PaddedChunk:
     shape: tuple[int, ...]
     axes: tuple[str, ...]
     dtype: np.dtype[Any]
+    place: Place | None = None
 
     @property
     def key(self) -> Hashable:
-        """Path, time of change, size, page, and the form of the result."""
-        return ("picture-padded", self.path, *file_stamp(self.path), self.page, self.shape, self.dtype.str)
+        """Path, time of change, size, where the page is, which it is, and the form of the result."""
+        where = None if self.place is None else _stamped(self.place, self.path)
+        return ("picture-padded", self.path, *file_stamp(self.path), where, self.page, self.shape, self.dtype.str)
 
     def load(self) -> Array:
         """Decode the page and fill it up."""
@@ -121,7 +130,7 @@ class PaddedChunk:
         pages = info.shape[: info.page_ndim]
         if any(place >= count for place, count in zip(self.page, pages, strict=True)):
             return _blank(self.shape, self.dtype)
-        pixels = decode(self.path, _ravel(self.page, pages))
+        pixels = decode(self.path, _ravel(self.page, pages), place=self.place)
         return fit_frame(pixels, frame, self.dtype, rgb=self.axes[-1] == RGB_AXIS).reshape(self.shape)
 
 
@@ -160,10 +169,21 @@ class CoverageChunk:
         return coverage.reshape(self.shape)
 
 
-def decode(path: str, page: int, series: int = 0) -> Array:
+def _stamped(place: Place, opened: str) -> tuple[Hashable, ...]:
+    """Return a place with the stamp of the file that holds it, if not the one that was opened.
+
+    One that is missing may come with another file: that changes the folder.
+    """
+    holder = place.path if place.offset else os.path.dirname(opened)
+    return (*place, *file_stamp(holder)) if holder else (*place,)
+
+
+def decode(path: str, page: int, series: int = 0, place: Place | None = None) -> Array:
     """Decode one page; a decoder that is missing is an error of the chunk too."""
     try:
-        return pictures.decode(path, page, series=series) if series else pictures.decode(path, page)
+        if not series and place is None:
+            return pictures.decode(path, page)
+        return pictures.decode(path, page, series=series, place=place)
     except MissingDependencyError as err:
         raise ChunkReadError(str(err), path) from err
 
@@ -261,12 +281,26 @@ class PictureSource:
         """Return the reference to one page of one file."""
         shape = tuple(stop - start for start, stop in self.meta.levels[level].grid.bounds(index))
         row = self.row(index)
-        path, dtype, place = self.files.path(row), self.meta.dtype, self.page(index)
+        path, dtype, at = self.files.path(row), self.meta.dtype, self.page(index)
         if self.padded:
-            return PaddedChunk(path, place, shape, self.info.axes, dtype)
-        page = _ravel(place, self.info.shape[: self.info.page_ndim])
+            return PaddedChunk(path, at, shape, self.info.axes, dtype, self._padded_place(row, at))
+        page = _ravel(at, self.info.shape[: self.info.page_ndim])
         ndim = len(self.info.page_shape)
-        return PictureChunk(path, page, shape, ndim, dtype, self.info.pages, self.files.probed(row), self.series)
+        if self.series:
+            place = None if self.info.places is None else self.info.places.of(page)
+        else:
+            place = self.files.place(row, page)
+        probed = self.files.probed(row)
+        return PictureChunk(path, page, shape, ndim, dtype, self.info.pages, probed, self.series, place)
+
+    def _padded_place(self, row: int, at: tuple[int, ...]) -> Place | None:
+        """Return where a page is, by its position on the axes that count pages; None for one beyond the file's own."""
+        if row not in self.files.places:
+            return None
+        info = self.files.infos[self.files.kind[row]]
+        pages = info.shape[: info.page_ndim]
+        inside = len(at) == len(pages) and all(place < count for place, count in zip(at, pages, strict=True))
+        return self.files.place(row, _ravel(at, pages)) if inside else None
 
     def row(self, index: BlockIndex) -> int:
         """Return the file's number in its `FileSet`."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.sources.picture_files import Head
 
@@ -59,6 +59,40 @@ class TruncatedError(PictureError):
         super().__init__(found, expected, "copy or export the file again, or wait until it is written")
 
 
+class Place(NamedTuple):
+    """Where a page of a set of files is, which tells it from any other page.
+
+    Parameters
+    ----------
+    path : str
+        The file that holds it; empty for the one that was opened.
+    offset : int
+        Of its directory or its pixels; 0 where it is missing.
+    """
+
+    path: str
+    offset: int
+
+
+class Places(NamedTuple):
+    """Where the pages of a set of files are.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Of each page; see `Place`.
+    offsets : sequence of int
+        Of each page.
+    """
+
+    paths: Sequence[str]
+    offsets: Sequence[int]
+
+    def of(self, page: int) -> Place | None:
+        """Return where a page is, None where there is no such page."""
+        return Place(self.paths[page], self.offsets[page]) if 0 <= page < len(self.offsets) else None
+
+
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
     """A picture file, from its header alone.
@@ -91,6 +125,8 @@ class PictureInfo:
         Resolutions that are stored. Not part of equality.
     files : frozenset of str
         The files that hold its pages, where they are several. Not part of equality.
+    places : Places or None
+        Where its pages are, if other files hold some, or might. Not part of equality.
     """
 
     shape: tuple[int, ...]
@@ -103,6 +139,7 @@ class PictureInfo:
     metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
     levels: int = field(default=1, compare=False)
     files: frozenset[str] = field(default=frozenset(), compare=False)
+    places: Places | None = field(default=None, compare=False)
 
     @property
     def page_shape(self) -> tuple[int, ...]:

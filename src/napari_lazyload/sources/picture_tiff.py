@@ -25,6 +25,7 @@ from napari_lazyload.sources.picture_info import (
     Header,
     PictureError,
     PictureInfo,
+    Places,
     TruncatedError,
     check_size,
 )
@@ -224,12 +225,16 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     metadata = series_metadata(tif, number, axes)
     if keyframe.dtype != series.dtype:
         data_offset = None
-    places = directories if isinstance(data_offset, int) or data_offset is None else data_offset
-    missing = sum(not offset for offset in places) if places is not None else 0
+    offsets = directories if isinstance(data_offset, int) or data_offset is None else data_offset
+    missing = sum(not offset for offset in offsets) if offsets is not None else 0
     if missing:
         metadata["missing"] = missing
     held = frozenset(filter(None, files))
-    info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata, len(series.levels), held)
+    places = None
+    if offsets is not None and (held or missing):
+        own = tif.filehandle.path
+        places = Places([path if path != own else "" for path in files] or [""] * len(offsets), offsets)
+    info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata, len(series.levels), held, places)
     if isinstance(data_offset, int):
         _check_extent(size, data_offset, info.nbytes)
     around = _around(tif.filehandle.path, held) if held or missing else ()

@@ -109,7 +109,7 @@ def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) 
     if len(tif.series) > 1 and series.name:
         metadata["series"] = str(series.name)
     if tif.is_ome and tif.ome_metadata:
-        metadata.update(ome_metadata(tif.ome_metadata, number, axes, shape))
+        metadata.update(ome_metadata(tif.ome_metadata, number, axes, shape, str(series.name)))
         return metadata
     resolution = [_ratio(keyframe.tags.get(tag)) for tag in (Y_RESOLUTION, X_RESOLUTION)]
     tag = keyframe.tags.get(RESOLUTION_UNIT)

@@ -53,7 +53,7 @@ def described_file(companion: str) -> str:
     raise refusal(companion, "TIFF files beside it", found, "put its files and it into one folder")
 
 
-def ome_metadata(xml: str, number: int, axes: Sequence[str], shape: Sequence[int]) -> dict[str, Any]:
+def ome_metadata(xml: str, number: int, axes: Sequence[str], shape: Sequence[int], name: str = "") -> dict[str, Any]:
     """Return what OME-XML says of one image of a file.
 
     Parameters
@@ -66,13 +66,15 @@ def ome_metadata(xml: str, number: int, axes: Sequence[str], shape: Sequence[int
         Of the image.
     shape : sequence of int
         Of the image.
+    name : str, optional
+        Of the image, as far as known.
 
     Returns
     -------
     dict
         ``scale``, ``unit``, ``axis_scale``, ``axis_units``, ``channels`` and ``series`` (its name), as far as known.
     """
-    image = _image(xml, number, dict(zip(axes, shape, strict=True)))
+    image = _image(xml, number, dict(zip(axes, shape, strict=True)), name)
     if image is None:
         return {}
     title, pixels, rest = image
@@ -90,13 +92,17 @@ def _attributes(text: str) -> dict[str, str]:
     return {name: html.unescape(value[1:-1]) for name, value in _ATTRIBUTE.findall(text)}
 
 
-def _image(xml: str, number: int, sizes: dict[str, int]) -> tuple[dict[str, str], dict[str, str], str] | None:
+def _image(
+    xml: str, number: int, sizes: dict[str, int], name: str
+) -> tuple[dict[str, str], dict[str, str], str] | None:
     """Return the attributes of an image and of its pixels, and what stands between them and its planes.
 
-    Images without data are none in the file, so that those before may be missing: sizes tell which one it is.
+    Images without data are none in the file, so that those before may be missing: a name that no other image has tells
+    which one it is, else sizes do.
     """
     starts = [*_IMAGE.finditer(xml)]
-    for place in range(number, len(starts)):
+    named = [place for place, start in enumerate(starts) if name and _attributes(start[0]).get("Name") == name]
+    for place in (*(named if len(named) == 1 else ()), *range(number, len(starts))):
         end = starts[place + 1].start() if place + 1 < len(starts) else len(xml)
         pixels = PIXELS.search(xml, starts[place].end(), end)
         if pixels is None:

@@ -27,13 +27,15 @@ from napari_lazyload.sources import (
     picture_webp,
 )
 from napari_lazyload.sources.picture_files import Head
-from napari_lazyload.sources.picture_info import Header, PictureError, PictureInfo, check_plausible
+from napari_lazyload.sources.picture_info import Header, PictureError, PictureInfo, Place, check_plausible
 from napari_lazyload.sources.picture_signs import describe_contents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
+
+    from napari_lazyload.sources.picture_tiff import TiffLayout
 
 __all__ = ["PICTURE_SUFFIXES", "PictureInfo", "decode", "is_picture", "picture_formats", "read_info", "read_series"]
 
@@ -161,7 +163,9 @@ def read_series(path: str) -> tuple[PictureInfo, ...]:
     return tuple(layout.info for layout in header.detail) if header.info.format == "tiff" else (header.info,)
 
 
-def decode(path: str, page: int = 0, *, series: int = 0, expect: PictureInfo | None = None) -> npt.NDArray[Any]:
+def decode(
+    path: str, page: int = 0, *, series: int = 0, expect: PictureInfo | None = None, place: Place | None = None
+) -> npt.NDArray[Any]:
     """Decode one page of a picture file.
 
     Parameters
@@ -174,6 +178,8 @@ def decode(path: str, page: int = 0, *, series: int = 0, expect: PictureInfo | N
         Of which image of the file, counted as `read_series` does.
     expect : PictureInfo, optional
         What the file was when it was listed; a page of another shape or data type is an error.
+    place : Place, optional
+        Where the page was; it tells which image is meant, as `series` does not where files of a set come and go.
 
     Returns
     -------
@@ -188,7 +194,7 @@ def decode(path: str, page: int = 0, *, series: int = 0, expect: PictureInfo | N
         The installed imagecodecs was built without this format.
     """
     try:
-        info, array = _decode(path, page, series)
+        info, array = _decode(path, page, series, place)
     except Exception as error:  # noqa: BLE001  whatever a decoder raises is a damaged file
         _fail(path, error)
     wanted = (info.page_shape, info.dtype) if expect is None else (expect.page_shape, expect.dtype)
@@ -234,24 +240,39 @@ def _why_missing(row: _Format) -> str | None:
     return f"the installed imagecodecs {imagecodecs.__version__} was built without {row.codec}"
 
 
-def _decode(path: str, page: int, series: int) -> tuple[PictureInfo, npt.NDArray[Any]]:
+def _decode(path: str, page: int, series: int, place: Place | None) -> tuple[PictureInfo, npt.NDArray[Any]]:
     """Read, check and decode one page."""
     with Head(path) as source:
         kind = _sniff(source)
         if kind != "tiff":
             source.all()
         header = _read_header(source, kind)
-        layouts = header.detail if kind == "tiff" else ()
-        if layouts and series >= len(layouts):
-            expected = f"an image number {series}"
-            raise PictureError(f"{len(layouts)} images", expected, "open the file again: it was replaced")
-        info = layouts[series].info if layouts else header.info
+        layout = _layout(header.detail, series, page, place) if kind == "tiff" else None
+        info = layout.info if layout is not None else header.info
         if not 0 <= page < info.pages:
             raise PictureError(f"{info.pages} pages", f"a page {page}", "reopen the folder: the file was replaced")
         decoder = _FORMATS[kind].decode
         if decoder is not None:
             return info, decoder(source.data, header, page)
-    return info, picture_tiff.decode_page(path, layouts[series], page)
+    assert layout is not None
+    return info, picture_tiff.decode_page(path, layout, page)
+
+
+def _layout(layouts: Sequence[TiffLayout], series: int, page: int, place: Place | None) -> TiffLayout:
+    """Return the image of a TIFF file that has a page at some place; by its number where that is not known.
+
+    The first image is one that the file itself holds, whatever is beside it: a plane that it misses may come later.
+    """
+    if place is not None and (series or place.offset):
+        for layout in layouts:
+            if layout.info.places is not None and layout.info.places.of(page) == place:
+                return layout
+        expected = f"plane {page} of this image where it was ({place.path or 'in this file'})"
+        raise PictureError("none there", expected, "open it again: files of its set were added, removed or replaced")
+    if series >= len(layouts):
+        expected = f"an image number {series}"
+        raise PictureError(f"{len(layouts)} images", expected, "open the file again: it was replaced")
+    return layouts[series]
 
 
 def _read_header(source: Head, kind: str = "") -> Header:
