@@ -419,3 +419,17 @@ def test_images_of_a_set_keep_their_sizes_where_an_earlier_file_is_gone(tmp_path
         with nl.open_dataset(tmp_path / f"p{number}.ome.tif") as dataset:
             found = [(image.metadata["series"], image.scale[-1]) for image in dataset.images]
             assert found == [(f"P{at}", at + 1) for at in (number, 3 - number)]
+
+
+def test_a_plane_that_came_and_went_again_is_missing(tmp_path):
+    planes = write_set(tmp_path, 3)
+    last, away = tmp_path / "z2.ome.tif", tmp_path / "away"
+    last.rename(away)
+    with pytest.warns(nl.LazyLoadWarning, match="1 of 3 planes"):
+        dataset = nl.open_dataset(tmp_path / "z0.ome.tif")
+    with dataset:
+        away.rename(last)
+        np.testing.assert_array_equal(dataset.images[0].data[2], planes[2])
+        last.rename(away)
+        with pytest.raises(nl.ChunkReadError, match="no plane 2"):
+            np.asarray(dataset.images[0].data[2])

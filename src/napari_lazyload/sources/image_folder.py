@@ -295,7 +295,7 @@ class PictureSource:
 
     def _padded_place(self, row: int, at: tuple[int, ...]) -> Place | None:
         """Return where a page is, by its position on the axes that count pages; None for one beyond the file's own."""
-        if row not in self.files.places:
+        if row not in self.files.places or self.files.kind[row] < 0:
             return None
         info = self.files.infos[self.files.kind[row]]
         pages = info.shape[: info.page_ndim]
