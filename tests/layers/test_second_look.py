@@ -196,7 +196,9 @@ def test_nothing_is_looked_at_while_the_pool_waits(reader, source, looks):
         assert looks == []
     finally:
         scheduler.pause(paused=False)
-    until(lambda: not frame.unlooked)
+    end = time.monotonic() + WAIT
+    while frame.unlooked and time.monotonic() < end:
+        time.sleep(0.001)
     assert len(looks) == 25
 
 
