@@ -72,9 +72,8 @@ def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(inner, dict):
         return attributes
     only = inner.get("multiscale")
-    if (
-        isinstance(only, dict) and "multiscales" not in inner
-    ):  # drafts of version 1.0: one image, its levels by that name
+    if isinstance(only, dict) and "multiscales" not in inner:
+        # Drafts of version 1.0: one image, its levels by that name.
         inner = {**inner, "multiscales": [{**only, "datasets": only.get("levels")}]}
     return {**{name: attributes[name] for name in _OLD_NAMES if name in attributes}, **inner}
 

@@ -126,9 +126,8 @@ def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
         return _compose(data, header, page)
     if not header.info.rgb:
         return indices
-    palette = np.zeros(
-        (256, 3), np.uint8
-    )  # numbers beyond its end are black; imagecodecs gives what lies there in memory
+    # Numbers beyond its end are black; imagecodecs gives what lies there in memory.
+    palette = np.zeros((256, 3), np.uint8)
     palette.reshape(-1)[: len(header.detail)] = np.frombuffer(header.detail, np.uint8)
     return np.take(palette, indices, axis=0)
 
