@@ -16,6 +16,7 @@ import napari_lazyload as nl
 from napari_lazyload.core.errors import MissingDependencyError
 from napari_lazyload.sources import binaries
 from napari_lazyload.sources.hdf5_source import Hdf5Level, Hdf5Source, grown_chunks
+from napari_lazyload.sources.pictures import PICTURE_SUFFIXES
 from napari_lazyload.sources.raw import RawSource
 
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # pynrrd's writer
@@ -733,9 +734,8 @@ def test_every_suffix_is_one_of_the_manifest():
 
     text = (__import__("pathlib").Path(nl.__file__).parent / "napari.yaml").read_text("utf-8")
     (reader,) = yaml.safe_load(text)["contributions"]["readers"]
-    for suffix in binaries.SUFFIXES:
-        if not suffix.endswith(("/", ".bz2")) and suffix.count(".") == 1:
-            assert f"*{suffix}" in reader["filename_patterns"]
+    files = {suffix for suffix in (*binaries.SUFFIXES, *PICTURE_SUFFIXES) if not suffix.endswith("/")}
+    assert {f"*{suffix}" for suffix in files}.difference(reader["filename_patterns"]) == set()
 
 
 def test_closing_frees_the_chunks(tmp_path):
