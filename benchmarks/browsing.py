@@ -154,8 +154,9 @@ def make(levels: list[Any], *, lazy: bool, tile: int = TILE) -> tuple[Any, Any]:
     from napari.layers import Image as Layer
     from napari.layers import Layer as Base
 
-    from napari_lazyload.image import Image
-    from napari_lazyload.layer_data import METADATA_KEY, layer_data
+    from napari_lazyload.arrays.image import Image
+    from napari_lazyload.arrays.layer_link import METADATA_KEY
+    from napari_lazyload.dataset.layer_data import layer_data
     from napari_lazyload.testing.sources import RecordingSource
 
     if not lazy:

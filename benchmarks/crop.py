@@ -24,7 +24,7 @@ from _folders import make_folder
 
 import napari_lazyload as nl
 from napari_lazyload.loading import cache
-from napari_lazyload.sources.pictures import decode
+from napari_lazyload.sources.image_files.decode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from PIL import Image
 
 import napari_lazyload as nl
 from napari_lazyload.loading import cache
-from napari_lazyload.loading.box import read_box
-from napari_lazyload.sources.pictures import decode
+from napari_lazyload.loading.read_box import read_box
+from napari_lazyload.sources.image_files.decode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

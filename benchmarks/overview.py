@@ -76,7 +76,7 @@ def decode(path: str) -> dict[str, float]:
     """Decode each chunk once, in the threads that views have; keep nothing."""
     import napari_lazyload as nl
     from napari_lazyload.loading import scheduler
-    from napari_lazyload.loading.box import read_block
+    from napari_lazyload.loading.read_box import read_block
 
     with nl.open_dataset(path) as dataset:
         source = dataset.images[0].source

@@ -21,7 +21,7 @@ from _common import Row, child, data_folder, finish, parser, take_turns
 
 import napari_lazyload as nl
 from napari_lazyload.loading import cache
-from napari_lazyload.sources import raw_read
+from napari_lazyload.sources.binary import read_strided
 
 MS, MIB = 1e3, 1 << 20
 TERABYTE, PAGE = 1 << 40, 4096
@@ -101,17 +101,17 @@ def box_row(folder: str) -> Row:
     image = nl.open_memmap(path, dtype="u2", shape=shape)
     region = (slice(1000, 1064), slice(300, 1324), slice(700, 1724))
     sizes: list[int] = []
-    original = raw_read._read_into
+    original = read_strided._read_into
 
     def counted(file: object, offset: int, target: np.ndarray) -> None:
         sizes.append(target.nbytes)
         original(file, offset, target)
 
-    raw_read._read_into = counted
+    read_strided._read_into = counted
     try:
         result = nl.crop(image, region)
     finally:
-        raw_read._read_into = original
+        read_strided._read_into = original
     assert result.shape == (64, 1024, 1024)
     starts = np.add.outer(np.arange(1000, 1064) * PLANE[0], np.arange(300, 1324)).ravel() * PLANE[1] * 2 + 1400
     pages = ((starts + 2048 - 1) // PAGE - starts // PAGE + 1).sum() * PAGE

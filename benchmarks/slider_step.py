@@ -21,7 +21,7 @@ from _folders import FILES, link_folder, make_folder
 
 import napari_lazyload as nl
 from napari_lazyload.loading import cache, scheduler
-from napari_lazyload.sources.pictures import decode
+from napari_lazyload.sources.image_files.decode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ import pandas as pd
 from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_lazyload.widgets.meta_table import MetaTableView
+from napari_lazyload.widgets.table.view import MetaTableView
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,14 +19,14 @@ from numcodecs import Blosc
 from zarr.codecs import ZstdCodec
 
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
-from napari_lazyload.loading.box import read_box
-from napari_lazyload.sources.zarr_array import open_array
-from napari_lazyload.sources.zarr_node import read_node
-from napari_lazyload.sources.zarr_store import open_store
+from napari_lazyload.loading.read_box import read_box
+from napari_lazyload.sources.zarr.array import open_array
+from napari_lazyload.sources.zarr.node import read_node
+from napari_lazyload.sources.zarr.open_store import open_store
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex, Box
-    from napari_lazyload.sources.zarr_array import ZarrChunk
+    from napari_lazyload.sources.zarr.array import ZarrChunk
 
 SHAPE, CHUNKS, SHARDS = (96, 1024, 1024), (16, 256, 256), (32, 1024, 1024)
 STORES: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from napari_lazyload import sample
+from napari_lazyload import sample_data
 from napari_lazyload.core import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,8 +23,8 @@ PAGES = [
 def stores(tmp_path_factory):
     """The OME-Zarr stores that the examples open."""
     folder = tmp_path_factory.mktemp("stores")
-    sample.make_ome_zarr(folder / "cells.ome.zarr", size=64)
-    sample.make_plate(folder / "plate.ome.zarr", size=32)
+    sample_data.make_ome_zarr(folder / "cells.ome.zarr", size=64)
+    sample_data.make_plate(folder / "plate.ome.zarr", size=32)
     return folder
 
 

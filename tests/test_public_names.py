@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 
 import napari_lazyload as nl
-from napari_lazyload.arrays import level_array
+from napari_lazyload.arrays.image import Image
+from napari_lazyload.arrays.lazy_array import level_array
 from napari_lazyload.core import settings
 from napari_lazyload.core.metadata import ImageMeta
-from napari_lazyload.image import Image
 from napari_lazyload.loading import cache, scheduler, status
-from napari_lazyload.sequence import LazyImage
+from napari_lazyload.loading.jobs import Tier
+from napari_lazyload.sequences.sequence import LazyImage
 from napari_lazyload.testing.sources import RecordingSource
 
 PIXELS = np.arange(5 * 17 * 23, dtype="u2").reshape(5, 17, 23)
@@ -89,7 +90,7 @@ LOADS = """
 import sys
 import napari_lazyload as nl
 assert not {heavy} & set(sys.modules), "import"
-assert "napari_lazyload.dataset" not in sys.modules
+assert "napari_lazyload.dataset.dataset" not in sys.modules
 dir(nl)
 assert not {heavy} & set(sys.modules), "dir"
 nl.import_status(), nl.RegionError, nl.ChunkReadError
@@ -263,7 +264,7 @@ def test_status_may_be_asked_while_another_thread_opens(tmp_path, write_folder, 
                 yield one
 
     with nl.open_dataset(tmp_path / "folder") as dataset:
-        monkeypatch.setattr("napari_lazyload.dataset._open", Busy([dataset]))
+        monkeypatch.setattr("napari_lazyload.dataset.dataset._open", Busy([dataset]))
         assert [one["path"] for one in nl.status()["datasets"]] == [dataset.path] * 4
         for one in meanwhile:
             one.close()
@@ -276,7 +277,7 @@ def test_status_tells_of_what_waits():
     job = scheduler.shared.submit(lambda _job: [began.set(), let.wait(20)], owner="test")
     try:
         assert began.wait(20)
-        scheduler.shared.submit(lambda _job: None, tier=scheduler.Tier.PREFETCH, owner="test")
+        scheduler.shared.submit(lambda _job: None, tier=Tier.PREFETCH, owner="test")
         queue = nl.status()["queue"]
         assert (queue["running"], queue["queued_prefetch"], queue["queued_visible"]) == (1, 1, 0)
     finally:

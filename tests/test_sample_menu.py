@@ -9,7 +9,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_lazyload as nl
-from napari_lazyload import sample
+from napari_lazyload import sample_data
 
 MOST_BYTES = 40 << 20
 
@@ -25,10 +25,10 @@ ENTRIES = {
 @pytest.fixture
 def menu(tmp_path, monkeypatch):
     """The menu writes into a folder of the test's own, and smaller than for people where that takes long."""
-    monkeypatch.setattr(sample.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(sample_data.tempfile, "gettempdir", lambda: str(tmp_path))
     for name in ("_write_cells", "_write_volume"):
-        write = getattr(sample, name)
-        monkeypatch.setattr(sample, name, lambda folder, _size, write=write: write(folder, 64))
+        write = getattr(sample_data, name)
+        monkeypatch.setattr(sample_data, name, lambda folder, _size, write=write: write(folder, 64))
     return tmp_path
 
 
@@ -58,8 +58,8 @@ def test_napari_opens_a_sample(key, expected, menu, make_napari_viewer):
 
 
 def test_samples_are_small_and_made_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(sample.tempfile, "gettempdir", lambda: str(tmp_path))
-    makers = (sample.make_folder, sample.make_ome_zarr, sample.make_plate, sample.make_volume)
+    monkeypatch.setattr(sample_data.tempfile, "gettempdir", lambda: str(tmp_path))
+    makers = (sample_data.make_folder, sample_data.make_ome_zarr, sample_data.make_plate, sample_data.make_volume)
     paths = [make() for make in makers]
     written = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
     assert sum(file.stat().st_size for file in written) < MOST_BYTES

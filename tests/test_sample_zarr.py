@@ -7,11 +7,11 @@ import pytest
 import yaozarrs
 
 import napari_lazyload as nl
-from napari_lazyload import sample
+from napari_lazyload import sample_data
 
 
 def test_the_sample_image_is_valid_and_opens(tmp_path):
-    path = sample.make_ome_zarr(tmp_path / "a.ome.zarr", size=64)
+    path = sample_data.make_ome_zarr(tmp_path / "a.ome.zarr", size=64)
     yaozarrs.validate_zarr_store(str(path))
     with nl.open_dataset(path) as dataset:
         image, nuclei = dataset.images
@@ -23,7 +23,7 @@ def test_the_sample_image_is_valid_and_opens(tmp_path):
 
 
 def test_the_sample_plate_is_valid_and_opens(tmp_path):
-    path = sample.make_plate(tmp_path / "a.ome.zarr", size=32)
+    path = sample_data.make_plate(tmp_path / "a.ome.zarr", size=32)
     yaozarrs.validate_zarr_store(str(path))
     with nl.open_dataset(path) as dataset:
         assert dataset.images[0].shape == (2, 3 * 64, 4 * 64)
@@ -32,19 +32,21 @@ def test_the_sample_plate_is_valid_and_opens(tmp_path):
 
 
 def test_a_sample_is_used_again_and_an_interrupted_one_leaves_nothing(tmp_path, monkeypatch):
-    path = sample.make_plate(tmp_path / "a" / "b.ome.zarr", size=16)
+    path = sample_data.make_plate(tmp_path / "a" / "b.ome.zarr", size=16)
     before = (path / "zarr.json").stat().st_mtime_ns
-    assert sample.make_plate(path, size=16) == path
+    assert sample_data.make_plate(path, size=16) == path
     assert (path / "zarr.json").stat().st_mtime_ns == before
-    monkeypatch.setattr(sample, "_write_image", lambda *_args: pytest.fail("the disk is full"))
+    monkeypatch.setattr(sample_data, "_write_image", lambda *_args: pytest.fail("the disk is full"))
     with pytest.raises(pytest.fail.Exception):
-        sample.make_plate(tmp_path / "a" / "c.ome.zarr")
+        sample_data.make_plate(tmp_path / "a" / "c.ome.zarr")
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["b.ome.zarr"]
 
 
 def test_napari_opens_the_samples_from_its_menu(tmp_path, monkeypatch, make_napari_viewer):
-    monkeypatch.setattr(sample.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(sample, "_write_cells", lambda folder, _size, write=sample._write_cells: write(folder, 64))
+    monkeypatch.setattr(sample_data.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(
+        sample_data, "_write_cells", lambda folder, _size, write=sample_data._write_cells: write(folder, 64)
+    )
     viewer = make_napari_viewer()
     viewer.open_sample("napari-lazyload", "ome_zarr")
     names = [layer.name for layer in viewer.layers]

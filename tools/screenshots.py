@@ -18,7 +18,7 @@ import numpy as np
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 
 import napari_lazyload as nl
-from napari_lazyload.sample import make_folder
+from napari_lazyload.sample_data import make_folder
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PLUGIN = "napari-lazyload"

@@ -1,3 +1,4 @@
+from .arrays.image import Image
 from .core.errors import (
     CancelledError,
     ChunkReadError,
@@ -9,19 +10,20 @@ from .core.errors import (
     SourceOpenError,
     UnknownFormatError,
 )
+from .core.lazy_imports import import_status
 from .core.region import Estimate
-from .cropping import crop, estimate
-from .dataset import Dataset, open_dataset
-from .exporting import export
-from .image import Image
-from .imports import import_status
+from .cropping.crop import crop, estimate
+from .dataset.dataset import Dataset
+from .dataset.memmap import open_memmap
+from .dataset.opening import open_dataset
+from .dataset.runtime import configure, status
+from .exporting.export import export
 from .layers.wait import wait
-from .memmap import open_memmap
-from .process import compute, configure, is_lazy, status
-from .sequence import ImageSequence
-from .sequence_images import LazyImage
-from .sequence_open import read_images
-from .sources.supported import supported_formats
+from .sequences.lazy_image import LazyImage
+from .sequences.lazy_values import compute, is_lazy
+from .sequences.reading import read_images
+from .sequences.sequence import ImageSequence
+from .sources.formats import supported_formats
 
 __all__ = [
     "CancelledError",

@@ -22,8 +22,8 @@ def _read(path: str | Sequence[str]) -> list[Any]:
 
     Of a raw file that nothing describes no layer comes at once: a dialog asks, and adds them.
     """
-    from napari_lazyload.dataset import open_dataset
-    from napari_lazyload.sources.raw_files import UndescribedError
+    from napari_lazyload.dataset.opening import open_dataset
+    from napari_lazyload.sources.binary.raw import UndescribedError
 
     try:
         layers = open_dataset(path).to_layer_data()
@@ -46,7 +46,7 @@ def _ask(path: str) -> bool:
     if viewer is None:
         return False
     from napari_lazyload.widgets.attach import window_of
-    from napari_lazyload.widgets.raw_dialog import ask_for_raw
+    from napari_lazyload.widgets.raw.dialog import ask_for_raw
 
     window = window_of(viewer)
     if window is None or not window.isVisible():
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
 
         return DatasetDock
     if name == "CropDock":
-        from napari_lazyload.widgets.crop_dock import CropDock
+        from napari_lazyload.widgets.crop.dock import CropDock
 
         return CropDock
     msg = f"module {__name__!r} has no attribute {name!r}"
@@ -103,27 +103,27 @@ def open_address(viewer: napari.Viewer) -> None:
 
 def sample_folder() -> list[Any]:
     """Return the sample folder as lazy layers; made on the spot, in the temporary folder of the system."""
-    from napari_lazyload.sample import make_folder
+    from napari_lazyload.sample_data import make_folder
 
     return _read(str(make_folder()))
 
 
 def sample_ome_zarr() -> list[Any]:
     """Return the sample OME-Zarr image as lazy layers; made on the spot, in the temporary folder of the system."""
-    from napari_lazyload.sample import make_ome_zarr
+    from napari_lazyload.sample_data import make_ome_zarr
 
     return _read(str(make_ome_zarr()))
 
 
 def sample_plate() -> list[Any]:
     """Return the sample OME-Zarr plate as lazy layers; made on the spot, in the temporary folder of the system."""
-    from napari_lazyload.sample import make_plate
+    from napari_lazyload.sample_data import make_plate
 
     return _read(str(make_plate()))
 
 
 def sample_volume() -> list[Any]:
     """Return the sample volume as a lazy layer; made on the spot, in the temporary folder of the system."""
-    from napari_lazyload.sample import make_volume
+    from napari_lazyload.sample_data import make_volume
 
     return _read(str(make_volume()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_lazyload.widgets._crop_region import NUMBERS
+from napari_lazyload.widgets.crop.region_source import NUMBERS
 
 
 def pixels(shape: tuple[int, ...] = (6, 40, 50), dtype: str = "u2") -> np.ndarray[Any, Any]:

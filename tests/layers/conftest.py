@@ -3,67 +3,16 @@
 from __future__ import annotations
 
 import string
-import threading
-import time
 
-import numpy as np
 import pytest
 
 import napari_lazyload as nl
-from napari_lazyload.image import Image
-from napari_lazyload.layer_data import METADATA_KEY, layer_data
-from napari_lazyload.layers.canvas_text import CanvasText
-from napari_lazyload.layers.viewer import displays_of
+from helpers.displays import Gates
+from napari_lazyload.arrays.image import Image
+from napari_lazyload.arrays.layer_link import METADATA_KEY
+from napari_lazyload.dataset.layer_data import layer_data
+from napari_lazyload.layers.display.canvas_text import CanvasText
 from napari_lazyload.loading import cache
-
-WAIT = 20.0
-
-
-def run_events():
-    from qtpy.QtWidgets import QApplication  # not there without a screen, where no test here comes to it
-
-    QApplication.processEvents()
-
-
-def until(condition, what="it did not come true"):
-    """Run the event loop until something is so."""
-    end = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < end, what
-        run_events()
-        time.sleep(0.001)
-
-
-def turn(times=5):
-    """Run the event loop for some turns."""
-    for _ in range(times):
-        run_events()
-        time.sleep(0.002)
-
-
-def shown(layer):
-    """Return what napari draws of a layer, as a plain array."""
-    return np.array(layer._data_view)
-
-
-def display_of(layer):
-    return displays_of(layer).display(layer)
-
-
-class Gates:
-    """A gate for each chunk: shut until it is opened; counts who waits."""
-
-    def __init__(self):
-        self._open = threading.Event()
-
-    def wait(self, seconds):
-        return self._open.wait(seconds)
-
-    def open(self):
-        self._open.set()
-
-    def shut(self):
-        self._open.clear()
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_closing_the_window_stops_all_work(make_napari_viewer, tmp_path, write_f
 
 def test_closing_the_viewer_cancels_the_scan_of_headers(make_napari_viewer, tmp_path, write_folder, monkeypatch):
     from napari_lazyload.core import settings
-    from napari_lazyload.sources import file_set
+    from napari_lazyload.sources.folder import file_set
 
     write_folder(tmp_path / "a", 50)
     gate, seen = threading.Event(), []
@@ -89,12 +89,12 @@ def test_asynchronous_slicing_shows_the_same(slicing_in_a_thread, make_napari_vi
 
 
 def test_wait_gives_up_in_time(slicing_in_a_thread, make_napari_viewer, tmp_path, write_folder, monkeypatch):
-    from napari_lazyload.sources import image_folder
+    from napari_lazyload.sources.folder import image_stack
 
     write_folder(tmp_path / "a", 3)
     gate = threading.Event()
-    original = image_folder.decode
-    monkeypatch.setattr(image_folder, "decode", lambda *args: (gate.wait(20), original(*args))[1])
+    original = image_stack.decode
+    monkeypatch.setattr(image_stack, "decode", lambda *args: (gate.wait(20), original(*args))[1])
     viewer = make_napari_viewer()
     (layer,) = viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
     assert nl.wait(viewer, 0.2) is False
@@ -176,10 +176,10 @@ def test_the_menu_commands_ask_and_open(make_napari_viewer, tmp_path, write_fold
 
 
 def test_the_sample_opens_from_the_menu(make_napari_viewer, tmp_path, monkeypatch):
-    from napari_lazyload import sample
+    from napari_lazyload import sample_data
 
-    monkeypatch.setattr(sample.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(sample_data.tempfile, "gettempdir", lambda: str(tmp_path))
     viewer = make_napari_viewer()
     viewer.open_sample(PLUGIN, "folder")
-    assert viewer.layers[0].data.shape == (sample.COUNT, sample.SIZE, sample.SIZE)
+    assert viewer.layers[0].data.shape == (sample_data.COUNT, sample_data.SIZE, sample_data.SIZE)
     assert shown(viewer.layers[0]).any()

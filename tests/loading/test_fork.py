@@ -14,7 +14,8 @@ import pytest
 
 from napari_lazyload.core import settings
 from napari_lazyload.loading import cache, scheduler, status
-from napari_lazyload.loading.box import read_box
+from napari_lazyload.loading.jobs import Tier
+from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.testing.sources import RecordingSource
 
 pytestmark = [
@@ -177,7 +178,7 @@ def test_a_child_has_a_pool_of_its_own_though_that_of_the_parent_is_paused_and_h
         began.set()
         assert let.wait(SECONDS)
 
-    running = pool.submit(hang, tier=scheduler.Tier.PREFETCH)
+    running = pool.submit(hang, tier=Tier.PREFETCH)
     assert began.wait(SECONDS)
     pool.pause()
     queued = pool.submit(lambda _job: None)

@@ -14,7 +14,8 @@ import pytest
 from napari_lazyload.core import settings
 from napari_lazyload.core.errors import CancelledError
 from napari_lazyload.loading import scheduler as module
-from napari_lazyload.loading.scheduler import Scheduler, Tier
+from napari_lazyload.loading.jobs import Tier
+from napari_lazyload.loading.scheduler import Scheduler
 
 WAIT = 20
 
@@ -1017,7 +1018,7 @@ def test_reads_that_wait_for_a_server_have_threads_of_their_own_beside_those_tha
 
 
 def test_the_pool_of_a_source_is_told_by_the_source_and_what_wraps_it():
-    from napari_lazyload.sources.converted import ConvertedSource, truth_as_number
+    from napari_lazyload.arrays.derived.converted import ConvertedSource, truth_as_number
     from napari_lazyload.testing.sources import RecordingSource
 
     source = RecordingSource(np.zeros((4, 4), "u1"), (4, 4))

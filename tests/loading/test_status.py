@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from napari_lazyload.core.chunk_states import NEXT, ChunkState
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.core.states import NEXT, ChunkState
 from napari_lazyload.loading import status as module
 from napari_lazyload.loading.status import LoadStatus, LoadSummary
 

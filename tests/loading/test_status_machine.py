@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from napari_lazyload.core.chunk_states import ChunkState
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.core.states import ChunkState
 from napari_lazyload.loading.cache import ChunkCache
 from napari_lazyload.loading.status import LoadStatus
 

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.pictures import COUNT, PIXELS, write_png
 from napari_lazyload.loading import cache
-from napari_lazyload.sources import pictures
+from napari_lazyload.sources.image_files import decode
 
 
 @pytest.fixture
@@ -34,6 +34,6 @@ def counted():
 @pytest.fixture
 def headers(monkeypatch):
     """The paths whose header was read, in order."""
-    paths, original = [], pictures.read_info
-    monkeypatch.setattr(pictures, "read_info", lambda path: (paths.append(path), original(path))[1])
+    paths, original = [], decode.read_info
+    monkeypatch.setattr(decode, "read_info", lambda path: (paths.append(path), original(path))[1])
     return paths

@@ -19,9 +19,9 @@ from helpers.pictures import COUNT, PIXELS, write_png
 from napari_lazyload.core import settings
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.loading import cache
-from napari_lazyload.sequence_images import LazyImage
-from napari_lazyload.sequence_open import read_images
-from napari_lazyload.sources import pictures
+from napari_lazyload.sequences.lazy_image import LazyImage
+from napari_lazyload.sequences.reading import read_images
+from napari_lazyload.sources.image_files import decode as pictures
 
 PICKLED_LIMIT = 2500
 

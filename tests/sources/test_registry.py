@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from napari_lazyload.core.errors import SourceOpenError, UnknownFormatError
-from napari_lazyload.sources.registry import FORMATS, can_open, normalise, open_path
+from napari_lazyload.sources.formats import FORMATS
+from napari_lazyload.sources.registry import can_open, normalise, open_path
 
 HERE = os.fspath(Path("a.png"))
 SPELLINGS = {

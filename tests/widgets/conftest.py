@@ -8,10 +8,10 @@ from napari.layers import Layer
 from helpers.crops import pixels
 from helpers.tables import million_rows
 from helpers.waiting import eventually, threads
-from napari_lazyload.image import Image
-from napari_lazyload.layer_data import layer_data
+from napari_lazyload.arrays.image import Image
+from napari_lazyload.dataset.layer_data import layer_data
 from napari_lazyload.testing.sources import RecordingSource
-from napari_lazyload.widgets.crop_dock import CropDock
+from napari_lazyload.widgets.crop.dock import CropDock
 
 
 @pytest.fixture(autouse=True)

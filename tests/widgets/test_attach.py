@@ -6,10 +6,10 @@ import numpy as np
 import tifffile
 
 import napari_lazyload as nl
-from napari_lazyload.layer_data import METADATA_KEY
+from napari_lazyload.arrays.layer_link import METADATA_KEY
 from napari_lazyload.layers.viewer import attach
 from napari_lazyload.widgets.attach import attach_open_viewers, hide_until_bound, window_of
-from napari_lazyload.widgets.post import post_to_main
+from napari_lazyload.widgets.qt.main_thread import post_to_main
 
 
 def write(path):

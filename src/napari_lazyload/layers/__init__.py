@@ -1,1 +1,4 @@
-"""napari without Qt: how lazy layers are shown, and which row of the table a view stands for."""
+"""napari without Qt: what ties this package to napari's layers and viewer.
+
+`display` alone shows what is not exact yet.
+"""

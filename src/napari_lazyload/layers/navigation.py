@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.layers.display import link_of
+from napari_lazyload.layers.display.layer_display import link_of
 
 if TYPE_CHECKING:
-    from napari_lazyload.dataset import Dataset
+    from napari_lazyload.dataset.dataset import Dataset
 
 
 def image_number(dataset: Dataset, layer: Any) -> int | None:

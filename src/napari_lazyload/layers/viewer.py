@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.arrays import LazyArray
-from napari_lazyload.layers import requests
-from napari_lazyload.layers.canvas_text import CanvasText
-from napari_lazyload.layers.display import LayerDisplay, link_of
-from napari_lazyload.layers.patience import Patience
+from napari_lazyload.arrays.lazy_array import LazyArray
+from napari_lazyload.layers.display import napari_requests
+from napari_lazyload.layers.display.canvas_text import CanvasText
+from napari_lazyload.layers.display.layer_display import LayerDisplay, link_of
+from napari_lazyload.layers.display.time_budget import Patience
 from napari_lazyload.loading import status
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.errors import ChunkReadError
-    from napari_lazyload.layers.display import Post
+    from napari_lazyload.layers.display.layer_display import Post
 
 _attached: weakref.WeakKeyDictionary[Any, ViewerDisplays] = weakref.WeakKeyDictionary()
 
@@ -168,7 +168,7 @@ class ViewerDisplays:
     def _on_changed(self, display: LayerDisplay) -> None:
         self._mark()
         viewer = self._viewer()
-        if viewer is not None and not display.notice and requests.points_somewhere(viewer):
+        if viewer is not None and not display.notice and napari_requests.points_somewhere(viewer):
             viewer.update_status_from_cursor()  # the pointer has not moved, but the pixel under it has come
         for listener in list(self._listeners):
             listener(display.layer)

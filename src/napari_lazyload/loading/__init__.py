@@ -1,1 +1,5 @@
-"""Reading chunks: the cache, the worker threads, exact boxes, what is loaded. Knows the source protocol, no format."""
+"""Reading chunks: the cache, the scheduler, exact reads of boxes, the load status.
+
+Arrays, displays, crops and exports read through it. It knows `Source` and `Chunk` of
+`core.source`, and no format.
+"""

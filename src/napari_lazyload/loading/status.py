@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_lazyload.core.states import NEXT, ChunkState
+from napari_lazyload.core.chunk_states import NEXT, ChunkState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable

@@ -3,68 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_lazyload.core.errors import UnknownFormatError
-from napari_lazyload.sources.binaries import ROWS as BINARIES
-from napari_lazyload.sources.binaries import SUFFIXES as BINARY_SUFFIXES
-from napari_lazyload.sources.file_listing import is_store, not_there
-from napari_lazyload.sources.ome_place import is_address
-from napari_lazyload.sources.ome_zarr import open_zarr, takes_zarr
-from napari_lazyload.sources.open_pictures import PATTERN_SIGNS, open_pictures
-from napari_lazyload.sources.pictures import is_picture
+from napari_lazyload.sources.files import not_there
+from napari_lazyload.sources.formats import FORMATS, Format, Path
+from napari_lazyload.sources.formats import SUFFIXES as BINARY_SUFFIXES
+from napari_lazyload.sources.image_files.decode import is_picture
+from napari_lazyload.sources.ome_zarr.open import takes_zarr
+from napari_lazyload.sources.zarr.location import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from napari_lazyload.sources.opened import Opened
 
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".z", ".fz", ".zip")
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
-Path: TypeAlias = "str | list[str]"
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One row of the table.
-
-    Parameters
-    ----------
-    name : str
-        What ``format=`` calls it.
-    takes : callable
-        Returns whether this format opens a path (or a list of them), from the name and the kind of file alone.
-    open : callable
-        ``open(path, **options)`` returns an `Opened`.
-    """
-
-    name: str
-    takes: Callable[[Path], bool]
-    open: Callable[..., Opened]
-
-
-def _takes_pictures(path: Path) -> bool:
-    if not isinstance(path, str):
-        return any(map(is_picture, path))
-    if os.path.isdir(path):
-        return not is_store(path)
-    return is_picture(path) or _is_pattern(path)
-
-
-def _is_pattern(path: str) -> bool:
-    """Return whether a path is a glob pattern that pictures may match."""
-    suffix = os.path.splitext(path)[1]
-    may_match = not suffix or any(sign in suffix for sign in PATTERN_SIGNS)
-    return may_match and any(sign in path for sign in PATTERN_SIGNS) and not os.path.lexists(path)
-
-
-FORMATS: tuple[Format, ...] = (
-    Format("zarr", takes_zarr, open_zarr),
-    *(Format(*row) for row in BINARIES),
-    Format("pictures", _takes_pictures, open_pictures),
-)
 
 
 def normalise(path: PathLike | Sequence[PathLike]) -> Path:

@@ -1,1 +1,1 @@
-"""Sources and helpers for the tests of this package and of packages that build on it."""
+"""What a third party needs to test a source of its own. Nothing in the package imports it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from napari_lazyload.core.natural import natural_key
+from napari_lazyload.core.natural_sort import natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

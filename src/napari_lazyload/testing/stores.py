@@ -7,9 +7,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
-from napari_lazyload.sources.zarr_array import open_array
-from napari_lazyload.sources.zarr_node import read_node
-from napari_lazyload.sources.zarr_store import open_store
+from napari_lazyload.sources.zarr.array import open_array
+from napari_lazyload.sources.zarr.node import read_node
+from napari_lazyload.sources.zarr.open_store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.errors import ChunkReadError
-    from napari_lazyload.sources.zarr_array import ZarrArray, ZarrChunk
-    from napari_lazyload.sources.zarr_store import Store
+    from napari_lazyload.sources.zarr.array import ZarrArray, ZarrChunk
+    from napari_lazyload.sources.zarr.store import Store
 
 
 class ArraySource:

@@ -1,1 +1,4 @@
-"""Qt and magicgui: the dataset dock, the crop dock."""
+"""Qt: the dock of the dataset, the crop dock, dialogs.
+
+They ask layers and the load status, never the cache.
+"""

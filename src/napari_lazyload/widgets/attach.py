@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 
-from napari_lazyload.layer_data import METADATA_KEY
-from napari_lazyload.layers.display import link_of
+from napari_lazyload.arrays.layer_link import METADATA_KEY
+from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.layers.preferences import follow_preferences
 from napari_lazyload.layers.viewer import attach
-from napari_lazyload.widgets.first_frame import after_first_frame
-from napari_lazyload.widgets.idle_imports import import_when_idle
-from napari_lazyload.widgets.post import post_to_main
+from napari_lazyload.widgets.qt.first_frame import after_first_frame
+from napari_lazyload.widgets.qt.idle_imports import import_when_idle
+from napari_lazyload.widgets.qt.main_thread import post_to_main
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QMainWindow

@@ -10,19 +10,13 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_lazyload.core.words import size_text
-from napari_lazyload.dataset import ERROR, STATUS
-from napari_lazyload.layers.display import link_of
+from napari_lazyload.core.text import size_text
+from napari_lazyload.dataset.dataset import ERROR, STATUS
+from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.layers.navigation import row_in_view, show_row
 from napari_lazyload.layers.viewer import displays_of
-from napari_lazyload.widgets._live_states import LiveStates
-from napari_lazyload.widgets._section import Scrolling, Section
-from napari_lazyload.widgets._workers import LatestWorker
 from napari_lazyload.widgets.attach import attach_open_viewers
 from napari_lazyload.widgets.editable_copy import EditableCopy, can_be_copied
-from napari_lazyload.widgets.import_panel import ImportPanel
-from napari_lazyload.widgets.loading_panel import LoadingPanel, display_of
-from napari_lazyload.widgets.meta_table import MetaTableView
 from napari_lazyload.widgets.open_dialogs import (
     become_folder_reader,
     is_folder_reader,
@@ -30,7 +24,13 @@ from napari_lazyload.widgets.open_dialogs import (
     open_files,
     open_folder,
 )
-from napari_lazyload.widgets.post import post_to_main
+from napari_lazyload.widgets.panels.imports import ImportPanel
+from napari_lazyload.widgets.panels.loading import LoadingPanel, display_of
+from napari_lazyload.widgets.panels.section import Scrolling, Section
+from napari_lazyload.widgets.qt.latest_worker import LatestWorker
+from napari_lazyload.widgets.qt.main_thread import post_to_main
+from napari_lazyload.widgets.table.live_states import LiveStates
+from napari_lazyload.widgets.table.view import MetaTableView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from qtpy.QtGui import QCloseEvent, QHideEvent, QShowEvent
 
-    from napari_lazyload.dataset import Dataset
+    from napari_lazyload.dataset.dataset import Dataset
 
 REFRESH_MS = 100
 """What changes is shown at most this often, and only while the dock is seen."""

@@ -9,12 +9,12 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer
 
 from napari_lazyload.core.errors import RegionError
-from napari_lazyload.cropping import estimate
-from napari_lazyload.layers import crop_geometry as geometry
-from napari_lazyload.layers.crop_layers import crop_layer
-from napari_lazyload.layers.display import link_of
-from napari_lazyload.widgets._crop_plan import CropPlan, sentence
-from napari_lazyload.widgets._crop_run import CropRun, CurrentRun, failure_text
+from napari_lazyload.cropping.crop import estimate
+from napari_lazyload.layers.crop import geometry
+from napari_lazyload.layers.crop.crop_layer import crop_layer
+from napari_lazyload.layers.display.layer_display import link_of
+from napari_lazyload.widgets.crop.plan import CropPlan, sentence
+from napari_lazyload.widgets.crop.run import CropRun, CurrentRun, failure_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,8 @@ def open_folder(viewer: Any, parent: QWidget | None = None) -> None:
 
 def open_files(viewer: Any, parent: QWidget | None = None) -> None:
     """Ask for files and open them: one as it is, several as one stack in the order of their names."""
-    from napari_lazyload.core.natural import natural_key
-    from napari_lazyload.sources.pictures import PICTURE_SUFFIXES
+    from napari_lazyload.core.natural_sort import natural_key
+    from napari_lazyload.sources.image_files.decode import PICTURE_SUFFIXES
 
     kinds = " ".join(f"*{suffix}" for suffix in sorted(PICTURE_SUFFIXES))
     files, _ = QFileDialog.getOpenFileNames(parent, "Open images lazily", "", f"Images ({kinds});;All files (*)")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import LazyLoadError
-from napari_lazyload.layers.display import link_of
+from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.loading import scheduler
-from napari_lazyload.widgets.post import post_to_main
+from napari_lazyload.loading.jobs import Tier
+from napari_lazyload.widgets.qt.main_thread import post_to_main
 
 if TYPE_CHECKING:
-    from napari_lazyload.dataset import Dataset
+    from napari_lazyload.dataset.dataset import Dataset
 
 
 def regroup(viewer: Any, dataset: Dataset) -> None:
@@ -37,7 +38,7 @@ def regroup(viewer: Any, dataset: Dataset) -> None:
                 return
         post_to_main(lambda: _replace(viewer, dataset, fresh))
 
-    scheduler.shared.submit(read, tier=scheduler.Tier.PREFETCH)
+    scheduler.shared.submit(read, tier=Tier.PREFETCH)
 
 
 def _tell(message: str) -> None:

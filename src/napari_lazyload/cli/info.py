@@ -1,0 +1,185 @@
+"""What a path opens as, and what the package is doing: as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.metadata import version
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.cli.common import counted
+from napari_lazyload.core.text import level_said, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_lazyload.arrays.image import Image
+    from napari_lazyload.core.metadata import LevelMeta
+    from napari_lazyload.dataset.dataset import Dataset
+
+_MOST_LINES = 20
+"""Images, warnings and problems of one kind that are listed as text; JSON has them all."""
+
+
+def as_json(value: Any) -> str:
+    """Return JSON that every reader takes: numbers that are not finite become null."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def describe(dataset: Dataset, warnings: Iterable[str]) -> dict[str, Any]:
+    """Return what a dataset is, JSON-ready. Reads no pixel.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What was opened.
+    warnings : iterable of str
+        What was said when it was.
+
+    Returns
+    -------
+    dict
+        ``path``, ``kind``, ``summary``, ``skipped``, ``images`` (a dict for each, tuples in the order of its ``axes``)
+        and ``warnings``.
+    """
+    images = [{"index": number, **_image(one)} for number, one in enumerate(dataset.images)]
+    problems = [f"row {row}: {reason}" for row, reason in dataset.problems().items()]
+    return {
+        "path": dataset.path,
+        "kind": dataset.kind,
+        "summary": dataset.summary,
+        "skipped": dataset.skipped,
+        "images": images,
+        "warnings": list(dict.fromkeys([*dataset.notes, *warnings, *problems])),
+    }
+
+
+def _image(image: Image) -> dict[str, Any]:
+    meta = image.meta
+    return {
+        "name": image.name,
+        "kind": image.kind,
+        "axes": list(image.axes),
+        "shape": list(image.shape),
+        "dtype": str(image.dtype),
+        "nbytes": image.nbytes,
+        "rgb": image.rgb,
+        "scale": list(image.scale),
+        "translate": list(image.translate),
+        "units": list(image.units),
+        "affine": None if meta.affine is None else [list(map(float, row)) for row in meta.affine],
+        "contrast_limits": None if meta.contrast_limits is None else list(map(float, meta.contrast_limits)),
+        "channels": [channel.name for channel in meta.channels],
+        "levels": [
+            {"name": level_said(number, meta.levels[one.level], image.axes), **_level(meta.levels[one.level], image)}
+            for number, one in enumerate(image.boxes)
+        ],
+    }
+
+
+def _level(level: LevelMeta, image: Image) -> dict[str, Any]:
+    grid = level.grid
+    base = image.meta.scale or (1.0,) * image.spatial_ndim
+    return {
+        "shape": list(grid.shape),
+        "factors": list(map(float, level.factors)),
+        "stored": level.steps is None,
+        "scale": [size * factor for size, factor in zip(base, level.factors, strict=False)],
+        "chunks": [one if isinstance(one, int) else _regular(one) for one in grid.chunks],
+        "chunk_count": prod(grid.numblocks),
+        "nbytes": prod(grid.shape) * image.dtype.itemsize,
+    }
+
+
+def _regular(sizes: Sequence[int]) -> int | list[int]:
+    """Return one number for chunks that are of one size but for the last, which may be smaller."""
+    if len(set(sizes[:-1])) <= 1 and sizes[-1] <= sizes[0] and sizes[0]:
+        return sizes[0]
+    return list(sizes)
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def info_text(about: Mapping[str, Any]) -> str:
+    """Return what :func:`describe` found, for people."""
+    images = about["images"]
+    lines = [about["path"], f"{about['kind']}: {about['summary']}"]
+    for image in images[:_MOST_LINES]:
+        lines += ["", *_image_lines(image)]
+    lines += _more(len(images), "image")
+    warnings = [f"Warning: {text}" for text in about["warnings"]]
+    if warnings:
+        lines += ["", *warnings[:_MOST_LINES], *_more(len(warnings), "warning")]
+    return "\n".join(lines)
+
+
+def _more(number: int, noun: str) -> list[str]:
+    return (
+        [f"... and {counted(number - _MOST_LINES, f'more {noun}')}; --json lists all"] if number > _MOST_LINES else []
+    )
+
+
+def _image_lines(image: Mapping[str, Any]) -> list[str]:
+    levels = image["levels"]
+    lines = [
+        f"{image['kind']} {image['index']}: {image['name']}",
+        f"  shape: {_by(image['shape'])} {image['dtype']} ({', '.join(image['axes'])}), {size_text(image['nbytes'])}",
+        f"  pixel: {_placed(image['axes'], image['scale'], image['units'])}",
+    ]
+    if any(image["translate"]):
+        lines.append(f"  origin: {_placed(image['axes'], image['translate'], image['units'])}")
+    if image["affine"] is not None:
+        lines.append("  affine: rotated or sheared; --json has the matrix")
+    if any(image["channels"]):  # one alone may have no name
+        lines.append(f"  channel: {', '.join(image['channels'][:_MOST_LINES])}")
+    for level in levels:
+        shape = f"{_by(level['shape'])}, {size_text(level['nbytes'])}, " if levels[1:] else ""
+        chunks = f"{counted(level['chunk_count'], 'chunk')} of {_by(map(_size, level['chunks']))}"
+        lines.append(f"  {level['name']}: {shape}{chunks}")
+    return lines
+
+
+def _by(sizes: Iterable[Any]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _size(chunk: int | Sequence[int]) -> str:
+    return str(chunk) if isinstance(chunk, int) else f"{min(chunk)}..{max(chunk)}"
+
+
+def _placed(axes: Sequence[str], values: Sequence[float], units: Sequence[str | None]) -> str:
+    each = zip(axes, values, units, strict=False)
+    return ", ".join(f"{axis} {value:g}{f' {unit}' if unit else ''}" for axis, value, unit in each)
+
+
+def status_text(status: Mapping[str, Any]) -> str:
+    """Return what `napari_lazyload.status` says, for people."""
+    cache, queue, imports = status["cache"], status["queue"], status["imports"]
+    waiting = sum(count for name, count in queue.items() if name.startswith("queued_"))
+    counts = imports["progress"]
+    lines = [
+        f"napari-lazyload {version('napari-lazyload')}",
+        f"cache     {size_text(cache['nbytes'])} of {size_text(cache['budget'])}, {counted(cache['chunks'], 'chunk')}",
+        f"queue     {queue['running']} running, {waiting} waiting",
+        f"errors    {status['errors']}",
+        f"datasets  {len(status['datasets'])} open",
+        *(f"  {one['kind']} {one['path']}" for one in status["datasets"]),
+        f"packages  {counts['loaded_packages']} of {counts['total_packages']} loaded",
+    ]
+    for name, package in imports["packages"].items():
+        took = "" if package["load_time"] is None else f" in {package['load_time']:.2f} s"
+        why = f": {package['error']}" if package["error"] else ""
+        lines.append(f"  {name:<12}{package['status']}{took}{why}")
+    return "\n".join(lines)

@@ -1,0 +1,146 @@
+"""Regions and whole images into files: what the commands ``crop`` and ``convert`` do."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from napari_lazyload.cli.common import (
+    choose_image,
+    counted,
+    image_region,
+    interruptible,
+    progress_bar,
+    say,
+    say_warnings,
+    told,
+)
+from napari_lazyload.core.text import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_lazyload.arrays.image import Image
+    from napari_lazyload.cli.common import Range
+
+
+def check_dtype(name: str | None) -> None:
+    """Refuse what is no type of pixels.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is none.
+    """
+    import numpy as np
+
+    try:
+        known = name is None or np.dtype(name).kind in "biufc"
+    except TypeError:
+        known = False
+    if not known:
+        msg = f"{name!r} is no type of pixels; there are uint8, int16, float32, ..."
+        raise typer.BadParameter(msg, param_hint="'--dtype'")
+
+
+def check_target(target: Path) -> None:
+    """Refuse a name that does not say what to write.
+
+    Raises
+    ------
+    typer.BadParameter
+        If its suffix is none of those that can be written.
+    """
+    from napari_lazyload.exporting.export import SUFFIXES
+
+    if not target.name.lower().endswith(tuple(SUFFIXES)):
+        msg = f"{target}: its name does not tell what to write; expected one that ends with {', '.join(SUFFIXES)}"
+        raise typer.BadParameter(msg, param_hint="'OUT'")
+
+
+def write(
+    path: str,
+    target: Path,
+    *,
+    image: str | None,
+    ranges: Mapping[str, Range],
+    options: Mapping[str, Any],
+    overwrite: bool,
+    quiet: bool,
+    level: int = 0,
+    dtype: str | None = None,
+    shards: bool = False,
+) -> None:
+    """Write one image, or a region of it, and print where.
+
+    Parameters
+    ----------
+    path : str
+        What to open.
+    target : Path
+        Where to write; the suffix says what.
+    image : str or None
+        Name or number of the image.
+    ranges : mapping
+        The region as :func:`parse_region` gives it; empty for all.
+    options : mapping
+        More arguments of :func:`napari_lazyload.open_dataset`.
+    overwrite : bool
+        Whether to replace what is there.
+    quiet : bool
+        Whether to show neither costs nor progress.
+    level, dtype, shards
+        See :func:`napari_lazyload.export`.
+    """
+    with told() as notes:
+        check_target(target)
+        check_dtype(dtype)
+        if os.path.lexists(target) and not overwrite:
+            msg = f"{target}: exists already; --overwrite replaces it"
+            raise FileExistsError(msg)
+        import napari_lazyload as nl
+        from napari_lazyload.cropping.cast_loss import cast_loss
+
+        with nl.open_dataset(path, **options) as dataset:
+            chosen = choose_image(dataset, image)
+            region = image_region(chosen, dict(ranges)) if ranges else ()
+            if image is None and len(dataset.images) > 1:
+                notes.append(f"{len(dataset.images)} images: taking the first, {chosen.name!r}; --image takes another")
+            notes.append(cast_loss(chosen.dtype, dtype or chosen.dtype))
+            say_warnings(notes)
+            if not quiet:
+                say(_cost(chosen, region, level, dtype))
+            with interruptible() as stop, progress_bar(target.name, quiet=quiet) as progress:
+                made = nl.export(
+                    chosen,
+                    target,
+                    region,
+                    level=level,
+                    dtype=dtype,
+                    shards=shards or None,
+                    overwrite=overwrite,
+                    progress=progress,
+                    cancel=stop,
+                )
+    typer.echo(str(made))
+
+
+def _cost(image: Image, region: Any, level: int, dtype: str | None) -> str:
+    """Return what will be written and how much is read for it."""
+    import numpy as np
+
+    from napari_lazyload.core.chunks import box_shape
+    from napari_lazyload.core.text import said
+    from napari_lazyload.cropping.crop import estimate
+    from napari_lazyload.cropping.target import Target
+
+    shape = box_shape(Target(image).box(region, level))
+    cost = estimate(image, region, level, dtype)
+    return (
+        f"{said(shape, np.dtype(dtype or image.dtype))}: result {size_text(cost.result_nbytes)}, "
+        f"reads {size_text(cost.touched_nbytes)} in {counted(cost.touched_chunks, 'chunk')}, "
+        f"of {size_text(cost.full_nbytes)}"
+    )

@@ -1,0 +1,230 @@
+"""Compute one region: exactly its pixels, reading only the chunks that it touches, each once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+
+from napari_lazyload.arrays import cluster
+from napari_lazyload.arrays.lazy_array import LazyArray
+from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices
+from napari_lazyload.core.errors import CancelledError, RegionError
+from napari_lazyload.core.region import Estimate, estimate_box
+from napari_lazyload.cropping.target import Target
+from napari_lazyload.loading import plan, scheduler
+from napari_lazyload.loading.read_box import read_box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_lazyload.core.chunks import Box
+
+    Array = np.ndarray[Any, Any]
+
+
+def estimate(image: Any, region: Any, level: int = 0, dtype: Any = None) -> Estimate:
+    """Return what :func:`crop` of the same arguments costs; reads nothing.
+
+    Parameters
+    ----------
+    image : Image, napari layer, or array
+        What would be cropped.
+    region : tuple of slice, or mapping
+        See :func:`crop`.
+    level : int
+        Which resolution; 0 is the finest.
+    dtype : dtype, optional
+        Of the result.
+
+    Returns
+    -------
+    Estimate
+        ``result_nbytes``, ``touched_nbytes`` and ``touched_chunks`` (decoded chunks that must be read) and
+        ``full_nbytes`` (the whole level).
+
+    Raises
+    ------
+    RegionError
+        If the region is malformed or empty.
+    """
+    target = Target(image)
+    itemsize = None if dtype is None else np.dtype(dtype).itemsize
+    box, array = target.box(region, level), target.arrays[level]
+    found = estimate_box(target.meta, level, box, itemsize)
+    if not isinstance(array, LazyArray) or array.source is None:
+        return found
+    meta = array.source.meta
+    if meta.levels[array.level].made_from is None:
+        return found
+    chunks, pixels = plan.decoded(meta, array.level, array[box_slices(box)].box)  # of the file
+    return replace(found, touched_nbytes=pixels * meta.dtype.itemsize, touched_chunks=chunks)
+
+
+def crop(
+    image: Any,
+    region: Any,
+    *,
+    level: int = 0,
+    dtype: Any = None,
+    progress: Callable[[int, int], Any] | None = None,
+    cancel: Callable[[], bool] | Any = None,
+    out: Array | None = None,
+) -> Array:
+    """Compute one region: exactly ``full[region]``, reading each touched chunk once, in worker threads.
+
+    Chunks that are cached are used; none is added, so that those being browsed stay. Where a ``dask.distributed``
+    client is connected, lazy images and dask arrays are computed on its cluster instead, in pieces of whole chunks, and
+    the result is the same.
+
+    Parameters
+    ----------
+    image : Image, napari layer, or array
+        What to crop; a layer of any plugin, an array of NumPy, dask or zarr.
+    region : tuple of slice, or mapping
+        Slices with NumPy's meaning and step 1, one for each axis but the colour axis ``"s"`` (missing ones are
+        whole); or a mapping from axis name to a slice or a half-open ``(start, stop)`` pair. In pixels of level 0,
+        clipped to the image. Level ``l`` with factor ``f`` reads ``floor(start / f)`` to ``ceil(stop / f)``.
+    level : int
+        Which resolution; 0 is the finest.
+    dtype : dtype, optional
+        Of the result; the image's own by default. Values are cast as NumPy's ``astype`` does.
+    progress : callable, optional
+        ``progress(done, total)`` chunks, called from the threads that read, one call at a time.
+    cancel : callable or threading.Event, optional
+        Asked before each chunk; once true the crop ends with `CancelledError`.
+    out : numpy.ndarray, optional
+        Filled and returned instead of a new array; of the result's shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        The pixels, axes as in the image.
+
+    Raises
+    ------
+    RegionError
+        If the region is malformed or empty, or `out` is of another shape.
+    ChunkReadError
+        If a chunk cannot be read.
+    CancelledError
+        If `cancel` said so; `out` may then be partly filled.
+    MemoryError
+        If the result does not fit memory.
+    """
+    target = Target(image)
+    box = target.box(region, level)
+    array = target.arrays[level]
+    result = _result(out, box_shape(box), np.dtype(dtype or array.dtype))
+    stop = getattr(cancel, "is_set", cancel)
+    if stop is not None and stop():
+        msg = "cancelled; nothing was read"
+        raise CancelledError(msg)
+    grid = target.meta.levels[level].grid
+    total = grid.count(box)
+    report = None if progress is None else lambda done: progress(done, total)
+    fill(array, grid, box, result, cancel=stop, progress=report)
+    return result
+
+
+def fill(
+    array: Any,
+    grid: ChunkGrid,
+    box: Box,
+    result: Array,
+    *,
+    cancel: Callable[[], bool] | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> None:
+    """Read a box of an array into `result`, on the cluster that this process is connected with or in worker threads.
+
+    Parameters
+    ----------
+    array : LazyArray, or anything that slices
+        One level of a `Target`.
+    grid : ChunkGrid
+        Its chunks.
+    box : tuple of (int, int)
+        Which pixels.
+    result : numpy.ndarray
+        Of the box's shape; of any dtype, to which values are cast as ``astype`` does.
+    cancel, progress : callable, optional
+        See :meth:`napari_lazyload.loading.scheduler.Scheduler.each`; progress counts chunks.
+    """
+    client = cluster.cluster_client() if isinstance(array, da.Array) else None
+    if client is not None:
+        _compute_on(client, array, grid, box, result, cancel=cancel, progress=progress)
+    elif isinstance(array, LazyArray) and array.source is not None:
+        part = array[box_slices(box)]
+        shape = box_shape(part.box)
+        failed = None if array.on_error == "raise" else lambda _index, _error: None
+        out = result.reshape(shape)
+        read_box(array.source, part.level, part.box, out, keep=False, failed=failed, cancel=cancel, progress=progress)
+    else:
+        _read_foreign(array, grid, box, result, cancel=cancel, progress=progress)
+
+
+def _result(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    if out is None:
+        try:
+            return np.empty(shape, dtype)
+        except (MemoryError, ValueError) as err:
+            need = prod(shape) * dtype.itemsize / 2**30
+            msg = f"the region needs {need:.1f} GiB of memory; choose a smaller one or a coarser level"
+            raise MemoryError(msg) from err
+    if out.shape != shape:
+        msg = f"out must have the region's shape {shape}, got {out.shape}"
+        raise RegionError(msg)
+    return out
+
+
+def _compute_on(
+    client: Any,
+    array: da.Array,
+    grid: ChunkGrid,
+    box: Box,
+    result: Array,
+    *,
+    cancel: Callable[[], bool] | None,
+    progress: Callable[[int], Any] | None,
+) -> None:
+    """Fill `result` from a cluster."""
+    done = 0
+    # Small enough that each of its threads has some.
+    share = grid.touched_pixels(box) // (2 * cluster.threads_of(client))
+    most = min(share, cluster.MOST_PIECE // max(1, array.dtype.itemsize))
+
+    def take(part: Box, pixels: Array) -> None:
+        nonlocal done
+        np.copyto(result[box_slices(part, box)], pixels, casting="unsafe")
+        done += grid.count(part)
+        if progress is not None:
+            progress(done)
+
+    parts = ((part, array[box_slices(part)]) for part in cluster.pieces(grid, box, most))
+    cluster.compute_each(client, parts, take, cancel=cancel)
+
+
+def _read_foreign(
+    array: Any,
+    grid: ChunkGrid,
+    box: Box,
+    result: Array,
+    *,
+    cancel: Callable[[], bool] | None,
+    progress: Callable[[int], Any] | None,
+) -> None:
+    """Fill `result` from an array that is not ours, chunk by chunk."""
+    touched = ChunkGrid(box_shape(box), tuple(grid.block_sizes(axis, *pair) for axis, pair in enumerate(box)))
+
+    def fill(index: tuple[int, ...]) -> None:
+        part = touched.bounds(index)
+        piece = array[tuple(slice(a + base, b + base) for (a, b), (base, _) in zip(part, box, strict=True))]
+        # In this thread: dask's own pool inside a worker could wait for itself.
+        pixels = piece.compute(scheduler="sync") if isinstance(piece, da.Array) else np.asarray(piece)
+        np.copyto(result[box_slices(part)], pixels, casting="unsafe")
+
+    scheduler.shared.each(fill, list(touched.touched(touched.full_box)), cancel=cancel, progress=progress)

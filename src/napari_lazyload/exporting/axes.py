@@ -1,0 +1,89 @@
+"""The axes of an image as the formats that are written have them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_lazyload.core.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_lazyload.exporting.selection import Cut
+
+Role = Literal["time", "channel", "space", "colour", "other"]
+
+_ROLES: dict[str, Role] = {
+    "t": "time",
+    "time": "time",
+    "c": "channel",
+    "channel": "channel",
+    "z": "space",
+    "y": "space",
+    "x": "space",
+}
+_METRE = re.compile(
+    r"(atto|centi|deci|exa|femto|giga|hecto|kilo|mega|micro|milli|nano|peta|pico|tera|yocto|yotta|zepto|zetta)?(meter|second)"
+)
+_OTHER_UNITS = frozenset(("angstrom", "foot", "inch", "mile", "parsec", "yard", "day", "hour", "minute"))
+
+
+def roles(cut: Cut) -> list[Role]:
+    """Return what each axis of a cut is, by its name; the last two are space where names do not tell."""
+    found: list[Role] = [_ROLES.get(axis.lower(), "other") for axis in cut.axes]
+    if cut.rgb:
+        found[-1] = "colour"
+    for axis in reversed(range(len(found) - cut.rgb)):
+        if found.count("space") < 2 and found[axis] == "other":
+            found[axis] = "space"
+    return found
+
+
+def without_ones(cut: Cut, kinds: Sequence[Role], dropped: Sequence[Role], most: int) -> list[int]:
+    """Return the axes of a cut, less those of some roles that have one pixel, as long as more than `most` have them."""
+    kept = list(range(len(kinds)))
+    for axis in sorted(kept, key=lambda axis: kinds[axis] != "other"):
+        if sum(kinds[one] in dropped for one in kept) > most and kinds[axis] in dropped and cut.shape[axis] == 1:
+            kept.remove(axis)
+    return kept
+
+
+def too_many(path: str, what: str, cut: Cut, axes: Sequence[int], instead: str) -> ExportError:
+    """Return the error for an image with more axes than a format has."""
+    names = ", ".join(f"{cut.axes[axis]} ({cut.shape[axis]})" for axis in axes)
+    first = cut.axes[axes[0]]
+    msg = (
+        f"{path}: {what}, found the axes {names}. Export one position at a time, such as "
+        f"region={{{first!r}: (0, 1)}}, or write {instead}"
+    )
+    return ExportError(msg, path)
+
+
+def unit_name(unit: str | None) -> str | None:
+    """Return a unit as OME-Zarr spells it, another one as it is, None for pixels and for what is none."""
+    if not unit or _known(unit):
+        return unit or None
+    import pint
+
+    try:
+        name = str(pint.application_registry.Unit(unit))
+    except Exception:  # noqa: BLE001 - what a file calls a unit may be anything, and so may what pint makes of it
+        return unit
+    return None if name in ("pixel", "dimensionless") else name
+
+
+def _known(unit: str) -> bool:
+    return unit in _OTHER_UNITS or _METRE.fullmatch(unit) is not None
+
+
+def is_diagonal(matrix: Any, shape: Sequence[int]) -> bool:
+    """Return whether scale and translation say all of a matrix, to a millionth of a pixel over the whole image."""
+    import numpy as np
+
+    inner = matrix[:-1, :-1]
+    sizes = np.diag(inner)
+    if not (np.isfinite(matrix).all() and (sizes > 0).all()):
+        return False
+    stray = np.abs(inner - np.diag(sizes)) * np.asarray(shape) / sizes[:, None]
+    return bool(stray.max(initial=0) <= 1e-6)

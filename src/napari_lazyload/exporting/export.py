@@ -1,0 +1,221 @@
+"""Write a region to a file of any size: streamed, under a temporary name until it is complete."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.arrays.lazy_array import LazyArray
+from napari_lazyload.core.errors import ExportError, LazyLoadError, LazyLoadWarning
+from napari_lazyload.exporting.atomic_write import check_space, check_target, partial
+from napari_lazyload.exporting.npy import npy_nbytes, npy_steps, plan_npy, write_npy
+from napari_lazyload.exporting.ome_metadata import world_of
+from napari_lazyload.exporting.ome_zarr import plan_zarr, write_zarr, zarr_steps
+from napari_lazyload.exporting.selection import Cut, cut_of
+from napari_lazyload.exporting.streaming import Course
+from napari_lazyload.exporting.tiff import plan_tiff, tiff_steps, write_tiff
+from napari_lazyload.sources.zarr.location import find_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SUFFIXES = {
+    ".ome.zarr": "ome-zarr",
+    ".zarr": "ome-zarr",
+    ".ome.tiff": "ome-tiff",
+    ".ome.tif": "ome-tiff",
+    ".tiff": "ome-tiff",
+    ".tif": "ome-tiff",
+    ".npy": "npy",
+}
+"""What is written, by the end of a file's name."""
+
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
+"""What ``format`` may be."""
+
+
+def export(
+    image: Any,
+    path: str | os.PathLike[str],
+    region: Any = None,
+    *,
+    level: int = 0,
+    dtype: Any = None,
+    format: str | None = None,
+    pyramid: bool = True,
+    shards: Any = None,
+    chunks: Any = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], Any] | None = None,
+    cancel: Callable[[], bool] | Any = None,
+) -> Path:
+    """Write a region, or all of an image, to OME-Zarr 0.5, OME-TIFF or NPY, however large it is.
+
+    The pixels are exactly those of :func:`crop`. They are read in pieces that fit a few hundred megabytes, each touched
+    chunk once where a piece can hold what several parts of the file need of it, and written as they come. Until it is
+    complete the file has a hidden name beside its own (``.name.partial-...``); where the export is cancelled or fails,
+    that is removed, and what was there before is as it was.
+
+    Parameters
+    ----------
+    image : Image, napari layer, or array
+        What to write; a layer of any plugin, an array of NumPy, dask or zarr. Axes of arrays without names are the last
+        of t, z, y, x (of t, c, z, y, x where there are five).
+    path : str or path
+        The file to write, in a folder that exists.
+    region : tuple of slice, or mapping, optional
+        See :func:`crop`; all of it by default.
+    level : int
+        Which resolution; 0 is the finest.
+    dtype : dtype, optional
+        Of the pixels written; the image's own by default.
+    format : {"ome-zarr", "ome-tiff", "npy"}, optional
+        By default what the suffix says: ``.ome.zarr`` and ``.zarr``, ``.ome.tif(f)`` and ``.tif(f)``, ``.npy``.
+    pyramid : bool
+        Whether coarser levels are written, too: of OME-Zarr until 256 pixels are left along each axis of space, of
+        OME-TIFF until 512 are left along y and x. Each pixel is the mean of two along each halved axis in the level
+        before (of whole numbers rounded, halves up), of labels and truth values the first one. Axes with pixels
+        longer than 1.5 times the shortest are halved once the others have caught up. NPY has no levels.
+    shards : bool, int, tuple or mapping, optional
+        OME-Zarr: put many chunks into one file. True chooses up to 32 MiB; sizes are in pixels, as for `chunks`, and
+        multiples of these.
+    chunks : int, tuple or mapping, optional
+        OME-Zarr: pixels of a chunk, one number for each axis of the image, or by axis name. OME-TIFF: rows and columns
+        of a tile.
+    overwrite : bool
+        Whether a file or a Zarr store that is there may be replaced; it stays until the new one is complete.
+    progress : callable, optional
+        ``progress(done, total)`` pixels, read and written, of all levels; called from any thread, one call at a time.
+    cancel : callable or threading.Event, optional
+        Asked between pieces; once true the export ends with `CancelledError`.
+
+    Returns
+    -------
+    pathlib.Path
+        What was written, absolute.
+
+    Raises
+    ------
+    ExportError
+        If the target cannot be written: it exists, its folder does not, the format is unknown or does not have these
+        axes or this type, the disk is full, it is a part of what is read.
+    RegionError
+        If the region is malformed or empty.
+    ChunkReadError
+        If a chunk cannot be read.
+    CancelledError
+        If `cancel` said so.
+    ValueError
+        If `chunks` or `shards` do not suit the image.
+
+    Warns
+    -----
+    LazyLoadWarning
+        If the image is rotated, sheared or mirrored, which neither OME-Zarr 0.5 nor OME-TIFF can say.
+
+    Notes
+    -----
+    OME-Zarr follows https://ngff.openmicroscopy.org/0.5: at most one axis of time, one of channels or anything else,
+    and two or three of space, in this order; other axes are left out where they have one position. Colour samples are
+    written as channels called Red, Green, Blue and Alpha.
+
+    Where a ``dask.distributed`` client is connected, lazy images and dask arrays are computed on its cluster. What is
+    read there is written here; coarser levels of OME-Zarr are written there, where the workers share the disk.
+
+    Examples
+    --------
+    >>> import napari_lazyload as nl
+    >>> image = nl.open_dataset("measurements").images[0]  # doctest: +SKIP
+    >>> nl.export(image, "part.ome.zarr", {"y": (0, 512), "x": (0, 512)})  # doctest: +SKIP
+    """
+    where = os.path.abspath(os.path.expanduser(os.fspath(path)))
+    kind = _format(where, format)
+    cut = cut_of(image, region, level, dtype)
+    if cut.dtype.kind not in "biufc" or cut.dtype.hasobject:
+        msg = f"{where}: pixels of type {cut.dtype} cannot be written; expected numbers or truth values"
+        raise ExportError(msg, where)
+    if kind != "ome-zarr" and shards not in (None, False):
+        msg = f"shards are a thing of OME-Zarr; {kind} has none"
+        raise ValueError(msg)
+    check_target(where, overwrite=overwrite, store=kind == "ome-zarr", sources=_sources(where, cut))
+    total, write = _writer(kind, where, cut, pyramid=pyramid, shards=shards, chunks=chunks)
+    course = Course(total, progress, getattr(cancel, "is_set", cancel))
+    course.check()
+    try:
+        with partial(where, overwrite=overwrite) as made:
+            write(made, course)
+            course.check()
+    except ExportError:
+        if course.error is not None:
+            raise course.error from None
+        raise
+    return Path(where)
+
+
+def _format(path: str, given: str | None) -> str:
+    if given is not None:
+        if given not in FORMATS:
+            msg = f"format must be one of {', '.join(map(repr, FORMATS))}, got {given!r}"
+            raise ValueError(msg)
+        return given
+    name = os.path.basename(path).lower()
+    for suffix, kind in SUFFIXES.items():
+        if name.endswith(suffix) and len(name) > len(suffix):
+            return kind
+    msg = f"{path}: its name does not tell what to write; expected one that ends with {', '.join(SUFFIXES)}, or format="
+    raise ExportError(msg, path)
+
+
+def _writer(
+    kind: str, path: str, cut: Cut, *, pyramid: bool, shards: Any, chunks: Any
+) -> tuple[int, Callable[[str, Course], None]]:
+    """Return how many pixels are read and written, and what does it."""
+    if kind == "npy":
+        feed = plan_npy(cut)
+        check_space(path, npy_nbytes(feed))
+        return npy_steps(feed), lambda made, course: write_npy(made, feed, course)
+    if world_of(cut, range(len(cut.axes))).affine is not None:
+        kept = "; its matrix is kept in the attribute 'napari_lazyload'" if kind == "ome-zarr" else ""
+        msg = (
+            f"{path}: {'OME-Zarr 0.5' if kind == 'ome-zarr' else 'OME-TIFF'} says scale and position alone: it is "
+            f"written without its rotation, shear or mirroring{kept}"
+        )
+        warnings.warn(msg, LazyLoadWarning, stacklevel=3)
+    if kind == "ome-tiff":
+        tiff = plan_tiff(path, cut, pyramid=pyramid, chunks=chunks)
+        return tiff_steps(tiff), lambda made, course: write_tiff(made, tiff, course)
+    zarr = plan_zarr(path, cut, pyramid=pyramid, shards=shards, chunks=chunks)
+    return zarr_steps(zarr), lambda made, course: write_zarr(made, zarr, course)
+
+
+def _sources(path: str, cut: Cut) -> Iterator[str]:
+    """Yield the local files and folders that the pixels come from, as far as they can be told and can be in the way."""
+    array = cut.array
+    if isinstance(array, LazyArray) and array.source is not None:
+        yield from _files_of(array.source, path)
+    elif isinstance(getattr(array, "filename", None), (str, os.PathLike)):  # NumPy's memory maps
+        yield os.fspath(array.filename)
+    elif isinstance(root := getattr(getattr(array, "store", None), "root", None), (str, os.PathLike)):  # of zarr
+        yield os.fspath(root)
+
+
+def _files_of(source: Any, target: str) -> Iterator[str]:
+    """Yield the files of a source of ours, or the folder of its store; of a folder of pictures those of that name."""
+    while (original := getattr(source, "original", None)) is not None:
+        source = original
+    files = getattr(source, "files", None)
+    if isinstance(files, tuple):
+        for path, *_ in files:
+            yield path
+    elif files is not None:
+        name = os.path.basename(target)
+        rows = source.rows if os.path.lexists(target) else ()
+        yield from (path for path in map(files.path, map(int, rows)) if os.path.basename(path) == name)
+    else:
+        with suppress(LazyLoadError):  # it cannot be read, which is said where that is tried
+            path = str(getattr(source.chunk(0, (0,) * len(source.meta.axes)), "path", ""))
+            if path and "://" not in path:
+                yield find_place(path).root

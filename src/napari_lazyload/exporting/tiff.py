@@ -1,0 +1,282 @@
+"""OME-TIFF: tiles, coarser levels as SubIFDs, written by tifffile.
+
+Source of the format: https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core import settings
+from napari_lazyload.core.chunks import ChunkGrid, box_shape
+from napari_lazyload.core.errors import ExportError
+from napari_lazyload.exporting.axes import roles, too_many, unit_name, without_ones
+from napari_lazyload.exporting.npy import write_pixels
+from napari_lazyload.exporting.ome_metadata import world_of
+from napari_lazyload.exporting.pyramid import coarser, reduced
+from napari_lazyload.exporting.streaming import Feed, read_bands, reads_once
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    from napari_lazyload.exporting.axes import Role
+    from napari_lazyload.exporting.selection import Cut
+    from napari_lazyload.exporting.streaming import Course
+
+    Array = np.ndarray[Any, Any]
+
+DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+"""What the OME model has and every reader knows."""
+
+SMALLEST = 512
+"""The coarsest level is no longer than this along y and x."""
+
+_TILE, _LARGE_TILE = 256, 512
+_BIG = 2 << 30
+"""A file of more bytes is a BigTIFF: offsets of the other kind end at 4 GiB, and noise can grow when it is packed."""
+
+_PACKED = 32 << 20
+"""Bytes of the tiles that are packed at once, in parallel."""
+
+_LETTERS: dict[Role, str] = {"time": "T", "channel": "C", "colour": "S"}
+_UNITS = {
+    "micrometer": "µm",
+    "nanometer": "nm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "picometer": "pm",
+    "kilometer": "km",
+    "inch": "in",
+    "foot": "ft",
+    "angstrom": "Å",
+    "second": "s",
+    "millisecond": "ms",
+    "microsecond": "µs",
+    "nanosecond": "ns",
+    "minute": "min",
+    "hour": "h",
+    "day": "d",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is written.
+
+    Parameters
+    ----------
+    feed : Feed
+        The pixels of the finest level: pages, rows, columns, and samples where there are colours.
+    axes : str
+        A letter of OME's for each axis.
+    levels : int
+        How many coarser ones.
+    tile : (int, int)
+        Rows and columns of a tile.
+    """
+
+    feed: Feed
+    axes: str
+    levels: int
+    tile: tuple[int, int]
+
+    @property
+    def samples(self) -> int:
+        """Samples of a pixel, 0 where it has no axis for them."""
+        return self.feed.shape[-1] if self.axes[-1] == "S" else 0
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """Pixels of a level that make one of the next, for each axis."""
+        return tuple(2 if axis in "YX" else 1 for axis in self.axes)
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of the levels, finest first."""
+        shapes = [self.feed.shape]
+        for _ in range(self.levels):
+            shapes.append(tuple(coarser(shapes[-1], self.factors)))
+        return shapes
+
+
+def plan_tiff(path: str, cut: Cut, *, pyramid: bool, chunks: Any) -> Plan:
+    """Return what is written for a cut; reads nothing.
+
+    Raises
+    ------
+    ExportError
+        If OME-TIFF has no such axes, or no such type.
+    ValueError
+        If the tiles are not what the format takes.
+    """
+    if cut.dtype.name not in DTYPES:
+        fitting = {"b": "uint8", "f": "float32", "i": "int32", "u": "uint32"}.get(cut.dtype.kind, "float32")
+        msg = (
+            f"{path}: OME-TIFF has no pixels of type {cut.dtype}; convert them (dtype={fitting!r}), or write OME-Zarr "
+            "(.ome.zarr)"
+        )
+        raise ExportError(msg, path)
+    order, letters = _letters(path, cut)
+    feed = Feed(cut, order)
+    at = letters.index("Y")
+    size = feed.shape[at : at + 2]
+    levels = 0
+    while pyramid and max(size) >> levels > SMALLEST:
+        levels += 1
+    return Plan(feed, letters, levels, _tile(chunks, size))
+
+
+def _letters(path: str, cut: Cut) -> tuple[list[int], str]:
+    """Return the axes of a cut in the order in which they are written, and their letters."""
+    kinds = roles(cut)
+    kept = without_ones(cut, kinds, ("other", "time"), 1)
+    letters = {axis: _LETTERS.get(kinds[axis], "") for axis in kept}
+    space = [axis for axis in kept if kinds[axis] == "space"]
+    letters.update(zip(reversed(space), "XYZ", strict=False))
+    names = {axis: cut.axes[axis].upper() for axis in space}
+    if sorted(names.values()) in (["X", "Y"], ["X", "Y", "Z"]):
+        letters.update(names)
+    unknown = [axis for axis in kept if not letters[axis]]
+    if len(unknown) == 1 and "T" not in letters.values():  # frames of a folder, one after the other
+        letters[unknown.pop()] = "T"
+    if unknown or sorted(set(letters.values())) != sorted(letters.values()):
+        raise too_many(
+            path, "OME-TIFF has the axes T, C, Z, Y, X and colours", cut, unknown or kept, "OME-Zarr (.ome.zarr)"
+        )
+    if not {"Y", "X"} <= set(letters.values()):
+        found = ", ".join(cut.axes)
+        msg = f"{path}: OME-TIFF takes images with two axes of space or more, found {found}; write NPY (.npy)"
+        raise ExportError(msg, path)
+    order = sorted(kept, key=lambda axis: "YXS".find(letters[axis]))
+    return order, "".join(letters[axis] for axis in order)
+
+
+def _tile(chunks: Any, size: tuple[int, ...]) -> tuple[int, int]:
+    if chunks is None:
+        side = _LARGE_TILE if max(size) > 4096 else _TILE
+        return min(side, -(-size[0] // 16) * 16), min(side, -(-size[1] // 16) * 16)
+    given = [chunks] * 2 if isinstance(chunks, int) else list(chunks)[-2:]
+    if len(given) != 2 or any(not isinstance(one, int) or one <= 0 or one % 16 for one in given):
+        msg = f"chunks of OME-TIFF are its tiles: rows and columns, multiples of 16, got {chunks!r}"
+        raise ValueError(msg)
+    return given[0], given[1]
+
+
+def tiff_steps(plan: Plan) -> int:
+    """Return how many pixels are read and written."""
+    sizes = [prod(shape) for shape in plan.shapes]
+    return sizes[0] + sum(sizes)
+
+
+def write_tiff(path: str, plan: Plan, course: Course) -> None:
+    """Write an image to a path where nothing is; coarser levels wait in files beside it until it is their turn."""
+    import tifffile
+
+    feed, shapes = plan.feed, plan.shapes
+    nbytes = sum(map(prod, shapes)) * feed.dtype.itemsize
+    keywords: dict[str, Any] = {
+        "dtype": feed.dtype,
+        "tile": plan.tile,
+        "compression": "zlib",
+        "compressionargs": {"level": 1},
+        "predictor": feed.dtype.kind in "iu",
+        "photometric": "rgb" if plan.samples else "minisblack",
+        "extrasamples": ("unassalpha",) if plan.samples == 4 else None,
+        "maxworkers": settings.current().workers,
+        "buffersize": _PACKED,
+    }
+    big = nbytes > _BIG
+    with open(path, "wb+") as handle, tifffile.TiffWriter(handle, bigtiff=big, ome=True) as file:
+        rows = _finest(path, plan, course)
+        for number, shape in enumerate(shapes):
+            spill = f"{path}.{number + 1}" if number < plan.levels else None
+            more: dict[str, Any] = {"subfiletype": 1}
+            if number == 0:
+                more = {"subifds": plan.levels, "metadata": metadata(plan)}
+            # Closed at once, also where this fails: files that are open cannot be removed everywhere.
+            with closing(rows), closing(_tiles(plan, rows, spill, course)) as tiles:
+                file.write(tiles, shape=shape, **keywords, **more)
+            if spill is not None:
+                rows = _spilled(plan, spill, shapes[number + 1])
+
+
+def _finest(path: str, plan: Plan, course: Course) -> Generator[Array]:
+    """Yield rows of tiles of the finest level, page by page."""
+    feed = plan.feed
+    at = plan.axes.index("Y")
+    sizes = (*(1,) * at, min(plan.tile[0], feed.shape[at]), *feed.shape[at + 1 :])
+    units = ChunkGrid(feed.shape, sizes)
+    if feed.chunked and not reads_once(units, feed.grid, feed.dtype.itemsize, ordered=True):
+        # Chunks of many planes, each larger than a band: in their own order to a file, and from there page by page.
+        with open(f"{path}.0", "wb") as file:
+            for _ in write_pixels(file, feed, course):
+                pass
+        yield from _spilled(plan, f"{path}.0", feed.shape)
+        return
+    for box, pixels in read_bands(feed, units, course, ordered=True):
+        for page in np.ndindex(*box_shape(box)[:at]):
+            for top in range(0, pixels.shape[at], plan.tile[0]):
+                yield pixels[page][top : top + plan.tile[0]]
+
+
+def _spilled(plan: Plan, path: str, shape: tuple[int, ...]) -> Generator[Array]:
+    """Yield rows of tiles of a level that lies in a file, one behind the other, and remove it."""
+    at = plan.axes.index("Y")
+    try:
+        # Not a memory map, whose pages count as memory of this process.
+        with open(path, "rb") as file:
+            for _ in range(prod(shape[:at])):
+                for top in range(0, shape[at], plan.tile[0]):
+                    rows = min(plan.tile[0], shape[at] - top)
+                    pixels = np.fromfile(file, plan.feed.dtype, rows * prod(shape[at + 1 :]))
+                    yield pixels.reshape(rows, *shape[at + 1 :])
+    finally:
+        os.remove(path)
+
+
+def _tiles(plan: Plan, rows: Iterable[Array], spill: str | None, course: Course) -> Generator[Array]:
+    """Yield tiles, each a new array; what the next level is made of goes to a file on the way."""
+    factors = (2, 2, 1)[: 2 + bool(plan.samples)]
+    nearest = plan.feed.cut.look.kind == "labels"
+    tall, wide = plan.tile
+    with open(spill or os.devnull, "wb") as file:
+        for row in rows:
+            course.check()
+            course.add(row.size)  # not behind the last tile, after which nobody asks for another
+            if spill is not None:
+                # Tiles have an even number of rows, so that no block of two reaches into the next row of tiles.
+                file.write(np.ascontiguousarray(reduced(row, factors, nearest=nearest)).data.cast("B"))
+            for left in range(0, row.shape[1], wide):
+                part = row[:, left : left + wide]
+                tile = np.zeros((tall, wide, *part.shape[2:]), part.dtype)
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile
+
+
+def metadata(plan: Plan) -> Mapping[str, Any]:
+    """Return what tifffile makes OME-XML of: axes, sizes of pixels with their units, names of channels."""
+    cut = plan.feed.cut
+    world = world_of(cut, plan.feed.order)
+    said: dict[str, Any] = {"axes": plan.axes, "Name": cut.look.name or "image"}
+    for letter, axis, size in zip(plan.axes, plan.feed.order, world.scale, strict=True):
+        if letter in "SC":
+            continue
+        unit = unit_name(cut.units[axis])
+        if unit is None and size == 1:
+            continue
+        name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+        known = _UNITS.get(unit or "")
+        if known is not None or letter != "T":
+            said[name], said[f"{name}Unit"] = size, known or "pixel"
+    if "C" in plan.axes:
+        names = [channel.name for channel in cut.look.channels]
+        if len(names) == plan.feed.shape[plan.axes.index("C")] and all(names):
+            said["Channel"] = {"Name": names}
+    return said

@@ -1,0 +1,1 @@
+"""The parts of a crop that know napari layers: outlines, masks, geometry, new layers."""

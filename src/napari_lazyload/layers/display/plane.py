@@ -1,0 +1,251 @@
+"""A view in 2-D: exact chunks as they come in, and something to see in the place of those that are not there yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.arrays.lazy_array import LazyArray
+from napari_lazyload.core import settings
+from napari_lazyload.layers.display import napari_requests
+from napari_lazyload.layers.display.chunk_requests import places
+from napari_lazyload.layers.display.frame import Frame, Picture, block_indices, chunk_picture
+from napari_lazyload.layers.display.prefetch import Motion
+from napari_lazyload.layers.display.subsampling import steps_for
+from napari_lazyload.loading import plan, status
+from napari_lazyload.loading.read_box import peek_block
+
+if TYPE_CHECKING:
+    from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.core.errors import ChunkReadError
+    from napari_lazyload.core.metadata import LevelMeta
+    from napari_lazyload.layers.display.chunk_requests import Reading
+
+    Array = np.ndarray[Any, Any]
+
+MOST_COARSE, MOST_COMPUTED = 16, 256
+"""A coarser level of more chunks in one view is not read for every view, nor looked through. Computed ones, whose
+chunks are small and are made from many, are looked through, but never read to stand in for what takes less."""
+
+HELD, COARSE = "the previous frame", "coarser pixels"
+
+
+class Plane:
+    """The 2-D view of one layer.
+
+    Parameters
+    ----------
+    reading : Reading
+        Reads for it.
+    value : str or None
+        What is told of a pixel that is not there yet.
+
+    Attributes
+    ----------
+    frame : Frame or None
+        What is shown, or comes in.
+    seen : tuple
+        The :meth:`state` that was handed to napari last.
+    """
+
+    def __init__(self, reading: Reading, value: str | None) -> None:
+        self.frame: Frame | None = None
+        self.seen: tuple[Any, ...] = ()
+        self._reading = reading
+        self._value = value
+        self._coarse: Frame | None = None
+        self._displayed: frozenset[int] = frozenset()
+        self._motion = Motion()
+        self._whole = False
+
+    @property
+    def frames(self) -> list[Frame]:
+        """All that holds pixels."""
+        return [frame for frame in (self.frame, self._coarse) if frame is not None]
+
+    def state(self) -> tuple[Any, ...]:
+        """Return what tells one state of the view from the next."""
+        return tuple((id(frame), len(frame.missing()), frame.stand_in) for frame in self.frames)
+
+    @property
+    def coming(self) -> Frame | None:
+        """What is not all there yet, if it is to be."""
+        frame = self.frame
+        return None if frame is None or frame.complete else frame
+
+    @property
+    def said(self) -> str:
+        """What is seen in the place of missing pixels, in words."""
+        frame = self.frame
+        return "" if frame is None else frame.stand_in
+
+    @property
+    def finer(self) -> int | None:
+        """Bytes that the whole view would read, where it is thinned out."""
+        frame = self.frame
+        if frame is None or frame.sampled is None:
+            return None
+        return plan.nbytes(frame.box, frame.source.meta.dtype.itemsize)
+
+    def respond(
+        self, request: Any, answer: napari_requests.Answer, budget: int, *, again: bool, finest: Any = None
+    ) -> Any:
+        """Answer a request; `again` says that nothing but what came in since is news.
+
+        `finest` is the layer's finest level, where it has several.
+        """
+        data = request.data_at_data_level
+        axes = data.kept_axes
+        ndim = request.slice_input.ndim  # without colours, whose axis comes last and is always seen
+        displayed = frozenset([*(axes[axis] for axis in request.slice_input.displayed), *axes[ndim:]])
+
+        def pixels(lazy: LazyArray) -> Array:
+            frame = self._frame_of(lazy, displayed, budget, again=again)
+            # Before the pixels are taken: what comes meanwhile is shown a second time.
+            self.seen, self._whole = self.state(), frame.complete
+            return as_seen(frame.pixels, lazy)
+
+        response = napari_requests.answered(request, answer, pixels, self._thumbnail)
+        frame = self.frame
+        if response.empty or frame is None:
+            return response
+        steps = None if frame.sampled is None else tuple(frame.sampled[axis] for axis in axes)
+        exact = self._whole and frame.sampled is None
+        if isinstance(finest, LazyArray) and self._level(frame.level).steps is not None:
+            response = napari_requests.centred(response, request, finest, frame.level, frame.box, steps=frame.sampled)
+            steps = None
+        return napari_requests.placed(response, None if self._whole else self._value, steps, exact=exact)
+
+    def _thumbnail(self, lazy: LazyArray) -> Array:
+        """Return the coarsest level once it is there, nothing before: it is not waited for."""
+        coarse = self._coarse
+        shape = tuple(stop - start for start, stop in lazy.box)
+        if coarse is None or not coarse.complete or coarse.pixels.shape != shape:
+            return np.broadcast_to(np.zeros((), lazy.dtype), lazy.shape)
+        return as_seen(coarse.pixels, lazy)
+
+    def _frame_of(self, lazy: LazyArray, displayed: frozenset[int], budget: int, *, again: bool) -> Frame:
+        """Return the frame of the box that napari wants, filled as far as can be done at once."""
+        source, old = self._reading.source, self.frame
+        steps = steps_for(source, lazy, budget)
+        if old is not None and old.key == (source.token, lazy.level, lazy.box, steps) and (again or not old.complete):
+            if not again:
+                self._reading.go_on(old)
+            return old
+        frame = self.frame = Frame(source, lazy.level, lazy.box, steps)
+        held = old if self._displayed == displayed else None
+        self._displayed = displayed
+        moved = self._motion.moved(lazy.level, lazy.box, displayed)
+        soon = self._reading.comes_soon(frame)
+        if not soon:  # in one piece, before any chunk is there
+            self._stand_in(frame, held)
+        self._reading.fill(frame)
+        self._coarse = self._coarse_frame(frame)
+        if not soon:  # no thread takes the interpreter meanwhile
+            self._reading.later(lambda: self._read(frame, moved))
+            return frame
+        self._read(frame, moved)
+        if not self._reading.wait(frame):
+            self._stand_in(frame, held)
+        return frame
+
+    def _read(self, frame: Frame, moved: bool) -> None:
+        """Have the missing chunks read, a coarse picture of the place first where it is not computed."""
+        if frame is not self.frame:
+            return
+        coarse = self._coarse
+        stored = coarse is not None and self._level(coarse.level).made_from is None
+        fine, rough = places(frame), [] if coarse is None or coarse is frame or not stored else places(coarse)
+        if coarse is not None and (coarse.level == frame.level or not settings.current().coarse_first):
+            fine, rough = fine + [place for place in rough if place not in fine], []
+        self._reading.want(fine, rough)
+        if moved and not frame.complete:
+            self.look_ahead()  # of one that is there it can wait until that is on the screen
+
+    def _coarse_frame(self, frame: Frame) -> Frame | None:
+        """Return the same place of the coarsest level as a whole, for the thumbnail and to stand in for the view."""
+        source, last = frame.source, len(frame.source.meta.levels) - 1
+        if last == 0 or frame.sampled is not None:
+            return None
+        level = source.meta.levels[last]
+        place = plan.same_place(source.meta, frame.level, frame.box, last)
+        box = tuple((0, level.shape[axis]) if axis in self._displayed else pair for axis, pair in enumerate(place))
+        if last == frame.level and box == frame.box:
+            return frame
+        if level.grid.count(box) > _most(level):
+            return None
+        old = self._coarse
+        if old is not None and (old.level, old.box) == (last, box) and not (old.failures or old.stale):
+            return old
+        coarse = Frame(source, last, box)
+        self._reading.fill(coarse)
+        return coarse
+
+    def _level(self, number: int) -> LevelMeta:
+        return self._reading.source.meta.levels[number]
+
+    def _stand_in(self, frame: Frame, held: Frame | None) -> None:
+        """Show something in place of what is missing: the frame before, coarser pixels, or those of another zoom."""
+        free = frozenset(range(len(frame.box))) - self._displayed
+        if held is not None and held.level < len(frame.source.meta.levels) and (held.complete or held.stand_in):
+            if not _same_place(held, frame, free):
+                frame.paint(held.as_picture(free), HELD)
+                held = None
+        else:
+            held = None
+        for picture in self._coarse_pictures(frame):
+            frame.paint(picture, COARSE)
+        if held is not None:
+            frame.paint(held.as_picture(free), held.stand_in or COARSE)
+
+    def _coarse_pictures(self, frame: Frame) -> list[Picture]:
+        """Return what is in memory of coarser levels, the coarsest first."""
+        source = frame.source
+        found = []
+        for level in range(len(source.meta.levels) - 1, frame.level, -1):
+            box = plan.same_place(source.meta, frame.level, frame.box, level)
+            if self._level(level).grid.count(box) > _most(self._level(level)):
+                continue
+            for index in block_indices(source, level, box):
+                if status.shared.state(source.token, level, index) == "loaded":
+                    pixels = peek_block(source, level, index)
+                    if pixels is not None:
+                        found.append(chunk_picture(source, level, index, pixels))
+        return found
+
+    def take(self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None) -> list[Frame]:
+        """Take a chunk in; return the frames that it completes or changes."""
+        taken = [frame for frame in {id(frame): frame for frame in self.frames}.values() if frame.level == level]
+        taken = [frame for frame in taken if frame.take(index, pixels, error)]
+        frame, coarse = self.frame, self._coarse
+        if coarse in taken and coarse is not frame and coarse is not None and coarse.complete and frame is not None:
+            frame.paint(coarse.as_picture(), COARSE)
+        return taken
+
+    def look_ahead(self) -> None:
+        """Read what the slider comes to next, now that the view is there, or moves as evenly as a movie."""
+        frame = self.frame
+        if frame is not None:
+            self._reading.want_ahead(frame.level, self._motion.next_chunks(frame.source, complete=frame.complete))
+
+    def refreshed(self) -> None:
+        """Go on once what came in is on the screen."""
+        if self.coming is None:
+            self._reading.second_look.look(self.frames)
+            self.look_ahead()
+
+
+def as_seen(pixels: Array, lazy: LazyArray) -> Array:
+    """Return the pixels of a whole box without the axes that napari dropped."""
+    return pixels.reshape([pixels.shape[axis] for axis in lazy.kept_axes])
+
+
+def _most(level: LevelMeta) -> int:
+    return MOST_COARSE if level.made_from is None else MOST_COMPUTED
+
+
+def _same_place(held: Frame, frame: Frame, free: frozenset[int]) -> bool:
+    """Return whether two frames show the same place of the axes that are not seen."""
+    box: Box = plan.same_place(frame.source.meta, frame.level, frame.box, held.level)
+    return all(box[axis] == held.box[axis] for axis in free)

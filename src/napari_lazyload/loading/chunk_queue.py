@@ -1,0 +1,150 @@
+"""Chunks that a view wants, read in order by the pool, and replaced as a whole when the view changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.loading import scheduler, status
+from napari_lazyload.loading.read_box import read_block
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import numpy as np
+
+    from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.core.source import Source
+    from napari_lazyload.loading.jobs import Job, Tier
+
+    Place = tuple[int, BlockIndex]
+    Deliver = Callable[[int, BlockIndex, np.ndarray[Any, Any] | None, ChunkReadError | None], Any]
+
+
+QUICK_SECONDS = 0.02
+"""Reads that take less wait for no disk: what they need is a core."""
+
+
+def is_quick(source: Source) -> bool:
+    """Return whether the latest reads of a source kept a core busy for a moment, and waited for nothing."""
+    return scheduler.pool_of(source) is scheduler.shared and (
+        0 < status.shared.read_seconds(source.token) < QUICK_SECONDS
+    )
+
+
+class Fetch:
+    """A list of wanted chunks of one source, which takes a few places of the pool, never the queue of all its chunks.
+
+    Parameters
+    ----------
+    source : Source
+        Where the chunks come from.
+    tier : Tier
+        How urgent they are.
+    deliver : callable
+        ``deliver(level, index, pixels, error)``, in the thread that read; what was wanted once and is not any more,
+        but had begun, is delivered too.
+    """
+
+    def __init__(self, source: Source, tier: Tier, deliver: Deliver) -> None:
+        self._source = source
+        self._pool = scheduler.pool_of(source)
+        self._tier = tier
+        self._deliver = deliver
+        self._lock = threading.Lock()
+        self._wanted: deque[Place] = deque()
+        self._running: dict[Place, Job] = {}
+        self._round = 0
+        self._called = 0
+        self._asked = 0.0
+
+    def want(self, places: Sequence[Place], tier: Tier | None = None) -> None:
+        """Replace what is wanted; reads of other chunks that have not begun never begin.
+
+        Parameters
+        ----------
+        places : sequence of (level, index)
+            In the order in which they are wanted; those being read already go on.
+        tier : Tier, optional
+            How urgent they are, from now on.
+        """
+        wanted = dict.fromkeys(places)
+        with self._lock:
+            self._tier = self._tier if tier is None else tier
+            if not (wanted or self._wanted or self._running or self._called):
+                return  # as before: most steps of a slider find everything in memory
+            self._pool.cancel(self)
+            self._round += 1
+            self._called = 0
+            self._asked = time.monotonic()
+            for place, job in self._running.items():
+                job.cancelled = place not in wanted
+            before, self._wanted = self._wanted, deque(place for place in wanted if place not in self._running)
+            self._tell(before)
+            self._call(len(self._wanted))
+
+    def _tell(self, before: Iterable[Place]) -> None:
+        """Tell the status what is wanted no more, and what is now; the lock is held, so that no read comes between."""
+        token, stays = self._source.token, set(self._wanted)
+        dropped = {place: place not in stays for place in before}
+        for level, gone in _by_level(place for place, drop in dropped.items() if drop).items():
+            status.shared.unqueue(token, level, gone)
+        for level, new in _by_level(place for place in self._wanted if place not in dropped).items():
+            status.shared.queue(token, level, new)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that is wanted is not there yet."""
+        with self._lock:
+            return bool(self._wanted) or any(not job.cancelled for job in self._running.values())
+
+    def reading(self) -> set[Place]:
+        """Return the chunks that are being read now."""
+        with self._lock:
+            return set(self._running)
+
+    def _call(self, count: int) -> None:
+        """Have some more reads begin, never with more than the pool's threads in the queue; the lock is held."""
+        quick = is_quick(self._source)
+        for _ in range(min(count, self._pool.workers - self._called)):
+            pull = partial(self._pull, self._round)
+            with suppress(RuntimeError):  # no more threads: those that are there come to it
+                self._pool.submit(pull, tier=self._tier, owner=self, asked=self._asked, quick=quick)
+                self._called += 1
+
+    def _pull(self, number: int, job: Job) -> None:
+        """Read the next wanted chunk, in a worker thread; `number` says when the pool was asked to."""
+        with self._lock:
+            if number != self._round:
+                return
+            self._called -= 1
+            if not self._wanted:
+                return
+            level, index = place = self._wanted.popleft()
+            self._running[place] = job
+            status.shared.taken(self._source.token, level, index)
+        pixels = error = None
+        try:
+            pixels = read_block(self._source, level, index)
+        except ChunkReadError as err:
+            error = err.with_traceback(None)
+        except BaseException as err:  # noqa: BLE001 - a source of any plugin; the slider must not hear of it
+            error = ChunkReadError(f"{self._source.meta.name}: {type(err).__name__}: {err}", self._source.meta.name)
+        finally:
+            with self._lock:
+                del self._running[place]
+                if self._wanted and not job.cancelled:
+                    self._call(1)
+        self._deliver(level, index, pixels, error)
+
+
+def _by_level(places: Iterable[Place]) -> dict[int, list[BlockIndex]]:
+    found: dict[int, list[BlockIndex]] = {}
+    for level, index in places:
+        found.setdefault(level, []).append(index)
+    return found

@@ -1,0 +1,212 @@
+"""Pixels that are compressed, or written as text, in one piece: unpacked as one chunk, when first asked for."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import uuid
+import zlib
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.chunks import ChunkGrid
+from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.settings import current
+from napari_lazyload.sources.binary.read_strided import Array, native, span_nbytes
+from napari_lazyload.sources.files import Stamp, refusal, stamp_now, unreadable
+from napari_lazyload.sources.opened import OneRow
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.sources.binary.strided import Layout
+    from napari_lazyload.sources.binary.strided_chunks import Convert
+
+MOST_PACKED = 2 << 30
+"""More bytes than this are not unpacked in one piece."""
+
+_DENSEST = {"gzip": 1040, "zlib": 1040, "bzip2": 1 << 16, "hex": 1}
+"""No stream of these kinds grows by more than so many times when it is unpacked."""
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PackedChunk:
+    """All pixels of a file.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path.
+    codec : {"gzip", "zlib", "bzip2", "text", "hex"}
+        How they are packed; ``text`` is numbers in ASCII.
+    start : int
+        Where the packed bytes begin.
+    layout : Layout
+        Of the pixels, with the offset in the unpacked bytes.
+    convert : callable, optional
+        What is done to the values.
+    opened : tuple of int
+        The stamp of the file when its header was read.
+    """
+
+    path: str
+    codec: str
+    start: int
+    layout: Layout
+    convert: Convert | None
+    opened: Stamp
+
+    @property
+    def key(self) -> Hashable:
+        """Path, time of change, size, and what is unpacked as what."""
+        stamp = stamp_now(self.path, self.opened)
+        layout = self.layout
+        form = (layout.shape, layout.dtype.str, layout.offset, layout.strides)
+        return ("packed", self.path, *stamp, self.codec, self.start, form, self.convert)
+
+    def load(self) -> Array:
+        """Unpack; see `napari_lazyload.core.source.Chunk`."""
+        stamp_now(self.path, self.opened)
+        layout = self.layout
+        span = span_nbytes(layout.shape, layout.strides, layout.dtype.itemsize)
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.start)
+                block = _text(file, layout) if self.codec == "text" else _unpack(file, self.codec, layout.offset, span)
+        except (OSError, EOFError, zlib.error, ValueError, MemoryError, OverflowError) as err:
+            found = f"data that cannot be unpacked ({type(err).__name__}: {err})"
+            hint = "it is truncated or damaged: copy it again"
+            raise unreadable(self.path, f"{span:,} bytes of {self.codec} data", found, hint) from err
+        stored = np.ndarray(layout.shape, layout.dtype, block, strides=layout.strides)
+        pixels = native(stored.astype(stored.dtype, order="C", copy=not stored.flags.c_contiguous))
+        return pixels if self.convert is None else np.ascontiguousarray(self.convert(pixels))
+
+
+def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
+    """Return `span` unpacked bytes, after the first `skip` ones."""
+    block = np.empty(span, np.uint8)
+    view = block.data
+    done = -skip
+    for piece in _PIECES[codec](file):
+        use = piece[max(0, -done) :]
+        begin = max(0, done)
+        part = use[: span - begin]
+        view[begin : begin + len(part)] = part
+        done += len(piece)
+        if done >= span:
+            return block
+    msg = f"it ends after {max(0, done):,} bytes"
+    raise EOFError(msg)
+
+
+def _gzip(file: IO[bytes]) -> Any:
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        while piece := unpacked.read(_PIECE):
+            yield piece
+
+
+def _bzip2(file: IO[bytes]) -> Any:
+    with bz2.BZ2File(file) as unpacked:
+        while piece := unpacked.read(_PIECE):
+            yield piece
+
+
+def _zlib(file: IO[bytes]) -> Any:
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # or with the header of gzip, as some writers have it
+    while not unpacker.eof and (packed := unpacker.unconsumed_tail or file.read(_PIECE)):
+        yield unpacker.decompress(packed, _PIECE)
+
+
+def _hex(file: IO[bytes]) -> Any:
+    left = b""
+    while packed := file.read(_PIECE):
+        digits = left + bytes(packed).translate(None, b" \t\r\n\v\f")
+        even = len(digits) // 2 * 2
+        left = digits[even:]
+        yield bytes.fromhex(digits[:even].decode("ascii"))
+
+
+_PIECES = {"gzip": _gzip, "bzip2": _bzip2, "zlib": _zlib, "hex": _hex}
+
+
+def _text(file: IO[bytes], layout: Layout) -> Array:
+    """Return numbers that are written as text, as stored values in the order of the file."""
+    count = 1
+    for size in layout.shape:
+        count *= size
+    words = file.read().replace(b",", b" ").split()
+    if len(words) != count:
+        msg = f"it has {len(words):,} numbers instead of {count:,}"
+        raise ValueError(msg)
+    kind = float if layout.dtype.kind == "f" else int
+    return np.array([kind(word) for word in words], layout.dtype)
+
+
+class PackedSource(OneRow):
+    """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `RawSource`.
+
+    Raises
+    ------
+    SourceOpenError
+        If it is too large to be unpacked in one piece, or larger than its file can hold.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        file: tuple[str, Stamp],
+        codec: str,
+        name: str,
+        axes: tuple[str, ...],
+        *,
+        start: int = 0,
+        convert: Convert | None = None,
+        dtype: Any = None,
+        **meta: Any,
+    ) -> None:
+        path, opened = file
+        check_packed(path, layout, codec, opened[1] - start)
+        self.files = (file,)
+        self.token = f"packed-{uuid.uuid4().hex}"
+        self._chunk = PackedChunk(path, codec, start, layout, convert, opened)
+        shown = np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("=")
+        grid = ChunkGrid(layout.shape, layout.shape)
+        self.meta = ImageMeta(name, axes, shown, (LevelMeta(grid, (1.0,) * len(axes)),), **meta)
+
+    def chunk(self, _level: int, _index: BlockIndex) -> PackedChunk:
+        """Return the only chunk."""
+        return self._chunk
+
+
+def check_packed(path: str, layout: Layout, codec: str, size: int) -> None:
+    """Refuse what cannot be unpacked in one piece; `size` is that of the packed bytes."""
+    nbytes = layout.end - layout.offset
+    if nbytes > MOST_PACKED:
+        expected = f"at most {MOST_PACKED >> 30} GiB in one compressed piece"
+        hint = "unpack it (gunzip, or save it without compression) to read it in place"
+        raise refusal(path, expected, f"{nbytes:,} bytes as {codec}", hint)
+    count = nbytes // layout.dtype.itemsize
+    least = 2 * count - 1 if codec == "text" else nbytes // _DENSEST[codec]
+    if size < least:
+        found = f"{size:,} bytes of {codec}, which cannot hold them"
+        raise refusal(path, f"{nbytes:,} bytes of pixels", found, "it is truncated, or its header is damaged")
+
+
+def packed_notes(source: Any) -> list[str]:
+    """Return what to say of images that the cache cannot keep: each view unpacks them anew."""
+    if not isinstance(source, PackedSource):
+        return []
+    meta = source.meta
+    nbytes = meta.dtype.itemsize
+    for size in meta.shape:
+        nbytes *= size
+    if nbytes <= current().cache_budget:
+        return []
+    return [
+        f"{meta.name}: compressed in one piece, larger than the cache: each view unpacks all of it; unpack the file"
+    ]

@@ -1,0 +1,88 @@
+"""ITK-Wasm images: a folder ``.iwi`` with ``index.json`` and raw data.
+
+Format: https://docs.itk.org/projects/wasm
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.affine import placement
+from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.header_checks import MOST_HEADER, check_image, data_file, reading_header
+from napari_lazyload.sources.binary.read_strided import check_extent
+from napari_lazyload.sources.binary.strided import Layout, RawSource, dense, samples_first
+from napari_lazyload.sources.files import check_options, file_name, refusal, stamp_at_opening
+
+if TYPE_CHECKING:
+    from napari_lazyload.sources.opened import Opened
+
+IWI = "ITK-Wasm"
+_ADDRESS = "data:application/vnd.itk.path,"
+_TYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)) | {"float32", "float64"}
+
+
+def takes_iwi(path: str) -> bool:
+    """Return whether a path is such a folder."""
+    return path.rstrip("/\\").lower().endswith(".iwi") and os.path.isfile(os.path.join(path, "index.json"))
+
+
+def open_iwi(path: str, **options: Any) -> Opened:
+    """Open an ITK-Wasm folder; axes are turned round to z, y, x, colours come last.
+
+    Raises
+    ------
+    SourceOpenError
+        If it is described wrongly, or its data is missing, too short or too long.
+    """
+    check_options(options, (), "ITK-Wasm folders")
+    path = os.path.abspath(path)
+    index = os.path.join(path, "index.json")
+    stamp_at_opening(index, header=path)
+    with reading_header(path, "an ITK-Wasm image"), open(index, encoding="utf-8") as file:
+        known = json.loads(file.read(MOST_HEADER))
+        kind = known["imageType"]
+        dtype, components = str(kind["componentType"]), int(kind.get("components", 1))
+        if dtype not in _TYPES:
+            raise refusal(path, "a componentType of numbers", repr(dtype), "save it with another type")
+        sizes = tuple(int(size) for size in known["size"])[::-1]
+        check_image(path, sizes, np.dtype(dtype))
+        layout, axes = _layout(sizes, components, dtype, str(kind.get("pixelType", "")))
+        check_image(path, layout.shape, layout.dtype)
+        address = str(known["data"])
+        if not address.startswith(_ADDRESS):
+            raise refusal(path, f"data at {_ADDRESS}...", repr(address[:60]), "save it with its data in a file")
+        data = data_file(index, address.removeprefix(_ADDRESS))
+        spatial = tuple(axis for axis in axes if axis not in ("c", "s"))
+        steps, origin = ([float(one) for one in known[name]][::-1] for name in ("spacing", "origin"))
+        turned = _direction(index, known.get("direction"), len(sizes))[::-1, ::-1] * steps
+        placed: dict[str, Any] = placement(turned, origin, [axis for axis in axes if axis != "s"], spatial)
+    stamp = stamp_at_opening(data, header=path)
+    check_extent(data, stamp[1], layout.end)
+    source = RawSource(layout, [(data, stamp)], file_name(path), axes, **placed)
+    fields = {"componentType": dtype, "pixelType": kind.get("pixelType", ""), "components": components}
+    return opened_binary(path, IWI, [source], [fields])
+
+
+def _direction(index: str, said: Any, ndim: int) -> np.ndarray[Any, Any]:
+    """Return the matrix whose column k is the direction of axis k in the world, as ITK counts them."""
+    if isinstance(said, str) and said.startswith(_ADDRESS):
+        with open(data_file(index, said.removeprefix(_ADDRESS)), "rb") as file:
+            said = np.frombuffer(file.read(8 * ndim * ndim + 1), "<f8")
+    found = np.asarray(() if said is None else said, float)
+    return found.reshape(ndim, ndim) if found.size else np.eye(ndim)
+
+
+def _layout(sizes: tuple[int, ...], components: int, dtype: str, pixel: str) -> tuple[Layout, tuple[str, ...]]:
+    stored = np.dtype(dtype).newbyteorder("<")
+    names = ("t", "z", "y", "x")[-len(sizes) :]
+    if components == 1:
+        return dense(sizes, stored), names
+    whole = dense((*sizes, components), stored)
+    if pixel in ("RGB", "RGBA"):
+        return whole, (*names, "s")
+    return samples_first(whole), ("c", *names)

@@ -1,0 +1,194 @@
+"""MetaImage volumes (``.mhd`` with its data, ``.mha``), as ITK writes them.
+
+No Python library reads the header without the data, so that the few lines of ``key = value`` are read here.
+Format: https://itk.org/Wiki/ITK/MetaIO/Documentation
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.affine import placement
+from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
+from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.header_checks import (
+    MOST_HEADER,
+    check_image,
+    data_file,
+    header_text,
+    reading_header,
+)
+from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
+from napari_lazyload.sources.binary.strided import Layout, RawSource, dense, samples_first
+from napari_lazyload.sources.files import check_options, file_name, refusal, stamp_at_opening
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_lazyload.sources.opened import Opened
+
+METAIMAGE = "MetaImage"
+_LINE = re.compile(rb"([^\n]*)(\n|$)")
+_LIST = re.compile(r"LIST(?:\s+([0-9]{1,2})D?)?", re.IGNORECASE | re.ASCII)
+_TYPES = {
+    **{"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},
+    **{"MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8"},
+    **{"MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
+}
+_UNITS = {"um": "micrometer", "mm": "millimeter", "cm": "centimeter"}
+_TRUE = ("true", "t", "1", "yes")
+
+
+def open_metaimage(path: str, **options: Any) -> Opened:
+    """Open a MetaImage.
+
+    Axes are turned round to z, y, x; spacing, origin and direction give scale, translation and affine, with the world
+    in the order z, y, x. Several channels come first, the colours of an RGB(A) image last.
+
+    Parameters
+    ----------
+    path : str
+        ``.mhd`` or ``.mha``; compressed data is unpacked as one chunk.
+    **options
+        ``outside`` (whether data files may lie outside the header's folder), ``trailing`` (whether bytes behind the
+        pixels are put up with).
+
+    Raises
+    ------
+    SourceOpenError
+        If it is no MetaImage, a data file is missing, or shorter or longer than the header says.
+    """
+    check_options(options, ("outside", "trailing"), "MetaImage files")
+    path = os.path.abspath(path)
+    stamp = stamp_at_opening(path, "a MetaImage header")
+    with reading_header(path, "a MetaImage header"):
+        header, names, start = _read_header(path)
+        layout, axes = _layout(path, header)
+        files = [(path, stamp)]
+        if names is not None:
+            found = [data_file(path, name, outside=options.get("outside", False)) for name in names]
+            files = [(one, stamp_at_opening(one, header=path)) for one in found]
+            start = 0
+        placed = _placed(header, axes)
+        skip = int(header.get("HeaderSize", 0))
+        if skip > 0:  # counted from the beginning of the file, also behind a header
+            start = 0
+        codec = _codec(path, header)
+    source: RawSource | PackedSource
+    if codec and len(files) > 1:
+        raise refusal(path, "one compressed data file", f"{len(files)}", "save it uncompressed, or in one file")
+    if codec:
+        begin = start + max(0, skip)
+        source = PackedSource(layout, files[0], codec, file_name(path), axes, start=begin, **placed)
+    else:
+        exact = not options.get("trailing", False)
+        source = source_of_files(path, layout, axes, files, start=start, skip=skip, exact=exact, **placed)
+    fields = dict(header) | {"data_files": len(files), "stored_dtype": str(layout.dtype)}
+    return opened_binary(path, METAIMAGE, [source], [fields], notes=packed_notes(source))
+
+
+def _read_header(path: str) -> tuple[dict[str, str], list[str] | None, int]:
+    """Return the fields, the names of data files (None for LOCAL), and where the header ends."""
+    with open(path, "rb") as file:
+        block = file.read(MOST_HEADER)
+    header: dict[str, str] = {}
+    for line in _LINE.finditer(block):
+        key, equals, value = header_text(line[1]).partition("=")
+        if not equals:
+            if line[1].strip():
+                break
+            if line.end() == len(block):
+                break
+            continue
+        header[key.strip()] = value.strip()
+        if key.strip() == "ElementDataFile":
+            return header, _data_names(path, header, block[line.end() :]), line.end()
+    found = f"a file that begins with {block[:16]!r}" if block else "an empty file"
+    raise refusal(path, "lines of 'key = value' that end with ElementDataFile", found, "export it again")
+
+
+def _data_names(path: str, header: Mapping[str, str], rest: bytes) -> list[str] | None:
+    """Return the names of the data files."""
+    said = header["ElementDataFile"]
+    if said.upper() == "LOCAL":
+        return None
+    listed = _LIST.fullmatch(said)
+    if listed is not None:
+        sizes = [int(size) for size in header.get("DimSize", "1").split()]
+        count = prod(sizes[int(listed[1] or len(sizes) - 1) :])
+        names = [line.strip() for line in header_text(rest).splitlines() if line.strip()]
+        if not 0 < count <= len(names):
+            raise refusal(path, f"{count} names of data files", f"{len(names)}", "the header is damaged")
+        return names[:count]
+    return numbered_names(path, said) or [said]
+
+
+def _flag(header: Mapping[str, str], *names: str) -> bool:
+    return any(header.get(name, "").lower() in _TRUE for name in names)
+
+
+def _codec(path: str, header: Mapping[str, str]) -> str:
+    if header.get("BinaryData", "True").lower() not in _TRUE:
+        return "text"
+    kind = header.get("CompressionType", "zlib").lower()
+    if _flag(header, "CompressedData") and kind not in ("zlib", ""):
+        raise refusal(path, "data compressed by zlib", f"by {kind!r}", "save it without compression")
+    return "zlib" if _flag(header, "CompressedData") else ""
+
+
+def _layout(path: str, header: Mapping[str, str]) -> tuple[Layout, tuple[str, ...]]:
+    """Return where the pixels are, as they are shown, and the names of the axes."""
+    if header.get("ObjectType", "Image").lower() != "image":
+        raise refusal(path, "ObjectType = Image", header["ObjectType"], "read it with ITK")
+    sizes = tuple(int(size) for size in header["DimSize"].split())
+    if len(sizes) != int(header["NDims"]):
+        raise refusal(path, f"{header['NDims']} sizes", f"{len(sizes)}", "the header is damaged")
+    kind = header["ElementType"].split()[0].removesuffix("_ARRAY")
+    if kind not in _TYPES:
+        raise refusal(path, f"an ElementType of {', '.join(_TYPES)}", kind, "save it with another type")
+    big = _flag(header, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+    dtype = np.dtype(f"{'>' if big else '<'}{_TYPES[kind]}")
+    channels = int(header.get("ElementNumberOfChannels", 1))
+    names = ("x", "y", "z", "t", *(f"axis{number}" for number in range(5, 40)))[: len(sizes)][::-1]
+    check_image(path, sizes, dtype)
+    if channels == 1:
+        return dense(sizes[::-1], dtype), names
+    stored = dense((*sizes[::-1], channels), dtype)
+    check_image(path, stored.shape, dtype)
+    if channels in (3, 4) and dtype.itemsize == 1 and len(sizes) == 2:
+        return stored, (*names, "s")
+    return samples_first(stored), ("c", *names)
+
+
+def _numbers(header: Mapping[str, str], *names: str) -> list[float] | None:
+    for name in names:
+        if name in header:
+            return [float(value) for value in header[name].split()]
+    return None
+
+
+def _placed(header: Mapping[str, str], axes: tuple[str, ...]) -> dict[str, Any]:
+    """Return scale, translation or affine, and units."""
+    ndim = int(header["NDims"])
+    names = tuple(axis for axis in axes if axis != "s")
+    spatial = tuple(axis for axis in names if axis != "c")
+    spacing = _numbers(header, "ElementSpacing", "ElementSize")
+    origin = _numbers(header, "Offset", "Position", "Origin")
+    matrix = _numbers(header, "TransformMatrix", "Rotation", "Orientation")
+    if spacing is None and origin is None and matrix is None:
+        return {}
+    steps = np.ones(ndim) if spacing is None or len(spacing) != ndim else np.array(spacing)
+    first = np.zeros(ndim) if origin is None or len(origin) != ndim else np.array(origin)
+    turn = np.eye(ndim) if matrix is None or len(matrix) != ndim**2 else np.array(matrix).reshape(ndim, ndim)
+    # Row i of the matrix is the direction of axis i.
+    directions = (turn.T * steps)[::-1, ::-1]
+    placed: dict[str, Any] = placement(directions, first[::-1], names, spatial)
+    unit = _UNITS.get(header.get("DistanceUnits", "").lower())
+    if unit is not None:
+        placed["units"] = tuple(unit if axis in ("z", "y", "x") else None for axis in names)
+    return placed

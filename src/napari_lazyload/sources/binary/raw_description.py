@@ -1,0 +1,229 @@
+"""Raw files: what a script says of one, and the frames in it."""
+
+from __future__ import annotations
+
+import operator
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.sources.binary.header_checks import check_image, default_axes, named_axes
+from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides, item_count
+from napari_lazyload.sources.binary.records import pick_field
+from napari_lazyload.sources.binary.strided import Frames, Layout, RawSource, dense
+from napari_lazyload.sources.files import file_name, refusal, stamp_at_opening
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_GRID = 1 << 27
+"""A grid has at most so many places: each costs eight bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a raw file holds.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        As stored, byte order included; may have fields.
+    shape : tuple of int, optional
+        Slowest axis first; one size may be -1. By default as many as the file holds behind `offset`.
+    offset : int
+        Bytes before the first pixel.
+    order : {"C", "F"}
+        Whether the last or the first axis is stored fastest.
+    key : str, optional
+        The field to show, for a type with fields.
+    positions : numpy.ndarray of int, optional
+        Where on a grid each frame lies, (frames, grid axes).
+    exact : bool
+        Whether bytes behind the last pixel are refused.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] | None = None
+    offset: int = 0
+    order: str = "C"
+    key: str | None = None
+    positions: np.ndarray[Any, Any] | None = None
+    exact: bool = False
+
+
+def description(
+    dtype: Any,
+    shape: Any = None,
+    offset: Any = 0,
+    order: str = "C",
+    key: str | None = None,
+    *,
+    positions: Any = None,
+    exact: bool = False,
+) -> Description:
+    """Return what users write as a `Description`.
+
+    Raises
+    ------
+    ValueError
+        If a value is none that it can be.
+    """
+    try:
+        stored = np.dtype("none" if dtype is None else dtype)  # NumPy takes None for float64
+    except (TypeError, ValueError, SyntaxError) as err:
+        msg = f"dtype={dtype!r} is no type of NumPy; write one such as 'uint16', '>f4' or a structured one"
+        raise ValueError(msg) from err
+    if stored.hasobject or stored.itemsize == 0:
+        msg = f"dtype={dtype!r}: expected numbers of a fixed size, not objects"
+        raise ValueError(msg)
+    if order not in ("C", "F"):
+        msg = f"order must be 'C' (last axis fastest) or 'F' (first axis fastest), got {order!r}"
+        raise ValueError(msg)
+    start = _whole("offset", offset)
+    if start < 0:
+        msg = f"offset must be at least 0, got {offset!r}"
+        raise ValueError(msg)
+    return Description(stored, _shape(shape), start, order, key, _positions(positions), exact)
+
+
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    msg = f"{name} must be made of whole numbers, got {value!r}"
+    raise ValueError(msg)
+
+
+def _shape(shape: Any) -> tuple[int, ...] | None:
+    if shape is None:
+        return None
+    sizes = shape if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
+    found = tuple(_whole("shape", size) for size in sizes)
+    if not found or sum(size == -1 for size in found) > 1 or any(size < 1 and size != -1 for size in found):
+        msg = f"shape must have positive sizes, of which one may be -1 (as many as there are), got {shape!r}"
+        raise ValueError(msg)
+    return found
+
+
+def _positions(positions: Any) -> np.ndarray[Any, Any] | None:
+    if positions is None:
+        return None
+    places = np.asarray(positions)
+    if places.ndim == 1:
+        places = places[:, np.newaxis]
+    if places.ndim != 2 or not places.size or places.dtype.kind not in "iu" or places.min() < 0:
+        msg = (
+            "positions must be the index of each frame on the grid, as whole numbers of at least 0: an array of shape "
+            f"(frames,) or (frames, grid axes), got shape {places.shape} of {places.dtype}"
+        )
+        raise ValueError(msg)
+    return places.astype(np.int64)
+
+
+def described_source(
+    path: str,
+    what: Description,
+    *,
+    axes: Sequence[str] | None = None,
+    chunks: Any = "auto",
+    least: int = 1,
+    **meta: Any,
+) -> RawSource:
+    """Return the source of a raw file that a description fits.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path.
+    what : Description
+        What it holds.
+    axes : sequence of str, optional
+        Names; the end of ``t c z y x`` by default.
+    chunks : Any
+        See `napari_lazyload.sources.binary.chunk_sizes.chunk_sizes`.
+    least : int
+        Fewer axes than this are no image.
+    **meta
+        More fields of `ImageMeta`.
+
+    Raises
+    ------
+    SourceOpenError
+        If it is not there, or too short, or too long where the description is exact.
+    ValueError
+        If shape, positions or chunks do not suit it.
+    """
+    size = stamp_at_opening(path, "a raw file")[1]
+    if what.positions is not None:
+        layout, frames = _scattered(path, size, what, what.positions)
+    else:
+        shape = what.shape if what.shape is not None and -1 not in what.shape else _worked_out(path, size, what)
+        records = dense(shape, what.dtype, what.offset, what.order)
+        _check(path, size, records.end, what)
+        layout, frames = pick_field(path, records, what.key), None
+    check_image(path, layout.shape, layout.dtype, least=least)
+    names = named_axes(path, axes, layout.shape) or default_axes(layout.shape, layout.dtype)
+    # No stamp: nothing but the size is known of the file, and one that is still being written is welcome.
+    return RawSource(layout, [(path, None)], file_name(path), names, frames=frames, chunks=chunks, **meta)
+
+
+def _check(path: str, size: int, end: int, what: Description) -> None:
+    check_extent(path, size, end, exact=what.exact, what=f"shape and type ({_said(what)})")
+
+
+def _said(what: Description) -> str:
+    return f"{what.shape} of {what.dtype} at {what.offset}"[:200]
+
+
+def _worked_out(path: str, size: int, what: Description) -> tuple[int, ...]:
+    """Return the shape with what the file's size says."""
+    known = what.shape or (-1,)
+    step = what.dtype.itemsize * item_count([one for one in known if one != -1])
+    rest = size - what.offset
+    count = rest // step
+    if count < 1 or (rest % step and (what.exact or what.shape is None)):
+        expected = f"{what.offset:,} bytes and then whole pieces of {step:,} bytes"
+        hint = "check dtype, shape and offset"
+        raise refusal(path, expected, f"{size:,} bytes, {rest % step:,} of them left over", hint)
+    return tuple(count if one == -1 else one for one in known)
+
+
+def _scattered(path: str, size: int, what: Description, places: np.ndarray[Any, Any]) -> tuple[Layout, Frames]:
+    """Return the layout of frames on a grid: the grid's axes first, then those of a frame."""
+    ndim = places.shape[1]
+    if what.shape is None:
+        grid: tuple[int, ...] = tuple(int(one) + 1 for one in places.max(axis=0))
+        inner: tuple[int, ...] = ()
+    else:
+        grid, inner = what.shape[:ndim], what.shape[ndim:]
+    if len(grid) < ndim or -1 in (*grid, *inner) or (places >= np.array(grid)).any():
+        highest = tuple(int(one) for one in places.max(axis=0))
+        msg = (
+            f"positions reach {highest}; shape={what.shape} must begin with the {ndim} sizes of a grid that holds them"
+        )
+        raise ValueError(msg)
+    if item_count(grid) > MOST_GRID:
+        msg = f"a grid of {grid} has more than {MOST_GRID:,} places"
+        raise ValueError(msg)
+    record = dense(inner, what.dtype, what.offset, what.order)
+    frame = pick_field(path, record, what.key)
+    stride = item_count(inner) * what.dtype.itemsize
+    _check(path, size, what.offset + stride * len(places), what)
+    numbers = np.full(item_count(grid), -1, np.int64)
+    flat = np.ravel_multi_index(tuple(places.T), grid)
+    numbers[flat] = np.arange(len(places))
+    if (numbers >= 0).sum() < len(places):
+        msg = "positions must differ: two frames cannot lie at the same place of the grid"
+        raise ValueError(msg)
+    lead = dense_strides(grid, stride)
+    layout = Layout((*grid, *frame.shape), frame.dtype, frame.offset, (*lead, *frame.strides))
+    return layout, Frames(ndim, stride, len(places), numbers)
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return an absolute path; ``~`` is the user's home."""
+    return os.path.abspath(os.path.expanduser(os.fsdecode(path)))

@@ -1,0 +1,188 @@
+"""Positioned reads of strided pixels: each read opens the file, reads its own bytes, and closes it again.
+
+Nothing is mapped, so that a file which shrinks gives an error instead of a signal, and nothing keeps it open between
+two reads.
+"""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.sources.files import refusal, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+PAGE = 4096
+"""Gaps shorter than a page are read through: the system reads the page anyway."""
+
+MOST_SPAN = 8 << 20
+"""Pixels with gaps between them are read in pieces of at most so many bytes."""
+
+
+def span_nbytes(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> int:
+    """Return the bytes from the first pixel of a strided block to the end of its last one; 0 for none."""
+    if 0 in shape:
+        return 0
+    return sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + itemsize
+
+
+def dense_strides(shape: Sequence[int], itemsize: int, order: str = "C") -> tuple[int, ...]:
+    """Return the strides in bytes of pixels that lie next to each other, in C or Fortran order."""
+    strides, step = [], itemsize
+    for size in shape if order == "F" else reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(strides if order == "F" else reversed(strides))
+
+
+def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]) -> None:
+    """Read a strided block of a file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    offset : int
+        Where the first pixel is.
+    target : numpy.ndarray
+        Filled; of the type that is stored, byte order included. Its bytes are in native order afterwards.
+    strides : tuple of int
+        Bytes between neighbours in the file along each axis.
+
+    Raises
+    ------
+    ChunkReadError
+        If the file cannot be read, or ends before the block does.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if target.size and _as_stored(target, strides):
+                _read_into(file, offset, target)
+            elif target.size:
+                _fill(file, offset, *_slowest_first(target, strides))
+    except (OSError, ValueError, MemoryError) as err:
+        if isinstance(err, ChunkReadError):
+            raise
+        reason = getattr(err, "strerror", None) or str(err)
+        found = f"an error of the system: {reason}"
+        raise unreadable(path, "a file that can be read", found, "check the disk or the network and retry") from err
+    if not target.dtype.isnative:
+        target.byteswap(inplace=True)
+
+
+def native(pixels: Array) -> Array:
+    """Return pixels in native byte order, swapped in place."""
+    if pixels.dtype.isnative:
+        return pixels
+    return pixels.byteswap(inplace=True).view(pixels.dtype.newbyteorder("="))
+
+
+def _as_stored(target: Array, strides: tuple[int, ...]) -> bool:
+    """Return whether an array has its pixels in the order in which they are stored, both without gaps."""
+    return target.flags.c_contiguous and strides == dense_strides(target.shape, target.dtype.itemsize)
+
+
+def _slowest_first(target: Array, strides: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
+    """Return an array with its axes in the order in which they are stored, without those of one pixel; and strides."""
+    shape = target.shape
+    order = sorted((axis for axis in range(len(shape)) if shape[axis] > 1), key=lambda axis: -strides[axis])
+    rest = tuple(axis for axis in range(len(shape)) if shape[axis] <= 1)
+    first: tuple[Any, ...] = (*(0,) * len(rest), ...)
+    return target.transpose((*rest, *order))[first], tuple(strides[axis] for axis in order)
+
+
+def _fill(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...]) -> None:
+    """Fill `target`, whose axes are in the order in which they are stored, from the bytes at `offset`."""
+    itemsize, shape = target.dtype.itemsize, target.shape
+    span = span_nbytes(shape, strides, itemsize)
+    if _as_stored(target, strides):
+        _read_into(file, offset, target)
+    elif span <= MOST_SPAN and (_gap(shape, strides, itemsize) < PAGE or span <= 1.1 * target.nbytes):
+        block = np.empty(span, np.uint8)
+        _read_into(file, offset, block)
+        target[...] = np.ndarray(shape, target.dtype, block, strides=strides)
+    else:
+        _fill_in_parts(file, offset, target, strides)
+
+
+def _fill_in_parts(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...]) -> None:
+    inner = span_nbytes(target.shape[1:], strides[1:], target.dtype.itemsize)
+    step = 1
+    if _gap(target.shape, strides, target.dtype.itemsize) < PAGE:
+        step = max(1, (MOST_SPAN - inner) // strides[0])
+    elif inner == target[0, ...].nbytes and target[0, ...].flags.c_contiguous:  # rows, of which there may be many
+        for number in range(len(target)):
+            _read_into(file, offset + number * strides[0], target[number, ...])
+        return
+    for start in range(0, len(target), step):
+        part = target[start : start + step]
+        if len(part) == 1:
+            _fill(file, offset + start * strides[0], part[0, ...], strides[1:])
+        else:
+            _fill(file, offset + start * strides[0], part, strides)
+
+
+def _gap(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> int:
+    """Return the longest distance between the end of one piece and the beginning of the next."""
+    longest, run = 0, itemsize
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        longest = max(longest, stride - run)
+        run = (size - 1) * stride + run
+    return longest
+
+
+def _read_into(file: IO[bytes], offset: int, target: Array) -> None:
+    """Fill a contiguous array from the bytes at `offset`."""
+    view = target.reshape(-1).view(np.uint8).data.cast("B")
+    file.seek(offset)
+    done = 0
+    while done < len(view):
+        count = file.readinto(view[done:])  # type: ignore[attr-defined] # typeshed: of raw files alone
+        if not count:
+            end = offset + len(view)
+            found = f"one that ends at byte {min(offset + done, os.fstat(file.fileno()).st_size):,}"
+            hint = "it was cut short while open: copy it again, and open it again"
+            raise unreadable(str(file.name), f"a file of at least {end:,} bytes", found, hint)
+        done += count
+
+
+def check_extent(path: str, size: int, end: int, *, exact: bool = True, what: str = "its header") -> None:
+    """Refuse a file that is shorter than its pixels, or longer.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    size : int
+        Its bytes.
+    end : int
+        Where the last pixel ends.
+    exact : bool
+        Whether more bytes than that are refused too.
+    what : str
+        Who says how long it has to be.
+
+    Raises
+    ------
+    SourceOpenError
+        With both sizes.
+    """
+    if size < end:
+        hint = "it is truncated, or described wrongly: copy it again"
+        raise refusal(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
+    if exact and size > end:
+        hint = f"{size - end:,} bytes are left over: check the description, or open it with trailing=True"
+        raise refusal(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
+
+
+def item_count(shape: Sequence[int]) -> int:
+    """Return how many pixels a shape has, as a Python number, which never overflows."""
+    return prod(int(size) for size in shape)

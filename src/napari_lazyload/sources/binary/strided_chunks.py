@@ -1,0 +1,202 @@
+"""References to strided blocks of files, and what is done to their values.
+
+A chunk is complete in itself: path, position, form, and the stamp of the file when its header was read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_lazyload.core.chunks import box_shape
+from napari_lazyload.sources.binary.chunk_sizes import run_nbytes
+from napari_lazyload.sources.binary.read_strided import Array, item_count, read_strided
+from napari_lazyload.sources.files import Stamp, stamp_now
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from napari_lazyload.core.chunks import Box
+
+
+LONG_RUN = 1024
+"""Where so many bytes of a box lie next to each other, it is read alone, without the rest of its chunks."""
+
+
+class Convert(Protocol):
+    """What is done to stored values; hashable and picklable, for it is part of a chunk's key."""
+
+    def __call__(self, stored: Array) -> Array:
+        """Return the values, in the same shape."""
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Stored values times a slope, plus an intercept; one stored value may stand for "no value".
+
+    Parameters
+    ----------
+    slope, intercept : float
+        The line; a slope of 1 and an intercept of 0 are left out, so that no rounding comes from them.
+    dtype : str
+        Of the result, a float.
+    blank : int, optional
+        The stored value that becomes NaN.
+    """
+
+    slope: float
+    intercept: float
+    dtype: str
+    blank: int | None = None
+
+    def __call__(self, stored: Array) -> Array:
+        """Return the values."""
+        values = stored.astype(self.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.slope != 1:
+                values *= values.dtype.type(self.slope)
+            if self.intercept != 0:
+                values += values.dtype.type(self.intercept)
+        if self.blank is not None:
+            values[stored == self.blank] = np.nan
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Shifted:
+    """Integers stored with the other sign: the highest bit is turned over, as if half the range were added."""
+
+    def __call__(self, stored: Array) -> Array:
+        """Return the values: signed as unsigned, and the other way round."""
+        unsigned = np.dtype(f"u{stored.dtype.itemsize}")
+        turned = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
+        shifted: Array = turned if stored.dtype.kind == "i" else turned.view(f"i{unsigned.itemsize}")
+        return shifted
+
+
+@dataclass(frozen=True, slots=True)
+class RawChunk:
+    """A strided block of one file.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path.
+    offset : int
+        Where its first pixel is, in bytes.
+    shape : tuple of int
+        Of the chunk in the grid.
+    strides : tuple of int
+        Bytes between neighbours along each axis.
+    dtype : numpy.dtype
+        As stored, byte order included.
+    convert : callable, optional
+        What is done to the values.
+    opened : tuple of int, optional
+        The stamp of the file when its header was read; None where no header was: any file that is long enough will do.
+    """
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+    convert: Convert | None = None
+    opened: Stamp | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Path, time of change, size, and which bytes are read as what."""
+        stamp = stamp_now(self.path, self.opened)
+        return ("raw", self.path, *stamp, self.offset, self.shape, self.strides, self.dtype.str, self.convert)
+
+    def cut(self, box: Box) -> RawChunk:
+        """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
+        offset = self.offset + sum(start * step for (start, _), step in zip(box, self.strides, strict=True))
+        return replace(self, offset=offset, shape=box_shape(box))
+
+    @property
+    def plain(self) -> bool:
+        """See `napari_lazyload.core.source.Piece`: stored as it is shown, in the same order, and in long runs."""
+        steps = [step for step, size in zip(self.strides, self.shape, strict=True) if size > 1]
+        if self.convert is not None or steps != sorted(steps, reverse=True):
+            return False
+        run = run_nbytes(self.shape, self.strides, self.dtype.itemsize)
+        return run >= min(LONG_RUN, item_count(self.shape) * self.dtype.itemsize)
+
+    def load_into(self, target: Array) -> None:
+        """Read the block into an array; see `napari_lazyload.core.source.Piece`."""
+        if self.convert is not None or target.dtype != self.dtype.newbyteorder("="):
+            np.copyto(target, self.load(), casting="unsafe")
+            return
+        stamp_now(self.path, self.opened)
+        read_strided(self.path, self.offset, target.view(self.dtype), self.strides)
+
+    def load(self) -> Array:
+        """Read the block; see `napari_lazyload.core.source.Chunk`."""
+        stamp_now(self.path, self.opened)
+        stored = np.empty(self.shape, self.dtype.newbyteorder("="))
+        read_strided(self.path, self.offset, stored.view(self.dtype), self.strides)
+        return stored if self.convert is None else np.ascontiguousarray(self.convert(stored))
+
+
+@dataclass(frozen=True, slots=True)
+class BlankChunk:
+    """A block that no file holds: zeros."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def key(self) -> Hashable:
+        """Its form; all blanks of one form are the same."""
+        return ("raw-blank", self.shape, self.dtype.str)
+
+    def load_into(self, target: Array) -> None:
+        """Fill an array with zeros."""
+        target[...] = 0
+
+    def load(self) -> Array:
+        """Return zeros."""
+        return np.zeros(self.shape, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChunk:
+    """Frames that lie apart, read as one block.
+
+    Parameters
+    ----------
+    parts : tuple of RawChunk or BlankChunk
+        One frame each, in C order of the axes that count frames.
+    shape : tuple of int
+        Of the whole.
+    dtype : numpy.dtype
+        Of the result.
+    """
+
+    parts: tuple[RawChunk | BlankChunk, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def key(self) -> Hashable:
+        """The keys of all frames."""
+        return ("raw-group", self.shape, *(part.key for part in self.parts))
+
+    @property
+    def path(self) -> str:
+        """The file of the first frame that has one."""
+        return next((part.path for part in self.parts if isinstance(part, RawChunk)), "")
+
+    def load(self) -> Array:
+        """Read the frames one after the other."""
+        pixels = np.empty((len(self.parts), prod(self.shape) // len(self.parts)), self.dtype)
+        for row, part in zip(pixels, self.parts, strict=True):
+            part.load_into(row.reshape(part.shape))
+        return pixels.reshape(self.shape)

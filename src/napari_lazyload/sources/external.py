@@ -1,0 +1,291 @@
+"""Files that other libraries read: microscope formats through `bioio`, electron-microscope ones through `rosettasciio`.
+
+Both are optional; each is asked for lazy arrays, of which a chunk computes its own block. `rosettasciio` is under the
+GPL: it is used where a user has installed it, never required.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import uuid
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.chunks import ChunkGrid, box_shape
+from napari_lazyload.core.errors import MissingDependencyError
+from napari_lazyload.core.metadata import CHANNEL_AXIS, ChannelMeta, ImageMeta, LevelMeta
+from napari_lazyload.sources.binary.chunk_sizes import auto_chunks
+from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.header_checks import KINDS, check_image, default_axes, reading_header
+from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
+from napari_lazyload.sources.files import (
+    Stamp,
+    check_options,
+    file_name,
+    in_table,
+    refusal,
+    stamp_at_opening,
+    stamp_now,
+)
+from napari_lazyload.sources.files import unreadable as _unreadable
+from napari_lazyload.sources.opened import OneRow
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.sources.opened import Opened
+
+BIOIO, ROSETTASCIIO = "bioio", "rosettasciio"
+_MOST_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One image as a library gives it: a lazy array (dask's, or a memory map), and what is known of it.
+
+    Parameters
+    ----------
+    name : str
+        Of the scene.
+    array : Any
+        Has a shape, a dtype, and computes or reads what is sliced out of it.
+    axes : tuple of str
+        Names, slowest first.
+    meta : dict
+        Fields of `ImageMeta`: scale, translate, units, channels.
+    header : dict
+        For the table.
+    """
+
+    name: str
+    array: Any
+    axes: tuple[str, ...]
+    meta: dict[str, Any] = field(default_factory=dict)
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+def open_bioio(path: str, **options: Any) -> Opened:
+    """Open a file by the reader of bioio that is installed for it: every scene is an image.
+
+    Raises
+    ------
+    SourceOpenError
+        If no installed reader can open it.
+    MissingDependencyError
+        If bioio is not installed.
+    """
+    return _open(BIOIO, path, options)
+
+
+def open_rosettasciio(path: str, **options: Any) -> Opened:
+    """Open a file by rosettasciio: every signal of two axes or more is an image.
+
+    Raises
+    ------
+    SourceOpenError
+        If it cannot be opened, or holds no image.
+    MissingDependencyError
+        If rosettasciio is not installed.
+    """
+    return _open(ROSETTASCIIO, path, options)
+
+
+def _open(library: str, path: str, options: dict[str, Any]) -> Opened:
+    check_options(options, (), f"files that {library} reads")
+    path = os.path.abspath(path)
+    stamp = stamp_at_opening(path, f"a file that {library} reads")
+    _check_installed(library, path)
+    with reading_header(path, f"a file that {library} can read"):
+        scenes = _scenes(library, path, stamp)
+        if not scenes:
+            raise refusal(path, "an image of two axes or more", "none", f"look into it with {library}")
+        for scene in scenes:
+            check_image(path, scene.array.shape, np.dtype(scene.array.dtype))
+        alone = len(scenes) == 1
+        sources = [ForeignSource(library, (path, stamp), number, alone=alone) for number in range(len(scenes))]
+    return opened_binary(path, library, sources, [{"scene": scene.name, **scene.header} for scene in scenes])
+
+
+def _check_installed(library: str, path: str) -> None:
+    """Raise where the library is missing, with the extra that brings it."""
+    try:
+        import_module({BIOIO: "bioio", ROSETTASCIIO: "rsciio"}[library])
+    except ImportError as err:
+        more = "and bioio's plugin for the format" if library == BIOIO else "(under the GPL-3)"
+        how = f"pip install 'napari-lazyload[{library}]' {more}"
+        msg = f"{path}: this format is read by {library}, which is not installed: {how}"
+        raise MissingDependencyError(msg) from err
+
+
+@functools.lru_cache(maxsize=8)
+def _scenes(library: str, path: str, stamp: Stamp) -> tuple[Scene, ...]:
+    """Return the images of a file; `stamp` is part of the key, so that a replaced file is looked at anew."""
+    found = _by_bioio(path) if library == BIOIO else _by_rosettasciio(path)
+    return tuple(scene for _, scene in zip(range(_MOST_IMAGES), found, strict=False))
+
+
+def _by_bioio(path: str) -> Iterator[Scene]:
+    from bioio import BioImage
+
+    for number, name in enumerate(BioImage(path).scenes):
+        image = BioImage(path)  # of its own: the scene is a state of the object
+        image.set_scene(number)
+        array, names = image.dask_data, tuple(str(image.dims.order).lower())
+        kept = [axis for axis, size in enumerate(array.shape) if size > 1 or names[axis] not in ("t", "c", "z")]
+        axes = tuple(names[axis] for axis in kept)
+        shown = array[tuple(slice(None) if axis in kept else 0 for axis in range(len(names)))]
+        yield Scene(str(name), shown, axes, _bioio_meta(image, axes), {"reader": type(image.reader).__module__})
+
+
+def _bioio_meta(image: Any, axes: tuple[str, ...]) -> dict[str, Any]:
+    """Return sizes in micrometers and the names of channels."""
+    spatial = tuple(axis for axis in axes if axis != "s")
+    sizes = image.physical_pixel_sizes
+    known = {axis: getattr(sizes, axis.upper(), None) for axis in ("z", "y", "x")}
+    scale = {axis: float(size) for axis, size in known.items() if size is not None and np.isfinite(size) and size > 0}
+    meta: dict[str, Any] = {}
+    if scale:
+        meta["scale"] = tuple(scale.get(axis, 1.0) for axis in spatial)
+        meta["units"] = tuple("micrometer" if axis in scale else None for axis in spatial)
+    names = image.channel_names
+    if CHANNEL_AXIS in axes and names:
+        meta["channels"] = tuple(ChannelMeta(str(name)) for name in names)
+    return meta
+
+
+def _by_rosettasciio(path: str) -> Iterator[Scene]:
+    from rsciio import IO_PLUGINS
+
+    suffix = os.path.splitext(path)[1].lower().lstrip(".")
+    readers = [one for one in IO_PLUGINS if suffix in map(str.lower, one["file_extensions"])]
+    if not readers:
+        raise refusal(path, "a suffix that rosettasciio knows", repr(suffix), "rename the file as its software does")
+    for number, signal in enumerate(import_module(readers[0]["api"]).file_reader(path, lazy=True)):
+        array, axes = signal["data"], sorted(signal["axes"], key=lambda axis: int(axis.get("index_in_array", 0)))
+        if len(array.shape) < 2 or np.dtype(array.dtype).kind not in KINDS:
+            continue
+        title = signal.get("metadata", {}).get("General", {}).get("title") or f"signal {number}"
+        names = _unique([str(axis.get("name") or "").lower() for axis in axes], array.shape)
+        yield Scene(str(title), array, names, _rosettasciio_meta(axes), {"reader": readers[0]["name"]})
+
+
+def _unique(names: list[str], shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return names of axes, those that are missing or come twice by the default ones."""
+    alike = {"height": "y", "width": "x"}
+    found = [alike.get(name, name) for name in names]
+    usual = default_axes(shape, np.dtype(bool))
+    if len(found) != len(shape) or "" in found or len(set(found)) != len(found) or "s" in found:
+        return usual
+    return tuple(found)
+
+
+def _rosettasciio_meta(axes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return scale, translation and units of the axes."""
+    scale, first, units = [], [], []
+    for axis in axes:
+        values = axis.get("axis")
+        step, start = axis.get("scale", 1.0), axis.get("offset", 0.0)
+        if values is not None and len(values) > 1:
+            step, start = values[1] - values[0], values[0]
+        scale.append(float(step) if np.isfinite(step) and step else 1.0)
+        first.append(float(start) if np.isfinite(start) else 0.0)
+        unit = axis.get("units")
+        units.append(str(unit) if isinstance(unit, str) and unit and unit != "<undefined>" else None)
+    return {"scale": tuple(scale), "translate": tuple(first), "units": tuple(units)}
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignChunk:
+    """A box of an image that another library reads.
+
+    Parameters
+    ----------
+    library : str
+        Which.
+    path : str
+        Absolute path.
+    number : int
+        Of the image in the file.
+    box : tuple of (int, int)
+        In pixels.
+    dtype : numpy.dtype
+        Of the image.
+    opened : tuple of int
+        The stamp of the file when it was opened.
+    """
+
+    library: str
+    path: str
+    number: int
+    box: Box
+    dtype: np.dtype[Any]
+    opened: Stamp
+
+    @property
+    def key(self) -> Hashable:
+        """Path, time of change, size, image and box."""
+        return ("packed", self.path, *stamp_now(self.path, self.opened), self.library, self.number, self.box)
+
+    def load(self) -> Array:
+        """Compute the box; see `napari_lazyload.core.source.Chunk`."""
+        stamp_now(self.path, self.opened)
+        try:
+            array = _scenes(self.library, self.path, self.opened)[self.number].array
+            part = array[tuple(slice(start, stop) for start, stop in self.box)]
+            # In this thread: a pool of the library's own would wait for those that wait for it.
+            pixels = np.array(part.compute(scheduler="synchronous") if hasattr(part, "compute") else part, order="C")
+        except Exception as err:
+            found = f"data that cannot be read ({type(err).__name__}: {err})"
+            raise _unreadable(self.path, f"pixels by {self.library}", found, "it is damaged: copy it again") from err
+        pixels = native(pixels).astype(self.dtype, copy=False)
+        if pixels.shape != box_shape(self.box):
+            found = f"{pixels.shape}"
+            raise _unreadable(self.path, f"pixels of shape {box_shape(self.box)}", found, "open it again")
+        return pixels
+
+
+class ForeignSource(OneRow):
+    """An image of a file that another library reads.
+
+    Parameters
+    ----------
+    library : str
+        Which.
+    file : (str, Stamp)
+        Absolute path, and its stamp when it was opened.
+    number : int
+        Of the image in the file.
+    alone : bool
+        Whether it is the only one.
+    """
+
+    def __init__(self, library: str, file: tuple[str, Stamp], number: int, *, alone: bool) -> None:
+        self.files = (file,)
+        self.token = f"foreign-{uuid.uuid4().hex}"
+        self._library = library
+        self._number = number
+        scene = _scenes(library, *file)[number]
+        shape = tuple(map(int, scene.array.shape))
+        dtype = np.dtype(scene.array.dtype).newbyteorder("=")
+        grid = ChunkGrid(shape, _chunks(scene.array, shape, dtype.itemsize))
+        name = file_name(file[0]) if alone else f"{file_name(file[0])} {in_table(scene.name)}"
+        self.meta = ImageMeta(name, scene.axes, dtype, (LevelMeta(grid, (1.0,) * len(shape)),), **scene.meta)
+
+    def chunk(self, level: int, index: BlockIndex) -> ForeignChunk:
+        """Return the reference to one chunk."""
+        box = self.meta.levels[level].grid.bounds(index)
+        path, opened = self.files[0]
+        return ForeignChunk(self._library, path, self._number, box, self.meta.dtype, opened)
+
+
+def _chunks(array: Any, shape: tuple[int, ...], itemsize: int) -> tuple[Any, ...]:
+    """Return the chunks of a dask array as they are, of anything else such as fit a view."""
+    chunks = getattr(array, "chunks", None)
+    if isinstance(chunks, tuple) and len(chunks) == len(shape) and all(isinstance(one, tuple) for one in chunks):
+        return tuple(tuple(map(int, one)) for one in chunks)
+    return auto_chunks(shape, dense_strides(shape, itemsize), itemsize)

@@ -1,0 +1,192 @@
+"""From a path to images: a folder, a glob pattern, a list of files or one picture."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core import settings
+from napari_lazyload.core.errors import LazyLoadError, SourceOpenError
+from napari_lazyload.sources.files import not_there
+from napari_lazyload.sources.folder.file_set import PATIENCE, UNREADABLE, FileSet
+from napari_lazyload.sources.folder.grouping import FolderOptions, Group, make_groups, single, surprises
+from napari_lazyload.sources.folder.image_stack import CoverageSource, PictureSource, file_name
+from napari_lazyload.sources.folder.listing import Listing, keep_matching, list_files, list_folder, list_glob
+from napari_lazyload.sources.folder.table import FolderTable
+from napari_lazyload.sources.image_files.decode import read_series
+from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.tiff.tag_table import with_tiff_header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_lazyload.sources.opened import RowSource
+
+__all__ = ["FolderOptions", "list_pictures", "nothing_here", "open_pictures"]
+
+PATTERN_SIGNS = "*?["
+FOLDER, GLOB, LIST, PICTURE = "image folder", "image glob", "image list", "picture"
+
+
+def open_pictures(path: str | Sequence[str], **options: Any) -> Opened:
+    """Open a folder, a glob pattern, a list of files or one picture file.
+
+    Parameters
+    ----------
+    path : str or sequence of str
+        What to open.
+    **options
+        See :class:`FolderOptions`.
+
+    Raises
+    ------
+    SourceOpenError
+        If there is no picture, or none that can be read.
+    TypeError
+        If an option is not one of them.
+    ValueError
+        If an option is not one of its choices.
+    """
+    chosen = _options(options)
+    start = time.perf_counter()
+    listing, label, kind = list_pictures(path, chosen)
+    listed = time.perf_counter() - start
+    if not len(listing.names):
+        raise SourceOpenError(nothing_here(label, listing), label)
+    files = FileSet(listing)
+    files.probe_for(float("inf") if chosen.headers == "all" else header_seconds(listed))
+    if files.main_kind() == UNREADABLE:
+        raise SourceOpenError(_nothing_readable(label, files), label)
+    files.drop_empty()
+    if kind != PICTURE:
+        files.drop_members(PATIENCE)
+    if kind == LIST and chosen.subfolders == "axis":
+        chosen = replace(chosen, subfolders="stack")  # the order of a list is its user's
+    notes: list[str] = []
+    name = file_name(label)
+    groups = [single(files, name)] if kind == PICTURE else make_groups(files, name, chosen, notes)
+    notes += surprises(files, name, groups)
+    opened = _opened(label, kind, files, groups, notes, whole_folder=kind == FOLDER and chosen.pattern is None)
+    if kind == PICTURE and groups[0].info.format == "tiff":
+        opened.columns = with_tiff_header(opened.columns, label)
+        _add_series(opened, files, label)
+    return opened
+
+
+def _add_series(opened: Opened, files: FileSet, path: str) -> None:
+    """Add the other images of a TIFF file; they show the same row of the table, and are hidden at first."""
+    try:
+        found = read_series(path)
+    except LazyLoadError:  # replaced since its header was read: what reads the first image says so
+        return
+    name = opened.sources[0].meta.name
+    for number, info in enumerate(found[1:], 1):
+        title = f"{name} {info.metadata.get('series') or number}"
+        if any(title == source.meta.name for source in opened.sources):
+            title = f"{title} ({number})"
+        source = PictureSource(files, np.arange(1), {}, info, title, series=number)
+        source.meta = replace(source.meta, display={**source.meta.display, "visible": False})
+        opened.sources += (source,)
+        opened.rows += (range(1),)
+    images = found[0].metadata.get("images", 1)
+    if images > len(found):
+        opened.notes.append(f"{name}: {len(found)} of {images} images are opened; more are too many, or damaged")
+
+
+def header_seconds(listed: float) -> float:
+    """Return how long headers may be read at opening: as long as set, less where listing shows a fast machine.
+
+    Parameters
+    ----------
+    listed : float
+        Seconds that listing took.
+    """
+    most = settings.current().header_seconds
+    return min(most, max(3 * listed, 0.4 * most))
+
+
+def _options(options: dict[str, Any]) -> FolderOptions:
+    known = [field.name for field in fields(FolderOptions)]
+    for name in options:
+        if name not in known:
+            msg = f"{name!r} is not an option of image folders; there are: {', '.join(known)}"
+            raise TypeError(msg)
+    return FolderOptions(**options)
+
+
+def list_pictures(path: str | Sequence[str], options: FolderOptions) -> tuple[Listing, str, str]:
+    """Return the pictures of a path, what it is called in messages, and what kind of path it is."""
+    if not isinstance(path, str):
+        listing, kind = list_files(path), LIST
+        label = listing.root or "pictures on several drives"
+    elif os.path.isdir(path):
+        listing = list_folder(path, pattern=options.pattern, recurse=options.subfolders != "ignore")
+        return listing, listing.root, FOLDER
+    elif os.path.exists(path):
+        label, kind = os.path.abspath(path), PICTURE
+        listing = Listing(os.path.dirname(label), np.array([os.path.basename(label)], object))
+    elif any(sign in path for sign in PATTERN_SIGNS):
+        listing, kind = list_glob(path), GLOB
+        label = os.path.abspath(path)
+    else:
+        raise not_there(path)
+    if options.pattern is not None:
+        keep_matching(listing, options.pattern)
+    return listing, label, kind
+
+
+def nothing_here(label: str, listing: Listing) -> str:
+    """Return the message for a path without a picture: what was left out, what to choose instead."""
+    left = ", ".join(f"{count:,} x {reason}" for reason, count in listing.skipped_counts().items())
+    return (
+        f"{label}: expected pictures, found {f'none ({left})' if left else 'an empty folder'}. "
+        "Choose a folder with TIFF, PNG, JPEG or other pictures; napari_lazyload.supported_formats() lists all"
+    )
+
+
+def _nothing_readable(label: str, files: FileSet) -> str:
+    first = files.problems[min(files.problems)]
+    if len(files) == 1:
+        return first
+    tried = f"{len(files.problems):,}" if files.all_known() else f"the {len(files.problems):,} tried of {len(files):,}"
+    return f"{label}: none of {tried} pictures can be read. The first: {first}"
+
+
+def _opened(
+    label: str, kind: str, files: FileSet, groups: list[Group], notes: list[str], *, whole_folder: bool
+) -> Opened:
+    """Make the images of groups, and the table of their files."""
+    pictures: list[PictureSource] = []
+    sources: list[RowSource] = []
+    rows: list[range] = []
+    numbers: list[int] = []
+    start = 0
+    for group in groups:
+        source = PictureSource(files, group.rows, group.lead, group.info, group.name, padded=group.padded)
+        numbers.append(len(sources))
+        pictures.append(source)
+        images: list[RowSource] = [source, CoverageSource(source)] if group.has_coverage else [source]
+        sources += images
+        rows += [range(start, start + len(group.rows))] * len(images)
+        start += len(group.rows)
+    table = FolderTable(files, pictures, numbers)
+    listing = files.listing
+    return Opened(
+        path=label,
+        kind=kind,
+        sources=tuple(sources),
+        rows=tuple(rows),
+        columns=table.columns,
+        problems=table.problems,
+        recheck=table.recheck,
+        owns=table.owns(whole_folder),
+        skipped=listing.skipped_counts(),
+        left_out=listing.skipped,
+        notes=notes,
+        background=None if files.all_known() else table.scan,
+        where=(lambda: list(map(listing.path, range(len(listing.names))))) if kind == LIST else (lambda: label),
+    )

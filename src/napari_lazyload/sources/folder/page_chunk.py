@@ -1,0 +1,114 @@
+"""One page of a picture file as a chunk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
+from napari_lazyload.core.text import said
+from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.folder.file_set import Stamp, read_info
+from napari_lazyload.sources.image_files import decode as pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    import numpy as np
+
+    from napari_lazyload.sources.image_header import Place
+
+    Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureChunk:
+    """One page of one picture file.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path.
+    page : int
+        Which page; 0 for a plain picture.
+    shape : tuple of int
+        Of the chunk in the grid: a 1 for each axis that counts files and pages, then the frame.
+    frame_ndim : int
+        How many of the last axes the frame has.
+    dtype : numpy.dtype
+        Of the image.
+    pages : int, optional
+        How many pages the file is expected to have; None leaves it open.
+    probed : tuple of int, optional
+        The stamp of the file when its header was read and found to be as expected.
+    series : int, optional
+        Of which image of the file.
+    place : Place, optional
+        Where the page is, if another file may hold it.
+    """
+
+    path: str
+    page: int
+    shape: tuple[int, ...]
+    frame_ndim: int
+    dtype: np.dtype[Any]
+    pages: int | None = None
+    probed: Stamp | None = None
+    series: int = 0
+    place: Place | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Path, time of change, size, which image or where it is, page, and the form of the result."""
+        image = self.series if self.place is None else stamped(self.place, self.path)
+        return ("picture", self.path, *file_stamp(self.path), image, self.page, self.shape, self.dtype.str)
+
+    def load(self) -> Array:
+        """Decode the page; see `napari_lazyload.core.source.Chunk`."""
+        if self.pages is not None and file_stamp(self.path) != self.probed:
+            self._check_pages()
+        pixels = decode(self.path, self.page, self.series, self.place)
+        frame = self.shape[len(self.shape) - self.frame_ndim :]
+        if pixels.shape != frame or pixels.dtype != self.dtype:
+            raise unlike(self.path, said(frame, self.dtype), said(pixels.shape, pixels.dtype))
+        return pixels.reshape(self.shape)
+
+    def _check_pages(self) -> None:
+        """Raise where a file has other pages than expected: the frames shown would not be all of it."""
+        pages = read_info(self.path, self.series).pages
+        if pages != self.pages:
+            raise unlike(self.path, f"{self.pages} page{'s'[: self.pages != 1]}", str(pages))
+
+
+def stamped(place: Place, opened: str) -> tuple[Hashable, ...]:
+    """Return a place with the stamp of the file that holds it, if not the one that was opened.
+
+    One that is missing may come with another file: that changes the folder.
+    """
+    holder = place.path if place.offset else os.path.dirname(opened)
+    return (*place, *file_stamp(holder)) if holder else (*place,)
+
+
+def decode(path: str, page: int, series: int = 0, place: Place | None = None) -> Array:
+    """Decode one page; a decoder that is missing is an error of the chunk too."""
+    try:
+        if not series and place is None:
+            return pictures.decode(path, page)
+        return pictures.decode(path, page, series=series, place=place)
+    except MissingDependencyError as err:
+        raise ChunkReadError(str(err), path) from err
+
+
+def unlike(path: str, expected: str, found: str) -> ChunkReadError:
+    """Return the error for a page that is not like the others of its image."""
+    msg = f"{path}: expected {expected} like its neighbours, found {found}; reopen in groups (headers='all') to see it"
+    return ChunkReadError(msg, path)
+
+
+def ravel(index: Sequence[int], shape: Sequence[int]) -> int:
+    """Return the position of an index, counted in C order."""
+    flat = 0
+    for place, size in zip(index, shape, strict=True):
+        flat = flat * size + place
+    return flat

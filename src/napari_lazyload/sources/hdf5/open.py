@@ -1,0 +1,340 @@
+"""HDF5 files: every data set that is an image; those without chunks are read in place, others through `h5py`.
+
+BigDataViewer's and Imaris' files are put together: their resolutions as levels, their time points and channels as axes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.chunks import MOST_BLOCKS
+from napari_lazyload.core.errors import SourceOpenError
+from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.header_checks import KINDS, data_file, reading_header
+from napari_lazyload.sources.binary.read_strided import check_extent
+from napari_lazyload.sources.binary.strided import Layout, RawSource, dense
+from napari_lazyload.sources.files import BadOptionError, check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.hdf5.axes import PLACES, axis_labels, axis_scales, placed, stored_axes
+from napari_lazyload.sources.hdf5.dataset_info import Found
+from napari_lazyload.sources.hdf5.source import (
+    UNREADABLE,
+    Hdf5Level,
+    Hdf5Source,
+    attribute,
+    grown_chunks,
+    lacks_filter,
+    open_file,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_lazyload.sources.files import Stamp
+    from napari_lazyload.sources.opened import Opened
+
+HDF5 = "HDF5"
+_MOST_OBJECTS = 100_000
+_MOST_IMAGES = 64
+_MOST_LINKS = 10_000
+_CANNOT_READ = "object that h5py cannot read"
+_BDV = re.compile(r"t([0-9]{5,})/s([0-9]{2,})/([0-9]+)/cells")
+_IMS = re.compile(r"DataSet/ResolutionLevel ([0-9]+)/TimePoint ([0-9]+)/Channel ([0-9]+)/Data")
+_HELPERS = re.compile(
+    r"s[0-9]{2,}/(resolutions|subdivisions)|__DATA_TYPES__/.*|Thumbnail/.*|#(refs|subsystem)#/.*|"
+    r"Data/[^/]+/[0-9a-f]{32}/(?!Data$).*"
+)
+
+
+@dataclass(slots=True)
+class _Look:
+    """What a file holds: images, what was left out, what BigDataViewer and Imaris say of sizes, what to tell."""
+
+    path: str
+    outside: bool = False
+    found: list[Found] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+    sizes: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def skip(self, why: str, name: str | bytes) -> None:
+        """Note what is left out; h5py gives a name that is not UTF-8 as bytes."""
+        self.skipped.setdefault(why, []).append(name if isinstance(name, str) else name.decode("utf-8", "replace"))
+
+    def add(self, name: str | bytes, dataset: Any, linked: str | None = None) -> None:
+        """Take a data set, of this file or a linked one, as an image, or note why it is none."""
+        if isinstance(name, bytes):
+            self.skip("data set whose name is not UTF-8", name)
+            return
+        try:
+            self._add(name, dataset, linked)
+        except UNREADABLE:  # a part of its header that is damaged
+            self.skip(_CANNOT_READ, name)
+
+    def _add(self, name: str, dataset: Any, linked: str | None) -> None:
+        if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and dataset.size and dataset.size < 1000:
+            self.sizes[name.split("/", maxsplit=1)[0]] = np.array(dataset[()], float)
+        why = _why_not(name, dataset)
+        others = () if why is not None else (linked,) if linked else _other_files(self.path, dataset)
+        gone = [file_name(other) for other in others if not os.path.exists(other)]
+        if gone and dataset.external:
+            why = "data set whose pixels are in a file that is not there"
+        elif why is None and dataset.external and not self.outside and not _are_beside(self.path, others):
+            why = "data set whose pixels are in a file of another folder (if you trust it, open it with outside=True)"
+        if why is not None:
+            self.skip(why, name)
+            return
+        self.found.append(_describe(name, dataset, others, linked=linked is not None))
+        if gone:
+            said = f"{len(gone)} of the files that {name!r} is put together from are not there ({gone[0]!r}, ...)"
+            self.notes.append(f"{self.path}: {said}: their part is shown as the fill value")
+
+
+def open_hdf5(path: str, **options: Any) -> Opened:
+    """Open the images of an HDF5 file.
+
+    Axes are named by ``axistags`` (ilastik) or dimension labels, sizes by ``element_size_um``; both by dimension scales
+    (netCDF), EMD and NeXus. Links to data sets of other files in the same folder are followed.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    **options
+        ``dataset`` (open this one alone), ``outside`` (whether raw files with its pixels may lie outside its folder).
+
+    Raises
+    ------
+    SourceOpenError
+        If it is no HDF5 file, is damaged, or holds no image.
+    """
+    check_options(options, ("dataset", "outside"), "HDF5 files")
+    path = os.path.abspath(path)
+    stamp = stamp_at_opening(path, "an HDF5 file")
+    with reading_header(path, "an HDF5 file"):
+        look = _look(path, outside=options.get("outside", False))
+        wanted = _wanted(path, look.found, options.get("dataset"))
+        sources, headers = _sources(path, stamp, wanted, look.sizes)
+    notes, skipped = look.notes, look.skipped
+    if not sources:
+        left = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
+        hint = "look into it with h5py"
+        raise refusal(path, "a data set with an image of two axes or more", f"none ({left})" if left else "none", hint)
+    if len(sources) > _MOST_IMAGES:
+        notes.append(f"{path}: {len(sources)} images; the first {_MOST_IMAGES} are opened, name another with dataset=")
+        skipped["image"] = [source.meta.name for source in sources[_MOST_IMAGES:]]
+        sources, headers = sources[:_MOST_IMAGES], headers[:_MOST_IMAGES]
+    return opened_binary(path, HDF5, sources, headers, notes=notes, skipped=skipped)
+
+
+def _look(path: str, *, outside: bool) -> _Look:
+    """Return what a file holds."""
+    import h5py
+
+    look = _Look(path, outside)
+    count = 0
+
+    def visit(name: str | bytes) -> bool | None:
+        nonlocal count
+        count += 1
+        try:
+            thing = file[name]
+        except UNREADABLE:
+            thing = None
+        if thing is None:
+            look.skip(_CANNOT_READ, name)
+        elif isinstance(thing, h5py.Dataset):
+            look.add(name, thing)
+        elif isinstance(name, str) and _is_ims_channel(name):
+            look.sizes[f"{name}/Data"] = [_ims_number(thing, f"ImageSize{axis}") for axis in "ZYX"]
+        return True if count >= _MOST_OBJECTS else None
+
+    with open_file(path) as file:
+        try:
+            file.visit(visit)
+        except RuntimeError:  # HDF5 goes no further than a damaged object
+            look.skip(_CANNOT_READ, "and all that follow it")
+        with suppress(*UNREADABLE):
+            image, ends = file["DataSetInfo/Image"], ("Min", "Max")
+            look.sizes["extent"] = [[_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ends]
+        _follow_links(file, look)
+    return look
+
+
+def _follow_links(file: Any, look: _Look) -> None:
+    """Take the data sets of other files that links point to, as the master files of detectors have them."""
+    import h5py
+
+    links: dict[str, Any] = {}
+
+    def visit(name: str | bytes) -> bool | None:
+        if isinstance(name, bytes):  # h5py finds no link by such a name
+            if file.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
+                look.skip("link whose name is not UTF-8", name)
+            return None
+        try:
+            link = file.get(name, getlink=True)
+        except UNREADABLE:  # of a kind that a program has made for itself
+            link = None
+        if isinstance(link, h5py.ExternalLink):
+            links[name] = link
+        return True if len(links) >= _MOST_LINKS else None
+
+    with suppress(RuntimeError):  # a damaged object, which was told of
+        file.visit_links(visit)
+    for name, link in links.items():
+        try:
+            target = data_file(look.path, link.filename)
+        except SourceOpenError:
+            look.skip("link to a file in another folder", name)
+            continue
+        try:
+            thing = file[name] if os.path.isfile(target) else None
+        except UNREADABLE:
+            thing = None
+        if isinstance(thing, h5py.Dataset):
+            look.add(name, thing, target)
+        else:
+            look.skip("link to a file, or a data set in it, that is not there", name)
+
+
+def _other_files(path: str, dataset: Any) -> tuple[str, ...]:
+    """Return the files besides its own that a data set has its pixels in, looked for as HDF5 does."""
+    names: dict[str, None] = {}
+    if dataset.is_virtual:
+        names = dict.fromkeys(str(one.file_name) for one in dataset.virtual_sources())
+    elif dataset.external:
+        names = dict.fromkeys(os.fsdecode(name) for name, _, _ in dataset.external)
+    folder, others = os.path.dirname(path), []
+    for name in names:
+        if name != "." and "%b" not in name:
+            places = [os.path.join(folder, name), os.path.join(folder, os.path.basename(name)), os.path.abspath(name)]
+            others.append(next((one for one in places if os.path.exists(one)), places[0]))
+    return tuple(others)
+
+
+def _are_beside(path: str, others: tuple[str, ...]) -> bool:
+    """Return whether files lie in the folder of a file, or below: it could point at any file of the user."""
+    folder = os.path.join(os.path.dirname(path), "")
+    return all(os.path.abspath(other).startswith(folder) for other in others)
+
+
+def _is_ims_channel(name: str) -> bool:
+    return _IMS.fullmatch(f"{name}/Data") is not None
+
+
+def _ims_number(group: Any, name: str) -> float:
+    """Return a number that Imaris writes as an array of characters, NaN where it is not there."""
+    try:
+        value = attribute(group, name)
+        return float(b"".join(value) if isinstance(value, np.ndarray) else value)
+    except (ValueError, TypeError):
+        return float("nan")
+
+
+def _why_not(name: str, dataset: Any) -> str | None:
+    """Return why a data set is no image."""
+    try:
+        shape, dtype = dataset.shape, dataset.dtype
+    except (TypeError, ValueError):
+        return "data set of a type that NumPy does not have"
+    if _HELPERS.fullmatch(name):
+        return "description of other data sets"
+    if shape is None or dtype.kind not in KINDS or dtype.subdtype is not None:
+        return "data set without numbers"
+    if len(shape) < 2 or prod(shape) == 0 or sorted(shape)[-2] < 2:
+        return "data set of less than two axes"
+    grid = zip(shape, grown_chunks(shape, dataset.chunks, dtype.itemsize), strict=True)
+    if prod(shape) * dtype.itemsize >= 1 << 63 or any(size // chunk >= MOST_BLOCKS for size, chunk in grid):
+        return "data set of too many pixels"
+    if lacks_filter(dataset):
+        return "data set packed by a filter that is not installed (pip install hdf5plugin)"
+    return None
+
+
+def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool) -> Found:
+    attributes = {key: attribute(dataset, key) for key in list(dataset.attrs)[:100] if isinstance(key, str)}
+    offset = None
+    if dataset.chunks is None and not dataset.is_virtual and not linked and _is_plain(dataset):
+        if not others:
+            offset = dataset.id.get_offset()
+        elif dataset.external and len(dataset.external) == 1:
+            offset = int(dataset.external[0][1])
+    shape, labels, scales = tuple(dataset.shape), axis_labels(dataset), axis_scales(dataset)
+    return Found(name, shape, dataset.dtype, dataset.chunks, offset, attributes, labels, scales, others)
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Return whether the stored bytes are NumPy's: not of fewer bits, with gaps, or in another order."""
+    from h5py import h5t
+
+    return bool(h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()))
+
+
+def _wanted(path: str, found: list[Found], name: str | None) -> list[Found]:
+    if name is None:
+        return found
+    wanted = [one for one in found if one.name == name.strip("/")]
+    if not wanted:
+        names = ", ".join(repr(one.name) for one in found[:10])
+        msg = f"{path}: dataset={name!r} names no image; there are {names or 'none'}"
+        raise BadOptionError(msg)
+    return wanted
+
+
+def _sources(
+    path: str, stamp: Stamp, found: list[Found], sizes: Mapping[str, Any]
+) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Return the images: put together where a format says so, the largest first."""
+    bdv = [one for one in found if _BDV.fullmatch(one.name)]
+    ims = [one for one in found if _IMS.fullmatch(one.name)]
+    sources: list[Any] = []
+    headers: list[dict[str, Any]] = []
+    if len(found) > 1 or not (bdv or ims):
+        from napari_lazyload.sources.hdf5.multi_dataset import bdv_sources, ims_sources
+
+        for made in (*bdv_sources(path, stamp, bdv, sizes), *ims_sources(path, stamp, ims, sizes)):
+            sources.append(made)
+            headers.append({"data_set": "several, put together"})
+        found = [one for one in found if one not in bdv and one not in ims]
+    for one in sorted(found, key=lambda one: -prod(one.shape)):
+        sources.append(_single(path, stamp, one, alone=len(found) == 1 and not sources))
+        plain = {name: value for name, value in one.attributes.items() if value is not None and np.ndim(value) == 0}
+        headers.append({"data_set": one.name, "chunks": str(one.chunks), "stored_dtype": str(one.dtype)} | plain)
+    return sources, headers
+
+
+def _single(path: str, stamp: Stamp, one: Found, *, alone: bool) -> RawSource | Hdf5Source:
+    """Return the source of one data set."""
+    name = file_name(path) if alone else f"{file_name(path)} {one.name}"
+    stored = stored_axes(one.shape, one.attributes, one.labels, one.scales)
+    order = sorted(range(len(stored)), key=lambda axis: PLACES.get(stored[axis], -1))
+    axes = tuple(stored[axis] for axis in order)
+    place = placed(axes, order, one.attributes, one.scales)
+    if one.offset is not None:
+        layout = dense(one.shape, one.dtype, one.offset)
+        data = path, stamp
+        if one.others:
+            data = one.others[0], stamp_at_opening(one.others[0], header=path)
+        check_extent(data[0], data[1][1], layout.end, exact=False)
+        shape, strides = (tuple(each[axis] for axis in order) for each in (layout.shape, layout.strides))
+        return RawSource(Layout(shape, layout.dtype, layout.offset, strides), [data], name, axes, **place)
+    shape = tuple(one.shape[axis] for axis in order)
+    chunks = None if one.chunks is None else tuple(one.chunks[axis] for axis in order)
+    level = Hdf5Level((one.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))
+    state = hash(tuple(map(_stamp_or_none, one.others)))
+    return Hdf5Source((path, stamp), [level], name, axes, one.dtype, state=state, **place)
+
+
+def _stamp_or_none(path: str) -> Stamp | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,253 @@
+"""Images in HDF5 files whose data sets are chunked or compressed: read through `h5py`, which opens the file each time.
+
+Nothing stays open between two reads: an open HDF5 file keeps others from writing it.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.chunks import ChunkGrid, box_shape
+from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.sources.binary.chunk_sizes import SMALL, auto_chunks
+from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
+from napari_lazyload.sources.binary.strided_chunks import BlankChunk
+from napari_lazyload.sources.files import Stamp, stamp_now, unreadable
+from napari_lazyload.sources.opened import OneRow
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from napari_lazyload.core.chunks import BlockIndex, Box
+
+UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What h5py raises for an object that is damaged, or of a type that it does not know."""
+
+_GROWN = 1 << 20
+_MOST_ATTRIBUTE = 1 << 20
+
+
+def open_file(path: str) -> Any:
+    """Return an open file of h5py; one that another process has locked for writing is read all the same."""
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as err:
+        if "lock" not in str(err):
+            raise
+        return h5py.File(path, "r", locking=False)
+
+
+def attribute(thing: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute of a group or data set; the default where there is none, or h5py cannot read it.
+
+    One that a damaged header makes very large is not read either: h5py would take the memory first.
+    """
+    try:
+        if name in thing.attrs and thing.attrs.get_id(name).get_storage_size() <= _MOST_ATTRIBUTE:
+            return thing.attrs[name]
+    except UNREADABLE:
+        pass
+    return default
+
+
+def lacks_filter(dataset: Any) -> bool:
+    """Return whether a filter of a data set is not there; those of `hdf5plugin` come when it is imported."""
+    from h5py import h5z
+
+    form = dataset.id.get_create_plist()
+    filters = [form.get_filter(number)[0] for number in range(form.get_nfilters())]
+    if all(map(h5z.filter_avail, filters)):
+        return False
+    with suppress(Exception):  # not installed, or broken: its libraries may fail in any way, and no other file needs it
+        import_module("hdf5plugin")
+    return not all(map(h5z.filter_avail, filters))
+
+
+def _dataset(file: Any, name: str) -> Any:
+    """Return a data set; raw files with its pixels are looked for beside it first, then where Python was started."""
+    import h5py
+
+    found = file[name]
+    lacks_filter(found)
+    folder = os.path.dirname(os.path.abspath(os.fsdecode(found.file.filename)))
+    raw = [os.path.join(folder, os.fsdecode(one)) for one, _, _ in found.external or ()]
+    if not any(map(os.path.exists, raw)):
+        return found
+    del found  # HDF5 keeps to the first way in which a data set was opened
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_efile_prefix(b"${ORIGIN}")
+    return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Chunk:
+    """A box of one data set.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path of the file.
+    dataset : str
+        Name of the data set in it.
+    box : tuple of (int, int)
+        In pixels of the data set, in its own order of axes.
+    order : tuple of int
+        Which axis of the data set each axis of the image is.
+    shape : tuple of int
+        Of the chunk in the grid.
+    dtype : numpy.dtype
+        Of the image.
+    opened : tuple of int
+        The stamp of the file when it was opened.
+    state : int
+        Tells how other files that the pixels lie in were then, so that a file opened again never shows old pixels.
+    """
+
+    path: str
+    dataset: str
+    box: Box
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    opened: Stamp
+    state: int = 0
+
+    @property
+    def key(self) -> Hashable:
+        """Path, time of change, size, state of other files, data set and box."""
+        stamp = stamp_now(self.path, self.opened)
+        return ("hdf5", self.path, *stamp, self.state, self.dataset, self.box, self.order, self.shape)
+
+    def load(self) -> Array:
+        """Read the box; see `napari_lazyload.core.source.Chunk`."""
+        stamp_now(self.path, self.opened)
+        try:
+            pixels = self._read()
+        except Exception as err:
+            found = f"data that cannot be read ({type(err).__name__}: {err})"
+            hint = "it is damaged, or a filter is not installed (pip install hdf5plugin)"
+            raise unreadable(self.path, f"the data set {self.dataset!r}", found, hint) from err
+        shown = pixels.transpose(self.order).reshape(self.shape)
+        return native(np.ascontiguousarray(shown)).astype(self.dtype, copy=False)
+
+    def _read(self) -> Array:
+        with open_file(self.path) as file:
+            found: Array = _dataset(file, self.dataset)[tuple(slice(start, stop) for start, stop in self.box)]
+        return np.array(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Level:
+    """One level: data sets of one shape, one for each index of the leading axes.
+
+    Parameters
+    ----------
+    datasets : tuple of str
+        Names in C order of the leading axes; "" where there is none, which is shown as zeros.
+    lead : tuple of int
+        Lengths of the leading axes.
+    shape : tuple of int
+        Pixels of each data set that are shown, as the image has its axes.
+    order : tuple of int
+        Which axis of a data set each axis of `shape` is.
+    stored : tuple of int or None
+        Chunks of the data sets, in the order of `shape`.
+    factors : tuple of float
+        Level-0 pixels that a pixel spans, for each axis of `shape`.
+    """
+
+    datasets: tuple[str, ...]
+    lead: tuple[int, ...]
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    stored: tuple[int, ...] | None
+    factors: tuple[float, ...]
+
+
+def grown_chunks(shape: Sequence[int], stored: Sequence[int] | None, itemsize: int) -> tuple[int, ...]:
+    """Return whole chunks of a file put together where they are small: planes first, then the axes before them."""
+    if stored is None:
+        return auto_chunks(shape, dense_strides(shape, itemsize), itemsize)
+    chunks = [min(chunk, size) for chunk, size in zip(stored, shape, strict=True)]
+    for axis in reversed(range(len(shape))):
+        limit = _GROWN if axis >= len(shape) - 2 else SMALL
+        room = limit // max(1, prod(chunks) * itemsize)
+        if room > 1:
+            chunks[axis] = min(shape[axis], chunks[axis] * room)
+        if chunks[axis] < shape[axis] and prod(chunks) * itemsize > limit // 2:
+            break
+    return tuple(chunks)
+
+
+class Hdf5Source(OneRow):
+    """An image in one or several data sets of a file.
+
+    Parameters
+    ----------
+    file : (str, Stamp)
+        Absolute path, and its stamp when it was opened.
+    levels : sequence of Hdf5Level
+        Finest first.
+    name : str
+        Of the image.
+    axes : tuple of str
+        Leading axes, then those of the data sets.
+    dtype : numpy.dtype
+        Of the image.
+    state : int
+        Of other files that the pixels lie in.
+    **meta
+        More fields of `ImageMeta`.
+    """
+
+    def __init__(
+        self,
+        file: tuple[str, Stamp],
+        levels: Sequence[Hdf5Level],
+        name: str,
+        axes: tuple[str, ...],
+        dtype: np.dtype[Any],
+        *,
+        state: int = 0,
+        **meta: Any,
+    ) -> None:
+        self.files = (file,)
+        self.token = f"hdf5-{uuid.uuid4().hex}"
+        self._levels = tuple(levels)
+        self._state = state
+        shown = dtype.newbyteorder("=")
+        self.meta = ImageMeta(name, axes, shown, tuple(_level_meta(one, shown.itemsize) for one in levels), **meta)
+
+    def chunk(self, level: int, index: BlockIndex) -> Hdf5Chunk | BlankChunk:
+        """Return the reference to one chunk."""
+        found = self._levels[level]
+        box = self.meta.levels[level].grid.bounds(index)
+        shape, lead = box_shape(box), len(found.lead)
+        number = 0
+        for (start, _), size in zip(box, found.lead, strict=False):
+            number = number * size + start
+        dataset = found.datasets[number]
+        if not dataset:
+            return BlankChunk(shape, self.meta.dtype)
+        inner = box[lead:]
+        stored = [(0, 0)] * len(inner)
+        for axis, place in enumerate(found.order):
+            stored[place] = inner[axis]
+        path, opened = self.files[0]
+        return Hdf5Chunk(path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened, self._state)
+
+
+def _level_meta(level: Hdf5Level, itemsize: int) -> LevelMeta:
+    shape = (*level.lead, *level.shape)
+    chunks = (*(1,) * len(level.lead), *grown_chunks(level.shape, level.stored, itemsize))
+    return LevelMeta(ChunkGrid(shape, chunks), (*(1.0,) * len(level.lead), *level.factors))

@@ -1,0 +1,148 @@
+"""TIFF: what a file says besides its pixels (scale, units, palette), and silence while tifffile reads it.
+
+Resolution tags of plain files are mostly the leftovers of a print setting, so that only three things become a scale:
+ImageJ's calibration, OME-XML's physical sizes, and resolutions finer than any printer's.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from napari_lazyload.core.units import length_unit
+from napari_lazyload.sources.tiff.ifd import (
+    PHOTOMETRIC,
+    RESOLUTION_UNIT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    Plain,
+    value_bytes,
+    values,
+)
+from napari_lazyload.sources.tiff.imagej import imagej_limits, imagej_metadata
+from napari_lazyload.sources.tiff.instruments import instrument_metadata
+from napari_lazyload.sources.tiff.ome_xml import ome_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import tifffile
+
+    from napari_lazyload.sources.image_header import Head
+
+#: Size of a pixel in micrometres from which on a resolution is that of a screen or a printer (1200 dots per inch).
+_PRINT_PIXEL = 21.0
+_MICROMETRES = {2: 25_400.0, 3: 10_000.0}
+
+
+class _Silence(threading.local, logging.Filter):
+    """A log filter that drops what is logged by the threads that ask for it."""
+
+    depth = 0
+
+    def __init__(self) -> None:
+        logging.Filter.__init__(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record may pass."""
+        return self.depth == 0
+
+
+_SILENCE = _Silence()
+
+
+@contextmanager
+def quiet_tifffile() -> Iterator[None]:
+    """Drop tifffile's log messages of this thread; what matters in them is checked and raised here."""
+    logging.getLogger("tifffile").addFilter(_SILENCE)  # adding it again changes nothing
+    _SILENCE.depth += 1
+    try:
+        yield
+    finally:
+        _SILENCE.depth -= 1
+
+
+def plain_metadata(head: Head, plain: Plain) -> dict[str, Any]:
+    """Return the extras of a plain file."""
+    metadata: dict[str, Any] = {"bits": plain.dtype.itemsize * 8}
+    if values(head, plain.flavour, plain.entries[PHOTOMETRIC])[0] == 0:
+        metadata["white_is_zero"] = True
+    entry = plain.entries.get(RESOLUTION_UNIT)
+    unit = values(head, plain.flavour, entry)[0] if entry is not None else 2
+    said = _description(plain.description)
+    per_unit = _rational(head, plain, Y_RESOLUTION), _rational(head, plain, X_RESOLUTION)
+    metadata.update(_scale(per_unit, unit, said.get("unit")))
+    metadata.update(imagej_limits(said))
+    return metadata
+
+
+def _rational(head: Head, plain: Plain, tag: int) -> float:
+    """Return a rational field as a number, 0 where there is none."""
+    entry = plain.entries.get(tag)
+    if entry is None or entry.kind != 5 or entry.number != 1:
+        return 0.0
+    numerator, denominator = struct.unpack(plain.flavour.order + "II", value_bytes(head, plain.flavour, entry))
+    return numerator / denominator if denominator else 0.0
+
+
+def _description(description: bytes) -> dict[str, str]:
+    """Return the lines of ImageJ's description."""
+    if not description.startswith(b"ImageJ="):
+        return {}
+    return dict(line.split("=", 1) for line in description.decode("latin-1").splitlines() if "=" in line)
+
+
+def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the extras of a series."""
+    series = tif.series[number]
+    keyframe, shape = series.keyframe, tuple(map(int, series.shape))
+    metadata: dict[str, Any] = {"bits": keyframe.bitspersample}
+    if keyframe.photometric == 0:
+        metadata["white_is_zero"] = True
+    if keyframe.photometric == 3:
+        colormap = keyframe.colormap
+        if colormap is not None:
+            metadata["colormap"] = colormap.T
+    if len(tif.series) > 1 and series.name:
+        metadata["series"] = str(series.name)
+    if tif.is_ome and tif.ome_metadata:
+        metadata.update(ome_metadata(tif.ome_metadata, number, axes, shape, str(series.name)))
+        return metadata
+    resolution = [_ratio(keyframe.tags.get(tag)) for tag in (Y_RESOLUTION, X_RESOLUTION)]
+    tag = keyframe.tags.get(RESOLUTION_UNIT)
+    unit = int(tag.value) if tag is not None else 2
+    if tif.is_imagej:
+        said: Mapping[str, Any] = tif.imagej_metadata or {}
+        metadata.update(_scale((resolution[0], resolution[1]), unit, said.get("unit")))
+        metadata.update(imagej_metadata(said, axes, shape))
+    else:
+        metadata.update(_scale((resolution[0], resolution[1]), unit, None))
+    if not number:
+        metadata.update(instrument_metadata(tif, axes, shape))
+    return metadata
+
+
+def _ratio(tag: Any) -> float:
+    """Return the number in a rational tag, 0 where there is none."""
+    try:
+        numerator, denominator = tag.value
+        return float(numerator / denominator)
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def _scale(per_unit: tuple[float, float], unit: int, named: str | None) -> dict[str, Any]:
+    """Return the size of a pixel (y, x) and its unit, where they can be trusted."""
+    if min(per_unit) <= 0:
+        return {}
+    size = (1 / per_unit[0], 1 / per_unit[1])
+    name = length_unit(str(named)) if named else None
+    if name:
+        return {"scale": size, "unit": name}
+    factor = _MICROMETRES.get(unit)
+    if factor and max(size) * factor < _PRINT_PIXEL:
+        return {"scale": (size[0] * factor, size[1] * factor), "unit": "micrometer"}
+    return {}

@@ -1,0 +1,395 @@
+"""From the bytes of a Zarr chunk to its pixels.
+
+Bytes that are packed once, by zstd, blosc, gzip or zlib, are unpacked straight into the array that is returned. All
+other codecs of version 2, and those of version 3 that turn bytes into bytes, are numcodecs' own. What is left, such as
+filters of version 3, is decoded by zarr itself, chunk by chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from napari_lazyload.sources.zarr.dtypes import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Array = np.ndarray[Any, Any]
+    Config = Mapping[str, Any]
+
+Step: TypeAlias = "Callable[[Any, Array | None], Any]"
+
+NOT_STORED = (1 << 64) - 1
+"""Offset and length, in the index of a shard, of a chunk that is not there."""
+
+# Functions of imagecodecs that unpack into an array, by the name of the codec; the second of zlib is libdeflate's.
+_FAST = {"zstd": "zstd_decode", "blosc": "blosc_decode", "gzip": "gzip_decode", "zlib": "deflate_decode"}
+_CHECKSUMS = ("adler32", "crc32", "fletcher32", "jenkins_lookup3")
+_BYTES_TO_BYTES = frozenset((*_FAST, *_CHECKSUMS, "bz2", "lz4", "lzma", "shuffle"))
+_SILENT = frozenset(("bytes", "crc32c", "transpose"))
+_BLOSC_HEADER = 16
+
+
+class CodecError(ValueError):
+    """Bytes that do not decode to the pixels that the metadata promise."""
+
+
+class Decoder(Protocol):
+    """Turns the bytes of a chunk into pixels."""
+
+    def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
+        """Return a new array of `shape`, axes in their order, in any byte and memory order.
+
+        Raises
+        ------
+        CodecError
+            If the bytes are damaged, or decode to another number of pixels.
+        Exception
+            Whatever the codec's library raises on damaged bytes.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Bytes to bytes, step by step, then to an array.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        As stored.
+    steps : tuple of callable
+        In the order of decoding; each takes bytes and, the last one, the array to unpack into.
+    axes : tuple of int
+        The axis of the image that each stored axis is.
+    """
+
+    dtype: np.dtype[Any]
+    steps: tuple[Step, ...]
+    axes: tuple[int, ...]
+
+    def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
+        """See `Decoder`."""
+        stored = np.empty(tuple(shape[axis] for axis in self.axes), self.dtype)
+        flat = stored.reshape(-1).view(np.uint8)
+        unpacked: Any = data
+        for step in self.steps[:-1]:
+            unpacked = step(unpacked, None)
+        if self.steps:
+            unpacked = self.steps[-1](unpacked, flat)
+        if unpacked is not flat:
+            found = _as_bytes(unpacked)
+            if found.size != flat.size:
+                msg = f"it decodes to {found.size} bytes, expected {flat.size} for {shape} pixels of type {self.dtype}"
+                raise CodecError(msg)
+            flat[:] = found
+        in_place = self.axes == tuple(range(len(self.axes)))
+        return stored if in_place else stored.transpose(np.argsort(self.axes))
+
+
+def _as_bytes(data: Any) -> Array:
+    """Return what a codec gave as an array of bytes."""
+    found = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+    return np.ravel(found, order="A").view(np.uint8)
+
+
+class ThroughZarr:
+    """Decodes by zarr: an array of one chunk in memory, whose bytes are put there.
+
+    Parameters
+    ----------
+    metadata : mapping
+        The ``zarr.json`` of an array of version 3.
+    codecs : list
+        Of the chunk.
+    shape : tuple of int
+        Of the chunk; those of other shapes are decoded by decoders of their own.
+    """
+
+    def __init__(self, metadata: Config, codecs: Sequence[Any], shape: tuple[int, ...]) -> None:
+        import zarr
+        from zarr.core.buffer import default_buffer_prototype
+        from zarr.storage import MemoryStore
+
+        kept = ("zarr_format", "node_type", "data_type", "fill_value")
+        alone = {
+            **{name: metadata[name] for name in kept if name in metadata},
+            "shape": shape,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "codecs": codecs,
+            "attributes": {},
+        }
+        self._shape = shape
+        self._of_shape = lru_cache(maxsize=64)(lambda other: ThroughZarr(metadata, codecs, other))
+        self._key = "/".join(("c", *("0" for _ in shape)))
+        self._buffer = default_buffer_prototype().buffer
+        self._bytes = {"zarr.json": self._buffer.from_bytes(json.dumps(alone).encode())}
+        self._lock = threading.Lock()
+        with warnings.catch_warnings():  # zarr's about codecs outside the standard; what is read is what counts
+            warnings.simplefilter("ignore")
+            self._array = zarr.open_array(MemoryStore(self._bytes), mode="r")
+
+    def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
+        """See `Decoder`."""
+        if shape != self._shape:
+            return self._of_shape(shape).decode(data, shape)
+        with self._lock:
+            self._bytes[self._key] = self._buffer.from_bytes(data)
+            try:
+                return np.asarray(self._array[...])
+            finally:
+                del self._bytes[self._key]
+
+
+# --- Version 2 -------------------------------------------------------------------------------------------------------
+
+
+def decoder_v2(metadata: Config, dtype: np.dtype[Any], ndim: int) -> tuple[Pipeline, str]:
+    """Return the decoder that ``.zarray`` describes, and its codecs for people.
+
+    Raises
+    ------
+    ValueError
+        If a codec is not known, or not safe.
+    """
+    filters = metadata.get("filters") or []
+    compressor = metadata.get("compressor")
+    configs = [*filters, *([compressor] if compressor else [])]
+    if not all(isinstance(config, dict) and isinstance(config.get("id"), str) for config in configs):
+        msg = f'expected filters and a compressor with an "id", found {configs}'
+        raise ValueError(msg)
+    order = metadata.get("order", "C")
+    if order not in ("C", "F"):
+        msg = f'expected "order": "C" or "F", found {order!r}'
+        raise ValueError(msg)
+    steps = tuple(_numcodecs_step(config["id"], config) for config in reversed(configs))
+    axes = tuple(range(ndim))
+    names = [_name(config["id"], config) for config in configs]
+    return Pipeline(dtype, steps, axes if order == "C" else axes[::-1]), " + ".join(names) or "none"
+
+
+def _name(codec: str, config: Config) -> str:
+    return f"{codec} {config['cname']}" if codec == "blosc" and "cname" in config else codec
+
+
+def _numcodecs_step(codec: str, config: Config) -> Step:
+    """Return the step that undoes a codec of numcodecs' registry; the quick ones are made when they fail."""
+    text = json.dumps({**config, "id": codec}, sort_keys=True)
+    if codec not in _FAST:
+        made = _numcodec(text)
+        return lambda data, _out: made.decode(data)
+
+    def step(data: Any, out: Array | None) -> Any:
+        if codec == "blosc":
+            _check_blosc(data, out)
+        if out is not None and _unpack(_FAST[codec], data, out):
+            return out
+        return _numcodec(text).decode(data)  # the library that knows every form, and what to say of broken ones
+
+    return step
+
+
+def _unpack(function: str, data: Any, out: Array) -> bool:
+    """Unpack into `out` by imagecodecs; return whether that filled it."""
+    import imagecodecs
+
+    try:
+        found = getattr(imagecodecs, function)(data, out=out)
+    except (RuntimeError, ValueError, ImportError):
+        return False
+    return bool(found.nbytes == out.nbytes)
+
+
+def _check_blosc(data: Any, out: Array | None) -> None:
+    """Refuse what is shorter than its header says, behind which the library would read on, or of another size."""
+    found = memoryview(data).nbytes
+    decoded, packed = struct.unpack_from("<I4xI", data, 4) if found >= _BLOSC_HEADER else (0, _BLOSC_HEADER)
+    if found < packed:
+        msg = f"it has {found} bytes, expected {packed}: cut short"
+        raise CodecError(msg)
+    if out is not None and decoded != out.nbytes:
+        msg = f"it decodes to {decoded} bytes, expected {out.nbytes}"
+        raise CodecError(msg)
+
+
+@lru_cache(maxsize=256)
+def _numcodec(text: str) -> Any:
+    """Return numcodecs' codec of a configuration."""
+    import numcodecs
+    import numcodecs.registry
+
+    config = json.loads(text)
+    codec = config["id"]
+    if codec == "pickle":
+        msg = "its codec 'pickle' runs code from the file when it is read: refused. Ask for it in another format"
+        raise ValueError(msg)
+    if codec.startswith("imagecodecs_"):
+        from imagecodecs.numcodecs import register_codecs
+
+        register_codecs(codec, verbose=False)
+    try:
+        return numcodecs.registry.get_codec(config)
+    except (ValueError, TypeError, ImportError) as err:  # an unknown name is a ValueError too
+        msg = f"its codec {codec!r} is not known here, or not in this form ({err}); a package may be missing"
+        raise ValueError(msg) from err
+
+
+# --- Version 3 -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One codec of version 3 metadata."""
+
+    name: str
+    config: Config
+
+
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+"""The codec that stands where shards name none."""
+
+
+def parse_codecs(listed: Any) -> list[Codec]:
+    """Return the codecs of version 3 metadata.
+
+    Raises
+    ------
+    ValueError
+        If it is no list of names and configurations.
+    """
+    found = []
+    for one in listed if isinstance(listed, list) else [None]:
+        name, config = named(one)
+        if not name:
+            msg = f"expected a list of codecs, each with a name, found {listed!r}"
+            raise ValueError(msg)
+        found.append(Codec(name, config))
+    return found
+
+
+def codecs_name(codecs: Sequence[Codec]) -> str:
+    """Return codecs for people; those that every array has are left out."""
+    names = [codec.name.removeprefix("numcodecs.") for codec in codecs]
+    told = [_name(name, codec.config) for name, codec in zip(names, codecs, strict=True) if name not in _SILENT]
+    return " + ".join(told) or "none"
+
+
+def decoder_v3(metadata: Config, listed: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Decoder:
+    """Return the decoder of chunks of version 3.
+
+    Parameters
+    ----------
+    metadata : mapping
+        ``zarr.json``.
+    listed : list
+        Codecs of the chunk, which may be those inside a shard.
+    dtype : numpy.dtype
+        Native.
+    shape : tuple of int
+        Of the first chunk.
+
+    Raises
+    ------
+    ValueError
+        If a codec is not known.
+    """
+    codecs = parse_codecs(listed)
+    ndim = len(metadata["shape"])
+    pipeline = _own_pipeline(codecs, dtype, ndim)
+    if pipeline is not None:
+        return pipeline
+    names = ", ".join(codec.name for codec in codecs)
+    if any(codec.name.endswith("pickle") for codec in codecs):
+        msg = f"its codecs ({names}) run code from the file when it is read: refused"
+        raise ValueError(msg)
+    try:
+        return ThroughZarr(metadata, listed, shape)
+    except Exception as err:
+        msg = f"its codecs ({names}) are not known to zarr either ({err}); a package may be missing"
+        raise ValueError(msg) from err
+
+
+def _own_pipeline(codecs: Sequence[Codec], dtype: np.dtype[Any], ndim: int) -> Pipeline | None:
+    """Return the pipeline of transpose, bytes, and codecs from bytes to bytes; None where there is another one."""
+    axes = tuple(range(ndim))
+    place = 0
+    while place < len(codecs) and codecs[place].name == "transpose":
+        order = _order(codecs[place].config.get("order"), ndim)
+        axes = tuple(axes[axis] for axis in order)
+        place += 1
+    if place == len(codecs) or codecs[place].name != "bytes":
+        return None
+    endian = codecs[place].config.get("endian")
+    if endian not in ("little", "big") and (endian is not None or dtype.itemsize > 1):
+        msg = f'expected "endian": "little" or "big" of the codec "bytes" for values of type {dtype}, found {endian!r}'
+        raise ValueError(msg)
+    dtype = dtype.newbyteorder(">" if endian == "big" else "<")
+    steps = [_bytes_step(codec) for codec in codecs[place + 1 :]]
+    known = tuple(step for step in steps if step is not None)
+    return Pipeline(dtype, known[::-1], axes) if len(known) == len(steps) else None
+
+
+def _order(order: Any, ndim: int) -> tuple[int, ...]:
+    if order in ("C", "F"):  # drafts of version 3
+        return tuple(range(ndim))[:: -1 if order == "F" else 1]
+    if not isinstance(order, list) or len(order) != ndim or any(axis not in order for axis in range(ndim)):
+        msg = f"expected a transpose of {ndim} axes, found {order!r}"
+        raise ValueError(msg)
+    return tuple(order)
+
+
+def _bytes_step(codec: Codec) -> Step | None:
+    if codec.name == "crc32c":
+        return _strip_crc32c
+    name = codec.name.removeprefix("numcodecs.")
+    if name not in _BYTES_TO_BYTES:
+        return None
+    return _numcodecs_step(name, codec.config if name != codec.name else {})
+
+
+def _strip_crc32c(data: Any, _out: Array | None) -> memoryview:
+    """Return the bytes before their checksum, which must be right."""
+    view = memoryview(data).cast("B")
+    if len(view) < 4 or crc32c(view[:-4]) != int.from_bytes(view[-4:], "little"):
+        msg = "its checksum (crc32c) is wrong: the bytes are damaged or cut short"
+        raise CodecError(msg)
+    return view[:-4]
+
+
+def crc32c(data: Any) -> int:
+    """Return the checksum of version 3's codec of that name."""
+    import google_crc32c
+
+    return int(google_crc32c.value(bytes(data)))
+
+
+def decode_index(data: bytes, chunks: tuple[int, ...], codecs: Sequence[Codec]) -> Array:
+    """Return the index of a shard: ``(*chunks, 2)`` offsets and lengths.
+
+    Raises
+    ------
+    CodecError
+        If its checksum is wrong, or it is cut short.
+    """
+    pipeline = _own_pipeline(codecs, np.dtype(np.uint64), len(chunks) + 1)
+    if pipeline is None:
+        msg = f"an index with codecs {codecs_name(codecs)} is not known here"
+        raise CodecError(msg)
+    return np.ascontiguousarray(pipeline.decode(data, (*chunks, 2)), np.uint64)
+
+
+def index_nbytes(chunks: tuple[int, ...], codecs: Sequence[Codec]) -> int | None:
+    """Return how long the index of a shard is; None where its codecs make that differ, or are not known here."""
+    names = [codec.name for codec in codecs]
+    if any(name not in _SILENT for name in names):
+        return None
+    return 16 * prod(chunks) + 4 * names.count("crc32c")

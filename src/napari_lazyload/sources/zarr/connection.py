@@ -1,0 +1,353 @@
+"""What one process needs to read from a server: obstore's client, and what was learnt of the server.
+
+obstore's errors hold the address with all credentials in it, so they are neither shown nor kept as causes.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
+from napari_lazyload.core.retry import retrying
+from napari_lazyload.sources.zarr.store import AccessDeniedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+WEB = ("http", "https")
+CREDENTIALS = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+    ),
+    "gs": (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "GOOGLE_SERVICE_ACCOUNT_PATH",
+    ),
+    "az": (
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "AZURE_CLIENT_ID",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_STORAGE_KEY",
+        "AZURE_STORAGE_SAS_TOKEN",
+    ),
+}
+"""Variables of the environment that say that there are credentials. Without any, obstore would ask the service that
+clouds have for their own machines, which elsewhere costs seconds."""
+CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
+KEPT_WHOLE = 256 << 20
+"""Bytes of the one file that is kept where a server does not answer ranges."""
+_SECRET = re.compile("key|secret|token|password|sas|credential|service_account|headers")
+_PASSING = re.compile("HTTP error(?!: builder)|timed? ?out|connection")
+_WRONG_REGION = "incorrectly configured region"
+
+
+class _PassingError(Exception):
+    """An answer that may be another next time: too busy, a broken connection, none at all."""
+
+
+class _UnusableError(ChunkReadError):
+    """An answer that will be the same next time."""
+
+
+class _BeyondTheEndError(_UnusableError):
+    """A range that begins behind the last byte."""
+
+
+class _WrongRegionError(Exception):
+    """A bucket that is in another region."""
+
+
+class Connection:
+    """Asks one server; may be used from any thread.
+
+    Parameters
+    ----------
+    url : str
+        Of a folder, with all that it takes to read it.
+    options : dict
+        See :func:`napari_lazyload.sources.zarr.open_store.open_remote`.
+
+    Raises
+    ------
+    MissingDependencyError
+        If obstore is not installed.
+    ChunkReadError
+        In a process that was forked from one that used it.
+    Exception
+        Of obstore, if the address or the options make no sense.
+    """
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        try:
+            import obstore
+        except ImportError as err:
+            msg = "reading from an address needs obstore: pip install 'napari-lazyload[remote]'"
+            raise MissingDependencyError(msg) from err
+        _refuse_after_fork(plain_url(url))
+        self._obstore = obstore
+        self._url = url
+        self._scheme = url.split("://", 1)[0]
+        anonymous = options.pop("anon", None)
+        self._options = options
+        self._mode: Literal["anonymous", "signed", "undecided"] = "anonymous"
+        if anonymous is None and any(map(os.environ.get, CREDENTIALS.get(self._scheme, ()))):
+            self._mode = "undecided"
+        if anonymous is False or self._given_credentials():
+            self._mode = "signed"
+        self._connect()
+        self._ranges = True
+        self._whole: tuple[str, bytes | None] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether credentials are not used, by now."""
+        return self._mode != "signed"
+
+    def _given_credentials(self) -> bool:
+        """Return whether the user gave credentials with the address."""
+        parts = urlsplit(self._url)
+        in_url = self._scheme in WEB and ("@" in parts.netloc or bool(parts.query))
+        return in_url or any(_SECRET.search(name.lower()) for name in self._options)
+
+    def _connect(self) -> None:
+        self._client = self._make(signed=self._mode == "signed")
+        self._signed_client = self._make(signed=True) if self._mode == "undecided" else None
+
+    def _make(self, *, signed: bool) -> Any:
+        """Return obstore's store."""
+        from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
+
+        options = dict(self._options)
+        seconds = float(options.pop("timeout", REQUEST_SECONDS))
+        client: dict[str, Any] = {
+            "timeout": timedelta(seconds=seconds),
+            "connect_timeout": timedelta(seconds=min(seconds, CONNECT_SECONDS)),
+        }
+        if headers := {**self._login(), **dict(options.pop("headers", ()))}:
+            client["default_headers"] = headers
+        client |= dict(options.pop("client_options", ()))
+        addresses = (self._url, *options.values(), os.environ.get("AWS_ENDPOINT_URL", ""))
+        if any(str(text).startswith("http://") for text in addresses):
+            client["allow_http"] = True
+        more: dict[str, Any] = {"client_options": client, "retry_config": {"max_retries": 0}}  # `retrying` does that
+        if self._scheme in WEB:
+            return HTTPStore(without_login(self._url), **options, **more)
+        kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+        if not signed:
+            options["skip_signature"] = True
+        return kinds[self._scheme].from_url(self._url, **options, **more)
+
+    def _login(self) -> dict[str, str]:
+        """Return the header for the user name and password in a web address."""
+        parts = urlsplit(self._url)
+        if self._scheme not in WEB or parts.username is None:
+            return {}
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+    # --- What is asked for -------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> bytes | None:
+        """Return all bytes of a key; None where it is not there."""
+        return self._ask(key, lambda client: bytes(self._obstore.get(client, key).bytes()))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes | None:
+        """Return some bytes of a key, as `Store.get_range`; all are asked for where the server knows no ranges."""
+        if self._ranges:
+            try:
+                return self._ask(key, lambda client: self._range(client, key, start, length))
+            except _BeyondTheEndError:
+                return b""
+            except NotImplementedError:
+                self._ranges = False
+        whole = self._get_whole(key)
+        if whole is None:
+            return None
+        begin = max(0, len(whole) + start) if start < 0 else start
+        return whole[begin : begin + length]
+
+    def _range(self, client: Any, key: str, start: int, length: int) -> bytes:
+        if start < 0 and self._scheme == "az":  # which has no ranges from the end
+            start = max(0, int(self._obstore.head(client, key)["size"]) + start)
+        if start >= 0:
+            return bytes(self._obstore.get_range(client, key, start=start, length=length))
+        found = bytes(self._obstore.get(client, key, options={"range": {"suffix": -start}}).bytes())
+        return found[:length]
+
+    def _get_whole(self, key: str) -> bytes | None:
+        """Return all of a key. The last one is kept: where its parts are wanted, others will be too."""
+        with self._lock:
+            kept = self._whole
+            if kept is None or kept[0] != key:
+                kept = (key, self.get(key))
+                self._whole = kept if len(kept[1] or b"") <= KEPT_WHOLE else None
+            return kept[1]
+
+    def names(self, prefix: str) -> list[str] | None:
+        """Return the names right under a prefix; None where the server does not tell."""
+        if self._scheme in WEB:
+            return None
+        start = f"{prefix}/" if prefix else ""
+        try:
+            found = self._ask(prefix, lambda client: self._obstore.list_with_delimiter(client, start or None))
+        except (AccessDeniedError, _UnusableError):
+            return None
+        if found is None:
+            return []
+        paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
+        return sorted(path.rstrip("/").removeprefix(start) for path in paths)
+
+    def size(self, key: str) -> int | None:
+        """Return how many bytes a key has; None where it is not there."""
+        found = self._ask(key, lambda client: self._obstore.head(client, key))
+        return None if found is None else int(found["size"])
+
+    # --- Asking ------------------------------------------------------------------------------------------------------
+
+    def _address(self, key: str) -> str:
+        root = plain_url(self._url)
+        return f"{root}/{key}" if key else root
+
+    def _ask(self, key: str, request: Callable[[Any], T]) -> T | None:
+        """Return the answer, asked for again where that may help; None where there is nothing at the key."""
+        try:
+            return retrying(lambda: self._answer(key, request), lambda err: isinstance(err, _PassingError))
+        except _PassingError as err:
+            reason = str(err)
+        address = self._address(key)
+        msg = f"{address}: the server gave no usable answer, asked several times ({reason}). Check it and retry"
+        raise ChunkReadError(msg, address)
+
+    def _answer(self, key: str, request: Callable[[Any], T]) -> T | None:
+        try:
+            return self._request(key, request, self._client)
+        except AccessDeniedError:
+            if self._mode != "undecided":
+                raise
+        except _WrongRegionError:
+            self._go_to_region(key)
+            return self._request(key, request, self._client)
+        try:
+            found = self._request(key, request, self._signed_client)
+        except AccessDeniedError:
+            self._mode = "anonymous"  # the credentials do not help
+            raise
+        self._client, self._mode = self._signed_client, "signed"
+        return found
+
+    def _go_to_region(self, key: str) -> None:
+        """Connect to the region where the bucket is, which Amazon tells everybody."""
+        region = None if "region" in self._options else find_region(urlsplit(self._url).netloc)
+        if region is None:
+            address = self._address(key)
+            msg = f"{address}: the bucket is in another region: give its name, such as region='eu-west-1'"
+            raise ChunkReadError(msg, address)
+        self._options["region"] = region
+        self._connect()
+
+    def _request(self, key: str, request: Callable[[Any], T], client: Any) -> T | None:
+        """Return the answer to one request, with obstore's errors sorted."""
+        from obstore.exceptions import NotSupportedError
+
+        try:
+            return request(client)
+        except FileNotFoundError:
+            return None
+        except NotSupportedError:
+            error: Exception = NotImplementedError()
+        except Exception as err:  # noqa: BLE001 - obstore's generic error, sorted by what it says
+            error = self._sorted(key, err)
+        raise error
+
+    def _sorted(self, key: str, err: Exception) -> Exception:
+        from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+        status, said = _status(err)
+        if status in (401, 403) or isinstance(err, (PermissionDeniedError, UnauthenticatedError)):
+            address = self._address(key)
+            return AccessDeniedError(f"{address}: access denied ({said}). {self._advice()}", address)
+        if _WRONG_REGION in said and self._scheme == "s3":
+            return _WrongRegionError()
+        if status == 429 or status >= 500 or (not status and _PASSING.search(said)):
+            return _PassingError(said)
+        address = self._address(key)
+        kind = _BeyondTheEndError if status == 416 else _UnusableError
+        return kind(f"{address}: the server's answer cannot be used ({said}). Check the address", address)
+
+    def _advice(self) -> str:
+        if self._mode == "signed":
+            return "The credentials do not allow it: check them"
+        names = CREDENTIALS.get(self._scheme)
+        if not names:
+            return "It is not open to everybody: check the address, or log in by headers={...}"
+        return f"It is not open to everybody: check the address, or set {names[0]} and what belongs to it"
+
+
+_process: int | None = None
+"""The process in which obstore was first used."""
+
+
+def _refuse_after_fork(address: str) -> None:
+    """Raise in a process that was forked from one in which obstore was used: there it would wait for ever."""
+    global _process  # noqa: PLW0603 - a fact of the process
+    if _process is None:
+        _process = os.getpid()
+    if _process != os.getpid():
+        msg = (
+            f"{address}: cannot be read in a process that was forked from one that reads addresses. Start processes "
+            'by "spawn": multiprocessing.get_context("spawn")'
+        )
+        raise ChunkReadError(msg, address)
+
+
+def find_region(bucket: str) -> str | None:
+    """Return the region of a bucket at Amazon, None where that cannot be told."""
+    request = urllib.request.Request(f"https://{bucket}.s3.amazonaws.com/", method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer:
+            headers = answer.headers
+    except urllib.error.HTTPError as err:  # it tells even those who may not look in
+        headers = err.headers
+    except OSError:
+        return None
+    found = headers.get("x-amz-bucket-region")
+    return str(found) if found else None
+
+
+def without_login(url: str) -> str:
+    """Return an address without user name and password."""
+    return re.sub("^([a-zA-Z0-9+.-]+://)[^/?#]*@", r"\1", url)
+
+
+def plain_url(url: str) -> str:
+    """Return an address without user name, password and query, which may hold a signature."""
+    return re.split("[?#]", without_login(url), maxsplit=1)[0].rstrip("/")
+
+
+def first_line(err: Exception) -> str:
+    """Return what an error says, without addresses and details."""
+    return re.sub(r"\S+://\S+", "...", str(err).split("\n", 1)[0])[:300]
+
+
+def _status(err: Exception) -> tuple[int, str]:
+    """Return the status of an answer, 0 where there was none, and what to tell of it."""
+    line = first_line(err)
+    if found := re.search(r"status code: (\d{3})([A-Za-z -]*)", line):
+        return int(found[1]), f"{found[1]}{found[2].rstrip()}"
+    return 0, line.rpartition(" - ")[2]

@@ -1,0 +1,217 @@
+"""What the crop dock is made of: its fields, its rows of numbers, its lines of text. No behaviour but its own."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import LineEdit, ProgressBar, PushButton, SpinBox
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_lazyload.widgets.crop.axis_rows import AxisRows
+from napari_lazyload.widgets.crop.fields import check, combo, line, offer
+from napari_lazyload.widgets.crop.output import ZARR, OutputForm
+from napari_lazyload.widgets.panels.section import Scrolling, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class CropForm(QWidget):
+    """The fields and lines of the crop dock.
+
+    What is chosen scrolls where the dock is low; what is done (the costs, the buttons, the message) stays in sight.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.layer = combo("Layer", "What to crop")
+        self.several = check("All selected layers", "Crop each layer that is selected in the list, at the same place")
+        self.region = combo("Region", "Where the region comes from; editing the numbers makes it yours")
+        self.draw = _button("Draw", "Drag a rectangle over the image")
+        self.draw.native.setAccessibleName("Draw a rectangle")
+        self.masked = check("Only what is inside the shape", "Pixels whose centre lies outside of it become 0")
+        self.box_size = LineEdit(value="64")
+        self.box_size.native.setAccessibleName("Size")
+        self.box_size.native.setToolTip(
+            "Pixels: 64 for the displayed axes, 16 x 64 x 64 for the last ones, or z=16, y=64"
+        )
+        self.seed = SpinBox(value=0, min=0, max=2**31 - 1)
+        self.seed.native.setAccessibleName("Seed")
+        self.seed.native.setToolTip("The same number gives the same box again")
+        self.frames = combo("Other axes", "What is taken along the axes that the region says nothing about")
+        self.rows = AxisRows()
+        self.level = combo("Level", "Resolution; 0 is the finest")
+        self.dtype = combo("Type", "Type of the result's pixels")
+        self.output = OutputForm()
+        self.in_world = check("Numbers in world units", "Positions of the region's edges instead of pixel numbers")
+        self.outline = check("Outline on the canvas", "Show the region as a layer of its own", checked=True)
+        self.name = LineEdit(value="")
+        self.name.native.setAccessibleName("Name of the region")
+        self.name.native.setPlaceholderText("name of the region")
+        self.keep = _button("Keep", "Keep this region with its layer, to pick it again from the list of regions")
+        self.forget = _button("Forget", "Take the region of this name off the list of regions")
+        self.more = Section(self._lay_out_more(), opened=False)
+        self.more.set_text("More")
+        self.cost = line("Size and cost of the crop")
+        self.warning = line("What the type loses")
+        self.crop = PushButton(text="Crop")
+        self.lazy = _button("Lazy layer", "Add the region as a layer that reads what is looked at, and nothing now")
+        self.to_file = _button("To a file", "Write the region into a file, piece by piece")
+        self.copy = _button("Copy as Python", "Put a script that does the same on the clipboard")
+        self.cancel = PushButton(text="Cancel")
+        self.progress = ProgressBar(value=0, min=0, max=1)
+        self.message = line("Message")
+        self._labels: dict[Any, QLabel] = {}
+        self._levels: list[str] = []
+        self._lay_out()
+
+    def show_layer(
+        self,
+        axes: Sequence[tuple[str, int]],
+        levels: Iterable[tuple[Sequence[int], str]] = (),
+        own: Any = "",
+        types: Sequence[str] = (),
+        scales: Sequence[tuple[float, float, str]] = (),
+    ) -> None:
+        """Show what can be chosen of a layer.
+
+        Parameters
+        ----------
+        axes : sequence of (str, int)
+            Names and level-0 pixels.
+        levels : iterable of (sequence of int, str)
+            Shape of each level, and which pixels it has where no file holds it, else "".
+        own : dtype
+            Of the layer.
+        types : sequence of str
+            Names of the dtypes that its pixels may be cast to; "" stands for its own.
+        scales : sequence of (float, float, str)
+            What turns pixels into world units, as `AxisRows.set_axes` takes it.
+        """
+        self.rows.set_axes(axes, scales, in_world=bool(self.in_world.value))
+        names = [" x ".join(map(str, shape)) + (computed and f" ({computed})") for shape, computed in levels]
+        self._levels = [f"{number}: {name}" for number, name in enumerate(names)]
+        offer(self.level, [(name, number) for number, name in enumerate(self._levels)])
+        self.set_row_visible(self.level, len(names) > 1)
+        offer(self.dtype, [(f"Unchanged ({own})", ""), *((name, name) for name in types)])
+        self._set_tab_order()
+
+    def _set_tab_order(self) -> None:
+        """Go through all fields from top to bottom with the tab key."""
+        output = self.output
+        above: list[Any] = [self.layer, self.several, self.region, self.draw, self.masked, self.box_size, self.seed]
+        below: list[Any] = [self.level, self.dtype, output.kind, output.path, output.browse]
+        below += [output.reopen, output.pyramid, output.sharded]
+        more: list[Any] = [self.in_world, self.outline, self.name, self.keep, self.forget]
+        done: list[Any] = [self.crop, self.lazy, self.to_file, self.copy, self.cancel]
+        fields = [*(field.native for field in (*above, self.frames)), *self.rows.fields]
+        fields += [*(field.native for field in below), self.more.header, *(field.native for field in (*more, *done))]
+        for field, after in pairwise(fields):
+            QWidget.setTabOrder(field, after)
+
+    def show_level_costs(self, costs: Sequence[tuple[str, str]]) -> None:
+        """Say beside each level, in short, what the crop would cost there; the whole is its tooltip."""
+        for number, (short, long) in enumerate(costs):
+            text = f"{self._levels[number]}, {short}"
+            if self.level.native.itemText(number) != text:
+                self.level.native.setItemText(number, text)
+            self.level.native.setItemData(number, long, Qt.ItemDataRole.ToolTipRole)
+
+    def set_row_visible(self, field: Any, visible: bool) -> None:
+        """Show or hide a field together with its label."""
+        self._labels[field].setVisible(visible)
+        field.native.setVisible(visible)
+
+    def set_running(self, running: bool) -> None:
+        """Show the progress and *Cancel* while a crop runs; the keyboard goes from one button to the other."""
+        leaving = self.crop if running else self.cancel
+        entering = self.cancel if running else self.crop
+        self.progress.native.setVisible(running)
+        had_focus = leaving.native.hasFocus()
+        entering.native.setVisible(True)
+        entering.enabled = True
+        if had_focus:
+            entering.native.setFocus()
+        self.cancel.native.setVisible(running)
+        self.copy.native.setVisible(not running)
+
+    def show_progress(self, done: int, total: int, *, in_chunks: bool) -> None:
+        """Show how much of a crop is done: its chunks, or a percentage of what may be too many for Qt to count."""
+        if not in_chunks:
+            done, total = int(1000 * done / max(1, total)), 1000
+        self.progress.native.setFormat("%v of %m chunks" if in_chunks else "%p %")
+        self.progress.max = max(1, total)
+        self.progress.value = min(done, total)
+
+    def take_file(self) -> None:
+        """Choose a file as the result, and let its name be typed."""
+        self.output.kind.value = ZARR
+        self.output.path.native.setFocus()
+
+    def _lay_out_more(self) -> QWidget:
+        content = QWidget()
+        kept = QHBoxLayout()
+        for field in (self.name, self.keep, self.forget):
+            kept.addWidget(field.native)
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(12, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.in_world.native)
+        layout.addWidget(self.outline.native)
+        layout.addLayout(kept)
+        return content
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setColumnStretch(1, 1)
+        grid.setVerticalSpacing(4)
+        grid.setContentsMargins(0, 0, 4, 0)
+        labelled: tuple[Any, ...] = (
+            self.layer,
+            self.region,
+            self.box_size,
+            self.seed,
+            self.frames,
+            self.level,
+            self.dtype,
+        )
+        wide = {1: self.several.native, 3: self.masked.native}
+        places = dict(zip(labelled, (0, 2, 5, 6, 7, 9, 10), strict=True))
+        for field, row in places.items():
+            self._labels[field] = QLabel(field.native.accessibleName())
+            self._labels[field].setBuddy(field.native)
+            grid.addWidget(self._labels[field], row, 0)
+            grid.addWidget(field.native, row, 1, 1, 1 if field is self.region else 2)
+        grid.addWidget(self.draw.native, 2, 2)
+        for row, widget in wide.items():
+            grid.addWidget(widget, row, 1, 1, 2)
+        grid.addWidget(self.rows, 8, 0, 1, 3)
+        self.output.add_to(grid, 11)
+        grid.addWidget(self.more, 15, 0, 1, 3)
+        inner = QWidget()
+        choices = QVBoxLayout(inner)
+        choices.setContentsMargins(0, 0, 0, 0)
+        choices.addLayout(grid)
+        choices.addStretch(1)
+        buttons = QHBoxLayout()
+        for button in (self.crop, self.lazy, self.to_file, self.copy, self.cancel):
+            buttons.addWidget(button.native)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(Scrolling(inner, least=150))
+        layout.addWidget(self.cost)
+        layout.addWidget(self.warning)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress.native)
+        layout.addWidget(self.message)
+        for button in (self.lazy, self.to_file):
+            button.native.setVisible(False)
+        self.set_running(False)
+
+
+def _button(text: str, tip: str) -> PushButton:
+    button = PushButton(text=text)
+    button.native.setToolTip(tip)
+    return button

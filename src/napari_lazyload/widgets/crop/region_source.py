@@ -1,0 +1,170 @@
+"""From what is chosen in the crop dock to the ranges of pixels that it means. No Qt here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Shapes
+
+from napari_lazyload.core.errors import RegionError
+from napari_lazyload.core.region import centre_region, random_region
+from napari_lazyload.layers.crop import geometry
+from napari_lazyload.layers.crop.mask import shapes_mask
+from napari_lazyload.layers.crop.named_regions import kept_region
+
+if TYPE_CHECKING:
+    from napari_lazyload.layers.crop.mask import Mask
+
+VIEW, NUMBERS, CENTRE, RANDOM, KEPT = "view", "numbers", "centre", "random", "kept: "
+"""Regions that are no Shapes layer; the last one goes before the name of a region that was kept."""
+
+SHOWN, WHOLE, TYPED = "shown", "whole", "typed"
+"""What is taken along the axes that a region says nothing about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is chosen in the dock.
+
+    Parameters
+    ----------
+    source : str or napari.layers.Shapes
+        Where the region comes from.
+    others : str
+        What is taken along the axes that it says nothing about.
+    typed : tuple of (int, int)
+        The numbers as they stand, for each axis of the layer.
+    size : str
+        Of a centre box or a random box, as :func:`box_sizes` takes it.
+    seed : int
+        Of a random box.
+    masked : bool
+        Whether pixels outside of what is drawn are left out.
+    """
+
+    source: Any
+    others: str
+    typed: tuple[tuple[int, int], ...]
+    size: str = ""
+    seed: int = 0
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The region that was meant.
+
+    Parameters
+    ----------
+    ranges : tuple of (int, int)
+        For each axis of the layer, not clipped.
+    outlined : frozenset of int
+        The axes that the source says something about.
+    mask : Mask or None
+        What is left out of it.
+    upright : bool
+        Whether what is drawn is its own box, so that it needs neither mask nor outline.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    outlined: frozenset[int]
+    mask: Mask | None = None
+    upright: bool = False
+
+
+def find(viewer: Any, layer: Any, wish: Wish) -> Found:
+    """Return the region of a layer that is meant.
+
+    Raises
+    ------
+    RegionError
+        If there is none.
+    """
+    every = frozenset(range(layer.ndim))
+    if wish.source == NUMBERS:
+        return Found(wish.typed, every)
+    if isinstance(wish.source, str) and wish.source.startswith(KEPT):
+        ranges, mask = kept_region(layer, wish.source.removeprefix(KEPT))
+        return Found(tuple(ranges), every, mask)
+    mask, upright = None, False
+    if wish.source == VIEW:
+        found = geometry.view_ranges(viewer, layer)
+    elif isinstance(wish.source, Shapes):
+        found = geometry.rectangle_ranges(viewer, wish.source, layer)
+        upright = geometry.is_upright(viewer, wish.source, layer, found)
+        if wish.masked and not upright:
+            mask = shapes_mask(viewer, wish.source, layer)
+    else:
+        found = _box(viewer, layer, wish)
+    outlined = frozenset(found)
+    return Found(_filled(viewer, layer, wish, found), outlined, mask, upright)
+
+
+def find_elsewhere(viewer: Any, layer: Any, region: tuple[slice, ...], other: Any, wish: Wish) -> Found:
+    """Return the region of another layer that lies where the region of a layer lies."""
+    found = geometry.ranges_elsewhere(viewer, layer, region, other)
+    mask = None
+    if wish.masked and isinstance(wish.source, Shapes):
+        mask = shapes_mask(viewer, wish.source, other)
+    return Found(_filled(viewer, other, wish, found), frozenset(found), mask)
+
+
+def _filled(viewer: Any, layer: Any, wish: Wish, found: dict[int, tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return a range for each axis."""
+    if wish.others == SHOWN:
+        found = {**geometry.shown_ranges(viewer, layer), **found}
+    elif wish.others == TYPED and len(wish.typed) == layer.ndim:
+        found = {**dict(enumerate(wish.typed)), **found}
+    return tuple(found.get(axis, (0, size)) for axis, size in enumerate(geometry.axis_sizes(layer)))
+
+
+def _box(viewer: Any, layer: Any, wish: Wish) -> dict[int, tuple[int, int]]:
+    names, shape = geometry.axis_names(layer), geometry.axis_sizes(layer)
+    sizes = box_sizes(wish.size, names, geometry.displayed_axes(viewer, layer))
+    # By numbers, for two axes of a layer may have one name.
+    keys = [str(axis) for axis in range(layer.ndim)]
+    wanted = {keys[axis]: size for axis, size in sizes.items()}
+    box = centre_region(keys, shape, wanted) if wish.source == CENTRE else random_region(keys, shape, wanted, wish.seed)
+    return {axis: box[keys[axis]] for axis in sizes}
+
+
+def box_sizes(text: str, axes: tuple[str, ...], displayed: tuple[int, ...]) -> dict[int, int]:
+    """Return the size of a box along some axes.
+
+    Parameters
+    ----------
+    text : str
+        ``64`` for the displayed axes, ``16 x 64 x 64`` for the last ones, or ``z=16, y=64`` by name.
+    axes : tuple of str
+        Names of the axes.
+    displayed : tuple of int
+        Those that the canvas shows.
+
+    Raises
+    ------
+    RegionError
+        If the text says something else.
+    """
+    sizes = _read_sizes(text, axes, displayed)
+    if not sizes or any(size < 1 for size in sizes.values()):
+        named = ", ".join(f"{name}=64" for name in axes[-2:])
+        msg = f"a size is one whole number of pixels, one for each of the last axes (64 x 64), or {named}; got {text!r}"
+        raise RegionError(msg)
+    return sizes
+
+
+def _read_sizes(text: str, axes: tuple[str, ...], displayed: tuple[int, ...]) -> dict[int, int]:
+    """Return what a text says of axes, nothing where it makes no sense."""
+    text = re.sub(r"\s*=\s*", "=", text.strip())
+    parts = [part for part in re.split(r"\s*[,;]\s*|\s+x\s+|(?<=\d)x(?=\d)|\s+", text) if part]
+    try:
+        if all("=" in part for part in parts):
+            return {axes.index(part.split("=")[0]): int(part.split("=")[1]) for part in parts}
+        sizes = list(map(int, parts))
+    except ValueError:
+        return {}
+    if len(sizes) == 1:
+        return dict.fromkeys(displayed, sizes[0])
+    return dict(enumerate(sizes, len(axes) - len(sizes))) if len(sizes) <= len(axes) else {}

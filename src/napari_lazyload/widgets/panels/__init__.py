@@ -1,0 +1,1 @@
+"""The foldable panels of the dataset dock."""

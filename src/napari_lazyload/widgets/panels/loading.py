@@ -1,0 +1,211 @@
+"""What is loaded, loading, queued and failed of each lazy layer of a viewer, how fast, and how to stop it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ProgressBar, PushButton
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QElidingLabel
+
+from napari_lazyload.layers.display.layer_display import link_of
+from napari_lazyload.layers.viewer import displays_of
+from napari_lazyload.loading import cache, scheduler, status
+from napari_lazyload.widgets.panels.load_rates import Rates, cache_text, counts_text, head_text, rate_text, seconds_left
+from napari_lazyload.widgets.panels.section import Scrolling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_lazyload.layers.display.layer_display import LayerDisplay
+    from napari_lazyload.loading.status import LoadSummary
+
+_MOST_HEIGHT = 104
+_BAR_HEIGHT = 4
+
+
+class LoadingPanel(QWidget):
+    """The loading of a viewer's lazy layers.
+
+    Parameters
+    ----------
+    layers : napari LayerList
+        The layers of the viewer.
+    followed : callable
+        Returns the lazy layer whose loading is cancelled where none is selected, or None.
+    parent : QWidget, optional
+        The Qt parent.
+    """
+
+    def __init__(self, layers: Any, followed: Callable[[], Any], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._layers = layers
+        self._followed = followed
+        self._rates = Rates()
+        self._rows: dict[int, _LayerRow] = {}
+        self._paused_here = False
+        self.totals = QLabel(self)
+        self.memory = QLabel(self)
+        for label in (self.totals, self.memory):
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.pause = _button(
+            "Pause", "Let what is queued wait, in all viewers; what is being read is read", self._pause
+        )
+        self.cancel = _button("Cancel", "Read nothing more for this view of the selected layer", self._cancel)
+        self.clear = _button("Clear cache", "Free the memory of loaded chunks; what is shown stays", self._clear)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        rows = QWidget(self)
+        self._list = QVBoxLayout(rows)
+        self._list.setContentsMargins(0, 0, 0, 0)
+        self._list.setSpacing(3)
+        area = Scrolling(rows, least=_MOST_HEIGHT, most=_MOST_HEIGHT)
+        area.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        buttons = QHBoxLayout()
+        for button in (self.pause, self.cancel, self.clear):
+            buttons.addWidget(button.native)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(area)
+        layout.addWidget(self.totals)
+        layout.addWidget(self.memory)
+        layout.addLayout(buttons)
+
+    # --- what there is to tell ---------------------------------------------------------------------------------------
+
+    def look(self) -> str:
+        """Take what the status is now, show it if the panel is seen, and return it in one line."""
+        layers = {id(layer): layer for layer in self._layers if link_of(layer) is not None}
+        links = [link for layer in layers.values() if (link := link_of(layer)) is not None]
+        summary = status.shared.summary({link.image.source.token for link in links})
+        self._rates.add(time.monotonic(), summary.reads, summary.read_nbytes)
+        if self.isVisible():
+            self._show_layers(layers)
+            self.totals.setText(rate_text(summary, self._rates))
+            self.memory.setText(cache_text(cache.shared.snapshot()))
+            self.pause.text = "Go on" if scheduler.shared.paused else "Pause"
+            self.cancel.enabled = self._waiting(self._selected())
+        threads = max((scheduler.pool_of(link.image.source).workers for link in links), default=1)
+        left = seconds_left(summary, self._rates.chunks, threads)
+        return head_text(summary, left, paused=scheduler.shared.paused)
+
+    def _show_layers(self, layers: dict[int, Any]) -> None:
+        if list(layers) != list(self._rows):
+            self._make_rows(layers)
+        for key, layer in layers.items():
+            self._rows[key].show_layer(layer)
+
+    def _make_rows(self, layers: dict[int, Any]) -> None:
+        """Have a row for each layer, in the order of the viewer's list: the layer on top comes first."""
+        for row in self._rows.values():
+            self._list.removeWidget(row)
+        gone = [row for key, row in self._rows.items() if key not in layers]
+        self._rows = {key: self._rows.get(key) or _LayerRow() for key in layers}
+        for row in reversed(self._rows.values()):
+            self._list.addWidget(row)
+        for row in gone:
+            row.setParent(None)
+            row.deleteLater()
+
+    def _selected(self) -> Any:
+        active = self._layers.selection.active
+        return self._followed() if active is None or link_of(active) is None else active
+
+    @staticmethod
+    def _waiting(layer: Any) -> bool:
+        link = None if layer is None else link_of(layer)
+        if link is None:
+            return False
+        summary = status.shared.summary([link.image.source.token])
+        return bool(summary.queued or summary.loading)
+
+    # --- what the buttons do -----------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        self._paused_here = not scheduler.shared.paused
+        scheduler.pause(paused=self._paused_here)
+        self.look()
+
+    def _cancel(self) -> None:
+        display = display_of(self._selected())
+        if display is not None:
+            display.cancel()
+
+    @staticmethod
+    def _clear() -> None:
+        cache.shared.drop()
+
+    def close_down(self) -> None:
+        """Let loading go on that was paused here: nobody could, once the panel is gone."""
+        if self._paused_here:
+            scheduler.pause(paused=False)
+            self._paused_here = False
+
+
+class _LayerRow(QWidget):
+    """Name, numbers and progress of one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._most = 0
+        self.name = QElidingLabel(self)
+        self.name.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.counts = QLabel(self)
+        bar = ProgressBar()
+        self.bar: Any = bar.native
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(_BAR_HEIGHT)
+        self._bar = bar  # magicgui's part owns the native one
+        policy = self.bar.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # no jumps as it comes and goes
+        self.bar.setSizePolicy(policy)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(1)
+        grid.setColumnStretch(0, 1)
+        grid.addWidget(self.name, 0, 0)
+        grid.addWidget(self.counts, 0, 1)
+        grid.addWidget(self.bar, 1, 0, 1, 2)
+
+    def show_layer(self, layer: Any) -> None:
+        """Show how a layer fares now."""
+        link = link_of(layer)
+        if link is None:
+            return
+        summary = status.shared.summary([link.image.source.token])
+        self.name.setText(layer.name)
+        display = display_of(layer)
+        shown = "" if display is None else display.detail
+        self.name.setToolTip("\n".join(filter(None, (layer.name, shown))))
+        self.counts.setText(counts_text(summary))
+        self.counts.setToolTip(f"{summary.evicted:,} more were loaded and are no longer in memory")
+        done, total = self._progress(layer, summary)
+        self.bar.setVisible(total > 0)
+        self.bar.setRange(0, max(1, total))
+        self.bar.setValue(done)
+
+    def _progress(self, layer: Any, summary: LoadSummary) -> tuple[int, int]:
+        """Return how many chunks are there of those to come: of the view, else of all that were queued together."""
+        waiting = summary.queued + summary.loading
+        self._most = max(self._most, waiting) if waiting else 0
+        display = display_of(layer)
+        done, total = (0, 0) if display is None else display.progress
+        return (done, total) if waiting and done < total else (self._most - waiting, self._most)
+
+
+def display_of(layer: Any) -> LayerDisplay | None:
+    """Return the display of a layer, None where it has none."""
+    displays = None if layer is None else displays_of(layer)
+    return None if displays is None else displays.display(layer)
+
+
+def _button(text: str, tip: str, clicked: Callable[[], Any]) -> PushButton:
+    button = PushButton(text=text, tooltip=tip)
+    button.changed.connect(clicked)
+    return button

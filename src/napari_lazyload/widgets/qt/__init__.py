@@ -1,0 +1,1 @@
+"""Small Qt helpers: workers, posts to the main thread, imports while idle."""

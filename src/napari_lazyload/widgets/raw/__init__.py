@@ -1,0 +1,1 @@
+"""The dialog that describes a raw file."""

@@ -1,0 +1,262 @@
+"""Asking what a raw file holds, with a live look at what it would show."""
+
+from __future__ import annotations
+
+import os
+import re
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QElidingLabel
+
+from napari_lazyload.core.errors import LazyLoadError
+from napari_lazyload.sources.binary.raw import from_name, raw_source, write_sidecar
+from napari_lazyload.sources.binary.raw_guesses import Guess, guesses
+from napari_lazyload.widgets.attach import attach_open_viewers, hide_until_bound
+from napari_lazyload.widgets.raw.preview import RawPreview
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DTYPES = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float16", "float32", "float64", "complex64", "complex128", "bool"),
+)
+MOST_HEADER = (1 << 31) - 1
+"""The spin box of Qt counts no further."""
+
+BYTE_ORDERS = {"little-endian (most computers)": "<", "big-endian": ">"}
+ORDERS = {"last size is the fastest (C)": "C", "first size is the fastest (Fortran)": "F"}
+
+
+def ask_for_raw(viewer: Any, path: str, parent: QWidget | None = None) -> RawDialog:
+    """Show the dialog for a file beside the window, which stays alive; the layers come when it is accepted."""
+    dialog = RawDialog(path, parent)
+    dialog.accepted.connect(partial(_open, weakref.ref(viewer), weakref.ref(dialog)))
+    dialog.show()
+    dialog.raise_()
+    dialog.activateWindow()
+    return dialog
+
+
+def _open(viewer: weakref.ref[Any], asked: weakref.ref[RawDialog]) -> None:
+    """Open the file as it was described, and write that down where it is wanted."""
+    from napari.layers import Layer
+
+    from napari_lazyload.dataset.opening import open_dataset
+
+    window, dialog = viewer(), asked()
+    if window is None or dialog is None:
+        return
+    try:
+        layers = open_dataset(dialog.path, **dialog.description()).to_layer_data()
+        attach_open_viewers()
+        hide_until_bound(layers)
+        for layer in layers:
+            window.add_layer(Layer.create(*layer))
+        if dialog.keep.isChecked():
+            write_sidecar(dialog.path, dialog.description())
+    except (LazyLoadError, OSError, ValueError) as err:
+        show_error(str(err))
+
+
+class RawDialog(QDialog):
+    """What a raw file holds: type, shape, offset and byte order, with the guesses that fit its size.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    parent : QWidget, optional
+        The Qt parent, whose theme it follows.
+
+    Attributes
+    ----------
+    guesses : QListWidget
+        What fits the size, the likeliest first; choosing one fills in the fields.
+    dtype, byte_order, order : QComboBox
+        How numbers are stored, and which axis is the fastest.
+    shape : QLineEdit
+        Pixels along each axis, slowest first.
+    offset : QSpinBox
+        Bytes of the header.
+    keep : QCheckBox
+        Whether a sidecar is written.
+    said : QLabel
+        How the description fits the file, in words.
+    preview : RawPreview
+        One plane of it.
+    buttons : QDialogButtonBox
+        Open and cancel.
+    """
+
+    def __init__(self, path: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.path = os.path.abspath(path)
+        self._size = os.path.getsize(self.path)
+        self._trailing = False
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(f"What is in {os.path.basename(self.path)}?")
+        self.setModal(False)
+        self._make_parts()
+        self._lay_out()
+        self._fill_in()
+        for part in (self.dtype, self.byte_order, self.order):
+            part.currentIndexChanged.connect(self._changed)
+        self.shape.textChanged.connect(self._changed)
+        self.offset.valueChanged.connect(self._changed)
+        self.guesses.currentItemChanged.connect(self._chosen)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        self.finished.connect(self.preview.stop)
+        self._changed()
+
+    def _make_parts(self) -> None:
+        self.guesses = QListWidget()
+        self.guesses.setAccessibleName("Shapes and types that fit the size of the file")
+        self.dtype, self.byte_order, self.order = QComboBox(), QComboBox(), QComboBox()
+        self.dtype.addItems(DTYPES)
+        self.byte_order.addItems(list(BYTE_ORDERS))
+        self.order.addItems(list(ORDERS))
+        self.shape = QLineEdit()
+        self.shape.setPlaceholderText("100 x 512 x 512, slowest axis first")
+        self.shape.setToolTip("Sizes along each axis, slowest first; one may be -1: as many as there are")
+        self.offset = QSpinBox()
+        self.offset.setRange(0, min(self._size, MOST_HEADER))
+        self.offset.setSuffix(" bytes")
+        self.keep = QCheckBox(f"&Keep this in {os.path.basename(self.path)}.json")
+        self.keep.setToolTip("A file beside the data, by which it opens without a question from then on")
+        self.said = QLabel()
+        self.said.setWordWrap(True)
+        self.preview = RawPreview()
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.open_button = QPushButton("&Open")
+        self.buttons.addButton(self.open_button, QDialogButtonBox.ButtonRole.AcceptRole)
+        self.open_button.setDefault(True)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        for label, part in (
+            ("&Type", self.dtype),
+            ("&Byte order", self.byte_order),
+            ("&Shape", self.shape),
+            ("&Header", self.offset),
+            ("&Axes", self.order),
+        ):
+            form.addRow(label, part)
+        title = QLabel("&What fits the size")
+        title.setBuddy(self.guesses)
+        left = QVBoxLayout()
+        left.addWidget(title)
+        left.addWidget(self.guesses, 1)
+        left.addLayout(form)
+        left.addWidget(self.keep)
+        columns = QHBoxLayout()
+        columns.addLayout(left, 1)
+        columns.addWidget(self.preview)
+        where = QElidingLabel(f"{self.path}: {self._size:,} bytes, and nothing that says what they are")
+        where.setToolTip(self.path)
+        whole = QVBoxLayout(self)
+        whole.addWidget(where)
+        whole.addLayout(columns, 1)
+        whole.addWidget(self.said)
+        whole.addWidget(self.buttons)
+        self.resize(760, 520)
+
+    def _fill_in(self) -> None:
+        """List the guesses, and take the first of them for what the name does not tell."""
+        known = from_name(self.path)
+        for guess in guesses(self._size, known.get("dtype")):
+            header = f", header of {guess.offset} bytes" if guess.offset else ""
+            item = QListWidgetItem(f"{_words(guess.shape)}  {guess.dtype}{header}")
+            item.setData(Qt.ItemDataRole.UserRole, guess)
+            self.guesses.addItem(item)
+        if self.guesses.count():
+            self.guesses.setCurrentRow(0)
+            self._chosen(self.guesses.item(0))
+        self.dtype.setCurrentText(known.get("dtype", self.dtype.currentText()))
+        if "shape" in known:
+            self.shape.setText(_words(known["shape"]))
+        if str(known.get("byte_order", "")).startswith(("b", "m", ">")):
+            self.byte_order.setCurrentIndex(1)
+
+    def _chosen(self, item: QListWidgetItem | None) -> None:
+        """Fill in a guess."""
+        if item is None:
+            return
+        guess: Guess = item.data(Qt.ItemDataRole.UserRole)
+        self.dtype.setCurrentText(guess.dtype)
+        self.shape.setText(_words(guess.shape))
+        self.offset.setValue(guess.offset)
+
+    def description(self) -> dict[str, Any]:
+        """Return what was said: options of `open_dataset`, and the content of a sidecar.
+
+        Raises
+        ------
+        ValueError
+            If the shape is none.
+        """
+        order: Any = _value(BYTE_ORDERS, self.byte_order)
+        known: dict[str, Any] = {"dtype": np.dtype(self.dtype.currentText()).newbyteorder(order).str}
+        known["shape"] = _sizes(self.shape.text())
+        if self.offset.value():
+            known["offset"] = self.offset.value()
+        if (order := _value(ORDERS, self.order)) != "C":
+            known["order"] = order
+        if self._trailing:
+            known["trailing"] = True
+        return known
+
+    def _changed(self) -> None:
+        """Say how the description fits, and show a plane of it where it does."""
+        try:
+            source = raw_source(self.path, {**self.description(), "trailing": True})[1]
+        except (LazyLoadError, ValueError) as err:
+            text = str(err).removeprefix(f"cannot open {self.path!r}: ").removeprefix(f"{self.path}: ")
+            self.said.setText(f"Does not fit: {text.partition('; ')[0]}")
+            self.open_button.setEnabled(False)
+            self.preview.show_source(None)
+            return
+        left = self._size - source.layout.end
+        self._trailing = left > 0
+        more = f"{left:,} bytes behind the last pixel are left over." if left else "That is the whole file."
+        self.said.setText(f"{_words(source.meta.shape)} {source.meta.dtype}. {more}")
+        self.open_button.setEnabled(True)
+        self.preview.show_source(source)
+
+
+def _value(choices: Mapping[str, str], combo: QComboBox) -> str:
+    return choices[combo.currentText()]
+
+
+def _words(shape: Any) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _sizes(text: str) -> list[int]:
+    """Return the sizes that a text such as ``100 x 512 x 512`` says."""
+    if re.fullmatch(r"[\s(\[]*-?[0-9]+([\s,;xX*\u00d7]+-?[0-9]+)*[\s)\],]*", text) is None:
+        msg = f"expected sizes such as 100 x 512 x 512, slowest axis first, found {text!r}"
+        raise ValueError(msg)
+    return [int(part) for part in re.findall(r"-?[0-9]+", text)]

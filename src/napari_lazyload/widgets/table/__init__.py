@@ -1,0 +1,1 @@
+"""The meta table: model, order, filter, painting."""

@@ -1,0 +1,934 @@
+"""Binaries as software other than Python's writes them, by hand after the specification of each format."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import napari_lazyload as nl
+
+
+def values(shape, dtype="u2", seed=0):
+    """Return values that use every bit of integers."""
+    random, dtype = np.random.default_rng(seed), np.dtype(dtype)
+    if dtype.kind in "iu":
+        return np.frombuffer(random.bytes(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape).copy()
+    return random.random(shape).astype(dtype)
+
+
+def opened(path, expected, number=0, **options):
+    """Open a file, compare an image with what it should be, and return it with its dataset."""
+    dataset = nl.open_dataset(path, **options)
+    image = dataset.images[number]
+    assert image.dtype == expected.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(image.data, expected)
+    part = tuple(slice(size // 3, size // 3 + max(1, size // 2)) for size in expected.shape[: image.spatial_ndim])
+    np.testing.assert_array_equal(nl.crop(image, part), expected[part])
+    return image, dataset
+
+
+def refused(path, said, **options):
+    with pytest.raises(nl.SourceOpenError, match=said):
+        nl.open_dataset(path, **options)
+
+
+# --- MRC -------------------------------------------------------------------------------------------------------------
+
+LITTLE, BIG, NONE = (0x44, 0x44, 0, 0), (0x11, 0x11, 0, 0), (0, 0, 0, 0)
+MODES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
+
+
+def mrc(path, array, mode, order="<", stamp=LITTLE, **fields):
+    """Write an MRC file; `extra` are four-byte integers at positions of the header."""
+    pytest.importorskip("mrcfile")
+    from mrcfile.dtypes import HEADER_DTYPE
+
+    header = np.zeros((), HEADER_DTYPE.newbyteorder(order))
+    header["nz"], header["ny"], header["nx"] = array.shape
+    header["mz"], header["my"], header["mx"] = array.shape
+    header["mode"], header["machst"], header["ispg"], header["map"] = mode, stamp, 1, b"MAP "
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    extra = fields.pop("extra", {})
+    for name, value in fields.items():
+        header[name] = value
+    block = bytearray(header.tobytes())
+    for place, value in extra.items():
+        block[place : place + 4] = struct.pack(f"{order}i", value)
+    path.write_bytes(bytes(block) + array.astype(array.dtype.newbyteorder(order)).tobytes())
+    return path
+
+
+@pytest.mark.parametrize("stamp", [LITTLE, BIG, NONE], ids=["little", "big", "none"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("mode", MODES)
+def test_mrc_whose_stamp_is_wrong_or_missing(tmp_path, mode, order, stamp):
+    for shape in ((4, 5, 6), (256, 3, 512)):
+        array = values(shape, MODES[mode])
+        opened(mrc(tmp_path / "a.mrc", array, mode, order, stamp), array)
+    packed = tmp_path / "a.mrc.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "a.mrc").read_bytes()))
+    opened(packed, array)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_mrc_of_bytes_that_have_no_sign(tmp_path, order):
+    stamp = LITTLE if order == "<" else BIG
+    path, array = tmp_path / "a.rec", values((4, 5, 6), "u1")
+    signed = array.view("i1")
+    for fields, expected in (
+        ({}, signed),
+        ({"extra": {152: 1146047817, 156: 0}}, array),
+        ({"extra": {152: 1146047817, 156: 4 + 8}}, array),
+        ({"extra": {152: 1146047817, 156: 1}}, signed),
+        ({"dmin": 0, "dmax": 250, "dmean": 100}, array),
+        ({"dmin": 0, "dmax": 127, "dmean": 100}, signed),
+        ({"dmin": -128, "dmax": 127}, signed),
+    ):
+        _, dataset = opened(mrc(path, signed, 0, order, stamp, **fields), expected)
+        assert dataset.meta.iloc[0]["stored_dtype"] == expected.dtype.name
+    refused(mrc(path, signed, 0, order, stamp, extra={152: 1146047817, 156: 16}), "two pixels in a byte")
+
+
+@pytest.mark.parametrize("each", [0, -2, 3])
+def test_mrc_of_volumes_that_are_not_whole_is_one_volume(tmp_path, each):
+    array = values((4, 5, 6), "f4")
+    image, _ = opened(mrc(tmp_path / "a.map", array, 2, ispg=401, mz=each), array)
+    assert image.axes == ("z", "y", "x")
+
+
+# --- FITS ------------------------------------------------------------------------------------------------------------
+
+FITS = ["SIMPLE  =                    T", "BITPIX  =                   16", "NAXIS   =                    3"]
+FITS += [f"NAXIS{number}  = {size:20}" for number, size in enumerate((6, 5, 4), 1)]
+
+
+def fits(path, array, *cards, cut=0, behind=b""):
+    pytest.importorskip("astropy")
+    block = "".join(card.ljust(80) for card in (*FITS, *cards, "END")).encode("latin-1").ljust(2880)
+    data = array.astype(">i2").tobytes().ljust(2880, b"\0")
+    path.write_bytes((block + data)[: 5760 - cut] + behind)
+    return path
+
+
+@pytest.mark.parametrize("cut", [1, 100, 2880 - 240])
+def test_fits_cut_behind_its_pixels_opens_and_says_so(tmp_path, cut):
+    from napari_lazyload.cli.info import describe
+
+    array = values((4, 5, 6), "i2")
+    path = fits(tmp_path / "a.fits", array, cut=cut)
+    said = f"expected 5,760 bytes .*, found {5760 - cut:,}; its pixels are whole, but it may be truncated"
+    with pytest.warns(nl.LazyLoadWarning, match=said):
+        _, dataset = opened(path, array)
+    assert describe(dataset, [])["warnings"] == list(dataset.notes)
+    assert len(dataset.notes) == 1
+    with pytest.raises(nl.SourceOpenError, match="3,120 bytes as header 0 says, found 3,119 bytes"):
+        nl.open_dataset(fits(path, array, cut=2880 - 240 + 1))
+
+
+def test_fits_with_the_beginning_of_another_header_tells_what_was_left_out(tmp_path):
+    array = values((4, 5, 6), "i2")
+    _, dataset = opened(fits(tmp_path / "a.fits", array, behind=b"XTENSION= 'IMAGE   '"), array)
+    assert dataset.skipped == {"bytes that are no header": 1}
+
+
+@pytest.mark.parametrize("card", ["OBJECT  = 'never closed", "EXPTIME = 1,5", "lower   = 3", "=bad", "KEY     = (1,2)"])
+def test_fits_with_a_card_that_cannot_be_read(tmp_path, card):
+    array = values((4, 5, 6), "i2")
+    _, dataset = opened(fits(tmp_path / "a.fits", array, card, "TELESCOP= 'a'"), array)
+    assert dataset.meta.iloc[0]["TELESCOP"] == "a"
+
+
+@pytest.mark.parametrize("card", ["BSCALE  = 1,5", "BZERO   = 'never closed", "BSCALE  = '2.0     '"])
+def test_fits_whose_scaling_cannot_be_read_is_never_opened_unscaled(tmp_path, card):
+    refused(fits(tmp_path / "a.fits", values((4, 5, 6), "i2"), card), "Unparsable card|a number for BSCALE")
+
+
+def test_fits_images_of_one_name_are_told_apart(tmp_path):
+    astropy = pytest.importorskip("astropy.io.fits")
+    array = values((5, 6), "i2")
+    units = [astropy.PrimaryHDU(), *(astropy.ImageHDU(array, name="SCI", ver=number) for number in (1, 2))]
+    astropy.HDUList([*units, astropy.ImageHDU(array, name="ERR")]).writeto(tmp_path / "a.fits")
+    with nl.open_dataset(tmp_path / "a.fits") as dataset:
+        assert [image.name for image in dataset.images] == ["a.fits SCI 1", "a.fits SCI 2", "a.fits ERR"]
+
+
+# --- NRRD and MetaImage ----------------------------------------------------------------------------------------------
+
+NRRD = "NRRD0005\ntype: ushort\ndimension: {}\nsizes: {}\nencoding: {}\nendian: little\n"
+META = "ObjectType = Image\nNDims = {}\nDimSize = {}\nElementType = MET_USHORT\n"
+
+
+def nhdr(path, array, *fields, encoding="raw"):
+    """Write a detached header, or an attached one with its data."""
+    pytest.importorskip("nrrd")
+    head = NRRD.format(array.ndim, " ".join(map(str, array.shape[::-1])), encoding) + "\n".join(fields)
+    end = b"\n\n" + array.tobytes() if path.suffix == ".nrrd" else b"\n"
+    path.write_bytes(head.encode() + end)
+    return path
+
+
+def mhd(path, array, *fields, data="LOCAL"):
+    head = META.format(array.ndim, " ".join(map(str, array.shape[::-1])))
+    local = array.tobytes() if data == "LOCAL" else b""
+    path.write_bytes(
+        (head + "".join(f"{field}\n" for field in fields) + f"ElementDataFile = {data}\n").encode() + local
+    )
+    return path
+
+
+@pytest.mark.parametrize("name", ["größe 20%µm.raw", "Listeria.raw", "LIST_of.raw", "100%d one 2.raw", "sub\\data.raw"])
+def test_names_of_data_files_are_taken_as_they_are(tmp_path, name):
+    array = values((3, 4, 5))
+    (tmp_path / "sub").mkdir()
+    array.tofile(tmp_path / name.replace("\\", "/"))
+    opened(mhd(tmp_path / "a.mhd", array, data=name), array)
+    opened(nhdr(tmp_path / "a.nhdr", array, f"data file: {name}"), array)
+
+
+@pytest.mark.parametrize("listed", ["plane %d.raw 0 5 1", "plane %d.raw 0 5"])
+def test_planes_of_four_dimensions_in_a_file_each(tmp_path, listed):
+    array = values((2, 3, 4, 5))
+    for number, plane in enumerate(array.reshape(6, 4, 5)):
+        plane.tofile(tmp_path / f"plane {number}.raw")
+    names = "\n".join(f"plane {number}.raw" for number in range(6))
+    for data in (listed, f"LIST 2\n{names}", f"LIST 2D\n{names}"):
+        image, _ = opened(mhd(tmp_path / "a.mhd", array, data=data), array)
+    for data in (f"{listed} 2" if listed.count(" ") == 4 else listed, f"LIST 2\n{names}"):
+        image, dataset = opened(nhdr(tmp_path / "a.nhdr", array, f"data file: {data}"), array)
+    np.testing.assert_array_equal(image.data[1, 2], array[1, 2])
+    assert dataset.meta.iloc[0]["data_files"] == 6
+
+
+def test_files_that_many_planes_cannot_be_spread_over(tmp_path):
+    array = values((4, 5, 6))
+    for number in range(3):
+        (tmp_path / f"{number}.raw").write_bytes(bytes(80))
+    refused(nhdr(tmp_path / "a.nhdr", array, "data file: %d.raw 0 2 1"), "as many planes in each data file, found 3")
+
+
+def test_metaimage_compressed_by_gzip(tmp_path):
+    array = values((3, 4, 5))
+    (tmp_path / "a.zraw").write_bytes(gzip.compress(array.tobytes()))
+    opened(mhd(tmp_path / "a.mhd", array, "CompressedData = True", data="a.zraw"), array)
+
+
+def test_nrrd_whose_pixels_are_the_end_of_packed_data_is_refused(tmp_path):
+    array = values((3, 4, 5))
+    (tmp_path / "a.raw.gz").write_bytes(gzip.compress(b"a header" + array.tobytes()))
+    path = nhdr(tmp_path / "a.nhdr", array, "byte skip: -1", "data file: a.raw.gz", encoding="gzip")
+    refused(path, "a byte skip of 0 or more before compressed data, found -1")
+    opened(nhdr(tmp_path / "a.nhdr", array, "byte skip: 8", "data file: a.raw.gz", encoding="gzip"), array)
+
+
+def test_nrrd_of_four_dimensions_in_space_as_itk_writes_it(tmp_path):
+    array = values((2, 3, 4, 5))
+    fields = ["space dimension: 4", "space directions: (1,0,0,0) (0,2,0,0) (0,0,3,0) (0,0,0,4)"]
+    fields += ["space origin: (10,20,30,40)", "kinds: domain domain domain domain"]
+    image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *fields), array)
+    assert (image.axes, image.scale, image.translate) == (("t", "z", "y", "x"), (4, 3, 2, 1), (40, 30, 20, 10))
+
+
+def test_nrrd_of_a_plane_in_space_keeps_the_size_of_its_pixels(tmp_path):
+    array = values((4, 5))
+    fields = ["space dimension: 3", "space directions: (0,3,4) (2,0,0)", "space origin: (1,2,3)"]
+    image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *fields), array)
+    assert (image.scale, image.translate) == ((2, 5), (0, 0))
+
+
+def test_nrrd_of_cells_and_nodes_between_two_ends(tmp_path):
+    array = values((4, 5))
+    ends = ["axis mins: 10 20", "axis maxs: 20 29"]
+    image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *ends, "centers: cell node"), array)
+    assert (image.scale, image.translate) == ((3, 2), (20, 11))
+    image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *ends), array)  # nothing says which
+    assert (image.scale, image.translate) == ((1, 1), (20, 10))
+
+
+# --- ENVI and NIfTI --------------------------------------------------------------------------------------------------
+
+ENVI = "ENVI\nsamples = 5\nlines = 4\nbands = 3\ndata type = 12\ninterleave = bsq\nbyte order = 0\n"
+
+
+def envi(path, array, *fields, mark=""):
+    pytest.importorskip("spectral")
+    array.tofile(path.with_suffix(".img"))
+    path.write_text(mark + ENVI + "".join(f"{field}\n" for field in fields), encoding="utf-8")
+    return path
+
+
+def test_envi_header_with_a_byte_order_mark(tmp_path):
+    array = values((3, 4, 5))
+    path = envi(tmp_path / "a.hdr", array, "description = {über}", mark="\ufeff")
+    opened(path, array)
+    opened(path.with_suffix(".img"), array)
+
+
+@pytest.mark.parametrize(
+    ("said", "scale", "unit"),
+    [
+        ("map info = {UTM, 1.0, 1.0, 5e5, 4e6, 3.0e+1, 20.0, 11, North, WGS-84, units=Meters}", (1, 20, 30), "meter"),
+        ("map info = {Geographic Lat/Lon, 1, 1, 8, 47, 0.5, 0.25, WGS-84, units=Degrees}", (1, 0.25, 0.5), "degree"),
+        ("map info = {Arbitrary, 1, 1, 0, 0, 0.5, 0.25}", (1, 0.25, 0.5), None),
+        ("map info = {Arbitrary, 1, 1, 0, 0, -1, 0.25}", (1, 1, 1), None),
+        ("map info = {UTM, 1}", (1, 1, 1), None),
+        ("map info = {UTM, 1, 1, 0, 0, 7, 7}\npixel size = {2, 3}", (1, 3, 2), None),
+    ],
+)
+def test_envi_size_of_pixels_on_a_map(tmp_path, said, scale, unit):
+    array = values((3, 4, 5))
+    image, _ = opened(envi(tmp_path / "a.hdr", array, said), array)
+    assert (image.scale, image.units) == (scale, (None, unit, unit))
+
+
+@pytest.mark.parametrize(
+    ("code", "units"),
+    [(10, ("second", "millimeter")), (4, (None, None)), (15, ("second", None)), (56, (None, None)), (63, (None, None))],
+)
+def test_nifti_with_units_that_stand_for_nothing(tmp_path, code, units):
+    nibabel = pytest.importorskip("nibabel")
+    array = values((2, 3, 4, 5), "i2")
+    nibabel.save(nibabel.Nifti1Image(array.T, np.eye(4)), tmp_path / "a.nii")
+    block = bytearray((tmp_path / "a.nii").read_bytes())
+    block[123] = code
+    (tmp_path / "a.nii").write_bytes(block)
+    image, _ = opened(tmp_path / "a.nii", array)
+    assert image.units == (units[0], *[units[1]] * 3)
+
+
+def test_analyze_lies_where_the_matrix_of_spm_says(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    pytest.importorskip("scipy")
+    array = values((3, 4, 5), "i2")
+    affine = np.array([[0, 2, 0, 5], [-1.5, 0, 0, 3], [0, 0, 4, 7], [0, 0, 0, 1.0]])
+    nibabel.Spm99AnalyzeImage(array.T, affine).to_filename(tmp_path / "a.img")
+    reference = nibabel.load(tmp_path / "a.img").affine
+    for name in ("a.img", "a.hdr"):
+        image, _ = opened(tmp_path / name, array)
+        index = np.array([2, 3, 1])  # k, j, i
+        mapped = np.asarray(image.affine) @ [*(np.array(image.scale) * index + image.translate), 1]
+        np.testing.assert_allclose(mapped[:3][::-1], (reference @ [*index[::-1], 1])[:3])
+    for content in (b"another file", bytes(2 << 20)):
+        (tmp_path / "a.mat").write_bytes(content)
+        with pytest.warns(nl.LazyLoadWarning, match=r"the position that a\.mat tells cannot be read"):
+            image, _ = opened(tmp_path / "a.img", array)
+        assert image.scale == (4, 2, 1.5)
+
+
+def test_a_pair_beside_one_of_the_same_name_that_is_compressed(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    plain, packed = values((4, 5, 6), "i2"), values((4, 5, 6), "i2", seed=1)
+    for array, more in ((plain, ""), (packed, ".gz")):
+        nibabel.Nifti1Pair(array.T, np.eye(4)).to_filename(tmp_path / f"a.img{more}")
+    for name, expected in (("a.img", plain), ("a.hdr", plain), ("a.img.gz", packed), ("a.hdr.gz", packed)):
+        opened(tmp_path / name, expected)
+    (tmp_path / "a.hdr.gz").unlink()
+    opened(tmp_path / "a.img.gz", packed)
+
+
+# --- HDF5 ------------------------------------------------------------------------------------------------------------
+
+CUBE = values((6, 20, 30))
+
+
+@pytest.fixture
+def hdf5(tmp_path):
+    """A function that fills a file of HDF5 and returns its path."""
+    h5py = pytest.importorskip("h5py")
+
+    def write(fill, name="a.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            fill(file)
+        return tmp_path / name
+
+    return write
+
+
+def typed(kind, expected):
+    """Return a function that writes an image of a type of HDF5's own."""
+
+    def fill(file):
+        from h5py import h5d, h5s
+
+        made = h5d.create(file.id, b"image", kind(), h5s.create_simple(expected.shape))
+        made.write(h5s.ALL, h5s.ALL, expected)
+
+    return fill
+
+
+def twelve_bits(order, offset):
+    def kind():
+        from h5py import h5t
+
+        made = (h5t.STD_U16LE if order == "<" else h5t.STD_U16BE).copy()
+        made.set_precision(12)
+        made.set_offset(offset)
+        return made
+
+    return kind
+
+
+def brain_float():
+    from h5py import h5t
+
+    made = h5t.IEEE_F32LE.copy()
+    made.set_fields(15, 7, 8, 0, 7)
+    made.set_size(2)
+    made.set_ebias(127)
+    return made
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("offset", [0, 4])
+def test_hdf5_of_fewer_bits_than_bytes(hdf5, order, offset):
+    array = CUBE & 0xFFF
+    opened(hdf5(typed(twelve_bits(order, offset), array)), array)
+
+
+def test_hdf5_of_types_that_numpy_has_in_another_form(hdf5):
+    array = np.arange(120, dtype="f4").reshape(4, 5, 6)
+    opened(hdf5(typed(brain_float, array)), array)
+    spread = np.zeros((4, 5), {"names": ["r", "i"], "formats": ["f4", "f4"], "offsets": [0, 8], "itemsize": 16})
+    spread["r"], spread["i"] = 1, 2
+    opened(hdf5(lambda file: file.create_dataset("image", data=spread)), np.full((4, 5), 1 + 2j, "c8"))
+
+
+def test_hdf5_with_data_of_types_that_numpy_does_not_have(hdf5):
+    from h5py import h5d, h5s, h5t
+
+    def fill(file):
+        h5d.create(file.id, b"times", h5t.UNIX_D32LE, h5s.create_simple((4, 5)))
+        short = h5t.STD_I32LE.copy()
+        short.set_precision(24)
+        short.set_size(3)
+        h5d.create(file.id, b"short", short, h5s.create_simple((4, 5)))
+        file["image"] = CUBE
+
+    _, dataset = opened(hdf5(fill), CUBE)
+    assert dataset.skipped == {"data set of a type that NumPy does not have": 2}
+
+
+def quadruple_float():
+    from h5py import h5t
+
+    kind = h5t.IEEE_F64LE.copy()
+    kind.set_size(16)
+    kind.set_precision(128)
+    kind.set_fields(127, 112, 15, 0, 112)
+    kind.set_ebias(16383)
+    return kind
+
+
+def test_hdf5_of_floats_longer_than_those_of_the_computer_opens_the_rest(hdf5):
+    from h5py import h5d, h5s
+
+    def fill(file):
+        h5d.create(file.id, b"long", quadruple_float(), h5s.create_simple((4, 5)))
+        file["data/image/data"] = CUBE
+        file["data/image"].attrs["emd_group_type"] = 1
+        h5d.create(file["data/image"].id, b"dim1", quadruple_float(), h5s.create_simple((6,)))
+
+    image, dataset = opened(hdf5(fill), CUBE)
+    assert image.scale == (1, 1, 1)
+    assert dataset.skipped == {"data set of a type that NumPy does not have": 2}
+
+
+def test_hdf5_with_names_that_are_not_utf_8_opens_the_rest(hdf5):
+    from h5py import ExternalLink
+
+    def fill(file):
+        file[b"f\xeate"], file[b"m\xe9/image"], file["image"] = CUBE, CUBE, CUBE
+        file["image"].attrs[b"g\xe9n\xe9"] = 1
+        file[b"s\xe9rie"] = ExternalLink("none.h5", "x")
+
+    image, dataset = opened(hdf5(fill), CUBE)
+    assert image.name.endswith("a.h5")
+    assert dataset.skipped == {"data set whose name is not UTF-8": 2, "link whose name is not UTF-8": 1}
+
+
+def test_hdf5_with_a_damaged_header_of_one_data_set_opens_the_rest(hdf5):
+    def fill(file):
+        file["s00/resolutions"] = [["one", "two"], ["three", "four"]]
+        file["image"] = CUBE
+
+    _, dataset = opened(hdf5(fill), CUBE)
+    assert dataset.skipped == {"object that h5py cannot read": 1}
+
+
+def test_hdf5_links_to_other_files_are_followed_within_the_folder(hdf5, tmp_path):
+    import h5py
+
+    hdf5(lambda file: file.create_dataset("frames", data=CUBE), "data_000001.h5")
+    (tmp_path / "other").mkdir()
+    hdf5(lambda file: file.create_dataset("frames", data=CUBE), "other/data_000003.h5")
+
+    def fill(file):
+        file["entry/data/first"] = h5py.ExternalLink("data_000001.h5", "frames")
+        file["entry/data/second"] = h5py.ExternalLink("data_000002.h5", "frames")
+        file["entry/data/third"] = h5py.ExternalLink("other/data_000003.h5", "nothing")
+        file["entry/data/fourth"] = h5py.ExternalLink("../data_000001.h5", "frames")
+        file["entry/again"], file["entry/data/loop"] = h5py.SoftLink("/entry"), h5py.SoftLink("loop")
+
+    _, dataset = opened(hdf5(fill, "master.h5"), CUBE)
+    assert len(dataset.images) == 1
+    gone = "link to a file, or a data set in it, that is not there"
+    assert dataset.skipped == {gone: 2, "link to a file in another folder": 1}
+    (tmp_path / "data_000001.h5").unlink()
+    refused(tmp_path / "master.h5", f"found none .*3 x {gone}")
+
+
+def test_hdf5_with_a_link_of_a_program_s_own_kind_opens_the_rest(hdf5):
+    from h5py import Group, SoftLink, h5g, h5p
+
+    def fill(file):
+        form = h5p.create(h5p.GROUP_CREATE)
+        form.set_link_creation_order(h5p.CRT_ORDER_TRACKED)  # links with a kind, in a header without a checksum
+        Group(h5g.create(file.id, b"links", gcpl=form))["own"] = SoftLink("/here/and/there")
+        file["image"] = CUBE
+
+    path = hdf5(fill)
+    block = bytearray(path.read_bytes())
+    kind = block.index(b"/here/and/there") - 2 - len("own") - 1 - 8 - 1
+    assert block[kind] == 1
+    block[kind] = 187
+    path.write_bytes(block)
+    opened(path, CUBE)
+
+
+def test_hdf5_with_a_damaged_object_opens_the_rest(hdf5):
+    def fill(file):
+        file["first"], file["image"], file["other"] = values((3, 4), "f4"), CUBE, values((5, 6), "u1")
+
+    path = hdf5(fill)
+    block = bytearray(path.read_bytes())
+    place = block.index(bytes.fromhex("11201f000400000000002000170800"))  # the type of 32-bit floats
+    block[place + 4] = 99
+    path.write_bytes(block)
+    _, dataset = opened(path, CUBE)
+    assert len(dataset.images) == 2
+    assert dataset.skipped == {"object that h5py cannot read": 1}
+
+
+def test_hdf5_opens_as_far_as_a_damaged_group(hdf5):
+    import h5py
+
+    path = hdf5(lambda file: (file.create_dataset("image", data=CUBE), file.create_group("middle")))
+    with h5py.File(path) as file:
+        place = h5py.h5o.get_info(file["middle"].id).addr
+    block = bytearray(path.read_bytes())
+    block[place : place + 8] = b"\xff" * 8
+    path.write_bytes(block)
+    _, dataset = opened(path, CUBE)
+    assert dataset.skipped == {"object that h5py cannot read": 1}
+
+
+def test_hdf5_with_a_dead_link_where_imaris_says_the_extent_opens(hdf5):
+    import h5py
+
+    def fill(file):
+        file["image"] = CUBE
+        file.create_group("DataSetInfo")["Image"] = h5py.SoftLink("/nowhere")
+
+    opened(hdf5(fill), CUBE)
+
+
+def test_hdf5_packed_by_a_filter_of_hdf5plugin(hdf5, tmp_path, monkeypatch):
+    path = hdf5(lambda file: file.create_dataset("image", data=CUBE, chunks=CUBE.shape, compression="lzf"))
+    block = bytearray(path.read_bytes())
+    code = block.index(b"lzf") - 8
+    assert int.from_bytes(block[code : code + 2], "little") == 32000
+    block[code : code + 2] = (32123).to_bytes(2, "little")
+    path.write_bytes(block)
+    (tmp_path / "hdf5plugin.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    refused(path, r"1 x data set packed by a filter that is not installed \(pip install hdf5plugin\)")
+    assert sys.modules.pop("hdf5plugin")  # it was asked for its filters
+
+
+def test_hdf5_beside_an_hdf5plugin_that_is_broken_opens_the_rest(hdf5, tmp_path, monkeypatch):
+    def fill(file):
+        file.create_dataset("packed", data=CUBE, chunks=CUBE.shape, compression="lzf")
+        file["image"] = CUBE
+
+    path = hdf5(fill)
+    block = bytearray(path.read_bytes())
+    code = block.index(b"lzf") - 8
+    block[code : code + 2] = (32123).to_bytes(2, "little")
+    path.write_bytes(block)
+    (tmp_path / "hdf5plugin.py").write_text("raise OSError('libh5blosc.so: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    _, dataset = opened(path, CUBE)
+    assert dataset.skipped == {"data set packed by a filter that is not installed (pip install hdf5plugin)": 1}
+
+
+def test_hdf5_of_more_pixels_than_can_be_counted_opens_the_rest(hdf5):
+    def fill(file):
+        file["image"] = CUBE
+        file.create_dataset("wide", (1 << 40, 1 << 20), "f4", chunks=(1, 1024))
+        file.create_dataset("huge", (1 << 24, 1 << 37), "f4", chunks=(1 << 14, 1 << 14))
+
+    _, dataset = opened(hdf5(fill), CUBE)
+    assert dataset.skipped == {"data set of too many pixels": 2}
+
+
+def test_hdf5_put_together_from_files_that_are_gone_says_so(hdf5, tmp_path):
+    import h5py
+
+    for number, plane in enumerate(CUBE):
+        hdf5(lambda file, plane=plane: file.create_dataset("x", data=plane), f"v{number}.h5")
+
+    def fill(file):
+        layout = h5py.VirtualLayout(CUBE.shape, "u2")
+        for number in range(len(CUBE)):
+            layout[number] = h5py.VirtualSource(f"v{number}.h5", "x", CUBE.shape[1:])
+        file.create_virtual_dataset("image", layout, fillvalue=7)
+
+    path = hdf5(fill)
+    opened(path, CUBE)
+    (tmp_path / "v3.h5").unlink()
+    expected = CUBE.copy()
+    expected[3] = 7
+    with pytest.warns(nl.LazyLoadWarning, match=r"1 of the files that 'image' .* not there \('v3.h5'.*fill value"):
+        opened(path, expected)
+
+
+def test_hdf5_with_its_pixels_in_a_file_beside_it(hdf5, tmp_path, monkeypatch):
+    (tmp_path / "pixels.bin").write_bytes(b"a header" + CUBE.tobytes())
+    path = hdf5(lambda file: file.create_dataset("image", CUBE.shape, "u2", external=[("pixels.bin", 8, CUBE.nbytes)]))
+    monkeypatch.chdir(tmp_path.parent)
+    opened(path, CUBE)
+    (tmp_path / "pixels.bin").write_bytes(bytes(8) + CUBE.tobytes()[:-1])
+    refused(path, "7,208 bytes as its header says, found 7,207 bytes")
+    (tmp_path / "pixels.bin").unlink()
+    refused(path, "1 x data set whose pixels are in a file that is not there")
+
+
+def test_hdf5_with_its_pixels_in_several_files_beside_it(hdf5, tmp_path, monkeypatch):
+    parts = [(f"part{number}.bin", 0, CUBE[number].nbytes) for number in range(len(CUBE))]
+    for (name, *_), plane in zip(parts, CUBE, strict=True):
+        (tmp_path / name).write_bytes(plane.tobytes())
+    path = hdf5(lambda file: file.create_dataset("image", CUBE.shape, "u2", external=parts))
+    monkeypatch.chdir(tmp_path.parent)
+    opened(path, CUBE)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_hdf5_with_its_pixels_in_a_file_of_another_folder_is_opened_on_request(hdf5, tmp_path, absolute):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "pixels.bin").write_bytes(CUBE.tobytes())
+    (tmp_path / "here").mkdir()
+    name = str(tmp_path / "elsewhere" / "pixels.bin") if absolute else "../elsewhere/pixels.bin"
+    path = hdf5(
+        lambda file: file.create_dataset("image", CUBE.shape, "u2", external=[(name, 0, CUBE.nbytes)]), "here/a.h5"
+    )
+    refused(path, "1 x data set whose pixels are in a file of another folder .*outside=True")
+    opened(path, CUBE, outside=True)
+
+
+def positions(file, parent, names, units):
+    for axis, (name, unit) in enumerate(zip(names, units, strict=True)):
+        file[f"{parent}{name}"] = np.arange(CUBE.shape[axis]) * (axis + 0.5) + 3
+        if unit:
+            file[f"{parent}{name}"].attrs["units"] = unit
+
+
+def test_hdf5_dimension_scales_name_and_place_the_axes(hdf5):
+    def fill(file):
+        file["image"] = CUBE
+        positions(file, "", "zyx", ("mm", "seconds since 1970", None))
+        for axis, name in enumerate("zyx"):
+            file[name].make_scale(name)
+            file["image"].dims[axis].attach_scale(file[name])
+
+    image, _ = opened(hdf5(fill), CUBE)
+    assert (image.axes, image.scale, image.translate) == (("z", "y", "x"), (0.5, 1.5, 2.5), (3, 3, 3))
+    assert image.units == ("mm", None, None)
+
+
+def test_hdf5_dimension_scales_that_were_deleted_are_left_out(hdf5):
+    def fill(file):
+        file["image"] = CUBE
+        positions(file, "", "zyx", ("mm", "mm", "mm"))
+        for axis, name in enumerate("zyx"):
+            file[name].make_scale(name)
+            file["image"].dims[axis].attach_scale(file[name])
+        del file["y"]
+
+    image, dataset = opened(hdf5(fill), CUBE)
+    assert (image.axes, image.scale, image.units) == (("z", "y", "x"), (0.5, 1, 2.5), ("mm", None, "mm"))
+    assert dataset.skipped == {"data set of less than two axes": 2}
+
+
+OPEN_ALL = """
+import sys
+import napari_lazyload as nl
+
+for path in sys.argv[1:]:
+    with nl.open_dataset(path) as dataset:
+        print(*dataset.images[0].axes)
+"""
+
+
+def test_hdf5_dimension_labels_and_scales_of_any_type(hdf5):
+    from h5py import Empty, string_dtype
+
+    labels = [
+        (np.array([b"v", b"u", b"w"]), "v u w"),
+        (np.array(["v", "u", "w"], object), "v u w"),
+        (np.array([b"v", b"", b"w"]), "z y x"),
+        (np.array([b"v", b"u"]), "z y x"),
+        (np.array([b"\xe9", b"u", b"w"]), "\N{REPLACEMENT CHARACTER} u w"),
+        (np.array([b"\xe9", b"u", b"w"], object), "\N{REPLACEMENT CHARACTER} u w"),
+        (b"v", "z y x"),
+        (7, "z y x"),
+        (np.arange(3), "z y x"),
+        (Empty("S1"), "z y x"),
+    ]
+    scales = [np.arange(3), 7, b"scale", np.array([b"image", b"image", b"image"]), Empty("f4")]
+    cases = [("DIMENSION_LABELS", *one) for one in labels] + [("DIMENSION_LIST", one, "z y x") for one in scales]
+
+    def fill(name, value):
+        def write(file):
+            file["image"] = CUBE
+            kind = string_dtype() if isinstance(value, np.ndarray) and value.dtype.kind == "O" else None
+            file["image"].attrs.create(name, value, dtype=kind)
+
+        return write
+
+    paths = [hdf5(fill(name, value), f"{number}.h5") for number, (name, value, _) in enumerate(cases)]
+    # Elsewhere, for HDF5 would end Python itself.
+    command, said = [sys.executable, "-X", "utf8", "-c", OPEN_ALL, *map(str, paths)], [axes for *_, axes in cases]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=100, check=False)
+    assert (done.returncode, done.stderr, done.stdout.splitlines()) == (0, "", said)
+
+
+def test_hdf5_axes_of_nexus_and_of_berkeleys_emd(hdf5):
+    def nexus(file):
+        file["entry/data/counts"] = CUBE
+        file["entry/data"].attrs.update({"signal": "counts", "axes": ["frame", ".", "position"]})
+        positions(file, "entry/data/", ("frame", "unused", "position"), (None, None, "um"))
+
+    image, _ = opened(hdf5(nexus, "a.nxs"), CUBE)
+    assert (image.axes, image.scale, image.units) == (("z", "y", "x"), (0.5, 1, 2.5), (None, None, "um"))
+
+    def emd(file):
+        file["data/image/data"] = CUBE
+        file["data/image"].attrs["emd_group_type"] = 1
+        positions(file, "data/image/", ("dim1", "dim2", "dim3"), ("[n_m]", "[n_m]", "[n_m]"))
+        for number, name in enumerate(("depth", "y", "x"), 1):
+            file[f"data/image/dim{number}"].attrs["name"] = name
+        del file["data/image/dim2"]
+        file["data/image/dim2"] = [10.0, 12.0]
+        file["data/image/dim2"].attrs["name"] = np.bytes_("y")
+
+    image, _ = opened(hdf5(emd, "a.emd"), CUBE)
+    assert (image.axes, image.scale, image.units) == (("depth", "y", "x"), (0.5, 2, 2.5), ("nm", None, "nm"))
+
+
+@pytest.mark.parametrize("values_", [[0, 1, 5], [5, 4, 3], [0, np.nan, 2], [1, 1, 1]])
+def test_hdf5_positions_that_are_not_even_are_left_out(hdf5, values_):
+    def fill(file):
+        file["data/image/data"] = CUBE[:3]
+        file["data/image"].attrs["emd_group_type"] = 1
+        file["data/image/dim1"] = np.array(values_, float)
+
+    image, _ = opened(hdf5(fill, "a.emd"), CUBE[:3])
+    assert (image.axes, image.scale) == (("z", "y", "x"), (1, 1, 1))
+
+
+def test_hdf5_names_that_would_turn_an_image_or_are_kept_for_colours_are_not_taken(hdf5):
+    def fill(file):
+        for name, axes in (("a", "xyz"), ("b", "zys")):
+            file[f"{name}/data"] = CUBE
+            file[name].attrs["emd_group_type"] = 1
+            for number, axis in enumerate(axes):
+                file[f"{name}/dim{number + 1}"] = np.arange(CUBE.shape[number])
+                file[f"{name}/dim{number + 1}"].attrs["name"] = axis
+        file["c"] = CUBE
+        for axis, label in enumerate("zys"):
+            file["c"].dims[axis].label = label
+
+    path = hdf5(fill, "a.emd")
+    for number in range(3):
+        assert opened(path, CUBE, number)[0].axes == ("z", "y", "x")
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_hdf5_frames_of_velox_come_first_and_in_nanometers(hdf5, said):
+    def fill(file):
+        group = file.create_group("Data/Image/" + "0a" * 16)
+        group["Data"] = np.moveaxis(CUBE, 0, -1)
+        size = {"PixelSize": {"width": "1e-10", "height": "2e-10"}, "PixelUnitX": "m", "PixelUnitY": "m"}
+        text = json.dumps({"BinaryResult": size if said else {}}).encode()
+        group["Metadata"] = np.tile(np.frombuffer(text.ljust(500, b"\0"), "u1")[:, None], (1, 6))
+
+    image, dataset = opened(hdf5(fill, "a.emd"), CUBE)
+    assert image.axes == ("t", "y", "x")
+    assert image.scale == pytest.approx((1, 0.2, 0.1) if said else (1, 1, 1))
+    assert image.units == (None, *["nanometer" if said else None] * 2)
+    assert dataset.skipped == {"description of other data sets": 1}
+
+
+def test_hdf5_attributes_that_a_damaged_header_makes_large_are_not_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    from napari_lazyload.sources.hdf5.source import attribute
+
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        file.attrs["small"], file.attrs["large"] = [1, 2], np.zeros(1 << 18)
+        assert attribute(file, "small").tolist() == [1, 2]
+        assert attribute(file, "large", "left out") == "left out"
+        assert attribute(file, "none") is None
+
+
+def bdv(file):
+    for setup in range(2):
+        file[f"s{setup:02d}/resolutions"] = np.array([[1.0, 1, 1], [2, 2, 1]])
+        for time in range(2):
+            for level, array in enumerate((CUBE, CUBE[:, ::2, ::2])):
+                file.create_dataset(f"t{time:05d}/s{setup:02d}/{level}/cells", data=array + time, chunks=(2, 8, 8))
+
+
+BDV = """{}<SpimData><SequenceDescription><ViewSetups>
+<ViewSetup><id>0</id><name>a</name><size>30 20 6</size><voxelSize><unit>µm</unit><size>0.5 0.25 2.0</size></voxelSize>
+<attributes><id>7</id></attributes></ViewSetup>
+<ViewSetup><id>1</id><voxelSize><unit>pixel</unit><size>1 nan 3</size></voxelSize></ViewSetup>
+</ViewSetups></SequenceDescription></SpimData>"""
+
+
+def test_hdf5_of_bigdataviewer_has_the_size_of_voxels_from_its_xml(hdf5, tmp_path):
+    path, expected = hdf5(bdv), np.stack([CUBE, CUBE + 1])
+    assert opened(path, expected)[0].scale == (1, 1, 1, 1)
+    (tmp_path / "a.xml").write_text(BDV.format(""), encoding="utf-8")
+    image, dataset = opened(path, expected)
+    assert (image.scale, image.units) == ((1, 2, 0.25, 0.5), (None, *("micrometer",) * 3))
+    assert dataset.images[1].scale == (1, 1, 1, 1)
+    for broken in (BDV.format("<!DOCTYPE a [<!ENTITY b 'c'>]>"), BDV[:-9].format(""), ""):
+        (tmp_path / "a.xml").write_text(broken, encoding="utf-8")
+        assert opened(path, expected)[0].scale == (1, 1, 1, 1)
+
+
+# --- ITK-Wasm --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", ["file", "list"])
+def test_itk_wasm_turned(tmp_path, kept):
+    array, turned = values((3, 4, 5), "u1"), np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    folder = tmp_path / "a.iwi"
+    (folder / "data").mkdir(parents=True)
+    array.tofile(folder / "data" / "data.raw")
+    turned.tofile(folder / "data" / "direction.raw")
+    address = "data:application/vnd.itk.path,data/{}.raw"
+    kind = {"dimension": 3, "componentType": "uint8", "pixelType": "Scalar", "components": 1}
+    known = {"imageType": kind, "origin": [10, 20, 30], "spacing": [1, 2, 3], "size": [5, 4, 3]}
+    known |= {"data": address.format("data"), "metadata": []}
+    for direction, expected in (
+        (
+            address.format("direction") if kept == "file" else turned.ravel().tolist(),
+            [10 - 2 * 1, 20 + 1 * 3, 30 + 2 * 3],
+        ),
+        (None, [10 + 3, 20 + 2, 30 + 6]),
+        ([], [10 + 3, 20 + 2, 30 + 6]),
+    ):
+        (folder / "index.json").write_text(json.dumps(known | {"direction": direction}))
+        image, _ = opened(folder, array)
+        pixel = np.array(image.scale) * (2, 1, 3) + image.translate
+        np.testing.assert_allclose((np.asarray(image.affine) @ [*pixel, 1])[:3][::-1], expected)
+    (folder / "index.json").write_text(json.dumps(known | {"direction": [1, 2]}))
+    refused(folder, "an ITK-Wasm image, found one whose header cannot be read")
+
+
+# --- raw files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("big_brain_4x20x30_uint16.raw", "<u2"),
+        ("be_quick_4x20x30_uint16.raw", "<u2"),
+        ("little_one_4x20x30_uint16_be.raw", ">u2"),
+        ("v_4x20x30_uint16_big_endian.raw", ">u2"),
+        ("v_4x20x30_big-endian_uint16.raw", ">u2"),
+        ("v_4x20x30_uint16be.raw", ">u2"),
+        ("v_4x20x30_U16LE.raw", "<u2"),
+        ("v_4x20x30_16bit_signed.raw", "<i2"),
+        ("v_4x20x30_16bit_unsigned_msb.raw", ">u2"),
+        ("v_4x20x30_16-bit.raw", "<u2"),
+        ("v 4x20x30 16 bits.raw", "<u2"),
+        ("v_4x20x30_int16_16bit.raw", "<i2"),
+        ("v_4x20x30_8bit.raw", "u1"),
+        ("v_4x20x30_32bit_float.raw", "<f4"),
+    ],
+)
+def test_words_in_the_name_of_a_raw_file(tmp_path, name, dtype):
+    array = values((4, 20, 30), dtype)
+    array.tofile(tmp_path / name)
+    opened(tmp_path / name, array)
+
+
+@pytest.mark.parametrize(
+    "name", ["v_4x20x30_8bit_uint16.raw", "v_4x20x30_32bit.raw", "v_4x20x30_16bit_8bit.raw", "v_4x20x30_int8_uint8.raw"]
+)
+def test_words_that_leave_the_type_open_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(4 * 20 * 30 * 2))
+    refused(tmp_path / name, "no telling name .known so far: shape=")
+
+
+@pytest.mark.parametrize("sizes", ["15x10x17", "17x15x10", "64x48", "20x30x3", "12x12x5x2"])
+def test_a_name_whose_first_size_may_be_the_fastest_says_how_it_is_read(tmp_path, sizes):
+    shape = tuple(map(int, sizes.split("x")))
+    array = values(shape, "u1")
+    path = tmp_path / f"v_{sizes}_uint8.raw"
+    array.tofile(path)
+    with pytest.warns(nl.LazyLoadWarning, match="slowest axis first, as its name says; order='F' if the first"):
+        opened(path, array)
+    opened(path, array.reshape(shape[::-1]), order="F")
+
+
+@pytest.mark.parametrize("sizes", ["4x20x30", "100x20x20", "100x20x30", "12x12x12", "20x30x20", "20x20"])
+def test_a_name_whose_first_size_is_the_slowest_says_nothing(tmp_path, sizes):
+    array = values(tuple(map(int, sizes.split("x"))))
+    array.tofile(tmp_path / f"v_{sizes}_uint16.raw")
+    opened(tmp_path / f"v_{sizes}_uint16.raw", array)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"scale": 5}, "scale must be a list of finite numbers, got 5"),
+        ({"scale": "abc"}, "scale must be a list of finite numbers"),
+        ({"scale": ["1", "2", "3"]}, "scale must be a list of finite numbers"),
+        ({"translate": [0, 0, float("nan")]}, "translate must be a list of finite numbers"),
+        ({"units": [1, 2, 3]}, "units must be a list of texts"),
+        ({"axes": 5}, "name each of them"),
+        ({"axes": ["z", "y", "s"]}, "'s' names 3 or 4 colours along the last axis"),
+        ({"axes": ["s", "y", "x"]}, "'s' names 3 or 4 colours along the last axis"),
+        ({"dtype": None}, "dtype=None is no type"),
+    ],
+)
+def test_a_sidecar_with_a_bad_value_is_refused_clearly(tmp_path, more, said):
+    path = tmp_path / "a.raw"
+    values((4, 20, 30)).tofile(path)
+    (tmp_path / "a.raw.json").write_text(json.dumps({"dtype": "u2", "shape": [4, 20, 30]} | more))
+    with pytest.raises(ValueError, match=said) as info:
+        nl.open_dataset(path)
+    assert isinstance(info.value, nl.LazyLoadError)
+
+
+def test_a_sidecar_with_a_byte_order_mark(tmp_path):
+    array = values((4, 20, 30))
+    array.tofile(tmp_path / "a.raw")
+    (tmp_path / "a.json").write_text(json.dumps({"dtype": "u2", "shape": [4, 20, 30]}), encoding="utf-8-sig")
+    opened(tmp_path / "a.raw", array)
+
+
+def test_a_type_that_is_none_is_not_taken_for_numpys_default(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(80))
+    with pytest.raises(ValueError, match="dtype=None is no type of NumPy"):
+        nl.open_memmap(tmp_path / "a.raw", dtype=None)

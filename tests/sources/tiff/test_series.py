@@ -1,0 +1,176 @@
+"""TIFF files of several images: each opens, each is what tifffile gives for its series."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_lazyload as nl
+from napari_lazyload.sources.image_files.decode import read_series
+from napari_lazyload.sources.tiff import pages, tiled
+
+RNG = np.random.default_rng(5)
+ARRAYS = [
+    RNG.integers(0, 250, (3, 40, 50)).astype("u1"),
+    RNG.integers(0, 250, (64, 80)).astype("u2"),
+    RNG.integers(0, 250, (30, 20, 3)).astype("u1"),
+]
+
+
+def write_three(path, **options):
+    with tifffile.TiffWriter(path) as tif:
+        for array in ARRAYS:
+            tif.write(array, photometric="rgb" if array.shape[-1] == 3 else "minisblack", **options)
+
+
+@pytest.mark.parametrize("large", [1, 1 << 30])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 32)}])
+def test_every_series_is_an_image(tmp_path, monkeypatch, large, options):
+    monkeypatch.setattr(tiled, "LARGE", large)
+    path = tmp_path / "a.tif"
+    write_three(path, **options)
+    with nl.open_dataset(path) as dataset:
+        assert [image.name for image in dataset.images] == ["a.tif", "a.tif 1", "a.tif 2"]
+        for image, array in zip(dataset.images, ARRAYS, strict=True):
+            np.testing.assert_array_equal(image.data, array)
+            np.testing.assert_array_equal(image.data.compute(scheduler="threads"), array)
+            chunk = image.source.chunk(0, (0,) * len(image.shape))
+            np.testing.assert_array_equal(pickle.loads(pickle.dumps(chunk)).load().ravel()[:9], array.ravel()[:9])
+        assert [keywords.get("visible", True) for _, keywords, _ in dataset.to_layer_data()] == [True, False, False]
+        assert dataset.meta["original_filename"].tolist() == ["a.tif"]
+    with nl.open_dataset(path, scene=1) as dataset:
+        (image,) = dataset.images
+        np.testing.assert_array_equal(image.data, ARRAYS[1])
+
+
+def test_their_names_tell_them_apart(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for name, size in (("first", 0.5), ("second", 2), ("second", 3)):
+            tif.write(
+                ARRAYS[1],
+                metadata={
+                    "axes": "YX",
+                    "Name": name,
+                    **{
+                        f"PhysicalSize{axis}{more}": value
+                        for axis in "XY"
+                        for more, value in (("", size), ("Unit", "nm"))
+                    },
+                },
+            )
+    with nl.open_dataset(path) as dataset:
+        assert [image.name for image in dataset.images] == ["a.ome.tif", "a.ome.tif second", "a.ome.tif second (2)"]
+        assert [image.scale for image in dataset.images] == [(0.5, 0.5), (2, 2), (3, 3)]
+        assert dataset.images[0].units == ("nanometer", "nanometer")
+        assert "note" not in dataset.images[0].metadata
+    with nl.open_dataset(path, scene="a.ome.tif second") as dataset:
+        assert dataset.images[0].scale == (2, 2)
+
+
+def test_a_slide_has_its_pyramid_and_its_thumbnail(tmp_path):
+    path = tmp_path / "a.svs"
+    slide = RNG.integers(0, 250, (512, 512, 3)).astype("u1")
+    with tifffile.TiffWriter(path) as tif:
+        options = {"photometric": "rgb", "metadata": None}
+        tif.write(slide, tile=(128, 128), description="Aperio Image\n512x512 |AppMag = 20|MPP = 0.4990", **options)
+        tif.write(slide[:100, :100], description="Aperio thumbnail", **options)
+        tif.write(slide[::4, ::4], tile=(128, 128), description="Aperio 128x128", **options)
+    with nl.open_dataset(path) as dataset:
+        whole, thumbnail = dataset.images
+        assert [level.shape for level in whole.levels] == [(512, 512, 3), (128, 128, 3)]
+        np.testing.assert_array_equal(whole.levels[0], slide)
+        np.testing.assert_array_equal(whole.levels[1], slide[::4, ::4])
+        assert (whole.scale, whole.units) == ((0.499, 0.499), ("micrometer", "micrometer"))
+        assert thumbnail.name == "a.svs Thumbnail"
+        np.testing.assert_array_equal(thumbnail.data, slide[:100, :100])
+
+
+@pytest.mark.parametrize("suffix", pages.SUFFIXES)
+def test_every_suffix_opens_alone_and_in_a_folder(tmp_path, suffix):
+    folder = tmp_path / "f"
+    folder.mkdir()
+    for number in range(2):
+        tifffile.imwrite(tmp_path / "a.tif", ARRAYS[0][number], compression="zlib", metadata=None)
+        (tmp_path / "a.tif").rename(folder / f"{number}{suffix}")
+    if suffix != ".ndpi":  # there, offsets have 64 bits
+        with nl.open_dataset(folder / f"1{suffix}") as dataset:
+            np.testing.assert_array_equal(dataset.images[0].data, ARRAYS[0][1])
+        with nl.open_dataset(folder) as dataset:
+            np.testing.assert_array_equal(dataset.images[0].data, ARRAYS[0][:2])
+    assert suffix in nl.supported_formats()["tiff"]["suffixes"]
+
+
+def test_of_very_many_the_first_open_and_the_rest_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "MOST_SERIES", 2)
+    path = tmp_path / "a.tif"
+    write_three(path)
+    with pytest.warns(nl.LazyLoadWarning, match="2 of 3 images are opened"):
+        dataset = nl.open_dataset(path)
+    assert len(dataset.images) == 2
+    dataset.close()
+
+
+def test_in_a_folder_the_first_series_is_shown_and_said(tmp_path):
+    for name in ("a.tif", "b.tif"):
+        write_three(tmp_path / name)
+    with pytest.warns(nl.LazyLoadWarning, match="3 series of images; the first is shown"):
+        dataset = nl.open_dataset(tmp_path)
+    (image,) = dataset.images
+    np.testing.assert_array_equal(image.data[1], ARRAYS[0])
+    dataset.close()
+
+
+def test_a_damaged_series_behind_the_first_costs_none_but_itself(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    write_three(path)
+    describe = pages._describe
+
+    def broken(tif, number, size):
+        if number == 1:
+            raise ValueError("damaged")
+        return describe(tif, number, size)
+
+    monkeypatch.setattr(pages, "_describe", broken)
+    with pytest.warns(nl.LazyLoadWarning, match="2 of 3 images are opened"):
+        dataset = nl.open_dataset(path)
+    np.testing.assert_array_equal(dataset.images[1].data, ARRAYS[2])
+    dataset.close()
+    assert len(read_series(str(path))) == 2
+
+
+def test_types_that_are_none_are_refused_when_opening(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, ARRAYS[1].astype("i2"), metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        tif.pages.first.tags["SampleFormat"].overwrite(9)
+    with pytest.raises(nl.SourceOpenError, match=r"expected whole numbers, or floats .* found samples of 16 bits"):
+        nl.open_dataset(path)
+
+
+def test_more_planes_than_there_can_be_are_refused(tmp_path):
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="50" SizeY="40" SizeZ="2000000000" SizeC="1" '
+        'SizeT="1"><TiffData/></Pixels></Image></OME>'
+    )
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, ARRAYS[0][0], description=xml, metadata=None)
+    with pytest.raises(nl.SourceOpenError, match="found OME-XML that describes 2,000,000,000 planes"):
+        nl.open_dataset(path)
+
+
+def test_of_an_imagej_stack_the_first_directories_are_read_alone(tmp_path, monkeypatch):
+    def walk(_head):
+        raise AssertionError
+
+    monkeypatch.setattr(pages, "check_chain", walk)
+    tifffile.imwrite(tmp_path / "a.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"})
+    with nl.open_dataset(tmp_path / "a.tif") as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, ARRAYS[0])
+    tifffile.imwrite(tmp_path / "b.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"}, compression="zlib")
+    with pytest.raises(AssertionError):
+        pages._series_layouts(str(tmp_path / "b.tif"), (1, 0))
