@@ -1,7 +1,8 @@
 """What the measurements share: pairs of timings, child processes, the command line, the table.
 
-A measurement is a row: ours, a peer in the same run, and a figure made of both that is held against a target. Ours and
-the peer take turns, so that whatever else the machine does meets both; the figure is the median over the turns.
+A measurement is a row: ours, a peer in the same run, and a figure made of both that is held against
+a target. Ours and the peer take turns, so that whatever else the machine does meets both; the
+figure is the median over the turns.
 """
 
 from __future__ import annotations
@@ -50,11 +51,17 @@ class Row:
         def said(figure: float | None) -> str:
             if figure is None:
                 return ""
-            return {"ratio": f"{figure:.3g}", "more": f"{figure:+.3g} {self.unit}", "value": _said(figure, self.unit)}[
-                self.kind
-            ]
+            return {
+                "ratio": f"{figure:.3g}",
+                "more": f"{figure:+.3g} {self.unit}",
+                "value": _said(figure, self.unit),
+            }[self.kind]
 
-        target = "" if self.target is None else f"{'>=' if self.at_least else '<='} {said(self.target).lstrip('+')}"
+        target = (
+            ""
+            if self.target is None
+            else f"{'>=' if self.at_least else '<='} {said(self.target).lstrip('+')}"
+        )
         met = "" if self.target is None else "yes" if self.met else "NO"
         return (
             self.name,
@@ -68,7 +75,11 @@ class Row:
 
 
 def _said(value: float, unit: str) -> str:
-    return f"{value:.0f} {unit}".strip() if value >= 1000 or value == int(value) else f"{value:.3g} {unit}"
+    return (
+        f"{value:.0f} {unit}".strip()
+        if value >= 1000 or value == int(value)
+        else f"{value:.3g} {unit}"
+    )
 
 
 def timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
@@ -87,9 +98,14 @@ class Pairs:
     ours: list[float]
     peer: list[float]
 
-    def ratio(self, name: str, target: float | None, *, per: tuple[int, int] = (1, 1), **more: Any) -> Row:
+    def ratio(
+        self, name: str, target: float | None, *, per: tuple[int, int] = (1, 1), **more: Any
+    ) -> Row:
         """Return the row of the median ratio; `per` divides both sides, such as by their number of files."""
-        a, b = ([spent / count for spent in side] for side, count in zip((self.ours, self.peer), per, strict=True))
+        a, b = (
+            [spent / count for spent in side]
+            for side, count in zip((self.ours, self.peer), per, strict=True)
+        )
         ratio = statistics.median(x / y for x, y in zip(a, b, strict=True))
         ours, peer = statistics.median(self.ours), statistics.median(self.peer)
         return Row(name, ours * MS, peer * MS, "ms", ratio, target, min(a) / min(b), **more)
@@ -103,7 +119,10 @@ class Pairs:
 
 
 def take_turns(
-    ours: Callable[[], Any], peer: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter
+    ours: Callable[[], Any],
+    peer: Callable[[], Any],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Pairs:
     """Time both in turn, beginning with the other one each time, after a call of each that is not counted."""
     ours(), peer()
@@ -119,7 +138,11 @@ def child(arguments: Sequence[str], *, screen: bool = False) -> Any:
     """Run a Python script in a fresh process, where wanted on a screen; return what its last line of output says."""
     command = [sys.executable, *arguments]
     if screen:
-        command = [sys.executable, str(Path(__file__).parents[1] / "tools" / "with_screen.py"), *command]
+        command = [
+            sys.executable,
+            str(Path(__file__).parents[1] / "tools" / "with_screen.py"),
+            *command,
+        ]
     with tempfile.TemporaryDirectory() as folder:  # the user's settings of napari stay as they are
         environment = {**os.environ, "NAPARI_CONFIG": str(Path(folder, "napari.yaml"))}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -130,15 +153,23 @@ def child(arguments: Sequence[str], *, screen: bool = False) -> Any:
     return json.loads(lines[-1])
 
 
-# --- Command line and table ------------------------------------------------------------------------------------------
+# --- Command line and table
+# ------------------------------------------------------------------------------------------
 
 
 def parser(doc: str | None, repeats: int) -> argparse.ArgumentParser:
     """Return the options that all scripts have."""
     made = argparse.ArgumentParser(description=(doc or "").split("\n", 1)[0])
-    made.add_argument("--data", help="where the folders of pictures are made and stay; by default they are removed")
-    made.add_argument("--repeats", type=int, default=repeats, help="turns of each pair (%(default)s)")
-    made.add_argument("--quick", action="store_true", help="small folders and few turns: does the script run?")
+    made.add_argument(
+        "--data",
+        help="where the folders of pictures are made and stay; by default they are removed",
+    )
+    made.add_argument(
+        "--repeats", type=int, default=repeats, help="turns of each pair (%(default)s)"
+    )
+    made.add_argument(
+        "--quick", action="store_true", help="small folders and few turns: does the script run?"
+    )
     made.add_argument("--check", action="store_true", help="end with 1 if a target is missed")
     made.add_argument("--json", help=argparse.SUPPRESS)
     return made
@@ -165,11 +196,17 @@ def finish(rows: Iterable[Row], options: argparse.Namespace) -> int:
 
 def print_table(rows: Sequence[Row]) -> None:
     """Print rows in columns that a Markdown page takes as they are."""
-    table = [("name", "ours", "peer", "figure", "of the best", "target", "met"), *(row.cells() for row in rows)]
+    table = [
+        ("name", "ours", "peer", "figure", "of the best", "target", "met"),
+        *(row.cells() for row in rows),
+    ]
     widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
     for number, cells in enumerate(table):
         print(
-            "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |", flush=True
+            "| "
+            + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+            + " |",
+            flush=True,
         )
         if number == 0:
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")

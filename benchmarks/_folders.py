@@ -18,14 +18,20 @@ FILES = 2624
 SIDE = 300
 
 
-def picture(seed: int, side: int = SIDE, dtype: Any = np.uint8, samples: int = 0) -> np.ndarray[Any, Any]:
+def picture(
+    seed: int, side: int = SIDE, dtype: Any = np.uint8, samples: int = 0
+) -> np.ndarray[Any, Any]:
     """Return something like a micrograph: smooth blobs and camera noise, that compresses as such pictures do."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
     smooth = sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) * 90) for a, b in rng.random((12, 2)))
     full = np.iinfo(dtype).max
     shape = (side, side, samples) if samples else (side, side)
-    values = 0.2 * full + 0.3 * full * (smooth[..., None] if samples else smooth) + rng.normal(0, full / 80, shape)
+    values = (
+        0.2 * full
+        + 0.3 * full * (smooth[..., None] if samples else smooth)
+        + rng.normal(0, full / 80, shape)
+    )
     return np.clip(values, 0, full).astype(dtype)
 
 
@@ -45,7 +51,9 @@ def make_folder(data: str, count: int, *, side: int = SIDE, dtype: Any = np.uint
         files = [picture_bytes(picture(seed, side, dtype), "png") for seed in range(min(count, 32))]
         with _filling(folder) as unfinished:
             for number in range(count):
-                unfinished.joinpath(f"frame_{number:07d}.png").write_bytes(files[number % len(files)])
+                unfinished.joinpath(f"frame_{number:07d}.png").write_bytes(
+                    files[number % len(files)]
+                )
     return str(folder)
 
 

@@ -1,7 +1,7 @@
 """Browsing a pyramid whose chunks take 300 ms each: pauses of the window, and how soon there is something to see.
 
-Each action is done in turn on lazy layers and on arrays in memory of the same shape, in one real window; the longest
-time that the event loop did not come round is held against that of the arrays.
+Each action is done in turn on lazy layers and on arrays in memory of the same shape, in one real
+window; the longest time that the event loop did not come round is held against that of the arrays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 READ_SECONDS = 0.3
 WORKERS = 4
 SHAPE, LEVELS, TILE = (200, 8, 512, 512), 4, 128
-ACTIONS = ("add", "step", "burst of 10", "drag of 12", "zoom in", "zoom out", "to 3-D", "to 2-D", "four channels")
+ACTIONS = (
+    "add",
+    "step",
+    "burst of 10",
+    "drag of 12",
+    "zoom in",
+    "zoom out",
+    "to 3-D",
+    "to 2-D",
+    "four channels",
+)
 
 
 class SlowGate:
@@ -101,21 +111,32 @@ def run(lazy: bool) -> dict[str, dict[str, float]]:
         while time.perf_counter() < end:
             window.spin(0.002)
             notices = [display.notice for display in shown(window)]
-            if coarse is None and not any("previous" in note or note == "loading" for note in notices):
+            if coarse is None and not any(
+                "previous" in note or note == "loading" for note in notices
+            ):
                 coarse = time.perf_counter() - started
             if all(display.settled for display in shown(window)):
                 break
         done = time.perf_counter() - started
         reads = 0 if source is None else len(source.loads) - before
         window.spin(0.3)
-        measured[name] = {"pause": max(window.gaps), "coarse": coarse or 0, "done": done, "reads": reads}
+        measured[name] = {
+            "pause": max(window.gaps),
+            "coarse": coarse or 0,
+            "done": done,
+            "reads": reads,
+        }
 
     viewer = window.viewer
     source, layer = make(levels, lazy=lazy)
     act("add", lambda: viewer.add_layer(layer), source)
     viewer.dims.set_current_step(1, 3)
     act("step", lambda: viewer.dims.set_current_step(0, 5), source)
-    act("burst of 10", lambda: [viewer.dims.set_current_step(0, 6 + step) for step in range(10)], source)
+    act(
+        "burst of 10",
+        lambda: [viewer.dims.set_current_step(0, 6 + step) for step in range(10)],
+        source,
+    )
 
     def drag() -> None:
         for step in range(12):
@@ -129,7 +150,10 @@ def run(lazy: bool) -> dict[str, dict[str, float]]:
     act("to 3-D", lambda: setattr(viewer.dims, "ndisplay", 3), source)
     act("to 2-D", lambda: setattr(viewer.dims, "ndisplay", 2), source)
     viewer.layers.clear()
-    small = [make([level[:, :, :100, :100] for level in levels[:1]], lazy=lazy, tile=128)[1] for _ in range(4)]
+    small = [
+        make([level[:, :, :100, :100] for level in levels[:1]], lazy=lazy, tile=128)[1]
+        for _ in range(4)
+    ]
     for one in small:
         viewer.add_layer(one)
     act("four channels", lambda: viewer.dims.set_current_step(0, 9))
@@ -162,7 +186,9 @@ def make(levels: list[Any], *, lazy: bool, tile: int = TILE) -> tuple[Any, Any]:
     if not lazy:
         data = levels if len(levels) > 1 else levels[0]
         return None, Layer(data, multiscale=len(levels) > 1, contrast_limits=(0, 4000))
-    source = RecordingSource(levels, (1, 1, tile, tile), axes="tzyx", gate=SlowGate(), contrast_limits=(0, 4000))
+    source = RecordingSource(
+        levels, (1, 1, tile, tile), axes="tzyx", gate=SlowGate(), contrast_limits=(0, 4000)
+    )
     ((data, keywords, kind),) = layer_data(Image(source))
     keywords["visible"] = False
     keywords["metadata"][METADATA_KEY].hidden = True
@@ -171,16 +197,35 @@ def make(levels: list[Any], *, lazy: bool, tile: int = TILE) -> tuple[Any, Any]:
 
 def rows(repeats: int) -> list[Row]:
     """Return the measurements."""
-    turns = [[child([__file__, "--run", way], screen=True) for way in ("lazy", "memory")] for _ in range(repeats)]
+    turns = [
+        [child([__file__, "--run", way], screen=True) for way in ("lazy", "memory")]
+        for _ in range(repeats)
+    ]
     made = []
     for name in ACTIONS:
-        ours, peer = (sorted(turn[side][name]["pause"] for turn in turns)[repeats // 2] for side in (0, 1))
-        made.append(Row(f"longest pause: {name}", ours * 1e3, peer * 1e3, "ms", (ours - peer) * 1e3, 50, kind="more"))
+        ours, peer = (
+            sorted(turn[side][name]["pause"] for turn in turns)[repeats // 2] for side in (0, 1)
+        )
+        made.append(
+            Row(
+                f"longest pause: {name}",
+                ours * 1e3,
+                peer * 1e3,
+                "ms",
+                (ours - peer) * 1e3,
+                50,
+                kind="more",
+            )
+        )
     lazies = [turn[0] for turn in turns]
     for name in ("step", "zoom in"):
         coarse = min(turn[name]["coarse"] for turn in lazies)
-        target = 100 if name == "zoom in" else None  # a step needs a coarse chunk that nobody has: one read
-        made.append(Row(f"coarse pixels: {name}", coarse * 1e3, 0, "ms", coarse * 1e3, target, kind="value"))
+        target = (
+            100 if name == "zoom in" else None
+        )  # a step needs a coarse chunk that nobody has: one read
+        made.append(
+            Row(f"coarse pixels: {name}", coarse * 1e3, 0, "ms", coarse * 1e3, target, kind="value")
+        )
     tiles = (SHAPE[2] // TILE) ** 2
     needed = -(-(tiles + 1) // WORKERS) * READ_SECONDS
     for name in ("step", "burst of 10", "drag of 12"):
@@ -189,7 +234,14 @@ def rows(repeats: int) -> list[Row]:
         made.append(Row(f"all there: {name}", done * 1e3, needed * 1e3, "ms", done / needed, 1.3))
     channels = min(turn["four channels"]["done"] for turn in lazies)
     made.append(
-        Row("four channels of one chunk", channels * 1e3, READ_SECONDS * 1e3, "ms", channels / READ_SECONDS, 1.3)
+        Row(
+            "four channels of one chunk",
+            channels * 1e3,
+            READ_SECONDS * 1e3,
+            "ms",
+            channels / READ_SECONDS,
+            1.3,
+        )
     )
     return made
 

@@ -1,9 +1,10 @@
 """Crops: what they read, and their time by the fastest direct read of the same bytes.
 
-A box of 64 x 64 x 64 out of 100 x 2048 x 2048 says what it costs before it reads, and reads each touched chunk once.
-Then 184 MB each out of a Zarr array with zstd (by tensorstore), a folder of PNG files (by a thread pool over the same
-decoder) and a raw volume (by positioned reads in as many threads), the file cache warm. Processor time is what the work
-costs, also while the machine does something else.
+A box of 64 x 64 x 64 out of 100 x 2048 x 2048 says what it costs before it reads, and reads each
+touched chunk once. Then 184 MB each out of a Zarr array with zstd (by tensorstore), a folder of PNG
+files (by a thread pool over the same decoder) and a raw volume (by positioned reads in as many
+threads), the file cache warm. Processor time is what the work costs, also while the machine does
+something else.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def costs(data: str) -> list[Row]:
     if not path.exists():
         array = zarr.create_array(str(path), shape=VOLUME, chunks=CHUNKS, dtype="uint16")
         starts = [part.start // size * size for part, size in zip(BOX, CHUNKS, strict=True)]
-        stops = [min(-(-part.stop // c) * c, size) for part, c, size in zip(BOX, CHUNKS, VOLUME, strict=True)]
+        stops = [
+            min(-(-part.stop // c) * c, size)
+            for part, c, size in zip(BOX, CHUNKS, VOLUME, strict=True)
+        ]
         around = tuple(map(slice, starts, stops))
         array[around] = np.random.default_rng(1).integers(0, 4096, array[around].shape, "uint16")
     image = nl.open_dataset(path).images[0]
@@ -60,8 +64,24 @@ def costs(data: str) -> list[Row]:
     touched = reads * np.prod(CHUNKS) * 2 / MIB
     name = "64 x 64 x 64 of 100 x 2048 x 2048"
     return [
-        Row(f"{name}: chunks read", reads, cost.touched_chunks, "chunks", reads, cost.touched_chunks, kind="value"),
-        Row(f"{name}: result", cost.result_nbytes / MIB, 0.5, "MiB", cost.result_nbytes / MIB, 0.5, kind="value"),
+        Row(
+            f"{name}: chunks read",
+            reads,
+            cost.touched_chunks,
+            "chunks",
+            reads,
+            cost.touched_chunks,
+            kind="value",
+        ),
+        Row(
+            f"{name}: result",
+            cost.result_nbytes / MIB,
+            0.5,
+            "MiB",
+            cost.result_nbytes / MIB,
+            0.5,
+            kind="value",
+        ),
         Row(
             f"{name}: touched",
             cost.touched_nbytes / MIB,
@@ -71,7 +91,15 @@ def costs(data: str) -> list[Row]:
             touched,
             kind="value",
         ),
-        Row(f"{name}: full", cost.full_nbytes / MIB, 800, "MiB", cost.full_nbytes / MIB, 800, kind="value"),
+        Row(
+            f"{name}: full",
+            cost.full_nbytes / MIB,
+            800,
+            "MiB",
+            cost.full_nbytes / MIB,
+            800,
+            kind="value",
+        ),
     ]
 
 
@@ -79,7 +107,9 @@ def of_zarr(data: str, repeats: int) -> list[Row]:
     path = zarr_read.make(data, "v3 zstd")
     image = nl.open_dataset(path).images[0]
     region = tuple(slice(*pair) for pair in zarr_read.BOX)
-    peer = ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": path}}, read=True, open=True).result()
+    peer = ts.open(
+        {"driver": "zarr3", "kvstore": {"driver": "file", "path": path}}, read=True, open=True
+    ).result()
     return compared(
         "184 MB of a Zarr array with zstd",
         lambda: nl.crop(image, region),
@@ -133,11 +163,17 @@ def of_raw(data: str, repeats: int) -> list[Row]:
         return result
 
     return compared(
-        "184 MB of a raw volume", lambda: nl.crop(image, region), positioned, "positioned reads in threads", repeats
+        "184 MB of a raw volume",
+        lambda: nl.crop(image, region),
+        positioned,
+        "positioned reads in threads",
+        repeats,
     )
 
 
-def compared(name: str, ours: Callable[[], Array], peer: Callable[[], Array], what: str, repeats: int) -> list[Row]:
+def compared(
+    name: str, ours: Callable[[], Array], peer: Callable[[], Array], what: str, repeats: int
+) -> list[Row]:
     """Return a crop's time and its processor time by those of a direct read."""
     assert np.array_equal(ours(), peer())
     wall = take_turns(ours, peer, repeats)

@@ -1,7 +1,8 @@
 """Decoding one PNG, JPEG or TIFF frame against Pillow, and how much faster two threads are than one.
 
-The file cache is warm; both read the file, decode it, and give an array. Threads are those of `ImageSequence.load` and
-of `read_box`; what a plain pool gains with the same decoder in the same run says what the machine has to give.
+The file cache is warm; both read the file, decode it, and give an array. Threads are those of
+`ImageSequence.load` and of `read_box`; what a plain pool gains with the same decoder in the same
+run says what the machine has to give.
 """
 
 from __future__ import annotations
@@ -57,8 +58,10 @@ def decode_row(data: str, kind: str, side: int, dtype: Any, samples: int, repeat
 
     pairs = take_turns(ours, peer, repeats)
     pairs = Pairs([spent / inner for spent in pairs.ours], [spent / inner for spent in pairs.peer])
-    colours = " x 3" if samples else ""
-    return pairs.ratio(f"decode {kind.upper()} {side} x {side}{colours} {np.dtype(dtype)}, by Pillow", 1.0)
+    colors = " x 3" if samples else ""
+    return pairs.ratio(
+        f"decode {kind.upper()} {side} x {side}{colors} {np.dtype(dtype)}, by Pillow", 1.0
+    )
 
 
 def scaling_row(name: str, work: Callable[[int], Any], repeats: int, target: float | None) -> Row:
@@ -71,7 +74,9 @@ def scaling_row(name: str, work: Callable[[int], Any], repeats: int, target: flo
     return Row(name, 1e3 * ours, 1e3 * peer, "ms", gain, target, best, at_least=True)
 
 
-def scaling_rows(folder: str, count: int, repeats: int, name: str, target: float | None) -> list[Row]:
+def scaling_rows(
+    folder: str, count: int, repeats: int, name: str, target: float | None
+) -> list[Row]:
     sequence = nl.read_images(folder)[:count]
     source = nl.open_dataset(folder).images[0].source
     _, height, width = source.meta.shape
@@ -91,7 +96,10 @@ def scaling_rows(folder: str, count: int, repeats: int, name: str, target: float
     rows = [
         scaling_row(f"two threads, by one: plain pool, {name}", plain, repeats, None),
         scaling_row(
-            f"two threads, by one: sequence.load, {name}", lambda n: with_workers(n, sequence.load), repeats, target
+            f"two threads, by one: sequence.load, {name}",
+            lambda n: with_workers(n, sequence.load),
+            repeats,
+            target,
         ),
         scaling_row(
             f"two threads, by one: read_box, {name}",

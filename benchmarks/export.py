@@ -1,8 +1,9 @@
 """Writing a large volume: the time of an export by zarr's own writing of the same pixels, and its peak memory.
 
-The volume is noise over a slope in uint16, which zstd packs to about two thirds, in an NPY file. zarr alone gets the
-pixels from memory, as many at once as it takes, and writes the same chunks with the same codec; it reads nothing.
-Memory is the increase of the peak resident memory (Linux) in a process of its own.
+The volume is noise over a slope in uint16, which zstd packs to about two thirds, in an NPY file.
+zarr alone gets the pixels from memory, as many at once as it takes, and writes the same chunks with
+the same codec; it reads nothing. Memory is the increase of the peak resident memory (Linux) in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -56,12 +57,16 @@ def make(data: str, planes: int) -> str:
 def export(path: str, out: str, way: str) -> None:
     keywords = dict(WAYS[way])
     with nl.open_dataset(path) as dataset:
-        nl.export(dataset.images[0], os.path.join(out, keywords.pop("name")), overwrite=True, **keywords)
+        nl.export(
+            dataset.images[0], os.path.join(out, keywords.pop("name")), overwrite=True, **keywords
+        )
 
 
 def peak(path: str, out: str, way: str) -> float:
     """Export once and return by how many megabytes the peak of the resident memory rose."""
-    nl.export(np.zeros((2, 600, 600), np.uint16), os.path.join(out, "first.ome.zarr"), overwrite=True)  # imports
+    nl.export(
+        np.zeros((2, 600, 600), np.uint16), os.path.join(out, "first.ome.zarr"), overwrite=True
+    )  # imports
     before = resident()["VmRSS"]
     forget_peak()
     export(path, out, way)
@@ -71,7 +76,12 @@ def peak(path: str, out: str, way: str) -> float:
 def speed(path: str, out: str, way: str, repeats: int) -> Row:
     export(path, out, way)
     written = zarr.open_group(os.path.join(out, str(WAYS[way]["name"])), mode="r")["0"]
-    like = {"shape": written.shape, "chunks": written.chunks, "shards": written.shards, "dtype": written.dtype}
+    like = {
+        "shape": written.shape,
+        "chunks": written.chunks,
+        "shards": written.shards,
+        "dtype": written.dtype,
+    }
     pixels = slab()
     alone = os.path.join(out, "alone.zarr")
 
@@ -82,8 +92,14 @@ def speed(path: str, out: str, way: str, repeats: int) -> Row:
             array[start : start + SLAB] = pixels
 
     pairs = take_turns(lambda: export(path, out, way), zarr_alone, repeats)
-    ratio = statistics.median(peer / ours for ours, peer in zip(pairs.ours, pairs.peer, strict=True))
-    ours, peer, best = statistics.median(pairs.ours), statistics.median(pairs.peer), min(pairs.peer) / min(pairs.ours)
+    ratio = statistics.median(
+        peer / ours for ours, peer in zip(pairs.ours, pairs.peer, strict=True)
+    )
+    ours, peer, best = (
+        statistics.median(pairs.ours),
+        statistics.median(pairs.peer),
+        min(pairs.peer) / min(pairs.ours),
+    )
     name = f"speed of {way}, {os.path.getsize(path) / 1e9:.1f} GB, by zarr alone"
     return Row(name, ours * MS, peer * MS, "ms", ratio, LEAST_SPEED, best, at_least=True)
 
@@ -105,7 +121,9 @@ def main(argv: list[str] | None = None) -> int:
         rows += [speed(path, out, way, repeats) for way in ("OME-Zarr", "OME-Zarr, shards")]
         for way in WAYS:
             found = child([__file__, "--peak", path, out, way])
-            rows.append(Row(f"peak memory of {way}", found, megabytes, "MB", found, MOST_MB, kind="value"))
+            rows.append(
+                Row(f"peak memory of {way}", found, megabytes, "MB", found, MOST_MB, kind="value")
+            )
         shutil.rmtree(out)
     return finish(rows, options)
 

@@ -1,8 +1,8 @@
 """From opening a folder of 2,624 PNG files to its first frame on the screen, against napari's own reader.
 
-Each opening has a fresh process, with napari imported and a viewer that has shown a picture before. The clock runs from
-`viewer.open` until a drawing of the canvas is finished in which the frame is seen. What either reader imports by then
-is imported before, and its time is a row of its own.
+Each opening has a fresh process, with napari imported and a viewer that has shown a picture before.
+The clock runs from `viewer.open` until a drawing of the canvas is finished in which the frame is
+seen. What either reader imports by then is imported before, and its time is a row of its own.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def to_first_frame(viewer: Any, reader: str, folder: str) -> float:
         gloo.gl.glFinish()
         now = time.perf_counter()
         pixels = gloo.read_pixels()
-        centre = pixels[len(pixels) // 2 - 20 :, pixels.shape[1] // 2 - 20 :][:40, :40, :3]
-        if centre.mean() > 20:  # the canvas is black, a frame is not
+        center = pixels[len(pixels) // 2 - 20 :, pixels.shape[1] // 2 - 20 :][:40, :40, :3]
+        if center.mean() > 20:  # the canvas is black, a frame is not
             seen.append(now)
 
     canvas.events.draw.connect(drawn, position="last")
@@ -107,11 +107,16 @@ def main(argv: list[str] | None = None) -> int:
         folder = make_folder(data, FILES)
         few = make_folder(data, 3)
         readers = (LAZY, BUILTIN, MEMORY)
-        needed = {name: json.dumps(child([__file__, "--open", name, few, ""], screen=True)) for name in readers}
+        needed = {
+            name: json.dumps(child([__file__, "--open", name, few, ""], screen=True))
+            for name in readers
+        }
         spent: dict[str, list[dict[str, float]]] = {name: [] for name in readers}
         for turn in range(repeats):
             for name in readers[:: -1 if turn % 2 else 1]:
-                spent[name].append(child([__file__, "--open", name, folder, needed[name]], screen=True))
+                spent[name].append(
+                    child([__file__, "--open", name, folder, needed[name]], screen=True)
+                )
 
     def pairs(what: str, peer: str) -> Pairs:
         return Pairs(*([one[what] for one in spent[name]] for name in (LAZY, peer)))

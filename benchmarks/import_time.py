@@ -7,7 +7,19 @@ import sys
 
 from _common import Row, child, finish, parser, take_turns
 
-HEAVY = ("numpy", "dask", "zarr", "pandas", "napari", "qtpy", "skimage", "PIL", "imagecodecs", "tifffile", "magicgui")
+HEAVY = (
+    "numpy",
+    "dask",
+    "zarr",
+    "pandas",
+    "napari",
+    "qtpy",
+    "skimage",
+    "PIL",
+    "imagecodecs",
+    "tifffile",
+    "magicgui",
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +37,15 @@ def main(argv: list[str] | None = None) -> int:
     return finish(
         [
             pairs.more("import napari_lazyload, over Python's start", 15),
-            Row("heavy libraries that the import loads", len(heavy), 0, "", len(heavy), 0, kind="value"),
+            Row(
+                "heavy libraries that the import loads",
+                len(heavy),
+                0,
+                "",
+                len(heavy),
+                0,
+                kind="value",
+            ),
         ],
         options,
     )

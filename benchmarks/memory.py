@@ -1,7 +1,7 @@
 """Peak memory of three passes over a folder four times the cache budget.
 
-The increase of the peak resident memory (Linux) over what is resident after the imports may be the budget and 64 MB.
-Each way through the folder has a process of its own.
+The increase of the peak resident memory (Linux) over what is resident after the imports may be the
+budget and 64 MB. Each way through the folder has a process of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ MB = 1 << 20
 def resident() -> dict[str, float]:
     """Return the resident memory of this process now ("VmRSS") and at its peak ("VmHWM"), in MB. Linux."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return {name: int(kb) / 1024 for name, kb in re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status, re.MULTILINE)}
+    return {
+        name: int(kb) / 1024
+        for name, kb in re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status, re.MULTILINE)
+    }
 
 
 def forget_peak() -> None:
@@ -55,7 +58,9 @@ def by_dask(data: Any, _folder: str) -> None:
 def batches(data: Any, folder: str) -> None:
     import napari_lazyload as nl
 
-    size = max(1, 2 * MB // (data[0].size * data.dtype.itemsize))  # what a batch holds is not the package's to save
+    size = max(
+        1, 2 * MB // (data[0].size * data.dtype.itemsize)
+    )  # what a batch holds is not the package's to save
     with nl.read_images(folder).batches(size, shuffle=True) as all_batches:
         for _ in all_batches:
             pass
@@ -109,7 +114,17 @@ def main(argv: list[str] | None = None) -> int:
                 found = child([__file__, "--passes", way, folder, str(times)])
                 over = found["increase"] - found["budget"]
                 title = f"peak beyond the budget, {way}, {name}"
-                rows.append(Row(title, found["increase"], found["budget"], "MB", over, ALLOWED_MB, kind="more"))
+                rows.append(
+                    Row(
+                        title,
+                        found["increase"],
+                        found["budget"],
+                        "MB",
+                        over,
+                        ALLOWED_MB,
+                        kind="more",
+                    )
+                )
     return finish(rows, options)
 
 

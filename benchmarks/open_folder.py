@@ -1,7 +1,7 @@
 """Opening a folder of PNG files against dask-image's `imread` on the same one.
 
-Both give a lazy array of all frames. In one process, after imports, the file cache warm, taking turns. A million files
-(``--large``) are held against 100,000 by the time for one file.
+Both give a lazy array of all frames. In one process, after imports, the file cache warm, taking
+turns. A million files (``--large``) are held against 100,000 by the time for one file.
 """
 
 from __future__ import annotations
@@ -38,11 +38,17 @@ def main(argv: list[str] | None = None) -> int:
         rows.append(against_dask_image(make_folder(data, FILES), f"{FILES:,}", repeats, 0.6))
         folder = link_folder(data, many)
         if folder:
-            rows.append(against_dask_image(folder, f"{many:,}", max(3, repeats // 3), None if options.quick else 0.15))
+            rows.append(
+                against_dask_image(
+                    folder, f"{many:,}", max(3, repeats // 3), None if options.quick else 0.15
+                )
+            )
         larger = link_folder(data, most) if options.large else None
         if folder and larger:
             pairs = take_turns(lambda: ours(larger), lambda: ours(folder), max(3, repeats // 3))
-            rows.append(pairs.ratio(f"open {most:,} files, each by one of {many:,}", 1.5, per=(most, many)))
+            rows.append(
+                pairs.ratio(f"open {most:,} files, each by one of {many:,}", 1.5, per=(most, many))
+            )
     return finish(rows, options)
 
 

@@ -1,9 +1,10 @@
 """Opening and stepping through an OME-Zarr pyramid, on this machine and over HTTP, against napari-ome-zarr.
 
-Each opening has a fresh process and a real window, in which a small store was opened before by the same reader: what
-is imported is paid for. The clock runs from `viewer.open` until a drawing of the canvas is finished in which pixels are
-seen. Over HTTP each answer takes 300 ms; the server is a process of its own. What napari itself takes for two channels
-is measured with arrays of these pixels in memory: no reader opens sooner, nor steps with shorter pauses.
+Each opening has a fresh process and a real window, in which a small store was opened before by the
+same reader: what is imported is paid for. The clock runs from `viewer.open` until a drawing of the
+canvas is finished in which pixels are seen. Over HTTP each answer takes 300 ms; the server is a
+process of its own. What napari itself takes for two channels is measured with arrays of these
+pixels in memory: no reader opens sooner, nor steps with shorter pauses.
 """
 
 from __future__ import annotations
@@ -67,16 +68,27 @@ def make_store(folder: str, store: Store) -> str:
     for level in range(LEVELS):
         small = store.at(level)
         array = group.create_array(
-            str(level), shape=small, dtype="uint16", chunks=(1, 1, *store.chunks), dimension_names=list("tczyx")
+            str(level),
+            shape=small,
+            dtype="uint16",
+            chunks=(1, 1, *store.chunks),
+            dimension_names=list("tczyx"),
         )
         factors = np.divide(shape, small)
         scale = [float(one) for one in factors * (1, 1, 2, 0.5, 0.5)]
-        datasets.append({"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+        datasets.append(
+            {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        )
         for frame in np.ndindex(small[:2]):
-            array[frame] = ramp[:: 1 << level, :: 1 << level] + rng.integers(0, 64, small[2:], dtype=np.uint16)
+            array[frame] = ramp[:: 1 << level, :: 1 << level] + rng.integers(
+                0, 64, small[2:], dtype=np.uint16
+            )
     kinds = {"t": "time", "c": "channel"}
     axes = [{"name": axis, "type": kinds.get(axis, "space")} for axis in "tczyx"]
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets, "name": path.stem}]}
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [{"axes": axes, "datasets": datasets, "name": path.stem}],
+    }
     return str(path)
 
 
@@ -105,12 +117,19 @@ class Opening:
             gloo.gl.glFinish()
             now = time.perf_counter()
             pixels = gloo.read_pixels()
-            if pixels[len(pixels) // 2 - 20 :, pixels.shape[1] // 2 - 20 :][:40, :40, :3].mean() > 20:
+            if (
+                pixels[len(pixels) // 2 - 20 :, pixels.shape[1] // 2 - 20 :][:40, :40, :3].mean()
+                > 20
+            ):
                 seen.append(now)
 
         canvas.events.draw.connect(drawn, position="last")
         window.begin()
-        add = in_memory(viewer, path) if self.reader == MEMORY else lambda: viewer.open(path, plugin=self.reader)
+        add = (
+            in_memory(viewer, path)
+            if self.reader == MEMORY
+            else lambda: viewer.open(path, plugin=self.reader)
+        )
         started = time.perf_counter()
         add()
         returned = time.perf_counter() - started
@@ -141,7 +160,12 @@ def in_memory(viewer: Any, path: str) -> Callable[[], Any]:
 
     group = zarr.open_group(path, mode="r")
     levels = [np.asarray(group[str(level)][:2]) for level in range(LEVELS)]
-    more = {"multiscale": True, "channel_axis": 1, "scale": (1.0, 2.0, 0.5, 0.5), "axis_labels": tuple("tzyx")}
+    more = {
+        "multiscale": True,
+        "channel_axis": 1,
+        "scale": (1.0, 2.0, 0.5, 0.5),
+        "axis_labels": tuple("tzyx"),
+    }
     layer = (levels, {**more, "contrast_limits": (1400, 2600)}, "image")
     plugin = DynamicPlugin(f"in-memory-{Path(path).stem}")
     plugin.register()
@@ -180,7 +204,9 @@ def serve(folder: str) -> None:
 def served(folder: str) -> Iterator[str]:
     """Yield the address of a server for a folder, in a process of its own."""
     command = [sys.executable, __file__, "--serve", folder]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         try:
@@ -197,16 +223,39 @@ def middle(values: Iterable[float]) -> float:
 
 def local_rows(name: str, turns: list[tuple[dict[str, float], ...]]) -> list[Row]:
     """Return what one store gave; each turn has ours, the peer's and that of arrays in memory."""
-    sides = {what: [middle(turn[side][what] for turn in turns) for side in range(3)] for what in turns[0][0]}
+    sides = {
+        what: [middle(turn[side][what] for turn in turns) for side in range(3)]
+        for what in turns[0][0]
+    }
     ours, peer, floor = sides["first"]
     best = min(turn[0]["first"] for turn in turns) / min(turn[1]["first"] for turn in turns)
     held, held_peer, held_floor = sides["returned"]
     stepped, theirs, least = sides["step"]
     return [
-        Row(f"{name}: open to the first pixels", ours * 1e3, peer * 1e3, "ms", ours / peer, 0.25, best),
+        Row(
+            f"{name}: open to the first pixels",
+            ours * 1e3,
+            peer * 1e3,
+            "ms",
+            ours / peer,
+            0.25,
+            best,
+        ),
         Row(f"{name}: the same, by arrays in memory", ours * 1e3, floor * 1e3, "ms", ours / floor),
-        Row(f"{name}: the same, arrays in memory by the peer", floor * 1e3, peer * 1e3, "ms", floor / peer),
-        Row(f"{name}: until viewer.open returns", held * 1e3, held_peer * 1e3, "ms", held / held_peer),
+        Row(
+            f"{name}: the same, arrays in memory by the peer",
+            floor * 1e3,
+            peer * 1e3,
+            "ms",
+            floor / peer,
+        ),
+        Row(
+            f"{name}: until viewer.open returns",
+            held * 1e3,
+            held_peer * 1e3,
+            "ms",
+            held / held_peer,
+        ),
         Row(
             f"{name}: the same, beyond arrays in memory",
             held * 1e3,
@@ -216,7 +265,14 @@ def local_rows(name: str, turns: list[tuple[dict[str, float], ...]]) -> list[Row
             100,
             kind="more",
         ),
-        Row(f"{name}: longest pause while stepping", stepped * 1e3, theirs * 1e3, "ms", stepped * 1e3, kind="value"),
+        Row(
+            f"{name}: longest pause while stepping",
+            stepped * 1e3,
+            theirs * 1e3,
+            "ms",
+            stepped * 1e3,
+            kind="value",
+        ),
         Row(
             f"{name}: the same, beyond arrays in memory",
             stepped * 1e3,
@@ -231,7 +287,10 @@ def local_rows(name: str, turns: list[tuple[dict[str, float], ...]]) -> list[Row
 
 def rows(data: str, quick: bool, repeats: int) -> list[Row]:
     """Return the measurements."""
-    store, blocks = (make_store(data, one) for one in ((QUICK_PLANES, QUICK_BLOCKS) if quick else (PLANES, BLOCKS)))
+    store, blocks = (
+        make_store(data, one)
+        for one in ((QUICK_PLANES, QUICK_BLOCKS) if quick else (PLANES, BLOCKS))
+    )
     small = make_store(data, SMALL)
     steps = 6 if quick else STEPS
 
@@ -239,7 +298,10 @@ def rows(data: str, quick: bool, repeats: int) -> list[Row]:
         return child([__file__, "--run", json.dumps([reader, path, small, count])], screen=True)
 
     def take_turns(path: str) -> list[tuple[dict[str, float], ...]]:
-        return [tuple(run(reader, path, steps) for reader in (OURS, PEER, MEMORY)) for _ in range(repeats)]
+        return [
+            tuple(run(reader, path, steps) for reader in (OURS, PEER, MEMORY))
+            for _ in range(repeats)
+        ]
 
     turns, thick = take_turns(store), take_turns(blocks)
     with served(os.path.dirname(store)) as url:
@@ -254,7 +316,15 @@ def rows(data: str, quick: bool, repeats: int) -> list[Row]:
     return [
         *local_rows("planes", turns),
         *local_rows("blocks", thick),
-        Row("over HTTP: window held up, in round trips", frozen / LATENCY, 0, "", frozen / LATENCY, 4, kind="value"),
+        Row(
+            "over HTTP: window held up, in round trips",
+            frozen / LATENCY,
+            0,
+            "",
+            frozen / LATENCY,
+            4,
+            kind="value",
+        ),
         Row(
             "over HTTP: first pixels after that, in round trips",
             after / LATENCY,
@@ -264,7 +334,13 @@ def rows(data: str, quick: bool, repeats: int) -> list[Row]:
             2,
             kind="value",
         ),
-        Row("over HTTP: open to the first pixels", first * 1e3, other["first"] * 1e3, "ms", first / other["first"]),
+        Row(
+            "over HTTP: open to the first pixels",
+            first * 1e3,
+            other["first"] * 1e3,
+            "ms",
+            first / other["first"],
+        ),
         Row(
             "over HTTP: longest pause while stepping, beyond arrays in memory",
             stepping * 1e3,

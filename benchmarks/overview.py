@@ -103,14 +103,25 @@ def main(argv: list[str] | None = None) -> int:
             ours.append(child([__file__, "--one", "overview", path], screen=True))
             peer.append(child([__file__, "--one", "decode", path]))
     pairs = Pairs([one["whole"] for one in ours], [one["whole"] for one in peer])
-    first, zoomed = (sorted(one[name] for one in ours)[repeats // 2] * MS for name in ("first", "zoomed"))
+    first, zoomed = (
+        sorted(one[name] for one in ours)[repeats // 2] * MS for name in ("first", "zoomed")
+    )
     nbytes, decoded = peer[0]["nbytes"] / MB, ours[0]["decoded"] / MB
     added = max(one["added"] for one in ours)
     rows = [
         pairs.ratio("overview of a plane in one level, whole, by decoding each chunk once", None),
         Row("its first tile", first, first, "ms", first, None, kind="value"),
-        Row("zoom to single pixels, nothing kept", zoomed, zoomed, "ms", zoomed, None, kind="value"),
-        Row("decoded and thinned out for the overview, by the plane", decoded, nbytes, "MB", decoded / nbytes, 1.34),
+        Row(
+            "zoom to single pixels, nothing kept", zoomed, zoomed, "ms", zoomed, None, kind="value"
+        ),
+        Row(
+            "decoded and thinned out for the overview, by the plane",
+            decoded,
+            nbytes,
+            "MB",
+            decoded / nbytes,
+            1.34,
+        ),
         Row("memory that the overview adds, by the plane", added, nbytes, "MB", added / nbytes),
     ]
     return finish(rows, options)

@@ -1,8 +1,8 @@
 """Binaries read in place: opening a terabyte, one plane against a plain positioned read, an array of 10^7 chunks.
 
-The terabyte is a sparse file. The plane is read from a file that the system has cached, past the chunk cache, and held
-against ``os.preadv`` of the same bytes into a new array. What opening adds to memory is measured in a process of
-its own.
+The terabyte is a sparse file. The plane is read from a file that the system has cached, past the
+chunk cache, and held against ``os.preadv`` of the same bytes into a new array. What opening adds to
+memory is measured in a process of its own.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def plane_rows(folder: str, repeats: int) -> list[Row]:
     data = nl.open_memmap(path, dtype="u2", shape=(planes, *PLANE)).data
     nbytes = PLANE[0] * PLANE[1] * 2
     file = os.open(path, os.O_RDONLY)
-    # Each side by itself: the system keeps some planes in larger pieces than others, which are read faster.
+    # Each side by itself: the system keeps some planes in larger pieces than others, which are
+    # read faster.
     turns = {side: itertools.cycle(range(planes)) for side in ("ours", "dask", "peer")}
 
     def ours() -> np.ndarray:
@@ -80,10 +81,13 @@ def plane_rows(folder: str, repeats: int) -> list[Row]:
         return pixels
 
     assert np.array_equal(
-        np.asarray(data[3]), np.fromfile(path, np.uint16, PLANE[0] * PLANE[1], offset=3 * nbytes).reshape(PLANE)
+        np.asarray(data[3]),
+        np.fromfile(path, np.uint16, PLANE[0] * PLANE[1], offset=3 * nbytes).reshape(PLANE),
     )
     rows = [
-        take_turns(ours, peer, repeats).ratio("one plane of 4096 x 2048 uint16, by a plain positioned read", 1.2),
+        take_turns(ours, peer, repeats).ratio(
+            "one plane of 4096 x 2048 uint16, by a plain positioned read", 1.2
+        ),
         take_turns(by_dask, peer, repeats).ratio("the same plane, as dask's compute()", 1.2),
     ]
     os.close(file)
@@ -113,7 +117,10 @@ def box_row(folder: str) -> Row:
     finally:
         read_strided._read_into = original
     assert result.shape == (64, 1024, 1024)
-    starts = np.add.outer(np.arange(1000, 1064) * PLANE[0], np.arange(300, 1324)).ravel() * PLANE[1] * 2 + 1400
+    starts = (
+        np.add.outer(np.arange(1000, 1064) * PLANE[0], np.arange(300, 1324)).ravel() * PLANE[1] * 2
+        + 1400
+    )
     pages = ((starts + 2048 - 1) // PAGE - starts // PAGE + 1).sum() * PAGE
     read = sum(sizes)
     return Row(

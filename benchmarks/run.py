@@ -1,7 +1,7 @@
 """Run all measurements, each script in a process of its own, and print one table.
 
-``python benchmarks/run.py`` takes about 15 minutes on two cores; ``--large`` adds folders of a million files, which are
-hard links. Nothing else should run meanwhile.
+``python benchmarks/run.py`` takes about 15 minutes on two cores; ``--large`` adds folders of a
+million files, which are hard links. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def run_script(name: str, flags: list[str]) -> list[Row]:
     """Run one script, which prints a table of its own, and return its rows."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "rows.json")
-        done = subprocess.run([sys.executable, str(HERE / f"{name}.py"), "--json", str(answer), *flags], check=False)
+        done = subprocess.run(
+            [sys.executable, str(HERE / f"{name}.py"), "--json", str(answer), *flags], check=False
+        )
         if done.returncode:
             return [_failed(name)]
         return [Row(**row) for row in json.loads(answer.read_text(encoding="utf-8"))]
@@ -81,7 +83,10 @@ def wait_for_quiet(seconds: float) -> None:
 
 def _processor_ticks() -> tuple[int, int]:
     """Return how long all processors were idle, and how long they have been on."""
-    ticks = [int(count) for count in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+    ticks = [
+        int(count)
+        for count in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
+    ]
     return ticks[3] + ticks[4], sum(ticks)
 
 
@@ -92,7 +97,9 @@ def _failed(name: str) -> Row:
 def main(argv: list[str] | None = None) -> int:
     arguments = parser(__doc__, 0)
     arguments.add_argument("--large", action="store_true", help="folders of a million files too")
-    arguments.add_argument("--quiet", type=float, default=0, help="wait up to so many seconds for idle processors")
+    arguments.add_argument(
+        "--quiet", type=float, default=0, help="wait up to so many seconds for idle processors"
+    )
     arguments.add_argument("only", nargs="*", help=f"of: {', '.join(SCRIPTS)}, table (all)")
     options = arguments.parse_args(argv)
     wanted = options.only or [*SCRIPTS, *(["table"] if (HERE / "table.py").exists() else [])]
@@ -106,8 +113,13 @@ def main(argv: list[str] | None = None) -> int:
             if name == "table":
                 rows += run_table(100_000 if options.quick else 1_000_000)
             else:
-                rows += run_script(name, [*flags, *(["--large"] if options.large and name in WITH_LARGE else [])])
-    print(f"\nall, on {os.cpu_count()} cores, {sys.platform}, Python {sys.version.split()[0]}", flush=True)
+                rows += run_script(
+                    name, [*flags, *(["--large"] if options.large and name in WITH_LARGE else [])]
+                )
+    print(
+        f"\nall, on {os.cpu_count()} cores, {sys.platform}, Python {sys.version.split()[0]}",
+        flush=True,
+    )
     print_table(rows)
     return int(options.check and not all(row.met for row in rows))
 

@@ -1,8 +1,9 @@
 """One step of the slider: what it costs beyond decoding the frame, at 2,624 and at a million files alike.
 
-The array's part is what napari does in the GUI thread, ``np.asarray(data[number, :, :])``, less `pictures.decode` of
-the same file alone. The window's part is `viewer.dims.set_current_step` less the same on an array in memory and the
-decode. Without ``--large`` the larger folder has 100,000 files.
+The array's part is what napari does in the GUI thread, ``np.asarray(data[number, :, :])``, less
+`pictures.decode` of the same file alone. The window's part is `viewer.dims.set_current_step` less
+the same on an array in memory and the decode. Without ``--large`` the larger folder has 100,000
+files.
 """
 
 from __future__ import annotations
@@ -66,7 +67,11 @@ def array_rows(folder: str, steps: int, title: str) -> list[Row]:
         for number in numbers:  # warms the file cache and the interpreter
             slicing(data, number)
         cache.shared.drop()
-        fresh = by_turns(numbers, lambda number, call=slicing: call(data, number), lambda number: decode(files[number]))
+        fresh = by_turns(
+            numbers,
+            lambda number, call=slicing: call(data, number),
+            lambda number: decode(files[number]),
+        )
         rows.append(Pairs(*fresh).more(f"{name}, {title}, beyond decoding", TARGET_MS))
         cached = by_turns(numbers, lambda number, call=slicing: call(data, number), lambda _: None)
         rows.append(Pairs(*cached).more(f"{name}, {title}, cached", TARGET_MS))
@@ -109,7 +114,11 @@ def in_window(folder: str, steps: int, *, first: bool) -> dict[str, Any]:
     while scanning():
         QApplication.processEvents()
         time.sleep(0.05)
-    found = {"scanned": scanned, "fresh": turns(calls, numbers), "cached": turns(calls[:2], numbers)}
+    found = {
+        "scanned": scanned,
+        "fresh": turns(calls, numbers),
+        "cached": turns(calls[:2], numbers),
+    }
     for viewer in windows:
         viewer.close()
     return found
@@ -117,17 +126,26 @@ def in_window(folder: str, steps: int, *, first: bool) -> dict[str, Any]:
 
 def window_rows(folder: str, steps: int, name: str) -> list[Row]:
     """Measure twice, each time with the folder in the other window, for the two are not alike; take the means."""
-    runs = [child([__file__, "--window", folder, str(steps), first], screen=True) for first in ("yes", "")]
+    runs = [
+        child([__file__, "--window", folder, str(steps), first], screen=True)
+        for first in ("yes", "")
+    ]
     fresh, cached = (np.mean([run[kind] for run in runs], axis=0) for kind in ("fresh", "cached"))
     alone = list(fresh[1] + fresh[2])
     rows = [
-        Pairs(list(fresh[0]), alone).more(f"window's step, {name}, beyond memory, decoding", TARGET_MS),
+        Pairs(list(fresh[0]), alone).more(
+            f"window's step, {name}, beyond memory, decoding", TARGET_MS
+        ),
         Pairs(*map(list, cached)).more(f"window's step, {name}, cached, beyond memory", TARGET_MS),
     ]
     count = min(len(run["scanned"]) for run in runs)
     if count > MOST_STEPS_OF_A_SMALL_FOLDER:
         scanned = np.mean([run["scanned"][:count] for run in runs], axis=0)
-        rows.append(Pairs(list(scanned), alone[:count]).more(f"the same while headers are read, {name}", TARGET_MS))
+        rows.append(
+            Pairs(list(scanned), alone[:count]).more(
+                f"the same while headers are read, {name}", TARGET_MS
+            )
+        )
     return rows
 
 
@@ -137,7 +155,9 @@ def scanning() -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parser(__doc__, 300)
-    arguments.add_argument("--large", action="store_true", help="a million files instead of 100,000")
+    arguments.add_argument(
+        "--large", action="store_true", help="a million files instead of 100,000"
+    )
     arguments.add_argument("--window", nargs=3, help=argparse.SUPPRESS)
     options = arguments.parse_args(argv)
     if options.window:

@@ -1,8 +1,8 @@
 """How long the data set's table holds up the window: the event loop's longest pause at 1,000,000 rows.
 
-Run with ``xvfb-run -a python benchmarks/table.py [rows]``. A timer of 0 ms beats as often as the loop comes round; the
-longest time between two beats is what a user would feel. ``idle`` is the same measure with nothing to do: what this
-machine adds by itself.
+Run with ``xvfb-run -a python benchmarks/table.py [rows]``. A timer of 0 ms beats as often as the
+loop comes round; the longest time between two beats is what a user would feel. ``idle`` is the same
+measure with nothing to do: what this machine adds by itself.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def million(rows: int) -> pd.DataFrame:
 
 def report(label: str, figures: tuple[float, float], limit: str = "") -> None:
     """Print one line."""
-    print(f"{label:44s} longest pause {figures[0]:7.1f} ms   in all {figures[1]:8.1f} ms   {limit}", flush=True)
+    print(
+        f"{label:44s} longest pause {figures[0]:7.1f} ms   in all {figures[1]:8.1f} ms   {limit}",
+        flush=True,
+    )
 
 
 def main(rows: int = 1_000_000) -> None:
@@ -109,13 +112,22 @@ def main(rows: int = 1_000_000) -> None:
     report("scroll to the end", beat.run(end, lambda: False), "limit 50")
     for paint in (False, True):
         beat = Heartbeat(view, paint=paint)
-        print(f"\nsorting, {'painting at every turn of the loop' if paint else 'window idle'} (limit 100)")
+        print(
+            f"\nsorting, {'painting at every turn of the loop' if paint else 'window idle'} (limit 100)"
+        )
         for column, name in enumerate(view.model.columns):
-            for ascending in (True, False) if name in {"original_filename", "with gaps"} else (True,):
+            for ascending in (
+                (True, False) if name in {"original_filename", "with gaps"} else (True,)
+            ):
                 arrow = "up" if ascending else "down"
-                figures = beat.run(lambda c=column, a=ascending: view.sort_by(c, ascending=a), lambda: view.model.busy)
+                figures = beat.run(
+                    lambda c=column, a=ascending: view.sort_by(c, ascending=a),
+                    lambda: view.model.busy,
+                )
                 report(f"  sort by {name}, {arrow}", figures)
-        report("  back to slider order", beat.run(lambda: view.sort_by(None), lambda: view.model.busy))
+        report(
+            "  back to slider order", beat.run(lambda: view.sort_by(None), lambda: view.model.busy)
+        )
         for text in ("plate_12", "nothing like it", "7", "whole:77", "status:failed", ""):
             figures = beat.run(lambda t=text: view.model.filter_by(t), lambda: view.model.busy)
             report(f"  filter {text!r}: {view.model.rowCount():,} rows", figures)
@@ -127,7 +139,10 @@ def main(rows: int = 1_000_000) -> None:
     rng = np.random.default_rng(2)
     for label, call in (
         ("select_source_row", view.select_source_row),
-        ("update_rows, one row", lambda k: view.update_rows([k], {"status": ["loaded"], "error": [""]})),
+        (
+            "update_rows, one row",
+            lambda k: view.update_rows([k], {"status": ["loaded"], "error": [""]}),
+        ),
     ):
         spent = []
         for k in rng.integers(0, rows, 300).tolist():
@@ -135,7 +150,9 @@ def main(rows: int = 1_000_000) -> None:
             call(k)
             app.processEvents()
             spent.append(1e3 * (time.perf_counter() - started))
-        print(f"  {label:42s} median {np.median(spent):6.2f} ms   longest {max(spent):6.2f} ms (repaint included)")
+        print(
+            f"  {label:42s} median {np.median(spent):6.2f} ms   longest {max(spent):6.2f} ms (repaint included)"
+        )
 
 
 if __name__ == "__main__":

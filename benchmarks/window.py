@@ -57,8 +57,9 @@ def movie(folder: str, frames: int) -> dict[str, float]:
 def walk(folder: str, seconds: float, lazy: int = 1) -> dict[str, float]:
     """Do one thing after the other, at random; return megabytes, and what is left after closing.
 
-    Without `lazy`, on arrays in memory that are as large as what the budget lets a 3-D view show: what that grows by is
-    napari's, and the textures', which lie in memory where software draws them.
+    Without `lazy`, on arrays in memory that are as large as what the budget lets a 3-D view show:
+    what that grows by is napari's, and the textures', which lie in memory where software draws
+    them.
     """
     import napari_lazyload as nl
 
@@ -112,7 +113,9 @@ def zoomed(times: int) -> dict[str, float]:
     """Return the median time of a step in a zoomed window of a level of 16 tiles, all in memory."""
     window = Window()
     rng = np.random.default_rng(0)
-    finest = np.broadcast_to(rng.integers(0, 4000, (1, 2, 512, 512), dtype=np.uint16), (times, 2, 512, 512))
+    finest = np.broadcast_to(
+        rng.integers(0, 4000, (1, 2, 512, 512), dtype=np.uint16), (times, 2, 512, 512)
+    )
     _, layer = make([finest, finest[:, :, ::4, ::4]], lazy=True, tile=128)
     layer.metadata["napari_lazyload"].image.source.gate = None
     window.viewer.add_layer(layer)
@@ -148,8 +151,13 @@ def snapshots(folder: str) -> dict[str, float]:
 
 def main() -> int:
     made = parser(__doc__, 1)
-    made.add_argument("--run", help="measure one thing in this process: its name and its arguments, comma-separated")
-    made.add_argument("--walk", type=float, default=600, help="seconds of the random walk (%(default)s)")
+    made.add_argument(
+        "--run",
+        help="measure one thing in this process: its name and its arguments, comma-separated",
+    )
+    made.add_argument(
+        "--walk", type=float, default=600, help="seconds of the random walk (%(default)s)"
+    )
     options = made.parse_args()
     if options.run:
         name, *arguments = options.run.split(",")
@@ -173,10 +181,42 @@ def main() -> int:
     rows = [
         Row("movie, 95 % of the frames within", late, 1e3 / FPS, "ms", late, 33, kind="value"),
         Row("movie, frames missed", played["missed"], 0, "", played["missed"], 0, kind="value"),
-        Row("random walk beyond the budget", walked["peak"], budget, "MB", walked["peak"] - budget, None, kind="more"),
-        Row("the same beyond arrays in memory", walked["peak"] - budget, grown, "MB", over, 64, kind="more"),
-        Row("random walk, threads left", walked["threads"], 0, "", walked["threads"], 0, kind="value"),
-        Row("random walk, files left open", walked["files"], 0, "", max(0, walked["files"]), 0, kind="value"),
+        Row(
+            "random walk beyond the budget",
+            walked["peak"],
+            budget,
+            "MB",
+            walked["peak"] - budget,
+            None,
+            kind="more",
+        ),
+        Row(
+            "the same beyond arrays in memory",
+            walked["peak"] - budget,
+            grown,
+            "MB",
+            over,
+            64,
+            kind="more",
+        ),
+        Row(
+            "random walk, threads left",
+            walked["threads"],
+            0,
+            "",
+            walked["threads"],
+            0,
+            kind="value",
+        ),
+        Row(
+            "random walk, files left open",
+            walked["files"],
+            0,
+            "",
+            max(0, walked["files"]),
+            0,
+            kind="value",
+        ),
         Row("a zoomed step, 200 times of 2", many * 1e3, few * 1e3, "ms", many / few, 1.2),
         Row("ten snapshots a second, of the loading", snapshot, 0, "%", snapshot, 1, kind="value"),
     ]

@@ -1,7 +1,8 @@
 """Reading Zarr chunks against tensorstore: one plane, and a box of 184 MB, the file cache warm.
 
-Version 2 with blosc, version 3 with zstd, and version 3 with zstd in shards, as zarr writes them; noise over a slope,
-in uint16, which zstd packs to about two thirds. The chunk cache keeps nothing between turns.
+Version 2 with blosc, version 3 with zstd, and version 3 with zstd in shards, as zarr writes them;
+noise over a slope, in uint16, which zstd packs to about two thirds. The chunk cache keeps nothing
+between turns.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class OneArray:
         assert node is not None
         self.array = open_array(store, node)
         self.token = path
-        self.meta = ImageMeta("array", tuple("zyx"), self.array.dtype, (LevelMeta(self.array.grid, (1.0,) * 3),))
+        self.meta = ImageMeta(
+            "array", tuple("zyx"), self.array.dtype, (LevelMeta(self.array.grid, (1.0,) * 3),)
+        )
 
     def chunk(self, _level: int, index: BlockIndex) -> ZarrChunk:
         return self.array.chunk(index)
@@ -62,7 +65,9 @@ def make(data: str, name: str) -> str:
         array = zarr.create_array(path, shape=SHAPE, chunks=CHUNKS, dtype="uint16", **STORES[name])
         for start in range(0, SHAPE[0], SHARDS[0]):
             part = (SHARDS[0], *SHAPE[1:])
-            array[start : start + SHARDS[0]] = (rng.normal(0, 60, part) + slope).clip(0, None).astype("uint16")
+            array[start : start + SHARDS[0]] = (
+                (rng.normal(0, 60, part) + slope).clip(0, None).astype("uint16")
+            )
     return path
 
 
@@ -70,7 +75,9 @@ def rows(data: str, name: str, repeats: int) -> list[Row]:
     path = make(data, name)
     source = OneArray(path)
     driver = "zarr" if "v2" in name else "zarr3"
-    peer = ts.open({"driver": driver, "kvstore": {"driver": "file", "path": path}}, read=True, open=True).result()
+    peer = ts.open(
+        {"driver": driver, "kvstore": {"driver": "file", "path": path}}, read=True, open=True
+    ).result()
     found = []
     for what, box, turns in (("plane", PLANE, 5 * repeats), ("184 MB", BOX, repeats)):
         place = tuple(slice(*pair) for pair in box)
@@ -82,7 +89,9 @@ def rows(data: str, name: str, repeats: int) -> list[Row]:
             return peer[place].read().result()
 
         assert np.array_equal(ours(), theirs())
-        found.append(take_turns(ours, theirs, turns).ratio(f"{what} of {name}, by tensorstore", 1.1))
+        found.append(
+            take_turns(ours, theirs, turns).ratio(f"{what} of {name}, by tensorstore", 1.1)
+        )
     return found
 
 

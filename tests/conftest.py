@@ -15,7 +15,9 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-REALDATA = Path(os.environ.get("NAPARI_LAZYLOAD_REALDATA", ROOT.parent / "shared" / "realdata")).resolve()
+REALDATA = Path(
+    os.environ.get("NAPARI_LAZYLOAD_REALDATA", ROOT.parent / "shared" / "realdata")
+).resolve()
 QT_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
 
 # Timing is no test here: a busy machine must not fail an example.
@@ -26,7 +28,9 @@ hypothesis.settings.load_profile("no-clock")
 def _why_no_qt() -> str:
     if not any(map(importlib.util.find_spec, ("PyQt6", "PySide6", "PyQt5"))):
         return "no Qt binding is installed"
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if sys.platform == "linux" and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
         return "there is no screen (`python tools/with_screen.py pytest` brings one)"
     return ""
 
@@ -64,7 +68,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def realdata() -> Path:
     """The folder of real files, described by its catalogue.json."""
     if not REALDATA.is_dir():
-        pytest.skip(f"no real files at {REALDATA}; NAPARI_LAZYLOAD_REALDATA can name another folder")
+        pytest.skip(
+            f"no real files at {REALDATA}; NAPARI_LAZYLOAD_REALDATA can name another folder"
+        )
     return REALDATA
 
 
@@ -77,7 +83,9 @@ def _nothing_left(tmp_path_factory):
     files, threads = _open_files(folders), _threads()
     yield
     deadline = time.monotonic() + 2
-    while (left := [*(_open_files(folders) - files), *(_threads() - threads)]) and time.monotonic() < deadline:
+    while (
+        left := [*(_open_files(folders) - files), *(_threads() - threads)]
+    ) and time.monotonic() < deadline:
         gc.collect()
         time.sleep(0.01)
     if left:
@@ -129,7 +137,10 @@ def _threads() -> set[threading.Thread]:
     """Threads that Python would wait for, without those of dask's pools, which are dask's to keep."""
     threads = {thread for thread in threading.enumerate() if not thread.daemon}
     if dask := sys.modules.get("dask.threaded"):
-        pools = [dask.default_pool, *(pool for by_size in dask.pools.values() for pool in by_size.values())]
+        pools = [
+            dask.default_pool,
+            *(pool for by_size in dask.pools.values() for pool in by_size.values()),
+        ]
         threads -= {thread for pool in pools if pool is not None for thread in pool._threads}
     return threads
 
@@ -143,7 +154,10 @@ def write_folder():
     def write(folder: Path, count: int = 6, shape=(24, 32), dtype="uint8"):
         folder.mkdir(parents=True, exist_ok=True)
         high = 255 if dtype == "uint8" else 4000
-        frames = [numpy.random.default_rng(number).integers(0, high, shape, dtype) for number in range(count)]
+        frames = [
+            numpy.random.default_rng(number).integers(0, high, shape, dtype)
+            for number in range(count)
+        ]
         for number, pixels in enumerate(frames):
             (folder / f"img_{number}.png").write_bytes(imagecodecs.png_encode(pixels))
         return numpy.stack(frames)

@@ -31,7 +31,9 @@ def test_the_demo_renders_its_window_to_a_picture(qapp, tmp_path, write_folder):
 
     write_folder(tmp_path / "a", 5)
     picture = tmp_path / "demo.png"
-    result = CliRunner().invoke(app.app, ["demo", str(tmp_path / "a"), "--screenshot", str(picture)])
+    result = CliRunner().invoke(
+        app.app, ["demo", str(tmp_path / "a"), "--screenshot", str(picture)]
+    )
     assert result.exit_code == 0, result.output
     assert str(picture) in result.output
     pixels = imagecodecs.imread(picture)

@@ -15,7 +15,9 @@ from napari_lazyload.core import settings
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [
-    page for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))) if EXAMPLE.search(page.read_text("utf-8"))
+    page
+    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
+    if EXAMPLE.search(page.read_text("utf-8"))
 ]
 
 
@@ -58,7 +60,9 @@ def code_of(page: Path) -> str:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.qt] if "napari.Viewer" in page.read_text("utf-8") else [])
+        pytest.param(
+            page, marks=[pytest.mark.qt] if "napari.Viewer" in page.read_text("utf-8") else []
+        )
         for page in PAGES
     ],
     ids=lambda page: page.relative_to(ROOT).as_posix(),

@@ -57,7 +57,10 @@ def test_metadata_meets_napari_hub():
 
     assert "Framework :: napari" in about.get_all("Classifier")
     assert about["License-Expression"] == "BSD-3-Clause"
-    assert any(point.group == "napari.manifest" for point in metadata.entry_points().select(name="napari-lazyload"))
+    assert any(
+        point.group == "napari.manifest"
+        for point in metadata.entry_points().select(name="napari-lazyload")
+    )
 
 
 def test_no_qt_binding_is_required():
@@ -73,7 +76,10 @@ def distributions(tmp_path_factory):
         pytest.skip("not run from a checkout")
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", folder], cwd=ROOT, check=True, capture_output=True
+        [sys.executable, "-m", "hatchling", "build", "-d", folder],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
     return folder
 

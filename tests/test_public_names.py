@@ -50,7 +50,8 @@ def image(source):
     return Image(source)
 
 
-# --- names -----------------------------------------------------------------------------------------------------------
+# --- names
+# -----------------------------------------------------------------------------------------------------------
 
 
 def stub_names():
@@ -124,11 +125,14 @@ def test_names_load_once_from_many_threads():
         "[t.start() for t in threads]; [t.join() for t in threads]\n"
         "assert len(set(found)) == 1 and len(found) == 8, found\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr
 
 
-# --- is_lazy ---------------------------------------------------------------------------------------------------------
+# --- is_lazy
+# ---------------------------------------------------------------------------------------------------------
 
 
 def layer(data, multiscale=False):
@@ -157,7 +161,9 @@ LAZY = {
     "layer": lambda source: layer(level_array(source)),
     "layer of plain dask": lambda source: layer(da.zeros(4)),
     "multiscale layer": lambda source: layer([level_array(source)], multiscale=True),
-    "multiscale layer, coarse in memory": lambda source: layer([da.zeros(8), np.zeros(4)], multiscale=True),
+    "multiscale layer, coarse in memory": lambda source: layer(
+        [da.zeros(8), np.zeros(4)], multiscale=True
+    ),
 }
 NOT_LAZY = {
     "numpy": lambda source: PIXELS,
@@ -195,12 +201,20 @@ def test_napari_layers(source):
     assert not nl.is_lazy(layers.Shapes())
 
 
-# --- configure -------------------------------------------------------------------------------------------------------
+# --- configure
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_configure_changes_and_tells():
     before = nl.configure()
-    assert set(before) == {"cache_budget", "workers", "header_seconds", "look_ahead", "remote_workers", "coarse_first"}
+    assert set(before) == {
+        "cache_budget",
+        "workers",
+        "header_seconds",
+        "look_ahead",
+        "remote_workers",
+        "coarse_first",
+    }
     after = nl.configure(cache_budget=10_000_000, workers=3)
     assert after == {**before, "cache_budget": 10_000_000, "workers": 3}
     assert nl.configure() == after
@@ -229,7 +243,8 @@ def test_configure_refuses():
     assert nl.configure() == before
 
 
-# --- status ----------------------------------------------------------------------------------------------------------
+# --- status
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_status_is_json_and_counts(tmp_path, write_folder):
@@ -285,7 +300,8 @@ def test_status_tells_of_what_waits():
         assert job.done.wait(20)
 
 
-# --- compute ---------------------------------------------------------------------------------------------------------
+# --- compute
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_compute_turns_lazy_values_into_arrays_and_keeps_the_rest(source, image):

@@ -59,9 +59,16 @@ def test_napari_opens_a_sample(key, expected, menu, make_napari_viewer):
 
 def test_samples_are_small_and_made_once(tmp_path, monkeypatch):
     monkeypatch.setattr(sample_data.tempfile, "gettempdir", lambda: str(tmp_path))
-    makers = (sample_data.make_folder, sample_data.make_ome_zarr, sample_data.make_plate, sample_data.make_volume)
+    makers = (
+        sample_data.make_folder,
+        sample_data.make_ome_zarr,
+        sample_data.make_plate,
+        sample_data.make_volume,
+    )
     paths = [make() for make in makers]
     written = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
     assert sum(file.stat().st_size for file in written) < MOST_BYTES
     assert [make() for make in makers] == paths
-    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()} == written
+    assert {
+        file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()
+    } == written

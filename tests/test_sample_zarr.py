@@ -15,10 +15,16 @@ def test_the_sample_image_is_valid_and_opens(tmp_path):
     yaozarrs.validate_zarr_store(str(path))
     with nl.open_dataset(path) as dataset:
         image, nuclei = dataset.images
-        assert (image.axes, image.shape, len(image.levels)) == (("c", "z", "y", "x"), (2, 32, 64, 64), 3)
+        assert (image.axes, image.shape, len(image.levels)) == (
+            ("c", "z", "y", "x"),
+            (2, 32, 64, 64),
+            3,
+        )
         assert [channel.name for channel in image.meta.channels] == ["DNA", "membranes"]
         labels = nuclei.data.compute(scheduler="sync")
-        assert nuclei.meta.display["features"]["index"] == [int(one) for one in np.unique(labels) if one]
+        assert nuclei.meta.display["features"]["index"] == [
+            int(one) for one in np.unique(labels) if one
+        ]
         assert dataset.notes == ()
 
 
@@ -45,7 +51,9 @@ def test_a_sample_is_used_again_and_an_interrupted_one_leaves_nothing(tmp_path, 
 def test_napari_opens_the_samples_from_its_menu(tmp_path, monkeypatch, make_napari_viewer):
     monkeypatch.setattr(sample_data.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(
-        sample_data, "_write_cells", lambda folder, _size, write=sample_data._write_cells: write(folder, 64)
+        sample_data,
+        "_write_cells",
+        lambda folder, _size, write=sample_data._write_cells: write(folder, 64),
     )
     viewer = make_napari_viewer()
     viewer.open_sample("napari-lazyload", "ome_zarr")

@@ -1,7 +1,8 @@
 """The one way in: `python3 tools/run.py demo` shows the plugin, `python3 tools/run.py test` runs every check.
 
-Standard library alone, so that it starts on a bare machine. It looks for what Qt and a virtual screen need from the
-system, makes an environment of its own with tox in it (.tox/.run), and leaves the rest to tox.ini.
+Standard library alone, so that it starts on a bare machine. It looks for what Qt and a virtual
+screen need from the system, makes an environment of its own with tox in it (.tox/.run), and leaves
+the rest to tox.ini.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def missing() -> dict[str, str]:
     lacks = {}
     if sys.platform == "linux":
         lacks = {library: package for library, package in LIBRARIES.items() if not loads(library)}
-        if not any(path.suffix in (".otf", ".ttf") for folder in FONTS for path in folder.rglob("*")):
+        if not any(
+            path.suffix in (".otf", ".ttf") for folder in FONTS for path in folder.rglob("*")
+        ):
             lacks["a font"] = "fonts-dejavu-core"
         if not has_screen():
             lacks |= {
@@ -93,10 +96,14 @@ def prepare_system() -> None:
         become_root = "sudo sh -c" if shutil.which("sudo") else "su -c"
         sys.exit(f"Run this once, then run this again:\n\n    {become_root} '{install}'\n")
     print(f"Running {install}", flush=True)
-    subprocess.run(["sh", "-c", install], env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, check=False)
+    subprocess.run(
+        ["sh", "-c", install], env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, check=False
+    )
     importlib.invalidate_caches()
     if still := missing():
-        sys.exit(f"After installing, the system still lacks {', '.join(still)}: see apt's messages above.")
+        sys.exit(
+            f"After installing, the system still lacks {', '.join(still)}: see apt's messages above."
+        )
 
 
 def tool(name: str) -> Path:
@@ -108,7 +115,9 @@ def has_tools() -> bool:
     """Tell whether the private environment is there and works."""
     try:
         return (
-            subprocess.run([tool("python"), "-c", "import tox, tox_uv"], capture_output=True, check=False).returncode
+            subprocess.run(
+                [tool("python"), "-c", "import tox, tox_uv"], capture_output=True, check=False
+            ).returncode
             == 0
         )
     except OSError:
@@ -122,7 +131,16 @@ def prepare_tools() -> None:
     print("Making .tox/.run with tox in it", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", TOOLS], check=True)
     subprocess.run(
-        [tool("python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *REQUIREMENTS], check=True
+        [
+            tool("python"),
+            "-m",
+            "pip",
+            "install",
+            "-qq",
+            "--disable-pip-version-check",
+            *REQUIREMENTS,
+        ],
+        check=True,
     )
 
 
@@ -130,11 +148,16 @@ def show_pyenv() -> None:
     """Where there is pyenv, let it show the newest of each Python that the tests want, after those already chosen."""
     if shutil.which("pyenv") is None:
         return
-    listed = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False).stdout.split()
-    # Set to one version by pyenv itself when its shim started this file, so that it hides the others.
+    listed = subprocess.run(
+        ["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False
+    ).stdout.split()
+    # Set to one version by pyenv itself when its shim started this file, so that it hides the
+    # others.
     shown = [version for version in os.environ.get("PYENV_VERSION", "").split(":") if version]
     for python in PYTHONS:
-        releases = [version for version in listed if re.fullmatch(re.escape(python) + r"\.\d+", version)]
+        releases = [
+            version for version in listed if re.fullmatch(re.escape(python) + r"\.\d+", version)
+        ]
         if releases and not any(version in releases for version in shown):
             shown.append(max(releases, key=lambda version: int(version.rpartition(".")[2])))
     if shown:
@@ -143,7 +166,15 @@ def show_pyenv() -> None:
 
 def find_pythons() -> list[str]:
     """Those of PYTHONS that are on this machine, found the way tox-uv will find them."""
-    command = [tool("uv"), "python", "find", "--system", "--no-project", "--python-preference", "system"]
+    command = [
+        tool("uv"),
+        "python",
+        "find",
+        "--system",
+        "--no-project",
+        "--python-preference",
+        "system",
+    ]
     present = []
     for python in PYTHONS:
         if subprocess.run([*command, python], capture_output=True, check=False).returncode == 0:
@@ -180,7 +211,9 @@ def run_tox(environments: list[str], arguments: list[str]) -> int:
             print(line, end="", flush=True)
             if start := re.match(r"(\S+): commands\[", line):
                 environment = start[1]
-            elif re.search(r"^=+ .*\b(passed|failed|errors?|skipped|no tests ran)\b.* in [\d.]+s", line):
+            elif re.search(
+                r"^=+ .*\b(passed|failed|errors?|skipped|no tests ran)\b.* in [\d.]+s", line
+            ):
                 closing += [f"{environment}:", line.rstrip()]
     print("", *closing, sep="\n", flush=True)
     return process.returncode
@@ -191,10 +224,13 @@ def test(options: argparse.Namespace) -> int:
     if options.quick:
         return run_tox([f"py3{sys.version_info.minor}"], options.pytest)
     pythons = find_pythons()
-    # The oldest there is tries the lower bounds, the newest one the newest versions; those between only on demand.
+    # The oldest there is tries the lower bounds, the newest one the newest versions; those
+    # between only on demand.
     os.environ["NAPARI_LAZYLOAD_LOWEST_PYTHON"] = pythons[0]
     chosen = pythons if options.all else pythons[-1:]
-    return run_tox([*CHECKS, *(f"py{python.replace('.', '')}" for python in chosen)], options.pytest)
+    return run_tox(
+        [*CHECKS, *(f"py{python.replace('.', '')}" for python in chosen)], options.pytest
+    )
 
 
 def demo(_: argparse.Namespace) -> int:
@@ -204,7 +240,9 @@ def demo(_: argparse.Namespace) -> int:
         return subprocess.run(command, cwd=ROOT, check=False).returncode
     print(f"There is no display: rendering the window to {PICTURE}", flush=True)
     PICTURE.unlink(missing_ok=True)
-    code = subprocess.run([*command, "--", "--screenshot", PICTURE], cwd=ROOT, check=False).returncode
+    code = subprocess.run(
+        [*command, "--", "--screenshot", PICTURE], cwd=ROOT, check=False
+    ).returncode
     if code == 0:
         print(PICTURE if PICTURE.is_file() else "The demo ended without a picture.")
     return code or int(not PICTURE.is_file())
@@ -214,15 +252,21 @@ def main() -> int:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description="Show napari-lazyload, or run its tests.")
     commands = parser.add_subparsers(required=True)
-    tests = commands.add_parser("test", help="every check; on the oldest and the newest Python that is here")
+    tests = commands.add_parser(
+        "test", help="every check; on the oldest and the newest Python that is here"
+    )
     tests.add_argument("--quick", action="store_true", help="the tests on this Python alone")
-    tests.add_argument("--all", action="store_true", help="on each Python from 3.11 to 3.13 that is here")
+    tests.add_argument(
+        "--all", action="store_true", help="on each Python from 3.11 to 3.13 that is here"
+    )
     tests.add_argument("pytest", nargs="*", help="after --: arguments for pytest")
     tests.set_defaults(run=test)
     commands.add_parser("demo", help="napari on the sample data").set_defaults(run=demo)
     options = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - this file is run by whatever python3 there is
-        sys.exit(f"napari-lazyload needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable}).")
+        sys.exit(
+            f"napari-lazyload needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable})."
+        )
     # Packages are fetched, interpreters never.
     os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
     prepare_system()

@@ -20,7 +20,10 @@ def main(command: list[str]) -> int:
     if not has_screen():
         xvfb = shutil.which("xvfb-run")
         if xvfb is None:
-            print("There is no display and no xvfb-run: `python3 tools/run.py` says what to install.", file=sys.stderr)
+            print(
+                "There is no display and no xvfb-run: `python3 tools/run.py` says what to install.",
+                file=sys.stderr,
+            )
             return 1
         # 24-bit colour: with fewer, Qt finds no usable OpenGL format.
         command = [xvfb, "-a", "-s", "-screen 0 1280x1024x24", *command]

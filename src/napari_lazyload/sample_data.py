@@ -26,14 +26,16 @@ def make_folder(target: Path | None = None, count: int = COUNT) -> Path:
     Parameters
     ----------
     target : Path, optional
-        Where to; by default a folder in the system's temporary one, which is used again if it is complete.
+        Where to; by default a folder in the system's temporary one, which is used again if it is
+        complete.
     count : int
         How many pictures.
 
     Returns
     -------
     Path
-        The folder: ``frame_0.png`` and so on, 256 x 256 uint8, and ``frames.csv`` with where the window was.
+        The folder: ``frame_0.png`` and so on, 256 x 256 uint8, and ``frames.csv`` with where the
+        window was.
     """
     import imagecodecs
     from skimage import data, draw
@@ -55,7 +57,9 @@ def make_folder(target: Path | None = None, count: int = COUNT) -> Path:
             frame[spot] = 255
         (folder / name).write_bytes(imagecodecs.png_encode(frame))
         rows.append((name, top, left, int(frame.mean())))
-    with (folder / "frames.csv").open("w", newline="") as file:  # last, so that a folder without it is incomplete
+    with (folder / "frames.csv").open(
+        "w", newline=""
+    ) as file:  # last, so that a folder without it is incomplete
         csv.writer(file).writerows([("original_filename", "top", "left", "mean"), *rows])
     return folder
 
@@ -66,17 +70,20 @@ def make_ome_zarr(target: Path | None = None, size: int = SIZE) -> Path:
     Parameters
     ----------
     target : Path, optional
-        Where to; by default a folder in the system's temporary one, which is used again if it is there.
+        Where to; by default a folder in the system's temporary one, which is used again if it is
+        there.
     size : int
         Pixels along y and x, of the finest level.
 
     Returns
     -------
     Path
-        The store: uint16 of 2 x 32 x `size` x `size` (c, z, y, x) with three levels, ``labels/nuclei`` with their mean
-        intensity as a property.
+        The store: uint16 of 2 x 32 x `size` x `size` (c, z, y, x) with three levels,
+        ``labels/nuclei`` with their mean intensity as a property.
     """
-    return _made(target, "napari-lazyload-cells.ome.zarr", lambda folder: _write_cells(folder, size))
+    return _made(
+        target, "napari-lazyload-cells.ome.zarr", lambda folder: _write_cells(folder, size)
+    )
 
 
 def make_plate(target: Path | None = None, size: int = 96) -> Path:
@@ -85,7 +92,8 @@ def make_plate(target: Path | None = None, size: int = 96) -> Path:
     Parameters
     ----------
     target : Path, optional
-        Where to; by default a folder in the system's temporary one, which is used again if it is there.
+        Where to; by default a folder in the system's temporary one, which is used again if it is
+        there.
     size : int
         Pixels of a field along y and x.
 
@@ -94,7 +102,9 @@ def make_plate(target: Path | None = None, size: int = 96) -> Path:
     Path
         The store.
     """
-    return _made(target, "napari-lazyload-plate.ome.zarr", lambda folder: _write_plate(folder, size))
+    return _made(
+        target, "napari-lazyload-plate.ome.zarr", lambda folder: _write_plate(folder, size)
+    )
 
 
 def _made(target: Path | None, name: str, write: Callable[[Path], None]) -> Path:
@@ -138,19 +148,36 @@ def _write_cells(folder: Path, size: int) -> None:
     numbers = [int(number) for number in np.unique(labels) if number]
     about = [{"label-value": one, "mean": float(light[0][labels == one].mean())} for one in numbers]
     channels = [
-        {"label": "DNA", "color": "00FFFF", "window": {"start": 150, "end": 3000, "min": 0, "max": 65535}},
-        {"label": "membranes", "color": "FF00FF", "window": {"start": 150, "end": 4000, "min": 0, "max": 65535}},
+        {
+            "label": "DNA",
+            "color": "00FFFF",
+            "window": {"start": 150, "end": 3000, "min": 0, "max": 65535},
+        },
+        {
+            "label": "membranes",
+            "color": "FF00FF",
+            "window": {"start": 150, "end": 4000, "min": 0, "max": 65535},
+        },
     ]
     _write_image(folder, _halved(light), "czyx", {"omero": {"channels": channels}})
     _write_group(folder / "labels", {"labels": ["nuclei"]})
-    _write_image(folder / "labels" / "nuclei", _halved(labels), "zyx", {"image-label": {"properties": about}})
+    _write_image(
+        folder / "labels" / "nuclei", _halved(labels), "zyx", {"image-label": {"properties": about}}
+    )
 
 
 def _write_plate(folder: Path, size: int) -> None:
     rows, columns = "ABC", ["1", "2", "3", "4"]
     wells = [(row, column) for row in rows for column in columns]
-    said = [{"path": f"{a}/{b}", "rowIndex": rows.index(a), "columnIndex": columns.index(b)} for a, b in wells]
-    about = {"rows": [{"name": name} for name in rows], "columns": [{"name": name} for name in columns], "wells": said}
+    said = [
+        {"path": f"{a}/{b}", "rowIndex": rows.index(a), "columnIndex": columns.index(b)}
+        for a, b in wells
+    ]
+    about = {
+        "rows": [{"name": name} for name in rows],
+        "columns": [{"name": name} for name in columns],
+        "wells": said,
+    }
     _write_group(folder, {"plate": {**about, "field_count": 4, "name": "sample"}})
     for number, (row, column) in enumerate(wells):
         well = folder / row / column
@@ -171,7 +198,9 @@ def _write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
     zarr.open_group(folder, mode="a", zarr_format=3).attrs["ome"] = {"version": "0.5", **attributes}
 
 
-def _write_image(folder: Path, levels: Sequence[Array], axes: str, attributes: Mapping[str, Any]) -> None:
+def _write_image(
+    folder: Path, levels: Sequence[Array], axes: str, attributes: Mapping[str, Any]
+) -> None:
     import zarr
 
     kinds = {"c": {"type": "channel"}}
@@ -180,13 +209,25 @@ def _write_image(folder: Path, levels: Sequence[Array], axes: str, attributes: M
     for number, level in enumerate(levels):
         step = 0.5 * 2**number
         scale = [1.0 if axis == "c" else 1.0 if axis == "z" else step for axis in axes]
-        datasets.append({"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
-        chunks = tuple(1 if axis == "c" else min(part, 64) for axis, part in zip(axes, level.shape, strict=True))
+        datasets.append(
+            {"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        )
+        chunks = tuple(
+            1 if axis == "c" else min(part, 64)
+            for axis, part in zip(axes, level.shape, strict=True)
+        )
         array = zarr.create_array(
-            folder / str(number), shape=level.shape, dtype=level.dtype, chunks=chunks, dimension_names=list(axes)
+            folder / str(number),
+            shape=level.shape,
+            dtype=level.dtype,
+            chunks=chunks,
+            dimension_names=list(axes),
         )
         array[...] = level
-    entry = {"axes": [{"name": axis, **kinds.get(axis, space)} for axis in axes], "datasets": datasets}
+    entry = {
+        "axes": [{"name": axis, **kinds.get(axis, space)} for axis in axes],
+        "datasets": datasets,
+    }
     _write_group(folder, {"multiscales": [entry], **attributes})
 
 
@@ -196,7 +237,8 @@ def make_volume(target: Path | None = None, size: int = SIZE) -> Path:
     Parameters
     ----------
     target : Path, optional
-        The folder to write into; by default one in the system's temporary folder, which is used again if it is there.
+        The folder to write into; by default one in the system's temporary folder, which is used
+        again if it is there.
     size : int
         Voxels along y and x; a quarter of that along z.
 
@@ -205,7 +247,10 @@ def make_volume(target: Path | None = None, size: int = SIZE) -> Path:
     Path
         The header.
     """
-    return _made(target, "napari-lazyload-volume", lambda folder: _write_volume(folder, size)) / "grains.mhd"
+    return (
+        _made(target, "napari-lazyload-volume", lambda folder: _write_volume(folder, size))
+        / "grains.mhd"
+    )
 
 
 def _write_volume(folder: Path, size: int) -> None:
@@ -214,11 +259,19 @@ def _write_volume(folder: Path, size: int) -> None:
     volume = rng.integers(80, 120, (deep, size, size), np.uint16)
     z, y, x = np.ogrid[:deep, :size, :size]
     for _ in range(60):
-        centre, radius = rng.uniform(0, 1, 3) * (deep, size, size), rng.uniform(0.02, 0.08) * size
+        center, radius = rng.uniform(0, 1, 3) * (deep, size, size), rng.uniform(0.02, 0.08) * size
         reach = (radius / 2, radius, radius)
-        box = [slice(max(0, int(c - r)), int(c + r) + 1) for c, r in zip(centre, reach, strict=True)]
-        far = 4 * (z[box[0]] - centre[0]) ** 2 + (y[:, box[1]] - centre[1]) ** 2 + (x[..., box[2]] - centre[2]) ** 2
-        volume[tuple(box)] += (np.clip(1 - far / radius**2, 0, 1) * rng.uniform(300, 3000)).astype(np.uint16)
+        box = [
+            slice(max(0, int(c - r)), int(c + r) + 1) for c, r in zip(center, reach, strict=True)
+        ]
+        far = (
+            4 * (z[box[0]] - center[0]) ** 2
+            + (y[:, box[1]] - center[1]) ** 2
+            + (x[..., box[2]] - center[2]) ** 2
+        )
+        volume[tuple(box)] += (np.clip(1 - far / radius**2, 0, 1) * rng.uniform(300, 3000)).astype(
+            np.uint16
+        )
     folder.mkdir(parents=True, exist_ok=True)
     volume.astype("<u2").tofile(folder / "grains.raw")
     fields = {
@@ -231,4 +284,6 @@ def _write_volume(folder: Path, size: int) -> None:
         "BinaryDataByteOrderMSB": False,
         "ElementDataFile": "grains.raw",
     }
-    (folder / "grains.mhd").write_text("".join(f"{name} = {value}\n" for name, value in fields.items()), "ascii")
+    (folder / "grains.mhd").write_text(
+        "".join(f"{name} = {value}\n" for name, value in fields.items()), "ascii"
+    )

@@ -22,7 +22,12 @@ def pyramid(**meta):
 
 def test_what_an_image_says_of_itself():
     image = Image(pyramid(name="cells", metadata={"bits": 12}))
-    assert (image.name, image.kind, image.axes, image.rgb) == ("cells", "image", ("t", "y", "x"), False)
+    assert (image.name, image.kind, image.axes, image.rgb) == (
+        "cells",
+        "image",
+        ("t", "y", "x"),
+        False,
+    )
     assert (image.shape, image.dtype, image.nbytes) == ((6, 8, 10), np.dtype("u2"), 960)
     assert image.chunks == ((1,) * 6, (4, 4), (5, 5))
     assert (image.scale, image.translate, image.units) == ((1.0,) * 3, (0.0,) * 3, (None,) * 3)
@@ -36,8 +41,10 @@ def test_its_metadata_are_a_copy():
     assert image.metadata == {"bits": 12}
 
 
-def test_colours_have_no_scale():
-    image = Image(RecordingSource(np.zeros((2, 4, 5, 3), "u1"), (1, 4, 5, 3), axes=("frame", "y", "x", "s")))
+def test_colors_have_no_scale():
+    image = Image(
+        RecordingSource(np.zeros((2, 4, 5, 3), "u1"), (1, 4, 5, 3), axes=("frame", "y", "x", "s"))
+    )
     assert (image.rgb, image.spatial_ndim, len(image.scale), len(image.units)) == (True, 3, 3, 3)
     assert repr(image) == "<lazy image 'recorded': 2 x 4 x 5 x 3 uint8 (frame, y, x, s)>"
 
@@ -57,15 +64,23 @@ def test_making_one_reads_nothing_and_levels_are_exact():
 @pytest.mark.parametrize("part", [0, slice(2, 4), (slice(None), 3, slice(1, 5))])
 def test_what_is_assigned_into_its_arrays_never_changes_it(chunks, part):
     image = Image(pyramid(), chunks=chunks)
-    for given, pixels in ((image.data, PIXELS), (image.levels[1], PIXELS[:, ::2, ::2]), (image.boxes[0], PIXELS)):
+    for given, pixels in (
+        (image.data, PIXELS),
+        (image.levels[1], PIXELS[:, ::2, ::2]),
+        (image.boxes[0], PIXELS),
+    ):
         given[part] = 9
         assert (given[part].compute(scheduler="sync") == 9).all()
-        arrays = (image.data, image.boxes[0]) if pixels is PIXELS else (image.levels[1], image.boxes[1])
+        arrays = (
+            (image.data, image.boxes[0]) if pixels is PIXELS else (image.levels[1], image.boxes[1])
+        )
         for now in arrays:
             np.testing.assert_array_equal(now.compute(scheduler="sync"), pixels)
     assert all(isinstance(box, LazyArray) and box.source is image.source for box in image.boxes)
     assert image.data is image.data
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(image)).data.compute(scheduler="sync"), PIXELS)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(image)).data.compute(scheduler="sync"), PIXELS
+    )
 
 
 @pytest.mark.parametrize("level", [1, -1, np.int64(1)])
@@ -104,13 +119,20 @@ def test_other_chunks(chunks, expected):
     assert isinstance(image.data, da.Array)
     np.testing.assert_array_equal(image.data.compute(scheduler="sync"), PIXELS)
     np.testing.assert_array_equal(image.levels[1].compute(scheduler="sync"), PIXELS[:, ::2, ::2])
-    assert [box.chunks for box in image.boxes] == [((1,) * 6, (4, 4), (5, 5)), ((1,) * 6, (4,), (5,))]
+    assert [box.chunks for box in image.boxes] == [
+        ((1,) * 6, (4, 4), (5, 5)),
+        ((1,) * 6, (4,), (5,)),
+    ]
     assert pickle.loads(pickle.dumps(image)).chunks == image.chunks
 
 
-@pytest.mark.parametrize("chunks", [(1, 2), {"c": 1}, {3: 1}, "x", (0, 1, 1), ((1, 2), 8, 10), 1.5, object()])
+@pytest.mark.parametrize(
+    "chunks", [(1, 2), {"c": 1}, {3: 1}, "x", (0, 1, 1), ((1, 2), 8, 10), 1.5, object()]
+)
 def test_chunks_that_do_not_suit(chunks):
-    with pytest.raises(ValueError, match=r"do not suit an image of shape \(6, 8, 10\) with axes t, y, x: "):
+    with pytest.raises(
+        ValueError, match=r"do not suit an image of shape \(6, 8, 10\) with axes t, y, x: "
+    ):
         Image(pyramid(), chunks=chunks)
 
 
@@ -128,13 +150,21 @@ def test_blank_or_raise():
 
 
 def test_it_pickles_with_all_that_was_chosen():
-    source = RecordingSource([PIXELS, PIXELS[:, ::2, ::2]], (1, 4, 5), axes="tyx", failing=[(2, 0, 0)])
+    source = RecordingSource(
+        [PIXELS, PIXELS[:, ::2, ::2]], (1, 4, 5), axes="tyx", failing=[(2, 0, 0)]
+    )
     image = pickle.loads(pickle.dumps(Image(source, on_error="blank", level=1, chunks=(2, -1, -1))))
-    assert (image.on_error, image.chunks, image.shape) == ("blank", ((2, 2, 2), (4,), (5,)), (6, 4, 5))
+    assert (image.on_error, image.chunks, image.shape) == (
+        "blank",
+        ((2, 2, 2), (4,), (5,)),
+        (6, 4, 5),
+    )
     assert image.data.compute(scheduler="sync")[2].sum() == 0
 
 
 def test_the_same_choices_for_another_source():
-    image = Image(pyramid(), on_error="blank", level=1, chunks=-1).of(RecordingSource([PIXELS, PIXELS * 2], (1, 4, 5)))
+    image = Image(pyramid(), on_error="blank", level=1, chunks=-1).of(
+        RecordingSource([PIXELS, PIXELS * 2], (1, 4, 5))
+    )
     assert (image.on_error, image.chunks) == ("blank", ((6,), (8,), (10,)))
     np.testing.assert_array_equal(image.data.compute(scheduler="sync"), PIXELS * 2)

@@ -82,7 +82,12 @@ def same(found, expected):
     assert isinstance(found, da.Array)
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     if isinstance(found, LazyArray) and found.source is not None:
-        assert found.chunks == da.from_array(found.source.arrays[0], chunks=chunks_of(found))[slices_of(found)].chunks
+        assert (
+            found.chunks
+            == da.from_array(found.source.arrays[0], chunks=chunks_of(found))[
+                slices_of(found)
+            ].chunks
+        )
         np.testing.assert_array_equal(np.asarray(found), expected)
     computed = found.compute(scheduler="sync")
     np.testing.assert_array_equal(computed, expected)
@@ -94,10 +99,14 @@ def chunks_of(lazy):
 
 
 def slices_of(lazy):
-    return tuple(slice(start, stop) if axis in lazy.kept_axes else start for axis, (start, stop) in enumerate(lazy.box))
+    return tuple(
+        slice(start, stop) if axis in lazy.kept_axes else start
+        for axis, (start, stop) in enumerate(lazy.box)
+    )
 
 
-# --- index forms -----------------------------------------------------------------------------------------------------
+# --- index forms
+# -----------------------------------------------------------------------------------------------------
 
 FORMS = {
     "integer": np.s_[2],
@@ -205,7 +214,9 @@ def test_basic_indices_against_numpy(chain):
             with pytest.raises(IndexError):
                 lazy[index]
             continue
-        if not isinstance(lazy, LazyArray) and may_go_back_from_before_the_start(index, expected.shape):
+        if not isinstance(lazy, LazyArray) and may_go_back_from_before_the_start(
+            index, expected.shape
+        ):
             continue  # dask's own array by now
         lazy, expected = lazy[index], further
     same(lazy, np.asarray(expected))
@@ -214,7 +225,10 @@ def test_basic_indices_against_numpy(chain):
 def may_go_back_from_before_the_start(index, shape):
     """Tell indices that dask takes for all of an axis, where NumPy's are empty, and some others."""
     return any(
-        isinstance(key, slice) and (key.step or 1) < 0 and key.start is not None and key.start < -min(shape, default=0)
+        isinstance(key, slice)
+        and (key.step or 1) < 0
+        and key.start is not None
+        and key.start < -min(shape, default=0)
         for key in (index if isinstance(index, tuple) else (index,))
     )
 
@@ -292,7 +306,8 @@ def test_integers_of_other_libraries(lazy):
     assert outcome(lazy, Several()) == outcome(da.from_array(pixels(), chunks=CHUNKS), Several())
 
 
-# --- it stays a box --------------------------------------------------------------------------------------------------
+# --- it stays a box
+# --------------------------------------------------------------------------------------------------
 
 
 def test_basic_slices_stay_boxes(lazy):
@@ -306,8 +321,22 @@ def test_basic_slices_stay_boxes(lazy):
 
 def test_it_has_dasks_own_attributes(lazy):
     plain = da.from_array(pixels(), chunks=CHUNKS)
-    for part, other in ((lazy, plain), (lazy[1:3, 2], plain[1:3, 2]), (lazy[1, 2, 3], plain[1, 2, 3])):
-        for name in ("shape", "chunks", "chunksize", "numblocks", "npartitions", "ndim", "size", "nbytes", "dtype"):
+    for part, other in (
+        (lazy, plain),
+        (lazy[1:3, 2], plain[1:3, 2]),
+        (lazy[1, 2, 3], plain[1, 2, 3]),
+    ):
+        for name in (
+            "shape",
+            "chunks",
+            "chunksize",
+            "numblocks",
+            "npartitions",
+            "ndim",
+            "size",
+            "nbytes",
+            "dtype",
+        ):
             assert getattr(part, name) == getattr(other, name), name
             assert type(getattr(part, name)) is type(getattr(other, name)), name
         assert type(part._meta) is type(other._meta)
@@ -354,7 +383,9 @@ def test_making_and_slicing_reads_nothing_and_looks_at_no_chunk():
 
 def test_the_shape_of_ten_million_frames_is_not_added_up(monkeypatch):
     lazy = level_array(CountingSource((10**7, 8, 8), (1, 8, 8)))
-    monkeypatch.setattr(da.core, "cached_cumsum", lambda *_args, **_options: pytest.fail("added up"))
+    monkeypatch.setattr(
+        da.core, "cached_cumsum", lambda *_args, **_options: pytest.fail("added up")
+    )
     assert (lazy.shape, lazy.size, lazy.ndim, len(lazy)) == ((10**7, 8, 8), 64 * 10**7, 3, 10**7)
     assert lazy[5].shape == (8, 8)
     assert lazy[:, 2:4].chunks[0] is lazy.chunks[0]
@@ -374,7 +405,8 @@ def test_a_slice_of_a_million_frames_pickles_small(dump):
     np.testing.assert_array_equal(pickle.loads(many)[4999, 0, 0].compute(), 4999 % 251)
 
 
-# --- to NumPy --------------------------------------------------------------------------------------------------------
+# --- to NumPy
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[2], np.s_[1:3, 5], np.s_[1, 2, 3]])
@@ -383,7 +415,11 @@ def test_numpy_gets_a_new_array_of_the_type_asked_for(lazy, part):
     for found in (np.asarray(lazy), np.array(lazy), np.asarray(lazy, copy=True), lazy.__array__()):
         np.testing.assert_array_equal(found, expected)
         assert type(found) is np.ndarray
-        assert (found.dtype, found.shape, found.flags.writeable) == (expected.dtype, expected.shape, True)
+        assert (found.dtype, found.shape, found.flags.writeable) == (
+            expected.dtype,
+            expected.shape,
+            True,
+        )
     assert np.asarray(lazy, dtype="f4").dtype == "f4"
     np.testing.assert_array_equal(np.asarray(lazy, dtype=">i8"), expected)
     first = np.asarray(lazy)
@@ -403,7 +439,9 @@ def test_without_a_copy_there_is_nothing_to_give(lazy, source):
 
 def test_numpys_functions_give_dask(lazy):
     assert type(np.mean(lazy)) is da.Array
-    np.testing.assert_array_equal(np.concatenate([lazy, lazy]).compute(), np.concatenate([pixels()] * 2))
+    np.testing.assert_array_equal(
+        np.concatenate([lazy, lazy]).compute(), np.concatenate([pixels()] * 2)
+    )
     np.testing.assert_array_equal(
         (lazy.astype("i4") - 5).clip(0, 100).max(axis=0), (pixels() - 5.0).clip(0, 100).max(0)
     )
@@ -415,7 +453,9 @@ OPERATIONS = {
     "reduction": lambda x: x.sum(axis=(0, 2)),
     "rechunk": lambda x: x.rechunk((2, 5, 7)),
     "map_blocks": lambda x: x.map_blocks(np.sqrt),
-    "map_overlap": lambda x: x.astype("f8").map_overlap(lambda block: block, depth=1, boundary="reflect"),
+    "map_overlap": lambda x: x.astype("f8").map_overlap(
+        lambda block: block, depth=1, boundary="reflect"
+    ),
     "stack": lambda x: da.stack([x[0], x[2], x[-1]]),
     "concatenate": lambda x: da.concatenate([x[:2], x[3:]]),
     "block": lambda x: da.block([[x[0], x[1]], [x[2], x[3]]]),
@@ -437,7 +477,9 @@ def test_operations_are_those_of_a_plain_dask_array(lazy, source, operation, sch
     found = operation(lazy)
     assert type(found) is da.Array
     assert found.chunks == plain.chunks
-    np.testing.assert_array_equal(found.compute(scheduler=scheduler), plain.compute(scheduler="sync"))
+    np.testing.assert_array_equal(
+        found.compute(scheduler=scheduler), plain.compute(scheduler="sync")
+    )
     assert len(source.loads) == len(set(source.loads))
 
 
@@ -464,7 +506,9 @@ def test_compute_on_a_cluster(processes, source, tmp_path, caplog):
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        found = client.gather(client.compute([lazy[:4], lazy[2], lazy[1:3].sum(), da.stack([lazy[0], lazy[1]])]))
+        found = client.gather(
+            client.compute([lazy[:4], lazy[2], lazy[1:3].sum(), da.stack([lazy[0], lazy[1]])])
+        )
         expected = [pixels()[:4], pixels()[2], pixels()[1:3].sum(), pixels()[:2]]
         for one, part in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one, part)
@@ -477,7 +521,9 @@ def test_compute_on_a_cluster(processes, source, tmp_path, caplog):
         assert (blank[:8, :10] == 0).all()
         np.testing.assert_array_equal(blank[8:], pixels()[4, 8:])
         if processes:
-            assert {found.cache_budget for found in client.run(settings.current).values()} == {32 * settings.MIB}
+            assert {found.cache_budget for found in client.run(settings.current).values()} == {
+                32 * settings.MIB
+            }
 
 
 def test_leaves_do_not_wait_for_the_pool_they_run_in(lazy):
@@ -485,7 +531,10 @@ def test_leaves_do_not_wait_for_the_pool_they_run_in(lazy):
     settings.update(workers=2)
 
     def nested(block):
-        inner = np.asarray(lazy[1:3]).sum() + lazy[2:4].compute(scheduler="threads", num_workers=2).sum()
+        inner = (
+            np.asarray(lazy[1:3]).sum()
+            + lazy[2:4].compute(scheduler="threads", num_workers=2).sum()
+        )
         return block + inner.astype(block.dtype)
 
     done = []
@@ -516,7 +565,8 @@ def test_many_threads_make_the_graph_of_one_array(source):
             assert len(set(pool.map(lambda _: work(), range(4)))) == 1
 
 
-# --- names, copies, assignment --------------------------------------------------------------------------------------
+# --- names, copies, assignment
+# --------------------------------------------------------------------------------------
 
 
 def test_names_tell_pixels_apart_and_are_the_same_in_every_process(source):
@@ -578,7 +628,12 @@ def test_names_do_not_depend_on_the_hash_seed(tmp_path):
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[1:3, 5], np.s_[1, 2, 3]])
 def test_copies_and_pickles_give_the_same_pixels(lazy, part):
     lazy, expected = lazy[part], pixels()[part]
-    for again in (lazy.copy(), copy.copy(lazy), copy.deepcopy(lazy), pickle.loads(pickle.dumps(lazy))):
+    for again in (
+        lazy.copy(),
+        copy.copy(lazy),
+        copy.deepcopy(lazy),
+        pickle.loads(pickle.dumps(lazy)),
+    ):
         assert again is not lazy
         assert (again.name, again.chunks, again.dtype) == (lazy.name, lazy.chunks, lazy.dtype)
         np.testing.assert_array_equal(again.compute(), expected)
@@ -602,7 +657,12 @@ def test_what_is_assigned_shows_in_this_array_alone(lazy, source, index, value):
     expected = pixels()
     lazy[index] = value
     expected[index] = value
-    for found in (np.asarray(lazy), lazy.compute(), np.asarray(lazy[1:3]), pickle.loads(pickle.dumps(lazy)).compute()):
+    for found in (
+        np.asarray(lazy),
+        lazy.compute(),
+        np.asarray(lazy[1:3]),
+        pickle.loads(pickle.dumps(lazy)).compute(),
+    ):
         np.testing.assert_array_equal(found, expected[1:3] if found.shape[0] == 2 else expected)
     assert lazy.source is None
     assert lazy.name != before
@@ -633,7 +693,8 @@ def test_a_ufunc_may_write_into_it(lazy):
     np.testing.assert_array_equal(out, pixels() + 1)
 
 
-# --- what cannot be read ---------------------------------------------------------------------------------------------
+# --- what cannot be read
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[3], np.s_[2:4, 3:12, 12], np.s_[3, 9, 12]])
@@ -667,7 +728,9 @@ def test_a_layer_that_no_display_is_bound_to_shows_blanks(source):
 def test_who_is_called_while_napari_slices_reads_exactly(source):
     source.failing = {(0, 0, 0)}
     lazy, napari = level_array(source), {"__name__": "napari.layers._scalar_field", "np": np}
-    exec("def _slice(data): return np.asarray(data)\ndef save(data): return np.asarray(data)", napari)
+    exec(
+        "def _slice(data): return np.asarray(data)\ndef save(data): return np.asarray(data)", napari
+    )
     exec("def _update_slice(listener): return listener()", napari)
     assert (napari["_slice"](lazy)[0, :8, :10] == 0).all()
     with pytest.raises(ChunkReadError):
@@ -677,7 +740,8 @@ def test_who_is_called_while_napari_slices_reads_exactly(source):
     status.shared.forget(source.token)
 
 
-# --- odd levels ------------------------------------------------------------------------------------------------------
+# --- odd levels
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0, 4), (0,)])
@@ -686,18 +750,31 @@ def test_a_level_without_pixels(shape, on_error):
     source = RecordingSource(np.zeros(shape, "u2"), (2,) * len(shape))
     lazy, plain = level_array(source, on_error=on_error), da.zeros(shape, dtype="u2", chunks=2)
     assert (lazy.shape, lazy.chunks, lazy.numblocks) == (plain.shape, plain.chunks, plain.numblocks)
-    for found in (np.asarray(lazy), lazy.compute(), (lazy + 1).compute(), pickle.loads(pickle.dumps(lazy)).compute()):
+    for found in (
+        np.asarray(lazy),
+        lazy.compute(),
+        (lazy + 1).compute(),
+        pickle.loads(pickle.dumps(lazy)).compute(),
+    ):
         assert (found.shape, found.dtype) == (shape, np.dtype("u2"))
     assert lazy[..., :2].compute().shape == plain[..., :2].shape
 
 
 def test_a_level_of_no_axes_and_a_level_of_one_pixel():
     lazy = level_array(RecordingSource(np.array(7, "u1"), (), axes=("none",), factors=[()]))
-    assert (lazy.shape, lazy.chunks, int(np.asarray(lazy)), int(lazy.compute()), int(lazy[()] + 1)) == ((), (), 7, 7, 8)
+    assert (
+        lazy.shape,
+        lazy.chunks,
+        int(np.asarray(lazy)),
+        int(lazy.compute()),
+        int(lazy[()] + 1),
+    ) == ((), (), 7, 7, 8)
     same(level_array(RecordingSource(np.ones((1, 1), "u1"), (1, 1)))[0], np.ones(1, "u1"))
 
 
-@pytest.mark.parametrize("dtype", ["?", "i1", "u8", "f2", "f8", "c8", [("a", "u1"), ("b", "f4")]], ids=str)
+@pytest.mark.parametrize(
+    "dtype", ["?", "i1", "u8", "f2", "f8", "c8", [("a", "u1"), ("b", "f4")]], ids=str
+)
 def test_any_dtype(dtype):
     array = np.zeros((4, 6), dtype)
     array[1:, 2:] = np.ones((), dtype)

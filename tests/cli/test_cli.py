@@ -55,7 +55,8 @@ def pixels_of(path, number=0):
         return np.asarray(dataset.images[number].data)
 
 
-# --- start-up --------------------------------------------------------------------------------------------------------
+# --- start-up
+# --------------------------------------------------------------------------------------------------------
 
 IMPORTED = """
 import sys
@@ -71,12 +72,16 @@ print(sorted({names!r} & set(sys.modules)), file=sys.stderr)
 def imported(names, *words):
     """Return which packages running the command imports, in a process of its own."""
     code = IMPORTED.format(words=[str(word) for word in words], names=names)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return done.stderr.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["crop", "--help"], ["info", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["crop", "--help"], ["info", "--help"]], ids=" ".join
+)
 def test_help_imports_nothing_heavy(words):
     assert imported(HEAVY, *words) == "[]"
 
@@ -95,7 +100,8 @@ def test_every_command_has_help_and_those_for_files_have_examples(command):
     assert command in run("--help").stdout
 
 
-# --- info ------------------------------------------------------------------------------------------------------------
+# --- info
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_info_as_json_says_all_and_reads_no_pixel(cells):
@@ -108,12 +114,20 @@ def test_info_as_json_says_all_and_reads_no_pixel(cells):
     assert about["warnings"] == []
     image, nuclei = about["images"]
     assert (image["kind"], nuclei["kind"]) == ("image", "labels")
-    assert (image["axes"], image["shape"], image["dtype"]) == (["c", "z", "y", "x"], [2, 32, 64, 64], "uint16")
+    assert (image["axes"], image["shape"], image["dtype"]) == (
+        ["c", "z", "y", "x"],
+        [2, 32, 64, 64],
+        "uint16",
+    )
     assert image["nbytes"] == 2 * 32 * 64 * 64 * 2
     assert image["channels"] == ["DNA", "membranes"]
     assert image["scale"] == [1.0, 1.0, 0.5, 0.5]
     assert image["units"] == [None, "micrometer", "micrometer", "micrometer"]
-    assert [level["shape"] for level in image["levels"]] == [[2, 32, 64, 64], [2, 32, 32, 32], [2, 32, 16, 16]]
+    assert [level["shape"] for level in image["levels"]] == [
+        [2, 32, 64, 64],
+        [2, 32, 32, 32],
+        [2, 32, 16, 16],
+    ]
     assert [level["scale"][-1] for level in image["levels"]] == [0.5, 1.0, 2.0]
     assert image["levels"][0]["chunks"] == [1, 32, 64, 64]
     assert image["levels"][1]["nbytes"] == 2 * 32 * 32 * 32 * 2
@@ -157,7 +171,9 @@ def test_info_of_a_raw_file_that_the_user_describes(tmp_path):
     np.arange(600, dtype=">u2").tofile(tmp_path / "camera.raw")
     told = run("info", tmp_path / "camera.raw")
     assert told.exit_code == 1
-    done = run("info", tmp_path / "camera.raw", "--set", "dtype=>u2", "--set", "shape=6,10,10", "--json")
+    done = run(
+        "info", tmp_path / "camera.raw", "--set", "dtype=>u2", "--set", "shape=6,10,10", "--json"
+    )
     assert json.loads(done.stdout)["images"][0]["shape"] == [6, 10, 10]
 
 
@@ -170,20 +186,49 @@ def test_numbers_that_json_lacks_are_null(tmp_path, monkeypatch):
     }
 
 
-# --- crop and convert ------------------------------------------------------------------------------------------------
+# --- crop and convert
+# ------------------------------------------------------------------------------------------------
 
 
 def test_crop_writes_the_region_and_prints_where(cells, tmp_path):
     target = tmp_path / "b.npy"
-    done = run("crop", cells, target, "--region", "c=0:1,z=10:20", "--region", "y=:33,x=-8:", "--image", "0")
+    done = run(
+        "crop",
+        cells,
+        target,
+        "--region",
+        "c=0:1,z=10:20",
+        "--region",
+        "y=:33,x=-8:",
+        "--image",
+        "0",
+    )
     assert (done.exit_code, done.stdout) == (0, f"{target}\n")
-    assert done.stderr == "1 x 10 x 33 x 8 uint16: result 5.2 KiB, reads 256 KiB in 1 chunk, of 512 KiB\n"
-    np.testing.assert_array_equal(np.load(target), pixels_of(cells)[:1, 10:20, :33, -8:], strict=True)
+    assert (
+        done.stderr
+        == "1 x 10 x 33 x 8 uint16: result 5.2 KiB, reads 256 KiB in 1 chunk, of 512 KiB\n"
+    )
+    np.testing.assert_array_equal(
+        np.load(target), pixels_of(cells)[:1, 10:20, :33, -8:], strict=True
+    )
 
 
 def test_crop_of_a_level_into_another_type_says_first_what_is_lost(cells, tmp_path):
     target = tmp_path / "b.npy"
-    done = run("crop", cells, target, "--region", "z=3", "--level", 1, "--dtype", "float16", "--image", 0, "--quiet")
+    done = run(
+        "crop",
+        cells,
+        target,
+        "--region",
+        "z=3",
+        "--level",
+        1,
+        "--dtype",
+        "float16",
+        "--image",
+        0,
+        "--quiet",
+    )
     assert done.exit_code == 0
     assert done.stderr.startswith("Warning: As float16, whole numbers beyond 2048 are rounded")
     assert done.stderr.count("\n") == 1
@@ -193,9 +238,16 @@ def test_crop_of_a_level_into_another_type_says_first_what_is_lost(cells, tmp_pa
 
 
 def test_crop_in_world_coordinates(cells, tmp_path):
-    assert run("crop", cells, tmp_path / "b.npy", "--region", "y=0.01mm:15um,z=5", "--image", "0").exit_code == 0
+    assert (
+        run(
+            "crop", cells, tmp_path / "b.npy", "--region", "y=0.01mm:15um,z=5", "--image", "0"
+        ).exit_code
+        == 0
+    )
     # Pixel 20 has its centre at 10 micrometers.
-    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), pixels_of(cells)[:, 5:6, 20:31], strict=True)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "b.npy"), pixels_of(cells)[:, 5:6, 20:31], strict=True
+    )
 
 
 @pytest.mark.parametrize("wanted", ["1", "nuclei"])
@@ -244,7 +296,8 @@ def test_what_exists_is_kept_unless_it_shall_go(folder, tmp_path):
     assert np.load(target).shape == (6, 4, 32)
 
 
-# --- errors ----------------------------------------------------------------------------------------------------------
+# --- errors
+# ----------------------------------------------------------------------------------------------------------
 
 
 def one_line(done, code, words):
@@ -262,7 +315,11 @@ def test_errors_are_one_line_and_nothing_is_written(folder, tmp_path):
     one_line(run("info", tmp_path / "nowhere"), 1, "does not exist")
     one_line(run("info", folder, "--set", "banana=1"), 1, "banana")
     one_line(run("info", folder, "--set", "format=banana"), 1, "format must be one of")
-    one_line(run("crop", folder, out / "b.npy", "--region", "z=0:3"), 1, "axis 'z'; the image has 'frame', 'y', 'x'")
+    one_line(
+        run("crop", folder, out / "b.npy", "--region", "z=0:3"),
+        1,
+        "axis 'z'; the image has 'frame', 'y', 'x'",
+    )
     one_line(run("crop", folder, out / "b.npy", "--region", "y=99:100"), 1, "empty along axis 'y'")
     one_line(run("crop", folder, out / "b.npy", "--level", 7), 1, "level must be 0 to 0, got 7")
     one_line(run("crop", folder, out / "b.npy", "--region", "y=1um:2um"), 1, "names no unit")
@@ -310,7 +367,8 @@ def test_a_command_that_is_written_wrongly_ends_with_2(words, told):
     assert "Traceback" not in done.stderr
 
 
-# --- regions ---------------------------------------------------------------------------------------------------------
+# --- regions
+# ---------------------------------------------------------------------------------------------------------
 
 REGIONS = {
     "z=10:20": {"z": slice(10, 20)},
@@ -339,7 +397,11 @@ def test_a_typed_region_means(text, expected):
     from napari_lazyload.testing.sources import RecordingSource
 
     source = RecordingSource(
-        np.zeros((9, 9, 9), "u1"), (1, 9, 9), axes="tyx", scale=(1.0, 0.5, 0.5), units=("s", "micrometer", None)
+        np.zeros((9, 9, 9), "u1"),
+        (1, 9, 9),
+        axes="tyx",
+        scale=(1.0, 0.5, 0.5),
+        units=("s", "micrometer", None),
     )
     ranges = common.parse_region([text])
     if expected is None:
@@ -349,12 +411,15 @@ def test_a_typed_region_means(text, expected):
         assert common.image_region(Image(source), ranges) == expected
 
 
-# --- the documentation -----------------------------------------------------------------------------------------------
+# --- the documentation
+# -----------------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "command-line.md"
 
 
-def test_the_commands_of_the_documentation_run_as_they_stand(cells, tmp_path, write_folder, monkeypatch):
+def test_the_commands_of_the_documentation_run_as_they_stand(
+    cells, tmp_path, write_folder, monkeypatch
+):
     write_folder(tmp_path / "experiment")
     shutil.copytree(cells, tmp_path / "cells.ome.zarr")
     np.zeros((5, 64, 64), "u2").tofile(tmp_path / "camera.raw")
@@ -368,7 +433,8 @@ def test_the_commands_of_the_documentation_run_as_they_stand(cells, tmp_path, wr
         assert (program, done.exit_code) == ("napari-lazyload", 0), done.output
 
 
-# --- status ----------------------------------------------------------------------------------------------------------
+# --- status
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_status(folder):
@@ -381,7 +447,8 @@ def test_status(folder):
     assert "numpy       loaded" in text
 
 
-# --- a real process --------------------------------------------------------------------------------------------------
+# --- a real process
+# --------------------------------------------------------------------------------------------------
 
 
 def start(*words, **more):
@@ -398,15 +465,22 @@ def long_work(tmp_path):
     return path
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to a whole console, pytest's too")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows sends Ctrl-C to a whole console, pytest's too"
+)
 @pytest.mark.parametrize("name", ["b.ome.zarr", "b.npy", "b.ome.tif"])
 def test_ctrl_c_ends_with_130_and_leaves_nothing(long_work, tmp_path, name):
     out = tmp_path / "out"
     out.mkdir()
-    process = start("convert", long_work, out / name, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(
+        "convert", long_work, out / name, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         deadline = time.monotonic() + 60
-        while not any(file.is_file() and file.stat().st_size for file in out.rglob("*")) and process.poll() is None:
+        while (
+            not any(file.is_file() and file.stat().st_size for file in out.rglob("*"))
+            and process.poll() is None
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
@@ -420,7 +494,9 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(long_work, tmp_path, name):
     assert list(out.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals that Python opens")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no pseudo-terminals that Python opens"
+)
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_terminal_shows_a_bar_and_a_pipe_does_not(folder, tmp_path, quiet):
     import pty
@@ -429,7 +505,13 @@ def test_a_terminal_shows_a_bar_and_a_pipe_does_not(folder, tmp_path, quiet):
     ours, theirs = pty.openpty()
     more = ["--quiet"] if quiet else []
     process = start(
-        "crop", folder, target, *more, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+        "crop",
+        folder,
+        target,
+        *more,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
     )
     os.close(theirs)
     shown = b""

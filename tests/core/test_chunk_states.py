@@ -28,5 +28,11 @@ def test_each_transition_is_legal_or_not(before, after):
 
 
 def test_the_names_are_those_of_the_table_and_of_the_summary():
-    assert [str(state) for state in ChunkState] == ["queued", "loading", "loaded", "failed", "evicted"]
+    assert [str(state) for state in ChunkState] == [
+        "queued",
+        "loading",
+        "loaded",
+        "failed",
+        "evicted",
+    ]
     assert set(NEXT) == {None, *ChunkState}

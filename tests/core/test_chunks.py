@@ -64,10 +64,14 @@ def test_touched_chunks_are_those_that_hold_a_pixel_of_the_box(case):
 @given(grids_and_boxes(least=1))
 def test_block_sizes_are_the_chunks_that_dask_has_after_slicing(case):
     grid, box = case
-    box = tuple((start, stop) if start < stop else (start - (start > 0), stop + (start == 0)) for start, stop in box)
+    box = tuple(
+        (start, stop) if start < stop else (start - (start > 0), stop + (start == 0))
+        for start, stop in box
+    )
     dask = da.zeros(grid.shape, chunks=grid.chunks)[box_slices(box)]
     own = tuple(
-        tuple(size for size in grid.block_sizes(axis, *pair) if size) for axis, pair in enumerate(box)
+        tuple(size for size in grid.block_sizes(axis, *pair) if size)
+        for axis, pair in enumerate(box)
     )  # where dask drops empty chunks depends on its version
     assert own == tuple(tuple(size for size in sizes if size) for sizes in dask.chunks)
 
@@ -104,7 +108,11 @@ def test_numbers_of_numpy_become_pythons():
         ((-1,), (1,), "do not cover an axis of -1"),
         ((4,), ((float("nan"), 2),), "whole numbers"),
         ((4.5,), (1,), "whole numbers"),
-        ((2, 1 << 40), (1, 1024), "chunks of 1024 along an axis of 1,099,511,627,776 pixels are more than 134,217,728"),
+        (
+            (2, 1 << 40),
+            (1, 1024),
+            "chunks of 1024 along an axis of 1,099,511,627,776 pixels are more than 134,217,728",
+        ),
     ],
 )
 def test_a_grid_with_gaps_is_refused(shape, chunks, match):
@@ -138,4 +146,9 @@ def test_a_place_in_a_million_irregular_chunks_is_found_without_adding_them_up()
 def test_a_level_without_axes_is_one_chunk():
     grid = ChunkGrid((), ())
     assert list(grid.touched(())) == [()]
-    assert (grid.numblocks, grid.bounds(()), grid.count(()), grid.touched_pixels(())) == ((), (), 1, 1)
+    assert (grid.numblocks, grid.bounds(()), grid.count(()), grid.touched_pixels(())) == (
+        (),
+        (),
+        1,
+        1,
+    )

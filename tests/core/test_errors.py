@@ -33,7 +33,9 @@ def test_an_error_is_a_built_in(name):
     assert issubclass(kind, errors.LazyLoadError) != (name == "LazyLoadWarning")
 
 
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
+)
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_an_error_survives_a_copy_and_another_process(name, again):
     kind = getattr(errors, name)

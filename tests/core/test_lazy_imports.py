@@ -47,7 +47,9 @@ def states():
 def test_many_threads_import_a_package_once(folder, only, monkeypatch):
     only(slow_one=Package("slow_one", 1))
     monkeypatch.setattr(threading, "runs", [], raising=False)
-    (folder / "slow_one.py").write_text("import threading, time\nthreading.runs.append(1)\ntime.sleep(0.2)\nend = 1\n")
+    (folder / "slow_one.py").write_text(
+        "import threading, time\nthreading.runs.append(1)\ntime.sleep(0.2)\nend = 1\n"
+    )
     gate = threading.Barrier(8)
 
     def ask(_number):
@@ -68,7 +70,10 @@ def test_many_threads_import_a_package_once(folder, only, monkeypatch):
 
 def test_a_missing_package_is_named_with_its_extra_and_works_once_installed(folder, only):
     only(not_yet=Package("not_yet.inner", 1, "formats"))
-    with pytest.raises(nl.MissingDependencyError, match=r"'not_yet' is not installed: .*'napari-lazyload\[formats\]'"):
+    with pytest.raises(
+        nl.MissingDependencyError,
+        match=r"'not_yet' is not installed: .*'napari-lazyload\[formats\]'",
+    ):
         lazy_imports.load("not_yet")
     with pytest.raises(ImportError) as caught:
         lazy_imports.load("not_yet")
@@ -103,9 +108,14 @@ def test_a_failure_in_the_background_is_told_and_the_next_use_tries_again(folder
         "is_loading": False,
         "progress_percentage": 100.0,
     }
-    with pytest.raises(nl.MissingDependencyError, match=r"'broken' is installed but cannot be imported .*half an inst"):
+    with pytest.raises(
+        nl.MissingDependencyError,
+        match=r"'broken' is installed but cannot be imported .*half an inst",
+    ):
         lazy_imports.load("broken")
-    (folder / "broken.py").write_text("mended = 1  # longer than before, which Python's own cache goes by\n")
+    (folder / "broken.py").write_text(
+        "mended = 1  # longer than before, which Python's own cache goes by\n"
+    )
     assert lazy_imports.load("broken").mended
     told = nl.import_status()["packages"]["broken"]
     assert (told["status"], told["error"]) == ("loaded", None)
@@ -114,7 +124,9 @@ def test_a_failure_in_the_background_is_told_and_the_next_use_tries_again(folder
 def test_a_package_that_lacks_another_one_has_failed_and_is_not_missing(folder, only):
     only(needy=Package("needy", 1, "formats"))
     (folder / "needy.py").write_text("import no_such_thing_at_all\n")
-    with pytest.raises(nl.MissingDependencyError, match=r"cannot be imported \(.*no_such_thing_at_all"):
+    with pytest.raises(
+        nl.MissingDependencyError, match=r"cannot be imported \(.*no_such_thing_at_all"
+    ):
         lazy_imports.load("needy")
     assert states() == {"needy": "failed"}
 
@@ -124,13 +136,20 @@ def test_a_package_is_loading_until_its_import_has_ended(folder, only, monkeypat
     (folder / "other_one.py").touch()
     gate, begun = threading.Event(), threading.Event()
     monkeypatch.setattr(threading, "gates", (gate, begun), raising=False)
-    (folder / "gated.py").write_text("import threading\nthreading.gates[1].set()\nthreading.gates[0].wait(20)\n")
+    (folder / "gated.py").write_text(
+        "import threading\nthreading.gates[1].set()\nthreading.gates[0].wait(20)\n"
+    )
     thread = threading.Thread(target=lazy_imports.load, args=("gated",))
     thread.start()
     try:
         assert begun.wait(20)
         told = nl.import_status()
-        assert told["packages"]["gated"] == {"status": "loading", "load_time": None, "error": None, "priority": 1}
+        assert told["packages"]["gated"] == {
+            "status": "loading",
+            "load_time": None,
+            "error": None,
+            "priority": 1,
+        }
         assert told["progress"]["is_loading"]
         assert told["progress"]["progress_percentage"] == 0
     finally:
@@ -158,7 +177,9 @@ def test_the_status_of_the_real_packages_adds_up():
     assert json.loads(json.dumps(told)) == told
     progress, packages = told["progress"], told["packages"]
     assert packages["numpy"]["status"] == "loaded"
-    assert all(set(one) == {"status", "load_time", "error", "priority"} for one in packages.values())
+    assert all(
+        set(one) == {"status", "load_time", "error", "priority"} for one in packages.values()
+    )
     found = [one["status"] for one in packages.values()]
     assert progress["total_packages"] == len(found) - found.count("not installed")
     assert progress["loaded_packages"] == found.count("loaded")
@@ -177,7 +198,9 @@ print({name: one["error"] for name, one in told["packages"].items() if one["stat
 
 
 def test_no_package_brings_qt_along_and_all_that_are_installed_load():
-    done = subprocess.run([sys.executable, "-c", ALL], capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ALL], capture_output=True, text=True, timeout=110, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "{}"
 

@@ -15,7 +15,7 @@ from napari_lazyload.core.errors import RegionError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.core.region import (
     Estimate,
-    centre_region,
+    center_region,
     estimate_box,
     level_box,
     pixels_of_world,
@@ -51,7 +51,10 @@ TAKEN = {
     "open pair": ({"y": (None, 9), "x": (50, None)}, (WHOLE[0], (0, 9), (50, 60))),
     "slice in a mapping": ({"x": slice(-10, None)}, (*WHOLE[:2], (50, 60))),
     "outside is not from the end": ({"y": (-5, 9)}, (WHOLE[0], (0, 9), WHOLE[2])),
-    "whole floats": ({"y": (3.0, np.float32(9)), "x": (np.float64(1), 1e30)}, (WHOLE[0], (3, 9), (1, 60))),
+    "whole floats": (
+        {"y": (3.0, np.float32(9)), "x": (np.float64(1), 1e30)},
+        (WHOLE[0], (3, 9), (1, 60)),
+    ),
     "whole fraction": ({"y": (Fraction(6, 2), 9)}, (WHOLE[0], (3, 9), WHOLE[2])),
     "huge pair": ({"y": (-(10**400), 10**400)}, WHOLE),
 }
@@ -108,7 +111,7 @@ def test_the_error_is_a_value_error():
         box(np.s_[9:])
 
 
-def test_the_colour_axis_is_whole_and_never_part_of_a_region():
+def test_the_color_axis_is_whole_and_never_part_of_a_region():
     axes, shape = ("y", "x", "s"), (40, 60, 3)
     assert region_box(np.s_[1:2], axes, shape) == ((1, 2), (0, 60), (0, 3))
     assert region_box({"x": (3, 5)}, axes, shape) == ((0, 40), (3, 5), (0, 3))
@@ -168,14 +171,18 @@ def test_an_estimate_counts_whole_chunks():
     meta = ImageMeta("i", ("z", "y", "x"), np.dtype("u2"), (LevelMeta(grid, (1.0,) * 3),))
     inside = ((2, 4), (60, 70), (0, 10))
     assert estimate_box(meta, 0, inside) == Estimate(
-        result_nbytes=2 * 10 * 10 * 2, touched_nbytes=2 * 100 * 64 * 2, touched_chunks=4, full_nbytes=10 * 100 * 100 * 2
+        result_nbytes=2 * 10 * 10 * 2,
+        touched_nbytes=2 * 100 * 64 * 2,
+        touched_chunks=4,
+        full_nbytes=10 * 100 * 100 * 2,
     )
     assert estimate_box(meta, 0, inside, 8).result_nbytes == 2 * 10 * 10 * 8
 
 
-# --- boxes in the middle, by chance, and in world coordinates -------------------------------------------------------
+# --- boxes in the middle, by chance, and in world coordinates
+# -------------------------------------------------------
 
-CENTRES = {
+CENTERS = {
     "even in even": (10, 4, (3, 7)),
     "odd in odd": (11, 3, (4, 7)),
     "odd in even": (10, 3, (3, 6)),
@@ -185,16 +192,21 @@ CENTRES = {
 }
 
 
-@pytest.mark.parametrize(("full", "size", "expected"), CENTRES.values(), ids=CENTRES)
-def test_a_centred_box(full, size, expected):
-    found = centre_region(("z", "y", "x", "s"), (7, full, 5, 3), {"y": size})
+@pytest.mark.parametrize(("full", "size", "expected"), CENTERS.values(), ids=CENTERS)
+def test_a_centered_box(full, size, expected):
+    found = center_region(("z", "y", "x", "s"), (7, full, 5, 3), {"y": size})
     assert found == {"z": (0, 7), "y": expected, "x": (0, 5)}
 
 
 def test_a_random_box_is_the_same_on_every_machine():
     axes, shape = ("t", "z", "y", "x"), (10, 100, 2048, 2048)
     size = {"z": 64, "y": np.int64(64), "x": 64}
-    assert random_region(axes, shape, size, 7) == {"t": (0, 10), "z": (5, 69), "y": (1292, 1356), "x": (143, 207)}
+    assert random_region(axes, shape, size, 7) == {
+        "t": (0, 10),
+        "z": (5, 69),
+        "y": (1292, 1356),
+        "x": (143, 207),
+    }
     assert random_region(axes, shape, size, 7) != random_region(axes, shape, size, 8)
 
 
@@ -206,7 +218,9 @@ def test_random_boxes_come_to_lie_at_all_places_equally_often():
     assert abs(counts - 1000).max() < 120  # four standard deviations
 
 
-@pytest.mark.parametrize("make", [centre_region, lambda *args: random_region(*args, 0)], ids=["centre", "random"])
+@pytest.mark.parametrize(
+    "make", [center_region, lambda *args: random_region(*args, 0)], ids=["centre", "random"]
+)
 def test_a_box_of_no_size_or_along_no_axis_is_refused(make):
     axes, shape = ("y", "x", "s"), (40, 60, 3)
     for size in (0, -3, 2.5, nan, "8", None):
@@ -238,7 +252,13 @@ def test_world_coordinates_take_the_pixels_that_they_meet(world, size, first, ex
     assert found == {"x": expected}
 
 
-@given(st.integers(0, 50), st.integers(1, 50), st.floats(0.01, 100), st.floats(-100, 100), st.booleans())
+@given(
+    st.integers(0, 50),
+    st.integers(1, 50),
+    st.floats(0.01, 100),
+    st.floats(-100, 100),
+    st.booleans(),
+)
 def test_the_world_box_of_pixels_is_those_pixels(start, size, scale, translate, mirrored):
     scale = -scale if mirrored else scale
     ends = sorted(translate + (edge - 0.5) * scale for edge in (start, start + size))

@@ -39,7 +39,9 @@ def test_a_value_that_is_no_number_is_refused(name, value):
     assert settings.current() == before
 
 
-@pytest.mark.parametrize(("name", "value"), [("workers", 0), ("workers", 2.5), ("cache_budget", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("workers", 0), ("workers", 2.5), ("cache_budget", 0.5)]
+)
 def test_counts_are_whole_and_one_worker_is_the_least(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a whole number of at least"):
         settings.update(**{name: value})
@@ -49,14 +51,18 @@ def test_counts_are_whole_and_one_worker_is_the_least(name, value):
 def test_look_ahead_is_a_whole_number_up_to_64(value):
     assert [settings.update(look_ahead=most).look_ahead for most in (0, 64, None)] == [0, 64, 8]
     with pytest.raises(
-        ValueError, match=f"look_ahead must be a whole number of at least 0 and at most 64, got {value}"
+        ValueError,
+        match=f"look_ahead must be a whole number of at least 0 and at most 64, got {value}",
     ):
         settings.update(look_ahead=value)
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", 1.0, [True]])
 def test_a_choice_is_true_or_false(value):
-    assert [settings.update(coarse_first=choice).coarse_first for choice in (False, np.bool_(True), None)] == [
+    assert [
+        settings.update(coarse_first=choice).coarse_first
+        for choice in (False, np.bool_(True), None)
+    ] == [
         False,
         True,
         True,
@@ -68,7 +74,10 @@ def test_a_choice_is_true_or_false(value):
 
 def test_a_wrong_name_changes_nothing():
     before = settings.current()
-    with pytest.raises(TypeError, match="'budget' is not a setting; there are: cache_budget, workers, header_seconds"):
+    with pytest.raises(
+        TypeError,
+        match="'budget' is not a setting; there are: cache_budget, workers, header_seconds",
+    ):
         settings.update(workers=7, budget=3)
     assert settings.current() == before
 
@@ -92,7 +101,10 @@ def test_threads_that_set_different_things_lose_nothing():
         settings._current = None  # the first use of all
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(choose, ("workers", "cache_budget"), (number, number * 1000)))
-        assert (settings.current().workers, settings.current().cache_budget) == (number, number * 1000)
+        assert (settings.current().workers, settings.current().cache_budget) == (
+            number,
+            number * 1000,
+        )
 
 
 def test_defaults_fit_the_machine():
@@ -116,7 +128,9 @@ if __name__ == "__main__":
 def test_a_worker_process_keeps_little(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SPAWNED)
-    told = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=60).stdout
+    told = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     answers = dict(line.split(" ", 1) for line in told.splitlines())
     assert all(answer.startswith(f"{32 * settings.MIB} ") for answer in answers.values()), answers
     if "fork" in answers:  # what the user chose goes along

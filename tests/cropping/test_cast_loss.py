@@ -19,14 +19,23 @@ SAID = {
     ("int16", "uint8"): "As uint8, values outside 0 to 255 wrap around.",
     ("int8", "uint8"): "As uint8, negative values wrap around.",
     ("int32", "int8"): "As int8, values outside -128 to 127 wrap around.",
-    ("int32", "float16"): "As float16, whole numbers beyond 2048 are rounded and values beyond 65504 become infinite.",
+    (
+        "int32",
+        "float16",
+    ): "As float16, whole numbers beyond 2048 are rounded and values beyond 65504 become infinite.",
     ("uint32", "float32"): "As float32, whole numbers beyond 16777216 are rounded.",
     ("int64", "float64"): "As float64, whole numbers beyond 9007199254740992 are rounded.",
-    ("float64", "float32"): "As float32, values are rounded to 6 digits and values beyond 3.40282e+38 become infinite.",
+    (
+        "float64",
+        "float32",
+    ): "As float32, values are rounded to 6 digits and values beyond 3.40282e+38 become infinite.",
     ("float32", "uint8"): (
         "As uint8, fractions are cut off and NaN, infinity and values outside 0 to 255 become arbitrary numbers."
     ),
-    ("float16", "int32"): "As int32, fractions are cut off and NaN and infinity become arbitrary numbers.",
+    (
+        "float16",
+        "int32",
+    ): "As int32, fractions are cut off and NaN and infinity become arbitrary numbers.",
     ("complex64", "float32"): "As float32, the imaginary part is dropped.",
     ("complex64", "int16"): (
         "As int16, the imaginary part is dropped, fractions are cut off and "
@@ -73,7 +82,12 @@ LIMITS = {
     "rounded to the largest": ("uint16", "float16", (0, 65519), "beyond 2048 are rounded."),
     "rounded beyond": ("uint16", "float16", (0, 65520), "above 65504 become infinite."),
     "fractions in range": ("float32", "uint8", (0.0, 9.5), "cut off and NaN and infinity become"),
-    "fractions beyond": ("float32", "uint8", (0.0, 300.0), "NaN, infinity and values above 255 become"),
+    "fractions beyond": (
+        "float32",
+        "uint8",
+        (0.0, 300.0),
+        "NaN, infinity and values above 255 become",
+    ),
     "digits in range": ("float64", "float16", (0.0, 1.0), "rounded to 3 digits."),
     "mask": ("uint8", "bool", (0, 1), ""),
     "unknown": ("uint16", "uint8", (float("nan"), 3), "above 255 wrap"),
@@ -97,7 +111,9 @@ def test_something_is_said_where_a_whole_number_is_lost_and_nowhere_else(source,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy says some of it too
         cast = values.astype(target)
-    kept = all(complex(a) == complex(b) and int(a) == _whole(b) for a, b in zip(values, cast, strict=True))
+    kept = all(
+        complex(a) == complex(b) and int(a) == _whole(b) for a, b in zip(values, cast, strict=True)
+    )
     assert (cast_loss(source, target, (low, high)) == "") == kept
 
 

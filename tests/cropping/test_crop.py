@@ -50,7 +50,8 @@ class H5Like:
         return self._array[key]
 
 
-# --- regions -----------------------------------------------------------------------------------------------------
+# --- regions
+# -----------------------------------------------------------------------------------------------------
 
 REGIONS = {
     "whole": ((), np.s_[:]),
@@ -125,18 +126,23 @@ def test_any_slices_are_what_numpy_makes_of_them(region):
         return
     np.testing.assert_array_equal(crop(Image(source), region), expected, strict=True)
     touched = set(
-        source.meta.levels[0].grid.touched(tuple(part.indices(n)[:2] for part, n in zip(region, SHAPE, strict=True)))
+        source.meta.levels[0].grid.touched(
+            tuple(part.indices(n)[:2] for part, n in zip(region, SHAPE, strict=True))
+        )
     )
     assert sorted(source.loads) == sorted((0, index) for index in touched)
 
 
-# --- what is read ------------------------------------------------------------------------------------------------
+# --- what is read
+# ------------------------------------------------------------------------------------------------
 
 
 def test_reads_the_touched_chunks_once_each(image, source):
     before = cache.shared.snapshot()
     crop(image, {"t": (1, 4), "y": (7, 9), "x": (9, 15)})
-    assert sorted(source.loads) == [(0, (t, y, x)) for t in (1, 2, 3) for y in (0, 1) for x in (0, 1, 2)]
+    assert sorted(source.loads) == [
+        (0, (t, y, x)) for t in (1, 2, 3) for y in (0, 1) for x in (0, 1, 2)
+    ]
     after = cache.shared.snapshot()
     assert after["reads"] - before["reads"] == 18
     assert after["chunks"] == before["chunks"]
@@ -183,7 +189,8 @@ def test_the_three_numbers_of_the_documentation():
         assert told.touched_nbytes == mebibytes * 2**20
 
 
-# --- dtype and out -----------------------------------------------------------------------------------------------
+# --- dtype and out
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i4", "f2", "f8", ">u2", bool, complex])
@@ -218,7 +225,8 @@ def test_more_than_memory_is_a_memory_error_that_says_how_much():
         crop(data, ())
 
 
-# --- progress, cancel, errors ------------------------------------------------------------------------------------
+# --- progress, cancel, errors
+# ------------------------------------------------------------------------------------
 
 
 def test_progress_counts_the_chunks(image):
@@ -290,7 +298,9 @@ def test_blank_where_it_was_opened_so(source):
 def test_crops_at_the_same_time_share_their_reads(image, source):
     source.gate = threading.Event()
     results = []
-    threads = [threading.Thread(target=lambda: results.append(crop(image, np.s_[0:1]))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: results.append(crop(image, np.s_[0:1]))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     assert source.started.wait(10)
@@ -303,7 +313,8 @@ def test_crops_at_the_same_time_share_their_reads(image, source):
     assert not np.shares_memory(results[0], results[1])
 
 
-# --- what can be cropped -----------------------------------------------------------------------------------------
+# --- what can be cropped
+# -----------------------------------------------------------------------------------------
 
 ARRAYS = {
     "numpy": lambda a: a,
@@ -316,19 +327,27 @@ ARRAYS = {
     "h5py, chunked": partial(H5Like, chunks=(2, 8, 9)),
     "h5py, contiguous": H5Like,
     "lazy": lambda a: Image(RecordingSource(a, CHUNKS)).data,
-    "lazy, sliced": lambda a: Image(RecordingSource(np.pad(a, 3), (2, 9, 9))).data[3:-3, 3:-3, 3:-3],
-    "lazy, an axis dropped": lambda a: Image(RecordingSource(np.stack([a, a + 1]), (1, 2, 9, 9))).data[0],
+    "lazy, sliced": lambda a: Image(RecordingSource(np.pad(a, 3), (2, 9, 9))).data[
+        3:-3, 3:-3, 3:-3
+    ],
+    "lazy, an axis dropped": lambda a: Image(
+        RecordingSource(np.stack([a, a + 1]), (1, 2, 9, 9))
+    ).data[0],
     "lazy, rechunked": lambda a: Image(RecordingSource(a, CHUNKS), chunks=4).data,
     "dask of lazy": lambda a: Image(RecordingSource(a, CHUNKS)).data + 0,
 }
 
 
 @pytest.mark.parametrize("make", ARRAYS.values(), ids=ARRAYS)
-@pytest.mark.parametrize("region", [(), np.s_[1:4, 3:12, 8:20], np.s_[-1:, :, -1:]], ids=["whole", "part", "corner"])
+@pytest.mark.parametrize(
+    "region", [(), np.s_[1:4, 3:12, 8:20], np.s_[-1:, :, -1:]], ids=["whole", "part", "corner"]
+)
 def test_any_array(make, region):
     array = make(pixels())
     np.testing.assert_allclose(crop(array, region), pixels()[region], rtol=1e-12)
-    np.testing.assert_array_equal(crop(array, region, dtype="f4"), pixels()[region].astype("f4"), strict=True)
+    np.testing.assert_array_equal(
+        crop(array, region, dtype="f4"), pixels()[region].astype("f4"), strict=True
+    )
 
 
 def test_arrays_without_names_have_numbered_axes():
@@ -352,7 +371,7 @@ def test_foreign_chunks_are_counted_and_read_once():
     assert sorted(reads)[0] == ((1, 2), (3, 8), (8, 9))
 
 
-def test_colours_are_never_part_of_a_region():
+def test_colors_are_never_part_of_a_region():
     rgb = pixels((4, 9, 11, 3), "u1")
     source = RecordingSource(rgb, (1, 9, 11, 3), axes="zyxs")
     image = Image(source)
@@ -365,7 +384,8 @@ def test_colours_are_never_part_of_a_region():
         crop(image, np.s_[:, :, :, :1])
 
 
-# --- levels ------------------------------------------------------------------------------------------------------
+# --- levels
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -422,11 +442,14 @@ def test_anything_like_a_layer():
     levels = [pixels((4, 16, 16)), pixels((4, 8, 8))]
     layer = SimpleNamespace(data=levels, multiscale=True, axis_labels=("t", "y", "x"), metadata={})
     np.testing.assert_array_equal(crop(layer, {"x": (3, 9)}, level=1), levels[1][:, :, 1:5])
-    rgb = SimpleNamespace(data=pixels((8, 9, 3)), multiscale=False, axis_labels=("y", "x"), metadata={})
+    rgb = SimpleNamespace(
+        data=pixels((8, 9, 3)), multiscale=False, axis_labels=("y", "x"), metadata={}
+    )
     np.testing.assert_array_equal(crop(rgb, {"x": (3, 9)}), rgb.data[:, 3:9])
 
 
-# --- the source that the tests of this package stand on -------------------------------------------------------------
+# --- the source that the tests of this package stand on
+# -------------------------------------------------------------
 
 
 def test_recording_source_counts_for_itself_after_pickling(source):

@@ -63,7 +63,9 @@ def write_pictures():
     def write(folder):
         folder.mkdir()
         for number, pixels in enumerate(PIXELS):
-            (folder / f"img_{number}.png").write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+            (folder / f"img_{number}.png").write_bytes(
+                imagecodecs.png_encode(np.ascontiguousarray(pixels))
+            )
 
     return write
 
@@ -83,7 +85,9 @@ def test_every_scheduler_gives_the_same_bits(client, kinds, name):
             found = dask.compute(*whole, *derived)
         for pixels, part, right in zip(found, found[len(whole) :], expected, strict=False):
             np.testing.assert_array_equal(pixels, right, strict=True)
-            np.testing.assert_array_equal(part, (right[..., 2:9, 3:20] + 1).max(axis=0), strict=True)
+            np.testing.assert_array_equal(
+                part, (right[..., 2:9, 3:20] + 1).max(axis=0), strict=True
+            )
 
 
 @pytest.mark.parametrize("name", KINDS.values(), ids=KINDS)
@@ -97,7 +101,9 @@ def test_a_crop_of_each_kind_is_the_same_on_the_cluster(kinds, name, monkeypatch
                 alone.setattr(cluster, "cluster_client", lambda: None)
                 expected = nl.crop(image, region, level=level, dtype="f4")
             before = nl.status()["cache"]["reads"]
-            np.testing.assert_array_equal(nl.crop(image, region, level=level, dtype="f4"), expected, strict=True)
+            np.testing.assert_array_equal(
+                nl.crop(image, region, level=level, dtype="f4"), expected, strict=True
+            )
             assert nl.status()["cache"]["reads"] == before  # not here
 
 
@@ -107,7 +113,10 @@ def test_a_crop_on_the_cluster_leaves_the_reading_to_it():
     seen = []
     out = np.zeros((3, 17, 20), "f8")
     result = nl.crop(
-        nl.Image(source), np.s_[1:4, :, 2:22], out=out, progress=lambda done, total: seen.append((done, total))
+        nl.Image(source),
+        np.s_[1:4, :, 2:22],
+        out=out,
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert result is out
     np.testing.assert_array_equal(out, PIXELS[1:4, :, 2:22])
@@ -140,7 +149,10 @@ def test_levels_of_an_export_are_made_on_the_cluster(tmp_path, shards, monkeypat
     here = levels_of(_without(lambda: nl.export(image, tmp_path / "here.ome.zarr", shards=shards)))
     monkeypatch.setattr(ome_zarr, "reduced", None)  # in this process
     made = nl.export(
-        image, tmp_path / "there.ome.zarr", shards=shards, progress=lambda done, total: seen.append((done, total))
+        image,
+        tmp_path / "there.ome.zarr",
+        shards=shards,
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert len(here) == 3
     for level, expected in zip(levels_of(made), here, strict=True):
@@ -159,7 +171,9 @@ def _without(call):
 def test_levels_are_made_here_where_the_cluster_has_another_disk(tmp_path, monkeypatch):
     image, met = nl.Image(RecordingSource(LARGE, (1, 128, 700), axes="zyx")), []
     reduced = ome_zarr.reduced
-    monkeypatch.setattr(ome_zarr, "reduced", lambda *args, **keys: met.append(1) or reduced(*args, **keys))
+    monkeypatch.setattr(
+        ome_zarr, "reduced", lambda *args, **keys: met.append(1) or reduced(*args, **keys)
+    )
     monkeypatch.setattr(cluster, "sees", lambda _client, _folder: False)
     assert len(levels_of(nl.export(image, tmp_path / "b.ome.zarr"))) == 3
     assert met
@@ -199,7 +213,9 @@ def test_tasks_that_write_are_waited_for(client, tmp_path):
     tasks = [(number, delayed(write_slowly)(str(tmp_path / str(number)))) for number in range(3)]
     running = threading.Event()
     with pytest.raises(nl.CancelledError):
-        cluster.compute_each(client, iter(tasks), lambda *_: running.set(), cancel=running.is_set, writes=True)
+        cluster.compute_each(
+            client, iter(tasks), lambda *_: running.set(), cancel=running.is_set, writes=True
+        )
     left = sorted(entry.name for entry in tmp_path.iterdir())
     assert len(left) == 3
     assert all((tmp_path / name).read_text() == "done" for name in left)
@@ -208,7 +224,9 @@ def test_tasks_that_write_are_waited_for(client, tmp_path):
 def test_a_dask_array_of_other_origin_is_computed_there_and_numpy_here(client, monkeypatch):
     lazy = da.from_array(PIXELS, chunks=(2, 8, (10, 4, 9))) * 2
     np.testing.assert_array_equal(nl.crop(lazy, np.s_[1:4, 3:]), PIXELS[1:4, 3:] * 2, strict=True)
-    monkeypatch.setattr(type(client), "compute", lambda *_args, **_keywords: pytest.fail("sent to the cluster"))
+    monkeypatch.setattr(
+        type(client), "compute", lambda *_args, **_keywords: pytest.fail("sent to the cluster")
+    )
     np.testing.assert_array_equal(nl.crop(PIXELS, np.s_[1:4, 3:]), PIXELS[1:4, 3:])
 
 
@@ -227,7 +245,9 @@ def test_cancel_takes_back_what_was_submitted(client, monkeypatch):
     monkeypatch.setattr(cluster, "MOST_PIECE", 0)
     submitted, stop = [], threading.Event()
     compute = client.compute
-    monkeypatch.setattr(client, "compute", lambda array: submitted.append(compute(array)) or submitted[-1])
+    monkeypatch.setattr(
+        client, "compute", lambda array: submitted.append(compute(array)) or submitted[-1]
+    )
 
     def progress(done, _total):
         if done >= 3:
@@ -249,14 +269,18 @@ def test_so_many_pieces_are_under_way_and_no_more(client):
             yield number, da.full(3, number)
 
     taken = {}
-    cluster.compute_each(client, arrays(), lambda number, pixels: taken.update({number: pixels.tolist()}))
+    cluster.compute_each(
+        client, arrays(), lambda number, pixels: taken.update({number: pixels.tolist()})
+    )
     assert taken == {number: [number] * 3 for number in range(20)}
     assert max(most) <= 2 * 2
 
 
 @pytest.mark.usefixtures("client")
 def test_a_task_that_hangs_does_not_keep_anybody_from_cancelling():
-    lazy = da.zeros(3, chunks=3).map_blocks(lambda block: __import__("time").sleep(1) or block, dtype="f8")
+    lazy = da.zeros(3, chunks=3).map_blocks(
+        lambda block: __import__("time").sleep(1) or block, dtype="f8"
+    )
     stop = threading.Event()
     timer = threading.Timer(0.2, stop.set)
     timer.start()
@@ -267,8 +291,12 @@ def test_a_task_that_hangs_does_not_keep_anybody_from_cancelling():
 
 def test_a_client_that_is_closed_in_the_middle_is_the_packages_error(local_cluster):
     connected = distributed.Client(local_cluster)
-    lazy = da.zeros((20, 3), chunks=(1, 3)).map_blocks(lambda block: __import__("time").sleep(0.1) or block, dtype="f8")
-    with pytest.raises(nl.ChunkReadError, match=r"the cluster stopped in the middle .* Connect again"):
+    lazy = da.zeros((20, 3), chunks=(1, 3)).map_blocks(
+        lambda block: __import__("time").sleep(0.1) or block, dtype="f8"
+    )
+    with pytest.raises(
+        nl.ChunkReadError, match=r"the cluster stopped in the middle .* Connect again"
+    ):
         nl.crop(lazy, (), progress=lambda _done, _total: connected.close())
 
 
@@ -300,7 +328,9 @@ def test_a_closed_client_and_none_at_all_do_not_count(local_cluster):
 def test_a_client_in_its_own_event_loop_does_not_count(local_cluster):
     async def crops():
         async with distributed.Client(local_cluster.scheduler_address, asynchronous=True):
-            return cluster.cluster_client(), nl.crop(nl.Image(RecordingSource(PIXELS, CHUNKS)), np.s_[1:2])
+            return cluster.cluster_client(), nl.crop(
+                nl.Image(RecordingSource(PIXELS, CHUNKS)), np.s_[1:2]
+            )
 
     found, pixels = asyncio.run(crops())
     assert found is None
@@ -314,11 +344,14 @@ def test_distributed_is_never_imported():
         "assert nl.crop(numpy.ones((4, 5)), ()).all() and cluster_client() is None\n"
         "assert 'distributed' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr
 
 
-# --- pieces ----------------------------------------------------------------------------------------------------------
+# --- pieces
+# ----------------------------------------------------------------------------------------------------------
 
 AXES = st.one_of(
     st.integers(1, 6),
@@ -328,10 +361,13 @@ AXES = st.one_of(
 
 @given(st.lists(AXES, min_size=1, max_size=3), st.integers(0, 200), st.data())
 def test_pieces_divide_a_box_along_its_chunks(chunks, most, data):
-    shape = [data.draw(st.integers(one, 20)) if isinstance(one, int) else sum(one) for one in chunks]
+    shape = [
+        data.draw(st.integers(one, 20)) if isinstance(one, int) else sum(one) for one in chunks
+    ]
     grid = ChunkGrid(tuple(shape), tuple(chunks))
     box = tuple(
-        data.draw(st.tuples(st.integers(0, n - 1), st.integers(1, n)).filter(lambda p: p[0] < p[1])) for n in shape
+        data.draw(st.tuples(st.integers(0, n - 1), st.integers(1, n)).filter(lambda p: p[0] < p[1]))
+        for n in shape
     )
     count = np.zeros(shape, int)
     for piece in cluster.pieces(grid, box, most):
@@ -339,7 +375,11 @@ def test_pieces_divide_a_box_along_its_chunks(chunks, most, data):
         cut = [sum(map(bool, grid.block_sizes(axis, *pair))) > 1 for axis, pair in enumerate(piece)]
         assert grid.touched_pixels(piece) <= most or not any(cut)
         assert all(
-            edge in (*box[axis], *(end for block in range(grid.numblocks[axis]) for end in grid.span(axis, block)))
+            edge
+            in (
+                *box[axis],
+                *(end for block in range(grid.numblocks[axis]) for end in grid.span(axis, block)),
+            )
             for axis, pair in enumerate(piece)
             for edge in pair
         )

@@ -21,7 +21,7 @@ from napari_lazyload.dataset import dataset as module
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.sources.folder import open_folder as pictures_module
 from napari_lazyload.sources.image_files import decode as pictures
-from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.opened import OpenResult
 from napari_lazyload.testing.sources import RecordingSource
 
 WIDE = np.full((24, 40), 9, "u1")
@@ -43,7 +43,9 @@ def folder(tmp_path, write_folder):
 @pytest.fixture
 def hurried(monkeypatch):
     """Opening reads one header."""
-    monkeypatch.setattr(pictures_module.FileSet, "probe_for", lambda files, _seconds: files.probe(0))
+    monkeypatch.setattr(
+        pictures_module.FileSet, "probe_for", lambda files, _seconds: files.read_header(0)
+    )
 
 
 def until(condition):
@@ -53,14 +55,19 @@ def until(condition):
         time.sleep(0.002)
 
 
-# --- opening ---------------------------------------------------------------------------------------------------------
+# --- opening
+# ---------------------------------------------------------------------------------------------------------
 
 
-def test_opening_decodes_nothing_and_a_frame_decodes_its_file_alone(tmp_path, write_folder, monkeypatch):
+def test_opening_decodes_nothing_and_a_frame_decodes_its_file_alone(
+    tmp_path, write_folder, monkeypatch
+):
     stack = write_folder(tmp_path, 40)
     decoded = []
     decode = pictures.decode
-    monkeypatch.setattr(pictures, "decode", lambda path, page: (decoded.append(path), decode(path, page))[1])
+    monkeypatch.setattr(
+        pictures, "decode", lambda path, page: (decoded.append(path), decode(path, page))[1]
+    )
     with nl.open_dataset(tmp_path) as dataset:
         dataset.to_layer_data()
         _ = dataset.meta, dataset.summary, repr(dataset), dataset.images[0].nbytes
@@ -76,7 +83,10 @@ def test_what_a_dataset_says_of_itself(folder):
         assert repr(dataset) == f"<image folder {str(folder)!r}: 1 image>"
         assert dataset.summary == "6 files, 1 x sidecar left out"
         assert dataset.skipped == {"sidecar": 1}
-        assert dataset.left_out.to_dict("list") == {"original_filename": ["table.csv"], "reason": ["sidecar"]}
+        assert dataset.left_out.to_dict("list") == {
+            "original_filename": ["table.csv"],
+            "reason": ["sidecar"],
+        }
     assert repr(dataset).endswith("1 image (closed)>")
 
 
@@ -99,7 +109,10 @@ def test_nothing_left_out_is_an_empty_table(folder):
 
 def test_a_change_of_the_working_directory_changes_nothing(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
-    datasets = [nl.open_dataset(path) for path in (folder.name, f"{folder.name}/*.png", [f"{folder.name}/img_0.png"])]
+    datasets = [
+        nl.open_dataset(path)
+        for path in (folder.name, f"{folder.name}/*.png", [f"{folder.name}/img_0.png"])
+    ]
     monkeypatch.chdir("/")
     for dataset in datasets:
         assert dataset.images[0].data[0].compute().shape == (24, 32)
@@ -107,7 +120,8 @@ def test_a_change_of_the_working_directory_changes_nothing(folder, monkeypatch):
         dataset.close()
 
 
-# --- the table -------------------------------------------------------------------------------------------------------
+# --- the table
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_in_slider_order(tmp_path):
@@ -129,7 +143,9 @@ def test_the_table_is_in_slider_order(tmp_path):
             assert (number, dataset.row_of(number, index)) == (0, row)
             assert dataset.row_of(number, (*index, 3, 4)) == row
         assert dataset.leading_shape(0) == (3, 2)
-        assert meta["size_bytes"].tolist() == [(tmp_path / name).stat().st_size for name in meta["original_filename"]]
+        assert meta["size_bytes"].tolist() == [
+            (tmp_path / name).stat().st_size for name in meta["original_filename"]
+        ]
         assert meta["modified"].dtype == np.dtype("M8[ns]")
         assert meta["shape"].unique().tolist() == ["4 x 5"]
         assert meta["original_filename"].dtype == object
@@ -148,7 +164,8 @@ def test_the_table_of_several_images(folder):
             number, index = dataset.locate(row)
             assert (number, dataset.row_of(number, index)) == (meta["image"][row], row)
             np.testing.assert_array_equal(
-                np.asarray(dataset.images[number].data[index]), imagecodecs.imread(str(folder / name))
+                np.asarray(dataset.images[number].data[index]),
+                imagecodecs.imread(str(folder / name)),
             )
 
 
@@ -174,7 +191,11 @@ def test_the_table_is_a_copy(folder):
 def test_a_single_picture_has_a_table_of_one_row(folder):
     with nl.open_dataset(folder / "img_3.png") as dataset:
         assert dataset.meta["original_filename"].tolist() == ["img_3.png"]
-        assert (dataset.locate(0), dataset.row_of(0, (2, 3)), dataset.leading_shape(0)) == ((0, ()), 0, ())
+        assert (dataset.locate(0), dataset.row_of(0, (2, 3)), dataset.leading_shape(0)) == (
+            (0, ()),
+            0,
+            (),
+        )
 
 
 @pytest.mark.parametrize("row", [6, -1, 10**6])
@@ -187,7 +208,9 @@ def test_rows_that_are_not_there(folder, row):
 
 
 def test_a_numpy_row_is_found_at_once_among_a_million():
-    opened = Opened("", "", (RecordingSource(np.zeros((1, 1, 1)), (1, 1, 1)),), (range(1_000_000),))
+    opened = OpenResult(
+        "", "", (RecordingSource(np.zeros((1, 1, 1)), (1, 1, 1)),), (range(1_000_000),)
+    )
     opened.sources[0].frame_index = lambda position: (position,)
     dataset = nl.Dataset(opened)
     start = time.process_time()
@@ -197,7 +220,8 @@ def test_a_numpy_row_is_found_at_once_among_a_million():
     dataset.close()
 
 
-# --- files that change or break --------------------------------------------------------------------------------------
+# --- files that change or break
+# --------------------------------------------------------------------------------------
 
 
 def break_file(path, how):
@@ -230,7 +254,11 @@ def test_a_file_that_breaks_while_open(tmp_path, write_folder, how, number):
     with nl.open_dataset(tmp_path) as dataset, nl.open_dataset(tmp_path, on_error="blank") as blank:
         assert np.asarray(dataset.images[0].data).shape == stack.shape
         break_file(path, how)
-        for read in (np.asarray, lambda data: data.compute(scheduler="sync"), lambda data: data.compute()):
+        for read in (
+            np.asarray,
+            lambda data: data.compute(scheduler="sync"),
+            lambda data: data.compute(),
+        ):
             with pytest.raises(nl.ChunkReadError, match=path.name) as info:
                 read(dataset.images[0].data)
             assert info.value.path == str(path)
@@ -258,7 +286,9 @@ def test_a_file_that_is_broken_when_opened(folder, how, number):
         if how == "text":  # what a header tells is told at once
             assert list(dataset.problems()) == [number]
             meta = dataset.meta
-            assert meta["status"].tolist() == ["failed" if row == number else "" for row in range(6)]
+            assert meta["status"].tolist() == [
+                "failed" if row == number else "" for row in range(6)
+            ]
             assert "found text that begins with 'this is" in meta["error"][number]
         with pytest.raises(nl.ChunkReadError, match=rf"img_{number}\.png"):
             dataset.images[0].data.compute()
@@ -276,7 +306,10 @@ def test_a_replaced_file_shows_its_new_pixels(folder):
 def test_a_replaced_file_of_another_shape_says_what_was_expected_and_found(folder):
     with nl.open_dataset(folder) as dataset:
         write(folder / "img_2.png", WIDE)
-        with pytest.raises(nl.ChunkReadError, match="expected 24 x 32 uint8 like its neighbours, found 24 x 40 uint8"):
+        with pytest.raises(
+            nl.ChunkReadError,
+            match="expected 24 x 32 uint8 like its neighbours, found 24 x 40 uint8",
+        ):
             np.asarray(dataset.images[0].data[2])
         with pytest.warns(nl.LazyLoadWarning, match="2 shapes"):
             groups = dataset.reopen(headers="all")
@@ -330,7 +363,7 @@ def test_a_retry_forgets_failures_of_a_coverage_too(folder):
 def test_failures_of_a_layer_that_shows_converted_values_are_rows(tmp_path):
     source = RecordingSource(np.zeros((3, 2, 2), "c8"), (1, 2, 2))
     source.position, source.frame_index = (lambda index: index[0]), (lambda row: (row,))
-    dataset = nl.Dataset(Opened("", "", (source,), (range(3),)))
+    dataset = nl.Dataset(OpenResult("", "", (source,), (range(3),)))
     with pytest.warns(nl.LazyLoadWarning, match="magnitude"):
         (data, _, _) = dataset.to_layer_data()[0]
     status.shared.fail(data.source.token, 0, (1, 0, 0), "broken")
@@ -340,7 +373,8 @@ def test_failures_of_a_layer_that_shows_converted_values_are_rows(tmp_path):
     dataset.close()
 
 
-# --- the background --------------------------------------------------------------------------------------------------
+# --- the background
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_scan_finds_in_the_background_what_differs(folder, hurried):
@@ -365,9 +399,11 @@ def test_a_scan_of_one_scene_tells_of_its_rows(tmp_path, monkeypatch):
         write(tmp_path / f"{number}.png", WIDE if number in (0, 1) else np.zeros((4, 5), "u1"))
     (tmp_path / "1.png").write_text("text")
     (tmp_path / "6.png").write_text("text")
-    probe = pictures_module.FileSet.probe
+    probe = pictures_module.FileSet.read_header
     monkeypatch.setattr(
-        pictures_module.FileSet, "probe_for", lambda files, _seconds: [probe(files, n) for n in (0, 2, 3)]
+        pictures_module.FileSet,
+        "probe_for",
+        lambda files, _seconds: [probe(files, n) for n in (0, 2, 3)],
     )
     with nl.open_dataset(tmp_path, scene=1) as dataset:
         assert dataset.meta["original_filename"].tolist() == [
@@ -407,7 +443,7 @@ def test_listeners_are_not_flooded(folder, hurried, monkeypatch):
 
 def test_closing_stops_the_scan(folder, hurried, monkeypatch):
     gate, entered = threading.Event(), threading.Event()
-    probe = pictures_module.FileSet.probe
+    probe = pictures_module.FileSet.read_header
 
     def slow(files, row):
         if row > 1:
@@ -430,7 +466,8 @@ def test_closing_stops_the_scan(folder, hurried, monkeypatch):
     assert scheduler.shared.snapshot()["queued_background"] == 0
 
 
-# --- one image, some channels, other chunks --------------------------------------------------------------------------
+# --- one image, some channels, other chunks
+# --------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:.*2 shapes or types")
@@ -459,7 +496,9 @@ def test_channels_level_and_chunks_reach_the_images(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     pixels = np.arange(3 * 4 * 5, dtype="u2").reshape(3, 4, 5)
     tifffile.imwrite(tmp_path / "a.ome.tif", pixels, metadata={"axes": "CYX"})
-    with nl.open_dataset(tmp_path / "a.ome.tif", channels=[2, 0], level=0, chunks={"y": 2}) as dataset:
+    with nl.open_dataset(
+        tmp_path / "a.ome.tif", channels=[2, 0], level=0, chunks={"y": 2}
+    ) as dataset:
         image = dataset.images[0]
         np.testing.assert_array_equal(np.asarray(image.data), pixels[[2, 0]])
         assert image.chunks == ((1, 1), (2, 2), (5,))
@@ -469,7 +508,11 @@ def test_channels_level_and_chunks_reach_the_images(tmp_path):
 
 
 WRONG = {
-    "on_error": ({"on_error": "ignore"}, ValueError, "on_error must be 'raise' or 'blank', got 'ignore'"),
+    "on_error": (
+        {"on_error": "ignore"},
+        ValueError,
+        "on_error must be 'raise' or 'blank', got 'ignore'",
+    ),
     "level": ({"level": 1}, ValueError, "level must be a number from 0 to 0"),
     "level by name": ({"level": "0"}, ValueError, "level must be a number"),
     "channels": ({"channels": 0}, ValueError, "needs an image with a channel axis"),
@@ -489,19 +532,25 @@ def test_wrong_arguments(folder, arguments, error, message):
 def test_reopening_keeps_what_was_chosen(folder):
     (folder / "sub").mkdir()
     write(folder / "sub" / "img_9.png", WIDE)
-    with nl.open_dataset(folder, subfolders="ignore", pattern="img_[135]*", on_error="blank") as dataset:
+    with nl.open_dataset(
+        folder, subfolders="ignore", pattern="img_[135]*", on_error="blank"
+    ) as dataset:
         again = dataset.reopen(headers="all")
         assert again.meta["original_filename"].tolist() == ["img_1.png", "img_3.png", "img_5.png"]
         assert again.images[0].on_error == "blank"
         assert again.path == dataset.path
         again.close()
     with nl.open_dataset([folder / "img_4.png", folder / "img_0.png"]) as dataset:
-        assert dataset.reopen(mixed="pad").meta["original_filename"].tolist() == ["img_4.png", "img_0.png"]
+        assert dataset.reopen(mixed="pad").meta["original_filename"].tolist() == [
+            "img_4.png",
+            "img_0.png",
+        ]
     with pytest.raises(TypeError, match="not made by open_dataset"):
-        nl.Dataset(Opened("", "", (), ())).reopen()
+        nl.Dataset(OpenResult("", "", (), ())).reopen()
 
 
-# --- the end ---------------------------------------------------------------------------------------------------------
+# --- the end
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_closing_frees_its_own_chunks_and_leaves_the_others(tmp_path, write_folder):
@@ -516,7 +565,9 @@ def test_closing_frees_its_own_chunks_and_leaves_the_others(tmp_path, write_fold
     assert cache.shared.snapshot()["chunks"] == 9
     one.close()
     one.close()
-    assert cache.shared.snapshot()["chunks"] == 7  # all but two of its own: one is still shown by the list
+    assert (
+        cache.shared.snapshot()["chunks"] == 7
+    )  # all but two of its own: one is still shown by the list
     some.close()
     assert cache.shared.snapshot()["chunks"] == 6
     two.close()
@@ -589,7 +640,10 @@ def test_open_datasets_are_known_and_nothing_keeps_a_closed_one(folder):
 
 
 def test_a_dataset_stays_in_its_process(folder):
-    with nl.open_dataset(folder) as dataset, pytest.raises(TypeError, match="send one of its images, which pickle"):
+    with (
+        nl.open_dataset(folder) as dataset,
+        pytest.raises(TypeError, match="send one of its images, which pickle"),
+    ):
         pickle.dumps(dataset)
 
 
@@ -622,6 +676,8 @@ def test_tables_of_a_million_rows_hold_no_lists(folder):
         assert isinstance(files.listing.names, np.ndarray)
         assert isinstance(dataset.meta, pd.DataFrame)
         kept = [
-            one for one in gc.get_referents(files.__dict__, files.listing) if isinstance(one, list) and len(one) > 1
+            one
+            for one in gc.get_referents(files.__dict__, files.listing)
+            if isinstance(one, list) and len(one) > 1
         ]
         assert kept == []

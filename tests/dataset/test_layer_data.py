@@ -21,9 +21,26 @@ from napari_lazyload.testing.sources import RecordingSource
 
 layers = pytest.importorskip("napari.layers")
 
-GREY, RGB, RGBA = ("frame", "y", "x"), ("frame", "y", "x", "s"), ("frame", "y", "x", "s")
+GRAY, RGB, RGBA = ("frame", "y", "x"), ("frame", "y", "x", "s"), ("frame", "y", "x", "s")
 SHAPES = {"grey": (7, 4, 5), "rgb": (7, 4, 5, 3), "rgba": (7, 4, 5, 4)}
-DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", "c8", "c16", "G"]
+DTYPES = [
+    "?",
+    "i1",
+    "u1",
+    "i2",
+    "u2",
+    "i4",
+    "u4",
+    "i8",
+    "u8",
+    "f2",
+    "f4",
+    "f8",
+    "g",
+    "c8",
+    "c16",
+    "G",
+]
 
 
 def pixels_of(dtype, shape):
@@ -41,7 +58,7 @@ def pixels_of(dtype, shape):
 
 
 def source_of(pixels, **meta):
-    axes = meta.pop("axes", GREY if pixels.ndim == 3 else RGB)
+    axes = meta.pop("axes", GRAY if pixels.ndim == 3 else RGB)
     return RecordingSource(pixels, (1, *pixels.shape[1:]), axes=axes, **meta)
 
 
@@ -111,11 +128,16 @@ def test_what_napari_is_told():
     )
     image = Image(source)
     data, keywords, kind = layer_data(image)[0]
-    assert (data.name, kind, keywords["cache"], keywords["multiscale"]) == (image.data.name, "image", False, False)
+    assert (data.name, kind, keywords["cache"], keywords["multiscale"]) == (
+        image.data.name,
+        "image",
+        False,
+        False,
+    )
     link = keywords["metadata"][METADATA_KEY]
     assert (link.image, link.dataset, link.needs_limits, link.hidden) == (image, None, False, False)
     layer = made(source)
-    assert (layer.name, layer.axis_labels) == ("cells", GREY)
+    assert (layer.name, layer.axis_labels) == ("cells", GRAY)
     assert layer.scale.tolist() == [1, 0.5, 0.5]
     assert layer.translate.tolist() == [0, 10, 20]
     assert [str(unit) for unit in layer.units] == ["pixel", "micrometer", "micrometer"]
@@ -124,7 +146,7 @@ def test_what_napari_is_told():
     assert layer.metadata["bits"] == 12
 
 
-def test_colours_have_no_limits_and_labels_for_two_axes_more():
+def test_colors_have_no_limits_and_labels_for_two_axes_more():
     _, keywords, _ = layer_data(Image(source_of(pixels_of("u1", SHAPES["rgb"]))))[0]
     assert keywords["rgb"]
     assert keywords["axis_labels"] == ("frame", "y", "x")
@@ -143,17 +165,21 @@ def test_labels_are_a_labels_layer():
     np.testing.assert_array_equal(np.asarray(layer.data), source.arrays[0])
 
 
-@pytest.mark.parametrize(("values", "kept"), [((1, 65536, 65537), [1, 65536]), ((-5, 32768, 32769), [-5, 32768])])
-def test_colours_of_labels_that_napari_needs_numba_for_are_left_to_those_who_have_it(monkeypatch, values, kept):
-    colours = {None: (0, 0, 0, 0), **dict.fromkeys((*values, 2**40), (1, 0, 0, 1))}
-    source = source_of(pixels_of("i4", SHAPES["grey"]), kind="labels", display={"colormap": colours})
+@pytest.mark.parametrize(
+    ("values", "kept"), [((1, 65536, 65537), [1, 65536]), ((-5, 32768, 32769), [-5, 32768])]
+)
+def test_colors_of_labels_that_napari_needs_numba_for_are_left_to_those_who_have_it(
+    monkeypatch, values, kept
+):
+    colors = {None: (0, 0, 0, 0), **dict.fromkeys((*values, 2**40), (1, 0, 0, 1))}
+    source = source_of(pixels_of("i4", SHAPES["grey"]), kind="labels", display={"colormap": colors})
     monkeypatch.setattr("napari_lazyload.dataset.layer_data.find_spec", lambda _name: None)
     with pytest.warns(LazyLoadWarning, match="the colours of 1 labels beyond .* are not shown"):
         _, keywords, _ = layer_data(Image(source))[0]
     assert keywords["colormap"].keys() - {None} == set(kept)
     assert made(source).get_color(kept[0]).tolist() == [1, 0, 0, 1]
     monkeypatch.setattr("napari_lazyload.dataset.layer_data.find_spec", lambda name: name)
-    assert layer_data(Image(source))[0][1]["colormap"] == colours
+    assert layer_data(Image(source))[0][1]["colormap"] == colors
 
 
 def test_coverage_lets_the_pictures_shine_through(tmp_path, write_folder):
@@ -168,7 +194,7 @@ def test_coverage_lets_the_pictures_shine_through(tmp_path, write_folder):
 
 def test_a_pyramid_is_a_multiscale_layer():
     pixels = pixels_of("u2", (5, 64, 64))
-    source = RecordingSource([pixels, pixels[:, ::2, ::2]], (1, 32, 32), axes=GREY)
+    source = RecordingSource([pixels, pixels[:, ::2, ::2]], (1, 32, 32), axes=GRAY)
     layer = made(source)
     assert layer.multiscale
     assert [level.shape for level in layer.data] == [(5, 64, 64), (5, 32, 32)]
@@ -178,13 +204,14 @@ def test_a_pyramid_is_a_multiscale_layer():
 
 def test_a_level_of_converted_values_stays_that_level():
     pixels = pixels_of("c8", (5, 64, 64))
-    source = RecordingSource([pixels, pixels[:, ::2, ::2]], (1, 32, 32), axes=GREY)
+    source = RecordingSource([pixels, pixels[:, ::2, ::2]], (1, 32, 32), axes=GRAY)
     layer = made(source, level=1, on_error="blank")
     assert layer.data.shape == (5, 32, 32)
     assert layer.metadata[METADATA_KEY].image.on_error == "blank"
 
 
-# --- what napari would refuse (N10) ----------------------------------------------------------------------------------
+# --- what napari would refuse (N10)
+# ----------------------------------------------------------------------------------
 
 LIMITS = {
     "equal": ((5.0, 5.0), "u1", (0, 255)),
@@ -198,7 +225,10 @@ LIMITS = {
 @pytest.mark.parametrize(("limits", "dtype", "expected"), LIMITS.values(), ids=LIMITS)
 def test_contrast_limits_are_mended(limits, dtype, expected):
     source = source_of(pixels_of(dtype, SHAPES["grey"]), contrast_limits=limits)
-    with pytest.warns(LazyLoadWarning, match=r"recorded: contrast limits .* cannot be used; they are found from the"):
+    with pytest.warns(
+        LazyLoadWarning,
+        match=r"recorded: contrast limits .* cannot be used; they are found from the",
+    ):
         _, keywords, _ = layer_data(Image(source))[0]
     assert keywords["contrast_limits"] == expected
     assert keywords["metadata"][METADATA_KEY].needs_limits
@@ -220,19 +250,25 @@ def test_limits_of_pictures_are_known_for_bytes_and_bits_alone(tmp_path, dtype, 
 @pytest.mark.parametrize("size", [0.0, np.nan, np.inf, -np.inf, 1e-320])
 def test_scales_are_mended(size):
     source = source_of(pixels_of("u1", SHAPES["grey"]), scale=(1.0, size, 0.5))
-    with pytest.warns(LazyLoadWarning, match=r"scale .* cannot be shown; using \(1\.0, 1\.0, 0\.5\)"):
+    with pytest.warns(
+        LazyLoadWarning, match=r"scale .* cannot be shown; using \(1\.0, 1\.0, 0\.5\)"
+    ):
         layer_data(Image(source))
     assert made(source).scale.tolist() == [1, 1, 0.5]
 
 
 def test_a_negative_scale_is_a_scale():
-    assert made(source_of(pixels_of("u1", SHAPES["grey"]), scale=(1.0, -2.0, 0.5))).scale.tolist() == [1, -2, 0.5]
+    assert made(
+        source_of(pixels_of("u1", SHAPES["grey"]), scale=(1.0, -2.0, 0.5))
+    ).scale.tolist() == [1, -2, 0.5]
 
 
 @pytest.mark.parametrize("start", [np.nan, np.inf])
 def test_places_are_mended(start):
     source = source_of(pixels_of("u1", SHAPES["grey"]), translate=(0.0, start, 3.0))
-    with pytest.warns(LazyLoadWarning, match=r"translation .* cannot be shown; using \(0\.0, 0\.0, 3\.0\)"):
+    with pytest.warns(
+        LazyLoadWarning, match=r"translation .* cannot be shown; using \(0\.0, 0\.0, 3\.0\)"
+    ):
         layer_data(Image(source))
     assert made(source).translate.tolist() == [0, 0, 3]
 
@@ -249,7 +285,13 @@ def test_unknown_units_are_mended(unit):
     assert [str(one) for one in made(source).units] == ["pixel"] * 3
 
 
-MIXED_UNITS = [("second", "um", "mm"), ("pixel", "um", "um"), (None, None, "um"), ("", "%", "Å"), ("K", "nm", "µm")]
+MIXED_UNITS = [
+    ("second", "um", "mm"),
+    ("pixel", "um", "um"),
+    (None, None, "um"),
+    ("", "%", "Å"),
+    ("K", "nm", "µm"),
+]
 
 
 @pytest.mark.parametrize("units", MIXED_UNITS)
@@ -278,17 +320,20 @@ def test_what_is_converted_is_said_and_the_image_keeps_its_values(dtype, note):
     image = Image(source)
     if source.meta.dtype == np.dtype("f8"):
         pytest.skip("here a long double is a double")
-    with pytest.warns(LazyLoadWarning, match=f"{note}; the data set itself keeps {source.meta.dtype}"):
+    with pytest.warns(
+        LazyLoadWarning, match=f"{note}; the data set itself keeps {source.meta.dtype}"
+    ):
         _, keywords, _ = layer_data(image)[0]
     assert keywords["metadata"][METADATA_KEY].needs_limits
     np.testing.assert_array_equal(np.asarray(image.data), source.arrays[0])
 
 
-# --- palettes --------------------------------------------------------------------------------------------------------
+# --- palettes
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
-def test_indices_show_the_colours_of_their_palette(tmp_path, bits):
+def test_indices_show_the_colors_of_their_palette(tmp_path, bits):
     count = 1 << bits
     palette = np.random.default_rng(1).integers(0, 65536, (3, 256)).astype("u2")
     palette[:, count:] = 0
@@ -305,10 +350,10 @@ def test_indices_show_the_colours_of_their_palette(tmp_path, bits):
 
 def test_two_palettes_do_not_become_one():
     rng = np.random.default_rng(2)
-    colours = [rng.random((256, 3)) for _ in range(2)]
+    colors = [rng.random((256, 3)) for _ in range(2)]
     pixels = pixels_of("u1", SHAPES["grey"])
-    shown = [made(source_of(pixels, colormap=one, contrast_limits=(0.0, 255.0))) for one in colours]
-    for layer, one in zip(shown, colours, strict=True):
+    shown = [made(source_of(pixels, colormap=one, contrast_limits=(0.0, 255.0))) for one in colors]
+    for layer, one in zip(shown, colors, strict=True):
         np.testing.assert_allclose(layer.colormap.colors[:, :3], one, atol=1e-6)
 
 
@@ -319,7 +364,8 @@ def test_a_palette_that_the_graphics_card_cannot_look_up_is_said():
     assert made(source).colormap.name == "gray"
 
 
-# --- the link --------------------------------------------------------------------------------------------------------
+# --- the link
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_copies_of_a_layer_have_the_same_link(tmp_path, write_folder):
@@ -334,7 +380,9 @@ def test_copies_of_a_layer_have_the_same_link(tmp_path, write_folder):
         elsewhere = pickle.loads(pickle.dumps(link))
         assert isinstance(elsewhere, LayerLink)
         assert elsewhere.dataset is None
-        np.testing.assert_array_equal(np.asarray(elsewhere.image.data), np.asarray(dataset.images[0].data))
+        np.testing.assert_array_equal(
+            np.asarray(elsewhere.image.data), np.asarray(dataset.images[0].data)
+        )
 
 
 def channel_source(**more):
@@ -345,11 +393,16 @@ def channel_source(**more):
         ChannelMeta("", np.eye(3).tolist()),
     )
     coarse = pixels[..., ::2, ::2]
-    return RecordingSource([pixels, coarse], (1, 1, 4, 4), axes="tcyx", name="cells", channels=channels, **more)
+    return RecordingSource(
+        [pixels, coarse], (1, 1, 4, 4), axes="tcyx", name="cells", channels=channels, **more
+    )
 
 
 def test_each_channel_with_a_look_is_a_layer_of_the_same_chunks():
-    affine = np.array([[1, 0, 0, 0, 0], [0, 2, 0, 0, 0], [0, 0, 0, -1, 3], [0, 0, 1, 0, 4], [0, 0, 0, 0, 1]], float)
+    affine = np.array(
+        [[1, 0, 0, 0, 0], [0, 2, 0, 0, 0], [0, 0, 0, -1, 3], [0, 0, 1, 0, 4], [0, 0, 0, 0, 1]],
+        float,
+    )
     source = channel_source(
         scale=(9, 1, 2, 3),
         translate=(1, 0, 5, 6),
@@ -372,11 +425,15 @@ def test_each_channel_with_a_look_is_a_layer_of_the_same_chunks():
         assert layer.axis_labels == ("t", "y", "x")
         np.testing.assert_array_equal(layer.scale, [9, 2, 3])
         np.testing.assert_array_equal(layer.translate, [1, 5, 6])
-        np.testing.assert_array_equal(layer.affine.affine_matrix, np.delete(np.delete(affine, 1, 0), 1, 1))
+        np.testing.assert_array_equal(
+            layer.affine.affine_matrix, np.delete(np.delete(affine, 1, 0), 1, 1)
+        )
         for level, lazy in zip(source.arrays, layer.data, strict=True):
             np.testing.assert_array_equal(np.asarray(lazy), level[:, number])
         assert layer.data[0].source is source
-        np.testing.assert_array_equal(pickle.loads(pickle.dumps(links[number])).image.data, image.data)
+        np.testing.assert_array_equal(
+            pickle.loads(pickle.dumps(links[number])).image.data, image.data
+        )
 
 
 def test_an_index_of_a_channel_layer_is_one_of_the_image():
@@ -393,13 +450,17 @@ def test_a_channel_layer_is_cropped_like_any_other():
     source.loads.clear()
     np.testing.assert_array_equal(nl.crop(layer, region), source.arrays[0][1:2, 1, 2:7, 1:3])
     assert sorted(source.loads) == [(0, (1, 1, 0, 0)), (0, (1, 1, 1, 0))]
-    np.testing.assert_array_equal(nl.crop(layer, region, level=1), source.arrays[1][1:2, 1, 1:4, 0:2])
+    np.testing.assert_array_equal(
+        nl.crop(layer, region, level=1), source.arrays[1][1:2, 1, 1:4, 0:2]
+    )
     assert nl.estimate(layer, region).touched_chunks == 2
 
 
 def test_a_level_that_lies_elsewhere_says_where():
     pixels = np.zeros((8, 8), "u1")
-    source = RecordingSource([pixels, pixels[::2, ::2]], (4, 4), axes="yx", scale=(2, 3), translate=(10, 20))
+    source = RecordingSource(
+        [pixels, pixels[::2, ::2]], (4, 4), axes="yx", scale=(2, 3), translate=(10, 20)
+    )
     levels = source.meta.levels
     moved = replace(source.meta, levels=(levels[0], replace(levels[1], offsets=(0.0, 1.25))))
     assert Image(source, level=1).translate == (10 + 2 * 0.5, 20 + 3 * 0.5)

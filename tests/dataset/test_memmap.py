@@ -24,7 +24,9 @@ def raw(tmp_path):
 
     def write(*parts):
         path = tmp_path / "a.raw"
-        path.write_bytes(b"".join(part if isinstance(part, bytes) else part.tobytes() for part in parts))
+        path.write_bytes(
+            b"".join(part if isinstance(part, bytes) else part.tobytes() for part in parts)
+        )
         return path
 
     return write
@@ -41,13 +43,21 @@ def raw(tmp_path):
 )
 def test_it_is_what_numpy_maps(raw, shape, dtype, order, offset, unknown, chunks):
     path = raw(
-        bytes(offset), np.random.default_rng(1).integers(0, 2, np.prod(shape) * np.dtype(dtype).itemsize, np.uint8)
+        bytes(offset),
+        np.random.default_rng(1).integers(
+            0, 2, np.prod(shape) * np.dtype(dtype).itemsize, np.uint8
+        ),
     )
     given_shape = (-1, *shape[1:]) if unknown else shape
-    image = nl.open_memmap(path, dtype=dtype, shape=given_shape, offset=offset, order=order, chunks=chunks)
+    image = nl.open_memmap(
+        path, dtype=dtype, shape=given_shape, offset=offset, order=order, chunks=chunks
+    )
     expected = np.array(np.memmap(path, dtype, "r", offset, shape, order))
     assert image.data.shape == shape
-    assert np.asarray(image.data).tobytes() == expected.astype(expected.dtype.newbyteorder("=")).tobytes()
+    assert (
+        np.asarray(image.data).tobytes()
+        == expected.astype(expected.dtype.newbyteorder("=")).tobytes()
+    )
     assert image.data.compute(scheduler="threads").tobytes() == np.asarray(image.data).tobytes()
 
 
@@ -60,11 +70,16 @@ def test_the_shape_is_worked_out_from_the_size(raw):
     np.testing.assert_array_equal(
         nl.open_memmap(path, dtype="<u2", shape=(-1, 42), offset=4).data, array.reshape(5, 42)
     )
-    np.testing.assert_array_equal(nl.open_memmap(path, dtype="<u2", shape=210, offset=4).data, array.ravel())
+    np.testing.assert_array_equal(
+        nl.open_memmap(path, dtype="<u2", shape=210, offset=4).data, array.ravel()
+    )
     # Not all of the file, where the shape says so.
-    np.testing.assert_array_equal(nl.open_memmap(path, dtype="<u2", shape=(2, 6, 7), offset=4).data, array[:2])
+    np.testing.assert_array_equal(
+        nl.open_memmap(path, dtype="<u2", shape=(2, 6, 7), offset=4).data, array[:2]
+    )
     with pytest.raises(
-        nl.SourceOpenError, match="expected 3 bytes and then whole pieces of 2 bytes, found 424 bytes, 1 of"
+        nl.SourceOpenError,
+        match="expected 3 bytes and then whole pieces of 2 bytes, found 424 bytes, 1 of",
     ):
         nl.open_memmap(path, dtype="<u2", offset=3)
 
@@ -77,8 +92,14 @@ def test_frames_with_a_header_before_each(raw):
     image = nl.open_memmap(path, dtype=records.dtype, offset=11, key="pixels")
     assert (image.shape, image.axes, image.dtype) == ((9, 8, 10), ("z", "y", "x"), np.uint16)
     np.testing.assert_array_equal(image.data, records["pixels"])
-    np.testing.assert_array_equal(nl.open_memmap(path, dtype=records.dtype, offset=11, key="time").data, np.arange(9))
-    for key, said in ((None, "name one of the fields"), ("image", "names no field"), ("pixels.x", "names no field")):
+    np.testing.assert_array_equal(
+        nl.open_memmap(path, dtype=records.dtype, offset=11, key="time").data, np.arange(9)
+    )
+    for key, said in (
+        (None, "name one of the fields"),
+        ("image", "names no field"),
+        ("pixels.x", "names no field"),
+    ):
         with pytest.raises((ValueError, nl.SourceOpenError), match=said):
             nl.open_memmap(path, dtype=records.dtype, offset=11, key=key)
 
@@ -91,11 +112,15 @@ def test_frames_scattered_over_a_grid(raw):
     for frame, place in zip(frames, positions, strict=True):
         expected[place] = frame
     for chunks in ("auto", (1, 1, 6, 7), (2, 3, 4, 7), -1):
-        image = nl.open_memmap(path, dtype=">i2", shape=(3, 3, 6, 7), offset=2, positions=positions, chunks=chunks)
+        image = nl.open_memmap(
+            path, dtype=">i2", shape=(3, 3, 6, 7), offset=2, positions=positions, chunks=chunks
+        )
         np.testing.assert_array_equal(image.data, expected)
     record = np.dtype((">i2", (6, 7)))
     records = np.dtype([("pixels", record)])
-    image = nl.open_memmap(path, dtype=records, key="pixels", offset=2, positions=np.array([4, 3, 2, 1, 0]))
+    image = nl.open_memmap(
+        path, dtype=records, key="pixels", offset=2, positions=np.array([4, 3, 2, 1, 0])
+    )
     np.testing.assert_array_equal(image.data, frames[::-1])
     one = nl.open_memmap(path, dtype=">i2", shape=(8, 6, 7), offset=2, positions=[0, 2, 4, 6, 7])
     assert np.asarray(one.data)[[1, 3, 5]].max() == 0
@@ -104,7 +129,10 @@ def test_frames_scattered_over_a_grid(raw):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"positions": [(0, 0), (0, 0)], "shape": (2, 2, 6, 7)}, "two frames cannot lie at the same place"),
+        (
+            {"positions": [(0, 0), (0, 0)], "shape": (2, 2, 6, 7)},
+            "two frames cannot lie at the same place",
+        ),
         ({"positions": [(0, 0), (0, 5)], "shape": (2, 2, 6, 7)}, r"positions reach \(0, 5\)"),
         ({"positions": [(0, -1)], "shape": (2, 2, 6, 7)}, "at least 0"),
         ({"positions": [0.5], "shape": (2, 6, 7)}, "whole numbers"),
@@ -146,7 +174,9 @@ def test_a_file_that_does_not_fit_is_refused_with_both_sizes(raw, tmp_path):
 
 
 def test_a_replaced_file_shows_its_new_pixels_and_a_cut_one_fails(raw):
-    image = nl.open_memmap(raw(values((5, 60, 70))), dtype="<u2", shape=(5, 60, 70), chunks=(1, 60, 70))
+    image = nl.open_memmap(
+        raw(values((5, 60, 70))), dtype="<u2", shape=(5, 60, 70), chunks=(1, 60, 70)
+    )
     np.testing.assert_array_equal(image.data, values((5, 60, 70)))
     path = raw(values((5, 60, 70), seed=1))
     os.utime(path, ns=(1, 1))
@@ -161,7 +191,9 @@ def test_a_terabyte_opens_by_its_size_alone(tmp_path, monkeypatch):
     pieces = []
     original = read_strided._read_into
     monkeypatch.setattr(
-        read_strided, "_read_into", lambda file, at, to: (pieces.append(to.nbytes), original(file, at, to))
+        read_strided,
+        "_read_into",
+        lambda file, at, to: (pieces.append(to.nbytes), original(file, at, to)),
     )
     path = tmp_path / "vol_65536x2048x4096_uint16.raw"
     with path.open("wb") as file:
@@ -179,12 +211,16 @@ def test_a_terabyte_opens_by_its_size_alone(tmp_path, monkeypatch):
         assert len(pickle.dumps(image)) < 20_000
 
 
-@pytest.mark.parametrize("read", [np.asarray, lambda box: box.compute(), None], ids=["numpy", "dask", "crop"])
+@pytest.mark.parametrize(
+    "read", [np.asarray, lambda box: box.compute(), None], ids=["numpy", "dask", "crop"]
+)
 def test_a_box_of_a_large_volume_reads_the_pages_of_its_rows(tmp_path, monkeypatch, read):
     pieces = []
     original = read_strided._read_into
     monkeypatch.setattr(
-        read_strided, "_read_into", lambda file, at, to: (pieces.append((at, to.nbytes)), original(file, at, to))
+        read_strided,
+        "_read_into",
+        lambda file, at, to: (pieces.append((at, to.nbytes)), original(file, at, to)),
     )
     path = tmp_path / "a.raw"
     shape, box = (6104, 2048, 4096), (slice(1000, 1064), slice(300, 1324), slice(700, 1724))
@@ -193,7 +229,9 @@ def test_a_box_of_a_large_volume_reads_the_pages_of_its_rows(tmp_path, monkeypat
     image = nl.open_memmap(path, dtype="<u2", shape=shape)
     found = nl.crop(image, box) if read is None else read(image.data[box])
     assert found.shape == (64, 1024, 1024)
-    rows = (np.add.outer(np.arange(1000, 1064) * 2048, np.arange(300, 1324)) * 4096 + 700).ravel() * 2
+    rows = (
+        np.add.outer(np.arange(1000, 1064) * 2048, np.arange(300, 1324)) * 4096 + 700
+    ).ravel() * 2
     pages = ((rows + 2047) // 4096 - rows // 4096 + 1).sum() * 4096
     starts, sizes = np.array(pieces).T
     assert ((starts + sizes - 1) // 4096 - starts // 4096 + 1).sum() * 4096 <= 1.1 * pages

@@ -13,7 +13,7 @@ from napari_lazyload.core.chunk_states import ChunkState
 from napari_lazyload.dataset import row_states
 from napari_lazyload.loading import cache, status
 from napari_lazyload.loading.read_box import read_block
-from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.opened import OpenResult
 from napari_lazyload.testing.sources import RecordingSource
 
 
@@ -22,18 +22,20 @@ class Frames(RecordingSource):
 
     def __init__(self, levels, chunks, lead, **keywords):
         super().__init__(levels, chunks, **keywords)
-        self.lead_axes = dict(zip(self.meta.axes[:lead], self.arrays[0].shape[:lead], strict=True))
+        self.row_axes = dict(zip(self.meta.axes[:lead], self.arrays[0].shape[:lead], strict=True))
 
     def position(self, index):
-        lead = tuple(self.lead_axes.values())
+        lead = tuple(self.row_axes.values())
         return int(np.ravel_multi_index(index[: len(lead)], lead)) if lead else 0
 
     def frame_index(self, position):
-        lead = tuple(self.lead_axes.values())
+        lead = tuple(self.row_axes.values())
         return tuple(map(int, np.unravel_index(position, lead))) if lead else ()
 
     def chunk_position(self, level, index):
-        return self.position(tuple(start for start, _ in self.meta.levels[level].grid.bounds(index)))
+        return self.position(
+            tuple(start for start, _ in self.meta.levels[level].grid.bounds(index))
+        )
 
 
 @pytest.fixture
@@ -42,10 +44,10 @@ def open_frames():
     made = []
 
     def open_sources(*sources):
-        counts = [int(np.prod(tuple(source.lead_axes.values()))) for source in sources]
+        counts = [int(np.prod(tuple(source.row_axes.values()))) for source in sources]
         starts = np.cumsum([0, *counts]).tolist()
         rows = tuple(range(*pair) for pair in pairwise(starts))
-        made.append(nl.Dataset(Opened("", "test", sources, rows)))
+        made.append(nl.Dataset(OpenResult("", "test", sources, rows)))
         return made[-1]
 
     yield open_sources
@@ -79,16 +81,16 @@ def test_a_row_of_one_chunk_goes_through_all_states(open_frames):
 
 def put(source, level, index, state):
     """Bring a chunk into a state by what readers tell."""
-    note = status.shared.note(source.token, level, index)
+    reporter = status.shared.reporter(source.token, level, index)
     key = (source.token, level, index)
     if state == ChunkState.QUEUED:
         status.shared.queue(source.token, level, [index])
     elif state == ChunkState.LOADING:
-        note.begin()
+        reporter.begin()
     elif state == ChunkState.FAILED:
-        note.fail(OSError("no"))
+        reporter.fail(OSError("no"))
     else:
-        note.have(key, kept=True)
+        reporter.loaded(key, kept=True)
         if state == ChunkState.EVICTED:
             status.shared.evicted(key)
 
@@ -104,7 +106,9 @@ def put(source, level, index, state):
         (["loading", "failed", "loaded"], "failed"),
     ],
 )
-def test_of_several_chunks_the_one_that_tells_most_counts(open_frames, monkeypatch, looked_up, told, row):
+def test_of_several_chunks_the_one_that_tells_most_counts(
+    open_frames, monkeypatch, looked_up, told, row
+):
     if not looked_up:
         monkeypatch.setattr(row_states, "MOST_LOOKED_UP", 0)
     levels = [np.zeros((2, 3, 8, 8), "u1"), np.zeros((2, 3, 4, 4), "u1")]
@@ -122,7 +126,14 @@ def test_the_rows_of_a_chunk_of_several_frames_share_its_state(open_frames):
     source = Frames(np.zeros((6, 4, 4), "u1"), (3, 4, 4), 1)
     dataset = open_frames(source)
     read_block(source, 0, (1, 0, 0))
-    assert [dataset.row_state(row) for row in range(6)] == ["", "", "", "loaded", "loaded", "loaded"]
+    assert [dataset.row_state(row) for row in range(6)] == [
+        "",
+        "",
+        "",
+        "loaded",
+        "loaded",
+        "loaded",
+    ]
 
 
 def test_an_image_that_is_one_row_is_summed_up_as_a_whole(open_frames):

@@ -56,7 +56,8 @@ def is_old(path):
     return ((np.load if path.suffix == ".npy" else tifffile.imread)(path) == 7).all()
 
 
-# --- names and places ------------------------------------------------------------------------------------------------
+# --- names and places
+# ------------------------------------------------------------------------------------------------
 
 SUFFIXES = {
     "a.zarr": "zarr",
@@ -105,7 +106,9 @@ def test_overwrite_replaces_it_when_the_new_one_is_complete(folder, kind):
     path = old_target(folder, kind)
     gate = threading.Event()
     source = RecordingSource(PIXELS, (2, 200, 200), axes="zyx", gate=gate)
-    thread = threading.Thread(target=nl.export, args=(Image(source), path), kwargs={"overwrite": True})
+    thread = threading.Thread(
+        target=nl.export, args=(Image(source), path), kwargs={"overwrite": True}
+    )
     thread.start()
     assert source.started.wait(10)
     assert is_old(path)
@@ -168,7 +171,8 @@ def test_types_that_a_format_lacks_are_told(folder):
     nl.export(np.zeros((20, 30), "?"), folder / "out.tif", dtype="uint8")
 
 
-# --- the source itself -----------------------------------------------------------------------------------------------
+# --- the source itself
+# -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_read_is_never_written_over(folder):
@@ -176,19 +180,27 @@ def test_what_is_read_is_never_written_over(folder):
     for name in NAMES.values():
         path = nl.export(array, folder / name)
         with nl.open_dataset(path) as dataset:
-            for target in (path, *([path / "part.ome.zarr", path / "0" / "part.npy"] if path.is_dir() else [])):
+            for target in (
+                path,
+                *([path / "part.ome.zarr", path / "0" / "part.npy"] if path.is_dir() else []),
+            ):
                 with pytest.raises(nl.ExportError, match="is part of what is read"):
                     nl.export(dataset.images[0], target, overwrite=True)
             np.testing.assert_array_equal(dataset.images[0].data, array)
     link = folder / "link.zarr"
     link.symlink_to(folder / NAMES["ome-zarr"])
-    with nl.open_dataset(link) as dataset, pytest.raises(nl.ExportError, match="is part of what is read"):
+    with (
+        nl.open_dataset(link) as dataset,
+        pytest.raises(nl.ExportError, match="is part of what is read"),
+    ):
         nl.export(dataset.images[0], folder / NAMES["ome-zarr"], overwrite=True)
     with pytest.raises(nl.ExportError, match="is part of what is read"):
         nl.export(np.load(folder / "out.npy", mmap_mode="r"), folder / "out.npy", overwrite=True)
     with pytest.raises(nl.ExportError, match="is part of what is read"):
         nl.export(
-            zarr.open_group(folder / NAMES["ome-zarr"], mode="r")["0"], folder / NAMES["ome-zarr"], overwrite=True
+            zarr.open_group(folder / NAMES["ome-zarr"], mode="r")["0"],
+            folder / NAMES["ome-zarr"],
+            overwrite=True,
         )
 
 
@@ -202,7 +214,8 @@ def test_a_folder_of_pictures_takes_an_export_but_keeps_its_pictures(tmp_path, w
             nl.export(dataset.images[0], png, format="npy", overwrite=True)
 
 
-# --- failures --------------------------------------------------------------------------------------------------------
+# --- failures
+# --------------------------------------------------------------------------------------------------------
 
 
 @kinds
@@ -257,7 +270,9 @@ def test_a_full_disk_is_told_and_the_target_stays(folder, image, kind, monkeypat
     assert is_old(folder / NAMES[kind])
 
 
-def test_an_array_that_cannot_fit_the_disk_is_refused_before_anything_is_read(folder, image, source, monkeypatch):
+def test_an_array_that_cannot_fit_the_disk_is_refused_before_anything_is_read(
+    folder, image, source, monkeypatch
+):
     free = shutil.disk_usage(folder)._replace(free=PIXELS.nbytes - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: free)
     with pytest.raises(nl.ExportError, match=r"it needs 3\.6 MiB, 3\.6 MiB are free"):
@@ -270,7 +285,11 @@ def test_a_target_that_cannot_be_moved_brings_the_old_one_back(folder, image, mo
     real = os.replace
 
     def replace(source, target):
-        if ".partial-" in str(source) and "replaced" not in str(source) and str(target) == str(path):
+        if (
+            ".partial-" in str(source)
+            and "replaced" not in str(source)
+            and str(target) == str(path)
+        ):
             raise OSError(errno.EBUSY, "busy")
         real(source, target)
 
@@ -319,13 +338,16 @@ def test_a_target_that_appears_meanwhile_is_replaced_only_when_asked(folder, ima
     assert names(folder) == ["out.npy"]
 
 
-# --- progress and cancel ---------------------------------------------------------------------------------------------
+# --- progress and cancel
+# ---------------------------------------------------------------------------------------------
 
 
 @kinds
 def test_progress_rises_to_its_total(folder, image, kind):
     seen = []
-    nl.export(image, folder / NAMES[kind], {"y": (3, 590)}, progress=lambda *counts: seen.append(counts))
+    nl.export(
+        image, folder / NAMES[kind], {"y": (3, 590)}, progress=lambda *counts: seen.append(counts)
+    )
     totals = {total for _, total in seen}
     assert len(totals) == 1
     done = [one for one, _ in seen]

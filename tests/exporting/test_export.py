@@ -33,7 +33,9 @@ def pixels(shape, dtype="u2", seed=0):
         info = np.iinfo(dtype)
         return rng.integers(info.min, info.max, shape, np.dtype(dtype), endpoint=True)
     array = rng.normal(0, 100, shape)
-    return (array + 1j * rng.normal(0, 100, shape) if np.dtype(dtype).kind == "c" else array).astype(dtype)
+    return (
+        array + 1j * rng.normal(0, 100, shape) if np.dtype(dtype).kind == "c" else array
+    ).astype(dtype)
 
 
 def image_of(array, axes, chunks=7, **meta):
@@ -44,7 +46,11 @@ def read_back(path):
     """What the format's own library reads."""
     if path.suffix == ".npy":
         return np.load(path)
-    return tifffile.imread(path) if path.suffix == ".tif" else zarr.open_group(path, mode="r")["0"][...]
+    return (
+        tifffile.imread(path)
+        if path.suffix == ".tif"
+        else zarr.open_group(path, mode="r")["0"][...]
+    )
 
 
 def opened(path):
@@ -67,13 +73,16 @@ def placed(path):
     return found
 
 
-# --- bit by bit ------------------------------------------------------------------------------------------------------
+# --- bit by bit
+# ------------------------------------------------------------------------------------------------------
 
 ZARR = [("ome-zarr", dtype) for dtype in ("?", *TIFF_DTYPES, "i8", "u8", "f2", "c8", "c16")]
 NPY = [("npy", dtype) for dtype in ("?", *TIFF_DTYPES, "i8", "u8", "f2", "c8", "c16")]
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [*ZARR, *NPY, *(("ome-tiff", dtype) for dtype in TIFF_DTYPES)])
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [*ZARR, *NPY, *(("ome-tiff", dtype) for dtype in TIFF_DTYPES)]
+)
 def test_each_type_comes_back_bit_by_bit(tmp_path, kind, dtype):
     array = pixels((3, 37, 41), dtype)
     path = nl.export(image_of(array, "zyx"), tmp_path / NAMES[kind])
@@ -117,11 +126,13 @@ def test_a_level_and_a_type_are_what_crop_gives(tmp_path, kind):
     image = Image(RecordingSource([finest, finest[:, ::2, ::2].copy()], (2, 8, 8), axes="zyx"))
     region = {"y": (5, 30), "x": (7, 41)}
     path = nl.export(image, tmp_path / NAMES[kind], region, level=1, dtype="f4")
-    np.testing.assert_array_equal(read_back(path), nl.crop(image, region, level=1, dtype="f4"), strict=True)
+    np.testing.assert_array_equal(
+        read_back(path), nl.crop(image, region, level=1, dtype="f4"), strict=True
+    )
 
 
 @pytest.mark.parametrize("samples", [3, 4])
-def test_colours_come_back(tmp_path, samples):
+def test_colors_come_back(tmp_path, samples):
     array = pixels((4, 40, 52, samples), "u1")
     image = image_of(array, "zyxs", 9)
     for kind in ("ome-tiff", "npy"):
@@ -175,8 +186,12 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize(("chunks", "shards", "found_chunks", "found_shards"), GRIDS.values(), ids=GRIDS)
-def test_chunks_and_shards_are_those_asked_for(tmp_path, chunks, shards, found_chunks, found_shards):
+@pytest.mark.parametrize(
+    ("chunks", "shards", "found_chunks", "found_shards"), GRIDS.values(), ids=GRIDS
+)
+def test_chunks_and_shards_are_those_asked_for(
+    tmp_path, chunks, shards, found_chunks, found_shards
+):
     array = pixels((6, 70, 90))
     path = nl.export(image_of(array, "zyx"), tmp_path / "out.zarr", chunks=chunks, shards=shards)
     level = zarr.open_group(path, mode="r")["0"]
@@ -215,7 +230,8 @@ def test_tiles_are_those_asked_for(tmp_path):
     np.testing.assert_array_equal(read_back(path), array)
 
 
-# --- levels ----------------------------------------------------------------------------------------------------------
+# --- levels
+# ----------------------------------------------------------------------------------------------------------
 
 
 def by_hand(array, factors, *, nearest):
@@ -223,7 +239,12 @@ def by_hand(array, factors, *, nearest):
     shape = [-(-size // factor) for size, factor in zip(array.shape, factors, strict=True)]
     made = np.empty(shape, array.dtype)
     for index in np.ndindex(*shape):
-        block = array[tuple(slice(at * factor, (at + 1) * factor) for at, factor in zip(index, factors, strict=True))]
+        block = array[
+            tuple(
+                slice(at * factor, (at + 1) * factor)
+                for at, factor in zip(index, factors, strict=True)
+            )
+        ]
         if nearest:
             made[index] = block.flat[0]
         elif array.dtype.kind in "iu":
@@ -318,7 +339,8 @@ def test_without_a_pyramid_there_is_one_level(tmp_path):
         assert len(opened(nl.export(array, tmp_path / NAMES[kind], pyramid=False))[1]) == 1
 
 
-# --- metadata --------------------------------------------------------------------------------------------------------
+# --- metadata
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -359,7 +381,12 @@ def test_a_store_says_where_and_what_the_region_is(tmp_path, described):
     assert gfp["label"] == "GFP"
     assert gfp["color"] == "00FF00"
     assert gfp["active"] is False
-    assert gfp["window"] == {"min": seen.min(), "max": seen.max(), "start": seen.min(), "end": seen.max()}
+    assert gfp["window"] == {
+        "min": seen.min(),
+        "max": seen.max(),
+        "start": seen.min(),
+        "end": seen.max(),
+    }
     assert cy5["label"] == "Cy5"
     assert (cy5["window"]["start"], cy5["window"]["end"]) == (7.0, 7.5)
     image, _ = opened(path)
@@ -377,7 +404,11 @@ def test_a_tiff_says_what_the_region_is(tmp_path, described):
         said = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
     size = said["Pixels"]
     assert said["Name"] == "cells"
-    assert (size["PhysicalSizeX"], size["PhysicalSizeY"], size["PhysicalSizeZ"]) == (0.25, 0.25, 2.0)
+    assert (size["PhysicalSizeX"], size["PhysicalSizeY"], size["PhysicalSizeZ"]) == (
+        0.25,
+        0.25,
+        2.0,
+    )
     assert size["PhysicalSizeXUnit"] == size["PhysicalSizeZUnit"] == "µm"
     assert (size["TimeIncrement"], size["TimeIncrementUnit"]) == (0.5, "s")
     assert [channel["Name"] for channel in size["Channel"]] == ["GFP", "Cy5"]
@@ -389,9 +420,12 @@ def test_a_tiff_says_what_the_region_is(tmp_path, described):
 def test_a_level_lies_over_the_finest_one(tmp_path):
     finest = np.zeros((32, 48), "u1")
     levels = [finest, finest[::4, ::4].copy()]
-    image = Image(RecordingSource(levels, (8, 8), axes="yx", scale=(0.5, 2.0), translate=(3.0, 5.0)))
+    image = Image(
+        RecordingSource(levels, (8, 8), axes="yx", scale=(0.5, 2.0), translate=(3.0, 5.0))
+    )
     path = nl.export(image, tmp_path / "out.zarr", {"y": (8, 32), "x": (4, 48)}, level=1)
-    # Pixel (2, 1) of the level: its centre lies at 4 * 2 + 1.5 and 4 * 1 + 1.5 pixels of the finest one.
+    # Pixel (2, 1) of the level: its centre lies at 4 * 2 + 1.5 and 4 * 1 + 1.5 pixels of the
+    # finest one.
     assert placed(path) == [([2.0, 8.0], [3.0 + 0.5 * 9.5, 5.0 + 2.0 * 5.5])]
 
 
@@ -409,11 +443,15 @@ def test_windows_are_of_the_numbers_among_the_pixels(tmp_path):
 def test_units_are_spelled_as_the_format_has_them(tmp_path):
     image = image_of(np.zeros((2, 20, 20), "u1"), "tyx", units=("ms", "um", "pixel"))
     path = nl.export(image, tmp_path / "out.zarr")
-    assert [axis.get("unit") for axis in ome(path)["multiscales"][0]["axes"]] == ["millisecond", "micrometer", None]
+    assert [axis.get("unit") for axis in ome(path)["multiscales"][0]["axes"]] == [
+        "millisecond",
+        "micrometer",
+        None,
+    ]
     yaozarrs.validate_zarr_store(str(path))
 
 
-def test_labels_keep_colours_and_properties(tmp_path):
+def test_labels_keep_colors_and_properties(tmp_path):
     display = {
         "colormap": {None: (0.5, 0.5, 0.5, 1.0), 0: (0, 0, 0, 0), 3: (1.0, 0.0, 0.2, 1.0)},
         "features": {"index": [3, 5], "area": [12.5, float("nan")], "type": ["a", "b"]},
@@ -445,20 +483,25 @@ def test_frames_of_a_folder_are_an_axis_of_their_own(tmp_path):
     np.testing.assert_array_equal(opened(path)[1][0], array)
 
 
-def test_frames_with_channels_or_colours_are_points_of_time(tmp_path):
+def test_frames_with_channels_or_colors_are_points_of_time(tmp_path):
     array = pixels((5, 3, 20, 30), "u1")
     path = nl.export(image_of(array, ("frame", "c", "y", "x")), tmp_path / "out.zarr")
     assert ome(path)["multiscales"][0]["axes"][0] == {"name": "frame", "type": "time"}
     np.testing.assert_array_equal(opened(path)[1][0], array)
     yaozarrs.validate_zarr_store(str(path))
-    path = nl.export(image_of(np.moveaxis(array, 1, -1), ("frame", "y", "x", "s")), tmp_path / "colours.zarr")
+    path = nl.export(
+        image_of(np.moveaxis(array, 1, -1), ("frame", "y", "x", "s")), tmp_path / "colours.zarr"
+    )
     np.testing.assert_array_equal(read_back(path), array)
     yaozarrs.validate_zarr_store(str(path))
 
 
 def test_axes_that_a_format_lacks_are_told(tmp_path):
     image = image_of(np.zeros((2, 3, 4, 20, 20), "u1"), ("position", "frame", "c", "y", "x"))
-    with pytest.raises(nl.ExportError, match=r"position \(2\), frame \(3\), c \(4\).*region=\{'position': \(0, 1\)\}"):
+    with pytest.raises(
+        nl.ExportError,
+        match=r"position \(2\), frame \(3\), c \(4\).*region=\{'position': \(0, 1\)\}",
+    ):
         nl.export(image, tmp_path / "out.zarr")
     with pytest.raises(nl.ExportError, match=r"T, C, Z, Y, X.*OME-Zarr"):
         nl.export(image, tmp_path / "out.tif")
@@ -488,7 +531,8 @@ def test_a_rotated_image_is_told_and_its_matrix_kept(tmp_path):
         nl.export(image, tmp_path / "out.tif")
 
 
-# --- layers ----------------------------------------------------------------------------------------------------------
+# --- layers
+# ----------------------------------------------------------------------------------------------------------
 
 
 def layer_of(kind, data, **keywords):
@@ -524,10 +568,15 @@ def test_levels_of_a_layer_of_another_plugin(tmp_path):
 
 
 def test_labels_layers_stay_labels(tmp_path):
-    layer = layer_of("labels", pixels((40, 60), "u1") % 5, features={"index": [1, 2], "size": [10, 20]})
+    layer = layer_of(
+        "labels", pixels((40, 60), "u1") % 5, features={"index": [1, 2], "size": [10, 20]}
+    )
     path = nl.export(layer, tmp_path / "out.zarr")
     assert opened(path)[0].kind == "labels"
-    assert ome(path)["image-label"]["properties"] == [{"label-value": 1, "size": 10}, {"label-value": 2, "size": 20}]
+    assert ome(path)["image-label"]["properties"] == [
+        {"label-value": 1, "size": 10},
+        {"label-value": 2, "size": 20},
+    ]
 
 
 def test_layers_of_this_package_are_written_as_they_are_shown(tmp_path, described):
@@ -549,5 +598,9 @@ def test_a_rotated_layer_is_told(tmp_path):
     layer = layer_of("image", np.ones((20, 30), "u1"), rotate=30, scale=(2, 3))
     with pytest.warns(LazyLoadWarning, match="rotation"):
         path = nl.export(layer, tmp_path / "out.zarr")
-    kept = np.array(json.loads((path / "zarr.json").read_text())["attributes"]["napari_lazyload"]["affine"])
-    np.testing.assert_allclose(kept, layer.affine.affine_matrix @ layer._transforms["data2physical"].affine_matrix)
+    kept = np.array(
+        json.loads((path / "zarr.json").read_text())["attributes"]["napari_lazyload"]["affine"]
+    )
+    np.testing.assert_allclose(
+        kept, layer.affine.affine_matrix @ layer._transforms["data2physical"].affine_matrix
+    )

@@ -27,10 +27,14 @@ def test_real_images_come_back_or_are_refused(realdata, tmp_path):
             warnings.simplefilter("ignore")  # what is odd about each file is no matter here
             try:
                 dataset = nl.open_dataset(realdata / case["path"])
-            except nl.LazyLoadError:  # a package for it may be missing; what must open is held elsewhere
+            except (
+                nl.LazyLoadError
+            ):  # a package for it may be missing; what must open is held elsewhere
                 continue
             with dataset:
-                if dataset.images[0].nbytes > LARGE:  # stores whose chunks were left out are small files
+                if (
+                    dataset.images[0].nbytes > LARGE
+                ):  # stores whose chunks were left out are small files
                     continue
                 for name in written:
                     written[name] += comes_back(dataset.images[0], tmp_path / name, case["name"])

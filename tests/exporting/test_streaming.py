@@ -116,7 +116,10 @@ def test_each_chunk_is_read_once_also_in_little_memory(tmp_path, kind, chunks, r
     path = nl.export(Image(source), tmp_path / NAMES[kind], region, **keywords)
     with nl.open_dataset(path) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, array[region])
-    slices = [part.indices(n)[:2] for part, n in zip((*region, *(slice(None),) * 3)[:3], array.shape, strict=True)]
+    slices = [
+        part.indices(n)[:2]
+        for part, n in zip((*region, *(slice(None),) * 3)[:3], array.shape, strict=True)
+    ]
     touched = set(source.meta.levels[0].grid.touched(tuple(slices)))
     assert Counter(source.loads) == Counter((0, index) for index in touched)
     assert cache.shared.snapshot()["chunks"] >= before["chunks"]
@@ -132,7 +135,9 @@ def test_thick_chunks_of_large_planes_are_read_once_for_a_tiff(tmp_path, monkeyp
         np.testing.assert_array_equal(dataset.images[0].data, array)
     assert set(Counter(source.loads).values()) == {1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.ome.tif"]
-    assert not reads_once(ChunkGrid(array.shape, (1, 256, 530)), ChunkGrid(array.shape, (8, 100, 100)), 2)
+    assert not reads_once(
+        ChunkGrid(array.shape, (1, 256, 530)), ChunkGrid(array.shape, (8, 100, 100)), 2
+    )
 
 
 @kinds
@@ -154,11 +159,11 @@ def test_memory_is_a_band_and_what_is_under_way(tmp_path, kind, monkeypatch):
         held.append(base.nbytes)
         real(level, grid, box, result, **keywords)
 
-    def put(self, box, pixels, course, real=ome_zarr._Level._put):
+    def put(self, box, pixels, progress, real=ome_zarr._Level._put):
         with lock:
             inside[0] += pixels.nbytes
             most[0] = max(most[0], inside[0])
-        real(self, box, pixels, course)
+        real(self, box, pixels, progress)
         with lock:
             inside[0] -= pixels.nbytes
 
@@ -187,11 +192,11 @@ def test_several_threads_read_and_write(tmp_path, monkeypatch):
     meeting = threading.Barrier(2, timeout=20)
     met = []
 
-    def put(self, box, pixels, course, real=ome_zarr._Level._put):
+    def put(self, box, pixels, progress, real=ome_zarr._Level._put):
         if not met:
             meeting.wait()
             met.append(True)
-        real(self, box, pixels, course)
+        real(self, box, pixels, progress)
 
     monkeypatch.setattr(ome_zarr._Level, "_put", put)
     nl.export(np.ones((8, 64, 64), "u1"), tmp_path / "out.zarr", chunks=(1, 64, 64))
@@ -208,7 +213,8 @@ def test_small_chunks_are_written_many_by_a_call(tmp_path, monkeypatch):
     np.testing.assert_array_equal(zarr.open_group(path, mode="r")["0"][...], array)
 
 
-# --- on a cluster ----------------------------------------------------------------------------------------------------
+# --- on a cluster
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +222,11 @@ def client():
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0", silence_logs=50
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            dashboard_address=":0",
+            silence_logs=50,
         ) as cluster,
         distributed.Client(cluster) as connected,
     ):
@@ -227,17 +237,28 @@ def client():
 def test_a_cluster_computes_what_is_written(tmp_path, kind, client):
     array = np.random.default_rng(0).integers(0, 65536, (9, 300, 200), "u2")
     np.save(tmp_path / "source.npy", array)
-    seen, events = [], len(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.transition_log)))
+    seen, events = (
+        [],
+        len(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.transition_log))),
+    )
     with nl.open_dataset(tmp_path / "source.npy") as dataset:
         image = dataset.images[0]
         path = nl.export(
-            image, tmp_path / NAMES[kind], np.s_[1:, 7:], progress=lambda done, total: seen.append(done / total)
+            image,
+            tmp_path / NAMES[kind],
+            np.s_[1:, 7:],
+            progress=lambda done, total: seen.append(done / total),
         )
         with nl.open_dataset(path) as written:
             np.testing.assert_array_equal(written.images[0].boxes[0]._view.read(), array[1:, 7:])
         assert seen[-1] == 1
-        assert len(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.transition_log))) > events
+        assert (
+            len(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.transition_log)))
+            > events
+        )
         event = threading.Event()
         with pytest.raises(nl.CancelledError):
-            nl.export(image, tmp_path / f"b-{NAMES[kind]}", progress=lambda *_: event.set(), cancel=event)
+            nl.export(
+                image, tmp_path / f"b-{NAMES[kind]}", progress=lambda *_: event.set(), cancel=event
+            )
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(["source.npy", NAMES[kind]])

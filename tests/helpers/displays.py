@@ -13,7 +13,9 @@ WAIT = 20.0
 
 
 def run_events():
-    from qtpy.QtWidgets import QApplication  # not there without a screen, where no test here comes to it
+    from qtpy.QtWidgets import (
+        QApplication,
+    )  # not there without a screen, where no test here comes to it
 
     QApplication.processEvents()
 

@@ -31,7 +31,9 @@ def million_rows() -> pd.DataFrame:
     """Return a meta table of a million rows and ten columns."""
     numbers = np.arange(MILLION)
     columns = {f"n{k}": (numbers * (2 * k + 7919)) % MILLION for k in range(8)}
-    return pd.DataFrame({"name": np.char.add("img", numbers.astype("U7")).astype(object), "status": "", **columns})
+    return pd.DataFrame(
+        {"name": np.char.add("img", numbers.astype("U7")).astype(object), "status": "", **columns}
+    )
 
 
 def column(model: Any, place: int) -> list[str]:
@@ -39,7 +41,9 @@ def column(model: Any, place: int) -> list[str]:
     return [model.data(model.index(row, place)) for row in range(model.rowCount())]
 
 
-def luminance(colour: QColor) -> float:
+def luminance(color: QColor) -> float:
     """Return how bright a colour is: the relative luminance of WCAG 2."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour.getRgbF()[:3]]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color.getRgbF()[:3]
+    ]
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))

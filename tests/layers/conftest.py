@@ -59,7 +59,11 @@ def add(viewer):
         made = []
         for data, options, kind in layer_data(Image(source)):
             options["metadata"][METADATA_KEY].hidden = True
-            made.append(viewer.add_layer(Layer.create(data, {**options, "visible": False, **keywords}, kind)))
+            made.append(
+                viewer.add_layer(
+                    Layer.create(data, {**options, "visible": False, **keywords}, kind)
+                )
+            )
         return made[0]
 
     return added

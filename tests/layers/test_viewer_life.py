@@ -42,7 +42,9 @@ def test_closing_the_window_stops_all_work(make_napari_viewer, tmp_path, write_f
     assert len(cache.shared) == 0
 
 
-def test_closing_the_viewer_cancels_the_scan_of_headers(make_napari_viewer, tmp_path, write_folder, monkeypatch):
+def test_closing_the_viewer_cancels_the_scan_of_headers(
+    make_napari_viewer, tmp_path, write_folder, monkeypatch
+):
     from napari_lazyload.core import settings
     from napari_lazyload.sources.folder import file_set
 
@@ -71,7 +73,9 @@ def test_closing_the_viewer_cancels_the_scan_of_headers(make_napari_viewer, tmp_
     assert len(seen) <= 5
 
 
-def test_asynchronous_slicing_shows_the_same(slicing_in_a_thread, make_napari_viewer, tmp_path, write_folder):
+def test_asynchronous_slicing_shows_the_same(
+    slicing_in_a_thread, make_napari_viewer, tmp_path, write_folder
+):
     stack = write_folder(tmp_path / "a", 9, dtype="uint16")
     (tmp_path / "a" / "img_2.png").write_bytes(b"gone wrong")
     viewer = make_napari_viewer()
@@ -88,7 +92,9 @@ def test_asynchronous_slicing_shows_the_same(slicing_in_a_thread, make_napari_vi
     assert layer.contrast_limits[1] < 65535
 
 
-def test_wait_gives_up_in_time(slicing_in_a_thread, make_napari_viewer, tmp_path, write_folder, monkeypatch):
+def test_wait_gives_up_in_time(
+    slicing_in_a_thread, make_napari_viewer, tmp_path, write_folder, monkeypatch
+):
     from napari_lazyload.sources.folder import image_stack
 
     write_folder(tmp_path / "a", 3)
@@ -140,7 +146,9 @@ def test_the_preferences_of_napari_reach_the_settings(make_napari_viewer, tmp_pa
     assert settings.current() == automatic
 
 
-def test_preferences_that_nobody_changed_leave_what_a_script_set(make_napari_viewer, tmp_path, write_folder):
+def test_preferences_that_nobody_changed_leave_what_a_script_set(
+    make_napari_viewer, tmp_path, write_folder
+):
     from napari.settings import get_plugin_settings
 
     from napari_lazyload.core import settings

@@ -19,7 +19,7 @@ def test_it_waits_while_chunks_are_asked_for_and_goes_on_when_it_is_quiet(monkey
             cache.shared.counters.hits += 1
             time.sleep(0.005)
 
-    keep_time = background.Pace(lambda: len(steps) >= 3)
+    keep_time = background.BackgroundThrottle(lambda: len(steps) >= 3)
 
     def work():
         while not keep_time():
@@ -39,20 +39,22 @@ def test_it_waits_while_chunks_are_asked_for_and_goes_on_when_it_is_quiet(monkey
 def test_a_movie_that_never_stops_does_not_stop_it_for_ever(monkeypatch):
     monkeypatch.setattr(background, "QUIET_SECONDS", 60.0)
     monkeypatch.setattr(background, "PATIENCE_SECONDS", 0.05)
-    assert background.Pace(lambda: False)() is False
+    assert background.BackgroundThrottle(lambda: False)() is False
 
 
 def test_it_ends_at_once_when_it_is_told_to():
-    assert background.Pace(lambda: True)() is True
+    assert background.BackgroundThrottle(lambda: True)() is True
 
 
 def test_it_does_not_begin_before_a_new_frame_is_drawn(monkeypatch):
     monkeypatch.setattr(background, "QUIET_SECONDS", 0.01)
     monkeypatch.setattr(background, "PATIENCE_SECONDS", 60.0)
-    monkeypatch.setattr(background, "drawing", background.Drawing())
+    monkeypatch.setattr(background, "drawing", background.RedrawGuard())
     begun = threading.Event()
     background.drawing.begin()
-    thread = threading.Thread(target=lambda: (background.Pace(lambda: False)(), begun.set()), daemon=True)
+    thread = threading.Thread(
+        target=lambda: (background.BackgroundThrottle(lambda: False)(), begun.set()), daemon=True
+    )
     thread.start()
     assert not begun.wait(0.3)
     background.drawing.end()
@@ -63,8 +65,8 @@ def test_it_does_not_begin_before_a_new_frame_is_drawn(monkeypatch):
 def test_a_window_that_never_draws_holds_nothing_up_for_ever(monkeypatch):
     monkeypatch.setattr(background, "QUIET_SECONDS", 0.01)
     monkeypatch.setattr(background, "PATIENCE_SECONDS", 0.05)
-    drawing = background.Drawing()
+    drawing = background.RedrawGuard()
     drawing.begin()
-    assert drawing.awaited()
+    assert drawing.active()
     time.sleep(0.06)
-    assert not drawing.awaited()
+    assert not drawing.active()

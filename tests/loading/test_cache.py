@@ -52,7 +52,9 @@ def kept(cache):
 
 def assert_adds_up(cache):
     snapshot = cache.snapshot()
-    assert snapshot["nbytes"] == sum(array.nbytes for array in cache._entries.values()) == cache.nbytes
+    assert (
+        snapshot["nbytes"] == sum(array.nbytes for array in cache._entries.values()) == cache.nbytes
+    )
     assert snapshot["chunks"] == len(cache._entries) == len(cache)
     assert snapshot["reading"] == len(cache._flights)
 
@@ -126,7 +128,8 @@ def test_tiny_chunks_cannot_fill_memory_with_what_is_not_counted(monkeypatch):
     assert_adds_up(cache)
 
 
-# --- keep=False: crops and batches -------------------------------------------------------------------------------
+# --- keep=False: crops and batches
+# -------------------------------------------------------------------------------
 
 
 def test_a_crop_uses_what_is_kept_and_changes_nothing():
@@ -161,7 +164,8 @@ def test_who_joins_a_read_decides_too_whether_it_is_kept(first, second):
     assert_adds_up(cache)
 
 
-# --- reads under way ----------------------------------------------------------------------------------------------
+# --- reads under way
+# ----------------------------------------------------------------------------------------------
 
 
 def test_each_chunk_is_read_once_however_many_threads_ask():
@@ -193,7 +197,9 @@ def test_a_failure_reaches_all_who_wait_and_the_next_call_tries_again():
             pass
         gated.let.set()
         raised = [one.exception(WAIT) for one in asked]
-    assert len(set(map(id, raised))) == 4  # each thread its own, so that no traceback grows in two threads
+    assert (
+        len(set(map(id, raised))) == 4
+    )  # each thread its own, so that no traceback grows in two threads
     assert {(type(error), str(error), error.path) for error in raised} == {
         (ChunkReadError, "a.png: truncated", "a.png")
     }
@@ -309,7 +315,8 @@ def test_a_file_that_is_gone_is_told_before_anything_is_counted():
     assert cache.counters.reads == 0
 
 
-# --- dropping -----------------------------------------------------------------------------------------------------
+# --- dropping
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_chunks_are_dropped_by_key():
@@ -360,7 +367,8 @@ def test_the_garbage_collector_may_drop_in_a_thread_that_is_in_the_cache():
     assert done.wait(WAIT)
 
 
-# --- what is kept, and what is not ----------------------------------------------------------------------------------
+# --- what is kept, and what is not
+# ----------------------------------------------------------------------------------
 
 
 def test_what_is_kept_is_read_only_and_nothing_writable_leads_to_it():
@@ -396,7 +404,9 @@ def test_a_view_of_something_larger_does_not_keep_it():
 
 def test_a_frame_with_an_axis_more_is_kept_without_a_copy():
     frame = np.zeros((4, 5), "u1")
-    assert np.shares_memory(ChunkCache(lambda: 100).read(FakeChunk("a", lambda: frame.reshape(1, 4, 5))), frame)
+    assert np.shares_memory(
+        ChunkCache(lambda: 100).read(FakeChunk("a", lambda: frame.reshape(1, 4, 5))), frame
+    )
 
 
 def test_a_mapping_is_not_kept_open(tmp_path):
@@ -450,26 +460,27 @@ def test_the_numbers_are_json_and_pickle():
     assert pickle.loads(pickle.dumps(cache.counters)) == cache.counters
 
 
-# --- what views hold beside the cache -----------------------------------------------------------------------------
+# --- what views hold beside the cache
+# -----------------------------------------------------------------------------
 
 
 def test_what_is_lent_is_not_there_for_chunks_until_it_comes_back():
     cache = ChunkCache(lambda: 50)
     for name in "abcde":
         cache.read(FakeChunk(name))
-    cache.lend("view", 15)
+    cache.reserve("view", 15)
     assert kept(cache) == ["c", "d", "e"]
-    cache.lend("other", 10)
+    cache.reserve("other", 10)
     assert kept(cache) == ["d", "e"]
     assert cache.snapshot()["lent"] == 25
-    cache.lend("view", 5)  # instead of 15, not besides
+    cache.reserve("view", 5)  # instead of 15, not besides
     for name in "xyz":
         cache.read(FakeChunk(name))
     assert kept(cache) == ["x", "y", "z"]
-    cache.lend("view", 0)
-    cache.lend("other", 0)
-    cache.lend("nobody", 0)
-    assert (cache.snapshot()["lent"], cache._lent) == (0, {})
+    cache.reserve("view", 0)
+    cache.reserve("other", 0)
+    cache.reserve("nobody", 0)
+    assert (cache.snapshot()["lent"], cache._reserved) == (0, {})
     for name in "abcde":
         cache.read(FakeChunk(name))
     assert kept(cache) == list("abcde")
@@ -479,11 +490,11 @@ def test_what_is_lent_is_not_there_for_chunks_until_it_comes_back():
 def test_more_may_be_lent_than_there_is():
     cache = ChunkCache(lambda: 50)
     cache.read(FakeChunk("a"))
-    cache.lend("view", 80)
+    cache.reserve("view", 80)
     assert kept(cache) == []
     assert cache.read(FakeChunk("a")).size == 10
     assert kept(cache) == []
-    cache.lend("view", 0)
+    cache.reserve("view", 0)
     assert cache.read(FakeChunk("a")).size == 10
     assert kept(cache) == ["a"]
 
@@ -512,7 +523,8 @@ def test_a_look_does_not_wait_for_a_read_under_way():
     assert cache.peek(chunk) is not None
 
 
-# --- whom it tells ------------------------------------------------------------------------------------------------
+# --- whom it tells
+# ------------------------------------------------------------------------------------------------
 
 
 class Told:
@@ -527,7 +539,7 @@ class Told:
     def end(self, nbytes):
         self.news.append(("end", nbytes))
 
-    def have(self, key, *, kept):
+    def loaded(self, key, *, kept):
         self.news.append(("have", key, kept))
         return False
 
@@ -536,13 +548,13 @@ class Told:
 
 
 def told(cache, chunk, *, fails=None, **options):
-    note = Told()
+    reporter = Told()
     if fails is None:
-        cache.read(chunk, note=note, **options)
+        cache.read(chunk, reporter=reporter, **options)
     else:
         with pytest.raises(fails):
-            cache.read(chunk, note=note, **options)
-    return note.news
+            cache.read(chunk, reporter=reporter, **options)
+    return reporter.news
 
 
 def test_a_note_is_told_once_what_became_of_a_read():
@@ -573,7 +585,11 @@ def test_a_note_is_told_that_pixels_are_not_what_was_expected_and_nothing_else()
 
     cache = ChunkCache(lambda: 100)
     failed = ("fail", "expected 20")
-    assert told(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == ["begin", ("end", 10), failed]
+    assert told(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == [
+        "begin",
+        ("end", 10),
+        failed,
+    ]
     assert told(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == [failed]
     with pytest.raises(ChunkReadError, match="expected 20"):
         cache.read(FakeChunk("a"), check=check)
@@ -583,9 +599,9 @@ def test_who_waits_for_a_read_of_another_is_told_what_came_of_it_but_did_not_rea
     cache, gated = ChunkCache(lambda: 100), Gated(ChunkReadError("truncated", ""))
     chunk, first, second = FakeChunk("a", gated), Told(), Told()
     with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(cache.read, chunk, note=first)
+        one = pool.submit(cache.read, chunk, reporter=first)
         assert gated.began.wait(WAIT)
-        two = pool.submit(cache.read, chunk, note=second)
+        two = pool.submit(cache.read, chunk, reporter=second)
         while cache.counters.shared == 0:
             pass
         gated.let.set()
@@ -601,7 +617,7 @@ def test_it_tells_of_each_chunk_that_it_lets_go_of():
     assert gone == ["a"]
     cache.drop(lambda key: key == "c")
     assert gone == ["a", "c"]
-    cache.lend("view", 20)
+    cache.reserve("view", 20)
     assert gone == ["a", "c", "b"]
     cache.drop()
     assert gone == ["a", "c", "b", "d"]
@@ -610,8 +626,8 @@ def test_it_tells_of_each_chunk_that_it_lets_go_of():
 def test_pixels_of_another_source_with_the_same_key_are_loaded_for_both():
     status = LoadStatus()
     cache = ChunkCache(lambda: 20, status.evicted)
-    cache.read(FakeChunk("a"), note=status.note("one", 0, (0,)))
-    cache.read(FakeChunk("a"), note=status.note("two", 1, (5,)))
+    cache.read(FakeChunk("a"), reporter=status.reporter("one", 0, (0,)))
+    cache.read(FakeChunk("a"), reporter=status.reporter("two", 1, (5,)))
     assert (status.state("one", 0, (0,)), status.state("two", 1, (5,))) == ("loaded", "loaded")
     assert (status.summary(["one"]).reads, status.summary(["two"]).reads) == (1, 0)
     cache.drop()
@@ -626,9 +642,9 @@ def test_a_source_that_waited_for_pixels_that_are_not_kept_had_them_and_is_faile
     cache = ChunkCache(lambda: 20, status.evicted)
     chunk = FakeChunk("a", gated)
     with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(cache.read, chunk, keep=False, note=status.note("one", 0, (0,)))
+        one = pool.submit(cache.read, chunk, keep=False, reporter=status.reporter("one", 0, (0,)))
         assert gated.began.wait(WAIT)
-        two = pool.submit(cache.read, chunk, keep=False, note=status.note("two", 0, (0,)))
+        two = pool.submit(cache.read, chunk, keep=False, reporter=status.reporter("two", 0, (0,)))
         while cache.counters.shared == 0:
             pass
         assert status.state("one", 0, (0,)) == "loading"
@@ -649,7 +665,7 @@ def test_listeners_hear_outside_of_the_lock_of_the_cache():
             done.append(pool.submit(cache.read, FakeChunk("b")).result(WAIT).size)
 
     status.connect(listener)
-    cache.read(FakeChunk("a"), note=status.note("a", 0, (0,)))
+    cache.read(FakeChunk("a"), reporter=status.reporter("a", 0, (0,)))
     assert done == [10]
 
 
@@ -657,15 +673,15 @@ def test_no_eviction_comes_between_the_look_and_the_word():
     """Otherwise a chunk would be called loaded for ever, or evicted while it is there."""
     status = LoadStatus()
     cache = ChunkCache(lambda: 100, status.evicted)
-    original, dropped = status.have, threading.Event()
+    original, dropped = status.loaded, threading.Event()
 
-    def have(note, key, *, kept):
+    def loaded(reporter, key, *, kept):
         threading.Thread(target=lambda: (cache.drop(), dropped.set()), daemon=True).start()
         assert not dropped.wait(0.05)  # it has to wait
-        return original(note, key, kept=kept)
+        return original(reporter, key, kept=kept)
 
-    status.have = have
-    cache.read(FakeChunk("a"), note=status.note("a", 0, (0,)))
+    status.loaded = loaded
+    cache.read(FakeChunk("a"), reporter=status.reporter("a", 0, (0,)))
     assert dropped.wait(WAIT)
     assert status.state("a", 0, (0,)) == "evicted"
     assert not status._kept
@@ -679,8 +695,8 @@ def test_status_and_cache_agree_whatever_threads_do():
         draw = np.random.default_rng(seed)
         for _ in range(500):
             number = int(draw.integers(10))
-            note = status.note("ab"[draw.integers(2)], 0, (number,))
-            cache.read(FakeChunk(number), keep=bool(draw.integers(3)), note=note)
+            reporter = status.reporter("ab"[draw.integers(2)], 0, (number,))
+            cache.read(FakeChunk(number), keep=bool(draw.integers(3)), reporter=reporter)
             if draw.integers(50) == 0:
                 odd = int(draw.integers(2))
                 cache.drop(lambda key, odd=odd: key % 2 == odd)
@@ -688,7 +704,9 @@ def test_status_and_cache_agree_whatever_threads_do():
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     for token in "ab":
-        loaded = {index[0] for (_, index), state in status.states(token).items() if state == "loaded"}
+        loaded = {
+            index[0] for (_, index), state in status.states(token).items() if state == "loaded"
+        }
         assert loaded <= set(cache._entries)
         assert all(state in ("loaded", "evicted") for state in status.states(token).values())
     assert set(status._kept) <= set(cache._entries)

@@ -47,7 +47,7 @@ class CacheMachine(RuleBasedStateMachine):
     @initialize(budget=st.integers(0, 60))
     def begin(self, budget):
         self.budget = budget
-        self.lent = {}
+        self.reserved = {}
         self.gone = []
         self.cache = ChunkCache(lambda: self.budget, self.gone.append)
         self.model = OrderedDict()  # key -> bytes, the least recently used first
@@ -66,7 +66,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @property
     def room(self):
-        return max(0, self.budget - sum(self.lent.values()))
+        return max(0, self.budget - sum(self.reserved.values()))
 
     def evict(self):
         gone = []
@@ -159,9 +159,9 @@ class CacheMachine(RuleBasedStateMachine):
             self.evict()
 
     @rule(owner=st.sampled_from("ab"), nbytes=st.integers(0, 40))
-    def lend(self, owner, nbytes):
-        self.cache.lend(owner, nbytes)
-        self.lent[owner] = nbytes
+    def reserve(self, owner, nbytes):
+        self.cache.reserve(owner, nbytes)
+        self.reserved[owner] = nbytes
         self.evict()
 
     @rule(key=KEYS)
@@ -197,7 +197,7 @@ class CacheMachine(RuleBasedStateMachine):
     def the_counters_add_up(self):
         assert self.cache.snapshot() == {
             "budget": self.budget,
-            "lent": sum(self.lent.values()),
+            "lent": sum(self.reserved.values()),
             "nbytes": sum(self.model.values()),
             "chunks": len(self.model),
             "reading": len(self.flights),

@@ -12,7 +12,7 @@ from napari_lazyload.core import settings
 from napari_lazyload.core.chunk_states import ChunkState
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.loading import cache, scheduler, status
-from napari_lazyload.loading.chunk_queue import Fetch
+from napari_lazyload.loading.chunk_queue import ChunkQueue
 from napari_lazyload.loading.jobs import Job, Tier
 from napari_lazyload.loading.scheduler import Scheduler
 from napari_lazyload.testing.sources import RecordingSource
@@ -50,7 +50,9 @@ class Frames(RecordingSource):
     """Two pixels a frame, each of which may be held back."""
 
     def __init__(self, count=20, **options):
-        super().__init__(np.repeat(np.arange(count, dtype="u4"), 2).reshape(count, 2), (1, 2), **options)
+        super().__init__(
+            np.repeat(np.arange(count, dtype="u4"), 2).reshape(count, 2), (1, 2), **options
+        )
         self.gates = {}
 
     def hold(self, *numbers):
@@ -67,7 +69,9 @@ class Frames(RecordingSource):
         return [index[0] for _, index in list(self.loads)]
 
     def states(self):
-        return {index[0]: str(state) for (_, index), state in status.shared.states(self.token).items()}
+        return {
+            index[0]: str(state) for (_, index), state in status.shared.states(self.token).items()
+        }
 
 
 class Gated:
@@ -105,7 +109,7 @@ def begun(source, numbers):
 
 def test_chunks_are_read_and_delivered_in_the_order_in_which_they_are_wanted(pool):
     source, came = Frames(), Delivered()
-    Fetch(source, Tier.VISIBLE, came).want(places(3, 1, 7, 0, 2))
+    ChunkQueue(source, Tier.VISIBLE, came).request(places(3, 1, 7, 0, 2))
     until(lambda: len(came.news) == 5)
     assert source.began == [3, 1, 7, 0, 2]
     assert came.news == [(number, number, None) for number in (3, 1, 7, 0, 2)]
@@ -113,7 +117,7 @@ def test_chunks_are_read_and_delivered_in_the_order_in_which_they_are_wanted(poo
 
 def test_delivered_pixels_are_those_of_the_cache(pool):
     source, came = Frames(), []
-    Fetch(source, Tier.VISIBLE, lambda *news: came.append(news)).want(places(3))
+    ChunkQueue(source, Tier.VISIBLE, lambda *news: came.append(news)).request(places(3))
     until(lambda: came)
     level, index, pixels, error = came[0]
     assert (level, index, error) == (0, (3, 0), None)
@@ -122,10 +126,10 @@ def test_delivered_pixels_are_those_of_the_cache(pool):
 
 def test_what_is_wanted_no_more_is_never_read_and_what_had_begun_is_delivered(pool):
     source, came = Frames().hold(0), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(0, 1, 2, 3))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(0, 1, 2, 3))
     begun(source, [0])
-    fetch.want(places(5, 2))
+    fetch.request(places(5, 2))
     source.gates[0].set()
     until(lambda: len(came.news) == 3)
     assert source.began == [0, 5, 2]
@@ -136,9 +140,9 @@ def test_what_is_wanted_no_more_is_never_read_and_what_had_begun_is_delivered(po
 def test_a_thread_that_was_called_for_the_view_before_reads_nothing(pool, monkeypatch):
     source, came, calls = Frames(), Delivered(), []
     monkeypatch.setattr(pool, "submit", lambda work, **_: calls.append(work))
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(0, 1))
-    fetch.want(places(5, 6))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(0, 1))
+    fetch.request(places(5, 6))
     job = Job(lambda _job: None, fetch, Tier.VISIBLE, None)
     calls[0](job)  # it had left the queue, and comes only now
     assert (source.began, len(calls)) == ([], 2)
@@ -148,10 +152,10 @@ def test_a_thread_that_was_called_for_the_view_before_reads_nothing(pool, monkey
 
 def test_nothing_is_wanted_any_more(pool):
     source, came = Frames().hold(0), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(0, 1))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(0, 1))
     begun(source, [0])
-    fetch.want([])
+    fetch.request([])
     assert not fetch.busy  # what is being read is nobody's wish
     assert fetch.reading() == {(0, (0, 0))}
     assert not pool._queue
@@ -165,15 +169,15 @@ def test_nothing_is_wanted_any_more(pool):
 def test_what_is_being_read_is_not_read_again_when_it_is_wanted_again(pool):
     settings.update(workers=2)
     source, came = Frames().hold(0), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(0))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(0))
     begun(source, [0])
     (job,) = pool._running
-    fetch.want(places(4))
+    fetch.request(places(4))
     until(lambda: came.numbers == [4])
     assert job.cancelled
     assert not fetch.busy
-    fetch.want(places(0, 6))
+    fetch.request(places(0, 6))
     assert not job.cancelled  # so that it does not count as passed
     assert fetch.busy
     until(lambda: came.numbers == [4, 6])
@@ -186,11 +190,11 @@ def test_what_is_being_read_is_not_read_again_when_it_is_wanted_again(pool):
 
 def test_a_read_that_is_wanted_again_goes_on_with_what_comes_next(pool):
     source, came = Frames().hold(0), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(0, 1))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(0, 1))
     begun(source, [0])
-    fetch.want(places(2))
-    fetch.want(places(0, 3, 1))
+    fetch.request(places(2))
+    fetch.request(places(0, 3, 1))
     source.gates[0].set()
     until(lambda: len(came.news) == 3)
     assert came.numbers == [0, 3, 1]
@@ -199,8 +203,8 @@ def test_a_read_that_is_wanted_again_goes_on_with_what_comes_next(pool):
 def test_the_same_chunk_twice_is_read_and_delivered_once(pool):
     settings.update(workers=3)
     source, came = Frames(), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(1, 1, 2, 1))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(1, 1, 2, 1))
     until(lambda: not fetch.busy)
     until(lambda: not pool._running)
     assert sorted(came.numbers) == [1, 2]
@@ -209,8 +213,8 @@ def test_the_same_chunk_twice_is_read_and_delivered_once(pool):
 def test_as_many_are_read_at_once_as_the_pool_has_threads(pool):
     settings.update(workers=3)
     source = Frames().hold(*range(6))
-    fetch = Fetch(source, Tier.VISIBLE, Delivered())
-    fetch.want(places(*range(6)))
+    fetch = ChunkQueue(source, Tier.VISIBLE, Delivered())
+    fetch.request(places(*range(6)))
     until(lambda: len(source.began) == 3)
     assert fetch.reading() == set(places(*source.began))
     for gate in source.gates.values():
@@ -218,7 +222,8 @@ def test_as_many_are_read_at_once_as_the_pool_has_threads(pool):
     until(lambda: not fetch.busy)
 
 
-# --- what goes wrong ----------------------------------------------------------------------------------------------
+# --- what goes wrong
+# ----------------------------------------------------------------------------------------------
 
 
 class PanicError(BaseException):
@@ -263,12 +268,14 @@ class BrokenFrames(Frames):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_chunk_that_breaks_is_delivered_as_an_error_and_the_next_ones_come(pool, error, says, where):
+def test_a_chunk_that_breaks_is_delivered_as_an_error_and_the_next_ones_come(
+    pool, error, says, where
+):
     if where == "chunk" and not isinstance(error, BaseException):
         where = "load"
     source, came = BrokenFrames(error, where), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(0, 1, 2))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(0, 1, 2))
     until(lambda: len(came.news) == 3)
     assert [(number, pixel) for number, pixel, _ in came.news] == [(0, 0), (1, None), (2, 2)]
     found = came.news[1][2]
@@ -288,8 +295,8 @@ def test_one_who_breaks_when_it_is_delivered_to_holds_up_nothing(pool):
         came.append(index[0])
         raise RuntimeError("wrapped C/C++ object has been deleted")
 
-    fetch = Fetch(source, Tier.VISIBLE, deliver)
-    fetch.want(places(0, 1, 2))
+    fetch = ChunkQueue(source, Tier.VISIBLE, deliver)
+    fetch.request(places(0, 1, 2))
     until(lambda: came == [0, 1, 2])
 
 
@@ -298,16 +305,17 @@ def test_without_threads_nothing_is_read_and_nothing_breaks(pool, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     source, came = Frames(), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        fetch.want(places(0, 1))
+        fetch.request(places(0, 1))
     assert (source.began, came.news) == ([], [])
-    fetch.want(places(0, 1))
+    fetch.request(places(0, 1))
     until(lambda: came.numbers == [0, 1])
 
 
-# --- how much of the pool it takes --------------------------------------------------------------------------------
+# --- how much of the pool it takes
+# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -315,12 +323,12 @@ def test_the_queue_holds_a_few_jobs_however_much_is_wanted_and_how_often(pool, w
     settings.update(workers=workers)
     many = 100_000
     source, most = Frames(many).hold(*range(3)), []
-    fetch = Fetch(source, Tier.VISIBLE, lambda *_news: most.append(len(pool._queue)))
-    fetch.want(places(*range(many)))
+    fetch = ChunkQueue(source, Tier.VISIBLE, lambda *_news: most.append(len(pool._queue)))
+    fetch.request(places(*range(many)))
     until(lambda: len(source.began) == workers)
     assert len(pool._queue) <= workers
     for first in range(4):  # those being read are wanted as well, and go on afterwards
-        fetch.want(places(*range(first % 2, 500)))
+        fetch.request(places(*range(first % 2, 500)))
         assert len(pool._queue) <= workers
     for gate in source.gates.values():
         gate.set()
@@ -331,8 +339,8 @@ def test_the_queue_holds_a_few_jobs_however_much_is_wanted_and_how_often(pool, w
 
 def test_others_come_to_their_turn_between_two_chunks(pool):
     source = Frames().hold(0, 1)
-    fetch = Fetch(source, Tier.VISIBLE, Delivered())
-    fetch.want(places(0, 1, 2))
+    fetch = ChunkQueue(source, Tier.VISIBLE, Delivered())
+    fetch.request(places(0, 1, 2))
     begun(source, [0])
     other = pool.submit(lambda _job: None)
     source.gates[0].set()
@@ -344,18 +352,21 @@ def test_others_come_to_their_turn_between_two_chunks(pool):
 
 def test_what_is_wanted_later_may_be_more_urgent(pool):
     source, other = Frames().hold(0), Frames()
-    fetch = Fetch(source, Tier.PREFETCH, Delivered())
+    fetch = ChunkQueue(source, Tier.PREFETCH, Delivered())
     pool.pause()
-    fetch.want(places(0, 1))
+    fetch.request(places(0, 1))
     assert [tier for tier, _, _ in pool._queue] == [Tier.PREFETCH]
-    fetch.want(places(0, 1), Tier.COARSE)
+    fetch.request(places(0, 1), Tier.COARSE)
     assert [tier for tier, _, _ in pool._queue] == [Tier.COARSE]
-    Fetch(other, Tier.VISIBLE, Delivered()).want(places(0))
+    ChunkQueue(other, Tier.VISIBLE, Delivered()).request(places(0))
     pool.pause(paused=False)
     begun(source, [0])
     assert other.began == []
-    fetch.want(places(0, 1, 2))  # it stays what it was last
-    assert (fetch._tier, [tier for tier, _, _ in pool._queue]) == (Tier.COARSE, [Tier.COARSE, Tier.VISIBLE])
+    fetch.request(places(0, 1, 2))  # it stays what it was last
+    assert (fetch._tier, [tier for tier, _, _ in pool._queue]) == (
+        Tier.COARSE,
+        [Tier.COARSE, Tier.VISIBLE],
+    )
     source.gates[0].set()
     until(lambda: source.began == [0, 1, 2])
     until(lambda: other.began == [0])
@@ -366,10 +377,10 @@ def test_a_view_of_many_chunks_settles_once(pool, monkeypatch):
     monkeypatch.setattr(scheduler, "SETTLE_SECONDS", 0.05)
     settings.update(workers=2)
     source, came = Frames(40).hold(0), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(0))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(0))
     begun(source, [0])
-    fetch.want(places(*range(1, 40)))
+    fetch.request(places(*range(1, 40)))
     asked = fetch._asked
     pool.pause()
     assert {job.asked for _, _, job in pool._queue} <= {asked}
@@ -390,39 +401,42 @@ def test_a_view_of_many_chunks_settles_once(pool, monkeypatch):
     until(lambda: not pool._running)
 
 
-# --- what the status says -----------------------------------------------------------------------------------------
+# --- what the status says
+# -----------------------------------------------------------------------------------------
 
 
 def test_the_status_is_right_at_each_point(pool):
     source, came = Frames(failing=[(2, 0)]).hold(0, 3), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
     assert source.states() == {}
-    fetch.want(places(0, 1, 2))
+    fetch.request(places(0, 1, 2))
     begun(source, [0])
     until(lambda: source.states() == {0: "loading", 1: "queued", 2: "queued"})
-    fetch.want(places(2, 3))
+    fetch.request(places(2, 3))
     assert source.states() == {0: "loading", 2: "queued", 3: "queued"}
     source.gates[0].set()
     until(lambda: source.states() == {0: "loaded", 2: "failed", 3: "loading"})
-    fetch.want(places(0, 3, 2, 4))
+    fetch.request(places(0, 3, 2, 4))
     assert source.states() == {0: "loaded", 2: "queued", 3: "loading", 4: "queued"}
-    fetch.want([])
+    fetch.request([])
     assert source.states() == {0: "loaded", 2: "failed", 3: "loading"}
     source.gates[3].set()
     until(lambda: source.states() == {0: "loaded", 2: "failed", 3: "loaded"})
     assert not status.shared._sources[source.token].lists
     cache.shared.drop()
-    fetch.want(places(3))
+    fetch.request(places(3))
     until(lambda: source.states() == {0: "evicted", 2: "failed", 3: "loaded"})
 
 
 def test_several_levels_are_told_apart(pool):
     source = RecordingSource([np.zeros((4, 8), "u1"), np.zeros((4, 4), "u1")], (1, 8))
     pool.pause()
-    fetch = Fetch(source, Tier.VISIBLE, lambda *_news: None)
-    fetch.want([(1, (0, 0)), (0, (0, 0)), (1, (2, 0))])
-    assert status.shared.states(source.token) == dict.fromkeys([(1, (0, 0)), (0, (0, 0)), (1, (2, 0))], "queued")
-    fetch.want([(0, (0, 0))])
+    fetch = ChunkQueue(source, Tier.VISIBLE, lambda *_news: None)
+    fetch.request([(1, (0, 0)), (0, (0, 0)), (1, (2, 0))])
+    assert status.shared.states(source.token) == dict.fromkeys(
+        [(1, (0, 0)), (0, (0, 0)), (1, (2, 0))], "queued"
+    )
+    fetch.request([(0, (0, 0))])
     assert status.shared.states(source.token) == {(0, (0, 0)): "queued"}
     pool.pause(paused=False)
     until(lambda: source.loads == [(0, (0, 0))])
@@ -432,12 +446,12 @@ def test_several_levels_are_told_apart(pool):
 def test_a_chunk_that_was_read_ahead_stays_queued_when_the_view_takes_it_over(pool):
     source = Frames()
     pool.pause()
-    ahead, view = (Fetch(source, tier, Delivered()) for tier in (Tier.PREFETCH, Tier.VISIBLE))
-    ahead.want(places(1, 2))
-    view.want(places(1))
-    ahead.want(places(2, 3))
+    ahead, view = (ChunkQueue(source, tier, Delivered()) for tier in (Tier.PREFETCH, Tier.VISIBLE))
+    ahead.request(places(1, 2))
+    view.request(places(1))
+    ahead.request(places(2, 3))
     assert source.states() == {1: "queued", 2: "queued", 3: "queued"}
-    ahead.want([])
+    ahead.request([])
     assert source.states() == {1: "queued"}
     assert status.shared.summary([source.token]).queued == 1
     pool.pause(paused=False)
@@ -450,8 +464,8 @@ def test_a_chunk_read_while_it_is_told_of_does_not_stay_queued(pool, monkeypatch
     """A thread that is free already must not read before the status heard that chunks are queued."""
     settings.update(workers=2)
     source, came = Frames(failing=[(1, 0), (2, 0)]).hold(0), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
-    fetch.want(places(0))
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
+    fetch.request(places(0))
     begun(source, [0])
     original = status.shared.queue
 
@@ -461,26 +475,30 @@ def test_a_chunk_read_while_it_is_told_of_does_not_stay_queued(pool, monkeypatch
         original(*args)
 
     monkeypatch.setattr(status.shared, "queue", queue)
-    fetch.want(places(0, 1, 2))
+    fetch.request(places(0, 1, 2))
     until(lambda: len(came.news) == 3)
     assert source.states() == {0: "loaded", 1: "failed", 2: "failed"}
 
 
-# --- many at once -------------------------------------------------------------------------------------------------
+# --- many at once
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("budget", [0, 1 << 20])
 def test_two_threads_may_want_at_once(pool, budget):
     settings.update(workers=4, cache_budget=budget)
     source, came = Frames(60, failing=[(number, 0) for number in range(0, 60, 7)]), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
     together = threading.Barrier(2)
 
     def user(seed):
         draw = np.random.default_rng(seed)
         together.wait(WAIT)
         for _ in range(150):
-            fetch.want(places(*draw.permutation(60)[: draw.integers(12)].tolist()), Tier(int(draw.integers(3))))
+            fetch.request(
+                places(*draw.permutation(60)[: draw.integers(12)].tolist()),
+                Tier(int(draw.integers(3))),
+            )
             assert len(pool._queue) <= 4
 
     users = [threading.Thread(target=user, args=(seed,)) for seed in range(2)]
@@ -488,7 +506,7 @@ def test_two_threads_may_want_at_once(pool, budget):
         thread.start()
     for thread in users:
         thread.join()
-    fetch.want(places(*range(60)))
+    fetch.request(places(*range(60)))
     until(lambda: not fetch.busy)
     until(lambda: not pool._running)
     assert set(came.numbers) == set(range(60))
@@ -505,12 +523,12 @@ def test_two_threads_may_want_at_once(pool, budget):
 def test_each_want_is_delivered_to_the_last_chunk_whatever_came_before(pool):
     settings.update(workers=3)
     source, came = Frames(40), Delivered()
-    fetch = Fetch(source, Tier.VISIBLE, came)
+    fetch = ChunkQueue(source, Tier.VISIBLE, came)
     draw = np.random.default_rng(0)
     for _ in range(200):
         came.news.clear()
         wanted = draw.permutation(40)[: draw.integers(1, 8)].tolist()
-        fetch.want(places(*wanted))
+        fetch.request(places(*wanted))
         if draw.integers(3) == 0:
             until(lambda: set(came.numbers) >= set(wanted))  # noqa: B023 - called at once
             assert not fetch.busy
@@ -520,13 +538,15 @@ def test_each_want_is_delivered_to_the_last_chunk_whatever_came_before(pool):
 
 @pytest.mark.parametrize(("seconds", "quick"), [(0.0, False), (0.001, True), (1.0, False)])
 @pytest.mark.parametrize("far", [False, True])
-def test_reads_that_are_over_in_a_moment_are_quick_but_for_those_of_servers(pool, monkeypatch, seconds, quick, far):
+def test_reads_that_are_over_in_a_moment_are_quick_but_for_those_of_servers(
+    pool, monkeypatch, seconds, quick, far
+):
     source, asked = Frames(), []
     if far:
         monkeypatch.setattr(scheduler, "remote", Scheduler())
         monkeypatch.setattr(scheduler, "is_remote", lambda _source: True)
     monkeypatch.setattr(status.shared, "read_seconds", lambda _token: seconds)
-    fetch = Fetch(source, Tier.VISIBLE, Delivered())
+    fetch = ChunkQueue(source, Tier.VISIBLE, Delivered())
     monkeypatch.setattr(fetch._pool, "submit", lambda _work, *, quick, **_: asked.append(quick))
-    fetch.want(places(0, 1))
+    fetch.request(places(0, 1))
     assert asked == [quick and not far]

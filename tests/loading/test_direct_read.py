@@ -19,7 +19,7 @@ from napari_lazyload.core.errors import CancelledError, ChunkReadError
 from napari_lazyload.loading import cache, direct_read, status
 from napari_lazyload.loading.read_box import read_block, read_box
 from napari_lazyload.sources.binary import read_strided, strided_chunks
-from napari_lazyload.sources.binary.strided import Frames, Layout, RawSource, dense
+from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear
 
 SHAPE = (6, 40, 50)
@@ -56,7 +56,12 @@ def source_of(path, array=None, chunks=(1, 10, 50), **more):
     array = pixels() if array is None else array
     array.tofile(path)
     return RawSource(
-        dense(array.shape, array.dtype), [(str(path), None)], "raw", ("z", "y", "x"), chunks=chunks, **more
+        dense(array.shape, array.dtype),
+        [(str(path), None)],
+        "raw",
+        ("z", "y", "x"),
+        chunks=chunks,
+        **more,
     )
 
 
@@ -65,21 +70,32 @@ def source(tmp_path):
     return source_of(tmp_path / "a.raw")
 
 
-# --- exact -----------------------------------------------------------------------------------------------------------
+# --- exact
+# -----------------------------------------------------------------------------------------------------------
 
 
 @st.composite
 def layouts(draw):
     """Pixels of any form in a file, and how they lie."""
     shape = tuple(draw(st.lists(st.integers(1, 12), min_size=1, max_size=4)))
-    stored = np.arange(np.prod(shape)).reshape(shape).astype(draw(st.sampled_from(["u1", "<u2", ">i4", ">f8"])))
+    stored = (
+        np.arange(np.prod(shape))
+        .reshape(shape)
+        .astype(draw(st.sampled_from(["u1", "<u2", ">i4", ">f8"])))
+    )
     order = draw(st.permutations(range(len(shape))))
     gap = draw(st.integers(0, 3))
     strides, step = [0] * len(shape), stored.itemsize
     for axis in order:
         strides[axis], step = step, step * (shape[axis] + gap)
-    box = tuple(sorted(draw(st.tuples(st.integers(0, size), st.integers(0, size)))) for size in shape)
-    return stored, Layout(shape, stored.dtype, draw(st.integers(0, 5)), tuple(strides)), tuple(map(tuple, box))
+    box = tuple(
+        sorted(draw(st.tuples(st.integers(0, size), st.integers(0, size)))) for size in shape
+    )
+    return (
+        stored,
+        StridedLayout(shape, stored.dtype, draw(st.integers(0, 5)), tuple(strides)),
+        tuple(map(tuple, box)),
+    )
 
 
 @given(layouts(), st.booleans(), st.data())
@@ -93,7 +109,9 @@ def test_any_box_of_any_layout_is_numpys_slice(tmp_path_factory, case, keep, dat
     convert = data.draw(st.sampled_from([None, Linear(2.0, 1.0, "float64")]))
     dtype = None if convert is None else "float64"
     axes = tuple("tzyx"[: array.ndim])
-    source = RawSource(layout, [(str(path), None)], "raw", axes, chunks=chunks, convert=convert, dtype=dtype)
+    source = RawSource(
+        layout, [(str(path), None)], "raw", axes, chunks=chunks, convert=convert, dtype=dtype
+    )
     expected = (array if convert is None else array * 2.0 + 1)[box_slices(box)]
     at_once, least = direct_read.AT_ONCE, direct_read.LEAST
     direct_read.AT_ONCE, direct_read.LEAST = (
@@ -115,7 +133,16 @@ def test_any_box_of_any_layout_is_numpys_slice(tmp_path_factory, case, keep, dat
 
 
 @pytest.mark.parametrize(
-    "part", [np.s_[2], np.s_[1:5], np.s_[:, 3:37], np.s_[2, :, 7:43], np.s_[..., 4], np.s_[::2], np.s_[3, [4, 1]]]
+    "part",
+    [
+        np.s_[2],
+        np.s_[1:5],
+        np.s_[:, 3:37],
+        np.s_[2, :, 7:43],
+        np.s_[..., 4],
+        np.s_[::2],
+        np.s_[3, [4, 1]],
+    ],
 )
 @pytest.mark.parametrize("read", [np.asarray, lambda x: x.compute(), lambda x: (x + 0).compute()])
 @pytest.mark.parametrize("dtype", ["<u2", ">f4"])
@@ -141,7 +168,8 @@ def test_pixels_are_read_into_an_array_of_any_strides(source, monkeypatch, page,
         assert wide.sum() == expected.sum()
 
 
-# --- what is read, and how often -------------------------------------------------------------------------------------
+# --- what is read, and how often
+# -------------------------------------------------------------------------------------
 
 
 def test_a_plane_is_one_read_and_not_kept(source, read_pieces):
@@ -168,12 +196,18 @@ def test_a_task_of_dask_takes_its_part_of_a_chunk_that_is_in_memory(tmp_path, re
     source = source_of(tmp_path / "a.raw", chunks=(6, 40, 50))
     read_block(source, 0, (0, 0, 0))
     read_pieces.clear()
-    np.testing.assert_array_equal((level_array(source)[2] + 1).compute(scheduler="synchronous"), pixels()[2] + 1)
+    np.testing.assert_array_equal(
+        (level_array(source)[2] + 1).compute(scheduler="synchronous"), pixels()[2] + 1
+    )
     assert read_pieces == []
 
 
-@pytest.mark.parametrize(("part", "slope"), [(np.s_[2, 7], 1), (np.s_[2], 2)], ids=["small", "converted"])
-def test_a_task_of_dask_reads_a_chunk_once_where_its_part_alone_would_cost_as_much(tmp_path, read_pieces, part, slope):
+@pytest.mark.parametrize(
+    ("part", "slope"), [(np.s_[2, 7], 1), (np.s_[2], 2)], ids=["small", "converted"]
+)
+def test_a_task_of_dask_reads_a_chunk_once_where_its_part_alone_would_cost_as_much(
+    tmp_path, read_pieces, part, slope
+):
     more = {"convert": Linear(slope, 0.0, "f4"), "dtype": "f4"} if slope > 1 else {}
     data = level_array(source_of(tmp_path / "a.raw", chunks=(6, 40, 50), **more))
     for _ in range(2):
@@ -213,7 +247,12 @@ def test_what_must_be_worked_on_is_kept(tmp_path, read_pieces, order):
     source = source_of(tmp_path / "a.raw")
     if order == "converted":
         source = RawSource(
-            source.layout, source.files, "raw", ("z", "y", "x"), convert=Linear(2.0, 0.0, "f4"), dtype="f4"
+            source.layout,
+            source.files,
+            "raw",
+            ("z", "y", "x"),
+            convert=Linear(2.0, 0.0, "f4"),
+            dtype="f4",
         )
     else:
         source = RawSource(dense(SHAPE, "<u2", 0, "F"), source.files, "raw", ("z", "y", "x"))
@@ -228,7 +267,7 @@ def test_frames_that_lie_apart_are_read_one_by_one(tmp_path, read_pieces):
     pixels().tofile(path)
     numbers = np.array([5, -1, 0, 3])
     frames = Frames(1, 4000, 6, numbers)
-    layout = Layout((4, 40, 50), np.dtype("<u2"), 0, (4000, 100, 2))
+    layout = StridedLayout((4, 40, 50), np.dtype("<u2"), 0, (4000, 100, 2))
     source = RawSource(layout, [(str(path), None)], "raw", ("z", "y", "x"), frames=frames)
     expected = np.where((numbers >= 0)[:, None, None], pixels()[numbers], 0)
     np.testing.assert_array_equal(read_box(source, 0, ((0, 4), (0, 40), (0, 50))), expected)
@@ -243,7 +282,9 @@ def test_a_slice_takes_no_file_along(source):
 def test_neighbours_are_read_together_as_far_as_that_goes(data):
     shape = tuple(data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=4)))
     grid = ChunkGrid(shape, tuple(data.draw(st.integers(1, size)) for size in shape))
-    box = tuple(sorted(data.draw(st.tuples(st.integers(0, size), st.integers(0, size)))) for size in shape)
+    box = tuple(
+        sorted(data.draw(st.tuples(st.integers(0, size), st.integers(0, size)))) for size in shape
+    )
     most, direct_read.AT_ONCE = direct_read.AT_ONCE, data.draw(st.integers(1, 2000))
     try:
         runs = list(direct_read.joined(grid, box, 2))
@@ -251,9 +292,11 @@ def test_neighbours_are_read_together_as_far_as_that_goes(data):
         limit, direct_read.AT_ONCE = direct_read.AT_ONCE, most
     found = [index for run in runs for index in np.ndindex(*map(len, run))]
     assert len(found) == grid.count(box)
-    assert {tuple(b[i] for b, i in zip(run, at, strict=True)) for run in runs for at in np.ndindex(*map(len, run))} == {
-        *grid.touched(box)
-    }
+    assert {
+        tuple(b[i] for b, i in zip(run, at, strict=True))
+        for run in runs
+        for at in np.ndindex(*map(len, run))
+    } == {*grid.touched(box)}
     for run in runs:
         part = direct_read.blocks_box(grid, run, box)
         grown = [axis for axis, blocks in enumerate(run) if len(blocks) > 1]
@@ -262,7 +305,8 @@ def test_neighbours_are_read_together_as_far_as_that_goes(data):
             assert np.prod([stop - start for start, stop in inner]) * 2 <= limit
 
 
-# --- what fails ------------------------------------------------------------------------------------------------------
+# --- what fails
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_cut_short_fails_chunk_by_chunk(source):
@@ -284,7 +328,9 @@ def test_a_file_cut_short_fails_chunk_by_chunk(source):
 def test_a_file_that_was_replaced_is_not_read(tmp_path):
     path = tmp_path / "a.raw"
     free = source_of(path)
-    source = RawSource(free.layout, [(str(path), read_strided.stamp_at_opening(str(path)))], "raw", ("z", "y", "x"))
+    source = RawSource(
+        free.layout, [(str(path), read_strided.stamp_at_opening(str(path)))], "raw", ("z", "y", "x")
+    )
     os.utime(path, ns=(1, 1))
     for read in (np.asarray, lambda x: x.compute(), lambda x: (x + 0).compute()):
         with pytest.raises(ChunkReadError, match="it was replaced"):
@@ -316,7 +362,8 @@ def test_ctrl_c_while_reading_leaves_nothing_loading(source, monkeypatch):
     assert status.shared.states(source.token) == {}
 
 
-# --- what others hear ------------------------------------------------------------------------------------------------
+# --- what others hear
+# ------------------------------------------------------------------------------------------------
 
 
 def test_the_status_counts_what_was_read_and_says_that_it_is_not_kept(source):

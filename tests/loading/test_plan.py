@@ -13,13 +13,14 @@ from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.loading import plan
 
-# --- nearest to the centre first ----------------------------------------------------------------------------------
+# --- nearest to the centre first
+# ----------------------------------------------------------------------------------
 
 
-def test_chunks_nearest_to_the_centre_of_the_view_come_first():
+def test_chunks_nearest_to_the_center_of_the_view_come_first():
     grid = ChunkGrid((1, 50, 50), (1, 10, 10))
     box = ((0, 1), (20, 50), (0, 30))  # the centre lies in chunk (3, 1)
-    order = plan.from_centre(grid, box, grid.touched(box))
+    order = plan.from_center(grid, box, grid.touched(box))
     assert order[0] == (0, 3, 1)
     assert set(order[1:5]) == {(0, 2, 1), (0, 4, 1), (0, 3, 0), (0, 3, 2)}
     assert set(order[5:]) == {(0, 2, 0), (0, 2, 2), (0, 4, 0), (0, 4, 2)}
@@ -27,25 +28,28 @@ def test_chunks_nearest_to_the_centre_of_the_view_come_first():
 
 def test_equally_near_chunks_keep_their_order():
     grid = ChunkGrid((40,), (10,))
-    assert plan.from_centre(grid, ((0, 40),), [(0,), (1,), (2,), (3,)]) == [(1,), (2,), (0,), (3,)]
-    assert plan.from_centre(grid, ((0, 40),), []) == []
+    assert plan.from_center(grid, ((0, 40),), [(0,), (1,), (2,), (3,)]) == [(1,), (2,), (0,), (3,)]
+    assert plan.from_center(grid, ((0, 40),), []) == []
 
 
 def test_too_many_chunks_are_taken_as_they_come(monkeypatch):
     monkeypatch.setattr(plan, "MOST_SORTED", 3)
     grid = ChunkGrid((40,), (10,))
     indices = iter([(0,), (1,), (2,), (3,)])
-    assert plan.from_centre(grid, ((0, 40),), indices) == [(0,), (1,), (2,), (3,)]
-    assert plan.from_centre(grid, ((0, 30),), [(0,), (1,), (2,)]) == [(1,), (0,), (2,)]
+    assert plan.from_center(grid, ((0, 40),), indices) == [(0,), (1,), (2,), (3,)]
+    assert plan.from_center(grid, ((0, 30),), [(0,), (1,), (2,)]) == [(1,), (0,), (2,)]
 
 
-# --- the same place of another level ------------------------------------------------------------------------------
+# --- the same place of another level
+# ------------------------------------------------------------------------------
 
 
 def meta_of(*levels):
     """One axis; each level is (size, factor, offset or None)."""
     metas = (
-        LevelMeta(ChunkGrid((size,), (max(1, size),)), (factor,), None if offset is None else (offset,))
+        LevelMeta(
+            ChunkGrid((size,), (max(1, size),)), (factor,), None if offset is None else (offset,)
+        )
         for size, factor, offset in levels
     )
     return ImageMeta("image", ("x",), np.dtype("u1"), tuple(metas))
@@ -55,8 +59,8 @@ def edges(meta, level, pixel):
     """Where a pixel begins and ends, in pixels of level 0, without rounding."""
     found = meta.levels[level]
     factor = Fraction(found.factors[0])
-    centre = Fraction(found.first_centre[0]) + pixel * factor
-    return centre - factor / 2, centre + factor / 2
+    center = Fraction(found.first_center[0]) + pixel * factor
+    return center - factor / 2, center + factor / 2
 
 
 LEVELS = st.tuples(
@@ -107,15 +111,20 @@ def test_rounding_adds_no_pixel(factor):
     count = 1000
     meta = meta_of((count, factor, None), (count, factor * 3, None))
     for number in range(0, count // 3):
-        assert plan.same_place(meta, 0, ((3 * number, 3 * number + 3),), 1) == ((number, number + 1),)
+        assert plan.same_place(meta, 0, ((3 * number, 3 * number + 3),), 1) == (
+            (number, number + 1),
+        )
 
 
 def test_an_axis_without_pixels_has_none():
-    meta = ImageMeta("image", ("x",), np.dtype("u1"), (LevelMeta(ChunkGrid((0,), ((0,),)), (1.0,)),) * 2)
+    meta = ImageMeta(
+        "image", ("x",), np.dtype("u1"), (LevelMeta(ChunkGrid((0,), ((0,),)), (1.0,)),) * 2
+    )
     assert plan.same_place(meta, 0, ((0, 0),), 1) == ((0, 0),)
 
 
-# --- what comes next ----------------------------------------------------------------------------------------------
+# --- what comes next
+# ----------------------------------------------------------------------------------------------
 
 
 def test_the_next_views_come_in_the_order_of_the_movement():
@@ -146,7 +155,11 @@ def test_chunks_of_the_view_itself_are_not_ahead_and_none_comes_twice():
 def test_only_the_place_that_is_seen_is_read_ahead_of():
     grid = ChunkGrid((10, 40, 40), (1, 10, 10))
     box = ((3, 4), (5, 25), (10, 20))
-    assert plan.ahead(grid, box, 0, 1, 1) == [(4, 1, 1), (4, 0, 1), (4, 2, 1)]  # the middle one first
+    assert plan.ahead(grid, box, 0, 1, 1) == [
+        (4, 1, 1),
+        (4, 0, 1),
+        (4, 2, 1),
+    ]  # the middle one first
 
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=8)
@@ -172,7 +185,11 @@ def test_ahead_against_brute_force(along, size, across, thickness, stride, depth
 
     def blocks(low, high):
         pixels = range(max(0, low), min(size, high))
-        return {block for block in range(grid.numblocks[1]) if set(range(*grid.span(1, block))) & set(pixels)}
+        return {
+            block
+            for block in range(grid.numblocks[1])
+            if set(range(*grid.span(1, block))) & set(pixels)
+        }
 
     seen, expected = blocks(start, stop), []
     rows = [row for row in range(grid.numblocks[0]) if set(range(*grid.span(0, row))) & {1, 2, 3}]
@@ -188,7 +205,8 @@ def test_ahead_against_brute_force(along, size, across, thickness, stride, depth
     assert not found
 
 
-# --- what fits ----------------------------------------------------------------------------------------------------
+# --- what fits
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_first_chunks_that_fit_are_taken():

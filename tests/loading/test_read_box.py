@@ -147,7 +147,8 @@ def test_a_box_beyond_the_level_is_refused(source, box):
     assert not source.loads
 
 
-# --- what cannot be read ---------------------------------------------------------------------------------------------
+# --- what cannot be read
+# ---------------------------------------------------------------------------------------------
 
 
 def test_a_chunk_that_cannot_be_read_raises(source):
@@ -205,7 +206,12 @@ def test_an_error_of_the_one_who_hears_of_failures_comes_out(source):
 
 @pytest.mark.parametrize(
     "wrong",
-    [np.zeros((1, 1, 10), "u2"), np.zeros((1, 9, 10), "u2"), np.zeros((8, 10), "u2"), np.zeros((1, 8, 10), "u4")],
+    [
+        np.zeros((1, 1, 10), "u2"),
+        np.zeros((1, 9, 10), "u2"),
+        np.zeros((8, 10), "u2"),
+        np.zeros((1, 8, 10), "u4"),
+    ],
 )
 def test_a_chunk_of_another_form_is_an_error_and_never_stretched(source, wrong):
     class Wrong:
@@ -215,7 +221,9 @@ def test_a_chunk_of_another_form_is_an_error_and_never_stretched(source, wrong):
             return wrong.copy()
 
     source.chunk = lambda _level, _index: Wrong()
-    match = r"wrong\.png: expected pixels of shape \(1, 8, 10\) and type uint16, found .* open it again"
+    match = (
+        r"wrong\.png: expected pixels of shape \(1, 8, 10\) and type uint16, found .* open it again"
+    )
     with pytest.raises(ChunkReadError, match=match) as caught:
         read_box(source, 0, ((0, 1), (0, 8), (0, 10)))
     assert caught.value.path == "wrong.png"
@@ -226,7 +234,8 @@ def test_a_chunk_of_another_form_is_an_error_and_never_stretched(source, wrong):
     assert len(failures) == 1
 
 
-# --- cancel and progress ---------------------------------------------------------------------------------------------
+# --- cancel and progress
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("box", [WHOLE, ((2, 3), (0, 8), (0, 10))])
@@ -298,19 +307,26 @@ def test_ctrl_c_while_reading_ends_the_read_and_spoils_nothing(source):
     assert len(source.loads) == len(set(source.loads))
 
 
-# --- sampled ---------------------------------------------------------------------------------------------------------
+# --- sampled
+# ---------------------------------------------------------------------------------------------------------
 
 
 @given(sources_and_boxes(), st.data())
 def test_a_sampled_box_is_numpys_strided_slice_and_takes_those_chunks_alone(case, data):
     source, box = case
     steps = tuple(data.draw(st.integers(1, 15)) for _ in box)
-    strided = tuple(slice(start, stop, step) for (start, stop), step in zip(box, steps, strict=True))
+    strided = tuple(
+        slice(start, stop, step) for (start, stop), step in zip(box, steps, strict=True)
+    )
     assert sampled_shape(box, steps) == source.arrays[0][strided].shape
     grid = source.meta.levels[0].grid
     holding = np.zeros(source.meta.shape, bool)
     holding[strided] = True
-    needed = [index for index in np.ndindex(grid.numblocks) if holding[box_slices(grid.bounds(index))].any()]
+    needed = [
+        index
+        for index in np.ndindex(grid.numblocks)
+        if holding[box_slices(grid.bounds(index))].any()
+    ]
     assert sampled_chunks(source, 0, box, steps) == needed
 
 
@@ -322,10 +338,13 @@ def test_a_sampled_box_is_found_in_a_million_chunks_without_looking_at_each():
     source = Endless()
     grid = type(source.meta.levels[0].grid)((10**9, 4), (1000, 4))
     object.__setattr__(source.meta.levels[0], "grid", grid)
-    assert sampled_chunks(source, 0, ((5, 10**9), (0, 4)), (10**8, 1)) == [(i * 10**5, 0) for i in range(10)]
+    assert sampled_chunks(source, 0, ((5, 10**9), (0, 4)), (10**8, 1)) == [
+        (i * 10**5, 0) for i in range(10)
+    ]
 
 
-# --- one chunk, and what the status hears of it -------------------------------------------------------------------
+# --- one chunk, and what the status hears of it
+# -------------------------------------------------------------------
 
 
 def state(source, index, level=0):
@@ -352,7 +371,10 @@ def test_a_peek_reads_nothing(source):
 def test_a_box_tells_how_each_chunk_fares(source):
     source.failing = {(1, 0, 0)}
     read_box(source, 0, ((0, 2), (0, 8), (0, 10)), failed=lambda *_error: None)
-    assert status.shared.states(source.token) == {(0, (0, 0, 0)): "loaded", (0, (1, 0, 0)): "failed"}
+    assert status.shared.states(source.token) == {
+        (0, (0, 0, 0)): "loaded",
+        (0, (1, 0, 0)): "failed",
+    }
     read_box(source, 0, ((2, 4), (0, 8), (0, 10)), keep=False)
     read_box(source, 0, ((0, 1), (0, 8), (0, 10)), keep=False)
     assert status.shared.states(source.token) == {
@@ -375,11 +397,13 @@ class Unwilling:
         raise self.error
 
 
-@pytest.mark.parametrize(("error", "after"), [(ValueError("no"), "failed"), (KeyboardInterrupt(), None)])
+@pytest.mark.parametrize(
+    ("error", "after"), [(ValueError("no"), "failed"), (KeyboardInterrupt(), None)]
+)
 def test_a_source_that_gives_no_chunk_does_not_leave_it_queued(error, after):
     source = Unwilling(error)
     status.shared.queue(source.token, 0, [(0, 0, 0)])
-    status.shared.taken(source.token, 0, (0, 0, 0))
+    status.shared.dequeued(source.token, 0, (0, 0, 0))
     with pytest.raises(type(error)):
         read_block(source, 0, (0, 0, 0))
     assert state(source, (0, 0, 0)) == after
@@ -420,7 +444,8 @@ class Other:
         return self.found.copy()
 
 
-# --- where samples lie --------------------------------------------------------------------------------------------
+# --- where samples lie
+# --------------------------------------------------------------------------------------------
 
 
 @given(st.data())
@@ -434,7 +459,9 @@ def test_samples_of_a_chunk_are_those_of_the_whole_axis(data):
     thin = axis[start:stop:step]
     target, taken = samples((start, stop), (first, last), step)
     if max(start, first) < min(stop, last):
-        np.testing.assert_array_equal(axis[first:last][taken], thin[(thin >= first) & (thin < last)])
+        np.testing.assert_array_equal(
+            axis[first:last][taken], thin[(thin >= first) & (thin < last)]
+        )
         np.testing.assert_array_equal(thin[target], axis[first:last][taken])
 
 

@@ -66,7 +66,8 @@ def hold(pool, stack, count, **options):
     return held, jobs
 
 
-# --- submit --------------------------------------------------------------------------------------------------------
+# --- submit
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_job_runs_and_is_done(pool):
@@ -83,7 +84,11 @@ def test_an_error_is_kept_and_the_thread_goes_on(pool):
     fine = pool.submit(lambda _job: None)
     for job in (failed, left, fine):
         assert job.done.wait(WAIT)
-    assert [type(job.error) for job in (failed, left, fine)] == [ZeroDivisionError, SystemExit, type(None)]
+    assert [type(job.error) for job in (failed, left, fine)] == [
+        ZeroDivisionError,
+        SystemExit,
+        type(None),
+    ]
 
 
 def test_what_is_visible_goes_first_and_equals_go_in_turn(pool):
@@ -93,7 +98,10 @@ def test_what_is_visible_goes_first_and_equals_go_in_turn(pool):
         pool.submit(held)
         assert held.began.wait(WAIT)
         tiers = [Tier.PREFETCH, Tier.VISIBLE, Tier.PREFETCH, Tier.VISIBLE]
-        jobs = [pool.submit(lambda _job, n=n: order.append(n), tier=tier) for n, tier in enumerate(tiers)]
+        jobs = [
+            pool.submit(lambda _job, n=n: order.append(n), tier=tier)
+            for n, tier in enumerate(tiers)
+        ]
         held.let.set()
         for job in jobs:
             assert job.done.wait(WAIT)
@@ -131,7 +139,9 @@ def test_the_background_never_takes_the_last_thread(pool, workers, most):
             assert work.began.wait(WAIT)
         assert pool.submit(lambda _job: None).done.wait(WAIT)
         assert pool.submit(lambda _job: None, tier=Tier.PREFETCH).done.wait(WAIT)
-        until(lambda: pool.snapshot()["running"] == most)  # a job is done a little before its thread is free
+        until(
+            lambda: pool.snapshot()["running"] == most
+        )  # a job is done a little before its thread is free
         assert not any(work.began.is_set() for work in held[most:])
         held[0].let.set()
         assert held[most].began.wait(WAIT)
@@ -194,7 +204,12 @@ def test_idle_threads_end(pool):
     until(
         lambda: (
             pool.snapshot()
-            == {**{f"queued_{tier.name.lower()}": 0 for tier in Tier}, "running": 0, "threads": 0, "paused": False}
+            == {
+                **{f"queued_{tier.name.lower()}": 0 for tier in Tier},
+                "running": 0,
+                "threads": 0,
+                "paused": False,
+            }
         )
     )
     assert pool.submit(lambda _job: None).done.wait(WAIT)
@@ -231,7 +246,9 @@ def test_daemon_threads_hold_up_nobody(pool):
     with Held() as held:
         pool.submit(held)
         assert held.began.wait(WAIT)
-        assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("lazyload-"))
+        assert all(
+            thread.daemon for thread in threading.enumerate() if thread.name.startswith("lazyload-")
+        )
 
 
 def no_threads(monkeypatch):
@@ -263,13 +280,17 @@ def test_a_thread_that_is_there_does_what_no_new_thread_can(pool, monkeypatch):
         assert job.done.wait(WAIT)
 
 
-# --- cancel --------------------------------------------------------------------------------------------------------
+# --- cancel
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_an_owners_jobs_are_cancelled_together(pool):
     settings.update(workers=2)
     with ExitStack() as stack:
-        (mine, other), jobs = hold(pool, stack, 1, owner="me")[0] + hold(pool, stack, 1, owner="you")[0], []
+        (mine, other), jobs = (
+            hold(pool, stack, 1, owner="me")[0] + hold(pool, stack, 1, owner="you")[0],
+            [],
+        )
         assert mine.began.wait(WAIT)
         assert other.began.wait(WAIT)
         began = []
@@ -329,7 +350,10 @@ def test_every_job_is_done_in_the_end_whoever_cancels_when(pool):
     canceller = threading.Thread(target=cancel)
     canceller.start()
     try:
-        jobs = [pool.submit(lambda _job: None, owner="me", tier=Tier(number % 3)) for number in range(300)]
+        jobs = [
+            pool.submit(lambda _job: None, owner="me", tier=Tier(number % 3))
+            for number in range(300)
+        ]
         for job in jobs:
             assert job.done.wait(WAIT)
     finally:
@@ -338,7 +362,8 @@ def test_every_job_is_done_in_the_end_whoever_cancels_when(pool):
     assert not pool._queue
 
 
-# --- each ----------------------------------------------------------------------------------------------------------
+# --- each
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
@@ -401,7 +426,10 @@ def test_nested_calls_from_all_workers_end(pool):
     def outer(i):
         pool.each(lambda j: pool.each(lambda k: done.append((i, j, k)), range(3)), range(3))
 
-    jobs = [pool.submit(lambda _job, i=i: pool.each(outer, [3 * i, 3 * i + 1, 3 * i + 2])) for i in range(4)]
+    jobs = [
+        pool.submit(lambda _job, i=i: pool.each(outer, [3 * i, 3 * i + 1, 3 * i + 2]))
+        for i in range(4)
+    ]
     for job in jobs:
         assert job.done.wait(WAIT)
         assert job.error is None
@@ -430,14 +458,14 @@ def test_the_first_error_ends_it(pool, workers):
 def test_a_helper_that_comes_late_begins_nothing(pool, monkeypatch):
     """It was taken from the queue before the call ended, and gets to its first item after that."""
     settings.update(workers=2)
-    late, go, original = threading.Event(), threading.Event(), module.SharedRun.help
+    late, go, original = threading.Event(), threading.Event(), module.WorkSharing.assist
 
     def help_late(run, job):
         late.set()
         assert go.wait(WAIT)
         original(run, job)
 
-    monkeypatch.setattr(module.SharedRun, "help", help_late)
+    monkeypatch.setattr(module.WorkSharing, "assist", help_late)
     done = []
 
     def work(item):
@@ -531,7 +559,7 @@ def test_an_interrupt_between_two_items_stops_the_helpers(pool, monkeypatch, whe
     """Ctrl-C comes in the calling thread, at any point of its loop."""
     settings.update(workers=4)
     caller, calls, done = threading.get_ident(), [0], []
-    original = getattr(module.SharedRun, where)
+    original = getattr(module.WorkSharing, where)
 
     def interrupted(run):
         found = original(run)
@@ -541,7 +569,7 @@ def test_an_interrupt_between_two_items_stops_the_helpers(pool, monkeypatch, whe
                 raise KeyboardInterrupt
         return found
 
-    monkeypatch.setattr(module.SharedRun, where, interrupted)
+    monkeypatch.setattr(module.WorkSharing, where, interrupted)
 
     def work(item):
         done.append(item)
@@ -559,13 +587,13 @@ def test_an_interrupt_outside_of_the_loop_stops_the_helpers(pool, monkeypatch):
     settings.update(workers=3)
     done = []
 
-    def drain(run):
+    def run_until_empty(run):
         until(lambda: len(done) > 5)
         raise KeyboardInterrupt
 
-    original = module.SharedRun.drain
-    monkeypatch.setattr(module.SharedRun, "help", lambda run, _job: original(run))
-    monkeypatch.setattr(module.SharedRun, "drain", drain)
+    original = module.WorkSharing.run_until_empty
+    monkeypatch.setattr(module.WorkSharing, "assist", lambda run, _job: original(run))
+    monkeypatch.setattr(module.WorkSharing, "run_until_empty", run_until_empty)
 
     def work(item):
         done.append(item)
@@ -611,7 +639,8 @@ def test_a_failed_read_keeps_no_pixels(pool, monkeypatch):
         gc.enable()
 
 
-# --- lanes: what may begin while other things run -----------------------------------------------------------------
+# --- lanes: what may begin while other things run
+# -----------------------------------------------------------------
 
 
 def began(held):
@@ -695,11 +724,14 @@ def test_coarse_goes_before_visible_before_look_ahead_before_background(pool):
     assert order == sorted(tiers)
 
 
-# --- drags: views that pass ---------------------------------------------------------------------------------------
+# --- drags: views that pass
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("workers", "half"), [(1, 1), (2, 1), (4, 2), (7, 3)])
-def test_a_drag_begins_half_of_the_threads_and_the_view_on_which_it_ends(pool, monkeypatch, workers, half):
+def test_a_drag_begins_half_of_the_threads_and_the_view_on_which_it_ends(
+    pool, monkeypatch, workers, half
+):
     monkeypatch.setattr(module, "SETTLE_SECONDS", WAIT)
     settings.update(workers=workers)
     with ExitStack() as stack:
@@ -720,7 +752,9 @@ def test_a_drag_begins_half_of_the_threads_and_the_view_on_which_it_ends(pool, m
         assert began(held[half:-1]) == [False] * (11 - half)
 
 
-def test_the_view_on_which_a_drag_ends_begins_once_it_has_settled_though_nothing_else_happens(pool, monkeypatch):
+def test_the_view_on_which_a_drag_ends_begins_once_it_has_settled_though_nothing_else_happens(
+    pool, monkeypatch
+):
     monkeypatch.setattr(module, "SETTLE_SECONDS", 0.1)
     monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)
     settings.update(workers=2)
@@ -797,7 +831,8 @@ def test_what_stands_behind_a_cancelled_job_begins_at_once(pool, monkeypatch):
         assert background.done.wait(WAIT / 2)
 
 
-# --- reads that hang ----------------------------------------------------------------------------------------------
+# --- reads that hang
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -807,7 +842,9 @@ def test_reads_that_hang_in_every_thread_give_up_their_places(pool, monkeypatch,
     monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)  # nobody wakes by chance
     settings.update(workers=workers)
     with ExitStack() as stack:
-        hanging, _ = hold(pool, stack, 3 * workers + 2, tier=tier)  # as many as three times all threads
+        hanging, _ = hold(
+            pool, stack, 3 * workers + 2, tier=tier
+        )  # as many as three times all threads
         wait_for_all(hanging)
         assert pool.submit(lambda _job: None).done.wait(WAIT / 2)
 
@@ -870,7 +907,8 @@ def test_threads_that_hung_are_no_longer_there_in_the_end(pool, monkeypatch):
         assert rest(pool) == 2
 
 
-# --- pause --------------------------------------------------------------------------------------------------------
+# --- pause
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_pause_holds_what_is_queued_and_lets_it_go_on(pool):
@@ -915,7 +953,8 @@ def test_who_reads_in_his_own_thread_does_so_in_a_pause(pool):
     assert not pool._queue
 
 
-# --- each, beside all of this -------------------------------------------------------------------------------------
+# --- each, beside all of this
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tier", Tier)
@@ -1000,7 +1039,8 @@ def test_jobs_of_all_tiers_end_whatever_happens_at_once(pool, monkeypatch):
     assert not pool._queue
 
 
-# --- the two pools ----------------------------------------------------------------------------------------------------
+# --- the two pools
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_reads_that_wait_for_a_server_have_threads_of_their_own_beside_those_that_work(monkeypatch):
@@ -1042,10 +1082,13 @@ def test_a_pause_holds_both_pools_and_a_snapshot_counts_both():
     assert not module.snapshot()["paused"]
 
 
-# --- quick jobs: as many as there are cores -----------------------------------------------------------------------
+# --- quick jobs: as many as there are cores
+# -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("cores", "tier", "most"), [(2, Tier.VISIBLE, 2), (2, Tier.PREFETCH, 1), (1, Tier.COARSE, 1)])
+@pytest.mark.parametrize(
+    ("cores", "tier", "most"), [(2, Tier.VISIBLE, 2), (2, Tier.PREFETCH, 1), (1, Tier.COARSE, 1)]
+)
 def test_no_more_quick_jobs_run_than_there_are_cores(pool, monkeypatch, cores, tier, most):
     monkeypatch.setattr(module, "CORES", cores)
     settings.update(workers=4)

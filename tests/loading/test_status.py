@@ -91,7 +91,8 @@ def test_many_threads():
     assert status.total() == 0
 
 
-# --- states of chunks ---------------------------------------------------------------------------------------------
+# --- states of chunks
+# ---------------------------------------------------------------------------------------------
 
 Q, L, IN, F, E = ChunkState
 KEY = "the key"
@@ -99,19 +100,19 @@ KEY = "the key"
 
 def into(status, state):
     """Bring chunk (0, (0,)) of "a" into a state, by what readers tell; return its note."""
-    note = status.note("a", 0, (0,))
+    reporter = status.reporter("a", 0, (0,))
     if state is Q:
         status.queue("a", 0, [(0,)])
     elif state is L:
-        note.begin()
+        reporter.begin()
     elif state is F:
         status.fail("a", 0, (0,), "gone")
     elif state in (IN, E):
-        note.have(KEY, kept=True)
+        reporter.loaded(KEY, kept=True)
         if state is E:
             status.evicted(KEY)
     assert status.state("a", 0, (0,)) is state
-    return note
+    return reporter
 
 
 def queue(status, _note):
@@ -122,24 +123,24 @@ def unqueue(status, _note):
     status.unqueue("a", 0, [(0,)])
 
 
-def began(_status, note):
-    note.begin()
+def began(_status, reporter):
+    reporter.begin()
 
 
-def kept(_status, note):
-    note.have("another key", kept=True)
+def kept(_status, reporter):
+    reporter.loaded("another key", kept=True)
 
 
-def given(_status, note):
-    note.have(KEY, kept=False)
+def given(_status, reporter):
+    reporter.loaded(KEY, kept=False)
 
 
-def failed(_status, note):
-    note.fail(ChunkReadError("gone", "a"))
+def failed(_status, reporter):
+    reporter.fail(ChunkReadError("gone", "a"))
 
 
-def interrupted(_status, note):
-    note.fail(KeyboardInterrupt())
+def interrupted(_status, reporter):
+    reporter.fail(KeyboardInterrupt())
 
 
 def evicted(status, _note):
@@ -210,7 +211,7 @@ def test_a_chunk_on_two_lists_waits_until_it_is_off_both():
     assert status.state("a", 0, (0,)) is Q
     status.unqueue("a", 0, [(0,)])
     assert status.state("a", 0, (0,)) is None
-    status.taken("a", 0, (1,))
+    status.dequeued("a", 0, (1,))
     assert status.state("a", 0, (1,)) is Q
     status.unqueue("a", 0, [(1,)])
     assert status.summary() == LoadSummary()
@@ -219,11 +220,11 @@ def test_a_chunk_on_two_lists_waits_until_it_is_off_both():
 
 def test_a_file_that_was_replaced_is_loaded_until_the_new_pixels_go():
     status = LoadStatus()
-    note = status.note("a", 0, (0,))
-    note.have("old", kept=True)
-    note.begin()
+    reporter = status.reporter("a", 0, (0,))
+    reporter.loaded("old", kept=True)
+    reporter.begin()
     assert status.state("a", 0, (0,)) is L
-    note.have("new", kept=True)
+    reporter.loaded("new", kept=True)
     status.evicted("old")
     assert status.state("a", 0, (0,)) is IN
     status.evicted("new")
@@ -234,9 +235,9 @@ def test_a_file_that_was_replaced_is_loaded_until_the_new_pixels_go():
 
 def test_a_replaced_file_that_another_source_has_read_already_is_kept_track_of():
     status = LoadStatus()
-    note = status.note("a", 0, (0,))
-    note.have("old", kept=True)
-    note.have("new", kept=True)  # a hit: it did not begin
+    reporter = status.reporter("a", 0, (0,))
+    reporter.loaded("old", kept=True)
+    reporter.loaded("new", kept=True)  # a hit: it did not begin
     status.evicted("old")
     assert status.state("a", 0, (0,)) is IN
     status.evicted("new")
@@ -246,11 +247,11 @@ def test_a_replaced_file_that_another_source_has_read_already_is_kept_track_of()
 def test_a_key_of_two_sources_is_evicted_for_both_and_forgotten_for_one():
     status = LoadStatus()
     for token in "ab":
-        status.note(token, 0, (0,)).have(KEY, kept=True)
+        status.reporter(token, 0, (0,)).loaded(KEY, kept=True)
     status.forget("a")
     assert status._kept == {KEY: {("b", (0, (0,)))}}
     assert (status.state("a", 0, (0,)), status.state("b", 0, (0,))) == (None, IN)
-    status.note("a", 0, (0,)).have(KEY, kept=True)
+    status.reporter("a", 0, (0,)).loaded(KEY, kept=True)
     status.evicted(KEY)
     assert status.states("a") == status.states("b") == {(0, (0,)): E}
 
@@ -258,18 +259,18 @@ def test_a_key_of_two_sources_is_evicted_for_both_and_forgotten_for_one():
 def test_nothing_is_left_of_a_source_that_is_forgotten_whatever_was_under_way():
     status, heard = LoadStatus(), []
     status.connect(lambda *news: heard.append(news))
-    notes = [status.note("a", 0, (number,)) for number in range(5)]
+    notes = [status.reporter("a", 0, (number,)) for number in range(5)]
     status.queue("a", 0, [(7,)])
-    notes[0].have(KEY, kept=True)
-    for note in notes[1:]:
-        note.begin()
+    notes[0].loaded(KEY, kept=True)
+    for reporter in notes[1:]:
+        reporter.begin()
     status.forget("a")
     notes[1].end(10)
-    notes[1].have("later", kept=True)
-    notes[2].have("given", kept=False)
+    notes[1].loaded("later", kept=True)
+    notes[2].loaded("given", kept=False)
     notes[3].fail(ChunkReadError("gone", "a"))
     notes[4].fail(KeyboardInterrupt())
-    status.taken("a", 0, (7,))
+    status.dequeued("a", 0, (7,))
     status.unqueue("a", 0, [(7,)])
     status.evicted(KEY)
     status.clear("a", 0, (3,))
@@ -282,7 +283,7 @@ def test_only_so_many_evicted_chunks_are_remembered_and_the_latest_are(monkeypat
     status = LoadStatus()
     status.queue("a", 0, [(99,)])
     for number in range(50):
-        status.note("a", 0, (number,)).have(number, kept=True)
+        status.reporter("a", 0, (number,)).loaded(number, kept=True)
         status.evicted(number)
         gone = [index[0] for (_, index), state in status.states("a").items() if state is E]
         assert len(gone) <= 10
@@ -315,15 +316,15 @@ def test_reads_are_counted_and_the_latest_weigh_most(monkeypatch):
     status = LoadStatus()
     assert (status.read_seconds("a"), status.read_seconds("unknown")) == (0, 0)
     for seconds, mean in [(1.0, 1.0), (0.0, 0.8), (0.0, 0.64), (1.64, 0.84)]:
-        note = status.note("a", 0, (0,))
-        note.begin()
+        reporter = status.reporter("a", 0, (0,))
+        reporter.begin()
         clock[0] += seconds
-        note.end(10)
+        reporter.end(10)
         assert status.read_seconds("a") == pytest.approx(mean)
-    note = status.note("b", 0, (0,))
-    note.begin()
+    reporter = status.reporter("b", 0, (0,))
+    reporter.begin()
     clock[0] += 3
-    note.end(5)
+    reporter.end(5)
     summary = status.summary()
     assert (summary.reads, summary.read_nbytes) == (5, 45)
     assert (summary.busy_seconds, summary.read_seconds) == pytest.approx((5.64, 3.0))
@@ -333,14 +334,14 @@ def test_reads_are_counted_and_the_latest_weigh_most(monkeypatch):
 def test_listeners_hear_of_failures_and_recoveries_alone():
     status, heard = LoadStatus(), []
     status.connect(lambda *news: heard.append(news))
-    note = into(status, Q)
-    note.begin()
-    assert not note.have(KEY, kept=True)
+    reporter = into(status, Q)
+    reporter.begin()
+    assert not reporter.loaded(KEY, kept=True)
     status.evicted(KEY)
     assert heard == []
-    note.fail(ChunkReadError("gone", "a"))
-    assert note.have(KEY, kept=False)
-    note.recovered()
+    reporter.fail(ChunkReadError("gone", "a"))
+    assert reporter.loaded(KEY, kept=False)
+    reporter.recovered()
     assert heard == [("a", 0, (0,), "gone"), ("a", 0, (0,), None)]
     assert status.failures("a") == {}
 
@@ -351,22 +352,22 @@ class PanicError(BaseException):
 
 def test_what_is_no_interruption_is_a_failure():
     status = LoadStatus()
-    status.note("a", 0, (0,)).fail(PanicError("index out of bounds"))
+    status.reporter("a", 0, (0,)).fail(PanicError("index out of bounds"))
     assert status.failures("a") == {(0, (0,)): "index out of bounds"}
     for interruption in (KeyboardInterrupt, SystemExit, GeneratorExit):
-        status.note("a", 0, (1,)).fail(interruption())
+        status.reporter("a", 0, (1,)).fail(interruption())
     assert status.states("a") == {(0, (0,)): F}
 
 
 def test_windows_see_that_something_changed():
     status = LoadStatus()
-    note = status.note("a", 0, (0,))
+    reporter = status.reporter("a", 0, (0,))
     steps = [
         lambda: status.queue("a", 0, [(0,)]),
-        note.begin,
-        lambda: note.have(KEY, kept=True),
+        reporter.begin,
+        lambda: reporter.loaded(KEY, kept=True),
         lambda: status.evicted(KEY),
-        lambda: note.fail(ChunkReadError("gone", "a")),
+        lambda: reporter.fail(ChunkReadError("gone", "a")),
         lambda: status.clear("a", 0, (0,)),
         lambda: status.forget("a"),
     ]
@@ -384,15 +385,15 @@ def test_counts_are_right_whatever_threads_tell_at_once():
         draw = np.random.default_rng(seed)
         for _ in range(400):
             index = (int(draw.integers(5)),)
-            note = status.note("ab"[draw.integers(2)], 0, index)
+            reporter = status.reporter("ab"[draw.integers(2)], 0, index)
             events = [queue, unqueue, began, kept, given, failed, interrupted, evicted]
             event = events[draw.integers(len(events))]
             if event in (queue, unqueue):
-                getattr(status, event.__name__)(note.token, 0, [index])
+                getattr(status, event.__name__)(reporter.token, 0, [index])
             else:
-                event(status, note)
+                event(status, reporter)
             if draw.integers(40) == 0:
-                status.forget(note.token)
+                status.forget(reporter.token)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:

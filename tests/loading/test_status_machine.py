@@ -63,15 +63,15 @@ class StatusMachine(RuleBasedStateMachine):
     @rule(token=TOKENS, number=NUMBERS, keep=st.booleans(), fails=st.booleans())
     def read(self, token, number, keep, fails):
         place, key = (token, number), (number, self.version[number])
-        note = self.status.note(token, 0, (number,))
+        reporter = self.status.reporter(token, 0, (number,))
         cached = key in self.cache
         if fails and not cached:
             with pytest.raises(ChunkReadError):
-                self.cache.read(Chunk(key, fails), keep=keep, note=note)
+                self.cache.read(Chunk(key, fails), keep=keep, reporter=reporter)
             self.states[place] = F
             self.say(place, "fails")
             return
-        self.cache.read(Chunk(key, fails), keep=keep, note=note)
+        self.cache.read(Chunk(key, fails), keep=keep, reporter=reporter)
         self.reads[token] += not cached
         self.note_evictions()
         self.seen[place], self.states[place] = key, IN if key in self.cache else E
@@ -96,7 +96,7 @@ class StatusMachine(RuleBasedStateMachine):
             return
         self.lists[place] -= 1
         if begins:
-            self.status.taken(token, 0, (number,))
+            self.status.dequeued(token, 0, (number,))
             self.read(token, number, keep=True, fails=False)
             return
         self.status.unqueue(token, 0, [(number,)])
@@ -140,10 +140,20 @@ class StatusMachine(RuleBasedStateMachine):
     @invariant()
     def each_chunk_is_in_its_state(self):
         for token in "ab":
-            states = {number: state for (owner, number), state in self.states.items() if owner == token and state}
-            assert {index[0]: state for (_, index), state in self.status.states(token).items()} == states
-            reasons = {number: reason for (owner, number), reason in self.reasons.items() if owner == token}
-            assert {index[0]: reason for (_, index), reason in self.status.failures(token).items()} == reasons
+            states = {
+                number: state
+                for (owner, number), state in self.states.items()
+                if owner == token and state
+            }
+            assert {
+                index[0]: state for (_, index), state in self.status.states(token).items()
+            } == states
+            reasons = {
+                number: reason for (owner, number), reason in self.reasons.items() if owner == token
+            }
+            assert {
+                index[0]: reason for (_, index), reason in self.status.failures(token).items()
+            } == reasons
         assert self.status.total() == len(self.reasons)
         assert self.heard == self.told
 
@@ -151,22 +161,36 @@ class StatusMachine(RuleBasedStateMachine):
     def the_counts_add_up(self):
         for tokens in (None, "a", "b"):
             summary = self.status.summary(tokens)
-            mine = Counter(state for (owner, _), state in self.states.items() if tokens is None or owner in tokens)
+            mine = Counter(
+                state
+                for (owner, _), state in self.states.items()
+                if tokens is None or owner in tokens
+            )
             assert {state: getattr(summary, state.value) for state in ChunkState} == {
                 state: mine[state] for state in ChunkState
             }
-            reads = sum(count for token, count in self.reads.items() if tokens is None or token in tokens)
+            reads = sum(
+                count for token, count in self.reads.items() if tokens is None or token in tokens
+            )
             assert (summary.reads, summary.read_nbytes) == (reads, reads * SIZE)
 
     @invariant()
     def it_remembers_the_keys_of_what_is_in_memory_and_no_other(self):
         assert set(self.status._kept) <= set(self.cache._entries)
-        kept = {(token, place): key for key, owners in self.status._kept.items() for token, place in owners}
+        kept = {
+            (token, place): key
+            for key, owners in self.status._kept.items()
+            for token, place in owners
+        }
         known = {
-            (token, place): key for token, chunks in self.status._sources.items() for place, key in chunks.keys.items()
+            (token, place): key
+            for token, chunks in self.status._sources.items()
+            for place, key in chunks.keys.items()
         }
         assert kept == known
-        loaded = {(token, (0, (number,))) for (token, number), state in self.states.items() if state is IN}
+        loaded = {
+            (token, (0, (number,))) for (token, number), state in self.states.items() if state is IN
+        }
         assert loaded <= set(kept)
 
 

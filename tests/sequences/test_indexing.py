@@ -65,7 +65,9 @@ class TestIndex:
             assert found.meta.index.tolist() == list(range(len(expected)))
             assert [image.data[0, 0] for image in found] == expected.tolist()
 
-    @given(st.lists(st.integers(-5, 4), min_size=1), st.lists(st.booleans(), min_size=5, max_size=5))
+    @given(
+        st.lists(st.integers(-5, 4), min_size=1), st.lists(st.booleans(), min_size=5, max_size=5)
+    )
     def test_one_after_the_other(self, tiny, numbers, mask):
         chosen = np.arange(5)[numbers]
         both = chosen[::-1][: len(mask)]
@@ -74,14 +76,19 @@ class TestIndex:
 
     @pytest.mark.parametrize("index", [5, -6, np.int64(5), [0, 5], np.array([-6])])
     def test_out_of_range(self, tiny, index):
-        with pytest.raises(IndexError, match=r"index (5|-6) is out of range: there are 5 images, 0 to 4 or -5 to -1"):
+        with pytest.raises(
+            IndexError,
+            match=r"index (5|-6) is out of range: there are 5 images, 0 to 4 or -5 to -1",
+        ):
             tiny[index]
 
     def test_of_nothing(self, tiny):
         with pytest.raises(IndexError, match="there is no image"):
             tiny[[]][0]
 
-    @pytest.mark.parametrize("index", [np.zeros((2, 2), int), [[0, 1], [1, 0]], (0, 1), np.ones((5, 1), bool), ()])
+    @pytest.mark.parametrize(
+        "index", [np.zeros((2, 2), int), [[0, 1], [1, 0]], (0, 1), np.ones((5, 1), bool), ()]
+    )
     def test_more_than_one_axis(self, tiny, index):
         with pytest.raises(ValueError, match="one axis"):
             tiny[index]
@@ -94,12 +101,26 @@ class TestIndex:
     @pytest.mark.parametrize(
         ("index", "said"),
         [
-            *(("0", "'0'"), (1.0, "1.0"), (None, "None"), (True, "True"), (np.True_, "True"), ({0}, "{0}")),
-            *((np.array([1.0]), "float64 array"), (["a"], "'a'"), (Ellipsis, "Ellipsis"), (np.array(1.5), "float64")),
+            *(
+                ("0", "'0'"),
+                (1.0, "1.0"),
+                (None, "None"),
+                (True, "True"),
+                (np.True_, "True"),
+                ({0}, "{0}"),
+            ),
+            *(
+                (np.array([1.0]), "float64 array"),
+                (["a"], "'a'"),
+                (Ellipsis, "Ellipsis"),
+                (np.array(1.5), "float64"),
+            ),
         ],
     )
     def test_another_type(self, tiny, index, said):
-        with pytest.raises(TypeError, match=f"an index is a whole number, a slice.*got .*{re.escape(said)}"):
+        with pytest.raises(
+            TypeError, match=f"an index is a whole number, a slice.*got .*{re.escape(said)}"
+        ):
             tiny[index]
 
     def test_a_mask_in_another_order_goes_by_its_row_numbers(self, tiny):
@@ -108,7 +129,13 @@ class TestIndex:
 
     def test_reads_nothing(self, folder, headers, counted):
         seq = read_images(folder)
-        _ = seq[3], seq[2:5][::-1], seq[[1, 2]], seq[np.ones(COUNT, bool)], seq.where(np.ones(COUNT, bool))
+        _ = (
+            seq[3],
+            seq[2:5][::-1],
+            seq[[1, 2]],
+            seq[np.ones(COUNT, bool)],
+            seq.where(np.ones(COUNT, bool)),
+        )
         assert not headers
         assert counted("reads") == 0
 
@@ -117,7 +144,11 @@ class TestTable:
     @pytest.fixture
     def labelled(self, folder):
         return read_images(
-            folder, meta={"label": [number * 5 % COUNT for number in range(COUNT)], "well": list("abc") * 4}
+            folder,
+            meta={
+                "label": [number * 5 % COUNT for number in range(COUNT)],
+                "well": list("abc") * 4,
+            },
         )
 
     def check(self, seq):
@@ -141,9 +172,13 @@ class TestTable:
         seq = read_images(folder, meta={"label": pd.array([1, None] * 6, dtype="Int64")})
         assert len(seq.query("label == 1")) == 6
 
-    @pytest.mark.parametrize("expression", ["labl > 1", "label >", "label + 1", "1 > 0", "x = label", ""])
+    @pytest.mark.parametrize(
+        "expression", ["labl > 1", "label >", "label + 1", "1 > 0", "x = label", ""]
+    )
     def test_bad_query_names_the_columns(self, labelled, expression):
-        with pytest.raises(ValueError, match=r"query.*Columns are 'original_filename', 'label', 'well'"):
+        with pytest.raises(
+            ValueError, match=r"query.*Columns are 'original_filename', 'label', 'well'"
+        ):
             labelled.query(expression)
 
     def test_query_takes_a_string(self, labelled):
@@ -180,7 +215,10 @@ class TestTable:
         assert gaps.sort("label").meta["original_filename"].tolist() == [*names[1:], names[0]]
 
     def test_sort_by_what_is_not_there(self, labelled):
-        with pytest.raises(ValueError, match=r"sort by columns of the meta table, got 'size'; there are 'original_fil"):
+        with pytest.raises(
+            ValueError,
+            match=r"sort by columns of the meta table, got 'size'; there are 'original_fil",
+        ):
             labelled.sort("size")
 
     def test_reads_nothing(self, labelled, headers, counted):

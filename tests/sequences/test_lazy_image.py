@@ -84,7 +84,13 @@ class TestImage:
 
     def test_all_pages_of_a_file(self, tmp_path, counted):
         pages = np.random.default_rng(1).integers(0, 65535, (3, 2, 5, 7), np.uint16)
-        tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack", metadata={"axes": "TZYX"}, ome=True)
+        tifffile.imwrite(
+            tmp_path / "stack.tif",
+            pages,
+            photometric="minisblack",
+            metadata={"axes": "TZYX"},
+            ome=True,
+        )
         image = read_images(tmp_path)[0]
         assert image.shape == (3, 2, 5, 7)
         np.testing.assert_array_equal(image.data, pages)
@@ -93,7 +99,7 @@ class TestImage:
         np.testing.assert_array_equal(batch, pages[np.newaxis])
         assert counted("reads") == 6
 
-    def test_colour_is_the_last_axis(self, tmp_path):
+    def test_color_is_the_last_axis(self, tmp_path):
         pixels = np.random.default_rng(1).integers(0, 255, (5, 7, 3), np.uint8)
         write_png(tmp_path / "rgb.png", pixels)
         seq = read_images(tmp_path)

@@ -20,9 +20,9 @@ def calls(monkeypatch):
 
 
 def test_it_is_given_back_after_so_many_bytes(calls):
-    back = malloc_trim.GiveBack()
+    back = malloc_trim.MallocTrimmer()
     for nbytes in (60, 39, 1, 99, 0, 1000, 5):
-        back.count(nbytes)
+        back.record(nbytes)
     assert calls == [0, 0]
 
 
@@ -33,10 +33,12 @@ def test_where_the_c_library_has_no_such_function_nothing_is_done(monkeypatch):
             raise error
 
         monkeypatch.setattr(ctypes, "CDLL", load)
-        malloc_trim.GiveBack().count(2 * malloc_trim.EVERY_NBYTES)
+        malloc_trim.MallocTrimmer().record(2 * malloc_trim.EVERY_NBYTES)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library has the function")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only the GNU C library has the function"
+)
 def test_the_gnu_c_library_has_the_function():
-    malloc_trim.GiveBack().count(2 * malloc_trim.EVERY_NBYTES)
+    malloc_trim.MallocTrimmer().record(2 * malloc_trim.EVERY_NBYTES)
     assert malloc_trim._find_trim() is not None

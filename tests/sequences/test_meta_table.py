@@ -66,7 +66,11 @@ class TestMeta:
 
     def test_the_column_that_names_most_files_is_joined_by(self, folder, names):
         table = pd.DataFrame(
-            {"original_filename": ["x.png"] * 11 + ["img0.png"], "source": names, "label": range(COUNT)}
+            {
+                "original_filename": ["x.png"] * 11 + ["img0.png"],
+                "source": names,
+                "label": range(COUNT),
+            }
         )
         seq = read_images(folder, meta=table)
         assert self.labels(seq) == list(range(COUNT))
@@ -91,12 +95,16 @@ class TestMeta:
             assert self.labels(seq) == [1, 2, 3]
 
     def test_base_names_in_other_folders(self, folder, names):
-        table = pd.DataFrame({"path": [f"D:\\export\\{name}" for name in names], "label": range(COUNT)})
+        table = pd.DataFrame(
+            {"path": [f"D:\\export\\{name}" for name in names], "label": range(COUNT)}
+        )
         assert self.labels(read_images(folder, meta=table)) == list(range(COUNT))
 
     def test_unicode_forms_are_equal(self, tmp_path):
         write_png(tmp_path / "a\u0308.png", PIXELS[0])
-        assert self.labels(read_images(tmp_path, meta={"file": ["\u00e4.png"], "label": [3]})) == [3]
+        assert self.labels(read_images(tmp_path, meta={"file": ["\u00e4.png"], "label": [3]})) == [
+            3
+        ]
 
     def test_files_without_a_row_are_counted_in_a_warning(self, folder, table):
         with pytest.warns(LazyLoadWarning, match="no row for 2 of 12 files") as caught:
@@ -120,7 +128,9 @@ class TestMeta:
     def test_a_base_name_that_two_folders_have(self, tmp_path):
         for name in ("a/1.png", "b/1.png"):
             write_png(tmp_path / name, PIXELS[0])
-        with pytest.raises(ValueError, match=r"'1\.png', which is 'a/1\.png' and 'b/1\.png'; give paths"):
+        with pytest.raises(
+            ValueError, match=r"'1\.png', which is 'a/1\.png' and 'b/1\.png'; give paths"
+        ):
             read_images(tmp_path, meta={"file": ["1.png"], "label": [1]})
 
     def test_a_file_listed_twice_has_one_row(self, folder):
@@ -131,7 +141,8 @@ class TestMeta:
     def test_columns_without_names_go_row_by_row(self, folder):
         assert self.labels(read_images(folder, meta={"label": range(COUNT)})) == list(range(COUNT))
         with pytest.raises(
-            ValueError, match="no column of the meta table holds the file names: 12 files such as 'img0"
+            ValueError,
+            match="no column of the meta table holds the file names: 12 files such as 'img0",
         ):
             read_images(folder, meta={"label": range(3)})
 
@@ -144,7 +155,11 @@ class TestMeta:
         ("name", "content"),
         [
             *(("a.csv", b""), ("a.csv", b"\xff\xfe\x00\x01"), ("a.csv", b'a,b\n1,2,3\n1,2,3,4\n"')),
-            *(("a.json", b"{"), ("a.json", b'{"exposure": 5, "lens": {"na": 1}}'), ("a.json", b"[1, 2]")),
+            *(
+                ("a.json", b"{"),
+                ("a.json", b'{"exposure": 5, "lens": {"na": 1}}'),
+                ("a.json", b"[1, 2]"),
+            ),
             *(("a.json", b'{"a": [1], "b": [1, 2]}'), ("a.json", b"\xff\xfe")),
             *(("a.xlsx", b"no workbook"), ("a.tsv", b"")),
         ],
@@ -155,7 +170,8 @@ class TestMeta:
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(
-            UnknownFormatError, match=f"expected a {path.suffix[1:].upper()} table, found something else"
+            UnknownFormatError,
+            match=f"expected a {path.suffix[1:].upper()} table, found something else",
         ):
             read_images(folder, meta=path)
 
@@ -166,7 +182,9 @@ class TestMeta:
                 return (os.mkdir, (str(tmp_path / "unpickled"),))
 
         (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
-        with pytest.raises(UnknownFormatError, match=r"a meta table is a \.csv, \.tsv, \.json or \.xlsx file"):
+        with pytest.raises(
+            UnknownFormatError, match=r"a meta table is a \.csv, \.tsv, \.json or \.xlsx file"
+        ):
             read_images(folder, meta=tmp_path / name)
         assert not (tmp_path / "unpickled").exists()
 
@@ -176,12 +194,16 @@ class TestMeta:
 
     def test_xlsx_without_openpyxl_names_the_extra(self, folder, tmp_path, monkeypatch):
         (tmp_path / "meta.xlsx").write_bytes(b"PK\x03\x04")
-        monkeypatch.setattr(pd, "read_excel", lambda _: (_ for _ in ()).throw(ImportError("Missing openpyxl")))
+        monkeypatch.setattr(
+            pd, "read_excel", lambda _: (_ for _ in ()).throw(ImportError("Missing openpyxl"))
+        )
         with pytest.raises(MissingDependencyError, match=r"napari-lazyload\[xlsx\]"):
             read_images(folder, meta=tmp_path / "meta.xlsx")
 
     def test_bad_tables(self, folder, names):
-        with pytest.raises(TypeError, match="a DataFrame, a mapping of columns, or a path, got int"):
+        with pytest.raises(
+            TypeError, match="a DataFrame, a mapping of columns, or a path, got int"
+        ):
             read_images(folder, meta=3)
         with pytest.raises(ValueError, match="columns of equal length"):
             read_images(folder, meta={"a": [1], "b": [1, 2]})
@@ -196,14 +218,18 @@ class TestMeta:
         assert before.columns.tolist() == table.columns.tolist()
 
     def test_common_meta(self, folder, table):
-        seq = read_images(folder, meta=table, common_meta={"plate": "P1", "size": (0.5, 0.5), "dose": None})
+        seq = read_images(
+            folder, meta=table, common_meta={"plate": "P1", "size": (0.5, 0.5), "dose": None}
+        )
         assert set(seq.meta["plate"]) == {"P1"}
         assert seq[3].meta["size"] == (0.5, 0.5)
         assert seq.meta["dose"].isna().all()
         assert pickle.loads(pickle.dumps(seq))[0].meta["size"] == (0.5, 0.5)
 
     def test_bad_common_meta(self, folder, table):
-        with pytest.raises(ValueError, match="common_meta has a column 'label' that the meta table has too"):
+        with pytest.raises(
+            ValueError, match="common_meta has a column 'label' that the meta table has too"
+        ):
             read_images(folder, meta=table, common_meta={"label": 1})
         with pytest.raises(TypeError, match="common_meta must be a mapping"):
             read_images(folder, common_meta=[1])
@@ -215,4 +241,7 @@ class TestMeta:
             json.dumps([{"id": "001", "file": "001.png"}, {"id": "1", "file": "1.png"}])
         )
         seq = read_images(tmp_path, meta=tmp_path / "meta.json")
-        assert dict(zip(seq.meta["original_filename"], seq.meta["id"], strict=True)) == {"001.png": "001", "1.png": "1"}
+        assert dict(zip(seq.meta["original_filename"], seq.meta["id"], strict=True)) == {
+            "001.png": "001",
+            "1.png": "1",
+        }

@@ -32,7 +32,13 @@ class TestReadImages:
         for name in ("b/1.png", "a10/1.png", "a2/10.png", "a2/9.png", "z.png"):
             write_png(tmp_path / name, PIXELS[0])
         seq = read_images(tmp_path)
-        assert seq.meta["original_filename"].tolist() == ["a2/9.png", "a2/10.png", "a10/1.png", "b/1.png", "z.png"]
+        assert seq.meta["original_filename"].tolist() == [
+            "a2/9.png",
+            "a2/10.png",
+            "a10/1.png",
+            "b/1.png",
+            "z.png",
+        ]
         assert seq.path == str(tmp_path)
         np.testing.assert_array_equal(seq[1].data, PIXELS[0])
 
@@ -59,18 +65,23 @@ class TestReadImages:
     @pytest.mark.parametrize("form", ["folder", "glob", "list"])
     def test_pattern(self, folder, form):
         write_png(folder / "other.png", PIXELS[0])
-        path = {"folder": folder, "glob": str(folder / "*.png"), "list": sorted(folder.iterdir())}[form]
+        path = {"folder": folder, "glob": str(folder / "*.png"), "list": sorted(folder.iterdir())}[
+            form
+        ]
         seq = read_images(path, pattern="img?.png")
         assert len(seq) == 10
         assert seq.skipped == {"does not match 'img?.png'": 3}
 
-    @pytest.mark.parametrize(("limit", "expected"), [(0, 0), (1, 1), (np.int64(3), 3), (100, COUNT), (None, COUNT)])
+    @pytest.mark.parametrize(
+        ("limit", "expected"), [(0, 0), (1, 1), (np.int64(3), 3), (100, COUNT), (None, COUNT)]
+    )
     def test_limit(self, folder, names, limit, expected):
         seq = read_images(folder, limit=limit)
         assert seq.meta["original_filename"].tolist() == names[:expected]
 
     @pytest.mark.parametrize(
-        ("limit", "error"), [(-1, ValueError), (2.5, TypeError), (True, TypeError), ("3", TypeError)]
+        ("limit", "error"),
+        [(-1, ValueError), (2.5, TypeError), (True, TypeError), ("3", TypeError)],
     )
     def test_bad_limit(self, folder, limit, error):
         with pytest.raises(error, match="limit must be"):
@@ -96,7 +107,9 @@ class TestReadImages:
         with pytest.raises(SourceOpenError, match="1 x empty file"):
             read_images(str(folder / "img0a*"))
 
-    def test_empty_files_of_a_list_or_a_huge_folder_fail_when_they_are_read(self, folder, monkeypatch):
+    def test_empty_files_of_a_list_or_a_huge_folder_fail_when_they_are_read(
+        self, folder, monkeypatch
+    ):
         (folder / "img0.png").write_bytes(b"")
         with pytest.raises(ChunkReadError, match="empty"):
             _ = read_images([folder / "img0.png"])[0].data
@@ -107,20 +120,32 @@ class TestReadImages:
             _ = seq[0].data
 
     def test_names_with_odd_characters(self, tmp_path):
-        odd = ["ä b#1.png", "%41.png", "img[1].png", "x" * 240 + ".png", os.fsdecode(b"\xff\xfe.png")]
+        odd = [
+            "ä b#1.png",
+            "%41.png",
+            "img[1].png",
+            "x" * 240 + ".png",
+            os.fsdecode(b"\xff\xfe.png"),
+        ]
         for name in odd:
             write_png(tmp_path / name, PIXELS[1])
         seq = read_images(tmp_path)
         assert sorted(seq.meta["original_filename"]) == sorted(odd)
-        np.testing.assert_array_equal(pickle.loads(pickle.dumps(seq)).stack(), PIXELS[[1] * len(odd)])
+        np.testing.assert_array_equal(
+            pickle.loads(pickle.dumps(seq)).stack(), PIXELS[[1] * len(odd)]
+        )
 
     def test_real_folders_equal_their_references(self, realdata):
         cases = json.loads((realdata / "catalogue.json").read_text())
-        folders = [case for case in cases if case["kind"] in ("folder", "mm-folder") and not case["lossy"]]
+        folders = [
+            case for case in cases if case["kind"] in ("folder", "mm-folder") and not case["lossy"]
+        ]
         assert folders
         for case in folders:
             seq = read_images(realdata / case["path"])
             frames = case["ref"]["frames"]
-            assert seq.meta["original_filename"].tolist() == [frame[0] for frame in frames], case["name"]
+            assert seq.meta["original_filename"].tolist() == [frame[0] for frame in frames], case[
+                "name"
+            ]
             found = [hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in seq.load()]
             assert found == [frame[3] for frame in frames], case["name"]

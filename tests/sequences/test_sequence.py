@@ -74,7 +74,13 @@ class TestSequence:
     def test_repr_reads_one_header_and_no_pixel(self, folder, headers, counted):
         seq = read_images(folder, common_meta={"plate": 1}).map(np.fliplr).astype("f4")
         text = repr(seq)
-        for part in ("12 lazy images", repr(str(folder)), "the first 6 x 8 uint8", "2 maps", "plate"):
+        for part in (
+            "12 lazy images",
+            repr(str(folder)),
+            "the first 6 x 8 uint8",
+            "2 maps",
+            "plate",
+        ):
             assert part in text
         assert len(headers) == 1
         assert counted("reads") == 0
@@ -99,7 +105,10 @@ class TestSequence:
 
     def test_pickles_with_its_own_names_alone(self, folder):
         seq = (
-            read_images(folder, meta={"label": range(COUNT)}).sort("label", ascending=False).astype("f4").map(np.fliplr)
+            read_images(folder, meta={"label": range(COUNT)})
+            .sort("label", ascending=False)
+            .astype("f4")
+            .map(np.fliplr)
         )
         part = seq[3:5]
         data = pickle.dumps(part)
@@ -119,7 +128,11 @@ class TestSequence:
         )
         arguments = [str(tmp_path / "seq.pickle"), repr(PIXELS[9:].tolist())]
         out = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
         )
         assert out.stdout.strip() == "[9, 10, 11] True"
 
@@ -197,7 +210,9 @@ class TestMap:
         assert seq.stack().shape == (COUNT, 8)
 
     def test_a_result_may_be_a_number(self, folder):
-        np.testing.assert_allclose(read_images(folder).map(np.mean).stack(), PIXELS.mean(axis=(1, 2)))
+        np.testing.assert_allclose(
+            read_images(folder).map(np.mean).stack(), PIXELS.mean(axis=(1, 2))
+        )
 
     def test_an_error_tells_the_file(self, folder):
         with pytest.raises(ZeroDivisionError) as caught:
@@ -232,7 +247,9 @@ class TestStack:
         np.testing.assert_array_equal(read_images(folder).stack(), PIXELS)
         assert counted("reads") == COUNT
 
-    @pytest.mark.parametrize("indices", [None, [3, 1, -1], slice(2, 9, 3), np.arange(COUNT) % 2 == 0, range(4)])
+    @pytest.mark.parametrize(
+        "indices", [None, [3, 1, -1], slice(2, 9, 3), np.arange(COUNT) % 2 == 0, range(4)]
+    )
     def test_indices(self, folder, indices):
         seq = read_images(folder)
         expected = PIXELS if indices is None else PIXELS[indices]
@@ -249,7 +266,9 @@ class TestStack:
     def test_shapes_that_differ(self, folder, counted):
         write_png(folder / "img20.png", np.zeros((3, 4), np.uint8))
         seq = read_images(folder)
-        with pytest.raises(ValueError, match=r"img0\.png is 6 x 8 uint8, img20\.png is 3 x 4 uint8.*load\(\)"):
+        with pytest.raises(
+            ValueError, match=r"img0\.png is 6 x 8 uint8, img20\.png is 3 x 4 uint8.*load\(\)"
+        ):
             seq.stack()
         assert counted("reads") == 0
         with pytest.raises(ValueError, match="3 x 4"):
@@ -327,4 +346,6 @@ def test_threads_may_share_a_sequence(folder, counted):
 def test_no_warning_in_ordinary_use(folder, names):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read_images(folder, meta={"file": names, "label": range(COUNT)}).query("label > 3").sort("label").stack()
+        read_images(folder, meta={"file": names, "label": range(COUNT)}).query("label > 3").sort(
+            "label"
+        ).stack()

@@ -47,7 +47,10 @@ class BioImage:
     def dask_data(self):
         chunks = ((1,), (1, 1), (1, 1, 1), (30,), (40,))
         return (
-            da.map_blocks(_block, chunks=chunks, dtype=PIXELS.dtype, meta=np.empty((0,) * 5, PIXELS.dtype)) + self.scene
+            da.map_blocks(
+                _block, chunks=chunks, dtype=PIXELS.dtype, meta=np.empty((0,) * 5, PIXELS.dtype)
+            )
+            + self.scene
         )
 
 
@@ -66,15 +69,24 @@ def rsciio(monkeypatch):
         assert lazy
         axes = [
             {"name": "height", "index_in_array": 0, "scale": 0.5, "offset": 3, "units": "nm"},
-            {"name": "width", "index_in_array": 1, "axis": np.array([1.0, 1.25, 1.5]), "units": "<undefined>"},
+            {
+                "name": "width",
+                "index_in_array": 1,
+                "axis": np.array([1.0, 1.25, 1.5]),
+                "units": "<undefined>",
+            },
         ]
         spectrum = {"data": np.arange(5), "axes": [{"name": "Energy", "index_in_array": 0}]}
         image = {"data": da.from_array(PIXELS[0, 0, 0]), "axes": axes[::-1]}
         return [spectrum, {**image, "metadata": {"General": {"title": "Survey"}}}]
 
-    plugins = [{"name": "DigitalMicrograph", "file_extensions": ["dm3", "dm4"], "api": "rsciio.stand_in"}]
+    plugins = [
+        {"name": "DigitalMicrograph", "file_extensions": ["dm3", "dm4"], "api": "rsciio.stand_in"}
+    ]
     monkeypatch.setitem(sys.modules, "rsciio", types.SimpleNamespace(IO_PLUGINS=plugins))
-    monkeypatch.setitem(sys.modules, "rsciio.stand_in", types.SimpleNamespace(file_reader=file_reader))
+    monkeypatch.setitem(
+        sys.modules, "rsciio.stand_in", types.SimpleNamespace(file_reader=file_reader)
+    )
     external._scenes.cache_clear()
     yield
     external._scenes.cache_clear()
@@ -87,9 +99,16 @@ def test_scenes_of_bioio_are_images(tmp_path):
     with nl.open_dataset(path) as dataset:
         assert reads == []
         first, second = dataset.images
-        assert (first.axes, first.shape, first.dtype) == (("c", "z", "y", "x"), (2, 3, 30, 40), np.uint16)
+        assert (first.axes, first.shape, first.dtype) == (
+            ("c", "z", "y", "x"),
+            (2, 3, 30, 40),
+            np.uint16,
+        )
         assert first.chunks == ((1, 1), (1, 1, 1), (30,), (40,))
-        assert (first.scale, first.units) == ((1, 2, 0.5, 1), (None, "micrometer", "micrometer", None))
+        assert (first.scale, first.units) == (
+            (1, 2, 0.5, 1),
+            (None, "micrometer", "micrometer", None),
+        )
         assert dataset.meta["scene"].tolist() == ["A", "B"]
         np.testing.assert_array_equal(second.data[1, 2], PIXELS[0, 1, 2] + 1)
         assert reads == [(0, 1, 2, 0, 0)]
@@ -103,7 +122,8 @@ def test_scenes_of_bioio_are_images(tmp_path):
             chunk.load()
     path.write_bytes(b"")
     with pytest.raises(
-        nl.SourceOpenError, match=r"expected a file that bioio can read, found .*no reader for this file"
+        nl.SourceOpenError,
+        match=r"expected a file that bioio can read, found .*no reader for this file",
     ):
         nl.open_dataset(path)
 

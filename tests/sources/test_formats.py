@@ -22,7 +22,9 @@ def test_all_formats_are_listed_ready_for_json():
         frozenset({"suffixes", "readable", "library", "extra", "reason"})
     }
     listed = {suffix for row in formats.values() for suffix in row["suffixes"]}
-    assert listed >= {suffix.rstrip("/") for suffix in binaries_merge.SUFFIXES} | decode.PICTURE_SUFFIXES | {
+    assert listed >= {
+        suffix.rstrip("/") for suffix in binaries_merge.SUFFIXES
+    } | decode.PICTURE_SUFFIXES | {
         ".zarr",
         ".ozx",
     }
@@ -33,8 +35,16 @@ def test_all_formats_are_listed_ready_for_json():
 @pytest.mark.parametrize(
     ("name", "module", "extra"),
     [
-        *(("mrc", "mrcfile", "formats"), ("nifti", "nibabel", "formats"), ("nrrd", "nrrd", "formats")),
-        *(("fits", "astropy", "formats"), ("hdf5", "h5py", "formats"), ("envi", "spectral", "formats")),
+        *(
+            ("mrc", "mrcfile", "formats"),
+            ("nifti", "nibabel", "formats"),
+            ("nrrd", "nrrd", "formats"),
+        ),
+        *(
+            ("fits", "astropy", "formats"),
+            ("hdf5", "h5py", "formats"),
+            ("envi", "spectral", "formats"),
+        ),
         *(("bioio", "bioio", "bioio"), ("rosettasciio", "rsciio", "rosettasciio")),
         ("zarr at addresses", "obstore", "remote"),
     ],

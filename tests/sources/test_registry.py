@@ -96,7 +96,9 @@ def test_lists_are_taken_where_a_picture_is_in_them(folder):
 def test_a_list_of_one_folder_is_that_folder_and_of_several_an_error(folder):
     assert can_open([folder])
     assert open_path([folder]).kind == "image folder"
-    with pytest.raises(UnknownFormatError, match=r"is a folder, and one of 2 paths: open one folder at a time"):
+    with pytest.raises(
+        UnknownFormatError, match=r"is a folder, and one of 2 paths: open one folder at a time"
+    ):
         open_path([folder, folder / "a[1]"])
 
 
@@ -107,8 +109,14 @@ def test_a_folder_whose_name_looks_like_a_glob(folder, write_folder):
 
 
 UNKNOWN = {
-    "text": ("notes.txt", r"notes\.txt: no reader here knows this format. Known: .*pictures; supported_formats\(\)"),
-    "packed": ("head.nrrd.gz", r"expected a file that can be read in place, .* \(\.gz\): unpack it first"),
+    "text": (
+        "notes.txt",
+        r"notes\.txt: no reader here knows this format. Known: .*pictures; supported_formats\(\)",
+    ),
+    "packed": (
+        "head.nrrd.gz",
+        r"expected a file that can be read in place, .* \(\.gz\): unpack it first",
+    ),
     "packed text": ("notes.txt.gz", r"notes\.txt\.gz: no reader here knows this format"),
 }
 
@@ -149,7 +157,9 @@ def test_what_is_not_there(folder, name):
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit is another one")
 def test_a_name_too_long_for_the_file_system(folder):
     for name in ("x" * 300, "x" * 300 + ".png"):
-        with pytest.raises(SourceOpenError, match=r"longer than the file system allows. The longest has 30\d char"):
+        with pytest.raises(
+            SourceOpenError, match=r"longer than the file system allows. The longest has 30\d char"
+        ):
             open_path(folder / name)
 
 

@@ -24,10 +24,15 @@ def test_what_is_to_be_hidden_at_first_is_not_shown_by_binding(tmp_path):
         layers = dataset.to_layer_data()
         hide_until_bound(layers)
         assert [keywords["visible"] for _, keywords, _ in layers] == [False, False]
-        assert [keywords["metadata"][METADATA_KEY].hidden for _, keywords, _ in layers] == [True, False]
+        assert [keywords["metadata"][METADATA_KEY].hidden for _, keywords, _ in layers] == [
+            True,
+            False,
+        ]
 
 
-def test_the_image_that_is_seen_is_selected_not_the_hidden_one_behind_it(tmp_path, make_napari_viewer, qtbot):
+def test_the_image_that_is_seen_is_selected_not_the_hidden_one_behind_it(
+    tmp_path, make_napari_viewer, qtbot
+):
     viewer = make_napari_viewer(show=True)
     first, second = viewer.open(write(tmp_path / "a.tif"), plugin="napari-lazyload")
     qtbot.wait_until(lambda: viewer.layers.selection.active is first, timeout=20_000)

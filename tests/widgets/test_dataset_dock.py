@@ -41,7 +41,11 @@ def text(dock, row, column):
 def test_the_table_lists_the_files_in_slider_order(open_dock, tmp_path, write_folder):
     write_folder(tmp_path / "a", 12)
     _, _, dock = open_dock(tmp_path / "a")
-    assert [text(dock, row, "original_filename") for row in (2, 10, 11)] == ["img_2.png", "img_10.png", "img_11.png"]
+    assert [text(dock, row, "original_filename") for row in (2, 10, 11)] == [
+        "img_2.png",
+        "img_10.png",
+        "img_11.png",
+    ]
     assert dock.title.toolTip() == str(tmp_path / "a")
     assert "12 files" in dock.summary.text()
 
@@ -118,7 +122,9 @@ def test_a_scaled_and_shifted_layer_is_navigated_too(open_dock, tmp_path, write_
     assert dock.table.selected_source_row == 1
 
 
-def test_a_frame_that_fails_turns_its_row_and_a_retry_mends_it(open_dock, tmp_path, write_folder, qtbot):
+def test_a_frame_that_fails_turns_its_row_and_a_retry_mends_it(
+    open_dock, tmp_path, write_folder, qtbot
+):
     stack = write_folder(tmp_path / "a", 6)
     viewer, (layer,), dock = open_dock(tmp_path / "a")
     path = tmp_path / "a" / "img_1.png"
@@ -188,7 +194,9 @@ def test_the_preference_for_folders_is_written_with_consent_alone(
     _, _, dock = open_dock(tmp_path / "a")
     asked = []
     monkeypatch.setattr(
-        QMessageBox, "question", lambda *args: asked.append(args[2]) or getattr(QMessageBox.StandardButton, answer)
+        QMessageBox,
+        "question",
+        lambda *args: asked.append(args[2]) or getattr(QMessageBox.StandardButton, answer),
     )
     before = dict(get_settings().plugins.extension2reader)
     qtbot.mouseClick(dock.reader_button, Qt.MouseButton.LeftButton)
@@ -198,13 +206,17 @@ def test_the_preference_for_folders_is_written_with_consent_alone(
     assert after == ({**before, "*/": PLUGIN, "*.zarr/": PLUGIN} if answer == "Yes" else before)
 
 
-def test_the_open_buttons_open_what_was_chosen(make_napari_viewer, tmp_path, write_folder, qtbot, monkeypatch):
+def test_the_open_buttons_open_what_was_chosen(
+    make_napari_viewer, tmp_path, write_folder, qtbot, monkeypatch
+):
     from qtpy.QtWidgets import QFileDialog, QPushButton
 
     write_folder(tmp_path / "a", 12)
     viewer = make_napari_viewer()
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
-    folder, files, _ = (button for button in dock.findChildren(QPushButton) if button.text().startswith("Open "))
+    folder, files, _ = (
+        button for button in dock.findChildren(QPushButton) if button.text().startswith("Open ")
+    )
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "a"))
     qtbot.mouseClick(folder, Qt.MouseButton.LeftButton)
     assert viewer.layers[0].data.shape == (12, 24, 32)
@@ -216,7 +228,9 @@ def test_the_open_buttons_open_what_was_chosen(make_napari_viewer, tmp_path, wri
     assert list(names) == ["img_1.png", "img_9.png", "img_10.png"]
 
 
-def test_a_folder_that_cannot_be_opened_is_told_and_napari_goes_on(make_napari_viewer, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_opened_is_told_and_napari_goes_on(
+    make_napari_viewer, tmp_path, monkeypatch
+):
     from napari_lazyload.widgets.open_dialogs import open_path
 
     told = []
@@ -227,7 +241,9 @@ def test_a_folder_that_cannot_be_opened_is_told_and_napari_goes_on(make_napari_v
     assert len(viewer.layers) == 0
 
 
-def test_the_row_of_a_failed_frame_stays_in_sight(make_napari_viewer, tmp_path, write_folder, qtbot):
+def test_the_row_of_a_failed_frame_stays_in_sight(
+    make_napari_viewer, tmp_path, write_folder, qtbot
+):
     write_folder(tmp_path / "a", 60)
     (tmp_path / "a" / "img_40.png").write_bytes(b"gone wrong")
     viewer = make_napari_viewer(show=True)
@@ -253,7 +269,9 @@ def test_the_users_sort_survives_the_end_of_the_scan(open_dock, tmp_path, write_
     assert dock.table.model.source_row(0) == 5
 
 
-def test_a_store_at_an_address_is_opened_by_its_button(make_napari_viewer, tmp_path, qtbot, monkeypatch):
+def test_a_store_at_an_address_is_opened_by_its_button(
+    make_napari_viewer, tmp_path, qtbot, monkeypatch
+):
     pytest.importorskip("obstore", reason="the extra 'remote' is not installed")
     import zarr
     from qtpy.QtWidgets import QInputDialog, QPushButton
@@ -261,7 +279,9 @@ def test_a_store_at_an_address_is_opened_by_its_button(make_napari_viewer, tmp_p
     from napari_lazyload.testing.server import FolderServer
 
     pixels = np.arange(4 * 20 * 30, dtype="u2").reshape(4, 20, 30)
-    zarr.create_array(str(tmp_path / "a.zarr"), shape=pixels.shape, chunks=(1, 20, 30), dtype="u2")[...] = pixels
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=pixels.shape, chunks=(1, 20, 30), dtype="u2")[
+        ...
+    ] = pixels
     viewer = make_napari_viewer()
     _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Dataset table")
     (button,) = (one for one in dock.findChildren(QPushButton) if one.text() == "Open URL…")
@@ -276,7 +296,9 @@ def test_a_store_at_an_address_is_opened_by_its_button(make_napari_viewer, tmp_p
         viewer.layers.clear()
 
 
-def test_the_dock_names_the_level_in_3d_and_shows_a_finer_one_on_a_click(make_napari_viewer, tmp_path, qtbot):
+def test_the_dock_names_the_level_in_3d_and_shows_a_finer_one_on_a_click(
+    make_napari_viewer, tmp_path, qtbot
+):
     import zarr
 
     from napari_lazyload.widgets.attach import attach_open_viewers
@@ -285,7 +307,9 @@ def test_the_dock_names_the_level_in_3d_and_shows_a_finer_one_on_a_click(make_na
     group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
     for level in range(3):
         pixels = fine[:, :: 1 << level, :: 1 << level]
-        group.create_array(str(level), shape=pixels.shape, chunks=(2, 16, 16), dtype="u1")[...] = pixels
+        group.create_array(str(level), shape=pixels.shape, chunks=(2, 16, 16), dtype="u1")[...] = (
+            pixels
+        )
     scales = [[1, 1 << level, 1 << level] for level in range(3)]
     datasets = [
         {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}

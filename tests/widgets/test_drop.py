@@ -9,7 +9,9 @@ from qtpy.QtGui import QDropEvent
 import napari_lazyload as nl
 
 
-def test_a_dropped_folder_opens_with_the_reader_that_the_preferences_name(make_napari_viewer, tmp_path, write_folder):
+def test_a_dropped_folder_opens_with_the_reader_that_the_preferences_name(
+    make_napari_viewer, tmp_path, write_folder
+):
     from napari.settings import get_settings
 
     stack = write_folder(tmp_path / "a", 7)

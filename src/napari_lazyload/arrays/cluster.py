@@ -22,7 +22,8 @@ MOST_PIECE = 16 << 20
 """Bytes that a worker sends at once, unless a single chunk has more."""
 
 _LONGEST = 60
-"""Seconds for which tasks that write files are waited for, where nobody wants the files any more."""
+"""Seconds for which tasks that write files are waited for, where nobody wants the files any
+more."""
 
 _LOOK = 0.05
 """Seconds between two looks at whether the user has cancelled."""
@@ -31,8 +32,8 @@ _LOOK = 0.05
 def cluster_client() -> Any | None:
     """Return the ``dask.distributed`` client that this process is connected with, or None.
 
-    A client that is closed, that cannot wait here (in its own event loop), or whose task this is (waiting for the
-    cluster from within could take for ever) does not count.
+    A client that is closed, that cannot wait here (in its own event loop), or whose task this is
+    (waiting for the cluster from within could take for ever) does not count.
     """
     distributed = sys.modules.get("distributed")
     if distributed is None:
@@ -41,7 +42,11 @@ def cluster_client() -> Any | None:
         client = distributed.default_client()
     except (ValueError, AttributeError):  # there is none; or distributed is just being imported
         return None
-    return client if client.status == "running" and not client.asynchronous and not _in_task(distributed) else None
+    return (
+        client
+        if client.status == "running" and not client.asynchronous and not _in_task(distributed)
+        else None
+    )
 
 
 def _in_task(distributed: Any) -> bool:
@@ -85,9 +90,14 @@ def pieces(grid: ChunkGrid, box: Box, most: int) -> Iterator[Box]:
     for span in reversed(blocks):
         steps.insert(0, max(1, min(len(span), room)))
         room //= steps[0]
-    for parts in product(*(range(0, len(span), step) for span, step in zip(blocks, steps, strict=True))):
+    for parts in product(
+        *(range(0, len(span), step) for span, step in zip(blocks, steps, strict=True))
+    ):
         taken = [span[at : at + step] for span, at, step in zip(blocks, parts, steps, strict=True)]
-        bounds = tuple((grid.span(axis, one[0])[0], grid.span(axis, one[-1])[1]) for axis, one in enumerate(taken))
+        bounds = tuple(
+            (grid.span(axis, one[0])[0], grid.span(axis, one[-1])[1])
+            for axis, one in enumerate(taken)
+        )
         yield intersect(bounds, box)
 
 
@@ -138,7 +148,9 @@ def compute_each(
                 take(running.pop(future), pixels)
     except Exception as err:
         # What distributed says of itself; an error of a task comes back as it was.
-        own = isinstance(err, futures.CancelledError) or type(err).__module__.startswith("distributed.")
+        own = isinstance(err, futures.CancelledError) or type(err).__module__.startswith(
+            "distributed."
+        )
         if isinstance(err, LazyLoadError) or (client.status == "running" and not own):
             raise
         msg = (
@@ -163,7 +175,9 @@ def _finished(client: Any, running: Iterable[Any]) -> list[Any]:
     """Return those that are done, after a short time at most."""
     try:
         with client.as_current():
-            sys.modules["distributed"].wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED")
+            sys.modules["distributed"].wait(
+                list(running), timeout=_LOOK, return_when="FIRST_COMPLETED"
+            )
     except TimeoutError:
         return []
     return [future for future in running if future.done()]

@@ -22,11 +22,11 @@ OnError = Literal["raise", "blank"]
 class Image:
     """One n-dimensional image of a dataset. Nothing is read before its pixels are asked for.
 
-    What is assigned into an array that an image gave (``image.data[0] = 0``) changes that array, never the image: the
-    next one that it gives is exact again.
+    What is assigned into an array that an image gave (``image.data[0] = 0``) changes that array,
+    never the image: the next one that it gives is exact again.
 
-    Tuples are in the order of `axes`, slowest first. The colour axis of an RGB(A) image is called ``"s"``, is the last
-    one, and has no scale, translation or unit.
+    Tuples are in the order of `axes`, slowest first. The colour axis of an RGB(A) image is called
+    ``"s"``, is the last one, and has no scale, translation or unit.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class Image:
     level : int, optional
         Keep this level alone.
     chunks : int, tuple, dict or str, optional
-        Chunks of the dask arrays, as dask takes them (a dict may name axes too), instead of the file's own; what is
-        read and cached stays the file's chunk.
+        Chunks of the dask arrays, as dask takes them (a dict may name axes too), instead of the
+        file's own; what is read and cached stays the file's chunk.
 
     Raises
     ------
@@ -46,16 +46,33 @@ class Image:
         If an argument is not one of its choices, or the chunks do not suit the shape.
     """
 
-    __slots__ = ("_chunks", "_level", "_levels", "_names", "_numbers", "_rechunked", "_sizes", "on_error", "source")
+    __slots__ = (
+        "_chunks",
+        "_level",
+        "_levels",
+        "_names",
+        "_numbers",
+        "_rechunked",
+        "_sizes",
+        "on_error",
+        "source",
+    )
 
     def __init__(
-        self, source: Source, *, on_error: OnError = "raise", level: int | None = None, chunks: Any = None
+        self,
+        source: Source,
+        *,
+        on_error: OnError = "raise",
+        level: int | None = None,
+        chunks: Any = None,
     ) -> None:
         if on_error not in ("raise", "blank"):
             msg = f"on_error must be 'raise' or 'blank', got {on_error!r}"
             raise ValueError(msg)
         count = len(source.meta.levels)
-        if level is not None and (not isinstance(level, (int, np.integer)) or not -count <= level < count):
+        if level is not None and (
+            not isinstance(level, (int, np.integer)) or not -count <= level < count
+        ):
             msg = f"level must be a number from 0 to {count - 1} for {source.meta.name!r}, got {level!r}"
             raise ValueError(msg)
         self.source = source
@@ -66,10 +83,16 @@ class Image:
         self._levels = self._made()
         self._rechunked: tuple[da.Array, ...] = ()
         self._names: list[str] = []
-        self._sizes = [] if chunks is None else [_chunk_sizes(one, chunks, source.meta.axes) for one in self._levels]
+        self._sizes = (
+            []
+            if chunks is None
+            else [_chunk_sizes(one, chunks, source.meta.axes) for one in self._levels]
+        )
 
     def _made(self) -> tuple[LazyArray, ...]:
-        return tuple(level_array(self.source, number, on_error=self.on_error) for number in self._numbers)
+        return tuple(
+            level_array(self.source, number, on_error=self.on_error) for number in self._numbers
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_image, (self.source, self.on_error, self._level, self._chunks))
@@ -81,9 +104,9 @@ class Image:
     def with_overview(self) -> Image:
         """Return the image with computed levels, where its coarsest one is too large to look at as a whole.
 
-        These have every second, fourth, ... pixel of the coarsest level in the file: as exact as that, but not means of
-        pixels. To read one decodes all chunks of the file that it lies over. Layers have them; an image that was opened
-        has what the file has.
+        These have every second, fourth, ... pixel of the coarsest level in the file: as exact as
+        that, but not means of pixels. To read one decodes all chunks of the file that it lies over.
+        Layers have them; an image that was opened has what the file has.
 
         Returns
         -------
@@ -95,7 +118,11 @@ class Image:
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
-        axes = "".join(self.axes) if all(len(axis) == 1 for axis in self.axes) else ", ".join(self.axes)
+        axes = (
+            "".join(self.axes)
+            if all(len(axis) == 1 for axis in self.axes)
+            else ", ".join(self.axes)
+        )
         levels = f", {len(self.levels)} levels" if len(self.levels) > 1 else ""
         return f"<lazy {self.kind} {self.name!r}: {shape} {self.dtype} ({axes}){levels}>"
 
@@ -136,8 +163,12 @@ class Image:
         """Exact dask arrays, finest first, on the file's chunks or on those asked for."""
         if self._chunks is None:
             return self.boxes
-        if not self._names or [one.name for one in self._rechunked] != self._names:  # an assignment gives a new name
-            self._rechunked = tuple(da.rechunk(one, sizes) for one, sizes in zip(self.boxes, self._sizes, strict=True))
+        if (
+            not self._names or [one.name for one in self._rechunked] != self._names
+        ):  # an assignment gives a new name
+            self._rechunked = tuple(
+                da.rechunk(one, sizes) for one, sizes in zip(self.boxes, self._sizes, strict=True)
+            )
             self._names = [one.name for one in self._rechunked]
         return self._rechunked
 
@@ -185,13 +216,19 @@ class Image:
         if self._levels[0].level == 0:
             return base
         size = self.meta.scale or (1.0,) * self.spatial_ndim
-        first = self.meta.levels[self._levels[0].level].first_centre
-        return tuple(start + pixel * centre for start, pixel, centre in zip(base, size, first, strict=False))
+        first = self.meta.levels[self._levels[0].level].first_center
+        return tuple(
+            start + pixel * center for start, pixel, center in zip(base, size, first, strict=False)
+        )
 
     @property
     def affine(self) -> np.ndarray[Any, Any]:
         """Homogeneous matrix that places what `scale` and `translate` give; the identity for most images."""
-        return np.eye(self.spatial_ndim + 1) if self.meta.affine is None else np.array(self.meta.affine, float)
+        return (
+            np.eye(self.spatial_ndim + 1)
+            if self.meta.affine is None
+            else np.array(self.meta.affine, float)
+        )
 
     @property
     def units(self) -> tuple[str | None, ...]:
@@ -204,7 +241,9 @@ class Image:
         return dict(self.meta.metadata)
 
 
-def _chunk_sizes(array: da.Array, chunks: Any, axes: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+def _chunk_sizes(
+    array: da.Array, chunks: Any, axes: tuple[str, ...]
+) -> tuple[tuple[int, ...], ...]:
     """Return chunks as dask writes them, for what users write."""
     wrote = chunks
     try:
@@ -214,7 +253,10 @@ def _chunk_sizes(array: da.Array, chunks: Any, axes: tuple[str, ...]) -> tuple[t
                 wanted[axes.index(axis) if isinstance(axis, str) else axis] = size
             chunks = tuple(wanted)
         elif isinstance(chunks, (tuple, list)):  # None leaves an axis as it is
-            chunks = tuple(now if size is None else size for size, now in zip(chunks, array.chunks, strict=True))
+            chunks = tuple(
+                now if size is None else size
+                for size, now in zip(chunks, array.chunks, strict=True)
+            )
         sizes: tuple[tuple[int, ...], ...] = da.core.normalize_chunks(
             chunks, array.shape, dtype=array.dtype, previous_chunks=array.chunks
         )

@@ -33,12 +33,15 @@ class LayerLink:
     Attributes
     ----------
     hidden : bool
-        Whether the layer was made invisible until its display is bound, so that adding it reads nothing in vain.
+        Whether the layer was made invisible until its display is bound, so that adding it reads
+        nothing in vain.
     """
 
     __slots__ = ("channel", "dataset", "hidden", "image", "needs_limits")
 
-    def __init__(self, dataset: Any, image: Image, *, needs_limits: bool = False, channel: int | None = None) -> None:
+    def __init__(
+        self, dataset: Any, image: Image, *, needs_limits: bool = False, channel: int | None = None
+    ) -> None:
         self.dataset = dataset
         self.image = image
         self.needs_limits = needs_limits

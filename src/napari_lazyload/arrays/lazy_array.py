@@ -1,10 +1,10 @@
 """The dask level that stays a box while it is sliced.
 
-dask slices eagerly over every block that is kept, which a window onto 100,000 files cannot afford at each step of a
-slider. A :class:`LazyArray` is a dask array that remembers the box of the level it stands for: a basic slice gives
-another box, ``numpy.asarray`` reads the box through the chunk cache without a graph, and the graph itself (one
-Blockwise layer of chunk references) is made only when somebody asks for it. Any other operation falls through to dask
-and gives a plain dask array.
+dask slices eagerly over every block that is kept, which a window onto 100,000 files cannot afford
+at each step of a slider. A :class:`LazyArray` is a dask array that remembers the box of the level
+it stands for: a basic slice gives another box, ``numpy.asarray`` reads the box through the chunk
+cache without a graph, and the graph itself (one Blockwise layer of chunk references) is made only
+when somebody asks for it. Any other operation falls through to dask and gives a plain dask array.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ Block: TypeAlias = "tuple[Chunk, tuple[int, ...], tuple[slice | int, ...]]"
 """What a task reads: a chunk, its shape, and which part of it; an integer drops an axis."""
 
 FROZEN_BLOCKS = 4096
-"""A box of at most so many chunks pickles as their references alone; a larger one takes its source along."""
+"""A box of at most so many chunks pickles as their references alone; a larger one takes its source
+along."""
 
 
 class _BoxBlocks(BlockwiseDep):
@@ -70,7 +71,10 @@ class _BoxBlocks(BlockwiseDep):
     def __reduce__(self) -> tuple[Any, ...]:
         if prod(self.numblocks) > FROZEN_BLOCKS:
             return (_BoxBlocks, (self._view,))
-        return (BlockwiseDepDict, ({idx: self[idx] for idx in np.ndindex(self.numblocks)}, self.numblocks))
+        return (
+            BlockwiseDepDict,
+            ({idx: self[idx] for idx in np.ndindex(self.numblocks)}, self.numblocks),
+        )
 
     def __dask_tokenize__(self) -> Any:
         return self._view.token
@@ -81,7 +85,9 @@ class _View:
 
     __slots__ = ("box", "dropped", "kept", "level", "on_error", "source")
 
-    def __init__(self, source: Source, level: int, box: Box, dropped: frozenset[int], on_error: str) -> None:
+    def __init__(
+        self, source: Source, level: int, box: Box, dropped: frozenset[int], on_error: str
+    ) -> None:
         self.source = source
         self.level = level
         self.box = box
@@ -92,7 +98,14 @@ class _View:
     @property
     def token(self) -> tuple[Any, ...]:
         """What tells this view from all others."""
-        return ("lazyload-box", self.source.token, self.level, self.box, tuple(sorted(self.dropped)), self.on_error)
+        return (
+            "lazyload-box",
+            self.source.token,
+            self.level,
+            self.box,
+            tuple(sorted(self.dropped)),
+            self.on_error,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_View, (self.source, self.level, self.box, self.dropped, self.on_error))
@@ -108,11 +121,15 @@ class _View:
         """Return what a computed level was made from, where this is the whole of one."""
         levels = self.source.meta.levels
         shown = levels[self.level]
-        if shown.steps is None or any(self.box[axis] != (0, shown.shape[axis]) for axis in self.kept):
+        if shown.steps is None or any(
+            self.box[axis] != (0, shown.shape[axis]) for axis in self.kept
+        ):
             return self
-        level = shown.made_from or 0
+        level = shown.computed_from or 0
         whole = levels[level].grid.full_box
-        box = tuple(pair if axis in self.dropped else whole[axis] for axis, pair in enumerate(self.box))
+        box = tuple(
+            pair if axis in self.dropped else whole[axis] for axis, pair in enumerate(self.box)
+        )
         return _View(self.source, level, box, self.dropped, self.on_error)
 
     def sliced(self, index: Any) -> _View | None:
@@ -141,13 +158,20 @@ def _span(key: Any, size: int) -> tuple[int, int] | None:
         if isinstance(key, slice):
             first, last, step = key.indices(size)
             return (first, last) if step == 1 and first < last else None
-        if isinstance(key, (bool, np.bool_, da.Array)):  # a mask; an array of one number, which this would compute
+        if isinstance(
+            key, (bool, np.bool_, da.Array)
+        ):  # a mask; an array of one number, which this would compute
             return None
         position = operator.index(key)
-    except (TypeError, ValueError):  # a second ellipsis, a list, a slice of floats, an array of several numbers
+    except (
+        TypeError,
+        ValueError,
+    ):  # a second ellipsis, a list, a slice of floats, an array of several numbers
         return None
     position += size if position < 0 else 0
-    return (position, position + 1) if 0 <= position < size else None  # dask raises the IndexError that people know
+    return (
+        (position, position + 1) if 0 <= position < size else None
+    )  # dask raises the IndexError that people know
 
 
 def _ignore(_index: BlockIndex, _error: ChunkReadError) -> None:
@@ -170,14 +194,16 @@ def _read_block(block: Block, dtype: np.dtype[Any], blank: bool) -> np.ndarray[A
 
 
 def _box_of(part: tuple[slice | int, ...]) -> Box:
-    return tuple((key.start, key.stop) if isinstance(key, slice) else (key, key + 1) for key in part)
+    return tuple(
+        (key.start, key.stop) if isinstance(key, slice) else (key, key + 1) for key in part
+    )
 
 
 class LazyArray(da.Array):
     """A box of one level of a source, as a dask array.
 
-    Made by :func:`level_array`. Exact from any thread and any process. Pickles as a plain dask array, and is one from
-    the moment on that something is assigned into it.
+    Made by :func:`level_array`. Exact from any thread and any process. Pickles as a plain dask
+    array, and is one from the moment on that something is assigned into it.
     """
 
     __slots__ = ("_assigned", "_graph", "_known_name", "_view")
@@ -301,11 +327,15 @@ class LazyArray(da.Array):
         grid = view.source.meta.levels[view.level].grid
         mine = dict(zip(self._view.kept, self.chunks, strict=True))
         return tuple(
-            mine[axis] if view.box[axis] == self._view.box[axis] else grid.block_sizes(axis, *view.box[axis])
+            mine[axis]
+            if view.box[axis] == self._view.box[axis]
+            else grid.block_sizes(axis, *view.box[axis])
             for axis in view.kept
         )
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None, **kwargs: Any) -> np.ndarray[Any, Any]:
+    def __array__(
+        self, dtype: Any = None, copy: bool | None = None, **kwargs: Any
+    ) -> np.ndarray[Any, Any]:
         """Read the box, through the chunk cache and in parallel, without a graph.
 
         Raises
@@ -342,7 +372,11 @@ def _beginning_inside(index: Any, shape: tuple[int, ...]) -> Any:
     for place, key in enumerate(keys):
         if isinstance(key, slice) and key.step is not None and key.step < 0:
             after_dots = any(one is Ellipsis for one in keys[:place])
-            axis = len(shape) - sum(map(_axes_of, keys[place:])) if after_dots else sum(map(_axes_of, keys[:place]))
+            axis = (
+                len(shape) - sum(map(_axes_of, keys[place:]))
+                if after_dots
+                else sum(map(_axes_of, keys[:place]))
+            )
             if 0 <= axis < len(shape) and not range(shape[axis])[key]:
                 keys[place] = slice(0, 0)
     return tuple(keys) if isinstance(index, tuple) else keys[0]

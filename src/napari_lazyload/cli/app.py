@@ -10,10 +10,16 @@ import typer
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Source = Annotated[
-    str, typer.Argument(metavar="PATH", help="A folder, a file, a glob pattern, a Zarr store or its address.")
+    str,
+    typer.Argument(
+        metavar="PATH", help="A folder, a file, a glob pattern, a Zarr store or its address."
+    ),
 ]
 ImageChoice = Annotated[
-    str | None, typer.Option("--image", metavar="NAME", help="Name or number of the image; the first by default.")
+    str | None,
+    typer.Option(
+        "--image", metavar="NAME", help="Name or number of the image; the first by default."
+    ),
 ]
 Options = Annotated[
     list[str] | None,
@@ -33,8 +39,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def _commands() -> None:
     """Look into images bigger than memory, and take out the piece you need.
 
-    Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 an error, 2 a command that
-    is written wrongly, 130 cancelled by Ctrl-C.
+    Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 an
+    error, 2 a command that is written wrongly, 130 cancelled by Ctrl-C.
     """
 
 
@@ -48,11 +54,11 @@ def info(path: Source, *, json: Json = False, options: Options = None) -> None:
       napari-lazyload info cells.ome.zarr --json
       napari-lazyload info camera.raw --set dtype=uint16 --set shape=-1,2048,2048
     """  # noqa: D301 - typer's sign for lines to keep
-    from napari_lazyload.cli.common import option_values, told
+    from napari_lazyload.cli.common import option_values, reporting_errors
     from napari_lazyload.cli.info import as_json, describe, info_text
 
     chosen = option_values(options or ())
-    with told() as warnings:
+    with reporting_errors() as warnings:
         from napari_lazyload.dataset.opening import open_dataset
 
         with open_dataset(path, **chosen) as dataset:
@@ -64,7 +70,10 @@ def info(path: Source, *, json: Json = False, options: Options = None) -> None:
 @app.command()
 def crop(
     path: Source,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .npy, .ome.zarr or .ome.tif; its suffix decides.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A .npy, .ome.zarr or .ome.tif; its suffix decides."),
+    ],
     *,
     region: Annotated[
         list[str] | None,
@@ -77,7 +86,8 @@ def crop(
     ] = None,
     level: Annotated[int, typer.Option(help="Which resolution; 0 is the finest.")] = 0,
     dtype: Annotated[
-        str | None, typer.Option(help="Type of the result, such as float16; the image's by default.")
+        str | None,
+        typer.Option(help="Type of the result, such as float16; the image's by default."),
     ] = None,
     image: ImageChoice = None,
     overwrite: Overwrite = False,
@@ -113,7 +123,10 @@ def crop(
 def convert(
     path: Source,
     out: Annotated[
-        Path, typer.Argument(metavar="OUT.ome.zarr", help="The store to write; .ome.tif and .npy work too.")
+        Path,
+        typer.Argument(
+            metavar="OUT.ome.zarr", help="The store to write; .ome.tif and .npy work too."
+        ),
     ],
     *,
     image: ImageChoice = None,
@@ -135,16 +148,25 @@ def convert(
     from napari_lazyload.cli.write import write
 
     opening = option_values(options or ())
-    write(path, out, image=image, ranges={}, options=opening, overwrite=overwrite, quiet=quiet, shards=shards)
+    write(
+        path,
+        out,
+        image=image,
+        ranges={},
+        options=opening,
+        overwrite=overwrite,
+        quiet=quiet,
+        shards=shards,
+    )
 
 
 @app.command()
 def status(*, json: Json = False) -> None:
     """Say which packages are there, and what the cache and the queue of this process hold."""
-    from napari_lazyload.cli.common import told
+    from napari_lazyload.cli.common import reporting_errors
     from napari_lazyload.cli.info import as_json, status_text
 
-    with told():
+    with reporting_errors():
         from napari_lazyload.dataset.runtime import status
 
         found = status()
@@ -153,10 +175,13 @@ def status(*, json: Json = False) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Path | None, typer.Argument(help="A folder of images; by default sample data, made now.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of images; by default sample data, made now.")
+    ] = None,
     *,
     screenshot: Annotated[
-        Path | None, typer.Option(help="Render the window to this picture and end, instead of showing it.")
+        Path | None,
+        typer.Option(help="Render the window to this picture and end, instead of showing it."),
     ] = None,
 ) -> None:
     """Open napari on a folder of images, with the dataset table and the crop widget."""

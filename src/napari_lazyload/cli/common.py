@@ -26,7 +26,7 @@ FAILED, CANCELLED = 1, 130
 """Exit codes; 0 is success, 2 a command that was written wrongly."""
 
 
-def say(text: str) -> None:
+def print_message(text: str) -> None:
     """Print a line for people, beside the results."""
     typer.echo(text, err=True)
 
@@ -37,7 +37,7 @@ def counted(number: int, noun: str) -> str:
 
 
 @contextmanager
-def told() -> Iterator[list[str]]:
+def reporting_errors() -> Iterator[list[str]]:
     """Tell errors in one line and end with the exit code that belongs to them; collect the package's warnings.
 
     Yields
@@ -53,12 +53,12 @@ def told() -> Iterator[list[str]]:
         try:
             yield notes
         except (CancelledError, KeyboardInterrupt) as err:
-            say("Cancelled; nothing was written.")
+            print_message("Cancelled; nothing was written.")
             raise typer.Exit(CANCELLED) from err
         except BrokenPipeError:  # whoever reads the results has seen enough
             raise
         except (LazyLoadError, OSError, ValueError, TypeError, MemoryError) as err:
-            say(f"Error: {' '.join(str(err).split()) or type(err).__name__}")
+            print_message(f"Error: {' '.join(str(err).split()) or type(err).__name__}")
             raise typer.Exit(FAILED) from err
         finally:
             say_warnings(notes)
@@ -67,7 +67,7 @@ def told() -> Iterator[list[str]]:
 def say_warnings(notes: list[str]) -> None:
     """Print warnings, those that are not empty, and forget them."""
     for note in filter(None, notes):
-        say(f"Warning: {note}")
+        print_message(f"Warning: {note}")
     notes.clear()
 
 
@@ -159,7 +159,8 @@ def choose_image(dataset: Dataset, wanted: str | None) -> Image:
     raise ValueError(msg)
 
 
-# --- regions ---------------------------------------------------------------------------------------------------------
+# --- regions
+# ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,9 @@ class Position:
 
 Range: TypeAlias = "tuple[Position | None, Position | None]"
 
-_POSITION = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s:=,.+-][^\s:=,]*)?\s*")
+_POSITION = re.compile(
+    r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s:=,.+-][^\s:=,]*)?\s*"
+)
 
 
 def parse_region(texts: Sequence[str]) -> dict[str, Range]:
@@ -221,7 +224,10 @@ def _position(text: str, part: str) -> Position | None:
         raise _bad(part, f"{text.strip()!r} is no position")
     value, unit = float(match[1]), match[2] or ""
     if not unit and not value.is_integer():
-        raise _bad(part, "pixels are whole numbers; write a unit after world coordinates, such as z=1.5um:3um")
+        raise _bad(
+            part,
+            "pixels are whole numbers; write a unit after world coordinates, such as z=1.5um:3um",
+        )
     return Position(value, unit)
 
 
@@ -267,9 +273,7 @@ def _in_unit_of(image: Image, axis: str, end: Position) -> float:
         msg = f"axis {axis!r}: the file names no unit for it; write the region in pixels"
         raise RegionError(msg)
     if not np.array_equal(image.affine, np.eye(len(image.affine))):
-        msg = (
-            f"axis {axis!r}: the image is rotated or sheared, so that no axis has coordinates of its own; write pixels"
-        )
+        msg = f"axis {axis!r}: the image is rotated or sheared, so that no axis has coordinates of its own; write pixels"
         raise RegionError(msg)
     registry = pint.application_registry
     try:

@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.cli.common import counted
-from napari_lazyload.core.text import level_said, size_text
+from napari_lazyload.core.text import level_label, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,8 +50,8 @@ def describe(dataset: Dataset, warnings: Iterable[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``path``, ``kind``, ``summary``, ``skipped``, ``images`` (a dict for each, tuples in the order of its ``axes``)
-        and ``warnings``.
+        ``path``, ``kind``, ``summary``, ``skipped``, ``images`` (a dict for each, tuples in the
+        order of its ``axes``) and ``warnings``.
     """
     images = [{"index": number, **_image(one)} for number, one in enumerate(dataset.images)]
     problems = [f"row {row}: {reason}" for row, reason in dataset.problems().items()]
@@ -79,10 +79,15 @@ def _image(image: Image) -> dict[str, Any]:
         "translate": list(image.translate),
         "units": list(image.units),
         "affine": None if meta.affine is None else [list(map(float, row)) for row in meta.affine],
-        "contrast_limits": None if meta.contrast_limits is None else list(map(float, meta.contrast_limits)),
+        "contrast_limits": None
+        if meta.contrast_limits is None
+        else list(map(float, meta.contrast_limits)),
         "channels": [channel.name for channel in meta.channels],
         "levels": [
-            {"name": level_said(number, meta.levels[one.level], image.axes), **_level(meta.levels[one.level], image)}
+            {
+                "name": level_label(number, meta.levels[one.level], image.axes),
+                **_level(meta.levels[one.level], image),
+            }
             for number, one in enumerate(image.boxes)
         ],
     }
@@ -109,7 +114,8 @@ def _regular(sizes: Sequence[int]) -> int | list[int]:
     return list(sizes)
 
 
-# --- text ------------------------------------------------------------------------------------------------------------
+# --- text
+# ------------------------------------------------------------------------------------------------------------
 
 
 def info_text(about: Mapping[str, Any]) -> str:
@@ -127,7 +133,9 @@ def info_text(about: Mapping[str, Any]) -> str:
 
 def _more(number: int, noun: str) -> list[str]:
     return (
-        [f"... and {counted(number - _MOST_LINES, f'more {noun}')}; --json lists all"] if number > _MOST_LINES else []
+        [f"... and {counted(number - _MOST_LINES, f'more {noun}')}; --json lists all"]
+        if number > _MOST_LINES
+        else []
     )
 
 

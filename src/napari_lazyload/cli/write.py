@@ -12,10 +12,10 @@ from napari_lazyload.cli.common import (
     counted,
     image_region,
     interruptible,
+    print_message,
     progress_bar,
-    say,
+    reporting_errors,
     say_warnings,
-    told,
 )
 from napari_lazyload.core.text import size_text
 
@@ -95,7 +95,7 @@ def write(
     level, dtype, shards
         See :func:`napari_lazyload.export`.
     """
-    with told() as notes:
+    with reporting_errors() as notes:
         check_target(target)
         check_dtype(dtype)
         if os.path.lexists(target) and not overwrite:
@@ -108,11 +108,13 @@ def write(
             chosen = choose_image(dataset, image)
             region = image_region(chosen, dict(ranges)) if ranges else ()
             if image is None and len(dataset.images) > 1:
-                notes.append(f"{len(dataset.images)} images: taking the first, {chosen.name!r}; --image takes another")
+                notes.append(
+                    f"{len(dataset.images)} images: taking the first, {chosen.name!r}; --image takes another"
+                )
             notes.append(cast_loss(chosen.dtype, dtype or chosen.dtype))
             say_warnings(notes)
             if not quiet:
-                say(_cost(chosen, region, level, dtype))
+                print_message(_cost(chosen, region, level, dtype))
             with interruptible() as stop, progress_bar(target.name, quiet=quiet) as progress:
                 made = nl.export(
                     chosen,

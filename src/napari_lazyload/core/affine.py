@@ -43,7 +43,9 @@ class Placement:
 
 
 def matrix_from(
-    scale: Sequence[float], translate: Sequence[float] | None, affine: Sequence[Sequence[float]] | None = None
+    scale: Sequence[float],
+    translate: Sequence[float] | None,
+    affine: Sequence[Sequence[float]] | None = None,
 ) -> Array:
     """Return the matrix of what `ImageMeta` says of where an image lies."""
     whole = linear(np.diag(scale), translate)
@@ -53,13 +55,15 @@ def matrix_from(
 def placement_of(matrix: Array, *, reorder: bool = True) -> Placement:
     """Return a matrix as scale and translation, and as an affine matrix where it turns, mirrors or shears.
 
-    With `reorder`, a matrix that only exchanges axes tells along which world axis each array axis runs, and needs no
-    affine matrix.
+    With `reorder`, a matrix that only exchanges axes tells along which world axis each array axis
+    runs, and needs no affine matrix.
     """
     inner, offset = matrix[:-1, :-1], matrix[:-1, -1]
     count = len(offset)
     if np.array_equal(inner, np.diag(np.diag(inner))):
-        return Placement(tuple(range(count)), tuple(np.diag(inner).tolist()), tuple(offset.tolist()))
+        return Placement(
+            tuple(range(count)), tuple(np.diag(inner).tolist()), tuple(offset.tolist())
+        )
     used = np.abs(inner) > 1e-12 * np.abs(inner).max(initial=0)
     if reorder and (used.sum(axis=0) == 1).all() and (used.sum(axis=1) == 1).all():
         order = tuple(int(np.flatnonzero(used[:, axis])[0]) for axis in range(count))
@@ -70,7 +74,10 @@ def placement_of(matrix: Array, *, reorder: bool = True) -> Placement:
     sizes[sizes == 0] = 1  # an axis that moves nothing: the viewer's own check of scales says so
     affine = linear(inner / sizes, offset)
     return Placement(
-        tuple(range(count)), tuple(sizes.tolist()), (0.0,) * count, tuple(tuple(row) for row in affine.tolist())
+        tuple(range(count)),
+        tuple(sizes.tolist()),
+        (0.0,) * count,
+        tuple(tuple(row) for row in affine.tolist()),
     )
 
 
@@ -90,8 +97,8 @@ def placement(
     Parameters
     ----------
     directions : array-like, (world axes, spatial axes)
-        Column k is the step in the world from one pixel to the next along spatial axis k. World axes are in the order
-        of the spatial ones, slowest first.
+        Column k is the step in the world from one pixel to the next along spatial axis k. World
+        axes are in the order of the spatial ones, slowest first.
     origin : sequence of float
         Position of the centre of the first pixel, for each world axis.
     axes : sequence of str
@@ -99,7 +106,8 @@ def placement(
     spatial : sequence of str
         Those of them that `directions` speaks of.
     lengths : sequence of float, optional
-        Sizes of a pixel along them, where the header says these apart; the lengths of the steps by default.
+        Sizes of a pixel along them, where the header says these apart; the lengths of the steps by
+        default.
 
     Returns
     -------
@@ -124,9 +132,9 @@ def placement(
     translate[places] = first
     turned = steps / sizes
     said: dict[str, tuple[Any, ...]] = {"scale": tuple(map(float, scale))}
-    if np.abs(turned - np.eye(len(spatial))).max(initial=0) <= _ROUNDING or np.linalg.matrix_rank(turned) < len(
-        spatial
-    ):
+    if np.abs(turned - np.eye(len(spatial))).max(initial=0) <= _ROUNDING or np.linalg.matrix_rank(
+        turned
+    ) < len(spatial):
         return said | {"translate": tuple(map(float, translate))}
     matrix = np.eye(len(axes) + 1)
     matrix[np.ix_(places, places)] = turned

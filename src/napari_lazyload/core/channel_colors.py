@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 MOST_CHANNELS = 32
-"""An image of more channels is one layer with a slider for them: as many layers could not be overlooked."""
+"""An image of more channels is one layer with a slider for them: as many layers could not be
+overlooked."""
 
 _PAIR = ("#ff00ff", "#00ff00")
 
 _CYCLE = ("#00ffff", "#ffff00", "#ff00ff", "#ff0000", "#00ff00", "#0000ff")
 
 
-def default_colour(number: int, count: int) -> str | None:
+def default_color(number: int, count: int) -> str | None:
     """Return the colour of a channel that has none: the first of a pair or of six, None for the only channel."""
     if count == 1:
         return None

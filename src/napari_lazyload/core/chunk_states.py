@@ -16,12 +16,27 @@ class ChunkState(StrEnum):
 
 
 NEXT: dict[ChunkState | None, frozenset[ChunkState | None]] = {
-    None: frozenset({ChunkState.QUEUED, ChunkState.LOADING, ChunkState.LOADED, ChunkState.FAILED, ChunkState.EVICTED}),
-    ChunkState.QUEUED: frozenset({None, ChunkState.LOADING, ChunkState.LOADED, ChunkState.FAILED, ChunkState.EVICTED}),
+    None: frozenset(
+        {
+            ChunkState.QUEUED,
+            ChunkState.LOADING,
+            ChunkState.LOADED,
+            ChunkState.FAILED,
+            ChunkState.EVICTED,
+        }
+    ),
+    ChunkState.QUEUED: frozenset(
+        {None, ChunkState.LOADING, ChunkState.LOADED, ChunkState.FAILED, ChunkState.EVICTED}
+    ),
     ChunkState.LOADING: frozenset({None, ChunkState.LOADED, ChunkState.FAILED, ChunkState.EVICTED}),
     ChunkState.LOADED: frozenset({ChunkState.LOADING, ChunkState.FAILED, ChunkState.EVICTED}),
-    ChunkState.FAILED: frozenset({None, ChunkState.QUEUED, ChunkState.LOADING, ChunkState.LOADED, ChunkState.EVICTED}),
-    ChunkState.EVICTED: frozenset({None, ChunkState.QUEUED, ChunkState.LOADING, ChunkState.LOADED, ChunkState.FAILED}),
+    ChunkState.FAILED: frozenset(
+        {None, ChunkState.QUEUED, ChunkState.LOADING, ChunkState.LOADED, ChunkState.EVICTED}
+    ),
+    ChunkState.EVICTED: frozenset(
+        {None, ChunkState.QUEUED, ChunkState.LOADING, ChunkState.LOADED, ChunkState.FAILED}
+    ),
 }
-"""The legal transitions; None is a chunk without a state. A loaded one loads again where its file was replaced; one
-that was read by another source's thread, and is not kept, is evicted without having been loading."""
+"""The legal transitions; None is a chunk without a state. A loaded one loads again where its file
+was replaced; one that was read by another source's thread, and is not kept, is evicted without
+having been loading."""

@@ -1,6 +1,7 @@
 """Grids of chunks: which block of a level holds which pixels.
 
-A *box* is one half-open ``(start, stop)`` pair per axis, in pixels of one level, in the order of the level's axes.
+A *box* is one half-open ``(start, stop)`` pair per axis, in pixels of one level, in the order of
+the level's axes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def box_slices(box: Box, origin: Box | None = None) -> tuple[slice, ...]:
     """Return `box` as slices, counted from the start of `origin` where that is given."""
     if origin is None:
         return tuple(slice(start, stop) for start, stop in box)
-    return tuple(slice(start - base, stop - base) for (start, stop), (base, _) in zip(box, origin, strict=True))
+    return tuple(
+        slice(start - base, stop - base)
+        for (start, stop), (base, _) in zip(box, origin, strict=True)
+    )
 
 
 def intersect(first: Box, second: Box) -> Box:
@@ -49,8 +53,8 @@ class ChunkGrid:
     shape : tuple of int
         Pixels of the level along each axis.
     chunks : tuple of (int or tuple of int)
-        For each axis the size of every chunk (the last one may be cut short), or the size of each chunk in turn, where
-        a chunk may be empty.
+        For each axis the size of every chunk (the last one may be cut short), or the size of each
+        chunk in turn, where a chunk may be empty.
 
     Raises
     ------
@@ -74,7 +78,11 @@ class ChunkGrid:
             msg = f"a grid needs whole numbers, got shape {self.shape} and chunks {self.chunks}"
             raise ValueError(msg) from err
         for size, chunk in zip(shape, chunks, strict=True):
-            if not (chunk > 0 <= size if isinstance(chunk, int) else sum(chunk) == size and min(chunk, default=0) >= 0):
+            if not (
+                chunk > 0 <= size
+                if isinstance(chunk, int)
+                else sum(chunk) == size and min(chunk, default=0) >= 0
+            ):
                 msg = f"chunks {chunk} do not cover an axis of {size} pixels"
                 raise ValueError(msg)
             if isinstance(chunk, int) and -(-size // chunk) > MOST_BLOCKS:
@@ -138,7 +146,9 @@ class ChunkGrid:
         """Return how many pixels the chunks that `box` touches hold together."""
         pixels = 1
         for axis, blocks in enumerate(self.block_ranges(box)):
-            pixels *= self.span(axis, blocks[-1])[1] - self.span(axis, blocks[0])[0] if blocks else 0
+            pixels *= (
+                self.span(axis, blocks[-1])[1] - self.span(axis, blocks[0])[0] if blocks else 0
+            )
         return pixels
 
     def block_sizes(self, axis: int, start: int, stop: int) -> tuple[int, ...]:
@@ -156,4 +166,6 @@ class ChunkGrid:
 
 
 def _sizes(chunk: Any) -> int | tuple[int, ...]:
-    return tuple(map(operator.index, chunk)) if isinstance(chunk, Iterable) else operator.index(chunk)
+    return (
+        tuple(map(operator.index, chunk)) if isinstance(chunk, Iterable) else operator.index(chunk)
+    )

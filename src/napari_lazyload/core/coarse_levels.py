@@ -16,8 +16,9 @@ PLANE_NBYTES, PLANE_SIDE = 64 << 20, 2048
 """Planes of more bytes get coarser levels, until the longer side has at most so many pixels."""
 
 VOLUME_NBYTES, VOLUME_SIDE, VOLUME_PLANES = 256 << 20, 256, 64
-"""Volumes of more bytes get one more level, of at most so many pixels a side and so many planes. A plane of it is
-smaller than any window, so that a 2-D view, which it would show the wrong plane in, never takes it."""
+"""Volumes of more bytes get one more level, of at most so many pixels a side and so many planes. A
+plane of it is smaller than any window, so that a 2-D view, which it would show the wrong plane in,
+never takes it."""
 
 DECODED_NBYTES, LEAST_PLANES = 1 << 30, 8
 """Where that level would decode more bytes than that, more planes are left out, down to so few."""
@@ -35,8 +36,8 @@ def chunk_side(grid: ChunkGrid, axis: int) -> int:
 def overview_steps(meta: ImageMeta) -> list[tuple[int, ...]]:
     """Return, for each level to be computed, every how many pixels of the level before it has along each axis.
 
-    Planes are halved first, all other axes left alone: a 2-D view shows the plane that the sliders say. Then one level
-    leaves out planes of a volume, too.
+    Planes are halved first, all other axes left alone: a 2-D view shows the plane that the sliders
+    say. Then one level leaves out planes of a volume, too.
 
     Parameters
     ----------
@@ -47,17 +48,19 @@ def overview_steps(meta: ImageMeta) -> list[tuple[int, ...]]:
     if len(axes) < 2 or 0 in last.shape:
         return []
     plane = plane_axes(meta)
-    colours = last.shape[-1] if meta.rgb else 1
+    colors = last.shape[-1] if meta.rgb else 1
     shape, found = list(last.shape), []
-    if prod(shape[axis] for axis in plane) * colours * meta.dtype.itemsize > PLANE_NBYTES:
+    if prod(shape[axis] for axis in plane) * colors * meta.dtype.itemsize > PLANE_NBYTES:
         while max(shape[axis] for axis in plane) > PLANE_SIDE:
-            steps = [2 if axis in plane and size > LEAST_SIDE else 1 for axis, size in enumerate(shape)]
+            steps = [
+                2 if axis in plane and size > LEAST_SIDE else 1 for axis, size in enumerate(shape)
+            ]
             shape = [-(-size // step) for size, step in zip(shape, steps, strict=True)]
             found.append(tuple(steps))
     depth = axes.index("z") if "z" in axes else None
     if depth is not None and depth not in plane and shape[depth] > 1:
         sides = [shape[axis] for axis in (depth, *plane)]
-        if prod(sides) * colours * meta.dtype.itemsize > VOLUME_NBYTES:
+        if prod(sides) * colors * meta.dtype.itemsize > VOLUME_NBYTES:
             found.append(volume_steps(meta, shape, depth, plane))
     return [steps for steps in found if max(steps) > 1]
 
@@ -70,7 +73,9 @@ def plane_axes(meta: ImageMeta) -> list[int]:
     return list(range(max(0, last - 2), last))
 
 
-def volume_steps(meta: ImageMeta, shape: list[int], depth: int, plane: list[int]) -> tuple[int, ...]:
+def volume_steps(
+    meta: ImageMeta, shape: list[int], depth: int, plane: list[int]
+) -> tuple[int, ...]:
     """Return the steps of the level that is small along three axes."""
     steps, grid = [1] * len(shape), meta.levels[-1].grid
     for axis in plane:
@@ -92,7 +97,8 @@ COARSE_FROM = 1 << 30
 """Images of fewer bytes have one level: the whole of them is read in a moment."""
 
 MOST_SIDE = 8192
-"""Planes with a longer side get levels of every second, fourth, ... row and column, which graphics cards can show."""
+"""Planes with a longer side get levels of every second, fourth, ... row and column, which graphics
+cards can show."""
 
 OVERVIEW = {"z": 64, "y": 256, "x": 256}
 """Pixels of the coarsest level along the axes of space: few planes, and few rows of each."""
@@ -123,8 +129,13 @@ def coarse_spans(axes: Sequence[str], shape: Sequence[int], itemsize: int) -> li
     while max(sizes["y"], sizes["x"]) > MOST_SIDE * step:
         step *= 2
         spans.append(tuple(step if axis in ("y", "x") else 1 for axis in axes))
-    last = tuple(ceil(size / OVERVIEW[axis]) if axis in OVERVIEW else 1 for axis, size in sizes.items())
-    if all(a >= b for a, b in zip(last, spans[-1] if spans else (1,) * len(last), strict=True)) and max(last) > 1:
+    last = tuple(
+        ceil(size / OVERVIEW[axis]) if axis in OVERVIEW else 1 for axis, size in sizes.items()
+    )
+    if (
+        all(a >= b for a, b in zip(last, spans[-1] if spans else (1,) * len(last), strict=True))
+        and max(last) > 1
+    ):
         spans.append(last)
     return spans
 
@@ -134,14 +145,18 @@ def coarse_shape(shape: Sequence[int], spans: Sequence[int]) -> tuple[int, ...]:
     return tuple(-(-size // span) for size, span in zip(shape, spans, strict=True))
 
 
-def coarse_chunks(axes: Sequence[str], shape: Sequence[int], spans: Sequence[int], row_axes: int) -> tuple[int, ...]:
+def coarse_chunks(
+    axes: Sequence[str], shape: Sequence[int], spans: Sequence[int], row_axes: int
+) -> tuple[int, ...]:
     """Return the chunks of a coarse level: whole planes, or bands where planes are left whole; frames one by one."""
     chunks = [1] * len(axes)
     for axis, name in enumerate(axes):
         if name in ("x", "s"):
             chunks[axis] = shape[axis]
         elif name == "y":
-            chunks[axis] = shape[axis] if shape[axis] <= OVERVIEW["y"] else ceil(shape[axis] / _PARTS)
+            chunks[axis] = (
+                shape[axis] if shape[axis] <= OVERVIEW["y"] else ceil(shape[axis] / _PARTS)
+            )
         elif name == "z" and axis >= row_axes and spans[axis] > 1:
             chunks[axis] = ceil(shape[axis] / _PARTS)
     return tuple(chunks)

@@ -1,7 +1,8 @@
 """Heavy packages: loaded on first use, or before that in the background while nobody uses the window.
 
-Python itself sees to it that a package which several threads ask for is imported once, and that all of them get the
-same module. What is added here is what users are told: the state of each package, and what to install.
+Python itself sees to it that a package which several threads ask for is imported once, and that all
+of them get the same module. What is added here is what users are told: the state of each package,
+and what to install.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from napari_lazyload.core.errors import MissingDependencyError
 if TYPE_CHECKING:
     from types import ModuleType
 
-LOADED, LOADING, FAILED, PENDING, NOT_INSTALLED = "loaded", "loading", "failed", "pending", "not installed"
+LOADED, LOADING, FAILED, PENDING, NOT_INSTALLED = (
+    "loaded",
+    "loading",
+    "failed",
+    "pending",
+    "not installed",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,8 @@ def load(name: str) -> ModuleType:
     Raises
     ------
     MissingDependencyError
-        If it is not installed, or cannot be imported. Once it is installed the next call returns it.
+        If it is not installed, or cannot be imported. Once it is installed the next call returns
+        it.
     """
     package = PACKAGES[name]
     module = _finished(package)
@@ -143,11 +151,12 @@ def import_status() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``progress`` with ``total_packages``, ``loaded_packages``, ``failed_packages``, ``is_loading`` (also between two
-        packages, while a viewer loads what is pending) and ``progress_percentage`` (of packages that are loaded or
-        failed); ``packages`` with ``status`` ("pending", "loading", "loaded", "failed", "not installed"), ``load_time``
-        (seconds; None where something else imported the package), ``error`` and ``priority`` of each. A package that
-        is not installed is outside the total. JSON-ready.
+        ``progress`` with ``total_packages``, ``loaded_packages``, ``failed_packages``,
+        ``is_loading`` (also between two packages, while a viewer loads what is pending) and
+        ``progress_percentage`` (of packages that are loaded or failed); ``packages`` with
+        ``status`` ("pending", "loading", "loaded", "failed", "not installed"), ``load_time``
+        (seconds; None where something else imported the package), ``error`` and ``priority`` of
+        each. A package that is not installed is outside the total. JSON-ready.
     """
     with _lock:
         packages = {name: _told(name) for name in PACKAGES}

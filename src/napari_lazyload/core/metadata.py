@@ -32,22 +32,23 @@ class LevelMeta:
     factors : tuple of float
         Pixels of level 0 that one pixel of this level spans, for each axis; ones for level 0.
     offsets : tuple of float, optional
-        Where the centre of the first pixel lies, in pixels of level 0, for each axis. By default the corners of the
-        levels coincide, so that it is ``(factor - 1) / 2``.
+        Where the centre of the first pixel lies, in pixels of level 0, for each axis. By default
+        the corners of the levels coincide, so that it is ``(factor - 1) / 2``.
     steps : tuple of int, optional
         Of a level that no file holds: every how many pixels of a stored one it has, for each axis.
     made_from : int, optional
-        The stored level whose whole chunks are decoded for it; None where pixels are read one by one, or are stored.
+        The stored level whose whole chunks are decoded for it; None where pixels are read one by
+        one, or are stored.
     """
 
     grid: ChunkGrid
     factors: tuple[float, ...]
     offsets: tuple[float, ...] | None = None
     steps: tuple[int, ...] | None = None
-    made_from: int | None = None
+    computed_from: int | None = None
 
     @property
-    def first_centre(self) -> tuple[float, ...]:
+    def first_center(self) -> tuple[float, ...]:
         """Where the centre of the first pixel lies, in pixels of level 0, for each axis."""
         return self.offsets or tuple((factor - 1) / 2 for factor in self.factors)
 
@@ -66,7 +67,8 @@ class ChannelMeta:
     name : str
         What its layer is called.
     colormap : Any
-        A name of napari's, a ``"#rrggbb"`` colour, or (n, 3) colours in 0..1; None leaves the choice to the viewer.
+        A name of napari's, a ``"#rrggbb"`` colour, or (n, 3) colours in 0..1; None leaves the
+        choice to the viewer.
     contrast_limits : tuple of float or None
         Grey values shown black and full.
     visible : bool
@@ -88,7 +90,8 @@ class ImageMeta:
     name : str
         What a layer of it is called.
     axes : tuple of str
-        One name for each axis, slowest first; ``"s"`` is the colour axis of an RGB(A) image, always last.
+        One name for each axis, slowest first; ``"s"`` is the colour axis of an RGB(A) image, always
+        last.
     dtype : numpy.dtype
         Native byte order.
     levels : tuple of LevelMeta
@@ -96,18 +99,20 @@ class ImageMeta:
     kind : {"image", "labels"}
         Which layer shows it.
     scale, translate : tuple of float
-        Size of a level-0 pixel and position of the centre of the first one, for each axis without ``"s"``, in `units`.
+        Size of a level-0 pixel and position of the centre of the first one, for each axis without
+        ``"s"``, in `units`.
     units : tuple of (str or None)
         For each axis without ``"s"``.
     affine : tuple of tuples of float or None
-        Homogeneous matrix over the axes without ``"s"``, for what scale and translation cannot say (rotation, shear):
-        world = affine @ (scale * pixel + translate).
+        Homogeneous matrix over the axes without ``"s"``, for what scale and translation cannot say
+        (rotation, shear): world = affine @ (scale * pixel + translate).
     contrast_limits : tuple of float or None
         Grey values shown black and white where the file says so.
     colormap : Any
         Name or (n, 3) list of colours in 0..1 where the file says so.
     channels : tuple of ChannelMeta
-        One for each index of axis ``"c"`` where each channel shall be a layer; empty where one layer shows them all.
+        One for each index of axis ``"c"`` where each channel shall be a layer; empty where one
+        layer shows them all.
     display : mapping
         More keyword arguments of the layer, such as ``blending`` or ``features``.
     metadata : mapping

@@ -22,9 +22,9 @@ def _long(digits: str) -> str:
 def natural_key(name: str) -> tuple[str, str]:
     """Return what to sort `name` by.
 
-    Runs of digits count as numbers, however long (those of DICOM's UIDs have up to 39 digits), case does not count, a
-    folder sorts before the names that continue its own. Names that differ in nothing else sort by their characters, so
-    that the order never depends on the file system.
+    Runs of digits count as numbers, however long (those of DICOM's UIDs have up to 39 digits), case
+    does not count, a folder sorts before the names that continue its own. Names that differ in
+    nothing else sort by their characters, so that the order never depends on the file system.
 
     Parameters
     ----------

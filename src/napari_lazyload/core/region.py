@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 
 _TOLERANCE = 1e-6
-"""Pixels by which an edge may miss the border between two pixels and still be taken to lie on it."""
+"""Pixels by which an edge may miss the border between two pixels and still be taken to lie on
+it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,9 @@ def region_box(region: Any, axes: Sequence[str], shape: Sequence[int]) -> Box:
     Parameters
     ----------
     region : tuple of slice, slice, Ellipsis, or mapping
-        Slices mean what they mean to NumPy, with step 1; a missing axis is taken whole. In a mapping from axis name, a
-        ``(start, stop)`` pair is half-open in level-0 pixels, where a negative number lies outside the image.
+        Slices mean what they mean to NumPy, with step 1; a missing axis is taken whole. In a
+        mapping from axis name, a ``(start, stop)`` pair is half-open in level-0 pixels, where a
+        negative number lies outside the image.
     axes : sequence of str
         Axis names of the image, with ``"s"`` last for RGB.
     shape : sequence of int
@@ -128,7 +130,9 @@ def _clip(part: Any, axis: str, size: int) -> tuple[int, int]:
             first, last = (bound if bound is None else _whole(bound) for bound in part)
             start, stop, step = max(0, first or 0), size if last is None else min(size, last), 1
     except (TypeError, ValueError) as err:
-        msg = f"axis {axis!r}: expected a slice or a (start, stop) pair of whole pixels, got {part!r}"
+        msg = (
+            f"axis {axis!r}: expected a slice or a (start, stop) pair of whole pixels, got {part!r}"
+        )
         raise RegionError(msg) from err
     if step != 1:
         msg = f"axis {axis!r}: a region has step 1, got {step}; slice the image's lazy data for strides"
@@ -143,7 +147,9 @@ def _whole(value: Any) -> int:
     return operator.index(value)
 
 
-def centre_region(axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+def center_region(
+    axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int]
+) -> dict[str, tuple[int, int]]:
     """Return the box of some size in the middle of an image.
 
     Parameters
@@ -153,8 +159,8 @@ def centre_region(axes: Sequence[str], shape: Sequence[int], size: Mapping[str, 
     shape : sequence of int
         Level-0 pixels along `axes`.
     size : mapping of str to int
-        Pixels along some axes, cut to the image; the others are whole. Where the middle falls between two places, the
-        first of them is taken.
+        Pixels along some axes, cut to the image; the others are whole. Where the middle falls
+        between two places, the first of them is taken.
 
     Returns
     -------
@@ -166,7 +172,10 @@ def centre_region(axes: Sequence[str], shape: Sequence[int], size: Mapping[str, 
     RegionError
         If `size` names an unknown axis, or is no whole number of at least 1.
     """
-    return {axis: ((full - part) // 2, (full - part) // 2 + part) for axis, full, part in _sizes(axes, shape, size)}
+    return {
+        axis: ((full - part) // 2, (full - part) // 2 + part)
+        for axis, full, part in _sizes(axes, shape, size)
+    }
 
 
 def random_region(
@@ -177,9 +186,10 @@ def random_region(
     Parameters
     ----------
     axes, shape, size
-        See :func:`centre_region`.
+        See :func:`center_region`.
     seed : int
-        The same seed gives the same box everywhere: on each system, with each version of Python and NumPy.
+        The same seed gives the same box everywhere: on each system, with each version of Python and
+        NumPy.
 
     Returns
     -------
@@ -191,7 +201,8 @@ def random_region(
     RegionError
         If `size` names an unknown axis, or is no whole number of at least 1.
     """
-    # Python promises the sequence of `random()` for all versions, which neither `randrange` nor NumPy's generators do.
+    # Python promises the sequence of `random()` for all versions, which neither `randrange` nor
+    # NumPy's generators do.
     chance = random.Random(operator.index(seed))
     region = {}
     for axis, full, part in _sizes(axes, shape, size):
@@ -200,7 +211,9 @@ def random_region(
     return region
 
 
-def _sizes(axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int]) -> list[tuple[str, int, int]]:
+def _sizes(
+    axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int]
+) -> list[tuple[str, int, int]]:
     """Return name, full length and wanted length of each axis but the colour axis."""
     full = {axis: length for axis, length in zip(axes, shape, strict=True) if axis != RGB_AXIS}
     for axis, pixels in size.items():
@@ -210,7 +223,9 @@ def _sizes(axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int]) -
         if not isinstance(pixels, Integral) or pixels < 1:
             msg = f"axis {axis!r}: expected a size of at least 1 pixel, in whole pixels, got {pixels!r}"
             raise RegionError(msg)
-    return [(axis, length, min(length, int(size.get(axis, length)))) for axis, length in full.items()]
+    return [
+        (axis, length, min(length, int(size.get(axis, length)))) for axis, length in full.items()
+    ]
 
 
 def pixels_of_world(
@@ -221,15 +236,16 @@ def pixels_of_world(
 ) -> dict[str, tuple[int | None, int | None]]:
     """Return the pixels whose area some ranges of world coordinates meet, as a region.
 
-    An edge that runs along the border of two pixels takes only the one inside. Pixel ``i`` has its centre at
-    ``translate + i * scale``, as napari has it.
+    An edge that runs along the border of two pixels takes only the one inside. Pixel ``i`` has its
+    centre at ``translate + i * scale``, as napari has it.
 
     Parameters
     ----------
     world : mapping of str to (float, float)
         Start and stop along some axes, in the units of `scale`; None leaves an end open.
     axes : sequence of str
-        Axis names of the image; what follows the last entry of `scale` (the colour axis) has no world coordinates.
+        Axis names of the image; what follows the last entry of `scale` (the colour axis) has no
+        world coordinates.
     scale, translate : sequence of float
         Size of a level-0 pixel, and position of the centre of the first one, along each axis.
 
@@ -243,17 +259,20 @@ def pixels_of_world(
     RegionError
         If a range is empty, inverted or not finite, or along an axis that the image does not have.
     """
-    placed = {axis: (size, start) for axis, size, start in zip(axes, scale, translate, strict=False)}
+    placed = {
+        axis: (size, start) for axis, size, start in zip(axes, scale, translate, strict=False)
+    }
     region = {}
     for axis, pair in world.items():
         if axis not in placed:
             msg = f"the region names axis {axis!r}; the image has {', '.join(map(repr, placed))}"
             raise RegionError(msg)
         size, first = placed[axis]
-        if not all(map(isfinite, (*(end for end in pair if end is not None), size, first))) or size == 0:
-            msg = (
-                f"axis {axis!r}: expected finite positions, got {pair} where pixels are {size:g} wide from {first:g} on"
-            )
+        if (
+            not all(map(isfinite, (*(end for end in pair if end is not None), size, first)))
+            or size == 0
+        ):
+            msg = f"axis {axis!r}: expected finite positions, got {pair} where pixels are {size:g} wide from {first:g} on"
             raise RegionError(msg)
         if pair[0] is not None and pair[1] is not None and pair[1] <= pair[0]:
             msg = f"the region is empty along axis {axis!r}: {pair[0]} to {pair[1]}; choose a start below its stop"

@@ -35,8 +35,8 @@ def retrying(
     attempts : int
         Most calls.
     first_pause : float
-        Seconds before the second call, twice as many before each further one; up to half of it is left out by chance,
-        so that those who failed together do not come back together.
+        Seconds before the second call, twice as many before each further one; up to half of it is
+        left out by chance, so that those who failed together do not come back together.
     deadline : float
         Seconds after which no further call is begun.
     sleep, clock, chance : callable

@@ -90,8 +90,8 @@ def update(**changes: Any) -> Settings:
     TypeError
         If a name is not a setting.
     ValueError
-        If a value is not a number in its range, not whole where it counts something, or neither true nor false where
-        it is a choice.
+        If a value is not a number in its range, not whole where it counts something, or neither
+        true nor false where it is a choice.
     """
     global _current  # noqa: PLW0603 - one set of settings a process
     checked = {name: _checked(name, value) for name, value in changes.items()}
@@ -115,7 +115,9 @@ def _checked(name: str, value: Any) -> float | None:
 
 def _number(name: str, value: Any) -> float:
     number = (
-        isinstance(value, Real) and not isinstance(value, bool) and (isinstance(value, Integral) or isfinite(value))
+        isinstance(value, Real)
+        and not isinstance(value, bool)
+        and (isinstance(value, Integral) or isfinite(value))
     )
     least, most = _RANGES[name]
     if not number or not least <= value <= most or (name in _WHOLE and value != int(value)):

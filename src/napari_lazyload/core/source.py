@@ -1,8 +1,9 @@
 """What every format gives: metadata, and a small reference to each chunk.
 
-A source never reads pixels when it is made. It hands out *chunk references*: small, immutable, picklable objects that
-are complete in themselves, so that another process reads one without the source. Everything that reads (the cache,
-the dask levels, crops, batches) knows these two protocols alone.
+A source never reads pixels when it is made. It hands out *chunk references*: small, immutable,
+picklable objects that are complete in themselves, so that another process reads one without the
+source. Everything that reads (the cache, the dask levels, crops, batches) knows these two protocols
+alone.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Chunk(Protocol):
     def key(self) -> Hashable:
         """What the decoded chunk is cached under.
 
-        Equal keys mean equal pixels: the key holds whatever tells a replaced file from the old one (size and time of
-        change). Looking it up may touch the file system, but reads no pixel.
+        Equal keys mean equal pixels: the key holds whatever tells a replaced file from the old one
+        (size and time of change). Looking it up may touch the file system, but reads no pixel.
 
         Raises
         ------
@@ -43,20 +44,22 @@ class Chunk(Protocol):
         Returns
         -------
         numpy.ndarray
-            A new C-contiguous array of exactly the chunk's shape in the grid and of the image's dtype.
+            A new C-contiguous array of exactly the chunk's shape in the grid and of the image's
+            dtype.
 
         Raises
         ------
         ChunkReadError
-            If it cannot be read, decodes to another shape or dtype, or the file was changed into something else.
+            If it cannot be read, decodes to another shape or dtype, or the file was changed into
+            something else.
         """
 
 
-class Piece(Protocol):
+class BoxReader(Protocol):
     """A box of a level that can be read straight into an array: what ``piece(level, box)`` of some sources returns."""
 
     @property
-    def plain(self) -> bool:
+    def is_raw_layout(self) -> bool:
         """Whether its bytes are its pixels and lie in long runs, so that reading them again costs next to nothing."""
 
     def load_into(self, target: np.ndarray[Any, Any]) -> None:
@@ -72,7 +75,8 @@ class Piece(Protocol):
 def is_ready(chunk: Any) -> bool:
     """Return whether the key of a chunk can be told without waiting.
 
-    A chunk for whose key metadata must be read first has an attribute ``ready``; one that wraps another has ``chunk``.
+    A chunk for whose key metadata must be read first has an attribute ``ready``; one that wraps
+    another has ``chunk``.
     """
     inner = getattr(chunk, "chunk", None)
     return bool(getattr(chunk, "ready", True)) and (inner is None or is_ready(inner))
@@ -82,8 +86,9 @@ def is_ready(chunk: Any) -> bool:
 class Source(Protocol):
     """One image of one format.
 
-    One whose reads wait for a server also has an attribute ``remote`` that is true. One whose pixels can be read
-    without decoding whole chunks has a method ``piece(level, box)``, which returns a `Piece`, or None.
+    One whose reads wait for a server also has an attribute ``remote`` that is true. One whose
+    pixels can be read without decoding whole chunks has a method ``piece(level, box)``, which
+    returns a `BoxReader`, or None.
 
     Attributes
     ----------

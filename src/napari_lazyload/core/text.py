@@ -26,7 +26,7 @@ def said(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
     return f"{' x '.join(map(str, shape))} {dtype}"
 
 
-def computed_said(level: LevelMeta, axes: Sequence[str]) -> str:
+def describe_computed(level: LevelMeta, axes: Sequence[str]) -> str:
     """Return which pixels a level has that no file holds: "computed, every 4th pixel"; "" for one that is stored."""
     steps = {axis: step for axis, step in zip(axes, level.steps or (), strict=False) if step > 1}
     if not steps:
@@ -37,7 +37,7 @@ def computed_said(level: LevelMeta, axes: Sequence[str]) -> str:
     return f"computed, {', '.join(parts)}"
 
 
-def level_said(number: int, level: LevelMeta, axes: Sequence[str]) -> str:
+def level_label(number: int, level: LevelMeta, axes: Sequence[str]) -> str:
     """Return what a level is called: "level 2", or "level 2 (computed, every 4th pixel)".
 
     Parameters
@@ -49,7 +49,7 @@ def level_said(number: int, level: LevelMeta, axes: Sequence[str]) -> str:
     axes : sequence of str
         Of the image.
     """
-    computed = computed_said(level, axes)
+    computed = describe_computed(level, axes)
     return f"level {number} ({computed})" if computed else f"level {number}"
 
 

@@ -16,7 +16,8 @@ def cast_loss(source_dtype: Any, dtype: Any, limits: tuple[float, float] | None 
     source_dtype, dtype : dtype-like
         What the pixels are, and what they are to become as ``astype`` does it.
     limits : (number, number), optional
-        The least and the greatest value, where they are known; by default all that the type can hold.
+        The least and the greatest value, where they are known; by default all that the type can
+        hold.
 
     Returns
     -------
@@ -48,7 +49,11 @@ def cast_loss(source_dtype: Any, dtype: Any, limits: tuple[float, float] | None 
         lost += _lost_to_float(source, np.empty(0, target).real.dtype, low, high)
     else:
         lost.append(f"values of type {source} cannot be kept")
-    return f"As {target}, {', '.join(lost[:-1])}{' and ' if lost[1:] else ''}{lost[-1]}." if lost else ""
+    return (
+        f"As {target}, {', '.join(lost[:-1])}{' and ' if lost[1:] else ''}{lost[-1]}."
+        if lost
+        else ""
+    )
 
 
 def _value_range(source: np.dtype[Any], limits: tuple[float, float] | None) -> tuple[Any, Any]:
@@ -63,7 +68,9 @@ def _value_range(source: np.dtype[Any], limits: tuple[float, float] | None) -> t
     return (0, 1)
 
 
-def _lost_to_whole(source: np.dtype[Any], target: np.dtype[Any], low: float, high: float) -> list[str]:
+def _lost_to_whole(
+    source: np.dtype[Any], target: np.dtype[Any], low: float, high: float
+) -> list[str]:
     info = np.iinfo(target)
     if low < info.min and high > info.max:
         beyond = f"values outside {info.min} to {info.max}"
@@ -77,7 +84,9 @@ def _lost_to_whole(source: np.dtype[Any], target: np.dtype[Any], low: float, hig
     return ["fractions are cut off", f"{others} become arbitrary numbers"]
 
 
-def _lost_to_float(source: np.dtype[Any], target: np.dtype[Any], low: float, high: float) -> list[str]:
+def _lost_to_float(
+    source: np.dtype[Any], target: np.dtype[Any], low: float, high: float
+) -> list[str]:
     info, lost, furthest = np.finfo(target), [], max(-low, high)
     whole, largest = 2 ** (info.nmant + 1), float(info.max)
     if source.kind == "f":

@@ -43,8 +43,8 @@ def estimate(image: Any, region: Any, level: int = 0, dtype: Any = None) -> Esti
     Returns
     -------
     Estimate
-        ``result_nbytes``, ``touched_nbytes`` and ``touched_chunks`` (decoded chunks that must be read) and
-        ``full_nbytes`` (the whole level).
+        ``result_nbytes``, ``touched_nbytes`` and ``touched_chunks`` (decoded chunks that must be
+        read) and ``full_nbytes`` (the whole level).
 
     Raises
     ------
@@ -58,7 +58,7 @@ def estimate(image: Any, region: Any, level: int = 0, dtype: Any = None) -> Esti
     if not isinstance(array, LazyArray) or array.source is None:
         return found
     meta = array.source.meta
-    if meta.levels[array.level].made_from is None:
+    if meta.levels[array.level].computed_from is None:
         return found
     chunks, pixels = plan.decoded(meta, array.level, array[box_slices(box)].box)  # of the file
     return replace(found, touched_nbytes=pixels * meta.dtype.itemsize, touched_chunks=chunks)
@@ -76,18 +76,19 @@ def crop(
 ) -> Array:
     """Compute one region: exactly ``full[region]``, reading each touched chunk once, in worker threads.
 
-    Chunks that are cached are used; none is added, so that those being browsed stay. Where a ``dask.distributed``
-    client is connected, lazy images and dask arrays are computed on its cluster instead, in pieces of whole chunks, and
-    the result is the same.
+    Chunks that are cached are used; none is added, so that those being browsed stay. Where a
+    ``dask.distributed`` client is connected, lazy images and dask arrays are computed on its
+    cluster instead, in pieces of whole chunks, and the result is the same.
 
     Parameters
     ----------
     image : Image, napari layer, or array
         What to crop; a layer of any plugin, an array of NumPy, dask or zarr.
     region : tuple of slice, or mapping
-        Slices with NumPy's meaning and step 1, one for each axis but the colour axis ``"s"`` (missing ones are
-        whole); or a mapping from axis name to a slice or a half-open ``(start, stop)`` pair. In pixels of level 0,
-        clipped to the image. Level ``l`` with factor ``f`` reads ``floor(start / f)`` to ``ceil(stop / f)``.
+        Slices with NumPy's meaning and step 1, one for each axis but the colour axis ``"s"``
+        (missing ones are whole); or a mapping from axis name to a slice or a half-open ``(start,
+        stop)`` pair. In pixels of level 0, clipped to the image. Level ``l`` with factor ``f``
+        reads ``floor(start / f)`` to ``ceil(stop / f)``.
     level : int
         Which resolution; 0 is the finest.
     dtype : dtype, optional
@@ -162,7 +163,16 @@ def fill(
         shape = box_shape(part.box)
         failed = None if array.on_error == "raise" else lambda _index, _error: None
         out = result.reshape(shape)
-        read_box(array.source, part.level, part.box, out, keep=False, failed=failed, cancel=cancel, progress=progress)
+        read_box(
+            array.source,
+            part.level,
+            part.box,
+            out,
+            keep=False,
+            failed=failed,
+            cancel=cancel,
+            progress=progress,
+        )
     else:
         _read_foreign(array, grid, box, result, cancel=cancel, progress=progress)
 
@@ -218,13 +228,21 @@ def _read_foreign(
     progress: Callable[[int], Any] | None,
 ) -> None:
     """Fill `result` from an array that is not ours, chunk by chunk."""
-    touched = ChunkGrid(box_shape(box), tuple(grid.block_sizes(axis, *pair) for axis, pair in enumerate(box)))
+    touched = ChunkGrid(
+        box_shape(box), tuple(grid.block_sizes(axis, *pair) for axis, pair in enumerate(box))
+    )
 
     def fill(index: tuple[int, ...]) -> None:
         part = touched.bounds(index)
-        piece = array[tuple(slice(a + base, b + base) for (a, b), (base, _) in zip(part, box, strict=True))]
+        piece = array[
+            tuple(slice(a + base, b + base) for (a, b), (base, _) in zip(part, box, strict=True))
+        ]
         # In this thread: dask's own pool inside a worker could wait for itself.
-        pixels = piece.compute(scheduler="sync") if isinstance(piece, da.Array) else np.asarray(piece)
+        pixels = (
+            piece.compute(scheduler="sync") if isinstance(piece, da.Array) else np.asarray(piece)
+        )
         np.copyto(result[box_slices(part)], pixels, casting="unsafe")
 
-    scheduler.shared.each(fill, list(touched.touched(touched.full_box)), cancel=cancel, progress=progress)
+    scheduler.shared.each(
+        fill, list(touched.touched(touched.full_box)), cancel=cancel, progress=progress
+    )

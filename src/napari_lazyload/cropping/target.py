@@ -28,7 +28,8 @@ class Target:
     Parameters
     ----------
     image : Image, napari layer, or array
-        A layer may be single- or multiscale; an array NumPy, dask, zarr or any that slices and has shape and dtype.
+        A layer may be single- or multiscale; an array NumPy, dask, zarr or any that slices and has
+        shape and dtype.
 
     Attributes
     ----------
@@ -47,7 +48,10 @@ class Target:
             axes = _layer_axes(image, self.arrays[0].ndim)
         else:
             array = as_array(image)
-            self.arrays, axes = [array], tuple(f"axis {number}" for number in range(len(array.shape)))
+            self.arrays, axes = (
+                [array],
+                tuple(f"axis {number}" for number in range(len(array.shape))),
+            )
         levels = tuple(level_meta(array, self.arrays[0]) for array in self.arrays)
         self.meta = ImageMeta("", axes, np.dtype(self.arrays[0].dtype), levels)
 
@@ -56,7 +60,9 @@ class Target:
         if not -len(self.arrays) <= level < len(self.arrays):
             msg = f"level must be 0 to {len(self.arrays) - 1}, got {level}"
             raise RegionError(msg)
-        return level_box(region_box(region, self.meta.axes, self.meta.shape), self.meta.levels[level])
+        return level_box(
+            region_box(region, self.meta.axes, self.meta.shape), self.meta.levels[level]
+        )
 
 
 def as_array(image: Any) -> Any:
@@ -89,14 +95,19 @@ def level_meta(array: Any, finest: Any) -> LevelMeta:
     """Return the shape, chunk grid and factors of one of the levels."""
     own, base = own_level(array), own_level(finest)
     if own is not None and base is not None:
-        return replace(own, factors=tuple(a / b for a, b in zip(own.factors, base.factors, strict=True)))
+        return replace(
+            own, factors=tuple(a / b for a, b in zip(own.factors, base.factors, strict=True))
+        )
     shape = tuple(array.shape)
     chunks = getattr(array, "chunks", None)
     if not isinstance(chunks, tuple) or len(chunks) != len(shape):
         chunks = shape
     chunks = tuple(size or 1 if isinstance(size, int) else tuple(size) for size in chunks)
     grid = ChunkGrid(shape, chunks)
-    return LevelMeta(grid, tuple(full / size if size else 1.0 for full, size in zip(finest.shape, shape, strict=True)))
+    return LevelMeta(
+        grid,
+        tuple(full / size if size else 1.0 for full, size in zip(finest.shape, shape, strict=True)),
+    )
 
 
 def own_level(array: Any) -> LevelMeta | None:
@@ -117,8 +128,8 @@ def first_center(target: Target, level: int) -> Array:
     own, base = (level_of(target.arrays[number]) for number in (level, 0))
     if own is None or base is None:
         return (np.asarray(target.meta.levels[level].factors) - 1) / 2
-    centre: Array = (own[0] - base[0]) / base[1]
-    return centre
+    center: Array = (own[0] - base[0]) / base[1]
+    return center
 
 
 def level_of(array: Any) -> tuple[Array, Array] | None:
@@ -126,7 +137,7 @@ def level_of(array: Any) -> tuple[Array, Array] | None:
     if not isinstance(array, LazyArray) or array.source is None:
         return None
     level, kept = array.source.meta.levels[array.level], list(array.kept_axes)
-    return np.asarray(level.first_centre)[kept], np.asarray(level.factors)[kept]
+    return np.asarray(level.first_center)[kept], np.asarray(level.factors)[kept]
 
 
 def world_transform(image: Any, count: int) -> Array:

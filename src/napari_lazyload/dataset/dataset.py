@@ -15,7 +15,7 @@ from napari_lazyload.arrays.image import Image, OnError
 from napari_lazyload.dataset.layer_data import layer_data, shown_image
 from napari_lazyload.dataset.row_states import RowStates
 from napari_lazyload.loading import cache, scheduler, status
-from napari_lazyload.loading.background import Pace
+from napari_lazyload.loading.background import BackgroundThrottle
 from napari_lazyload.loading.jobs import Job, Tier
 from napari_lazyload.sources.opened import position_of_chunk
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
     PathLike = str | os.PathLike[str]
 
@@ -34,7 +34,8 @@ STATUS, ERROR = "status", "error"
 """Columns of the meta table that say how a row fares."""
 
 MOST_NEWS = 1000
-"""A background scan tells listeners of so many rows one by one; the end of the scan tells of the rest."""
+"""A background scan tells listeners of so many rows one by one; the end of the scan tells of the
+rest."""
 
 _open: weakref.WeakSet[Dataset] = weakref.WeakSet()
 
@@ -55,7 +56,7 @@ class Dataset:
 
     Parameters
     ----------
-    source : Opened
+    source : OpenResult
         What the format's reader found.
     on_error : {"raise", "blank"}
         What exact reads of a chunk that cannot be read give.
@@ -69,7 +70,7 @@ class Dataset:
 
     def __init__(
         self,
-        source: Opened,
+        source: OpenResult,
         *,
         on_error: OnError = "raise",
         level: int | None = None,
@@ -89,7 +90,9 @@ class Dataset:
             for one, shown in zip(source.sources, self._shown, strict=True)
         ]
         self._states = RowStates(source, self._tokens, self._shown)
-        self._numbers = {token: number for number, tokens in enumerate(self._tokens) for token in tokens}
+        self._numbers = {
+            token: number for number, tokens in enumerate(self._tokens) for token in tokens
+        }
         self.closed = False
         self._listeners: list[tuple[Callable[[int | None], Any], Callable[[], None]]] = []
         _open.add(self)
@@ -102,7 +105,10 @@ class Dataset:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -140,7 +146,9 @@ class Dataset:
         """The files that were left out and why; of more than a thousand with one reason, the first thousand."""
         import pandas as pd
 
-        pairs = [(name, reason) for reason, names in self._opened.left_out.items() for name in names]
+        pairs = [
+            (name, reason) for reason, names in self._opened.left_out.items() for name in names
+        ]
         return pd.DataFrame(pairs, columns=["original_filename", "reason"], dtype=object)
 
     @property
@@ -150,7 +158,9 @@ class Dataset:
         parts = [f"{rows:,} {noun}{'s'[: rows != 1]}"]
         if len(self.images) > 1 and noun != "image":
             parts.append(f"{len(self.images)} images")
-        parts += [f"{count:,} x {reason} left out" for reason, count in self._opened.skipped.items()]
+        parts += [
+            f"{count:,} x {reason} left out" for reason, count in self._opened.skipped.items()
+        ]
         failed = len(self.problems())
         if failed:
             parts.append(f"{failed:,} with a problem")
@@ -160,10 +170,10 @@ class Dataset:
     def meta(self) -> pd.DataFrame:
         """The meta table, a copy each time: one row for each file, in slider order, image after image.
 
-        ``original_filename`` names the file, ``image`` the number of its image where there are several, a column for
-        each axis that counts files where it lies on it; ``shape``, ``dtype``, ``format``, ``size_bytes`` and
-        ``modified`` are what its header says, as far as it was read; ``status`` and ``error`` say what cannot be shown
-        and why.
+        ``original_filename`` names the file, ``image`` the number of its image where there are
+        several, a column for each axis that counts files where it lies on it; ``shape``, ``dtype``,
+        ``format``, ``size_bytes`` and ``modified`` are what its header says, as far as it was read;
+        ``status`` and ``error`` say what cannot be shown and why.
         """
         columns: dict[str, Any] = dict(self._opened.columns())
         rows = self._opened.row_count
@@ -189,7 +199,11 @@ class Dataset:
 
     def row_states(self, rows: Collection[int] | None = None) -> dict[int, str]:
         """Return the states of some rows; by default of all that have one, which takes as long as they are many."""
-        return self._states.known() if rows is None else dict(zip(rows, self._states.of(rows), strict=True))
+        return (
+            self._states.known()
+            if rows is None
+            else dict(zip(rows, self._states.of(rows), strict=True))
+        )
 
     def row_of(self, image: int, index: Sequence[int], level: int | None = None) -> int:
         """Return the row of the table that an index of an image belongs to: of a chunk of a level, or of a pixel."""
@@ -206,7 +220,7 @@ class Dataset:
 
     def leading_shape(self, image: int) -> tuple[int, ...]:
         """Return the length of the axes of an image that count rows of the table, which come first."""
-        return tuple(self._opened.sources[image].lead_axes.values())
+        return tuple(self._opened.sources[image].row_axes.values())
 
     def locate(self, row: int) -> tuple[int, tuple[int, ...]]:
         """Return the number of the image that a row of the table belongs to, and its index on the leading axes."""
@@ -215,7 +229,9 @@ class Dataset:
 
     def _images_of(self, row: int) -> list[int]:
         """Return the numbers of the images that show a row: a padded one and its coverage show the same."""
-        row = operator.index(row)  # to look for a NumPy integer, a range would walk over all of its own
+        row = operator.index(
+            row
+        )  # to look for a NumPy integer, a range would walk over all of its own
         found = [image for image, rows in enumerate(self._opened.rows) if row in rows]
         if not found:
             msg = f"row {row} is not in the table of {self._opened.row_count} rows"
@@ -277,7 +293,7 @@ class Dataset:
                 self._emit(row)
 
         def work(job: Job) -> None:
-            background(Pace(lambda: job.cancelled), found)
+            background(BackgroundThrottle(lambda: job.cancelled), found)
             if not job.cancelled:
                 self._emit(None)
 
@@ -326,5 +342,7 @@ def _column(values: Any) -> Any:
     if isinstance(values, np.ndarray) and values.dtype == object:
         import pandas as pd
 
-        return pd.Series(values, dtype=object, copy=False)  # to infer a string type costs a pass over a million values
+        return pd.Series(
+            values, dtype=object, copy=False
+        )  # to infer a string type costs a pass over a million values
     return values

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 COVERAGE_OF = "coverage_of"
 """In the metadata of labels that say where the pictures of a padded image are: its name."""
 
-LARGEST_COLOURED = 1 << 16
-"""Larger labels have colours of their own in napari by one of these packages alone; where some are negative, half."""
+LARGEST_COLORED = 1 << 16
+"""Larger labels have colours of their own in napari by one of these packages alone; where some are
+negative, half."""
 
 _QUICK_LABELS = ("numba", "PartSegCore_compiled_backend")
 
-MOST_COLOURS = 256
-"""A palette of more cannot be shown: the graphics card looks colours up in a table of 1024 entries."""
+MOST_COLORS = 256
+"""A palette of more cannot be shown: the graphics card looks colours up in a table of 1024
+entries."""
 
 
 def layer_data(image: Image, dataset: Any = None) -> list[tuple[Any, dict[str, Any], str]]:
@@ -59,7 +61,10 @@ def layer_data(image: Image, dataset: Any = None) -> list[tuple[Any, dict[str, A
     placed = _placement(image)
     if not image.meta.channels:
         return [_one_layer(image, placed, LayerLink(dataset, image))]
-    return [_one_layer(image, placed, LayerLink(dataset, image, channel=number)) for number in range(_channels(image))]
+    return [
+        _one_layer(image, placed, LayerLink(dataset, image, channel=number))
+        for number in range(_channels(image))
+    ]
 
 
 def shown_image(image: Image) -> Image:
@@ -90,10 +95,14 @@ def _one_layer(
     levels: list[Any] = (
         [level[link.in_image((slice(None),) * (level.ndim - 1))] for level in image.boxes]
         if shown
-        else [level.copy() for level in image.boxes]  # what is assigned into one layer's data shows in no other
+        else [
+            level.copy() for level in image.boxes
+        ]  # what is assigned into one layer's data shows in no other
     )
     look = shown or image.meta
-    link.needs_limits = image.kind == "image" and not image.rgb and not _usable(look.contrast_limits)
+    link.needs_limits = (
+        image.kind == "image" and not image.rgb and not _usable(look.contrast_limits)
+    )
     keywords: dict[str, Any] = {
         "name": image.name if shown is None else " ".join(filter(None, (image.name, shown.name))),
         "metadata": {METADATA_KEY: link, **image.metadata},
@@ -112,7 +121,9 @@ def _one_layer(
             keywords.setdefault("blending", "additive")
     if image.kind == "image":
         keywords["rgb"] = image.rgb
-        if not image.rgb:  # of colours, napari takes the range of the dtype, or of the first frame shown
+        if (
+            not image.rgb
+        ):  # of colours, napari takes the range of the dtype, or of the first frame shown
             keywords["contrast_limits"] = _limits(image, look.contrast_limits)
             if (colormap := _colormap(image, look.colormap)) is not None:
                 keywords["colormap"] = colormap
@@ -138,7 +149,9 @@ def _limits(image: Image, limits: tuple[float, float] | None) -> tuple[float, fl
     if limits is not None and _usable(limits):
         return limits
     if limits is not None:
-        _warn(f"{image.name}: contrast limits {limits} cannot be used; they are found from the first frame")
+        _warn(
+            f"{image.name}: contrast limits {limits} cannot be used; they are found from the first frame"
+        )
     if image.dtype.kind == "b":
         return (0.0, 1.0)
     if image.dtype.kind in "iu":
@@ -149,14 +162,20 @@ def _limits(image: Image, limits: tuple[float, float] | None) -> tuple[float, fl
 
 def _mended_display(image: Image) -> Mapping[str, Any]:
     """Return how labels are shown, without the colours that napari refuses where it has no numba."""
-    colours = image.meta.display.get("colormap")
-    if image.kind != "labels" or not isinstance(colours, dict) or any(map(find_spec, _QUICK_LABELS)):
+    colors = image.meta.display.get("colormap")
+    if image.kind != "labels" or not isinstance(colors, dict) or any(map(find_spec, _QUICK_LABELS)):
         return image.meta.display
     info = np.iinfo(image.dtype)
-    possible = {value: colour for value, colour in colours.items() if value is None or info.min <= value <= info.max}
+    possible = {
+        value: color
+        for value, color in colors.items()
+        if value is None or info.min <= value <= info.max
+    }
     signed = any(value is not None and value < 0 for value in possible)
-    limit = LARGEST_COLOURED // 2 if signed else LARGEST_COLOURED
-    kept = {value: colour for value, colour in possible.items() if value is None or abs(value) <= limit}
+    limit = LARGEST_COLORED // 2 if signed else LARGEST_COLORED
+    kept = {
+        value: color for value, color in possible.items() if value is None or abs(value) <= limit
+    }
     if len(kept) < len(possible):
         _warn(
             f"{image.name}: the colours of {len(possible) - len(kept)} labels beyond {limit} are not shown, for napari "
@@ -205,7 +224,9 @@ def _colormap(image: Image, stored: Any) -> Any:
     if stored is None or isinstance(stored, str):
         return stored
     colors = np.asarray(stored, float)
-    if len(colors) > MOST_COLOURS:
-        _warn(f"{image.name}: a palette of {len(colors)} colours cannot be shown; its indices are shown in grey")
+    if len(colors) > MOST_COLORS:
+        _warn(
+            f"{image.name}: a palette of {len(colors)} colours cannot be shown; its indices are shown in grey"
+        )
         return None
     return {"colors": colors, "interpolation": "zero", "name": f"{image.name} palette"}

@@ -25,32 +25,34 @@ def open_memmap(
 ) -> Image:
     """Open a raw file lazily; nothing is read, and nothing stays mapped or open.
 
-    Like ``numpy.memmap`` in what it describes. Each chunk opens the file, reads its own bytes and closes it, so that
-    the file may grow, be replaced (its new pixels are shown) or cut short (reads then raise `ChunkReadError`).
+    Like ``numpy.memmap`` in what it describes. Each chunk opens the file, reads its own bytes and
+    closes it, so that the file may grow, be replaced (its new pixels are shown) or cut short (reads
+    then raise `ChunkReadError`).
 
     Parameters
     ----------
     path : str or path
         The file.
     dtype : dtype-like
-        Of a pixel as stored, byte order included; or a structured type, such as frames with a header before each:
-        ``[("header", "V64"), ("pixels", "<u2", (512, 512))]``.
+        Of a pixel as stored, byte order included; or a structured type, such as frames with a
+        header before each: ``[("header", "V64"), ("pixels", "<u2", (512, 512))]``.
     shape : int or tuple of int, optional
-        Slowest axis first; one size may be -1. By default as many as the file holds behind `offset`. The axes of
-        a field come after these.
+        Slowest axis first; one size may be -1. By default as many as the file holds behind
+        `offset`. The axes of a field come after these.
     offset : int
         Bytes before the first pixel.
     order : {"C", "F"}
         Whether the last axis or the first one is stored fastest.
     chunks : "auto", str, int, tuple or mapping
-        In which pieces to read: ``"auto"`` (planes, large ones in bands of rows, small ones several together), bytes
-        such as ``"16 MiB"``, one size for all axes (-1: all of it), one for each axis (a number, None, or a tuple of
-        sizes), or a mapping from axis name or number.
+        In which pieces to read: ``"auto"`` (planes, large ones in bands of rows, small ones several
+        together), bytes such as ``"16 MiB"``, one size for all axes (-1: all of it), one for each
+        axis (a number, None, or a tuple of sizes), or a mapping from axis name or number.
     key : str, optional
         The field of a structured type to show.
     positions : array-like of int, optional
-        Where each frame of the file belongs on a grid: (frames,) or (frames, grid axes). `shape` then begins with the
-        sizes of the grid (by default as far as the positions reach); places without a frame are 0.
+        Where each frame of the file belongs on a grid: (frames,) or (frames, grid axes). `shape`
+        then begins with the sizes of the grid (by default as far as the positions reach); places
+        without a frame are 0.
 
     Returns
     -------

@@ -75,11 +75,12 @@ def open_dataset(
     on_error : {"raise", "blank"}
         Whether exact reads of a file that cannot be read raise `ChunkReadError` or give zeros.
     **options
-        Of the format. Image folders take ``subfolders`` ("axis", "stack", "separate", "ignore"), ``mixed`` ("groups",
-        "pad"), ``headers`` ("budget", "all"), ``pattern`` (a glob pattern that names must match) and ``max_images``
-        (64: more images than this are not made from one path). Zarr stores take ``labels`` (False leaves them out),
-        ``system`` (coordinate system of version 0.6), ``acquisition`` (of a plate, by number or name) and
-        ``max_images``; those at an address also what their storage takes, such as ``region`` or ``anon``.
+        Of the format. Image folders take ``subfolders`` ("axis", "stack", "separate", "ignore"),
+        ``mixed`` ("groups", "pad"), ``headers`` ("budget", "all"), ``pattern`` (a glob pattern that
+        names must match) and ``max_images`` (64: more images than this are not made from one path).
+        Zarr stores take ``labels`` (False leaves them out), ``system`` (coordinate system of
+        version 0.6), ``acquisition`` (of a plate, by number or name) and ``max_images``; those at
+        an address also what their storage takes, such as ``region`` or ``anon``.
 
     Returns
     -------
@@ -100,7 +101,8 @@ def open_dataset(
     Warns
     -----
     LazyLoadWarning
-        If the images are not what one would expect of the path: several groups, frames filled up, a series left out.
+        If the images are not what one would expect of the path: several groups, frames filled up, a
+        series left out.
 
     Examples
     --------
@@ -113,7 +115,8 @@ def open_dataset(
         found = found.only(_scene_number(found.sources, scene))
     if channels is not None:
         found.sources = tuple(
-            source if _of_all_channels(source) else select_channels(source, channels) for source in found.sources
+            source if _of_all_channels(source) else select_channels(source, channels)
+            for source in found.sources
         )
     in_place = chunks is not None and all(hasattr(source, "rechunked") for source in found.sources)
     if in_place:  # these can be read in any pieces
@@ -128,6 +131,8 @@ def open_dataset(
 
     dataset = Dataset(found, **{**kept, "chunks": None if in_place else chunks}, again=again)
     dataset._options = {  # noqa: SLF001 - same module
-        name: value for name, value in more.items() if value is not None and (name, value) != ("on_error", "raise")
+        name: value
+        for name, value in more.items()
+        if value is not None and (name, value) != ("on_error", "raise")
     }
     return dataset

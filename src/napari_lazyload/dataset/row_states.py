@@ -18,27 +18,35 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.source import Source
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
-    Place = tuple[int, BlockIndex]
+    ChunkAddress = tuple[int, BlockIndex]
 
 MOST_LOOKED_UP = 256
-"""Where a row has more chunks none is looked up: all of its image that have a state are gone through."""
+"""Where a row has more chunks none is looked up: all of its image that have a state are gone
+through."""
 
-_TELLING = (ChunkState.FAILED, ChunkState.LOADING, ChunkState.QUEUED, ChunkState.EVICTED, ChunkState.LOADED)
+_TELLING = (
+    ChunkState.FAILED,
+    ChunkState.LOADING,
+    ChunkState.QUEUED,
+    ChunkState.EVICTED,
+    ChunkState.LOADED,
+)
 """The first of these that a chunk of a row has is the state of the row."""
 
 
 class RowStates:
     """Tells how rows fare.
 
-    Of the chunks that somebody asked for so far the one that tells most counts: a row has failed where one of them
-    has; it is loading, or queued, where one is; it is loaded while all of them are in memory, and evicted after that.
-    A row of which nothing was asked has no state, which is "".
+    Of the chunks that somebody asked for so far the one that tells most counts: a row has failed
+    where one of them has; it is loading, or queued, where one is; it is loaded while all of them
+    are in memory, and evicted after that. A row of which nothing was asked has no state, which is
+    "".
 
     Parameters
     ----------
-    opened : Opened
+    opened : OpenResult
         Whose table.
     tokens : sequence of tuple of str
         For each image the tokens that its chunks are read under.
@@ -46,7 +54,9 @@ class RowStates:
         For each image what layers show: itself, or that with more levels.
     """
 
-    def __init__(self, opened: Opened, tokens: Sequence[tuple[str, ...]], shown: Sequence[Source]) -> None:
+    def __init__(
+        self, opened: OpenResult, tokens: Sequence[tuple[str, ...]], shown: Sequence[Source]
+    ) -> None:
         self._opened = opened
         self._tokens = tokens
         self._shown = shown
@@ -72,7 +82,10 @@ class RowStates:
             source = self._opened.sources[number]
             if len(rows) == 1:
                 found |= self._of_image(number)
-            elif source.lead_axes and _frame_chunks(self._shown[number], len(source.lead_axes)) <= MOST_LOOKED_UP:
+            elif (
+                source.row_axes
+                and _frame_chunks(self._shown[number], len(source.row_axes)) <= MOST_LOOKED_UP
+            ):
                 found |= self._looked_up(number, row - rows.start)
             else:
                 if number not in gathered:
@@ -113,7 +126,7 @@ def _frame_chunks(source: Source, lead: int) -> int:
     return sum(prod(level.grid.numblocks[lead:]) for level in source.meta.levels)
 
 
-def _chunks(source: Source, frame: BlockIndex) -> Iterator[Place]:
+def _chunks(source: Source, frame: BlockIndex) -> Iterator[ChunkAddress]:
     """Yield level and index of all chunks that hold a frame."""
     for number, level in enumerate(source.meta.levels):
         lead = []

@@ -17,11 +17,11 @@ def configure(**changes: Any) -> dict[str, Any]:
     Parameters
     ----------
     **changes
-        ``cache_budget`` (bytes of decoded chunks to keep), ``workers`` (threads that read and decode),
-        ``remote_workers`` (threads that wait for servers, beside those),
-        ``header_seconds`` (how long opening a folder may read headers), ``look_ahead`` (frames that are read ahead of a
-        moving slider, 0 to 64), ``coarse_first`` (whether a new view shows a coarser level while the exact one is
-        loading). None goes back to the automatic choice.
+        ``cache_budget`` (bytes of decoded chunks to keep), ``workers`` (threads that read and
+        decode), ``remote_workers`` (threads that wait for servers, beside those),
+        ``header_seconds`` (how long opening a folder may read headers), ``look_ahead`` (frames that
+        are read ahead of a moving slider, 0 to 64), ``coarse_first`` (whether a new view shows a
+        coarser level while the exact one is loading). None goes back to the automatic choice.
 
     Returns
     -------
@@ -46,8 +46,9 @@ def status() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``datasets`` (path, kind, names of images and number of problems of each open one), ``queue`` (jobs by tier),
-        ``cache`` (budget, bytes, counters), ``errors`` (failed chunks now), ``imports`` (see :func:`import_status`).
+        ``datasets`` (path, kind, names of images and number of problems of each open one),
+        ``queue`` (jobs by tier), ``cache`` (budget, bytes, counters), ``errors`` (failed chunks
+        now), ``imports`` (see :func:`import_status`).
     """
     return {
         "datasets": [

@@ -55,7 +55,10 @@ def _check_replaced(path: str, *, overwrite: bool, store: bool) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         # Nobody's folder of other files shall go for a slip of the pen.
         empty = not os.listdir(path)
-        if not (store and (empty or any(os.path.exists(os.path.join(path, name)) for name in _STORE_FILES))):
+        if not (
+            store
+            and (empty or any(os.path.exists(os.path.join(path, name)) for name in _STORE_FILES))
+        ):
             msg = f"{path}: is a folder that is no Zarr store, which is never replaced; choose another name"
             raise ExportError(msg, path)
 
@@ -101,10 +104,11 @@ def _size(nbytes: int) -> str:
 
 
 @contextmanager
-def partial(path: str, *, overwrite: bool) -> Iterator[str]:
+def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
     """Give a path to write to, and move what is there to `path` at the end; nothing is left where that does not come.
 
-    The folder that both are in has a hidden folder meanwhile, which holds what is written, and what it replaces.
+    The folder that both are in has a hidden folder meanwhile, which holds what is written, and what
+    it replaces.
 
     Parameters
     ----------
@@ -121,7 +125,8 @@ def partial(path: str, *, overwrite: bool) -> Iterator[str]:
     Raises
     ------
     ExportError
-        If the system refuses to write; errors of reading, and those of the caller's own, pass through.
+        If the system refuses to write; errors of reading, and those of the caller's own, pass
+        through.
     """
     folder, name = os.path.split(path)
     hidden = os.path.join(folder, f".{name}.partial-{uuid.uuid4().hex[:8]}")

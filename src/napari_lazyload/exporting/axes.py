@@ -10,9 +10,9 @@ from napari_lazyload.core.errors import ExportError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_lazyload.exporting.selection import Cut
+    from napari_lazyload.exporting.selection import ExportSelection
 
-Role = Literal["time", "channel", "space", "colour", "other"]
+Role = Literal["time", "channel", "space", "color", "other"]
 
 _ROLES: dict[str, Role] = {
     "t": "time",
@@ -26,33 +26,43 @@ _ROLES: dict[str, Role] = {
 _METRE = re.compile(
     r"(atto|centi|deci|exa|femto|giga|hecto|kilo|mega|micro|milli|nano|peta|pico|tera|yocto|yotta|zepto|zetta)?(meter|second)"
 )
-_OTHER_UNITS = frozenset(("angstrom", "foot", "inch", "mile", "parsec", "yard", "day", "hour", "minute"))
+_OTHER_UNITS = frozenset(
+    ("angstrom", "foot", "inch", "mile", "parsec", "yard", "day", "hour", "minute")
+)
 
 
-def roles(cut: Cut) -> list[Role]:
+def roles(selection: ExportSelection) -> list[Role]:
     """Return what each axis of a cut is, by its name; the last two are space where names do not tell."""
-    found: list[Role] = [_ROLES.get(axis.lower(), "other") for axis in cut.axes]
-    if cut.rgb:
-        found[-1] = "colour"
-    for axis in reversed(range(len(found) - cut.rgb)):
+    found: list[Role] = [_ROLES.get(axis.lower(), "other") for axis in selection.axes]
+    if selection.rgb:
+        found[-1] = "color"
+    for axis in reversed(range(len(found) - selection.rgb)):
         if found.count("space") < 2 and found[axis] == "other":
             found[axis] = "space"
     return found
 
 
-def without_ones(cut: Cut, kinds: Sequence[Role], dropped: Sequence[Role], most: int) -> list[int]:
+def drop_singletons(
+    selection: ExportSelection, kinds: Sequence[Role], dropped: Sequence[Role], most: int
+) -> list[int]:
     """Return the axes of a cut, less those of some roles that have one pixel, as long as more than `most` have them."""
     kept = list(range(len(kinds)))
     for axis in sorted(kept, key=lambda axis: kinds[axis] != "other"):
-        if sum(kinds[one] in dropped for one in kept) > most and kinds[axis] in dropped and cut.shape[axis] == 1:
+        if (
+            sum(kinds[one] in dropped for one in kept) > most
+            and kinds[axis] in dropped
+            and selection.shape[axis] == 1
+        ):
             kept.remove(axis)
     return kept
 
 
-def too_many(path: str, what: str, cut: Cut, axes: Sequence[int], instead: str) -> ExportError:
+def too_many(
+    path: str, what: str, selection: ExportSelection, axes: Sequence[int], instead: str
+) -> ExportError:
     """Return the error for an image with more axes than a format has."""
-    names = ", ".join(f"{cut.axes[axis]} ({cut.shape[axis]})" for axis in axes)
-    first = cut.axes[axes[0]]
+    names = ", ".join(f"{selection.axes[axis]} ({selection.shape[axis]})" for axis in axes)
+    first = selection.axes[axes[0]]
     msg = (
         f"{path}: {what}, found the axes {names}. Export one position at a time, such as "
         f"region={{{first!r}: (0, 1)}}, or write {instead}"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.errors import ExportError, LazyLoadError, LazyLoadWarning
-from napari_lazyload.exporting.atomic_write import check_space, check_target, partial
+from napari_lazyload.exporting.atomic_write import atomic_target, check_space, check_target
 from napari_lazyload.exporting.npy import npy_nbytes, npy_steps, plan_npy, write_npy
-from napari_lazyload.exporting.ome_metadata import world_of
+from napari_lazyload.exporting.ome_metadata import pixel_to_world
 from napari_lazyload.exporting.ome_zarr import plan_zarr, write_zarr, zarr_steps
-from napari_lazyload.exporting.selection import Cut, cut_of
-from napari_lazyload.exporting.streaming import Course
+from napari_lazyload.exporting.selection import ExportSelection, select
+from napari_lazyload.exporting.streaming import ExportProgress
 from napari_lazyload.exporting.tiff import plan_tiff, tiff_steps, write_tiff
-from napari_lazyload.sources.zarr.location import find_place
+from napari_lazyload.sources.zarr.location import find_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,16 +54,17 @@ def export(
 ) -> Path:
     """Write a region, or all of an image, to OME-Zarr 0.5, OME-TIFF or NPY, however large it is.
 
-    The pixels are exactly those of :func:`crop`. They are read in pieces that fit a few hundred megabytes, each touched
-    chunk once where a piece can hold what several parts of the file need of it, and written as they come. Until it is
-    complete the file has a hidden name beside its own (``.name.partial-...``); where the export is cancelled or fails,
-    that is removed, and what was there before is as it was.
+    The pixels are exactly those of :func:`crop`. They are read in pieces that fit a few hundred
+    megabytes, each touched chunk once where a piece can hold what several parts of the file need of
+    it, and written as they come. Until it is complete the file has a hidden name beside its own
+    (``.name.partial-...``); where the export is cancelled or fails, that is removed, and what was
+    there before is as it was.
 
     Parameters
     ----------
     image : Image, napari layer, or array
-        What to write; a layer of any plugin, an array of NumPy, dask or zarr. Axes of arrays without names are the last
-        of t, z, y, x (of t, c, z, y, x where there are five).
+        What to write; a layer of any plugin, an array of NumPy, dask or zarr. Axes of arrays
+        without names are the last of t, z, y, x (of t, c, z, y, x where there are five).
     path : str or path
         The file to write, in a folder that exists.
     region : tuple of slice, or mapping, optional
@@ -73,22 +74,26 @@ def export(
     dtype : dtype, optional
         Of the pixels written; the image's own by default.
     format : {"ome-zarr", "ome-tiff", "npy"}, optional
-        By default what the suffix says: ``.ome.zarr`` and ``.zarr``, ``.ome.tif(f)`` and ``.tif(f)``, ``.npy``.
+        By default what the suffix says: ``.ome.zarr`` and ``.zarr``, ``.ome.tif(f)`` and
+        ``.tif(f)``, ``.npy``.
     pyramid : bool
-        Whether coarser levels are written, too: of OME-Zarr until 256 pixels are left along each axis of space, of
-        OME-TIFF until 512 are left along y and x. Each pixel is the mean of two along each halved axis in the level
-        before (of whole numbers rounded, halves up), of labels and truth values the first one. Axes with pixels
-        longer than 1.5 times the shortest are halved once the others have caught up. NPY has no levels.
+        Whether coarser levels are written, too: of OME-Zarr until 256 pixels are left along each
+        axis of space, of OME-TIFF until 512 are left along y and x. Each pixel is the mean of two
+        along each halved axis in the level before (of whole numbers rounded, halves up), of labels
+        and truth values the first one. Axes with pixels longer than 1.5 times the shortest are
+        halved once the others have caught up. NPY has no levels.
     shards : bool, int, tuple or mapping, optional
-        OME-Zarr: put many chunks into one file. True chooses up to 32 MiB; sizes are in pixels, as for `chunks`, and
-        multiples of these.
+        OME-Zarr: put many chunks into one file. True chooses up to 32 MiB; sizes are in pixels, as
+        for `chunks`, and multiples of these.
     chunks : int, tuple or mapping, optional
-        OME-Zarr: pixels of a chunk, one number for each axis of the image, or by axis name. OME-TIFF: rows and columns
-        of a tile.
+        OME-Zarr: pixels of a chunk, one number for each axis of the image, or by axis name.
+        OME-TIFF: rows and columns of a tile.
     overwrite : bool
-        Whether a file or a Zarr store that is there may be replaced; it stays until the new one is complete.
+        Whether a file or a Zarr store that is there may be replaced; it stays until the new one is
+        complete.
     progress : callable, optional
-        ``progress(done, total)`` pixels, read and written, of all levels; called from any thread, one call at a time.
+        ``progress(done, total)`` pixels, read and written, of all levels; called from any thread,
+        one call at a time.
     cancel : callable or threading.Event, optional
         Asked between pieces; once true the export ends with `CancelledError`.
 
@@ -100,8 +105,8 @@ def export(
     Raises
     ------
     ExportError
-        If the target cannot be written: it exists, its folder does not, the format is unknown or does not have these
-        axes or this type, the disk is full, it is a part of what is read.
+        If the target cannot be written: it exists, its folder does not, the format is unknown or
+        does not have these axes or this type, the disk is full, it is a part of what is read.
     RegionError
         If the region is malformed or empty.
     ChunkReadError
@@ -114,7 +119,8 @@ def export(
     Warns
     -----
     LazyLoadWarning
-        If the image is rotated, sheared or mirrored, which neither OME-Zarr 0.5 nor OME-TIFF can say.
+        If the image is rotated, sheared or mirrored, which neither OME-Zarr 0.5 nor OME-TIFF can
+        say.
 
     Notes
     -----
@@ -122,8 +128,9 @@ def export(
     and two or three of space, in this order; other axes are left out where they have one position. Colour samples are
     written as channels called Red, Green, Blue and Alpha.
 
-    Where a ``dask.distributed`` client is connected, lazy images and dask arrays are computed on its cluster. What is
-    read there is written here; coarser levels of OME-Zarr are written there, where the workers share the disk.
+    Where a ``dask.distributed`` client is connected, lazy images and dask arrays are computed on
+    its cluster. What is read there is written here; coarser levels of OME-Zarr are written there,
+    where the workers share the disk.
 
     Examples
     --------
@@ -133,24 +140,26 @@ def export(
     """
     where = os.path.abspath(os.path.expanduser(os.fspath(path)))
     kind = _format(where, format)
-    cut = cut_of(image, region, level, dtype)
-    if cut.dtype.kind not in "biufc" or cut.dtype.hasobject:
-        msg = f"{where}: pixels of type {cut.dtype} cannot be written; expected numbers or truth values"
+    selection = select(image, region, level, dtype)
+    if selection.dtype.kind not in "biufc" or selection.dtype.hasobject:
+        msg = f"{where}: pixels of type {selection.dtype} cannot be written; expected numbers or truth values"
         raise ExportError(msg, where)
     if kind != "ome-zarr" and shards not in (None, False):
-        msg = f"shards are a thing of OME-Zarr; {kind} has none"
+        msg = f"shards belong to OME-Zarr; {kind} has none"
         raise ValueError(msg)
-    check_target(where, overwrite=overwrite, store=kind == "ome-zarr", sources=_sources(where, cut))
-    total, write = _writer(kind, where, cut, pyramid=pyramid, shards=shards, chunks=chunks)
-    course = Course(total, progress, getattr(cancel, "is_set", cancel))
-    course.check()
+    check_target(
+        where, overwrite=overwrite, store=kind == "ome-zarr", sources=_sources(where, selection)
+    )
+    total, write = _writer(kind, where, selection, pyramid=pyramid, shards=shards, chunks=chunks)
+    tracked = ExportProgress(total, progress, getattr(cancel, "is_set", cancel))
+    tracked.check()
     try:
-        with partial(where, overwrite=overwrite) as made:
-            write(made, course)
-            course.check()
+        with atomic_target(where, overwrite=overwrite) as made:
+            write(made, tracked)
+            tracked.check()
     except ExportError:
-        if course.error is not None:
-            raise course.error from None
+        if tracked.error is not None:
+            raise tracked.error from None
         raise
     return Path(where)
 
@@ -170,35 +179,39 @@ def _format(path: str, given: str | None) -> str:
 
 
 def _writer(
-    kind: str, path: str, cut: Cut, *, pyramid: bool, shards: Any, chunks: Any
-) -> tuple[int, Callable[[str, Course], None]]:
+    kind: str, path: str, selection: ExportSelection, *, pyramid: bool, shards: Any, chunks: Any
+) -> tuple[int, Callable[[str, ExportProgress], None]]:
     """Return how many pixels are read and written, and what does it."""
     if kind == "npy":
-        feed = plan_npy(cut)
-        check_space(path, npy_nbytes(feed))
-        return npy_steps(feed), lambda made, course: write_npy(made, feed, course)
-    if world_of(cut, range(len(cut.axes))).affine is not None:
-        kept = "; its matrix is kept in the attribute 'napari_lazyload'" if kind == "ome-zarr" else ""
+        stream = plan_npy(selection)
+        check_space(path, npy_nbytes(stream))
+        return npy_steps(stream), lambda made, progress: write_npy(made, stream, progress)
+    if pixel_to_world(selection, range(len(selection.axes))).affine is not None:
+        kept = (
+            "; its matrix is kept in the attribute 'napari_lazyload'" if kind == "ome-zarr" else ""
+        )
         msg = (
             f"{path}: {'OME-Zarr 0.5' if kind == 'ome-zarr' else 'OME-TIFF'} says scale and position alone: it is "
             f"written without its rotation, shear or mirroring{kept}"
         )
         warnings.warn(msg, LazyLoadWarning, stacklevel=3)
     if kind == "ome-tiff":
-        tiff = plan_tiff(path, cut, pyramid=pyramid, chunks=chunks)
-        return tiff_steps(tiff), lambda made, course: write_tiff(made, tiff, course)
-    zarr = plan_zarr(path, cut, pyramid=pyramid, shards=shards, chunks=chunks)
-    return zarr_steps(zarr), lambda made, course: write_zarr(made, zarr, course)
+        tiff = plan_tiff(path, selection, pyramid=pyramid, chunks=chunks)
+        return tiff_steps(tiff), lambda made, progress: write_tiff(made, tiff, progress)
+    zarr = plan_zarr(path, selection, pyramid=pyramid, shards=shards, chunks=chunks)
+    return zarr_steps(zarr), lambda made, progress: write_zarr(made, zarr, progress)
 
 
-def _sources(path: str, cut: Cut) -> Iterator[str]:
+def _sources(path: str, selection: ExportSelection) -> Iterator[str]:
     """Yield the local files and folders that the pixels come from, as far as they can be told and can be in the way."""
-    array = cut.array
+    array = selection.array
     if isinstance(array, LazyArray) and array.source is not None:
         yield from _files_of(array.source, path)
     elif isinstance(getattr(array, "filename", None), (str, os.PathLike)):  # NumPy's memory maps
         yield os.fspath(array.filename)
-    elif isinstance(root := getattr(getattr(array, "store", None), "root", None), (str, os.PathLike)):  # of zarr
+    elif isinstance(
+        root := getattr(getattr(array, "store", None), "root", None), (str, os.PathLike)
+    ):  # of zarr
         yield os.fspath(root)
 
 
@@ -213,9 +226,11 @@ def _files_of(source: Any, target: str) -> Iterator[str]:
     elif files is not None:
         name = os.path.basename(target)
         rows = source.rows if os.path.lexists(target) else ()
-        yield from (path for path in map(files.path, map(int, rows)) if os.path.basename(path) == name)
+        yield from (
+            path for path in map(files.path, map(int, rows)) if os.path.basename(path) == name
+        )
     else:
         with suppress(LazyLoadError):  # it cannot be read, which is said where that is tried
             path = str(getattr(source.chunk(0, (0,) * len(source.meta.axes)), "path", ""))
             if path and "://" not in path:
-                yield find_place(path).root
+                yield find_store(path).root

@@ -1,7 +1,8 @@
 """NPY, as NumPy's own writer makes it, but streamed.
 
-Source of the format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. The pixels are written by
-calls, not through a memory map: where the disk is full, a call fails with an error, a memory map ends the program.
+Source of the format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. The
+pixels are written by calls, not through a memory map: where the disk is full, a call fails with an
+error, a memory map ends the program.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
-from napari_lazyload.exporting.streaming import Feed, read_bands
+from napari_lazyload.exporting.streaming import PixelStream, read_bands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_lazyload.core.chunks import Box
-    from napari_lazyload.exporting.selection import Cut
-    from napari_lazyload.exporting.streaming import Course
+    from napari_lazyload.exporting.selection import ExportSelection
+    from napari_lazyload.exporting.streaming import ExportProgress
 
     Array = np.ndarray[Any, Any]
 
@@ -27,47 +28,53 @@ _HEADER = 4096
 """More bytes than a header has."""
 
 
-def plan_npy(cut: Cut) -> Feed:
+def plan_npy(selection: ExportSelection) -> PixelStream:
     """Return the pixels in the order in which they are written: that of the image."""
-    return Feed(cut, range(len(cut.axes)))
+    return PixelStream(selection, range(len(selection.axes)))
 
 
-def npy_nbytes(feed: Feed) -> int:
+def npy_nbytes(stream: PixelStream) -> int:
     """Return how large the file is, at most."""
-    return prod(feed.shape) * feed.dtype.itemsize + _HEADER
+    return prod(stream.shape) * stream.dtype.itemsize + _HEADER
 
 
-def npy_steps(feed: Feed) -> int:
+def npy_steps(stream: PixelStream) -> int:
     """Return how many pixels are read and written."""
-    return 2 * prod(feed.shape)
+    return 2 * prod(stream.shape)
 
 
-def write_npy(path: str, feed: Feed, course: Course) -> None:
+def write_npy(path: str, stream: PixelStream, progress: ExportProgress) -> None:
     """Write an array to a path where nothing is."""
-    header = {"descr": np.lib.format.dtype_to_descr(feed.dtype), "fortran_order": False, "shape": feed.shape}
+    header = {
+        "descr": np.lib.format.dtype_to_descr(stream.dtype),
+        "fortran_order": False,
+        "shape": stream.shape,
+    }
     with open(path, "wb") as file:
         np.lib.format.write_array_header_2_0(file, header)
-        for size in write_pixels(file, feed, course):
-            course.add(size)
+        for size in write_pixels(file, stream, progress):
+            progress.add(size)
 
 
-def write_pixels(file: IO[bytes], feed: Feed, course: Course) -> Iterator[int]:
+def write_pixels(file: IO[bytes], stream: PixelStream, progress: ExportProgress) -> Iterator[int]:
     """Write the pixels of a feed from where a file stands, each chunk of the source read once; yield how many."""
     start = file.tell()
-    units = feed.grid if feed.chunked else ChunkGrid(feed.shape, (1,) * len(feed.shape))
-    for box, pixels in read_bands(feed, units, course):
-        _put(file, start, feed, box, pixels)
+    units = stream.grid if stream.chunked else ChunkGrid(stream.shape, (1,) * len(stream.shape))
+    for box, pixels in read_bands(stream, units, progress):
+        _put(file, start, stream, box, pixels)
         yield pixels.size
 
 
-def _put(file: IO[bytes], start: int, feed: Feed, box: Box, pixels: Array) -> None:
+def _put(file: IO[bytes], start: int, stream: PixelStream, box: Box, pixels: Array) -> None:
     """Write a box to its place, in runs that lie together in the file."""
-    axis = _runs_from(box, feed.shape)
-    strides = [prod(feed.shape[number + 1 :]) for number in range(len(box))]
+    axis = _runs_from(box, stream.shape)
+    strides = [prod(stream.shape[number + 1 :]) for number in range(len(box))]
     for index in np.ndindex(*box_shape(box)[:axis]):
         place = [offset + first for offset, (first, _) in zip(index, box, strict=False)]
         place += [first for first, _ in box[axis:]]
-        file.seek(start + feed.dtype.itemsize * sum(a * b for a, b in zip(place, strides, strict=True)))
+        file.seek(
+            start + stream.dtype.itemsize * sum(a * b for a, b in zip(place, strides, strict=True))
+        )
         file.write(np.ascontiguousarray(pixels[index]).data.cast("B"))
 
 

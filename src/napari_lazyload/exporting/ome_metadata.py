@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import Box
     from napari_lazyload.exporting.axes import Role
-    from napari_lazyload.exporting.selection import Cut, Look
+    from napari_lazyload.exporting.selection import DisplaySettings, ExportSelection
 
     Array = np.ndarray[Any, Any]
 
-_COLOURS = {"red": "FF0000", "green": "00FF00", "blue": "0000FF", "cyan": "00FFFF", "magenta": "FF00FF"}
-_COLOURS |= {"yellow": "FFFF00", "gray": "FFFFFF", "grey": "FFFFFF", "white": "FFFFFF"}
+_COLORS = {
+    "red": "FF0000",
+    "green": "00FF00",
+    "blue": "0000FF",
+    "cyan": "00FFFF",
+    "magenta": "FF00FF",
+}
+_COLORS |= {"yellow": "FFFF00", "gray": "FFFFFF", "grey": "FFFFFF", "white": "FFFFFF"}
 _SAMPLES = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"), ("Alpha", "FFFFFF"))
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?")
 
@@ -49,16 +55,16 @@ class World:
     affine: Array | None = None
 
 
-def world_of(cut: Cut, order: Sequence[int]) -> World:
+def pixel_to_world(selection: ExportSelection, order: Sequence[int]) -> World:
     """Return where a cut lies; `order` names its axes in the order in which they are written."""
-    count = len(cut.matrix) - 1
-    exact = is_diagonal(cut.matrix, cut.shape[:count])
+    count = len(selection.matrix) - 1
+    exact = is_diagonal(selection.matrix, selection.shape[:count])
     if exact:
-        sizes = np.diag(cut.matrix)[:-1]
+        sizes = np.diag(selection.matrix)[:-1]
     else:
-        sizes = np.linalg.norm(cut.matrix[:-1, :-1], axis=0)
+        sizes = np.linalg.norm(selection.matrix[:-1, :-1], axis=0)
         sizes = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1.0)
-    starts = np.where(np.isfinite(cut.matrix[:-1, -1]), cut.matrix[:-1, -1], 0.0)
+    starts = np.where(np.isfinite(selection.matrix[:-1, -1]), selection.matrix[:-1, -1], 0.0)
     scale = tuple(float(sizes[axis]) if axis < count else 1.0 for axis in order)
     translate = tuple(float(starts[axis]) if axis < count else 0.0 for axis in order)
     if exact:
@@ -66,13 +72,13 @@ def world_of(cut: Cut, order: Sequence[int]) -> World:
     whole = np.eye(len(order) + 1)
     placed = [(row, axis) for row, axis in enumerate(order) if axis < count]
     for row, axis in placed:
-        whole[row, -1] = cut.matrix[axis, -1]
+        whole[row, -1] = selection.matrix[axis, -1]
         for column, other in placed:
-            whole[row, column] = cut.matrix[axis, other]
+            whole[row, column] = selection.matrix[axis, other]
     return World(scale, translate, whole)
 
 
-class Extremes:
+class ValueRange:
     """The least and the greatest value of each channel, seen while pixels are written. Any thread.
 
     Parameters
@@ -90,7 +96,7 @@ class Extremes:
         self._high: list[float | None] = [None] * count
         self._lock = threading.Lock()
 
-    def see(self, pixels: Array, box: Box) -> None:
+    def update(self, pixels: Array, box: Box) -> None:
         """Take note of the pixels of a box."""
         if pixels.dtype.kind == "c":
             return
@@ -114,17 +120,25 @@ class Extremes:
 
 
 def attributes(
-    cut: Cut, order: Sequence[int], kinds: Sequence[Role], factors: Sequence[Sequence[int]], extremes: Extremes
+    selection: ExportSelection,
+    order: Sequence[int],
+    kinds: Sequence[Role],
+    factors: Sequence[Sequence[int]],
+    extremes: ValueRange,
 ) -> dict[str, Any]:
     """Return the attributes of the group."""
-    world = world_of(cut, order)
+    world = pixel_to_world(selection, order)
     multiscale: dict[str, Any] = {
-        "name": cut.look.name or "image",
-        "axes": axes_of(cut, order, kinds),
+        "name": selection.display.name or "image",
+        "axes": axes_of(selection, order, kinds),
         "datasets": _datasets(world, factors),
     }
     if factors:
-        method = "nearest" if cut.look.kind == "labels" or cut.dtype.kind == "b" else "mean"
+        method = (
+            "nearest"
+            if selection.display.kind == "labels" or selection.dtype.kind == "b"
+            else "mean"
+        )
         about = "first pixel" if method == "nearest" else "mean"
         multiscale["type"] = method
         multiscale["metadata"] = {
@@ -133,10 +147,10 @@ def attributes(
             "factors": [list(one) for one in factors],
         }
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale]}
-    if cut.look.kind == "labels":
-        ome["image-label"] = _image_label(cut.look)
-    elif cut.dtype.kind != "c":
-        ome["omero"] = {"channels": _channels(cut, order, kinds, extremes)}
+    if selection.display.kind == "labels":
+        ome["image-label"] = _image_label(selection.display)
+    elif selection.dtype.kind != "c":
+        ome["omero"] = {"channels": _channels(selection, order, kinds, extremes)}
     made: dict[str, Any] = {"ome": ome}
     if world.affine is not None:
         made["napari_lazyload"] = {"affine": _finite(world.affine)}
@@ -147,18 +161,20 @@ def _finite(matrix: Array) -> list[list[float | None]]:
     return [[value if isfinite(value) else None for value in row] for row in matrix.tolist()]
 
 
-def axes_of(cut: Cut, order: Sequence[int], kinds: Sequence[Role]) -> list[dict[str, Any]]:
+def axes_of(
+    selection: ExportSelection, order: Sequence[int], kinds: Sequence[Role]
+) -> list[dict[str, Any]]:
     """Return name, type and unit of each axis that is written."""
-    return [_axis(cut, axis, kind) for axis, kind in zip(order, kinds, strict=True)]
+    return [_axis(selection, axis, kind) for axis, kind in zip(order, kinds, strict=True)]
 
 
-def _axis(cut: Cut, axis: int, kind: Role) -> dict[str, Any]:
-    if kind == "colour":
+def _axis(selection: ExportSelection, axis: int, kind: Role) -> dict[str, Any]:
+    if kind == "color":
         return {"name": "c", "type": "channel"}
-    said: dict[str, Any] = {"name": cut.axes[axis]}
+    said: dict[str, Any] = {"name": selection.axes[axis]}
     if kind != "other":
         said["type"] = kind
-    unit = unit_name(cut.units[axis])
+    unit = unit_name(selection.units[axis])
     return said | ({"unit": unit} if unit and kind != "channel" else {})
 
 
@@ -182,26 +198,37 @@ def _datasets(world: World, factors: Sequence[Sequence[int]]) -> list[dict[str, 
     return found
 
 
-def _channels(cut: Cut, order: Sequence[int], kinds: Sequence[Role], extremes: Extremes) -> list[dict[str, Any]]:
-    if "colour" in kinds:
-        count = cut.shape[order[kinds.index("colour")]]
-        high = float(np.iinfo(cut.dtype).max) if cut.dtype.kind in "iu" else 1.0
+def _channels(
+    selection: ExportSelection, order: Sequence[int], kinds: Sequence[Role], extremes: ValueRange
+) -> list[dict[str, Any]]:
+    if "color" in kinds:
+        count = selection.shape[order[kinds.index("color")]]
+        high = float(np.iinfo(selection.dtype).max) if selection.dtype.kind in "iu" else 1.0
         window = {"min": 0.0, "max": high, "start": 0.0, "end": high}
         return [
-            {"label": name, "color": colour, "window": window, "active": name != "Alpha"}
-            for name, colour in _SAMPLES[:count]
+            {"label": name, "color": color, "window": window, "active": name != "Alpha"}
+            for name, color in _SAMPLES[:count]
         ]
-    count = cut.shape[order[kinds.index("channel")]] if "channel" in kinds else 1
-    known = cut.look.channels
+    count = selection.shape[order[kinds.index("channel")]] if "channel" in kinds else 1
+    known = selection.display.channels
     if len(known) != count:
-        plain = ChannelMeta("", cut.look.colormap, cut.look.contrast_limits)
+        plain = ChannelMeta("", selection.display.colormap, selection.display.contrast_limits)
         known = known if len(known) == 1 else (plain,) * count
-    return [_channel(one, number, extremes.of(number), cut.dtype) for number, one in enumerate(known[:count])]
+    return [
+        _channel(one, number, extremes.of(number), selection.dtype)
+        for number, one in enumerate(known[:count])
+    ]
 
 
-def _channel(channel: ChannelMeta, number: int, seen: tuple[float, float], dtype: np.dtype[Any]) -> dict[str, Any]:
+def _channel(
+    channel: ChannelMeta, number: int, seen: tuple[float, float], dtype: np.dtype[Any]
+) -> dict[str, Any]:
     limits = channel.contrast_limits
-    start, end = limits if limits is not None and all(map(isfinite, limits)) and limits[0] < limits[1] else seen
+    start, end = (
+        limits
+        if limits is not None and all(map(isfinite, limits)) and limits[0] < limits[1]
+        else seen
+    )
     low, high = min(seen[0], start), max(seen[1], end)
     if start == end:
         high = end = start + 1
@@ -209,39 +236,42 @@ def _channel(channel: ChannelMeta, number: int, seen: tuple[float, float], dtype
     numbers = [int(value) if whole else value for value in (low, high, start, end)]
     return {
         "label": channel.name or f"channel {number}",
-        "color": _colour(channel.colormap),
+        "color": _color(channel.colormap),
         "window": dict(zip(("min", "max", "start", "end"), numbers, strict=True)),
         "active": channel.visible,
     }
 
 
-def _colour(colormap: Any) -> str:
+def _color(colormap: Any) -> str:
     """Return the colour of the brightest pixels, as hexadecimal digits; white where there is no single one."""
     name = colormap if isinstance(colormap, str) else getattr(colormap, "name", "")
     found = _HEX.fullmatch(str(name))
     if found:
         return found[1].upper()
-    if str(name).lower() in _COLOURS:
-        return _COLOURS[str(name).lower()]
-    colours = np.asarray(getattr(colormap, "colors", ()), float)
+    if str(name).lower() in _COLORS:
+        return _COLORS[str(name).lower()]
+    colors = np.asarray(getattr(colormap, "colors", ()), float)
     # From black to one colour is what the format can say; other maps, such as viridis, it cannot.
-    if colours.ndim == 2 and len(colours) == 2 and not colours[0, :3].any():
-        return "".join(f"{round(255 * part):02X}" for part in np.clip(colours[1, :3], 0, 1))
+    if colors.ndim == 2 and len(colors) == 2 and not colors[0, :3].any():
+        return "".join(f"{round(255 * part):02X}" for part in np.clip(colors[1, :3], 0, 1))
     return "FFFFFF"
 
 
-def _image_label(look: Look) -> dict[str, Any]:
+def _image_label(display: DisplaySettings) -> dict[str, Any]:
     """Return the colours and properties of labels."""
     said: dict[str, Any] = {"version": "0.5"}
-    colours = look.colormap if hasattr(look.colormap, "items") else {}
+    colors = display.colormap if hasattr(display.colormap, "items") else {}
     listed = [
-        {"label-value": int(label), "rgba": [round(255 * float(part)) for part in [*colour, 1.0][:4]]}
-        for label, colour in colours.items()
+        {
+            "label-value": int(label),
+            "rgba": [round(255 * float(part)) for part in [*color, 1.0][:4]],
+        }
+        for label, color in colors.items()
         if label is not None and int(label) != 0
     ]
     if listed:
         said["colors"] = listed
-    rows = _rows(look.features)
+    rows = _rows(display.features)
     if rows:
         said["properties"] = rows
     return said

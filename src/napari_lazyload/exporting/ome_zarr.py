@@ -22,10 +22,10 @@ from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ExportError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
-from napari_lazyload.exporting.axes import roles, too_many, without_ones
-from napari_lazyload.exporting.ome_metadata import Extremes, attributes, axes_of, world_of
+from napari_lazyload.exporting.axes import drop_singletons, roles, too_many
+from napari_lazyload.exporting.ome_metadata import ValueRange, attributes, axes_of, pixel_to_world
 from napari_lazyload.exporting.pyramid import coarser, level_factors, reduced
-from napari_lazyload.exporting.streaming import BUDGET, Course, Feed, read_bands
+from napari_lazyload.exporting.streaming import BUDGET, ExportProgress, PixelStream, read_bands
 from napari_lazyload.loading import scheduler, status
 from napari_lazyload.loading.jobs import Tier
 from napari_lazyload.loading.read_box import read_box
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.exporting.axes import Role
-    from napari_lazyload.exporting.selection import Cut
+    from napari_lazyload.exporting.selection import ExportSelection
     from napari_lazyload.sources.zarr.array import ZarrArray, ZarrChunk
 
     Array = np.ndarray[Any, Any]
@@ -44,7 +44,20 @@ SMALLEST = 256
 """The coarsest level is no longer than this along any axis of space."""
 
 DTYPES = frozenset(
-    ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
+    (
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+    )
 ) | {"complex64", "complex128"}
 """What every reader of Zarr 3 knows."""
 
@@ -54,10 +67,10 @@ _PLANE, _CHUNK, _SHARD = 256, 2 << 20, 32 << 20
 AT_ONCE = 16 << 20
 """Chunks that are written by one call, in bytes."""
 
-_BESIDE: tuple[Role, ...] = ("channel", "colour", "other")
+_BESIDE: tuple[Role, ...] = ("channel", "color", "other")
 """Of these the format has one axis."""
 
-_ORDER: dict[Role, int] = {"time": 0, "channel": 1, "colour": 1, "other": 1, "space": 2}
+_ORDER: dict[Role, int] = {"time": 0, "channel": 1, "color": 1, "other": 1, "space": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class Plan:
 
     Parameters
     ----------
-    feed : Feed
+    feed : PixelStream
         The pixels of the finest level.
     kinds : tuple of str
         What each axis is.
@@ -78,7 +91,7 @@ class Plan:
         Likewise.
     """
 
-    feed: Feed
+    stream: PixelStream
     kinds: tuple[Role, ...]
     factors: tuple[tuple[int, ...], ...]
     chunks: tuple[int, ...]
@@ -87,7 +100,7 @@ class Plan:
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Of the levels, finest first."""
-        shapes = [self.feed.shape]
+        shapes = [self.stream.shape]
         for factors in self.factors:
             shapes.append(tuple(coarser(shapes[-1], factors)))
         return shapes
@@ -99,10 +112,14 @@ class Plan:
             return chunks, None
         # Whole chunks, and no more than it takes to hold the level.
         wanted = zip(self.shards, chunks, shape, strict=True)
-        return chunks, tuple(max(1, min(shard // one, -(-size // one))) * one for shard, one, size in wanted)
+        return chunks, tuple(
+            max(1, min(shard // one, -(-size // one))) * one for shard, one, size in wanted
+        )
 
 
-def plan_zarr(path: str, cut: Cut, *, pyramid: bool, shards: Any, chunks: Any) -> Plan:
+def plan_zarr(
+    path: str, selection: ExportSelection, *, pyramid: bool, shards: Any, chunks: Any
+) -> Plan:
     """Return what is written for a cut; reads nothing.
 
     Raises
@@ -112,52 +129,66 @@ def plan_zarr(path: str, cut: Cut, *, pyramid: bool, shards: Any, chunks: Any) -
     ValueError
         If chunks or shards do not suit the axes.
     """
-    if cut.dtype.name not in DTYPES:
-        msg = f"{path}: Zarr has no pixels of type {cut.dtype}; convert them, such as with dtype='float64'"
+    if selection.dtype.name not in DTYPES:
+        msg = f"{path}: Zarr has no pixels of type {selection.dtype}; convert them, such as with dtype='float64'"
         raise ExportError(msg, path)
-    kinds = roles(cut)
-    kept = without_ones(cut, kinds, ("other",), 1)
+    kinds = roles(selection)
+    kept = drop_singletons(selection, kinds, ("other",), 1)
     others = [axis for axis in kept if kinds[axis] == "other"]
-    if len(others) == 1 and "time" not in kinds and {"channel", "colour"} & set(kinds):
+    if len(others) == 1 and "time" not in kinds and {"channel", "color"} & set(kinds):
         kinds[others[0]] = "time"  # frames of a folder, which would leave no place for the channels
-    kept = [axis for axis in kept if axis in without_ones(cut, kinds, _BESIDE, 1)]
+    kept = [axis for axis in kept if axis in drop_singletons(selection, kinds, _BESIDE, 1)]
     extra = [axis for axis in kept if kinds[axis] in _BESIDE]
     found = [kinds[axis] for axis in kept]
     if len(extra) > 1 or found.count("time") > 1:
-        raise too_many(path, "OME-Zarr 0.5 has one axis beside time and space", cut, extra or kept, "NPY (.npy)")
+        raise too_many(
+            path,
+            "OME-Zarr 0.5 has one axis beside time and space",
+            selection,
+            extra or kept,
+            "NPY (.npy)",
+        )
     if found.count("space") < 2:
-        names = ", ".join(cut.axes)
+        names = ", ".join(selection.axes)
         msg = f"{path}: OME-Zarr 0.5 takes images with two axes of space or more, found {names}; write NPY (.npy)"
         raise ExportError(msg, path)
     order = sorted(kept, key=lambda axis: _ORDER[kinds[axis]])
-    feed, ordered = Feed(cut, order), tuple(kinds[axis] for axis in order)
+    stream, ordered = PixelStream(selection, order), tuple(kinds[axis] for axis in order)
     space = [axis for axis, kind in enumerate(ordered) if kind == "space"]
-    lengths = world_of(cut, order).scale
-    factors = level_factors(feed.shape, lengths, space, SMALLEST) if pyramid else []
-    asked = _wanted("chunks", chunks, cut, order, _default_chunks(feed, space))
-    sizes = tuple(map(min, asked, feed.shape))
+    lengths = pixel_to_world(selection, order).scale
+    factors = level_factors(stream.shape, lengths, space, SMALLEST) if pyramid else []
+    asked = _wanted("chunks", chunks, selection, order, _default_chunks(stream, space))
+    sizes = tuple(map(min, asked, stream.shape))
     whole = None
     if shards is not None and shards is not False:
-        whole = _wanted("shards", None if shards is True else shards, cut, order, _default_shards(feed, sizes, space))
+        whole = _wanted(
+            "shards",
+            None if shards is True else shards,
+            selection,
+            order,
+            _default_shards(stream, sizes, space),
+        )
         if any(shard % one for shard, one in zip(whole, sizes, strict=True)):
             msg = f"shards {whole} must be multiples of the chunks {sizes}, along each axis"
             raise ValueError(msg)
-    return Plan(feed, ordered, tuple(factors), sizes, whole)
+    return Plan(stream, ordered, tuple(factors), sizes, whole)
 
 
-def _default_chunks(feed: Feed, space: Sequence[int]) -> tuple[int, ...]:
+def _default_chunks(stream: PixelStream, space: Sequence[int]) -> tuple[int, ...]:
     """Return chunks of a few planes: good to browse, and to zoom in; one frame and one channel each."""
-    sizes = [1] * len(feed.shape)
+    sizes = [1] * len(stream.shape)
     plane = _PLANE if len(space) > 2 else 2 * _PLANE
     for axis in space[-2:]:
-        sizes[axis] = min(plane, feed.shape[axis])
+        sizes[axis] = min(plane, stream.shape[axis])
     for axis in space[:-2]:
-        room = max(1, _CHUNK // (prod(sizes) * feed.dtype.itemsize))
-        sizes[axis] = min(1 << (room.bit_length() - 1), 64, feed.shape[axis])
+        room = max(1, _CHUNK // (prod(sizes) * stream.dtype.itemsize))
+        sizes[axis] = min(1 << (room.bit_length() - 1), 64, stream.shape[axis])
     return tuple(sizes)
 
 
-def _default_shards(feed: Feed, chunks: Sequence[int], space: Sequence[int]) -> tuple[int, ...]:
+def _default_shards(
+    stream: PixelStream, chunks: Sequence[int], space: Sequence[int]
+) -> tuple[int, ...]:
     """Return shards of many chunks: doubled along the axes of space in turn, then along the others."""
     sizes = list(chunks)
     axes = [*reversed(space), *(axis for axis in reversed(range(len(sizes))) if axis not in space)]
@@ -165,26 +196,37 @@ def _default_shards(feed: Feed, chunks: Sequence[int], space: Sequence[int]) -> 
     while grown:
         grown = False
         for axis in axes:
-            if sizes[axis] < feed.shape[axis] and 2 * prod(sizes) * feed.dtype.itemsize <= _SHARD:
+            if (
+                sizes[axis] < stream.shape[axis]
+                and 2 * prod(sizes) * stream.dtype.itemsize <= _SHARD
+            ):
                 sizes[axis], grown = 2 * sizes[axis], True
     return tuple(sizes)
 
 
-def _wanted(what: str, given: Any, cut: Cut, order: Sequence[int], default: tuple[int, ...]) -> tuple[int, ...]:
+def _wanted(
+    what: str,
+    given: Any,
+    selection: ExportSelection,
+    order: Sequence[int],
+    default: tuple[int, ...],
+) -> tuple[int, ...]:
     """Return sizes in the order of the target, of what a user gave in that of the image."""
     if given is None:
         return default
     if isinstance(given, Mapping):
-        known = all(name in cut.axes for name in given)
-        sizes = [given.get(cut.axes[axis], one) for axis, one in zip(order, default, strict=True)]
+        known = all(name in selection.axes for name in given)
+        sizes = [
+            given.get(selection.axes[axis], one) for axis, one in zip(order, default, strict=True)
+        ]
     else:
-        listed = list(given) if isinstance(given, Sequence) else [given] * len(cut.axes)
-        if len(listed) == len(cut.axes) - cut.rgb:
-            listed += [1] * cut.rgb
-        known = len(listed) == len(cut.axes)
+        listed = list(given) if isinstance(given, Sequence) else [given] * len(selection.axes)
+        if len(listed) == len(selection.axes) - selection.rgb:
+            listed += [1] * selection.rgb
+        known = len(listed) == len(selection.axes)
         sizes = [listed[axis] for axis in order] if known else []
     if not known or not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-        axes = ", ".join(cut.axes)
+        axes = ", ".join(selection.axes)
         msg = f"{what} must be a size, one for each of the axes {axes}, or a mapping of them, got {given!r}"
         raise ValueError(msg)
     return tuple(map(int, sizes))
@@ -196,20 +238,24 @@ def zarr_steps(plan: Plan) -> int:
     return sizes[0] + sum(sizes)
 
 
-def write_zarr(path: str, plan: Plan, course: Course) -> None:
+def write_zarr(path: str, plan: Plan, progress: ExportProgress) -> None:
     """Write an image to a path where nothing is."""
     import zarr
 
     group = zarr.create_group(path, zarr_format=3)
-    channel = next((axis for axis, kind in enumerate(plan.kinds) if kind in ("channel", "colour")), None)
-    extremes = Extremes(plan.feed.shape, channel)
+    channel = next(
+        (axis for axis, kind in enumerate(plan.kinds) if kind in ("channel", "color")), None
+    )
+    extremes = ValueRange(plan.stream.shape, channel)
     for number in range(len(plan.shapes)):
         level = _Level(path, number, plan)
         if number == 0:
-            level.write_finest(extremes, course)
+            level.write_finest(extremes, progress)
         else:
-            level.write_coarser(course)
-    group.update_attributes(attributes(plan.feed.cut, plan.feed.order, plan.kinds, plan.factors, extremes))
+            level.write_coarser(progress)
+    group.update_attributes(
+        attributes(plan.stream.selection, plan.stream.order, plan.kinds, plan.factors, extremes)
+    )
 
 
 class _Level:
@@ -239,51 +285,82 @@ class _Level:
             shape=shape,
             chunks=self.chunks,
             shards=shards,
-            dtype=plan.feed.dtype,
-            compressors=ZstdCodec(level=1),  # at level 3 noise, as of cameras, takes five times as long for 5 % less
-            fill_value=np.zeros((), plan.feed.dtype)[()],
+            dtype=plan.stream.dtype,
+            compressors=ZstdCodec(
+                level=1
+            ),  # at level 3 noise, as of cameras, takes five times as long for 5 % less
+            fill_value=np.zeros((), plan.stream.dtype)[()],
             zarr_format=3,
-            dimension_names=[axis["name"] for axis in axes_of(plan.feed.cut, plan.feed.order, plan.kinds)],
+            dimension_names=[
+                axis["name"]
+                for axis in axes_of(plan.stream.selection, plan.stream.order, plan.kinds)
+            ],
         )
 
-    def write_finest(self, extremes: Extremes, course: Course) -> None:
+    def write_finest(self, extremes: ValueRange, progress: ExportProgress) -> None:
         """Write what is read, and take note of its extremes."""
-        for box, pixels in read_bands(self.plan.feed, self.units, course):
+        for box, pixels in read_bands(self.plan.stream, self.units, progress):
 
             def write(part: Box, box: Box = box, pixels: Array = pixels) -> None:
                 piece = pixels[box_slices(part, box)]
-                extremes.see(piece, part)
-                self._put(part, piece, course)
+                extremes.update(piece, part)
+                self._put(part, piece, progress)
 
-            self._each(write, box, 1, course)
+            self._each(write, box, 1, progress)
 
-    def write_coarser(self, course: Course) -> None:
+    def write_coarser(self, progress: ExportProgress) -> None:
         """Write what the level before gives: on the cluster, where its workers see what is written, else here."""
-        number, cut = self.number, self.plan.feed.cut
-        made = (self.path, number, self.plan.factors[number - 1], cut.look.kind == "labels")
-        client = cluster.cluster_client() if isinstance(cut.array, da.Array) else None
+        number, selection = self.number, self.plan.stream.selection
+        made = (
+            self.path,
+            number,
+            self.plan.factors[number - 1],
+            selection.display.kind == "labels",
+        )
+        client = cluster.cluster_client() if isinstance(selection.array, da.Array) else None
         if client is not None and cluster.sees(client, self.path):
-            tasks = ((box, delayed(_write_coarser)(*made, box)) for box in self._parts(self.units.full_box))
-            cluster.compute_each(client, tasks, lambda _, pixels: course.add(pixels), cancel=course.cancel, writes=True)
+            tasks = (
+                (box, delayed(_write_coarser)(*made, box))
+                for box in self._parts(self.units.full_box)
+            )
+            cluster.compute_each(
+                client,
+                tasks,
+                lambda _, pixels: progress.add(pixels),
+                cancel=progress.cancel,
+                writes=True,
+            )
             return
         coarser = _Coarser(*made)
         with closing(coarser):
-            self._each(lambda box: course.add(coarser.write(box, course.check)), self.units.full_box, 2, course)
+            self._each(
+                lambda box: progress.add(coarser.write(box, progress.check)),
+                self.units.full_box,
+                2,
+                progress,
+            )
 
-    def _put(self, box: Box, pixels: Array, course: Course) -> None:
+    def _put(self, box: Box, pixels: Array, progress: ExportProgress) -> None:
         self.array[box_slices(box)] = pixels
-        course.add(pixels.size)
+        progress.add(pixels.size)
 
-    def _each(self, work: Callable[[Box], None], box: Box, share: int, course: Course) -> None:
+    def _each(
+        self, work: Callable[[Box], None], box: Box, share: int, progress: ExportProgress
+    ) -> None:
         """Do each group of units in a box; what is browsed meanwhile goes first.
 
-        A group under way is there `share` times, as the copy that zarr makes, and packed: so many fit the budget.
+        A group under way is there `share` times, as the copy that zarr makes, and packed: so many
+        fit the budget.
         """
         grid = self._groups()
-        most = prod(box_shape(grid.bounds((0,) * len(grid.shape)))) * self.plan.feed.dtype.itemsize
+        most = (
+            prod(box_shape(grid.bounds((0,) * len(grid.shape)))) * self.plan.stream.dtype.itemsize
+        )
         workers = max(1, min(settings.current().workers, BUDGET // max(1, (share + 2) * most)))
         tier = Tier.BACKGROUND
-        scheduler.shared.each(work, self._parts(box), tier=tier, workers=workers, cancel=course.cancel)
+        scheduler.shared.each(
+            work, self._parts(box), tier=tier, workers=workers, cancel=progress.cancel
+        )
 
     def _parts(self, box: Box) -> list[Box]:
         """Return the groups of units in a box."""
@@ -294,10 +371,14 @@ class _Level:
         """Return the grid of neighbouring units that are written at once: each call of zarr takes its time."""
         units = self.units
         first = box_shape(units.bounds((0,) * len(units.shape)))
-        room = max(1, AT_ONCE // (prod(first) * self.plan.feed.dtype.itemsize))
-        room = min(room, -(-prod(units.numblocks) // (2 * settings.current().workers)))  # some for each thread
+        room = max(1, AT_ONCE // (prod(first) * self.plan.stream.dtype.itemsize))
+        room = min(
+            room, -(-prod(units.numblocks) // (2 * settings.current().workers))
+        )  # some for each thread
         sizes: list[int] = []
-        for size, unit, count in reversed(list(zip(units.shape, first, units.numblocks, strict=True))):
+        for size, unit, count in reversed(
+            list(zip(units.shape, first, units.numblocks, strict=True))
+        ):
             taken = min(room, count)
             room //= taken
             sizes.insert(0, min(size, taken * unit))
@@ -333,7 +414,9 @@ class _Coarser:
         for index in inner.touched(box):
             check()
             part = inner.bounds(index)
-            pixels[box_slices(part, box)] = self._finer.reduced(part, self._factors, nearest=self._nearest)
+            pixels[box_slices(part, box)] = self._finer.reduced(
+                part, self._factors, nearest=self._nearest
+            )
         self._array[box_slices(box)] = pixels
         return pixels.size
 
@@ -342,7 +425,9 @@ class _Coarser:
         status.shared.forget(self._finer.token)
 
 
-def _write_coarser(path: str, number: int, factors: tuple[int, ...], nearest: bool, box: Box) -> int:
+def _write_coarser(
+    path: str, number: int, factors: tuple[int, ...], nearest: bool, box: Box
+) -> int:
     """Do one box in a worker of a cluster."""
     with closing(_Coarser(path, number, factors, nearest)) as coarser:
         return coarser.write(box)
@@ -355,7 +440,9 @@ class _Written:
         self.array = array
         self.token = f"export-{uuid.uuid4().hex}"
         axes = tuple(f"axis{number}" for number in range(len(array.shape)))
-        self.meta = ImageMeta("level", axes, array.dtype, (LevelMeta(array.grid, (1.0,) * len(axes)),))
+        self.meta = ImageMeta(
+            "level", axes, array.dtype, (LevelMeta(array.grid, (1.0,) * len(axes)),)
+        )
 
     def chunk(self, _level: int, index: BlockIndex) -> ZarrChunk:
         return self.array.chunk(index)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _ALIKE = 1.5
-"""Pixels so many times as long as the shortest ones are halved with them, so that those of coarse levels are cubes."""
+"""Pixels so many times as long as the shortest ones are halved with them, so that those of coarse
+levels are cubes."""
 
 
 def level_factors(
@@ -60,13 +61,15 @@ def reduced(pixels: Array, factors: Sequence[int], *, nearest: bool) -> Array:
     factors : sequence of int
         Pixels of a block, for each axis: 1 or 2. Blocks at the end may have fewer.
     nearest : bool
-        Take the first pixel of each block (labels and truth values, which have no mean) instead of the mean. Means of
-        whole numbers are rounded to the nearest, halves up.
+        Take the first pixel of each block (labels and truth values, which have no mean) instead of
+        the mean. Means of whole numbers are rounded to the nearest, halves up.
     """
     if nearest or pixels.dtype.kind == "b":
         return np.ascontiguousarray(pixels[tuple(slice(None, None, factor) for factor in factors)])
     odd = [(0, -size % factor) for size, factor in zip(pixels.shape, factors, strict=True)]
-    if any(more for _, more in odd):  # a pixel that stands for a missing one beside it leaves the mean as it is
+    if any(
+        more for _, more in odd
+    ):  # a pixel that stands for a missing one beside it leaves the mean as it is
         pixels = np.pad(pixels, odd, mode="edge")
     count = prod(factors)
     if pixels.dtype.kind not in "iu":
@@ -74,12 +77,20 @@ def reduced(pixels: Array, factors: Sequence[int], *, nearest: bool) -> Array:
         with np.errstate(invalid="ignore", over="ignore"):
             mean: Array = _sum(pixels, factors, wide) / wide.type(count)
     elif pixels.dtype.itemsize < 8:
-        wide = np.dtype(np.int64 if pixels.dtype.itemsize > 2 else np.uint32 if pixels.dtype.kind == "u" else np.int32)
+        wide = np.dtype(
+            np.int64
+            if pixels.dtype.itemsize > 2
+            else np.uint32
+            if pixels.dtype.kind == "u"
+            else np.int32
+        )
         mean = (_sum(pixels, factors, wide) + wide.type(count // 2)) // wide.type(count)
     else:  # a sum of 64-bit numbers could overflow: that of their shares cannot
         one = pixels.dtype.type
         whole, rest = np.divmod(pixels, one(count))
-        mean = _sum(whole, factors, pixels.dtype) + (_sum(rest, factors, pixels.dtype) + one(count // 2)) // one(count)
+        mean = _sum(whole, factors, pixels.dtype) + (
+            _sum(rest, factors, pixels.dtype) + one(count // 2)
+        ) // one(count)
     return mean.astype(pixels.dtype, copy=False)
 
 

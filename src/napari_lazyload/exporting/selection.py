@@ -12,7 +12,13 @@ from napari_lazyload.arrays.image import Image
 from napari_lazyload.arrays.layer_link import METADATA_KEY
 from napari_lazyload.core.affine import linear
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ChannelMeta, Kind
-from napari_lazyload.cropping.target import Target, first_center, is_layer, units_of, world_transform
+from napari_lazyload.cropping.target import (
+    Target,
+    first_center,
+    is_layer,
+    units_of,
+    world_transform,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +32,7 @@ _UNNAMED = re.compile(r"axis -?\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DisplaySettings:
     """How an image is shown.
 
     Parameters
@@ -54,7 +60,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class ExportSelection:
     """A box of one level. Tuples are in the order of `axes`.
 
     Parameters
@@ -73,7 +79,7 @@ class Cut:
         From pixels of the box to the world: homogeneous, over the axes without ``"s"``.
     units : tuple of (str or None)
         For each axis without ``"s"``.
-    look : Look
+    look : DisplaySettings
         How it is shown.
     """
 
@@ -84,7 +90,7 @@ class Cut:
     dtype: np.dtype[Any]
     matrix: Array
     units: tuple[str | None, ...]
-    look: Look
+    display: DisplaySettings
 
     @property
     def rgb(self) -> bool:
@@ -97,7 +103,7 @@ class Cut:
         return tuple(stop - start for start, stop in self.box)
 
 
-def cut_of(image: Any, region: Any, level: int, dtype: Any) -> Cut:
+def select(image: Any, region: Any, level: int, dtype: Any) -> ExportSelection:
     """Return what an export of these arguments writes.
 
     Parameters
@@ -119,7 +125,7 @@ def cut_of(image: Any, region: Any, level: int, dtype: Any) -> Cut:
     within = linear(np.diag(meta.factors[:count]), first[:count])
     axes = _named(target.meta.axes)
     at = axes.index(CHANNEL_AXIS) if CHANNEL_AXIS in axes else None
-    return Cut(
+    return ExportSelection(
         target.arrays[level],
         meta.grid,
         box,
@@ -127,7 +133,7 @@ def cut_of(image: Any, region: Any, level: int, dtype: Any) -> Cut:
         np.dtype(dtype or target.meta.dtype).newbyteorder("="),
         world_transform(image, count) @ within,
         units_of(image, count),
-        _look(image, None if at is None else box[at]),
+        _display_settings(image, None if at is None else box[at]),
     )
 
 
@@ -140,7 +146,7 @@ def _named(axes: tuple[str, ...]) -> tuple[str, ...]:
     return (*names[len(names) - len(plain) :], *axes[len(plain) :])
 
 
-def _look(image: Any, channels: tuple[int, int] | None) -> Look:
+def _display_settings(image: Any, channels: tuple[int, int] | None) -> DisplaySettings:
     """Return how an image is shown, with those of its channels that are kept."""
     if isinstance(image, Image):
         meta = image.meta
@@ -148,20 +154,26 @@ def _look(image: Any, channels: tuple[int, int] | None) -> Look:
         labels = meta.kind == "labels"
         colormap = meta.display.get("colormap") if labels else meta.colormap
         features = meta.display.get("features", {})
-        return Look(meta.name, meta.kind, kept, meta.contrast_limits, colormap, features)
+        return DisplaySettings(meta.name, meta.kind, kept, meta.contrast_limits, colormap, features)
     if is_layer(image):
         return _look_of_layer(image)
-    return Look(str(getattr(image, "name", None) or "").strip("/").rpartition("/")[2])
+    return DisplaySettings(str(getattr(image, "name", None) or "").strip("/").rpartition("/")[2])
 
 
-def _look_of_layer(layer: Any) -> Look:
+def _look_of_layer(layer: Any) -> DisplaySettings:
     if any(one.__name__ == "Labels" for one in type(layer).__mro__):
-        colours = getattr(layer.colormap, "color_dict", None)
-        features = {name: list(column) for name, column in layer.features.items()} if len(layer.features) else {}
-        return Look(layer.name, "labels", colormap=colours, features=features)
+        colors = getattr(layer.colormap, "color_dict", None)
+        features = (
+            {name: list(column) for name, column in layer.features.items()}
+            if len(layer.features)
+            else {}
+        )
+        return DisplaySettings(layer.name, "labels", colormap=colors, features=features)
     if layer.rgb:
-        return Look(layer.name)
+        return DisplaySettings(layer.name)
     low, high = map(float, layer.contrast_limits)
     link = layer.metadata.get(METADATA_KEY)
     guessed = link is not None and getattr(link, "needs_limits", False)
-    return Look(layer.name, contrast_limits=None if guessed else (low, high), colormap=layer.colormap)
+    return DisplaySettings(
+        layer.name, contrast_limits=None if guessed else (low, high), colormap=layer.colormap
+    )

@@ -1,8 +1,9 @@
 """The pixels of an export, band by band: each band is read once, in parallel, and written in parallel.
 
-A *unit* is what the target writes at once: a chunk, a shard, a row of tiles. A *band* is a box of whole units that fits
-the memory that an export may take. Source chunks that reach over the end of a band are read whole, and what the next
-band needs of them is carried over, so that each chunk is read once wherever a band can span all axes but one.
+A *unit* is what the target writes at once: a chunk, a shard, a row of tiles. A *band* is a box of
+whole units that fits the memory that an export may take. Source chunks that reach over the end of a
+band are read whole, and what the next band needs of them is carried over, so that each chunk is
+read once wherever a band can span all axes but one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from napari_lazyload.core.chunks import Box
-    from napari_lazyload.exporting.selection import Cut
+    from napari_lazyload.exporting.selection import ExportSelection
 
     Array = np.ndarray[Any, Any]
 
@@ -31,7 +32,7 @@ BUDGET = 192 << 20
 """Bytes of a band, unless a single unit has more."""
 
 
-class Course:
+class ExportProgress:
     """How far an export is, and whether it goes on. Any thread.
 
     Parameters
@@ -50,7 +51,10 @@ class Course:
     """
 
     def __init__(
-        self, total: int, progress: Callable[[int, int], Any] | None, cancel: Callable[[], bool] | None
+        self,
+        total: int,
+        progress: Callable[[int, int], Any] | None,
+        cancel: Callable[[], bool] | None,
     ) -> None:
         self.total = total
         self.cancel = cancel
@@ -78,15 +82,16 @@ class Course:
             raise CancelledError(msg)
 
 
-class Feed:
+class PixelStream:
     """The pixels of a cut, with the axes in the order of a target.
 
     Parameters
     ----------
-    cut : Cut
+    cut : ExportSelection
         What is read.
     order : sequence of int
-        For each axis of the target, which one of the cut it is. Axes that are left out have one pixel.
+        For each axis of the target, which one of the cut it is. Axes that are left out have one
+        pixel.
 
     Attributes
     ----------
@@ -96,47 +101,58 @@ class Feed:
         The chunks of the source, cut to the box, in those axes.
     """
 
-    def __init__(self, cut: Cut, order: Sequence[int]) -> None:
-        self.cut = cut
+    def __init__(self, selection: ExportSelection, order: Sequence[int]) -> None:
+        self.selection = selection
         self.order = tuple(order)
-        self.shape = tuple(cut.shape[axis] for axis in order)
-        sizes = [cut.grid.block_sizes(axis, *cut.box[axis]) for axis in order]
+        self.shape = tuple(selection.shape[axis] for axis in order)
+        sizes = [selection.grid.block_sizes(axis, *selection.box[axis]) for axis in order]
         self.grid = ChunkGrid(self.shape, tuple(sizes))
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """What is written."""
-        return self.cut.dtype
+        return self.selection.dtype
 
     @property
     def chunked(self) -> bool:
         """Whether the source has chunks that are read as a whole; other arrays are read in any pieces."""
-        return isinstance(getattr(self.cut.array, "chunks", None), tuple)
+        return isinstance(getattr(self.selection.array, "chunks", None), tuple)
 
-    def read(self, box: Box, out: Array, course: Course) -> None:
+    def read(self, box: Box, out: Array, progress: ExportProgress) -> None:
         """Read a box, in pixels of the target, into an array of its shape."""
-        cut = self.cut
+        selection = self.selection
         place = dict(zip(self.order, box, strict=True))
         whole = tuple(
-            (start + place[axis][0], start + place[axis][1]) if axis in place else (start, start + 1)
-            for axis, (start, _) in enumerate(cut.box)
+            (start + place[axis][0], start + place[axis][1])
+            if axis in place
+            else (start, start + 1)
+            for axis, (start, _) in enumerate(selection.box)
         )
         kept = sorted(self.order)
         turned = out.transpose([self.order.index(axis) for axis in kept])
-        result = np.expand_dims(turned, tuple(axis for axis in range(len(cut.box)) if axis not in place))
-        count, pixels, before = cut.grid.count(whole), out.size, 0
+        result = np.expand_dims(
+            turned, tuple(axis for axis in range(len(selection.box)) if axis not in place)
+        )
+        count, pixels, before = selection.grid.count(whole), out.size, 0
 
         def report(done: int) -> None:
             nonlocal before
             now = pixels * min(done, count) // count
-            course.add(now - before)
+            progress.add(now - before)
             before = now
 
         with np.errstate(invalid="ignore", over="ignore"):  # a cast is what the user asked for
             try:
-                fill(cut.array, cut.grid, whole, result, cancel=course.cancel, progress=report)
+                fill(
+                    selection.array,
+                    selection.grid,
+                    whole,
+                    result,
+                    cancel=progress.cancel,
+                    progress=report,
+                )
             except OSError as err:
-                if isinstance(err, LazyLoadError) or err is course.error:
+                if isinstance(err, LazyLoadError) or err is progress.error:
                     raise
                 msg = f"the pixels of {whole} cannot be read ({type(err).__name__}: {err})"
                 raise ChunkReadError(msg, str(err.filename or "")) from err
@@ -144,7 +160,7 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class Slab:
     """One step of an export. Boxes are in pixels of the target.
 
     Parameters
@@ -163,8 +179,13 @@ class Band:
 
 
 def plan_bands(
-    units: ChunkGrid, source: ChunkGrid, itemsize: int, budget: int | None = None, *, ordered: bool = False
-) -> Iterator[Band]:
+    units: ChunkGrid,
+    source: ChunkGrid,
+    itemsize: int,
+    budget: int | None = None,
+    *,
+    ordered: bool = False,
+) -> Iterator[Slab]:
     """Yield the bands of a target, last axis fastest.
 
     Parameters
@@ -180,21 +201,34 @@ def plan_bands(
     ordered : bool
         Whether the units of all bands, one after the other, must be in the order of their indices.
     """
-    way = _way(units, source, max(1, (BUDGET if budget is None else budget) // itemsize), ordered=ordered)
+    way = _way(
+        units, source, max(1, (BUDGET if budget is None else budget) // itemsize), ordered=ordered
+    )
     rest = tuple((0, size) for size in units.shape[way.axis + 1 :])
     for index in product(*(range(count) for count in way.leading.numblocks)):
         before = way.leading.bounds(index)
         slab = max(1, prod(box_shape(before)) * prod(box_shape(rest)))
         most = max(1, way.room // slab)
         for box, held, read in _steps(units, source if way.carry else units, way.axis, most):
-            yield Band((*before, box, *rest), (*before, held, *rest), None if read is None else (*before, read, *rest))
+            yield Slab(
+                (*before, box, *rest),
+                (*before, held, *rest),
+                None if read is None else (*before, read, *rest),
+            )
 
 
 def reads_once(
-    units: ChunkGrid, source: ChunkGrid, itemsize: int, budget: int | None = None, *, ordered: bool = False
+    units: ChunkGrid,
+    source: ChunkGrid,
+    itemsize: int,
+    budget: int | None = None,
+    *,
+    ordered: bool = False,
 ) -> bool:
     """Return whether the bands of :func:`plan_bands` read no chunk of the source twice."""
-    way = _way(units, source, max(1, (BUDGET if budget is None else budget) // itemsize), ordered=ordered)
+    way = _way(
+        units, source, max(1, (BUDGET if budget is None else budget) // itemsize), ordered=ordered
+    )
     return way.carry and not any(
         _straddles(way.leading, ChunkGrid(way.leading.shape, source.chunks[: way.axis]), axis)
         for axis in range(way.axis)
@@ -202,7 +236,7 @@ def reads_once(
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class Traversal:
     """How bands follow each other: along one axis, for each block of the axes before; those behind are whole.
 
     Parameters
@@ -223,21 +257,30 @@ class _Way:
     room: int
 
 
-def _way(units: ChunkGrid, source: ChunkGrid, room: int, *, ordered: bool) -> _Way:
+def _way(units: ChunkGrid, source: ChunkGrid, room: int, *, ordered: bool) -> Traversal:
     """Return the way that reads least: thick bands, else blocks that no chunk reaches over, else what fits."""
     axes = range(len(units.shape))
     single = [_largest(units, axis) for axis in axes]
     whole = single if ordered else [_closed(units, source, axis) for axis in axes]
     reach = [
-        one + (_largest(source, axis) if _straddles(units, source, axis) else 0) for axis, one in enumerate(single)
+        one + (_largest(source, axis) if _straddles(units, source, axis) else 0)
+        for axis, one in enumerate(single)
     ]
-    for before, along, carry in ((whole, reach, True), (single, reach, True), (single, single, False)):
+    for before, along, carry in (
+        (whole, reach, True),
+        (single, reach, True),
+        (single, single, False),
+    ):
         for axis in axes:
             thick = min(along[axis], units.shape[axis])
             if prod(before[:axis]) * thick * prod(units.shape[axis + 1 :]) <= room:
-                return _Way(axis, ChunkGrid(units.shape[:axis], tuple(before[:axis])), carry, room)
+                return Traversal(
+                    axis, ChunkGrid(units.shape[:axis], tuple(before[:axis])), carry, room
+                )
     last = len(single) - 1
-    return _Way(last, ChunkGrid(units.shape[:last], tuple(single[:last])), carry=False, room=room)
+    return Traversal(
+        last, ChunkGrid(units.shape[:last], tuple(single[:last])), carry=False, room=room
+    )
 
 
 def _closed(units: ChunkGrid, source: ChunkGrid, axis: int) -> int:
@@ -259,7 +302,9 @@ def _straddles(units: ChunkGrid, source: ChunkGrid, axis: int) -> bool:
     if units.numblocks[axis] == 1 or _largest(source, axis) == 1:
         return False
     chunk = source.chunks[axis]
-    sizes = {chunk} if isinstance(chunk, int) else {*chunk[:-1], max(chunk)}  # the last one may be cut short
+    sizes = (
+        {chunk} if isinstance(chunk, int) else {*chunk[:-1], max(chunk)}
+    )  # the last one may be cut short
     return len(sizes) > 1 or any(_largest(units, axis) % size for size in sizes)
 
 
@@ -287,23 +332,27 @@ def _reach(grid: ChunkGrid, axis: int, stop: int) -> int:
     return _end(grid, axis, stop - 1)
 
 
-def read_bands(feed: Feed, units: ChunkGrid, course: Course, *, ordered: bool = False) -> Iterator[tuple[Box, Array]]:
+def read_bands(
+    stream: PixelStream, units: ChunkGrid, progress: ExportProgress, *, ordered: bool = False
+) -> Iterator[tuple[Box, Array]]:
     """Yield each band's box and pixels; these are overwritten by the next one."""
-    source = feed.grid if feed.chunked else units
-    buffer = np.empty(0, feed.dtype)
+    source = stream.grid if stream.chunked else units
+    buffer = np.empty(0, stream.dtype)
     before: tuple[Box, Array] | None = None
-    for band in plan_bands(units, source, feed.dtype.itemsize, ordered=ordered):
-        course.check()
-        carried = None if before is None or band.read == band.held else _part(before, band.held).copy()
+    for band in plan_bands(units, source, stream.dtype.itemsize, ordered=ordered):
+        progress.check()
+        carried = (
+            None if before is None or band.read == band.held else _part(before, band.held).copy()
+        )
         size = prod(box_shape(band.held))
         if size > buffer.size:
-            buffer = np.empty(size, feed.dtype)
+            buffer = np.empty(size, stream.dtype)
         pixels = buffer[:size].reshape(box_shape(band.held))
         if carried is not None:
             pixels[tuple(slice(length) for length in carried.shape)] = carried
             del carried
         if band.read is not None:
-            feed.read(band.read, pixels[box_slices(band.read, band.held)], course)
+            stream.read(band.read, pixels[box_slices(band.read, band.held)], progress)
         before = band.held, pixels
         yield band.box, pixels[box_slices(band.box, band.held)]
 
@@ -311,4 +360,8 @@ def read_bands(feed: Feed, units: ChunkGrid, course: Course, *, ordered: bool = 
 def _part(known: tuple[Box, Array], wanted: Box) -> Array:
     """Return the pixels of a box that are there already: along each axis from its start on."""
     box, pixels = known
-    return pixels[tuple(slice(max(0, a - c), max(0, b - c)) for (a, b), (c, _) in zip(wanted, box, strict=True))]
+    return pixels[
+        tuple(
+            slice(max(0, a - c), max(0, b - c)) for (a, b), (c, _) in zip(wanted, box, strict=True)
+        )
+    ]

@@ -16,18 +16,18 @@ import numpy as np
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import ExportError
-from napari_lazyload.exporting.axes import roles, too_many, unit_name, without_ones
+from napari_lazyload.exporting.axes import drop_singletons, roles, too_many, unit_name
 from napari_lazyload.exporting.npy import write_pixels
-from napari_lazyload.exporting.ome_metadata import world_of
+from napari_lazyload.exporting.ome_metadata import pixel_to_world
 from napari_lazyload.exporting.pyramid import coarser, reduced
-from napari_lazyload.exporting.streaming import Feed, read_bands, reads_once
+from napari_lazyload.exporting.streaming import PixelStream, read_bands, reads_once
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from napari_lazyload.exporting.axes import Role
-    from napari_lazyload.exporting.selection import Cut
-    from napari_lazyload.exporting.streaming import Course
+    from napari_lazyload.exporting.selection import ExportSelection
+    from napari_lazyload.exporting.streaming import ExportProgress
 
     Array = np.ndarray[Any, Any]
 
@@ -39,12 +39,13 @@ SMALLEST = 512
 
 _TILE, _LARGE_TILE = 256, 512
 _BIG = 2 << 30
-"""A file of more bytes is a BigTIFF: offsets of the other kind end at 4 GiB, and noise can grow when it is packed."""
+"""A file of more bytes is a BigTIFF: offsets of the other kind end at 4 GiB, and noise can grow
+when it is packed."""
 
 _PACKED = 32 << 20
 """Bytes of the tiles that are packed at once, in parallel."""
 
-_LETTERS: dict[Role, str] = {"time": "T", "channel": "C", "colour": "S"}
+_LETTERS: dict[Role, str] = {"time": "T", "channel": "C", "color": "S"}
 _UNITS = {
     "micrometer": "µm",
     "nanometer": "nm",
@@ -72,7 +73,7 @@ class Plan:
 
     Parameters
     ----------
-    feed : Feed
+    feed : PixelStream
         The pixels of the finest level: pages, rows, columns, and samples where there are colours.
     axes : str
         A letter of OME's for each axis.
@@ -82,7 +83,7 @@ class Plan:
         Rows and columns of a tile.
     """
 
-    feed: Feed
+    stream: PixelStream
     axes: str
     levels: int
     tile: tuple[int, int]
@@ -90,7 +91,7 @@ class Plan:
     @property
     def samples(self) -> int:
         """Samples of a pixel, 0 where it has no axis for them."""
-        return self.feed.shape[-1] if self.axes[-1] == "S" else 0
+        return self.stream.shape[-1] if self.axes[-1] == "S" else 0
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -100,13 +101,13 @@ class Plan:
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Of the levels, finest first."""
-        shapes = [self.feed.shape]
+        shapes = [self.stream.shape]
         for _ in range(self.levels):
             shapes.append(tuple(coarser(shapes[-1], self.factors)))
         return shapes
 
 
-def plan_tiff(path: str, cut: Cut, *, pyramid: bool, chunks: Any) -> Plan:
+def plan_tiff(path: str, selection: ExportSelection, *, pyramid: bool, chunks: Any) -> Plan:
     """Return what is written for a cut; reads nothing.
 
     Raises
@@ -116,31 +117,33 @@ def plan_tiff(path: str, cut: Cut, *, pyramid: bool, chunks: Any) -> Plan:
     ValueError
         If the tiles are not what the format takes.
     """
-    if cut.dtype.name not in DTYPES:
-        fitting = {"b": "uint8", "f": "float32", "i": "int32", "u": "uint32"}.get(cut.dtype.kind, "float32")
+    if selection.dtype.name not in DTYPES:
+        fitting = {"b": "uint8", "f": "float32", "i": "int32", "u": "uint32"}.get(
+            selection.dtype.kind, "float32"
+        )
         msg = (
-            f"{path}: OME-TIFF has no pixels of type {cut.dtype}; convert them (dtype={fitting!r}), or write OME-Zarr "
+            f"{path}: OME-TIFF has no pixels of type {selection.dtype}; convert them (dtype={fitting!r}), or write OME-Zarr "
             "(.ome.zarr)"
         )
         raise ExportError(msg, path)
-    order, letters = _letters(path, cut)
-    feed = Feed(cut, order)
+    order, letters = _letters(path, selection)
+    stream = PixelStream(selection, order)
     at = letters.index("Y")
-    size = feed.shape[at : at + 2]
+    size = stream.shape[at : at + 2]
     levels = 0
     while pyramid and max(size) >> levels > SMALLEST:
         levels += 1
-    return Plan(feed, letters, levels, _tile(chunks, size))
+    return Plan(stream, letters, levels, _tile(chunks, size))
 
 
-def _letters(path: str, cut: Cut) -> tuple[list[int], str]:
+def _letters(path: str, selection: ExportSelection) -> tuple[list[int], str]:
     """Return the axes of a cut in the order in which they are written, and their letters."""
-    kinds = roles(cut)
-    kept = without_ones(cut, kinds, ("other", "time"), 1)
+    kinds = roles(selection)
+    kept = drop_singletons(selection, kinds, ("other", "time"), 1)
     letters = {axis: _LETTERS.get(kinds[axis], "") for axis in kept}
     space = [axis for axis in kept if kinds[axis] == "space"]
     letters.update(zip(reversed(space), "XYZ", strict=False))
-    names = {axis: cut.axes[axis].upper() for axis in space}
+    names = {axis: selection.axes[axis].upper() for axis in space}
     if sorted(names.values()) in (["X", "Y"], ["X", "Y", "Z"]):
         letters.update(names)
     unknown = [axis for axis in kept if not letters[axis]]
@@ -148,10 +151,14 @@ def _letters(path: str, cut: Cut) -> tuple[list[int], str]:
         letters[unknown.pop()] = "T"
     if unknown or sorted(set(letters.values())) != sorted(letters.values()):
         raise too_many(
-            path, "OME-TIFF has the axes T, C, Z, Y, X and colours", cut, unknown or kept, "OME-Zarr (.ome.zarr)"
+            path,
+            "OME-TIFF has the axes T, C, Z, Y, X and colours",
+            selection,
+            unknown or kept,
+            "OME-Zarr (.ome.zarr)",
         )
     if not {"Y", "X"} <= set(letters.values()):
-        found = ", ".join(cut.axes)
+        found = ", ".join(selection.axes)
         msg = f"{path}: OME-TIFF takes images with two axes of space or more, found {found}; write NPY (.npy)"
         raise ExportError(msg, path)
     order = sorted(kept, key=lambda axis: "YXS".find(letters[axis]))
@@ -175,18 +182,18 @@ def tiff_steps(plan: Plan) -> int:
     return sizes[0] + sum(sizes)
 
 
-def write_tiff(path: str, plan: Plan, course: Course) -> None:
+def write_tiff(path: str, plan: Plan, progress: ExportProgress) -> None:
     """Write an image to a path where nothing is; coarser levels wait in files beside it until it is their turn."""
     import tifffile
 
-    feed, shapes = plan.feed, plan.shapes
-    nbytes = sum(map(prod, shapes)) * feed.dtype.itemsize
+    stream, shapes = plan.stream, plan.shapes
+    nbytes = sum(map(prod, shapes)) * stream.dtype.itemsize
     keywords: dict[str, Any] = {
-        "dtype": feed.dtype,
+        "dtype": stream.dtype,
         "tile": plan.tile,
         "compression": "zlib",
         "compressionargs": {"level": 1},
-        "predictor": feed.dtype.kind in "iu",
+        "predictor": stream.dtype.kind in "iu",
         "photometric": "rgb" if plan.samples else "minisblack",
         "extrasamples": ("unassalpha",) if plan.samples == 4 else None,
         "maxworkers": settings.current().workers,
@@ -194,33 +201,35 @@ def write_tiff(path: str, plan: Plan, course: Course) -> None:
     }
     big = nbytes > _BIG
     with open(path, "wb+") as handle, tifffile.TiffWriter(handle, bigtiff=big, ome=True) as file:
-        rows = _finest(path, plan, course)
+        rows = _finest(path, plan, progress)
         for number, shape in enumerate(shapes):
             spill = f"{path}.{number + 1}" if number < plan.levels else None
             more: dict[str, Any] = {"subfiletype": 1}
             if number == 0:
                 more = {"subifds": plan.levels, "metadata": metadata(plan)}
-            # Closed at once, also where this fails: files that are open cannot be removed everywhere.
-            with closing(rows), closing(_tiles(plan, rows, spill, course)) as tiles:
+            # Closed at once, also where this fails: files that are open cannot be removed
+            # everywhere.
+            with closing(rows), closing(_tiles(plan, rows, spill, progress)) as tiles:
                 file.write(tiles, shape=shape, **keywords, **more)
             if spill is not None:
                 rows = _spilled(plan, spill, shapes[number + 1])
 
 
-def _finest(path: str, plan: Plan, course: Course) -> Generator[Array]:
+def _finest(path: str, plan: Plan, progress: ExportProgress) -> Generator[Array]:
     """Yield rows of tiles of the finest level, page by page."""
-    feed = plan.feed
+    stream = plan.stream
     at = plan.axes.index("Y")
-    sizes = (*(1,) * at, min(plan.tile[0], feed.shape[at]), *feed.shape[at + 1 :])
-    units = ChunkGrid(feed.shape, sizes)
-    if feed.chunked and not reads_once(units, feed.grid, feed.dtype.itemsize, ordered=True):
-        # Chunks of many planes, each larger than a band: in their own order to a file, and from there page by page.
+    sizes = (*(1,) * at, min(plan.tile[0], stream.shape[at]), *stream.shape[at + 1 :])
+    units = ChunkGrid(stream.shape, sizes)
+    if stream.chunked and not reads_once(units, stream.grid, stream.dtype.itemsize, ordered=True):
+        # Chunks of many planes, each larger than a band: in their own order to a file, and from
+        # there page by page.
         with open(f"{path}.0", "wb") as file:
-            for _ in write_pixels(file, feed, course):
+            for _ in write_pixels(file, stream, progress):
                 pass
-        yield from _spilled(plan, f"{path}.0", feed.shape)
+        yield from _spilled(plan, f"{path}.0", stream.shape)
         return
-    for box, pixels in read_bands(feed, units, course, ordered=True):
+    for box, pixels in read_bands(stream, units, progress, ordered=True):
         for page in np.ndindex(*box_shape(box)[:at]):
             for top in range(0, pixels.shape[at], plan.tile[0]):
                 yield pixels[page][top : top + plan.tile[0]]
@@ -235,24 +244,29 @@ def _spilled(plan: Plan, path: str, shape: tuple[int, ...]) -> Generator[Array]:
             for _ in range(prod(shape[:at])):
                 for top in range(0, shape[at], plan.tile[0]):
                     rows = min(plan.tile[0], shape[at] - top)
-                    pixels = np.fromfile(file, plan.feed.dtype, rows * prod(shape[at + 1 :]))
+                    pixels = np.fromfile(file, plan.stream.dtype, rows * prod(shape[at + 1 :]))
                     yield pixels.reshape(rows, *shape[at + 1 :])
     finally:
         os.remove(path)
 
 
-def _tiles(plan: Plan, rows: Iterable[Array], spill: str | None, course: Course) -> Generator[Array]:
+def _tiles(
+    plan: Plan, rows: Iterable[Array], spill: str | None, progress: ExportProgress
+) -> Generator[Array]:
     """Yield tiles, each a new array; what the next level is made of goes to a file on the way."""
     factors = (2, 2, 1)[: 2 + bool(plan.samples)]
-    nearest = plan.feed.cut.look.kind == "labels"
+    nearest = plan.stream.selection.display.kind == "labels"
     tall, wide = plan.tile
     with open(spill or os.devnull, "wb") as file:
         for row in rows:
-            course.check()
-            course.add(row.size)  # not behind the last tile, after which nobody asks for another
+            progress.check()
+            progress.add(row.size)  # not behind the last tile, after which nobody asks for another
             if spill is not None:
-                # Tiles have an even number of rows, so that no block of two reaches into the next row of tiles.
-                file.write(np.ascontiguousarray(reduced(row, factors, nearest=nearest)).data.cast("B"))
+                # Tiles have an even number of rows, so that no block of two reaches into the next
+                # row of tiles.
+                file.write(
+                    np.ascontiguousarray(reduced(row, factors, nearest=nearest)).data.cast("B")
+                )
             for left in range(0, row.shape[1], wide):
                 part = row[:, left : left + wide]
                 tile = np.zeros((tall, wide, *part.shape[2:]), part.dtype)
@@ -262,13 +276,13 @@ def _tiles(plan: Plan, rows: Iterable[Array], spill: str | None, course: Course)
 
 def metadata(plan: Plan) -> Mapping[str, Any]:
     """Return what tifffile makes OME-XML of: axes, sizes of pixels with their units, names of channels."""
-    cut = plan.feed.cut
-    world = world_of(cut, plan.feed.order)
-    said: dict[str, Any] = {"axes": plan.axes, "Name": cut.look.name or "image"}
-    for letter, axis, size in zip(plan.axes, plan.feed.order, world.scale, strict=True):
+    selection = plan.stream.selection
+    world = pixel_to_world(selection, plan.stream.order)
+    said: dict[str, Any] = {"axes": plan.axes, "Name": selection.display.name or "image"}
+    for letter, axis, size in zip(plan.axes, plan.stream.order, world.scale, strict=True):
         if letter in "SC":
             continue
-        unit = unit_name(cut.units[axis])
+        unit = unit_name(selection.units[axis])
         if unit is None and size == 1:
             continue
         name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
@@ -276,7 +290,7 @@ def metadata(plan: Plan) -> Mapping[str, Any]:
         if known is not None or letter != "T":
             said[name], said[f"{name}Unit"] = size, known or "pixel"
     if "C" in plan.axes:
-        names = [channel.name for channel in cut.look.channels]
-        if len(names) == plan.feed.shape[plan.axes.index("C")] and all(names):
+        names = [channel.name for channel in selection.display.channels]
+        if len(names) == plan.stream.shape[plan.axes.index("C")] and all(names):
             said["Channel"] = {"Name": names}
     return said

@@ -39,7 +39,8 @@ def row_in_view(viewer: Any, layer: Any) -> int | None:
     Returns
     -------
     int or None
-        None where the layer is not of a dataset, several rows are in view, or the sliders lie outside the layer.
+        None where the layer is not of a dataset, several rows are in view, or the sliders lie
+        outside the layer.
     """
     link = link_of(layer)
     if link is None or link.dataset is None:
@@ -76,7 +77,8 @@ def show_row(viewer: Any, dataset: Dataset, row: int) -> Any | None:
     Returns
     -------
     napari layer or None
-        The layer that shows the row's image, made the selected one; None where it is not in the viewer.
+        The layer that shows the row's image, made the selected one; None where it is not in the
+        viewer.
     """
     number, index = dataset.locate(row)
     layer = next((layer for layer in viewer.layers if image_number(dataset, layer) == number), None)
@@ -86,7 +88,9 @@ def show_row(viewer: Any, dataset: Dataset, row: int) -> Any | None:
     point = layer.world_to_data(viewer.dims.point[missing:])
     point = np.array([*index, *point[len(index) :]])
     world = layer.data_to_world(point)
-    axes = [axis + missing for axis in range(len(index)) if axis + missing not in viewer.dims.displayed]
+    axes = [
+        axis + missing for axis in range(len(index)) if axis + missing not in viewer.dims.displayed
+    ]
     viewer.dims.set_point(axes, [world[axis - missing] for axis in axes])
     if viewer.layers.selection.active is not layer:
         viewer.layers.selection.active = layer

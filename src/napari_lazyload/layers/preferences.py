@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 _followed: list[Any] = []
 
 _SETTINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "cache_mib": ("cache_budget", lambda mib: mib * settings.MIB or None),  # None: the automatic choice
+    "cache_mib": (
+        "cache_budget",
+        lambda mib: mib * settings.MIB or None,
+    ),  # None: the automatic choice
     "workers": ("workers", lambda count: count or None),
     "look_ahead": ("look_ahead", int),
     "coarse_first": ("coarse_first", bool),

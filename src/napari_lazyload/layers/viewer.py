@@ -11,7 +11,7 @@ from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.canvas_text import CanvasText
 from napari_lazyload.layers.display.layer_display import LayerDisplay, link_of
-from napari_lazyload.layers.display.time_budget import Patience
+from napari_lazyload.layers.display.time_budget import FrameBudget
 from napari_lazyload.loading import status
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def attach(viewer: Any, post: Post) -> ViewerDisplays:
 
 def displays_of(layer: Any) -> ViewerDisplays | None:
     """Return the displays of the viewer that a lazy layer is in."""
-    return next((displays for displays in _attached.values() if displays.display(layer) is not None), None)
+    return next(
+        (displays for displays in _attached.values() if displays.display(layer) is not None), None
+    )
 
 
 class ViewerDisplays:
@@ -71,7 +73,7 @@ class ViewerDisplays:
         self._news: list[str] = []
         self.text = CanvasText(self._viewer, post)
         self._disconnect: Any = None
-        self._patience = Patience(post)
+        self._patience = FrameBudget(post)
         self._listeners: list[Callable[[Any], Any]] = []
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -97,7 +99,7 @@ class ViewerDisplays:
         """Let the views of a layer read eight times as much as before."""
         display = self._displays.get(layer)
         if display is not None:
-            display.allowance *= 8
+            display.budget_factor *= 8
             layer.refresh()
 
     def _on_inserted(self, event: Any) -> None:
@@ -109,7 +111,9 @@ class ViewerDisplays:
             return
         if self._disconnect is None:
             self._disconnect = status.shared.connect(self._on_failed)
-        self._displays[layer] = display = LayerDisplay(layer, self._post, self._on_changed, self._patience)
+        self._displays[layer] = display = LayerDisplay(
+            layer, self._post, self._on_changed, self._patience
+        )
         if link.image.kind == "labels":
             layer.editable = False  # painting would change nothing on disk
         if link.hidden:
@@ -128,7 +132,9 @@ class ViewerDisplays:
             return
         displayed = [axis - viewer.dims.ndim + layer.ndim for axis in viewer.dims.displayed]
         levels = list(layer.data)
-        flat = [number for number, data in enumerate(levels) if not _leaves_out_planes(data, displayed)]
+        flat = [
+            number for number, data in enumerate(levels) if not _leaves_out_planes(data, displayed)
+        ]
         if flat and flat[-1] < len(levels) - 1 and min(displayed) >= 0:
             corners = np.zeros((2, layer.ndim), int)
             corners[1, displayed] = [levels[flat[-1]].shape[axis] - 1 for axis in displayed]
@@ -196,7 +202,12 @@ class ViewerDisplays:
 
     def _mark(self, _event: Any = None) -> None:
         """Say on the canvas what is blank or thinned out, unless the user has a text there."""
-        lines = [line for layer, display in self._displays.items() if layer.visible for line in said(display)]
+        lines = [
+            line
+            for layer, display in self._displays.items()
+            if layer.visible
+            for line in said(display)
+        ]
         self.text.say("\n".join(lines))
 
 
@@ -206,7 +217,9 @@ def _leaves_out_planes(data: Any, displayed: list[int]) -> bool:
         return False
     steps = data.source.meta.levels[data.level].steps
     seen = {data.kept_axes[axis] for axis in displayed}
-    return steps is not None and any(step > 1 for axis, step in enumerate(steps) if axis not in seen)
+    return steps is not None and any(
+        step > 1 for axis, step in enumerate(steps) if axis not in seen
+    )
 
 
 def said(display: LayerDisplay) -> list[str]:

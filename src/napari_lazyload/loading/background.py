@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUIET_SECONDS = 0.2
-"""How long nobody must have asked for a chunk before background work goes on, its first step included."""
+"""How long nobody must have asked for a chunk before background work goes on, its first step
+included."""
 
 PATIENCE_SECONDS, SLOT_SECONDS = 1.0, 0.005
 """Where somebody asks all the time, such as a movie, background work gets a slot now and then."""
 
 
-class Drawing:
+class RedrawGuard:
     """Whether a window is about to draw new pixels: it asks for no chunk meanwhile, and needs the interpreter."""
 
     def __init__(self) -> None:
@@ -31,16 +32,16 @@ class Drawing:
         """Let background work go on once it is quiet."""
         self._until = 0.0
 
-    def awaited(self) -> bool:
+    def active(self) -> bool:
         """Return whether background work is held up."""
         return time.monotonic() < self._until
 
 
-drawing = Drawing()
+drawing = RedrawGuard()
 """Of all windows of the process."""
 
 
-class Pace:
+class BackgroundThrottle:
     """Tells a background loop whether to stop, and holds it up while frames are being looked at.
 
     Parameters
@@ -70,6 +71,6 @@ class Pace:
         """Return when it will have been quiet long enough, if nobody asks from now on."""
         counters = cache.shared.counters
         asked = counters.hits + counters.reads + counters.shared
-        if asked != self._asked or drawing.awaited():
+        if asked != self._asked or drawing.active():
             self._asked, self._quiet_at = asked, now + QUIET_SECONDS
         return self._quiet_at

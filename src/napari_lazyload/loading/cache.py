@@ -1,8 +1,9 @@
 """The chunk cache: decoded chunks under one byte budget, each read once however many ask at the same moment.
 
-Two rules keep it free of deadlocks and leaks. Whoever first asks for an absent chunk reads it in its own thread, and
-those who ask meanwhile wait for that thread, which itself waits for nobody. And no array leaves the package without a
-copy, so that a view kept by a caller never holds an evicted chunk in memory.
+Two rules keep it free of deadlocks and leaks. Whoever first asks for an absent chunk reads it in
+its own thread, and those who ask meanwhile wait for that thread, which itself waits for nobody. And
+no array leaves the package without a copy, so that a view kept by a caller never holds an evicted
+chunk in memory.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from napari_lazyload.core.source import Chunk
-    from napari_lazyload.loading.status import Note
+    from napari_lazyload.loading.status import ChunkReporter
 
     Array = np.ndarray[Any, Any]
 
 ENTRY_NBYTES, LEAST_ENTRIES = 4096, 1024
-"""No more chunks are kept than the budget has entries of so many bytes: a key and an array object cost some 630 bytes
-which it does not count. So many chunks are always allowed."""
+"""No more chunks are kept than the budget has entries of so many bytes: a key and an array object
+cost some 630 bytes which it does not count. So many chunks are always allowed."""
 
 
 ATTEMPTS, FIRST_PAUSE = 3, 0.1
-"""How often a file that is locked or away for the moment is read, and how long after the first time."""
+"""How often a file that is locked or away for the moment is read, and how long after the first
+time."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class CacheCounters:
     read_nbytes: int = 0
 
 
-class _Flight:
+class PendingRead:
     """One read under way, and what came of it."""
 
     __slots__ = ("array", "done", "error", "keep")
@@ -77,7 +79,7 @@ class _Flight:
         self.error: BaseException | None = None
         self.keep = False
 
-    def outcome(self) -> Array | None:
+    def result(self) -> Array | None:
         """Wait for what another thread reads; None if that was interrupted, which is no fault of the file."""
         self.done.wait()
         if isinstance(self.error, Exception):
@@ -97,7 +99,9 @@ class ChunkCache:
     """
 
     def __init__(
-        self, budget: Callable[[], int] | None = None, evicted: Callable[[Hashable], Any] | None = None
+        self,
+        budget: Callable[[], int] | None = None,
+        evicted: Callable[[Hashable], Any] | None = None,
     ) -> None:
         self._setting = budget or (lambda: settings.current().cache_budget)
         self._evicted = evicted or (lambda _key: None)
@@ -105,24 +109,26 @@ class ChunkCache:
 
     def _reset(self) -> None:
         """Start empty, with new locks: also what a forked child must do."""
-        self._lock = threading.RLock()  # the garbage collector may close a data set in a thread that holds it
+        self._lock = (
+            threading.RLock()
+        )  # the garbage collector may close a data set in a thread that holds it
         self._entries: OrderedDict[Hashable, Array] = OrderedDict()
-        self._flights: dict[Hashable, _Flight] = {}
+        self._flights: dict[Hashable, PendingRead] = {}
         self._nbytes = 0
-        self._lent: dict[Hashable, int] = {}
+        self._reserved: dict[Hashable, int] = {}
         self.counters = CacheCounters()
 
     def _budget(self) -> int:
         """Return the bytes that chunks may take: what is lent to views is not theirs."""
-        return max(0, self._setting() - sum(self._lent.values()))
+        return max(0, self._setting() - sum(self._reserved.values()))
 
-    def lend(self, owner: Hashable, nbytes: int) -> None:
+    def reserve(self, owner: Hashable, nbytes: int) -> None:
         """Give a part of the budget to pixels that a view holds beside the cache; 0 takes it back."""
         with self._lock:
             if nbytes:
-                self._lent[owner] = nbytes
+                self._reserved[owner] = nbytes
             else:
-                self._lent.pop(owner, None)
+                self._reserved.pop(owner, None)
             self._evict()
 
     @property
@@ -139,7 +145,10 @@ class ChunkCache:
         return key in self._entries
 
     def peek(
-        self, chunk: Chunk, note: Note | None = None, fits: Callable[[Array], bool] = lambda _array: True
+        self,
+        chunk: Chunk,
+        reporter: ChunkReporter | None = None,
+        fits: Callable[[Array], bool] = lambda _array: True,
     ) -> Array | None:
         """Return the decoded chunk if it is in memory and fits; reads nothing, and waits for nobody."""
         if not is_ready(chunk):
@@ -148,27 +157,27 @@ class ChunkCache:
         array = self._kept(key, touch=True)
         if array is None or not fits(array):
             return None
-        if note is not None:
-            self._tell(note, key)
+        if reporter is not None:
+            self._tell(reporter, key)
         return array
 
     def kept(self, key: Hashable) -> Array | None:
         """Return the decoded chunk that is kept under a key, whatever became of its file meanwhile."""
         return self._kept(key, touch=True)
 
-    def _tell(self, note: Note, key: Hashable) -> None:
+    def _tell(self, reporter: ChunkReporter, key: Hashable) -> None:
         """Tell that a chunk is there, and whether it is kept."""
         with self._lock:  # nobody may evict it, nor keep it, between the look and the word
-            again = note.have(key, kept=key in self._entries)
+            again = reporter.loaded(key, kept=key in self._entries)
         if again:
-            note.recovered()
+            reporter.recovered()
 
     def read(
         self,
         chunk: Chunk,
         *,
         keep: bool = True,
-        note: Note | None = None,
+        reporter: ChunkReporter | None = None,
         check: Callable[[Array], Any] | None = None,
     ) -> Array:
         """Return the decoded chunk, read in this thread if no one has it.
@@ -178,8 +187,9 @@ class ChunkCache:
         chunk : Chunk
             What to read.
         keep : bool
-            Whether the chunk enters the cache; a crop leaves the chunks that are being browsed alone.
-        note : Note, optional
+            Whether the chunk enters the cache; a crop leaves the chunks that are being browsed
+            alone.
+        note : ChunkReporter, optional
             Told what becomes of the chunk.
         check : callable, optional
             Raises where the pixels are not what was expected; that counts as a failure.
@@ -196,28 +206,30 @@ class ChunkCache:
         """
         try:
             key = chunk.key
-            array = self._find(chunk, key, keep, note)
+            array = self._find(chunk, key, keep, reporter)
             if check is not None:
                 check(array)
         except BaseException as err:
-            if note is not None:
-                note.fail(err)
+            if reporter is not None:
+                reporter.fail(err)
             raise
-        if note is not None:
-            self._tell(note, key)
+        if reporter is not None:
+            self._tell(reporter, key)
         return array
 
-    def _find(self, chunk: Chunk, key: Hashable, keep: bool, note: Note | None) -> Array:
+    def _find(
+        self, chunk: Chunk, key: Hashable, keep: bool, reporter: ChunkReporter | None
+    ) -> Array:
         array = self._kept(key, touch=keep)
         while array is None:
-            mine = _Flight()
+            mine = PendingRead()
             try:
-                flight = self._join(key, mine, keep=keep)
-                if flight is mine:
-                    return self._load(chunk, mine, note)
+                pending = self._join_pending(key, mine, keep=keep)
+                if pending is mine:
+                    return self._load(chunk, mine, reporter)
             finally:  # whatever happens, Ctrl-C included: nobody may wait for a read that is over
-                self._land(key, mine)
-            array = self._kept(key, touch=keep) if flight is None else flight.outcome()
+                self._finish(key, mine)
+            array = self._kept(key, touch=keep) if pending is None else pending.result()
         return array
 
     def _kept(self, key: Hashable, *, touch: bool) -> Array | None:
@@ -230,47 +242,51 @@ class ChunkCache:
                     self._entries.move_to_end(key)
             return array
 
-    def _join(self, key: Hashable, mine: _Flight, *, keep: bool) -> _Flight | None:
+    def _join_pending(self, key: Hashable, mine: PendingRead, *, keep: bool) -> PendingRead | None:
         """Return the read under way for `key`, which is now `mine` if there was none; None if one has just ended."""
         with self._lock:
             if key in self._entries:
                 return None
-            flight = self._flights.setdefault(key, mine)
-            flight.keep |= keep
-            self.counters.shared += flight is not mine
-            return flight
+            pending = self._flights.setdefault(key, mine)
+            pending.keep |= keep
+            self.counters.shared += pending is not mine
+            return pending
 
-    def _load(self, chunk: Chunk, flight: _Flight, note: Note | None) -> Array:
-        if note is not None:
-            note.begin()
+    def _load(self, chunk: Chunk, pending: PendingRead, reporter: ChunkReporter | None) -> Array:
+        if reporter is not None:
+            reporter.begin()
         try:
-            flight.array = _alone(retrying(chunk.load, locked_or_away, attempts=ATTEMPTS, first_pause=FIRST_PAUSE))
+            pending.array = _alone(
+                retrying(chunk.load, locked_or_away, attempts=ATTEMPTS, first_pause=FIRST_PAUSE)
+            )
         except BaseException as err:
-            flight.error = _again(err)
+            pending.error = _again(err)
             raise
-        if note is not None:
-            note.end(flight.array.nbytes)
-        return flight.array
+        if reporter is not None:
+            reporter.end(pending.array.nbytes)
+        return pending.array
 
-    def _land(self, key: Hashable, flight: _Flight) -> None:
+    def _finish(self, key: Hashable, pending: PendingRead) -> None:
         """Take a read that is over off the list, count it, and keep its array if somebody wanted that."""
         try:
             with self._lock:
-                if self._flights.get(key) is flight:  # not so where it was another's, nor in a forked child
+                if (
+                    self._flights.get(key) is pending
+                ):  # not so where it was another's, nor in a forked child
                     del self._flights[key]
-                    self._take_in(key, flight)
+                    self._take_in(key, pending)
         finally:
-            flight.done.set()
+            pending.done.set()
 
-    def _take_in(self, key: Hashable, flight: _Flight) -> None:
+    def _take_in(self, key: Hashable, pending: PendingRead) -> None:
         self.counters.reads += 1
-        if flight.array is None:
+        if pending.array is None:
             self.counters.failures += 1
             return
-        size = flight.array.nbytes
+        size = pending.array.nbytes
         self.counters.read_nbytes += size
-        if flight.keep and size <= self._budget():
-            self._entries[key] = flight.array
+        if pending.keep and size <= self._budget():
+            self._entries[key] = pending.array
             self._nbytes += size
             self._evict()
 
@@ -312,7 +328,7 @@ class ChunkCache:
         with self._lock:
             return {
                 "budget": self._setting(),
-                "lent": sum(self._lent.values()),
+                "lent": sum(self._reserved.values()),
                 "nbytes": self._nbytes,
                 "chunks": len(self._entries),
                 "reading": len(self._flights),
@@ -345,5 +361,6 @@ shared = ChunkCache(evicted=status.shared.evicted)
 """The one cache of the process."""
 
 if hasattr(os, "register_at_fork"):
-    # A child forked while a thread held the lock would wait for ever, and the flights' threads do not exist there.
+    # A child forked while a thread held the lock would wait for ever, and the flights' threads do
+    # not exist there.
     os.register_at_fork(after_in_child=shared._reset)  # noqa: SLF001 - same module

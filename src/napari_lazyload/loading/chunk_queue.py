@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from napari_lazyload.core.source import Source
     from napari_lazyload.loading.jobs import Job, Tier
 
-    Place = tuple[int, BlockIndex]
-    Deliver = Callable[[int, BlockIndex, np.ndarray[Any, Any] | None, ChunkReadError | None], Any]
+    ChunkAddress = tuple[int, BlockIndex]
+    OnChunk = Callable[[int, BlockIndex, np.ndarray[Any, Any] | None, ChunkReadError | None], Any]
 
 
 QUICK_SECONDS = 0.02
@@ -37,7 +37,7 @@ def is_quick(source: Source) -> bool:
     )
 
 
-class Fetch:
+class ChunkQueue:
     """A list of wanted chunks of one source, which takes a few places of the pool, never the queue of all its chunks.
 
     Parameters
@@ -47,23 +47,23 @@ class Fetch:
     tier : Tier
         How urgent they are.
     deliver : callable
-        ``deliver(level, index, pixels, error)``, in the thread that read; what was wanted once and is not any more,
-        but had begun, is delivered too.
+        ``deliver(level, index, pixels, error)``, in the thread that read; what was wanted once and
+        is not any more, but had begun, is delivered too.
     """
 
-    def __init__(self, source: Source, tier: Tier, deliver: Deliver) -> None:
+    def __init__(self, source: Source, tier: Tier, on_chunk: OnChunk) -> None:
         self._source = source
         self._pool = scheduler.pool_of(source)
         self._tier = tier
-        self._deliver = deliver
+        self._deliver = on_chunk
         self._lock = threading.Lock()
-        self._wanted: deque[Place] = deque()
-        self._running: dict[Place, Job] = {}
+        self._wanted: deque[ChunkAddress] = deque()
+        self._running: dict[ChunkAddress, Job] = {}
         self._round = 0
         self._called = 0
         self._asked = 0.0
 
-    def want(self, places: Sequence[Place], tier: Tier | None = None) -> None:
+    def request(self, places: Sequence[ChunkAddress], tier: Tier | None = None) -> None:
         """Replace what is wanted; reads of other chunks that have not begun never begin.
 
         Parameters
@@ -84,17 +84,22 @@ class Fetch:
             self._asked = time.monotonic()
             for place, job in self._running.items():
                 job.cancelled = place not in wanted
-            before, self._wanted = self._wanted, deque(place for place in wanted if place not in self._running)
+            before, self._wanted = (
+                self._wanted,
+                deque(place for place in wanted if place not in self._running),
+            )
             self._tell(before)
             self._call(len(self._wanted))
 
-    def _tell(self, before: Iterable[Place]) -> None:
+    def _tell(self, before: Iterable[ChunkAddress]) -> None:
         """Tell the status what is wanted no more, and what is now; the lock is held, so that no read comes between."""
         token, stays = self._source.token, set(self._wanted)
         dropped = {place: place not in stays for place in before}
         for level, gone in _by_level(place for place, drop in dropped.items() if drop).items():
             status.shared.unqueue(token, level, gone)
-        for level, new in _by_level(place for place in self._wanted if place not in dropped).items():
+        for level, new in _by_level(
+            place for place in self._wanted if place not in dropped
+        ).items():
             status.shared.queue(token, level, new)
 
     @property
@@ -103,7 +108,7 @@ class Fetch:
         with self._lock:
             return bool(self._wanted) or any(not job.cancelled for job in self._running.values())
 
-    def reading(self) -> set[Place]:
+    def reading(self) -> set[ChunkAddress]:
         """Return the chunks that are being read now."""
         with self._lock:
             return set(self._running)
@@ -127,14 +132,16 @@ class Fetch:
                 return
             level, index = place = self._wanted.popleft()
             self._running[place] = job
-            status.shared.taken(self._source.token, level, index)
+            status.shared.dequeued(self._source.token, level, index)
         pixels = error = None
         try:
             pixels = read_block(self._source, level, index)
         except ChunkReadError as err:
             error = err.with_traceback(None)
         except BaseException as err:  # noqa: BLE001 - a source of any plugin; the slider must not hear of it
-            error = ChunkReadError(f"{self._source.meta.name}: {type(err).__name__}: {err}", self._source.meta.name)
+            error = ChunkReadError(
+                f"{self._source.meta.name}: {type(err).__name__}: {err}", self._source.meta.name
+            )
         finally:
             with self._lock:
                 del self._running[place]
@@ -143,7 +150,7 @@ class Fetch:
         self._deliver(level, index, pixels, error)
 
 
-def _by_level(places: Iterable[Place]) -> dict[int, list[BlockIndex]]:
+def _by_level(places: Iterable[ChunkAddress]) -> dict[int, list[BlockIndex]]:
     found: dict[int, list[BlockIndex]] = {}
     for level, index in places:
         found.setdefault(level, []).append(index)

@@ -1,8 +1,8 @@
 """Boxes read straight into their place, where the bytes of a file are its pixels.
 
-Such a box is neither decoded nor kept: the system has the bytes in memory, and a copy of them would only be written
-twice. Chunks that are in memory already, or on the way there, are used; what fails is left to whoever reads chunk by
-chunk, and says which.
+Such a box is neither decoded nor kept: the system has the bytes in memory, and a copy of them would
+only be written twice. Chunks that are in memory already, or on the way there, are used; what fails
+is left to whoever reads chunk by chunk, and says which.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from napari_lazyload.core.chunks import Box, ChunkGrid
-    from napari_lazyload.core.source import Piece, Source
+    from napari_lazyload.core.source import BoxReader, Source
 
     Array = np.ndarray[Any, Any]
     Blocks = tuple[range, ...]
@@ -32,7 +32,8 @@ AT_ONCE = 16 << 20
 """Neighbouring chunks are read together up to so many bytes: by one thread, in one go."""
 
 LEAST = 1 << 20
-"""Boxes of fewer bytes go through the cache, so that small frames which lie in one chunk are read once."""
+"""Boxes of fewer bytes go through the cache, so that small frames which lie in one chunk are read
+once."""
 
 
 class DirectReader:
@@ -53,21 +54,23 @@ class DirectReader:
         self._level = level
         self._keep = keep
         self._grid = source.meta.levels[level].grid
-        self._make: Callable[[int, Box], Piece | None] | None = getattr(source, "piece", None)
-        self._whole: tuple[Box, Piece] | None = None
+        self._make: Callable[[int, Box], BoxReader | None] | None = getattr(source, "piece", None)
+        self._whole: tuple[Box, BoxReader] | None = None
 
-    def _piece(self, box: Box) -> Piece | None:
+    def _box_reader(self, box: Box) -> BoxReader | None:
         """Return what reads a box, or None where it is better read in chunks."""
         piece = None if self._make is None else self._make(self._level, box)
         if piece is None or not self._keep:
             return piece
         nbytes = prod(box_shape(box)) * self._source.meta.dtype.itemsize
-        return piece if piece.plain and nbytes >= LEAST else None
+        return piece if piece.is_raw_layout and nbytes >= LEAST else None
 
     def runs(self, box: Box) -> list[Blocks] | None:
         """Return the neighbouring chunks of a box that are read together; None where each is read alone."""
-        piece = self._piece(box)
-        if piece is None or not (self._keep or piece.plain):  # one that the cache may keep is plain already
+        piece = self._box_reader(box)
+        if piece is None or not (
+            self._keep or piece.is_raw_layout
+        ):  # one that the cache may keep is plain already
             return None
         self._whole = (box, piece)
         return list(joined(self._grid, box, self._source.meta.dtype.itemsize))
@@ -77,20 +80,24 @@ class DirectReader:
 
         What was not is to be read chunk by chunk, and may have been filled in part.
         """
-        piece = self._whole[1] if self._whole is not None and self._whole[0] == box else self._piece(box)
+        piece = (
+            self._whole[1]
+            if self._whole is not None and self._whole[0] == box
+            else self._box_reader(box)
+        )
         if piece is None:
             return False
         token, level = self._source.token, self._level
         indices = list(product(*blocks))
-        if status.shared.in_hand(token, level, indices):
+        if status.shared.available(token, level, indices):
             return False
-        note = status.shared.note(token, level, indices[0])
+        reporter = status.shared.reporter(token, level, indices[0])
         began = time.perf_counter()
         try:
             _load_into(piece, target)
         except ChunkReadError:
             return False
-        status.shared.passed(note, indices, target.nbytes, time.perf_counter() - began)
+        status.shared.read_directly(reporter, indices, target.nbytes, time.perf_counter() - began)
         return True
 
 
@@ -140,7 +147,9 @@ def _groups(grid: ChunkGrid, axis: int, blocks: range, most: int) -> Iterator[ra
 
 def blocks_box(grid: ChunkGrid, blocks: Blocks, box: Box) -> Box:
     """Return the part of `box` that some neighbouring chunks hold."""
-    spans = tuple((grid.span(axis, one[0])[0], grid.span(axis, one[-1])[1]) for axis, one in enumerate(blocks))
+    spans = tuple(
+        (grid.span(axis, one[0])[0], grid.span(axis, one[-1])[1]) for axis, one in enumerate(blocks)
+    )
     return intersect(spans, box)
 
 
@@ -150,7 +159,7 @@ def read_alone(chunk: Any, dtype: np.dtype[Any], box: Box) -> Array | None:
     Parameters
     ----------
     chunk : Chunk
-        One that can be read in part has a method ``cut(box)`` that returns a `Piece`.
+        One that can be read in part has a method ``cut(box)`` that returns a `BoxReader`.
     dtype : numpy.dtype
         Of the image.
     box : Box
@@ -161,16 +170,21 @@ def read_alone(chunk: Any, dtype: np.dtype[Any], box: Box) -> Array | None:
     ChunkReadError
         If it cannot be read.
     """
-    cut: Callable[[Box], Piece] | None = getattr(chunk, "cut", None)
+    cut: Callable[[Box], BoxReader] | None = getattr(chunk, "cut", None)
     if cut is None or prod(box_shape(box)) * dtype.itemsize < LEAST:
         return None
     piece = cut(box)
-    if not piece.plain or chunk.key in cache.shared:
+    if not piece.is_raw_layout or chunk.key in cache.shared:
         return None
     pixels = np.empty(box_shape(box), dtype)
     _load_into(piece, pixels)
     return pixels
 
 
-def _load_into(piece: Piece, target: Array) -> None:
-    retrying(lambda: piece.load_into(target), locked_or_away, attempts=cache.ATTEMPTS, first_pause=cache.FIRST_PAUSE)
+def _load_into(piece: BoxReader, target: Array) -> None:
+    retrying(
+        lambda: piece.load_into(target),
+        locked_or_away,
+        attempts=cache.ATTEMPTS,
+        first_pause=cache.FIRST_PAUSE,
+    )

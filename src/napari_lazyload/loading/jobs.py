@@ -40,7 +40,13 @@ class Job:
     __slots__ = ("_work", "asked", "began", "cancelled", "done", "error", "owner", "quick", "tier")
 
     def __init__(
-        self, work: Callable[[Job], Any], owner: Hashable, tier: Tier, asked: float | None, *, quick: bool = False
+        self,
+        work: Callable[[Job], Any],
+        owner: Hashable,
+        tier: Tier,
+        asked: float | None,
+        *,
+        quick: bool = False,
     ) -> None:
         self._work: Callable[[Job], Any] | None = work
         self.owner = owner

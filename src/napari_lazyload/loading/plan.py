@@ -21,7 +21,7 @@ MOST_SORTED = 4096
 _EPS = 1e-6
 
 
-def from_centre(grid: ChunkGrid, box: Box, indices: Iterable[BlockIndex]) -> list[BlockIndex]:
+def from_center(grid: ChunkGrid, box: Box, indices: Iterable[BlockIndex]) -> list[BlockIndex]:
     """Return chunks with those nearest to the centre of a box first."""
     listed = list(indices)
     if not 1 < len(listed) <= MOST_SORTED:
@@ -29,7 +29,9 @@ def from_centre(grid: ChunkGrid, box: Box, indices: Iterable[BlockIndex]) -> lis
     offsets = []
     for axis, (start, stop) in enumerate(box):
         spans = {block: grid.span(axis, block) for block in {index[axis] for index in listed}}
-        offsets.append({block: ((low + high - start - stop) / 2) ** 2 for block, (low, high) in spans.items()})
+        offsets.append(
+            {block: ((low + high - start - stop) / 2) ** 2 for block, (low, high) in spans.items()}
+        )
     return sorted(listed, key=lambda index: sum(map(getitem, offsets, index)))
 
 
@@ -38,9 +40,9 @@ def same_place(meta: ImageMeta, level: int, box: Box, other: int) -> Box:
     mine, theirs = meta.levels[level], meta.levels[other]
     found = []
     for axis, (start, stop) in enumerate(box):
-        offset, size = theirs.first_centre[axis], theirs.shape[axis]
-        low = mine.first_centre[axis] + (start - 0.5) * mine.factors[axis] - offset
-        high = mine.first_centre[axis] + (stop - 0.5) * mine.factors[axis] - offset
+        offset, size = theirs.first_center[axis], theirs.shape[axis]
+        low = mine.first_center[axis] + (start - 0.5) * mine.factors[axis] - offset
+        high = mine.first_center[axis] + (stop - 0.5) * mine.factors[axis] - offset
         first = floor(low / theirs.factors[axis] + 0.5 + _EPS)
         last = ceil(high / theirs.factors[axis] + 0.5 - _EPS)
         first = max(0, min(first, size - 1))
@@ -73,13 +75,19 @@ def ahead(grid: ChunkGrid, box: Box, axis: int, stride: int, depth: int) -> list
         blocks = [block for block in grid.block_range(axis, low, high) if block not in seen]
         seen.update(blocks)
         for block in blocks:
-            ranges = [range(block, block + 1) if at == axis else other for at, other in enumerate(others)]
-            piece = tuple(grid.span(at, block) if at == axis else pair for at, pair in enumerate(box))
-            found += from_centre(grid, piece, product(*ranges))
+            ranges = [
+                range(block, block + 1) if at == axis else other for at, other in enumerate(others)
+            ]
+            piece = tuple(
+                grid.span(at, block) if at == axis else pair for at, pair in enumerate(box)
+            )
+            found += from_center(grid, piece, product(*ranges))
     return found
 
 
-def decoded(meta: ImageMeta, level: int, box: Box, steps: Sequence[int] | None = None) -> tuple[int, int]:
+def decoded(
+    meta: ImageMeta, level: int, box: Box, steps: Sequence[int] | None = None
+) -> tuple[int, int]:
     """Return how many chunks, and pixels of them, are read and decoded for every k-th pixel of a box, about.
 
     Parameters
@@ -95,8 +103,8 @@ def decoded(meta: ImageMeta, level: int, box: Box, steps: Sequence[int] | None =
     """
     one, chunks, pixels = meta.levels[level], 1, 1
     stored, between = one.grid, (1,) * len(box)
-    if one.made_from is not None and one.steps is not None:
-        stored, between = meta.levels[one.made_from].grid, one.steps
+    if one.computed_from is not None and one.steps is not None:
+        stored, between = meta.levels[one.computed_from].grid, one.steps
     for axis, blocks in enumerate(one.grid.block_ranges(box)):
         if not blocks:
             return 0, 0
@@ -104,7 +112,9 @@ def decoded(meta: ImageMeta, level: int, box: Box, steps: Sequence[int] | None =
         step = between[axis] * (1 if steps is None else steps[axis])
         read = stored.block_range(axis, start * between[axis], (stop - 1) * between[axis] + 1)
         first, last = stored.span(axis, read[0])[0], stored.span(axis, read[-1])[1]
-        taken = min(len(read), max(1, -(-(last - first) // step)))  # blocks between two pixels are passed over
+        taken = min(
+            len(read), max(1, -(-(last - first) // step))
+        )  # blocks between two pixels are passed over
         chunks *= taken
         pixels *= -(-(last - first) * taken // len(read))
     return chunks, pixels

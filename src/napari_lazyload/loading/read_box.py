@@ -34,30 +34,37 @@ def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = Tr
     ChunkReadError
         If it cannot be read, or is not what the source said.
     """
-    note = _status.shared.note(source.token, level, index)
+    reporter = _status.shared.reporter(source.token, level, index)
     shape = box_shape(source.meta.levels[level].grid.bounds(index))
     try:
         chunk = source.chunk(level, index)
     except BaseException as err:
-        note.fail(err)
+        reporter.fail(err)
         raise
-    return read_chunk(chunk, shape, source.meta.dtype, keep=keep, note=note)
+    return read_chunk(chunk, shape, source.meta.dtype, keep=keep, reporter=reporter)
 
 
 def peek_block(source: Source, level: int, index: BlockIndex) -> Array | None:
     """Return one decoded chunk of a source if it is in memory and whole; reads nothing."""
     shape, dtype = box_shape(source.meta.levels[level].grid.bounds(index)), source.meta.dtype
-    note = _status.shared.note(source.token, level, index)
+    reporter = _status.shared.reporter(source.token, level, index)
     try:
         return _cache.shared.peek(
-            source.chunk(level, index), note, lambda pixels: pixels.shape == shape and pixels.dtype == dtype
+            source.chunk(level, index),
+            reporter,
+            lambda pixels: pixels.shape == shape and pixels.dtype == dtype,
         )
     except ChunkReadError:  # the file is gone: whoever reads it will say so
         return None
 
 
 def read_chunk(
-    chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], *, keep: bool = True, note: _status.Note | None = None
+    chunk: Chunk,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    *,
+    keep: bool = True,
+    reporter: _status.ChunkReporter | None = None,
 ) -> Array:
     """Return a decoded chunk, shared and read-only, through the cache.
 
@@ -69,7 +76,7 @@ def read_chunk(
         What it must be: anything else would be stretched over its place or cast, unseen.
     keep : bool
         Whether the chunk enters the cache.
-    note : Note, optional
+    note : ChunkReporter, optional
         Told what becomes of it.
 
     Raises
@@ -87,13 +94,15 @@ def read_chunk(
             )
             raise ChunkReadError(msg, path)
 
-    return _cache.shared.read(chunk, keep=keep, note=note, check=check)
+    return _cache.shared.read(chunk, keep=keep, reporter=reporter, check=check)
 
 
 def _checked(box: Box, source: Source, level: int) -> Box:
     """Return `box`, which lies within the level: outside there is nothing to fill it with."""
     shape = source.meta.levels[level].shape
-    if len(box) != len(shape) or any(not 0 <= a <= b <= size for (a, b), size in zip(box, shape, strict=True)):
+    if len(box) != len(shape) or any(
+        not 0 <= a <= b <= size for (a, b), size in zip(box, shape, strict=True)
+    ):
         msg = f"expected a box within level {level} of shape {shape}, got {box}"
         raise RegionError(msg)
     return box
@@ -112,8 +121,8 @@ def read_box(
 ) -> Array:
     """Read a box of one level, each touched chunk once, in parallel.
 
-    Where the bytes of a file are the pixels they are read straight into the result, and no chunk is kept; see
-    `napari_lazyload.loading.direct_read`.
+    Where the bytes of a file are the pixels they are read straight into the result, and no chunk is
+    kept; see `napari_lazyload.loading.direct_read`.
 
     Parameters
     ----------
@@ -128,8 +137,8 @@ def read_box(
     keep : bool
         Whether chunks enter the cache. Cached ones are used either way.
     failed : callable, optional
-        Called with the index and the error of a chunk that cannot be read, whose pixels are then zero. Without it the
-        error is raised. Called in the thread that read.
+        Called with the index and the error of a chunk that cannot be read, whose pixels are then
+        zero. Without it the error is raised. Called in the thread that read.
     cancel, progress : callable, optional
         See :meth:`napari_lazyload.loading.scheduler.Scheduler.each`; progress counts chunks.
 
@@ -154,7 +163,7 @@ def read_box(
         msg = f"out must have the box's shape {shape}, got {result.shape}"
         raise RegionError(msg)
 
-    filling = _Filling(source, level, box, result, keep=keep, failed=failed, progress=progress)
+    filling = _BoxRead(source, level, box, result, keep=keep, failed=failed, progress=progress)
     runs = filling.runs()
     if len(runs) == 1 and cancel is None:
         filling.run(next(iter(runs)))
@@ -163,7 +172,7 @@ def read_box(
     return result
 
 
-class _Filling:
+class _BoxRead:
     """A box that is being read; the arguments are those of :func:`read_box`."""
 
     def __init__(
@@ -224,7 +233,9 @@ class _Filling:
         part = intersect(bounds, self._box)
         target = self._target(part)
         try:
-            pixels = read_block(self._source, self._level, index, keep=self._keep)[box_slices(part, bounds)]
+            pixels = read_block(self._source, self._level, index, keep=self._keep)[
+                box_slices(part, bounds)
+            ]
         except ChunkReadError as err:
             if self._failed is None:
                 raise
@@ -276,10 +287,14 @@ def sampled_shape(box: Box, steps: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(-(-size // step) for size, step in zip(box_shape(box), steps, strict=True))
 
 
-def sampled_chunks(source: Source, level: int, box: Box, steps: tuple[int, ...]) -> list[BlockIndex]:
+def sampled_chunks(
+    source: Source, level: int, box: Box, steps: tuple[int, ...]
+) -> list[BlockIndex]:
     """Return the chunks that hold one of every ``steps``-th pixels of a box."""
     grid = source.meta.levels[level].grid
-    return list(product(*(sampled_blocks(grid, axis, *pair, steps[axis]) for axis, pair in enumerate(box))))
+    return list(
+        product(*(sampled_blocks(grid, axis, *pair, steps[axis]) for axis, pair in enumerate(box)))
+    )
 
 
 def sampled_blocks(grid: ChunkGrid, axis: int, start: int, stop: int, step: int) -> list[int]:

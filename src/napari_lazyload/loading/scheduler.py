@@ -1,9 +1,9 @@
 """Worker threads with priorities, and the way many chunks are read at once without ever waiting for a full pool.
 
-Threads are daemons: leaving the program is never held up by a read that hangs. What keeps a slider quick while reads
-are slow are three rules of :meth:`Scheduler._may_run`: the last free thread is for what is visible; reads for views
-that have passed take half of the threads at most, so that the view on which a drag ends finds one free; and a read that
-hangs no longer counts.
+Threads are daemons: leaving the program is never held up by a read that hangs. What keeps a slider
+quick while reads are slow are three rules of :meth:`Scheduler._may_run`: the last free thread is
+for what is visible; reads for views that have passed take half of the threads at most, so that the
+view on which a drag ends finds one free; and a read that hangs no longer counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lazyload.core import settings
 from napari_lazyload.core.source import is_remote
 from napari_lazyload.loading.jobs import Job, Tier
-from napari_lazyload.loading.work_sharing import SharedRun
+from napari_lazyload.loading.work_sharing import WorkSharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -41,8 +41,8 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 class Scheduler:
     """A pool of threads that end when there is nothing to do.
 
-    Look-ahead and background never take the last thread, so that what is visible finds one: with one worker they have
-    a thread of their own.
+    Look-ahead and background never take the last thread, so that what is visible finds one: with
+    one worker they have a thread of their own.
 
     Parameters
     ----------
@@ -97,10 +97,11 @@ class Scheduler:
         owner : hashable
             Whom it is for.
         asked : float, optional
-            When that was wanted, of `time.monotonic`: a view that goes on has settled already; now by default.
+            When that was wanted, of `time.monotonic`: a view that goes on has settled already; now
+            by default.
         quick : bool
-            Whether it is over in a moment, and keeps a core busy till then: no more of these run at once than there
-            are cores, however many threads there are.
+            Whether it is over in a moment, and keeps a core busy till then: no more of these run at
+            once than there are cores, however many threads there are.
 
         Raises
         ------
@@ -127,7 +128,9 @@ class Scheduler:
             return
         self._threads += 1
         try:
-            threading.Thread(target=self._worker, name=f"lazyload-{self._threads}", daemon=True).start()
+            threading.Thread(
+                target=self._worker, name=f"lazyload-{self._threads}", daemon=True
+            ).start()
         except RuntimeError:  # the system has no more, or Python is about to end
             self._threads -= 1
             raise
@@ -167,7 +170,9 @@ class Scheduler:
     def _stalled(self) -> list[Job]:
         """Return the running jobs that gave up their place; the lock is held."""
         late = time.monotonic() - STALL_SECONDS
-        return [job for job in self._running if job.began < late and job.tier is not Tier.BACKGROUND][:MOST_STALLED]
+        return [
+            job for job in self._running if job.began < late and job.tier is not Tier.BACKGROUND
+        ][:MOST_STALLED]
 
     def _count(self, *tiers: Tier) -> int:
         """Return how many running jobs are of some tiers; the lock is held."""
@@ -176,7 +181,8 @@ class Scheduler:
     def _patience(self, now: float) -> float:
         """Return after how many seconds the first job of the queue may be allowed with nobody's help; lock held.
 
-        `now` is a moment before it was looked whether the job may run: what became due since was seen there.
+        `now` is a moment before it was looked whether the job may run: what became due since was
+        seen there.
         """
         times = [job.began + STALL_SECONDS - now for job in self._running]
         times.append(self._queue[0][2].asked + SETTLE_SECONDS - now)
@@ -203,8 +209,14 @@ class Scheduler:
         if job.tier is Tier.BACKGROUND:
             return self._count(Tier.BACKGROUND) < max(1, workers - 1)
         stalled = self._stalled()
-        counted = [running for running in self._running if running.tier < Tier.BACKGROUND and running not in stalled]
-        if job.quick and sum(running.quick for running in counted) >= max(1, CORES - (job.tier is Tier.PREFETCH)):
+        counted = [
+            running
+            for running in self._running
+            if running.tier < Tier.BACKGROUND and running not in stalled
+        ]
+        if job.quick and sum(running.quick for running in counted) >= max(
+            1, CORES - (job.tier is Tier.PREFETCH)
+        ):
             return False
         seen = [running for running in counted if running.tier <= Tier.VISIBLE]
         if job.tier is Tier.PREFETCH:
@@ -219,7 +231,9 @@ class Scheduler:
         woken, now = True, time.monotonic()
         while (job := self._take()) is None and woken:
             self._idle += 1
-            if self._queue and not self.paused:  # the first one is to settle, or a job that hangs to give up its place
+            if (
+                self._queue and not self.paused
+            ):  # the first one is to settle, or a job that hangs to give up its place
                 self._wake.wait(self._patience(now))
             else:
                 woken = self._wake.wait(IDLE_SECONDS)
@@ -259,8 +273,8 @@ class Scheduler:
     ) -> None:
         """Call `work` on every item, in this thread and in idle workers; return when all are done.
 
-        The calling thread does items itself and waits only for items that another thread has already begun, so that
-        nested calls and a pool that is busy for ever cannot deadlock.
+        The calling thread does items itself and waits only for items that another thread has
+        already begun, so that nested calls and a pool that is busy for ever cannot deadlock.
 
         Parameters
         ----------
@@ -275,24 +289,26 @@ class Scheduler:
         cancel : callable, optional
             Returns true to stop; asked before each item.
         progress : callable, optional
-            Called with the number of items done, from whichever thread finished one, one call at a time.
+            Called with the number of items done, from whichever thread finished one, one call at a
+            time.
 
         Raises
         ------
         CancelledError
             If `cancel` said so.
         Exception
-            The first error that `work`, `items`, `cancel` or `progress` raised; no further item begins after it.
+            The first error that `work`, `items`, `cancel` or `progress` raised; no further item
+            begins after it.
         """
-        run = SharedRun(work, items, cancel, progress)
+        run = WorkSharing(work, items, cancel, progress)
         helpers = (workers or self.workers) - 1
         if isinstance(items, Sized):
             helpers = min(helpers, len(items) - 1)
         try:
             with suppress(RuntimeError):  # no more threads: this one does it all
                 for _ in range(helpers):
-                    self.submit(run.help, tier=tier, owner=run)
-            run.drain()
+                    self.submit(run.assist, tier=tier, owner=run)
+            run.run_until_empty()
         except BaseException as err:  # noqa: BLE001 - Ctrl-C between two items; raised again below
             run.stop(err)
         finally:
@@ -305,7 +321,8 @@ shared = Scheduler()
 """The pool of the process: for reads that keep a core busy, and for all else."""
 
 remote = Scheduler(lambda: settings.current().remote_workers)
-"""The pool for reads that wait for a server, many at a time, and leave the cores to others meanwhile."""
+"""The pool for reads that wait for a server, many at a time, and leave the cores to others
+meanwhile."""
 
 
 def pool_of(source: Source) -> Scheduler:
@@ -322,7 +339,10 @@ def pause(*, paused: bool = True) -> None:
 def snapshot() -> dict[str, int]:
     """Return :meth:`Scheduler.snapshot` of both pools, summed up."""
     one, other = shared.snapshot(), remote.snapshot()
-    return {name: one[name] or other[name] if name == "paused" else one[name] + other[name] for name in one}
+    return {
+        name: one[name] or other[name] if name == "paused" else one[name] + other[name]
+        for name in one
+    }
 
 
 if hasattr(os, "register_at_fork"):  # the parent's threads are not there in a child

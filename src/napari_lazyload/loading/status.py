@@ -1,7 +1,7 @@
 """How every chunk fares: queued, loading, loaded, failed or evicted, summed for each source, and who wants to hear.
 
-Whoever reads through the cache tells, by the `Note` of the chunk. What is shown of it is a snapshot, taken when a
-window has the time; only failures are told to listeners at once.
+Whoever reads through the cache tells, by the `ChunkReporter` of the chunk. What is shown of it is a
+snapshot, taken when a window has the time; only failures are told to listeners at once.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex
 
     Listener = Callable[[str, int, BlockIndex, str | None], object]
-    Place = tuple[int, BlockIndex]
+    ChunkAddress = tuple[int, BlockIndex]
 
 _log = logging.getLogger(__name__)
 
 MOST_EVICTED = 50_000
-"""Of so many chunks of a source that were loaded once and are gone it is remembered; of older ones it is not."""
+"""Of so many chunks of a source that were loaded once and are gone it is remembered; of older ones
+it is not."""
 
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """What may end a read and is no fault of the file."""
@@ -71,18 +72,32 @@ class LoadSummary:
 class _Chunks:
     """The chunks of one source that somebody wanted."""
 
-    __slots__ = ("busy_seconds", "counts", "keys", "lists", "read_nbytes", "read_seconds", "reads", "reasons", "states")
+    __slots__ = (
+        "busy_seconds",
+        "counts",
+        "keys",
+        "lists",
+        "read_nbytes",
+        "read_seconds",
+        "reads",
+        "reasons",
+        "states",
+    )
 
     def __init__(self) -> None:
-        self.states: dict[Place, ChunkState] = {}
-        self.keys: dict[Place, Hashable] = {}  # under which the cache keeps the latest pixels
-        self.lists: Counter[Place] = Counter()  # on how many lists of wanted chunks each stands
-        self.reasons: dict[Place, str] = {}
+        self.states: dict[ChunkAddress, ChunkState] = {}
+        self.keys: dict[
+            ChunkAddress, Hashable
+        ] = {}  # under which the cache keeps the latest pixels
+        self.lists: Counter[ChunkAddress] = (
+            Counter()
+        )  # on how many lists of wanted chunks each stands
+        self.reasons: dict[ChunkAddress, str] = {}
         self.counts: Counter[ChunkState] = Counter()
         self.reads = self.read_nbytes = 0
         self.busy_seconds = self.read_seconds = 0.0
 
-    def move(self, place: Place, state: ChunkState | None) -> bool:
+    def move(self, place: ChunkAddress, state: ChunkState | None) -> bool:
         """Give a chunk another state where that is legal; return whether it was."""
         before = self.states.get(place)
         if before is state or state not in NEXT[before]:
@@ -104,13 +119,13 @@ class _Chunks:
             del self.states[place]
             self.counts[ChunkState.EVICTED] -= 1
 
-    def listed(self, place: Place) -> None:
+    def listed(self, place: ChunkAddress) -> None:
         """Put a chunk on one more list of wanted ones; one in memory or being read stays what it is."""
         self.lists[place] += 1
         if self.states.get(place) is not ChunkState.LOADED:
             self.move(place, ChunkState.QUEUED)
 
-    def unlisted(self, place: Place) -> bool:
+    def unlisted(self, place: ChunkAddress) -> bool:
         """Take a chunk off a list; return whether it stands on none."""
         self.lists[place] -= 1
         if self.lists[place] > 0:
@@ -119,7 +134,7 @@ class _Chunks:
         return True
 
 
-class Note:
+class ChunkReporter:
     """Tells the status of one read; made for each, and used by the cache.
 
     Parameters
@@ -136,7 +151,9 @@ class Note:
 
     __slots__ = ("_began", "chunks", "index", "level", "status", "token")
 
-    def __init__(self, status: LoadStatus, token: str, level: int, index: BlockIndex, chunks: _Chunks) -> None:
+    def __init__(
+        self, status: LoadStatus, token: str, level: int, index: BlockIndex, chunks: _Chunks
+    ) -> None:
         self.status = status
         self.token = token
         self.level = level
@@ -153,9 +170,9 @@ class Note:
         """Tell that it was read."""
         self.status.ended(self, nbytes, time.perf_counter() - self._began)
 
-    def have(self, key: Hashable, *, kept: bool) -> bool:
+    def loaded(self, key: Hashable, *, kept: bool) -> bool:
         """Tell that its pixels are there, and whether in the cache; return whether :meth:`recovered` is to be told."""
-        return self.status.have(self, key, kept=kept)
+        return self.status.loaded(self, key, kept=kept)
 
     def recovered(self) -> None:
         """Tell listeners that a chunk loads which failed before; the cache does not hold its lock for that."""
@@ -178,13 +195,16 @@ class LoadStatus:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.RLock()  # the garbage collector may close a data set in a thread that holds it
+        self._lock = (
+            threading.RLock()
+        )  # the garbage collector may close a data set in a thread that holds it
         self._sources: dict[str, _Chunks] = {}
-        self._kept: dict[Hashable, set[tuple[str, Place]]] = {}
+        self._kept: dict[Hashable, set[tuple[str, ChunkAddress]]] = {}
         self._listeners: list[Listener] = []
         self.version = 0
 
-    # --- what readers tell ------------------------------------------------------------------------------------------
+    # --- what readers tell
+    # ------------------------------------------------------------------------------------------
 
     def queue(self, token: str, level: int, indices: Iterable[BlockIndex]) -> None:
         """Note that chunks wait on a list to be read; those in memory or being read stay what they are."""
@@ -200,52 +220,58 @@ class LoadStatus:
             chunks = self._sources.get(token)
             for index in indices if chunks is not None else ():
                 place = (level, index)
-                if chunks is not None and chunks.unlisted(place) and chunks.states.get(place) is ChunkState.QUEUED:
+                if (
+                    chunks is not None
+                    and chunks.unlisted(place)
+                    and chunks.states.get(place) is ChunkState.QUEUED
+                ):
                     chunks.move(place, ChunkState.FAILED if place in chunks.reasons else None)
             self.version += 1
 
-    def taken(self, token: str, level: int, index: BlockIndex) -> None:
+    def dequeued(self, token: str, level: int, index: BlockIndex) -> None:
         """Note that a chunk is off a list because whoever took it reads it now."""
         with self._lock:
             chunks = self._sources.get(token)
             if chunks is not None:
                 chunks.unlisted((level, index))
 
-    def note(self, token: str, level: int, index: BlockIndex) -> Note:
+    def reporter(self, token: str, level: int, index: BlockIndex) -> ChunkReporter:
         """Return what tells the status of one read of a chunk."""
         with self._lock:
             chunks = self._sources.get(token)
             if chunks is None:
                 chunks = self._sources[token] = _Chunks()
-            return Note(self, token, level, index, chunks)
+            return ChunkReporter(self, token, level, index, chunks)
 
-    def knows(self, note: Note) -> bool:
+    def knows(self, reporter: ChunkReporter) -> bool:
         """Return whether the source was not forgotten since its read began."""
-        return self._sources.get(note.token) is note.chunks
+        return self._sources.get(reporter.token) is reporter.chunks
 
-    def began(self, note: Note) -> None:
+    def began(self, reporter: ChunkReporter) -> None:
         """Note that a chunk is being read."""
         with self._lock:
-            note.chunks.move((note.level, note.index), ChunkState.LOADING)
+            reporter.chunks.move((reporter.level, reporter.index), ChunkState.LOADING)
             self.version += 1
 
-    def ended(self, note: Note, nbytes: int, seconds: float) -> None:
+    def ended(self, reporter: ChunkReporter, nbytes: int, seconds: float) -> None:
         """Count a read, and how long it took."""
         with self._lock:
-            chunks = note.chunks
+            chunks = reporter.chunks
             chunks.reads += 1
             chunks.read_nbytes += nbytes
             chunks.busy_seconds += seconds
             weight = LATEST if chunks.reads > 1 else 1.0
             chunks.read_seconds += weight * (seconds - chunks.read_seconds)
 
-    def passed(self, note: Note, indices: Iterable[BlockIndex], nbytes: int, seconds: float) -> None:
+    def read_directly(
+        self, reporter: ChunkReporter, indices: Iterable[BlockIndex], nbytes: int, seconds: float
+    ) -> None:
         """Count a read of several chunks past the cache; those that it has, or is reading, stay what they are."""
-        chunks, recovered = note.chunks, []
+        chunks, recovered = reporter.chunks, []
         with self._lock:
-            self.ended(note, nbytes, seconds)
-            for index in indices if self.knows(note) else ():
-                place = (note.level, index)
+            self.ended(reporter, nbytes, seconds)
+            for index in indices if self.knows(reporter) else ():
+                place = (reporter.level, index)
                 state = chunks.states.get(place)
                 if state is not ChunkState.EVICTED and state not in IN_HAND:
                     chunks.move(place, ChunkState.EVICTED)
@@ -253,28 +279,32 @@ class LoadStatus:
                     recovered.append(index)
             self.version += 1
         for index in recovered:
-            self._tell(note.token, note.level, index, None)
+            self._tell(reporter.token, reporter.level, index, None)
 
-    def have(self, note: Note, key: Hashable, *, kept: bool) -> bool:
+    def loaded(self, reporter: ChunkReporter, key: Hashable, *, kept: bool) -> bool:
         """Note that a chunk's pixels are there, and whether in the cache; return whether it failed before."""
-        place, chunks = (note.level, note.index), note.chunks
+        place, chunks = (reporter.level, reporter.index), reporter.chunks
         with self._lock:
-            same = kept and chunks.states.get(place) is ChunkState.LOADED and chunks.keys.get(place) == key
-            if same or not self.knows(note):
+            same = (
+                kept
+                and chunks.states.get(place) is ChunkState.LOADED
+                and chunks.keys.get(place) == key
+            )
+            if same or not self.knows(reporter):
                 return False
             chunks.move(place, ChunkState.LOADED if kept else ChunkState.EVICTED)
             if kept:
-                self._let_go(note.token, chunks, place)
+                self._let_go(reporter.token, chunks, place)
                 chunks.keys[place] = key
-                self._kept.setdefault(key, set()).add((note.token, place))
+                self._kept.setdefault(key, set()).add((reporter.token, place))
             self.version += 1
             return chunks.reasons.pop(place, None) is not None
 
-    def recovered(self, note: Note) -> None:
+    def recovered(self, reporter: ChunkReporter) -> None:
         """Tell listeners that a chunk loads which failed before."""
-        self._tell(note.token, note.level, note.index, None)
+        self._tell(reporter.token, reporter.level, reporter.index, None)
 
-    def _let_go(self, token: str, chunks: _Chunks, place: Place) -> None:
+    def _let_go(self, token: str, chunks: _Chunks, place: ChunkAddress) -> None:
         """Forget under which key the cache keeps a chunk; the lock is held."""
         key = chunks.keys.pop(place, None)
         owners = self._kept.get(key)
@@ -328,7 +358,8 @@ class LoadStatus:
                     self._let_go(token, chunks, place)
             self.version += 1
 
-    # --- who hears, and what can be asked ---------------------------------------------------------------------------
+    # --- who hears, and what can be asked
+    # ---------------------------------------------------------------------------
 
     def connect(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(token, level, index, reason)`` at each failure; reason is None once the chunk loads.
@@ -357,7 +388,7 @@ class LoadStatus:
             except Exception:  # noqa: BLE001 - a window that is gone spoils no read, and keeps none from hearing
                 _log.exception("a listener of the load status failed")
 
-    def in_hand(self, token: str, level: int, indices: Iterable[BlockIndex]) -> bool:
+    def available(self, token: str, level: int, indices: Iterable[BlockIndex]) -> bool:
         """Return whether the cache has one of some chunks, or reads it now."""
         chunks = self._sources.get(token)
         if chunks is None or not any(chunks.counts[state] for state in IN_HAND):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _END = object()
 
 
-class SharedRun:
+class WorkSharing:
     """One iterator drained by several threads."""
 
     def __init__(
@@ -35,16 +35,16 @@ class SharedRun:
         self._closed = False
         self._error: BaseException | None = None
 
-    def help(self, _job: Job) -> None:
+    def assist(self, _job: Job) -> None:
         """Do items in a worker thread; :meth:`finish` waits for it."""
         with self._state:
             self._helping += 1
-        self.drain()
+        self.run_until_empty()
         with self._state:
             self._helping -= 1
             self._state.notify_all()
 
-    def drain(self) -> None:
+    def run_until_empty(self) -> None:
         """Do items until there are none, or one failed; errors are kept for :meth:`finish`."""
         while True:
             try:

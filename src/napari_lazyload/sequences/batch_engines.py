@@ -1,6 +1,7 @@
 """Who reads the images of batches: threads that end when there is nothing to read, or processes.
 
-A batch on its way is a `Filling`; an *engine* fills it, image by image, and whoever brings the last image joins them.
+A batch on its way is a `PendingBatch`; an *engine* fills it, image by image, and whoever brings the
+last image joins them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from napari_lazyload.core import settings
 from napari_lazyload.sequences.batch_plan import Array, at_least
-from napari_lazyload.sequences.malloc_trim import give_back
+from napari_lazyload.sequences.malloc_trim import malloc_trimmer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,8 @@ Join: TypeAlias = "Callable[[Array, Mapping[int, BaseException], Sequence[Part]]
 class Part:
     """The images of a batch that come from one sequence.
 
-    Each is copied to its place as it comes, so that a batch on its way holds its own pixels and no decoded chunk.
+    Each is copied to its place as it comes, so that a batch on its way holds its own pixels and no
+    decoded chunk.
     """
 
     __slots__ = ("_array", "_lock", "_odd", "_size")
@@ -61,7 +63,9 @@ class Part:
         """Return the images of some places: what :func:`join_images` makes of them."""
         if self._array is not None and not self._odd and len(kept) == self._size:
             return self._array
-        return join_images([self._odd[at] if at in self._odd else self._in_place(at) for at in kept])
+        return join_images(
+            [self._odd[at] if at in self._odd else self._in_place(at) for at in kept]
+        )
 
     def _in_place(self, at: int) -> Array:
         assert self._array is not None  # there is no image without it
@@ -76,7 +80,7 @@ def join_images(images: Sequence[Array]) -> Array | list[Array]:
     return [np.array(image) for image in images]
 
 
-class Filling:
+class PendingBatch:
     """One batch on its way.
 
     Attributes
@@ -89,7 +93,18 @@ class Filling:
         Set when all are there, or the batches were closed.
     """
 
-    __slots__ = ("_batch", "_error", "_errors", "_join", "_left", "_lock", "_parts", "claimed", "done", "positions")
+    __slots__ = (
+        "_batch",
+        "_error",
+        "_errors",
+        "_join",
+        "_left",
+        "_lock",
+        "_parts",
+        "claimed",
+        "done",
+        "positions",
+    )
 
     def __init__(self, positions: Array, join: Join) -> None:
         self.positions = positions
@@ -128,7 +143,7 @@ class Filling:
         try:
             for part, image in zip(self._parts, images, strict=True):
                 part.put(at, image)
-                give_back.count(image.nbytes)
+                malloc_trimmer.record(image.nbytes)
         except BaseException as err:  # noqa: BLE001 - memory has run out: raised at this batch
             self._errors[at] = err
 
@@ -153,7 +168,7 @@ class Filling:
 class Engine(Protocol):
     """Reads the images of batches, those of the first one first."""
 
-    def start(self, filling: Filling) -> None:
+    def start(self, filling: PendingBatch) -> None:
         """Begin to read; never waits."""
 
     def close(self) -> None:
@@ -167,11 +182,11 @@ class _Threads:
         self._reads = reads
         self._workers = workers
         self._lock = threading.Lock()
-        self._queue: deque[Filling] = deque()
+        self._queue: deque[PendingBatch] = deque()
         self._running = 0
         self._closed = False
 
-    def start(self, filling: Filling) -> None:
+    def start(self, filling: PendingBatch) -> None:
         with self._lock:
             self._queue.append(filling)
             more = min(self._workers - self._running, len(filling.positions))
@@ -182,7 +197,7 @@ class _Threads:
     def close(self) -> None:
         self._closed = True  # and no lock: the collector may run in a thread that holds it
 
-    def _claim(self) -> tuple[Filling, int] | None:
+    def _claim(self) -> tuple[PendingBatch, int] | None:
         """Return the next image to read, or None where the thread shall end."""
         with self._lock:
             if self._closed or not self._queue:
@@ -217,13 +232,14 @@ class _Processes:
         self._workers = workers
         self._pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
-    def start(self, filling: Filling) -> None:
+    def start(self, filling: PendingBatch) -> None:
         places = np.arange(len(filling.positions))
         for part in np.array_split(places, min(self._workers, len(places))):
             at, size = int(part[0]), len(part)
             work = [tuple(self._reads(int(position))) for position in filling.positions[part]]
             try:
-                # Pickled here: what fails in the pool's own thread may keep its processes alive for ever (Python 3.11).
+                # Pickled here: what fails in the pool's own thread may keep its processes alive
+                # for ever (Python 3.11).
                 future = self._pool.submit(_outcomes, pickle.dumps(work))
             except Exception as err:  # noqa: BLE001 - raised at its batch
                 filling.put(at, [_explained(err)] * size)
@@ -250,7 +266,7 @@ def _sendable(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _land(filling: Filling, at: int, size: int, future: Future[list[Outcome]]) -> None:
+def _land(filling: PendingBatch, at: int, size: int, future: Future[list[Outcome]]) -> None:
     if future.cancelled():  # closed: whoever waits was told so
         return
     error = future.exception()
@@ -281,8 +297,8 @@ def make_engine(reads: Reads, workers: int | str | None) -> Engine:
     reads : callable
         Gives what reads the images at a position.
     workers : int, str or None
-        A number of threads, ``"threads"``, ``"threads:4"``, ``"processes"`` or ``"processes:4"``; where no number is
-        said, that of the setting ``workers``.
+        A number of threads, ``"threads"``, ``"threads:4"``, ``"processes"`` or ``"processes:4"``;
+        where no number is said, that of the setting ``workers``.
 
     Raises
     ------
@@ -290,9 +306,14 @@ def make_engine(reads: Reads, workers: int | str | None) -> Engine:
         If `workers` is none of these.
     """
     if workers is None or not isinstance(workers, str):
-        return _Threads(reads, settings.current().workers if workers is None else at_least("workers", workers, 1))
+        return _Threads(
+            reads,
+            settings.current().workers if workers is None else at_least("workers", workers, 1),
+        )
     kind, _, number = workers.partition(":")
-    if kind not in ("threads", "processes") or (workers != kind and not (number.isdecimal() and int(number))):
+    if kind not in ("threads", "processes") or (
+        workers != kind and not (number.isdecimal() and int(number))
+    ):
         msg = f"workers must be a number of threads, 'processes' or 'processes:<number>', got {workers!r}"
         raise ValueError(msg)
     count = int(number) if number else settings.current().workers

@@ -75,7 +75,13 @@ def probabilities(weights: Any, count: int) -> Array:
 
 
 def plan_batches(
-    count: int, batch_size: int, *, random: Random | None, chances: Array | None, drop_last: bool, repeats: int
+    count: int,
+    batch_size: int,
+    *,
+    random: Random | None,
+    chances: Array | None,
+    drop_last: bool,
+    repeats: int,
 ) -> Iterator[Array]:
     """Yield the positions of each batch, one epoch after the other; each epoch begins with a batch of its own.
 

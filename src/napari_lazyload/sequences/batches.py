@@ -1,8 +1,9 @@
 """Batches for training loops: read ahead, in order, never more than asked for, over when the loop is.
 
-A *plan* (`batch_plan`) says which positions make which batch, an *engine* (`batch_engines`) reads them. No thread waits
-for work: threads begin with a batch and end when there is nothing to read, so that none outlives the loop. Nothing here
-knows what an image is made from; `napari_lazyload.sequences.sequence` hands in functions that read one.
+A *plan* (`batch_plan`) says which positions make which batch, an *engine* (`batch_engines`) reads
+them. No thread waits for work: threads begin with a batch and end when there is nothing to read, so
+that none outlives the loop. Nothing here knows what an image is made from;
+`napari_lazyload.sequences.sequence` hands in functions that read one.
 """
 
 from __future__ import annotations
@@ -14,8 +15,22 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.sequences.batch_engines import Batch, Engine, Filling, Join, Part, Read, make_engine
-from napari_lazyload.sequences.batch_plan import Array, at_least, plan_batches, probabilities, random_order
+from napari_lazyload.sequences.batch_engines import (
+    Batch,
+    Engine,
+    Join,
+    Part,
+    PendingBatch,
+    Read,
+    make_engine,
+)
+from napari_lazyload.sequences.batch_plan import (
+    Array,
+    at_least,
+    plan_batches,
+    probabilities,
+    random_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,9 +60,11 @@ def join_batch(
     parts : sequence of Part
         The images that were read, those of each sequence.
     columns : sequence of (numpy.ndarray or None)
-        What follows the images: an array to take the positions from, or None for the next images read at them.
+        What follows the images: an array to take the positions from, or None for the next images
+        read at them.
     skipped : dict or None
-        Notes the path and the reason of images that cannot be read; without it their error is raised.
+        Notes the path and the reason of images that cannot be read; without it their error is
+        raised.
 
     Raises
     ------
@@ -69,8 +86,8 @@ def join_batch(
 class Batches:
     """Iterates over batches that are read ahead; made by :meth:`napari_lazyload.ImageSequence.batches`.
 
-    Reading begins at once. Leaving a ``with`` block, :meth:`close`, the last batch, and the end of the object's life
-    all stop it: no further read begins. Any thread may ask for the next batch.
+    Reading begins at once. Leaving a ``with`` block, :meth:`close`, the last batch, and the end of
+    the object's life all stop it: no further read begins. Any thread may ask for the next batch.
 
     Parameters
     ----------
@@ -106,8 +123,8 @@ class Batches:
         self._total = total
         self._prefetch = prefetch
         self._turn = threading.Lock()
-        self._ahead: deque[Filling] = deque()
-        self._waited_for: set[Filling] = set()
+        self._ahead: deque[PendingBatch] = deque()
+        self._waited_for: set[PendingBatch] = set()
         self._stop = weakref.finalize(self, engine.close)
         self._extend(prefetch)
 
@@ -149,7 +166,7 @@ class Batches:
                 self._stop()
         raise StopIteration
 
-    def _advance(self) -> Filling | None:
+    def _advance(self) -> PendingBatch | None:
         """Return the batch whose turn it is, with as many as allowed begun behind it."""
         with self._turn:
             self._extend(1)
@@ -165,7 +182,7 @@ class Batches:
             positions = next(self._plan, None)
             if positions is None:
                 return
-            filling = Filling(positions, self._join)
+            filling = PendingBatch(positions, self._join)
             self._ahead.append(filling)
             self._engine.start(filling)
 
@@ -221,9 +238,13 @@ def make_batches(
     columns = [None if callable(one) else one for one in beside]
     skipped: dict[str, str] = {}
     return Batches(
-        plan_batches(count, size, random=random, chances=chances, drop_last=drop_last, repeats=epochs),
+        plan_batches(
+            count, size, random=random, chances=chances, drop_last=drop_last, repeats=epochs
+        ),
         make_engine(lambda position: [one(position) for one in readers], workers),
-        functools.partial(join_batch, columns=columns, skipped=skipped if on_error == "skip" else None),
+        functools.partial(
+            join_batch, columns=columns, skipped=skipped if on_error == "skip" else None
+        ),
         total=epochs * (count // size if drop_last else -(-count // size)),
         prefetch=ahead,
         skipped=skipped,

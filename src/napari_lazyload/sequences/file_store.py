@@ -11,7 +11,7 @@ import numpy as np
 from napari_lazyload.loading import scheduler
 from napari_lazyload.loading.read_box import read_chunk
 from napari_lazyload.sources.files import file_stamp
-from napari_lazyload.sources.folder.file_set import UNKNOWN, UNREADABLE, FileSet
+from napari_lazyload.sources.folder.file_set import UNREAD, UNREADABLE, FileSet
 from napari_lazyload.sources.folder.listing import Listing
 from napari_lazyload.sources.folder.page_chunk import PictureChunk
 from napari_lazyload.sources.image_files import decode
@@ -83,8 +83,12 @@ class Files:
     def _info(self, row: int) -> PictureInfo:
         """Return what the header says, read again where the file was changed or could not be read."""
         files, path = self._files, self.path(row)
-        kind = files.probe(row)
-        return files.infos[kind] if file_stamp(path) == files.probed(row) else decode.read_info(path)
+        kind = files.read_header(row)
+        return (
+            files.header_classes[kind]
+            if file_stamp(path) == files.probed(row)
+            else decode.read_info(path)
+        )
 
     def form(self, row: int) -> Form:
         """Return shape and dtype from the header."""
@@ -96,10 +100,14 @@ class Files:
         files = self._files
         for row in rows[files.kind[rows] == UNREADABLE].tolist():
             files.forget(row)  # it may have been mended
-        scheduler.shared.each(files.probe, rows[files.kind[rows] == UNKNOWN].tolist())
+        scheduler.shared.each(files.read_header, rows[files.kind[rows] == UNREAD].tolist())
         kinds = np.unique(files.kind[rows]).tolist()
         known = all(kind >= 0 for kind in kinds)
-        return {(files.infos[kind].shape, files.infos[kind].dtype) for kind in kinds} if known else set()
+        return (
+            {(files.header_classes[kind].shape, files.header_classes[kind].dtype) for kind in kinds}
+            if known
+            else set()
+        )
 
     def read(self, row: int, *, keep: bool = True, workers: int | None = None) -> Array:
         """Return all pages of a file, through the chunk cache, with which they may be shared.
@@ -127,7 +135,9 @@ class Files:
             return page(0)
         pixels = np.empty((prod(pages), *frame), info.dtype)
         numbers = range(len(pixels))
-        scheduler.shared.each(lambda number: np.copyto(pixels[number], page(number)), numbers, workers=workers)
+        scheduler.shared.each(
+            lambda number: np.copyto(pixels[number], page(number)), numbers, workers=workers
+        )
         return pixels.reshape(info.shape)
 
 

@@ -77,13 +77,21 @@ def _where_true(mask: Array, count: int) -> Array:
 def _in_row_order(mask: pd.Series[Any]) -> pd.Series[Any]:
     """Return a mask in the order of the rows that it numbers, all else as it is."""
     numbers = pd.RangeIndex(len(mask))
-    if mask.dtype != bool or mask.index.equals(numbers) or not mask.index.sort_values().equals(numbers):
+    if (
+        mask.dtype != bool
+        or mask.index.equals(numbers)
+        or not mask.index.sort_values().equals(numbers)
+    ):
         return mask
     return mask.reindex(numbers)
 
 
 def _out_of_range(index: int, count: int) -> IndexError:
-    there = f"there are {count} images, 0 to {count - 1} or -{count} to -1" if count else "there is no image"
+    there = (
+        f"there are {count} images, 0 to {count - 1} or -{count} to -1"
+        if count
+        else "there is no image"
+    )
     return IndexError(f"index {index} is out of range: {there}")
 
 

@@ -51,10 +51,14 @@ class LazyImage:
     __slots__ = ("__weakref__", "_data", "_load_fn", "_lock", "_meta")
 
     def __init__(
-        self, load_fn: Callable[[], Any], meta: pd.Series[Any] | Mapping[str, Any] | Row | None = None
+        self,
+        load_fn: Callable[[], Any],
+        meta: pd.Series[Any] | Mapping[str, Any] | Row | None = None,
     ) -> None:
         if not callable(load_fn):
-            msg = f"load_fn must be a function without arguments that returns pixels, got {load_fn!r}"
+            msg = (
+                f"load_fn must be a function without arguments that returns pixels, got {load_fn!r}"
+            )
             raise TypeError(msg)
         self._load_fn = load_fn
         self._meta = meta
@@ -108,14 +112,20 @@ class LazyImage:
         return len(self.shape)
 
     def _form(self) -> Form:
-        known = self._load_fn.form() if isinstance(self._load_fn, Item) and not self.loaded else None
+        known = (
+            self._load_fn.form() if isinstance(self._load_fn, Item) and not self.loaded else None
+        )
         return form_of(self.data) if known is None else known
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
-        name = self._load_fn.name if isinstance(self._load_fn, Item) else getattr(self._load_fn, "__name__", "image")
+        name = (
+            self._load_fn.name
+            if isinstance(self._load_fn, Item)
+            else getattr(self._load_fn, "__name__", "image")
+        )
         return f"<LazyImage {name!r}: {'not loaded' if self._data is None else said(*form_of(self._data))}>"
 
 

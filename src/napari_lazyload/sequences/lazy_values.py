@@ -25,7 +25,8 @@ def is_lazy(x: Any) -> bool:
     Returns
     -------
     bool
-        True for a dask array, an `Image`, a `LazyImage`, and a layer that holds such data; False for NumPy.
+        True for a dask array, an `Image`, a `LazyImage`, and a layer that holds such data; False
+        for NumPy.
     """
     if isinstance(x, (da.Array, Image, LazyImage)):
         return True
@@ -76,7 +77,9 @@ def compute(
     if missing and not allow_missing:
         msg = f"{', '.join(map(repr, missing))} not in the mapping; it has {', '.join(map(repr, mapping))}"
         raise KeyError(msg)
-    return {key: _computed(value, dtype) if key in wanted else value for key, value in mapping.items()}
+    return {
+        key: _computed(value, dtype) if key in wanted else value for key, value in mapping.items()
+    }
 
 
 def _computed(value: Any, dtype: Any) -> Any:

@@ -1,7 +1,8 @@
 """Freed memory goes back to the system, where the C library would keep it.
 
-The GNU C library has a pool for each thread that asks for memory at the same time as others. What one thread frees, the
-others cannot use: arrays that are read in two threads and kept in one cache can take up twice their size.
+The GNU C library has a pool for each thread that asks for memory at the same time as others. What
+one thread frees, the others cannot use: arrays that are read in two threads and kept in one cache
+can take up twice their size.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVERY_NBYTES = 48 << 20
-"""After so many bytes of new arrays: a call takes about a millisecond, and the pages must be fetched again."""
+"""After so many bytes of new arrays: a call takes about a millisecond, and the pages must be
+fetched again."""
 
 
 def _find_trim() -> Callable[[int], object] | None:
@@ -25,14 +27,14 @@ def _find_trim() -> Callable[[int], object] | None:
     return trim
 
 
-class GiveBack:
+class MallocTrimmer:
     """Counts the bytes of arrays that come and go, and lets the C library give freed memory back now and then."""
 
     def __init__(self) -> None:
         self._trim = _find_trim()
         self._nbytes = 0
 
-    def count(self, nbytes: int) -> None:
+    def record(self, nbytes: int) -> None:
         """Note that new arrays took the place of old ones. Any thread; a count that gets lost does no harm."""
         self._nbytes += nbytes
         if self._trim is not None and self._nbytes >= EVERY_NBYTES:
@@ -40,5 +42,5 @@ class GiveBack:
             self._trim(0)
 
 
-give_back = GiveBack()
+malloc_trimmer = MallocTrimmer()
 """The one count of the process."""

@@ -103,7 +103,8 @@ def join_table(names: Array, root: str, meta: Any, first: int | None) -> pd.Data
     raise ValueError(msg)
 
 
-# --- From what was given to a table ----------------------------------------------------------------------------------
+# --- From what was given to a table
+# ----------------------------------------------------------------------------------
 
 
 def _is_path(meta: Any) -> bool:
@@ -123,10 +124,14 @@ def _as_table(meta: Any) -> pd.DataFrame:
             msg = f"meta must be columns of equal length: {err}"
             raise ValueError(msg) from err
     else:
-        msg = f"meta must be a DataFrame, a mapping of columns, or a path, got {type(meta).__name__}"
+        msg = (
+            f"meta must be a DataFrame, a mapping of columns, or a path, got {type(meta).__name__}"
+        )
         raise TypeError(msg)
     if any(isinstance(value, str) for value in table.index[:1]):
-        index = pd.DataFrame({FILE_NAME if table.index.name is None else table.index.name: table.index})
+        index = pd.DataFrame(
+            {FILE_NAME if table.index.name is None else table.index.name: table.index}
+        )
         table = pd.concat([index, table.reset_index(drop=True)], axis=1)
     if not table.columns.is_unique:
         msg = f"the meta table has more than one column {table.columns[table.columns.duplicated()][0]!r}; rename one"
@@ -175,7 +180,8 @@ def _read_json(path: str) -> pd.DataFrame:
     raise ValueError(msg)
 
 
-# --- From a table to the rows of files -------------------------------------------------------------------------------
+# --- From a table to the rows of files
+# -------------------------------------------------------------------------------
 
 
 class _Match(NamedTuple):
@@ -203,7 +209,10 @@ def _best_match(names: Array, root: str, table: pd.DataFrame) -> _Match | None:
     prefix = f"{_plain(root)}/"
     best, most = None, 0
     for column in sorted(table.columns, key=_preference):
-        texts = [_plain(value).removeprefix(prefix) if _is_path(value) else None for value in table[column]]
+        texts = [
+            _plain(value).removeprefix(prefix) if _is_path(value) else None
+            for value in table[column]
+        ]
         bases = [None if text is None else text.rpartition("/")[2] for text in texts]
         for wanted, given in ((relative, texts), (base, bases)):
             known = set(given)

@@ -37,26 +37,28 @@ def read_images(
 ) -> ImageSequence:
     """Return the images of a folder, a glob pattern, a list of files, or one file, as a sequence.
 
-    No file is opened: a file that cannot be read is found when its pixels or its shape are asked for. Empty files of
-    folders and patterns are left out and counted in `ImageSequence.skipped`, unless there are over 10,000 files, of
-    which none is looked at; an empty file that was left in, or is named in a list, cannot be read like any other.
+    No file is opened: a file that cannot be read is found when its pixels or its shape are asked
+    for. Empty files of folders and patterns are left out and counted in `ImageSequence.skipped`,
+    unless there are over 10,000 files, of which none is looked at; an empty file that was left in,
+    or is named in a list, cannot be read like any other.
 
     Parameters
     ----------
     path : path or list of paths
-        A folder is taken with its sub-folders, in natural order of the relative paths; a list keeps its order.
+        A folder is taken with its sub-folders, in natural order of the relative paths; a list keeps
+        its order.
     pattern : str, optional
         A glob pattern that the file name or the relative path must match, such as ``"*.png"``.
     lazy : bool
-        With False, all pixels are read now: indexing gives read-only NumPy arrays (`LoadedImage`), all else is the
-        same.
+        With False, all pixels are read now: indexing gives read-only NumPy arrays (`LoadedImage`),
+        all else is the same.
     limit : int, optional
         Take the first so many.
     meta : pandas.DataFrame, mapping of columns, or path of a CSV, TSV, JSON or XLSX file, optional
-        Joined by the text column (or index) that holds most of the file names, as relative paths or without folders.
-        Columns given as a DataFrame or mapping that hold no file name are taken row by row where there are as many
-        rows as files. A column ``original_filename`` that is not the one joined by is renamed
-        ``original_filename_meta``.
+        Joined by the text column (or index) that holds most of the file names, as relative paths or
+        without folders. Columns given as a DataFrame or mapping that hold no file name are taken
+        row by row where there are as many rows as files. A column ``original_filename`` that is not
+        the one joined by is renamed ``original_filename_meta``.
     common_meta : mapping, optional
         Values that every row gets, by column.
 
@@ -71,7 +73,8 @@ def read_images(
     ChunkReadError
         With ``lazy=False``, if a file cannot be read.
     ValueError
-        If the table names a file twice, or none of these files, or two columns of one name come together.
+        If the table names a file twice, or none of these files, or two columns of one name come
+        together.
 
     Warns
     -----
@@ -85,7 +88,9 @@ def read_images(
     frame = meta_table(store.names, columns)
     if common_meta is not None:
         frame = with_common(frame, common_meta)
-    return ImageSequence(store if lazy else store.in_memory(), frame, skipped=listing.skipped_counts())
+    return ImageSequence(
+        store if lazy else store.in_memory(), frame, skipped=listing.skipped_counts()
+    )
 
 
 def _listed(path: PathLike | Sequence[PathLike], pattern: str | None) -> Listing:
@@ -93,7 +98,9 @@ def _listed(path: PathLike | Sequence[PathLike], pattern: str | None) -> Listing
     listing, label, kind = list_pictures(normalise(path), FolderOptions(pattern=pattern))
     count = len(listing.names)
     if kind in (FOLDER, GLOB) and count <= MOST_SIZES_CHECKED:
-        listing.keep(np.fromiter((_has_bytes(listing.path(row)) for row in range(count)), bool, count), EMPTY)
+        listing.keep(
+            np.fromiter((_has_bytes(listing.path(row)) for row in range(count)), bool, count), EMPTY
+        )
     if not len(listing.names):
         raise SourceOpenError(nothing_here(label, listing), label)
     return listing

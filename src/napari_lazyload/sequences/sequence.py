@@ -1,8 +1,8 @@
 """A folder of images as a Python object, for scripts and training loops: a file is read when its pixels are asked for.
 
-An `ImageSequence` is a store (files, or arrays in memory), the rows of it that are meant, their meta table, and the
-functions to be applied; indexing makes another one of these or an image. Sizes and types come from headers when asked
-for, pixels through the chunk cache.
+An `ImageSequence` is a store (files, or arrays in memory), the rows of it that are meant, their
+meta table, and the functions to be applied; indexing makes another one of these or an image. Sizes
+and types come from headers when asked for, pixels through the chunk cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from napari_lazyload.core.text import said
 from napari_lazyload.sequences.batches import Batches, Read, Reader, make_batches
 from napari_lazyload.sequences.file_store import Array, Form, Store, in_parallel
 from napari_lazyload.sequences.indexing import one_position, positions
-from napari_lazyload.sequences.items import AsType, Item, Map, last_dtype, only_converts, stack_items
+from napari_lazyload.sequences.items import (
+    AsType,
+    Item,
+    Map,
+    last_dtype,
+    only_converts,
+    stack_items,
+)
 from napari_lazyload.sequences.lazy_image import LazyImage, LoadedImage, Row
 from napari_lazyload.sequences.meta_table import FILE_NAME, meta_table
 from napari_lazyload.sources.folder.listing import path_key
@@ -32,9 +39,9 @@ __all__ = ["ImageSequence", "LazyImage", "LoadedImage"]
 class ImageSequence:
     """Images in a fixed order with a meta table, read when asked for; made by :func:`napari_lazyload.read_images`.
 
-    Nothing changes a sequence: each method returns a new one. It pickles as the folder, the names of its own files and
-    its table, and reads the same in another process or after a change of working directory. All methods may be called
-    from any thread.
+    Nothing changes a sequence: each method returns a new one. It pickles as the folder, the names
+    of its own files and its table, and reads the same in another process or after a change of
+    working directory. All methods may be called from any thread.
 
     Parameters
     ----------
@@ -74,7 +81,9 @@ class ImageSequence:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        count = f"{len(self):,} {'lazy image' if self._store.lazy else 'image'}{'s'[: len(self) != 1]}"
+        count = (
+            f"{len(self):,} {'lazy image' if self._store.lazy else 'image'}{'s'[: len(self) != 1]}"
+        )
         parts = [f"{count}{'' if self._store.lazy else ' in memory'} of {self._store.root!r}"]
         if len(self):
             try:
@@ -96,7 +105,8 @@ class ImageSequence:
     def meta(self) -> pd.DataFrame:
         """The meta table, a copy each time; rows are in the order of the images, numbered from 0.
 
-        ``original_filename`` holds the path of each file from :attr:`path`, with ``/`` between its parts.
+        ``original_filename`` holds the path of each file from :attr:`path`, with ``/`` between its
+        parts.
         """
         return self._meta.copy()
 
@@ -104,8 +114,8 @@ class ImageSequence:
     def shape(self) -> tuple[int, ...] | None:
         """``(n, y, x)``, with pages before y and colour samples after x; None where images differ.
 
-        The first use reads all headers. None also where a header cannot be read, where there is no image, and after a
-        `map`, whose results only reading would tell.
+        The first use reads all headers. None also where a header cannot be read, where there is no
+        image, and after a `map`, whose results only reading would tell.
         """
         shapes = {shape for shape, _ in self._forms()}
         return (len(self), *shapes.pop()) if len(shapes) == 1 else None
@@ -137,8 +147,9 @@ class ImageSequence:
         Parameters
         ----------
         index : int, slice, list, range, 1-D array of integers or of bool, or pandas.Series of these
-            A whole number gives a new `LazyImage` each time (with ``lazy=False`` a `LoadedImage`), all else a sequence.
-            A boolean Series that carries the row numbers of :attr:`meta` in another order is taken by these.
+            A whole number gives a new `LazyImage` each time (with ``lazy=False`` a `LoadedImage`),
+            all else a sequence. A boolean Series that carries the row numbers of :attr:`meta` in
+            another order is taken by these.
 
         Raises
         ------
@@ -168,7 +179,9 @@ class ImageSequence:
 
     def _take(self, places: Array) -> ImageSequence:
         meta = self._meta.iloc[places].reset_index(drop=True)
-        return ImageSequence(self._store, meta, rows=self._rows[places], maps=self._maps, skipped=self.skipped)
+        return ImageSequence(
+            self._store, meta, rows=self._rows[places], maps=self._maps, skipped=self.skipped
+        )
 
     def query(self, expression: str) -> ImageSequence:
         """Return the images whose row fulfils an expression in pandas' query syntax; ``@name`` is a local variable.
@@ -240,8 +253,8 @@ class ImageSequence:
         Parameters
         ----------
         function : callable
-            Gets an array of its own, which it may change. To pickle the sequence, it must be one that pickles: a
-            function that a module defines, not a lambda.
+            Gets an array of its own, which it may change. To pickle the sequence, it must be one
+            that pickles: a function that a module defines, not a lambda.
         """
         if not callable(function):
             msg = f"map() takes a function of an array, got {function!r}"
@@ -254,7 +267,9 @@ class ImageSequence:
 
     def _mapped(self, function: Map) -> ImageSequence:
         maps = (*self._maps, function)
-        return ImageSequence(self._store, self._meta, rows=self._rows, maps=maps, skipped=self.skipped)
+        return ImageSequence(
+            self._store, self._meta, rows=self._rows, maps=maps, skipped=self.skipped
+        )
 
     def load(self, indices: Any = None) -> list[Array]:
         """Read images in parallel.
@@ -287,7 +302,8 @@ class ImageSequence:
         Returns
         -------
         numpy.ndarray
-            ``(n, y, x)``, with pages before y and colour samples after x, of a dtype that holds all.
+            ``(n, y, x)``, with pages before y and colour samples after x, of a dtype that holds
+            all.
 
         Raises
         ------
@@ -333,23 +349,26 @@ class ImageSequence:
         repeats : int
             How many epochs; a batch never holds images of two.
         prefetch : int
-            How many batches are read ahead of the one that is asked for; the first are begun at once. 0 reads when
-            asked.
+            How many batches are read ahead of the one that is asked for; the first are begun at
+            once. 0 reads when asked.
         workers : int or str, optional
-            A number of threads, ``"threads"``, ``"processes"`` or ``"processes:4"``; where no number is said, that of
-            the setting ``workers``. Processes are worth their start where mapped functions hold the interpreter lock;
-            they need functions that pickle, and in a script ``if __name__ == "__main__":``.
+            A number of threads, ``"threads"``, ``"processes"`` or ``"processes:4"``; where no
+            number is said, that of the setting ``workers``. Processes are worth their start where
+            mapped functions hold the interpreter lock; they need functions that pickle, and in a
+            script ``if __name__ == "__main__":``.
         arrays : list of array-like or ImageSequence
-            Each with one entry for each image; their part comes after the columns. A sequence is read along.
+            Each with one entry for each image; their part comes after the columns. A sequence is
+            read along.
         on_error : {"raise", "skip"}
-            Whether a file that cannot be read raises at its batch (the batches after it still come), or is left out of
-            it and noted in ``skipped`` of the result.
+            Whether a file that cannot be read raises at its batch (the batches after it still
+            come), or is left out of it and noted in ``skipped`` of the result.
 
         Returns
         -------
         Batches
-            An iterator and context manager over tuples: the images (an array ``(n, y, x[, s])`` where shapes agree,
-            else a list), then one array for each of `with_meta` and of `arrays`.
+            An iterator and context manager over tuples: the images (an array ``(n, y, x[, s])``
+            where shapes agree, else a list), then one array for each of `with_meta` and of
+            `arrays`.
 
         Raises
         ------
@@ -382,7 +401,9 @@ class ImageSequence:
         aligned = values if isinstance(values, ImageSequence) else np.asarray(values)
         size = len(aligned) if isinstance(aligned, ImageSequence) or aligned.ndim else "no"
         if size != len(self):
-            msg = f"arrays[{number}] must have {len(self)} entries, one for each image; it has {size}"
+            msg = (
+                f"arrays[{number}] must have {len(self)} entries, one for each image; it has {size}"
+            )
             raise ValueError(msg)
         return aligned._read if isinstance(aligned, ImageSequence) else aligned  # noqa: SLF001 - same class
 

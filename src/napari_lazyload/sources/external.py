@@ -1,7 +1,7 @@
 """Files that other libraries read: microscope formats through `bioio`, electron-microscope ones through `rosettasciio`.
 
-Both are optional; each is asked for lazy arrays, of which a chunk computes its own block. `rosettasciio` is under the
-GPL: it is used where a user has installed it, never required.
+Both are optional; each is asked for lazy arrays, of which a chunk computes its own block.
+`rosettasciio` is under the GPL: it is used where a user has installed it, never required.
 """
 
 from __future__ import annotations
@@ -19,26 +19,31 @@ from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import MissingDependencyError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, ChannelMeta, ImageMeta, LevelMeta
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks
-from napari_lazyload.sources.binary.dataset import opened_binary
-from napari_lazyload.sources.binary.header_checks import KINDS, check_image, default_axes, reading_header
+from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.header_checks import (
+    KINDS,
+    check_image,
+    default_axes,
+    reading_header,
+)
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
 from napari_lazyload.sources.files import (
     Stamp,
     check_options,
     file_name,
     in_table,
-    refusal,
+    open_error,
     stamp_at_opening,
     stamp_now,
 )
-from napari_lazyload.sources.files import unreadable as _unreadable
+from napari_lazyload.sources.files import read_error as _read_error
 from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from napari_lazyload.core.chunks import BlockIndex, Box
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 BIOIO, ROSETTASCIIO = "bioio", "rosettasciio"
 _MOST_IMAGES = 64
@@ -69,7 +74,7 @@ class Scene:
     header: dict[str, Any] = field(default_factory=dict)
 
 
-def open_bioio(path: str, **options: Any) -> Opened:
+def open_bioio(path: str, **options: Any) -> OpenResult:
     """Open a file by the reader of bioio that is installed for it: every scene is an image.
 
     Raises
@@ -82,7 +87,7 @@ def open_bioio(path: str, **options: Any) -> Opened:
     return _open(BIOIO, path, options)
 
 
-def open_rosettasciio(path: str, **options: Any) -> Opened:
+def open_rosettasciio(path: str, **options: Any) -> OpenResult:
     """Open a file by rosettasciio: every signal of two axes or more is an image.
 
     Raises
@@ -95,7 +100,7 @@ def open_rosettasciio(path: str, **options: Any) -> Opened:
     return _open(ROSETTASCIIO, path, options)
 
 
-def _open(library: str, path: str, options: dict[str, Any]) -> Opened:
+def _open(library: str, path: str, options: dict[str, Any]) -> OpenResult:
     check_options(options, (), f"files that {library} reads")
     path = os.path.abspath(path)
     stamp = stamp_at_opening(path, f"a file that {library} reads")
@@ -103,12 +108,19 @@ def _open(library: str, path: str, options: dict[str, Any]) -> Opened:
     with reading_header(path, f"a file that {library} can read"):
         scenes = _scenes(library, path, stamp)
         if not scenes:
-            raise refusal(path, "an image of two axes or more", "none", f"look into it with {library}")
+            raise open_error(
+                path, "an image of two axes or more", "none", f"look into it with {library}"
+            )
         for scene in scenes:
             check_image(path, scene.array.shape, np.dtype(scene.array.dtype))
         alone = len(scenes) == 1
-        sources = [ForeignSource(library, (path, stamp), number, alone=alone) for number in range(len(scenes))]
-    return opened_binary(path, library, sources, [{"scene": scene.name, **scene.header} for scene in scenes])
+        sources = [
+            ForeignSource(library, (path, stamp), number, alone=alone)
+            for number in range(len(scenes))
+        ]
+    return binary_result(
+        path, library, sources, [{"scene": scene.name, **scene.header} for scene in scenes]
+    )
 
 
 def _check_installed(library: str, path: str) -> None:
@@ -136,10 +148,20 @@ def _by_bioio(path: str) -> Iterator[Scene]:
         image = BioImage(path)  # of its own: the scene is a state of the object
         image.set_scene(number)
         array, names = image.dask_data, tuple(str(image.dims.order).lower())
-        kept = [axis for axis, size in enumerate(array.shape) if size > 1 or names[axis] not in ("t", "c", "z")]
+        kept = [
+            axis
+            for axis, size in enumerate(array.shape)
+            if size > 1 or names[axis] not in ("t", "c", "z")
+        ]
         axes = tuple(names[axis] for axis in kept)
         shown = array[tuple(slice(None) if axis in kept else 0 for axis in range(len(names)))]
-        yield Scene(str(name), shown, axes, _bioio_meta(image, axes), {"reader": type(image.reader).__module__})
+        yield Scene(
+            str(name),
+            shown,
+            axes,
+            _bioio_meta(image, axes),
+            {"reader": type(image.reader).__module__},
+        )
 
 
 def _bioio_meta(image: Any, axes: tuple[str, ...]) -> dict[str, Any]:
@@ -147,7 +169,11 @@ def _bioio_meta(image: Any, axes: tuple[str, ...]) -> dict[str, Any]:
     spatial = tuple(axis for axis in axes if axis != "s")
     sizes = image.physical_pixel_sizes
     known = {axis: getattr(sizes, axis.upper(), None) for axis in ("z", "y", "x")}
-    scale = {axis: float(size) for axis, size in known.items() if size is not None and np.isfinite(size) and size > 0}
+    scale = {
+        axis: float(size)
+        for axis, size in known.items()
+        if size is not None and np.isfinite(size) and size > 0
+    }
     meta: dict[str, Any] = {}
     if scale:
         meta["scale"] = tuple(scale.get(axis, 1.0) for axis in spatial)
@@ -164,14 +190,24 @@ def _by_rosettasciio(path: str) -> Iterator[Scene]:
     suffix = os.path.splitext(path)[1].lower().lstrip(".")
     readers = [one for one in IO_PLUGINS if suffix in map(str.lower, one["file_extensions"])]
     if not readers:
-        raise refusal(path, "a suffix that rosettasciio knows", repr(suffix), "rename the file as its software does")
+        raise open_error(
+            path,
+            "a suffix that rosettasciio knows",
+            repr(suffix),
+            "rename the file as its software does",
+        )
     for number, signal in enumerate(import_module(readers[0]["api"]).file_reader(path, lazy=True)):
-        array, axes = signal["data"], sorted(signal["axes"], key=lambda axis: int(axis.get("index_in_array", 0)))
+        array, axes = (
+            signal["data"],
+            sorted(signal["axes"], key=lambda axis: int(axis.get("index_in_array", 0))),
+        )
         if len(array.shape) < 2 or np.dtype(array.dtype).kind not in KINDS:
             continue
         title = signal.get("metadata", {}).get("General", {}).get("title") or f"signal {number}"
         names = _unique([str(axis.get("name") or "").lower() for axis in axes], array.shape)
-        yield Scene(str(title), array, names, _rosettasciio_meta(axes), {"reader": readers[0]["name"]})
+        yield Scene(
+            str(title), array, names, _rosettasciio_meta(axes), {"reader": readers[0]["name"]}
+        )
 
 
 def _unique(names: list[str], shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -195,7 +231,9 @@ def _rosettasciio_meta(axes: list[dict[str, Any]]) -> dict[str, Any]:
         scale.append(float(step) if np.isfinite(step) and step else 1.0)
         first.append(float(start) if np.isfinite(start) else 0.0)
         unit = axis.get("units")
-        units.append(str(unit) if isinstance(unit, str) and unit and unit != "<undefined>" else None)
+        units.append(
+            str(unit) if isinstance(unit, str) and unit and unit != "<undefined>" else None
+        )
     return {"scale": tuple(scale), "translate": tuple(first), "units": tuple(units)}
 
 
@@ -229,7 +267,14 @@ class ForeignChunk:
     @property
     def key(self) -> Hashable:
         """Path, time of change, size, image and box."""
-        return ("packed", self.path, *stamp_now(self.path, self.opened), self.library, self.number, self.box)
+        return (
+            "packed",
+            self.path,
+            *stamp_now(self.path, self.opened),
+            self.library,
+            self.number,
+            self.box,
+        )
 
     def load(self) -> Array:
         """Compute the box; see `napari_lazyload.core.source.Chunk`."""
@@ -238,14 +283,21 @@ class ForeignChunk:
             array = _scenes(self.library, self.path, self.opened)[self.number].array
             part = array[tuple(slice(start, stop) for start, stop in self.box)]
             # In this thread: a pool of the library's own would wait for those that wait for it.
-            pixels = np.array(part.compute(scheduler="synchronous") if hasattr(part, "compute") else part, order="C")
+            pixels = np.array(
+                part.compute(scheduler="synchronous") if hasattr(part, "compute") else part,
+                order="C",
+            )
         except Exception as err:
             found = f"data that cannot be read ({type(err).__name__}: {err})"
-            raise _unreadable(self.path, f"pixels by {self.library}", found, "it is damaged: copy it again") from err
+            raise _read_error(
+                self.path, f"pixels by {self.library}", found, "it is damaged: copy it again"
+            ) from err
         pixels = native(pixels).astype(self.dtype, copy=False)
         if pixels.shape != box_shape(self.box):
             found = f"{pixels.shape}"
-            raise _unreadable(self.path, f"pixels of shape {box_shape(self.box)}", found, "open it again")
+            raise _read_error(
+                self.path, f"pixels of shape {box_shape(self.box)}", found, "open it again"
+            )
         return pixels
 
 
@@ -274,7 +326,9 @@ class ForeignSource(OneRow):
         dtype = np.dtype(scene.array.dtype).newbyteorder("=")
         grid = ChunkGrid(shape, _chunks(scene.array, shape, dtype.itemsize))
         name = file_name(file[0]) if alone else f"{file_name(file[0])} {in_table(scene.name)}"
-        self.meta = ImageMeta(name, scene.axes, dtype, (LevelMeta(grid, (1.0,) * len(shape)),), **scene.meta)
+        self.meta = ImageMeta(
+            name, scene.axes, dtype, (LevelMeta(grid, (1.0,) * len(shape)),), **scene.meta
+        )
 
     def chunk(self, level: int, index: BlockIndex) -> ForeignChunk:
         """Return the reference to one chunk."""
@@ -286,6 +340,10 @@ class ForeignSource(OneRow):
 def _chunks(array: Any, shape: tuple[int, ...], itemsize: int) -> tuple[Any, ...]:
     """Return the chunks of a dask array as they are, of anything else such as fit a view."""
     chunks = getattr(array, "chunks", None)
-    if isinstance(chunks, tuple) and len(chunks) == len(shape) and all(isinstance(one, tuple) for one in chunks):
+    if (
+        isinstance(chunks, tuple)
+        and len(chunks) == len(shape)
+        and all(isinstance(one, tuple) for one in chunks)
+    ):
         return tuple(tuple(map(int, one)) for one in chunks)
     return auto_chunks(shape, dense_strides(shape, itemsize), itemsize)

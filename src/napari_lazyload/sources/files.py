@@ -61,12 +61,14 @@ Stamp: TypeAlias = "tuple[int, int]"
 """``(time of change in ns, size in bytes)``, which tells a replaced file from the old one."""
 
 
-def refusal(path: str, expected: str, found: str, hint: str) -> SourceOpenError:
+def open_error(path: str, expected: str, found: str, hint: str) -> SourceOpenError:
     """Return the error for a file that cannot be opened."""
-    return SourceOpenError(f"cannot open {path!r}: expected {expected}, found {found}; {hint}", path)
+    return SourceOpenError(
+        f"cannot open {path!r}: expected {expected}, found {found}; {hint}", path
+    )
 
 
-def unreadable(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
+def read_error(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
     """Return the error for a chunk that cannot be read."""
     return ChunkReadError(f"cannot read {path!r}: expected {expected}, found {found}; {hint}", path)
 
@@ -86,12 +88,19 @@ def stamp_at_opening(path: str, what: str = "a data file", *, header: str | None
         found = os.stat(path)
     except (OSError, ValueError) as err:
         reason = getattr(err, "strerror", None) or str(err)
-        raise refusal(blamed, what, f"nothing there ({reason})", "check the path, or put the file back") from err
+        raise open_error(
+            blamed, what, f"nothing there ({reason})", "check the path, or put the file back"
+        ) from err
     if not _stat.S_ISREG(found.st_mode):
         kind = "a folder" if _stat.S_ISDIR(found.st_mode) else "something that is no regular file"
-        raise refusal(blamed, what, kind, "choose the file itself")
+        raise open_error(blamed, what, kind, "choose the file itself")
     if not os.access(path, os.R_OK):
-        raise refusal(blamed, what, "one that may not be read", "allow reading it (permissions of file and folder)")
+        raise open_error(
+            blamed,
+            what,
+            "one that may not be read",
+            "allow reading it (permissions of file and folder)",
+        )
     return found.st_mtime_ns, found.st_size
 
 
@@ -103,7 +112,8 @@ def stamp_now(path: str, opened: Stamp | None = None) -> Stamp:
     path : str
         The file.
     opened : tuple of int, optional
-        Its stamp when its header was read; another one now means that the header may no longer hold.
+        Its stamp when its header was read; another one now means that the header may no longer
+        hold.
 
     Raises
     ------
@@ -114,14 +124,24 @@ def stamp_now(path: str, opened: Stamp | None = None) -> Stamp:
         found = os.stat(path)
     except OSError as err:
         again = "put it back and retry"
-        raise unreadable(path, "the file that was opened", f"nothing there ({err.strerror})", again) from err
+        raise read_error(
+            path, "the file that was opened", f"nothing there ({err.strerror})", again
+        ) from err
     if not _stat.S_ISREG(found.st_mode):
-        raise unreadable(path, "the file that was opened", "something that is no regular file", "open it again")
+        raise read_error(
+            path, "the file that was opened", "something that is no regular file", "open it again"
+        )
     stamp = found.st_mtime_ns, found.st_size
     if opened is not None and stamp != opened:
         seen = f"{opened[1]:,} bytes as when it was opened"
-        changed = f"{stamp[1]:,} bytes" if stamp[1] != opened[1] else "a file changed since (by its time of change)"
-        raise unreadable(path, seen, changed, "it was replaced or is still being written: open it again")
+        changed = (
+            f"{stamp[1]:,} bytes"
+            if stamp[1] != opened[1]
+            else "a file changed since (by its time of change)"
+        )
+        raise read_error(
+            path, seen, changed, "it was replaced or is still being written: open it again"
+        )
     return stamp
 
 

@@ -19,7 +19,7 @@ from napari_lazyload.sources.zarr.location import is_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 
 _ZARR = {
@@ -34,9 +34,10 @@ def supported_formats() -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict
-        By format: ``suffixes`` (list), ``readable`` (bool), ``library`` (str, empty where none is needed), ``extra``
-        (str or None: the extra of this package that brings it), ``reason`` (str or None: why it is not readable, and
-        how to mend that). Ready for JSON. Folders of pictures and Zarr stores without a suffix open too.
+        By format: ``suffixes`` (list), ``readable`` (bool), ``library`` (str, empty where none is
+        needed), ``extra`` (str or None: the extra of this package that brings it), ``reason`` (str
+        or None: why it is not readable, and how to mend that). Ready for JSON. Folders of pictures
+        and Zarr stores without a suffix open too.
 
     Examples
     --------
@@ -58,10 +59,18 @@ def supported_formats() -> dict[str, dict[str, Any]]:
 
 
 def _row(suffixes: list[str], library: str, extra: str | None) -> dict[str, Any]:
-    missing = bool(library) and not _is_there({"pynrrd": "nrrd", "rosettasciio": "rsciio"}.get(library, library))
+    missing = bool(library) and not _is_there(
+        {"pynrrd": "nrrd", "rosettasciio": "rsciio"}.get(library, library)
+    )
     how = f"pip install 'napari-lazyload[{extra}]'" if extra else f"pip install {library}"
     reason = f"{library} is not installed: {how}" if missing else None
-    return {"suffixes": suffixes, "readable": not missing, "library": library, "extra": extra, "reason": reason}
+    return {
+        "suffixes": suffixes,
+        "readable": not missing,
+        "library": library,
+        "extra": extra,
+        "reason": reason,
+    }
 
 
 def _is_there(module: str) -> bool:
@@ -84,14 +93,15 @@ class Format:
     name : str
         What ``format=`` calls it.
     takes : callable
-        Returns whether this format opens a path (or a list of them), from the name and the kind of file alone.
+        Returns whether this format opens a path (or a list of them), from the name and the kind of
+        file alone.
     open : callable
-        ``open(path, **options)`` returns an `Opened`.
+        ``open(path, **options)`` returns an `OpenResult`.
     """
 
     name: str
     takes: Callable[[Path], bool]
-    open: Callable[..., Opened]
+    open: Callable[..., OpenResult]
 
 
 def _takes_pictures(path: Path) -> bool:
@@ -116,9 +126,19 @@ def _with_packed(suffixes: str, packed: str = "") -> tuple[str, ...]:
 
 _FORMATS = (
     ("iwi", (".iwi", ".iwi/"), "binary.itk_wasm", "open_iwi"),
-    ("envi", (".hdr", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin"), "binary.envi", "open_envi"),
+    (
+        "envi",
+        (".hdr", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin"),
+        "binary.envi",
+        "open_envi",
+    ),
     ("npy", (".npy", ".npz"), "binary.npy", "open_npy"),
-    ("mrc", _with_packed(".mrc .mrcs .map .rec .st .ali .ccp4", ".gz .bz2"), "binary.mrc", "open_mrc"),
+    (
+        "mrc",
+        _with_packed(".mrc .mrcs .map .rec .st .ali .ccp4", ".gz .bz2"),
+        "binary.mrc",
+        "open_mrc",
+    ),
     ("nifti", (*_with_packed(".nii .hdr .img .mgh", ".gz"), ".mgz"), "binary.nifti", "open_nifti"),
     ("nrrd", (".nrrd", ".nhdr"), "binary.nrrd", "open_nrrd"),
     ("metaimage", (".mhd", ".mha"), "binary.metaimage", "open_metaimage"),
@@ -140,7 +160,11 @@ _FORMATS = (
     ("raw", (".raw", ".bin", ".dat", ".vol"), "binary.raw", "open_raw"),
 )
 
-_LOOKS = {"binary.itk_wasm": "takes_iwi", "binary.envi": "takes_envi", "folder.open_tiff": "takes_large_tiff"}
+_LOOKS = {
+    "binary.itk_wasm": "takes_iwi",
+    "binary.envi": "takes_envi",
+    "folder.open_tiff": "takes_large_tiff",
+}
 """Formats that share their suffixes with others, or are folders: what looks at the path."""
 
 _BARE = ("binary.envi",)
@@ -159,7 +183,8 @@ LIBRARIES = {
     "bioio": ("bioio", "bioio"),
     "rosettasciio": ("rosettasciio", "rosettasciio"),
 }
-"""The library that reads the header of each format, where one is needed, and the extra that brings it."""
+"""The library that reads the header of each format, where one is needed, and the extra that brings
+it."""
 
 SUFFIXES = tuple(suffix for _, suffixes, _, _ in _FORMATS for suffix in suffixes)
 """All suffixes, in lower case."""
@@ -175,7 +200,9 @@ def _alone(path: str | Sequence[str]) -> str | None:
 def _taker(suffixes: tuple[str, ...], module: str) -> Callable[[str | list[str]], bool]:
     def takes(path: str | list[str]) -> bool:
         one = _alone(path)
-        if one is None or not (one.lower().endswith(suffixes) or (module in _BARE and not os.path.splitext(one)[1])):
+        if one is None or not (
+            one.lower().endswith(suffixes) or (module in _BARE and not os.path.splitext(one)[1])
+        ):
             return False
         looks = _LOOKS.get(module)
         if looks is not None:
@@ -185,22 +212,25 @@ def _taker(suffixes: tuple[str, ...], module: str) -> Callable[[str | list[str]]
     return takes
 
 
-def _opener(module: str, name: str) -> Callable[..., Opened]:
-    def open_binary(path: str | list[str], **options: Any) -> Opened:
+def _opener(module: str, name: str) -> Callable[..., OpenResult]:
+    def open_binary(path: str | list[str], **options: Any) -> OpenResult:
         one = _alone(path)
         if one is None:
             msg = f"expected one file, got {len(path)} paths: open them one by one"
             raise ValueError(msg)
         if not os.path.lexists(one):
             raise not_there(one)
-        opened: Opened = getattr(import_module(f"napari_lazyload.sources.{module}"), name)(one, **options)
+        opened: OpenResult = getattr(import_module(f"napari_lazyload.sources.{module}"), name)(
+            one, **options
+        )
         return opened
 
     return open_binary
 
 
 ROWS = tuple(
-    (name, _taker(suffixes, module), _opener(module, function)) for name, suffixes, module, function in _FORMATS
+    (name, _taker(suffixes, module), _opener(module, function))
+    for name, suffixes, module, function in _FORMATS
 )
 """Name, whether it takes a path, and what opens it, for each format."""
 

@@ -1,7 +1,8 @@
 """What a picture file is, known from its header, and what every picture format shares.
 
-The nouns: a :class:`PictureInfo` is the public answer, a :class:`Header` is that answer plus what the decoder of the
-same format wants to know, and a :class:`PictureError` is a refusal that names no path yet (`pictures` adds it).
+The nouns: a :class:`PictureInfo` is the public answer, a :class:`ParsedHeader` is that answer plus
+what the decoder of the same format wants to know, and a :class:`PictureError` is a refusal that
+names no path yet (`pictures` adds it).
 """
 
 from __future__ import annotations
@@ -58,10 +59,12 @@ class TruncatedError(PictureError):
     """A file that ends before its picture does."""
 
     def __init__(self, found: str, expected: str = "a complete file") -> None:
-        super().__init__(found, expected, "copy or export the file again, or wait until it is written")
+        super().__init__(
+            found, expected, "copy or export the file again, or wait until it is written"
+        )
 
 
-class Place(NamedTuple):
+class PageLocation(NamedTuple):
     """Where a page of a set of files is, which tells it from any other page.
 
     Parameters
@@ -76,13 +79,13 @@ class Place(NamedTuple):
     offset: int
 
 
-class Places(NamedTuple):
+class PageLocations(NamedTuple):
     """Where the pages of a set of files are.
 
     Parameters
     ----------
     paths : sequence of str
-        Of each page; see `Place`.
+        Of each page; see `PageLocation`.
     offsets : sequence of int
         Of each page.
     """
@@ -90,9 +93,13 @@ class Places(NamedTuple):
     paths: Sequence[str]
     offsets: Sequence[int]
 
-    def of(self, page: int) -> Place | None:
+    def of(self, page: int) -> PageLocation | None:
         """Return where a page is, None where there is no such page."""
-        return Place(self.paths[page], self.offsets[page]) if 0 <= page < len(self.offsets) else None
+        return (
+            PageLocation(self.paths[page], self.offsets[page])
+            if 0 <= page < len(self.offsets)
+            else None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +109,15 @@ class PictureInfo:
     Parameters
     ----------
     shape : tuple of int
-        Shape of the whole decoded file as it is shown, after EXIF orientation: pages first, then y, x, and colour
-        samples last where there are any.
+        Shape of the whole decoded file as it is shown, after EXIF orientation: pages first, then y,
+        x, and colour samples last where there are any.
     dtype : numpy.dtype
         Data type in native byte order.
     format : str
         "png", "jpeg", "tiff", ...: told by the contents, not by the suffix.
     axes : tuple of str
-        One name for each dimension of `shape`: "y", "x", "s" (colour samples), "page", "t", "z", "c", ...
+        One name for each dimension of `shape`: "y", "x", "s" (colour samples), "page", "t", "z",
+        "c", ...
     rgb : bool
         The last axis holds three or four colour samples.
     pages : int
@@ -117,17 +125,18 @@ class PictureInfo:
     page_ndim : int
         Number of leading axes that count pages; ``shape[page_ndim:]`` is what one decode gives.
     metadata : Mapping
-        Small extras, present where known: ``bits`` (per stored sample), ``orientation`` (EXIF, already applied),
-        ``colormap`` (TIFF palette, (n, 3)), ``scale`` (y, x) with ``unit``, ``axis_scale`` (by axis) and ``axis_units``
-        (where it is another), ``channels`` (of `ChannelMeta`), ``contrast_limits``, ``resolution`` (pixels per metre, y
-        and x), ``description``, ``images`` and ``series`` (how many there are, and the name of this one),
-        ``white_is_zero``, ``missing`` (planes that are described and not there), and ``note`` (what is not shown). Not
-        part of equality.
+        Small extras, present where known: ``bits`` (per stored sample), ``orientation`` (EXIF,
+        already applied), ``colormap`` (TIFF palette, (n, 3)), ``scale`` (y, x) with ``unit``,
+        ``axis_scale`` (by axis) and ``axis_units`` (where it is another), ``channels`` (of
+        `ChannelMeta`), ``contrast_limits``, ``resolution`` (pixels per metre, y and x),
+        ``description``, ``images`` and ``series`` (how many there are, and the name of this one),
+        ``white_is_zero``, ``missing`` (planes that are described and not there), and ``note`` (what
+        is not shown). Not part of equality.
     levels : int
         Resolutions that are stored. Not part of equality.
     files : frozenset of str
         The files that hold its pages, where they are several. Not part of equality.
-    places : Places or None
+    places : PageLocations or None
         Where its pages are, if other files hold some, or might. Not part of equality.
     """
 
@@ -141,7 +150,7 @@ class PictureInfo:
     metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
     levels: int = field(default=1, compare=False)
     files: frozenset[str] = field(default=frozenset(), compare=False)
-    places: Places | None = field(default=None, compare=False)
+    places: PageLocations | None = field(default=None, compare=False)
 
     @property
     def page_shape(self) -> tuple[int, ...]:
@@ -159,7 +168,7 @@ class PictureInfo:
         return math.prod(self.page_shape) * self.dtype.itemsize
 
 
-class Header(NamedTuple):
+class ParsedHeader(NamedTuple):
     """A parsed header: the public part, and what the decoder of the same format needs.
 
     Parameters
@@ -167,9 +176,11 @@ class Header(NamedTuple):
     info : PictureInfo
         The public part.
     packed : int
-        Number of bytes that the decoder has to unpack for one page, before palettes and bits are expanded.
+        Number of bytes that the decoder has to unpack for one page, before palettes and bits are
+        expanded.
     ratio : float
-        The most that this codec can expand a byte of file, or the ratio from which on it is not believed.
+        The most that this codec can expand a byte of file, or the ratio from which on it is not
+        believed.
     floor : int
         Number of unpacked bytes that are accepted whatever the ratio.
     detail : object
@@ -209,10 +220,14 @@ def flat_picture(
     """
     check_size(height, width)
     if samples == 1:
-        return PictureInfo((height, width), np.dtype(dtype), kind, ("y", "x"), rgb=False, metadata=metadata)
+        return PictureInfo(
+            (height, width), np.dtype(dtype), kind, ("y", "x"), rgb=False, metadata=metadata
+        )
     rgb = samples in (3, 4)
     axes = ("y", "x", "s" if rgb else "c")
-    return PictureInfo((height, width, samples), np.dtype(dtype), kind, axes, rgb=rgb, metadata=metadata)
+    return PictureInfo(
+        (height, width, samples), np.dtype(dtype), kind, axes, rgb=rgb, metadata=metadata
+    )
 
 
 def check_size(height: int, width: int) -> None:
@@ -222,11 +237,11 @@ def check_size(height: int, width: int) -> None:
         raise PictureError(msg, "a picture with pixels", "the file is damaged: export it again")
 
 
-def check_plausible(header: Header, source: Head) -> None:
+def check_plausible(header: ParsedHeader, source: FileHead) -> None:
     """Raise PictureError where a file cannot hold what its header declares.
 
-    Nothing has been allocated yet: this is the guard against decompression bombs, and it finds most truncated files.
-    The size of the file is asked for only where the declared size is worth it.
+    Nothing has been allocated yet: this is the guard against decompression bombs, and it finds most
+    truncated files. The size of the file is asked for only where the declared size is worth it.
     """
     if header.packed <= header.floor or header.packed <= header.ratio * source.size:
         return
@@ -239,7 +254,7 @@ def check_plausible(header: Header, source: Head) -> None:
     )
 
 
-def rgba_from_grey_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def rgba_from_gray_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Repeat grey three times and keep alpha: (..., 2) becomes (..., 4)."""
     result = np.empty((*array.shape[:-1], 4), array.dtype)
     result[..., :3] = array[..., :1]
@@ -250,11 +265,17 @@ def rgba_from_grey_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 #: What one read of a header asks for; nearly all headers fit.
 HEAD_BYTES = 4096
 
-# O_NONBLOCK lets a named pipe with a picture's suffix answer "empty" instead of waiting for a writer for ever.
-_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+# O_NONBLOCK lets a named pipe with a picture's suffix answer "empty" instead of waiting for a
+# writer for ever.
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
 
 
-class Head:
+class FileHead:
     """The beginning of a file, and more of it where a header goes on.
 
     Parameters
@@ -281,7 +302,8 @@ class Head:
             except BaseException:
                 self.close()
                 raise
-            # a short read of a regular file is its end; a file system that reads in pieces pays one more read
+            # a short read of a regular file is its end; a file system that reads in pieces pays
+            # one more read
             self.complete = len(data) < HEAD_BYTES and self.size == len(data)
         self.data = data
 
@@ -289,7 +311,10 @@ class Head:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -27,7 +27,7 @@ class RowSource(Source, Protocol):
     """A source whose first axes count rows of the meta table."""
 
     @property
-    def lead_axes(self) -> dict[str, int]:
+    def row_axes(self) -> dict[str, int]:
         """Name and length of each of these axes, slowest first."""
 
     def position(self, index: BlockIndex) -> int:
@@ -41,7 +41,7 @@ class OneRow:
     """A source whose image is one row of the meta table."""
 
     @property
-    def lead_axes(self) -> dict[str, int]:
+    def row_axes(self) -> dict[str, int]:
         """No axis counts rows."""
         return {}
 
@@ -57,14 +57,15 @@ class OneRow:
 def position_of_chunk(source: RowSource, level: int, index: BlockIndex) -> int:
     """Return the place, among the rows of an image, that a chunk belongs to.
 
-    Where it takes more than the axes that count rows, the source has a method ``chunk_position(level, index)``.
+    Where it takes more than the axes that count rows, the source has a method
+    ``chunk_position(level, index)``.
     """
     own: Callable[[int, BlockIndex], int] | None = getattr(source, "chunk_position", None)
     return source.position(index) if own is None else own(level, index)
 
 
 @dataclass(slots=True)
-class Opened:
+class OpenResult:
     """One opened path: sources, and what the meta table is made from. No pixel was read.
 
     Parameters
@@ -76,7 +77,8 @@ class Opened:
     sources : tuple of RowSource
         One for each image.
     columns : callable
-        Returns the columns of the meta table, all of one length, in slider order, image after image.
+        Returns the columns of the meta table, all of one length, in slider order, image after
+        image.
     rows : tuple of range
         Which rows of the table each image shows; two images may show the same ones.
     row_name : str
@@ -94,8 +96,8 @@ class Opened:
     notes : list of str
         What the user should be told once.
     background : callable or None
-        ``background(cancelled, found)``: finds out the rest, in a worker thread; calls `found` with each row that has
-        a problem.
+        ``background(cancelled, found)``: finds out the rest, in a worker thread; calls `found` with
+        each row that has a problem.
     where : callable
         Returns the absolute path, or list of them, that opens the same again.
     """
@@ -120,21 +122,32 @@ class Opened:
         """Number of rows of the table."""
         return max((rows.stop for rows in self.rows), default=0)
 
-    def only(self, number: int) -> Opened:
+    def only(self, number: int) -> OpenResult:
         """Return what is left when one image alone is kept."""
         start, stop = self.rows[number].start, self.rows[number].stop
-        columns, problems, recheck, background = self.columns, self.problems, self.recheck, self.background
+        columns, problems, recheck, background = (
+            self.columns,
+            self.problems,
+            self.recheck,
+            self.background,
+        )
 
         def scan(cancelled: Callable[[], bool], found: Callable[[int], Any]) -> None:
             if background is not None:
-                background(cancelled, lambda row: found(row - start) if start <= row < stop else None)
+                background(
+                    cancelled, lambda row: found(row - start) if start <= row < stop else None
+                )
 
         return replace(
             self,
             sources=(self.sources[number],),
             rows=(range(stop - start),),
-            columns=lambda: {name: values[start:stop] for name, values in columns().items() if name != IMAGE},
-            problems=lambda: {row - start: why for row, why in problems().items() if start <= row < stop},
+            columns=lambda: {
+                name: values[start:stop] for name, values in columns().items() if name != IMAGE
+            },
+            problems=lambda: {
+                row - start: why for row, why in problems().items() if start <= row < stop
+            },
             recheck=lambda row: recheck(row + start),
             background=None if background is None else scan,
         )

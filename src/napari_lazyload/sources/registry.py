@@ -16,7 +16,7 @@ from napari_lazyload.sources.zarr.location import is_address
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".z", ".fz", ".zip")
 
@@ -50,7 +50,9 @@ def normalise(path: PathLike | Sequence[PathLike]) -> Path:
 
 def _alone(paths: list[str]) -> Path:
     """Return the folder (or store) of a list of one: viewers make a list of whatever they are given."""
-    return paths[0] if len(paths) == 1 and (os.path.isdir(paths[0]) or takes_zarr(paths[0])) else paths
+    return (
+        paths[0] if len(paths) == 1 and (os.path.isdir(paths[0]) or takes_zarr(paths[0])) else paths
+    )
 
 
 def _as_text(path: PathLike | bytes) -> str:
@@ -61,7 +63,9 @@ def _as_text(path: PathLike | bytes) -> str:
     return os.path.expanduser(text) if text.startswith("~") else text
 
 
-def open_path(path: PathLike | Sequence[PathLike], *, format: str | None = None, **options: Any) -> Opened:
+def open_path(
+    path: PathLike | Sequence[PathLike], *, format: str | None = None, **options: Any
+) -> OpenResult:
     """Open a path by the first format that takes it, or by the one that is named.
 
     Raises

@@ -27,10 +27,16 @@ def axes_of(names: str, unit: str | None = "micrometer") -> list[dict[str, str]]
     return axes
 
 
-def scaled(scale: Sequence[float], translation: Sequence[float] | None = None) -> list[dict[str, Any]]:
+def scaled(
+    scale: Sequence[float], translation: Sequence[float] | None = None
+) -> list[dict[str, Any]]:
     """Return the transformations of a dataset."""
     found: list[dict[str, Any]] = [{"type": "scale", "scale": list(scale)}]
-    return found if translation is None else [*found, {"type": "translation", "translation": list(translation)}]
+    return (
+        found
+        if translation is None
+        else [*found, {"type": "translation", "translation": list(translation)}]
+    )
 
 
 def write_group(path: Path, attributes: Mapping[str, Any], version: str = "0.5") -> Path:
@@ -42,7 +48,11 @@ def write_group(path: Path, attributes: Mapping[str, Any], version: str = "0.5")
 
 
 def write_array(
-    path: Path, pixels: Array, chunks: tuple[int, ...] | None = None, version: str = "0.5", names: Sequence[str] = ()
+    path: Path,
+    pixels: Array,
+    chunks: tuple[int, ...] | None = None,
+    version: str = "0.5",
+    names: Sequence[str] = (),
 ) -> None:
     """Write one array, in the Zarr version that goes with one of OME-Zarr."""
     modern = version >= "0.5"
@@ -110,7 +120,9 @@ def write_image(
     return write_group(path, {"multiscales": [{**said, **(entry or {})}], **attributes}, version)
 
 
-def pyramid(shape: tuple[int, ...], count: int = 2, dtype: str = "uint16", seed: int = 0) -> list[Array]:
+def pyramid(
+    shape: tuple[int, ...], count: int = 2, dtype: str = "uint16", seed: int = 0
+) -> list[Array]:
     """Return random pixels, and every second one of them along the last two axes, and so on."""
     kind = np.dtype(dtype)
     rng = np.random.default_rng(seed)
@@ -147,16 +159,26 @@ def write_plate(
         More of the plate's metadata.
     """
     paths = [*wells, *listed]
-    rows, columns = (sorted({one.split("/")[side] for one in paths}, key=natural_key) for side in (0, 1))
+    rows, columns = (
+        sorted({one.split("/")[side] for one in paths}, key=natural_key) for side in (0, 1)
+    )
     said = [
-        {"path": one, "rowIndex": rows.index(one.split("/")[0]), "columnIndex": columns.index(one.split("/")[1])}
+        {
+            "path": one,
+            "rowIndex": rows.index(one.split("/")[0]),
+            "columnIndex": columns.index(one.split("/")[1]),
+        }
         for one in paths
     ]
     about = {
         "rows": [{"name": name} for name in rows],
         "columns": [{"name": name} for name in columns],
         "wells": said,
-        **({"acquisitions": [{"id": one} for one in sorted(set(acquisitions))]} if acquisitions else {}),
+        **(
+            {"acquisitions": [{"id": one} for one in sorted(set(acquisitions))]}
+            if acquisitions
+            else {}
+        ),
         **plate,
     }
     write_group(path, {"plate": about}, version)

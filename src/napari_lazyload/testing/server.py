@@ -1,6 +1,7 @@
 """A web server for a folder, on this machine alone, slow or faulty as a test wants it; it lists nothing.
 
-Like a bucket behind a plain address: GET and HEAD of single files, ranges too, 404 for everything else.
+Like a bucket behind a plain address: GET and HEAD of single files, ranges too, 404 for everything
+else.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Fault = int | str | None
-"""A status to answer with; "drop" closes the connection, "cut" does so in the middle of the answer, and "hang" says
-nothing until the server is closed."""
+"""A status to answer with; "drop" closes the connection, "cut" does so in the middle of the answer,
+and "hang" says nothing until the server is closed."""
 
 
 class FolderServer:
@@ -32,7 +33,8 @@ class FolderServer:
     latency : float
         Seconds before each answer.
     fault : callable, optional
-        ``fault(key, attempt)``: what goes wrong with a request for a key the n-th time (0 at first), if anything.
+        ``fault(key, attempt)``: what goes wrong with a request for a key the n-th time (0 at
+        first), if anything.
     ranges : bool
         Whether it knows ranges; else it sends all.
 
@@ -95,7 +97,9 @@ class FolderServer:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
         self._thread.start()
         return self
 
@@ -138,7 +142,9 @@ class FolderServer:
             with self._lock:
                 self._at_once -= 1
 
-    def _found(self, key: str, wanted: str | None, fault: int | None) -> tuple[int, bytes, dict[str, str]]:
+    def _found(
+        self, key: str, wanted: str | None, fault: int | None
+    ) -> tuple[int, bytes, dict[str, str]]:
         """Return status, body and headers."""
         path = os.path.join(self.folder, *key.split("/"))
         if fault is not None:
@@ -152,7 +158,11 @@ class FolderServer:
             return 200, data, {"Accept-Ranges": "bytes"} if self.ranges else {}
         size = len(data)
         first, last = found.groups()
-        start, stop = (max(0, size - int(last)), size) if not first else (int(first), int(last or size - 1) + 1)
+        start, stop = (
+            (max(0, size - int(last)), size)
+            if not first
+            else (int(first), int(last or size - 1) + 1)
+        )
         if start >= size:
             return 416, b"", {"Content-Range": f"bytes */{size}"}
         stop = min(stop, size)

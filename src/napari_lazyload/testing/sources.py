@@ -91,7 +91,11 @@ class RecordingSource:
         return RecordedChunk(self, level, tuple(index))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ("gate", "started", "loads")}
+        return {
+            key: value
+            for key, value in vars(self).items()
+            if key not in ("gate", "started", "loads")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, gate=None, started=threading.Event(), loads=[])
@@ -142,8 +146,11 @@ class RecordedChunk:
         return np.array(source.arrays[self.level][box_slices(bounds)], order="C")
 
 
-def _fitting(chunks: tuple[int | tuple[int, ...], ...], shape: Sequence[int]) -> tuple[int | tuple[int, ...], ...]:
+def _fitting(
+    chunks: tuple[int | tuple[int, ...], ...], shape: Sequence[int]
+) -> tuple[int | tuple[int, ...], ...]:
     """Return `chunks` with sizes no larger than the level."""
     return tuple(
-        max(1, min(chunk, size)) if isinstance(chunk, int) else chunk for chunk, size in zip(chunks, shape, strict=True)
+        max(1, min(chunk, size)) if isinstance(chunk, int) else chunk
+        for chunk, size in zip(chunks, shape, strict=True)
     )

@@ -131,23 +131,40 @@ class CountingStore:
 
 def v2_json(**changes: Any) -> dict[str, Any]:
     """Return the ``.zarray`` of a small array, 4 x 6 in chunks of 2 x 3, with changes."""
-    base = {"zarr_format": 2, "shape": [4, 6], "chunks": [2, 3], "dtype": "<u2", "fill_value": 7, "order": "C"}
+    base = {
+        "zarr_format": 2,
+        "shape": [4, 6],
+        "chunks": [2, 3],
+        "dtype": "<u2",
+        "fill_value": 7,
+        "order": "C",
+    }
     return {**base, "compressor": None, "filters": None, **changes}
 
 
 def v3_json(**changes: Any) -> dict[str, Any]:
     """Return the ``zarr.json`` of the same array, with changes."""
-    base = {"zarr_format": 3, "node_type": "array", "shape": [4, 6], "data_type": "uint16", "fill_value": 7}
+    base = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [4, 6],
+        "data_type": "uint16",
+        "fill_value": 7,
+    }
     grid = {"name": "regular", "configuration": {"chunk_shape": [2, 3]}}
     encoding = {"name": "default", "configuration": {"separator": "/"}}
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
     return {**base, "chunk_grid": grid, "chunk_key_encoding": encoding, "codecs": codecs, **changes}
 
 
-def write_raw(folder: Path, metadata: dict[str, Any], chunks: Mapping[str, bytes] | None = None) -> str:
+def write_raw(
+    folder: Path, metadata: dict[str, Any], chunks: Mapping[str, bytes] | None = None
+) -> str:
     """Write an array by its metadata and the bytes of its chunks; return its path."""
     folder.mkdir(parents=True)
-    (folder / ("zarr.json" if metadata["zarr_format"] == 3 else ".zarray")).write_text(json.dumps(metadata))
+    (folder / ("zarr.json" if metadata["zarr_format"] == 3 else ".zarray")).write_text(
+        json.dumps(metadata)
+    )
     for key, data in (chunks or {}).items():
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,14 +44,15 @@ REFRESH_MS = 100
 """What changes is shown at most this often, and only while the dock is seen."""
 
 LOADING_EVERY, IMPORTS_EVERY = 2, 10
-"""The loading panel and the import panel look at every second and at every tenth of these moments."""
+"""The loading panel and the import panel look at every second and at every tenth of these
+moments."""
 
 
 class DatasetDock(QWidget):
     """The meta table of the selected layer's dataset.
 
-    A click or an arrow key on a row moves the sliders there; moving a slider selects its row. The states of the rows
-    in sight are shown as they change.
+    A click or an arrow key on a row moves the sliders there; moving a slider selects its row. The
+    states of the rows in sight are shown as they change.
 
     Parameters
     ----------
@@ -64,8 +65,8 @@ class DatasetDock(QWidget):
     def __init__(self, napari_viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         attach_open_viewers()
-        # Each look through npe2's proxy inspects the caller, too slow for every step of a slider; public names alone
-        # are used all the same.
+        # Each look through npe2's proxy inspects the caller, too slow for every step of a slider;
+        # public names alone are used all the same.
         self._viewer = viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.dataset: Dataset | None = None
         self._layer: Any = None
@@ -94,7 +95,8 @@ class DatasetDock(QWidget):
         self.destroyed.connect(partial(_on_destroyed, weakref.ref(self)))
         self._on_active()
 
-    # --- parts ---------------------------------------------------------------------------------------------------
+    # --- parts
+    # ---------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
         self.title = QElidingLabel("", self)
@@ -117,7 +119,9 @@ class DatasetDock(QWidget):
             lambda: self._copy.start(self._layer),
         )
         self.regroup_button = self._button(
-            "Reopen in groups", "Read all headers and make one layer for each shape and type", self._regroup
+            "Reopen in groups",
+            "Read all headers and make one layer for each shape and type",
+            self._regroup,
         )
         self.reader_button = self._button(
             "Always open folders with Lazy Load…",
@@ -127,9 +131,21 @@ class DatasetDock(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(
             _row(
-                self._button("Open folder…", "Open a folder of images", lambda: open_folder(self._viewer, self)),
-                self._button("Open files…", "Open images as one stack", lambda: open_files(self._viewer, self)),
-                self._button("Open URL…", "Open a Zarr store at an address", lambda: open_address(self._viewer, self)),
+                self._button(
+                    "Open folder…",
+                    "Open a folder of images",
+                    lambda: open_folder(self._viewer, self),
+                ),
+                self._button(
+                    "Open files…",
+                    "Open images as one stack",
+                    lambda: open_files(self._viewer, self),
+                ),
+                self._button(
+                    "Open URL…",
+                    "Open a Zarr store at an address",
+                    lambda: open_address(self._viewer, self),
+                ),
             )
         )
         layout.addWidget(self.title)
@@ -168,7 +184,8 @@ class DatasetDock(QWidget):
         button.clicked.connect(lambda _checked: clicked())
         return button
 
-    # --- the dataset -----------------------------------------------------------------------------------------------
+    # --- the dataset
+    # -----------------------------------------------------------------------------------------------
 
     def _on_active(self, _event: Any = None) -> None:
         layer = self._viewer.layers.selection.active
@@ -190,12 +207,18 @@ class DatasetDock(QWidget):
             self._unfollow = None
         displays = displays_of(layer)
         if displays is not None:
-            self._unfollow = displays.connect(lambda changed: self._show_state() if changed is self._layer else None)
+            self._unfollow = displays.connect(
+                lambda changed: self._show_state() if changed is self._layer else None
+            )
 
     def _on_removed(self, event: Any) -> None:
         if event.value is not self._layer:
             return
-        others = (layer for layer in self._viewer.layers if (link := link_of(layer)) and link.dataset is self.dataset)
+        others = (
+            layer
+            for layer in self._viewer.layers
+            if (link := link_of(layer)) and link.dataset is self.dataset
+        )
         self._follow(next(others, None))
         if self._layer is None:
             self._show_dataset(None)
@@ -213,7 +236,9 @@ class DatasetDock(QWidget):
         else:
             self.title.setText(dataset.path)
             self.title.setToolTip(dataset.path)
-            self._disconnect = dataset.connect(lambda row: post_to_main(lambda: self._on_row_changed(dataset, row)))
+            self._disconnect = dataset.connect(
+                lambda row: post_to_main(lambda: self._on_row_changed(dataset, row))
+            )
             self._load_frame(dataset)
 
     def _load_frame(self, dataset: Dataset, *, again: bool = False) -> None:
@@ -227,7 +252,12 @@ class DatasetDock(QWidget):
         self._worker.submit(load)  # not in the pool, which the user may have paused
 
     def _take_frame(
-        self, dataset: Dataset | None, frame: pd.DataFrame | None, problems: dict[int, str], *, again: bool = False
+        self,
+        dataset: Dataset | None,
+        frame: pd.DataFrame | None,
+        problems: dict[int, str],
+        *,
+        again: bool = False,
     ) -> None:
         if self._viewer is None or dataset is not self.dataset:
             return  # closed, or another one was selected meanwhile
@@ -265,7 +295,8 @@ class DatasetDock(QWidget):
         self._show_summary()
         self._show_state()
 
-    # --- what changes -------------------------------------------------------------------------------------------------
+    # --- what changes
+    # -------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Show what has changed since the last moment."""
@@ -285,7 +316,9 @@ class DatasetDock(QWidget):
     def _show_summary(self) -> None:
         """Say how many files there are and what was left out; offer groups where files do not fit."""
         self.summary.setText("" if self.dataset is None else self.dataset.summary)
-        self.regroup_button.setVisible(any("reopen in groups" in reason for reason in self._problems.values()))
+        self.regroup_button.setVisible(
+            any("reopen in groups" in reason for reason in self._problems.values())
+        )
 
     def _show_state(self) -> None:
         """Say what is wrong with the row and the view, and offer what can be done."""
@@ -295,15 +328,17 @@ class DatasetDock(QWidget):
         display, layer = display_of(self._layer), self._layer
         said = [
             "" if display is None else display.notice,
-            "" if display is None else display.detail,
+            "" if display is None else display.level_text,
             "" if row is None else self._problems.get(row, ""),
             self._said,
         ]
         self.notice.setText("\n".join(line for line in said if line))
         self.retry_button.setVisible(row in self._problems)
-        finer = None if display is None else display.finer
+        finer = None if display is None else display.finer_nbytes
         self.finer_button.setVisible(finer is not None)
-        self.finer_button.setText("Show finer" if finer is None else f"Show finer ({size_text(finer)})")
+        self.finer_button.setText(
+            "Show finer" if finer is None else f"Show finer ({size_text(finer)})"
+        )
         self.copy_button.setVisible(can_be_copied(layer))
 
     def _say(self, text: str) -> None:
@@ -311,7 +346,8 @@ class DatasetDock(QWidget):
         self._said = text
         self._show_state()
 
-    # --- sliders and rows --------------------------------------------------------------------------------------------
+    # --- sliders and rows
+    # --------------------------------------------------------------------------------------------
 
     def _on_step(self, _event: Any = None) -> None:
         row = None if self._layer is None else row_in_view(self._viewer, self._layer)
@@ -327,7 +363,8 @@ class DatasetDock(QWidget):
         if layer is not None and layer is not self._layer:
             self._follow(layer)
 
-    # --- what the buttons do -----------------------------------------------------------------------------------------
+    # --- what the buttons do
+    # -----------------------------------------------------------------------------------------
 
     def _retry(self) -> None:
         row = self.table.selected_source_row

@@ -53,7 +53,10 @@ class EditableCopy(QObject):
         if self._current.run is not None:
             return
         try:
-            found = {**geometry.shown_ranges(self._viewer, layer), **geometry.view_ranges(self._viewer, layer)}
+            found = {
+                **geometry.shown_ranges(self._viewer, layer),
+                **geometry.view_ranges(self._viewer, layer),
+            }
             region = geometry.clipped([found[axis] for axis in range(layer.ndim)], layer)
         except RegionError as err:
             self._tell(sentence(str(err)))
@@ -61,7 +64,7 @@ class EditableCopy(QObject):
         shape = tuple(part.stop - part.start for part in region)
         plan = CropPlan(layer, region, 0, None, shape, estimate(layer, region, 0))
         if not plan.fits:
-            self._tell(plan.refusal(lazy=False))
+            self._tell(plan.open_error(lazy=False))
             return
         self._tell("Copying the labels in view…")
         self._current.run = CropRun(plan)

@@ -8,7 +8,8 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 PLUGIN = "napari-lazyload"
 FOLDER_PATTERNS = ("*/", "*.zarr/")
-"""What napari's preferences call all folders, and Zarr stores among them, which another plugin may have been given."""
+"""What napari's preferences call all folders, and Zarr stores among them, which another plugin may
+have been given."""
 
 
 def open_folder(viewer: Any, parent: QWidget | None = None) -> None:
@@ -24,7 +25,9 @@ def open_files(viewer: Any, parent: QWidget | None = None) -> None:
     from napari_lazyload.sources.image_files.decode import PICTURE_SUFFIXES
 
     kinds = " ".join(f"*{suffix}" for suffix in sorted(PICTURE_SUFFIXES))
-    files, _ = QFileDialog.getOpenFileNames(parent, "Open images lazily", "", f"Images ({kinds});;All files (*)")
+    files, _ = QFileDialog.getOpenFileNames(
+        parent, "Open images lazily", "", f"Images ({kinds});;All files (*)"
+    )
     if files:
         open_path(viewer, files[0] if len(files) == 1 else sorted(files, key=natural_key))
 
@@ -71,8 +74,13 @@ def become_folder_reader(parent: QWidget | None = None) -> bool:
         f"{instead}, where it can be removed again."
     )
     buttons = QMessageBox.StandardButton
-    answer = QMessageBox.question(parent, "Reader for folders", question, buttons.Yes | buttons.No, buttons.No)
+    answer = QMessageBox.question(
+        parent, "Reader for folders", question, buttons.Yes | buttons.No, buttons.No
+    )
     if answer != buttons.Yes:
         return False
-    plugins.extension2reader = {**plugins.extension2reader, **dict.fromkeys(FOLDER_PATTERNS, PLUGIN)}
+    plugins.extension2reader = {
+        **plugins.extension2reader,
+        **dict.fromkeys(FOLDER_PATTERNS, PLUGIN),
+    }
     return True

@@ -50,7 +50,11 @@ def _tell(message: str) -> None:
 def _replace(viewer: Any, old: Dataset, new: Dataset) -> None:
     from napari.layers import Layer
 
-    gone = [layer for layer in viewer.layers if (link := link_of(layer)) is not None and link.dataset is old]
+    gone = [
+        layer
+        for layer in viewer.layers
+        if (link := link_of(layer)) is not None and link.dataset is old
+    ]
     for layer in gone:
         viewer.layers.remove(layer)
     for data in new.to_layer_data():

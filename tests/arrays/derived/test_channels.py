@@ -56,7 +56,10 @@ def test_channels_of_one_chunk_are_read_together():
     source = RecordingSource(PIXELS, (1, 4, 3, 3), axes="tcyx")
     read(select_channels(source, [0, 2, 3]))
     assert len(source.loads) == 2
-    assert select_channels(source, range(4)).chunk(0, (0, 0, 0, 0)).key == source.chunk(0, (0, 0, 0, 0)).key
+    assert (
+        select_channels(source, range(4)).chunk(0, (0, 0, 0, 0)).key
+        == source.chunk(0, (0, 0, 0, 0)).key
+    )
 
 
 def test_keys_and_tokens_tell_selections_apart():
@@ -68,11 +71,17 @@ def test_keys_and_tokens_tell_selections_apart():
 
 def test_every_level_is_cut():
     source = RecordingSource([PIXELS, PIXELS[..., ::2, ::2]], (1, 2, 3, 3), axes="tcyx")
-    assert [level.shape for level in select_channels(source, [3]).meta.levels] == [(2, 1, 3, 3), (2, 1, 2, 2)]
+    assert [level.shape for level in select_channels(source, [3]).meta.levels] == [
+        (2, 1, 3, 3),
+        (2, 1, 2, 2),
+    ]
 
 
 WRONG = {
-    "name": ("mCherry", "a channel must be a number below 4 or one of 'DAPI', 'GFP', 'RFP', 'phase', got 'mCherry'"),
+    "name": (
+        "mCherry",
+        "a channel must be a number below 4 or one of 'DAPI', 'GFP', 'RFP', 'phase', got 'mCherry'",
+    ),
     "number": (4, "got 4"),
     "below": ([-5], "got -5"),
     "bool": (True, "got True"),
@@ -88,7 +97,10 @@ def test_channels_that_are_not_there(wanted, message):
 
 
 def test_an_image_without_channels():
-    with pytest.raises(ValueError, match=r"needs an image with a channel axis 'c'; 'recorded' has the axes 't', 'z'"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs an image with a channel axis 'c'; 'recorded' has the axes 't', 'z'",
+    ):
         select_channels(RecordingSource(PIXELS, (1, 4, 3, 3), axes="tzyx"), 0)
 
 
@@ -98,6 +110,6 @@ def test_rows_are_those_of_the_original(tmp_path):
     (original,) = open_pictures(str(tmp_path)).sources
     original.meta = RecordingSource(np.zeros((3, 2, 2)), (1, 2, 2), axes="fcx").meta
     some = ChannelSource(original, [1])
-    assert some.lead_axes == {"frame": 3}
+    assert some.row_axes == {"frame": 3}
     assert some.position((2, 0, 0)) == 2
     assert some.frame_index(1) == (1,)

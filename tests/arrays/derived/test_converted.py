@@ -22,7 +22,9 @@ CASES = {
 def test_what_cannot_be_shown_is_converted(stored, shown, note):
     if stored == "g" and np.dtype(stored).itemsize == 8:
         pytest.skip("here a long double is a double")
-    pixels = (np.arange(12).reshape(3, 2, 2) * (3 + 4j if np.dtype(stored).kind == "c" else 1)).astype(stored)
+    pixels = (
+        np.arange(12).reshape(3, 2, 2) * (3 + 4j if np.dtype(stored).kind == "c" else 1)
+    ).astype(stored)
     source = RecordingSource(pixels, (1, 2, 2))
     found, said = displayable(source)
     assert found.meta.dtype == np.dtype(shown)
@@ -33,7 +35,9 @@ def test_what_cannot_be_shown_is_converted(stored, shown, note):
     assert found.token != source.token
     assert chunk.key != source.chunk(0, (2, 0, 0)).key
     assert chunk.key[-1] == source.chunk(0, (2, 0, 0)).key
-    np.testing.assert_allclose(pickle.loads(pickle.dumps(found)).chunk(0, (2, 0, 0)).load(), chunk.load())
+    np.testing.assert_allclose(
+        pickle.loads(pickle.dumps(found)).chunk(0, (2, 0, 0)).load(), chunk.load()
+    )
 
 
 @pytest.mark.parametrize("dtype", ["?", "i1", "u8", "f2", "f4", "f8"])

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 import napari_lazyload as nl
 from napari_lazyload.arrays.derived import overview
-from napari_lazyload.arrays.derived.overview import OverviewSource, stored_chunk, with_overview
+from napari_lazyload.arrays.derived.overview import ComputedLevels, stored_chunk, with_overview
 from napari_lazyload.arrays.image import Image
 from napari_lazyload.arrays.layer_link import METADATA_KEY
 from napari_lazyload.core import coarse_levels
 from napari_lazyload.core.coarse_levels import overview_steps
 from napari_lazyload.core.metadata import RGB_AXIS, ChannelMeta
-from napari_lazyload.core.text import level_said
+from napari_lazyload.core.text import level_label
 from napari_lazyload.dataset.layer_data import layer_data, shown_image
-from napari_lazyload.layers.display.prefetch import Motion
+from napari_lazyload.layers.display.prefetch import SliderMotion
 from napari_lazyload.loading import cache, plan
 from napari_lazyload.loading.read_box import read_block, read_box
 from napari_lazyload.testing.sources import RecordingSource
@@ -57,7 +57,8 @@ def whole(source, level):
     return read_box(source, level, source.meta.levels[level].grid.full_box)
 
 
-# --- which levels -------------------------------------------------------------------------------------------------
+# --- which levels
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_small_image_stays_as_it_is():
@@ -68,11 +69,21 @@ def test_a_small_image_stays_as_it_is():
 
 
 def test_a_large_plane_is_halved_until_its_longer_side_is_short():
-    source = RecordingSource(np.broadcast_to(np.zeros((), "u2"), (3, 9000, 20_000)), (1, 512, 512), axes="zyx")
+    source = RecordingSource(
+        np.broadcast_to(np.zeros((), "u2"), (3, 9000, 20_000)), (1, 512, 512), axes="zyx"
+    )
     assert overview_steps(source.meta) == [(1, 2, 2)] * 4
     shapes = [level.shape for level in with_overview(source).meta.levels]
-    assert shapes == [(3, 9000, 20_000), (3, 4500, 10_000), (3, 2250, 5000), (3, 1125, 2500), (3, 563, 1250)]
-    single = RecordingSource(np.broadcast_to(np.zeros((), "u2"), (40_000, 40_000)), (512, 512), axes="yx")
+    assert shapes == [
+        (3, 9000, 20_000),
+        (3, 4500, 10_000),
+        (3, 2250, 5000),
+        (3, 1125, 2500),
+        (3, 563, 1250),
+    ]
+    single = RecordingSource(
+        np.broadcast_to(np.zeros((), "u2"), (40_000, 40_000)), (512, 512), axes="yx"
+    )
     assert with_overview(single).meta.levels[-1].shape == (1250, 1250)
 
 
@@ -94,8 +105,10 @@ def test_a_large_volume_of_small_planes_gets_one_level_that_leaves_out_planes():
         (("x",), (200_000_000,), []),
     ],
 )
-def test_what_is_thinned_out_depends_on_sides_colours_and_axes(axes, shape, expected):
-    source = RecordingSource(np.broadcast_to(np.zeros((), "u1"), shape), (512,) * len(shape), axes=axes)
+def test_what_is_thinned_out_depends_on_sides_colors_and_axes(axes, shape, expected):
+    source = RecordingSource(
+        np.broadcast_to(np.zeros((), "u1"), shape), (512,) * len(shape), axes=axes
+    )
     assert overview_steps(source.meta) == expected
 
 
@@ -115,11 +128,18 @@ def test_more_planes_are_left_out_where_strides_would_decode_everything():
 
 
 def test_a_pyramid_goes_on_from_its_coarsest_level(small_planes):
-    source = RecordingSource([PLANE, PLANE[::2, ::2].copy()], (64, 64), axes="yx", factors=[(1.0, 1.0), (2.0, 2.0)])
+    source = RecordingSource(
+        [PLANE, PLANE[::2, ::2].copy()], (64, 64), axes="yx", factors=[(1.0, 1.0), (2.0, 2.0)]
+    )
     made = with_overview(source)
-    assert [level.made_from for level in made.meta.levels] == [None, None, 1, 1]
+    assert [level.computed_from for level in made.meta.levels] == [None, None, 1, 1]
     assert [level.factors for level in made.meta.levels] == [(1, 1), (2, 2), (4, 4), (8, 8)]
-    assert [level.first_centre for level in made.meta.levels] == [(0, 0), (0.5, 0.5), (0.5, 0.5), (0.5, 0.5)]
+    assert [level.first_center for level in made.meta.levels] == [
+        (0, 0),
+        (0.5, 0.5),
+        (0.5, 0.5),
+        (0.5, 0.5),
+    ]
     np.testing.assert_array_equal(whole(made, 2), PLANE[::4, ::4])
     np.testing.assert_array_equal(whole(made, 3), PLANE[::8, ::8])
     assert {level for level, _ in source.loads} == {1}
@@ -130,7 +150,8 @@ def test_one_level_opened_alone_stays_one(small_planes):
     assert image.with_overview() is image
 
 
-# --- exactly what they say ----------------------------------------------------------------------------------------
+# --- exactly what they say
+# ----------------------------------------------------------------------------------------
 
 
 def test_every_level_is_every_kth_pixel_and_each_chunk_of_the_file_is_decoded_once(small_planes):
@@ -145,7 +166,7 @@ def test_every_level_is_every_kth_pixel_and_each_chunk_of_the_file_is_decoded_on
         np.testing.assert_array_equal(whole(made, number), PLANE[::step, ::step])
         assert len(source.loads) == len(set(source.loads)) == 9 * 7
         assert level.factors == (step, step)
-        assert level.first_centre == (0, 0)
+        assert level.first_center == (0, 0)
 
 
 @given(
@@ -156,17 +177,24 @@ def test_every_level_is_every_kth_pixel_and_each_chunk_of_the_file_is_decoded_on
 def test_whatever_the_grid_and_the_steps(shape, chunks, steps):
     pixels = np.arange(np.prod(shape), dtype="i4").reshape(shape)
     source = RecordingSource(pixels, chunks, axes="yx")
-    made = OverviewSource(source, steps)
+    made = ComputedLevels(source, steps)
     y = x = 1
     for number, step in enumerate(steps, 1):
         y, x = y * step[0], x * step[1]
         np.testing.assert_array_equal(whole(made, number), pixels[::y, ::x])
         level = made.meta.levels[number]
-        assert all(min(level.grid.block_sizes(axis, 0, size)) > 0 for axis, size in enumerate(level.shape))
+        assert all(
+            min(level.grid.block_sizes(axis, 0, size)) > 0 for axis, size in enumerate(level.shape)
+        )
         for index in level.grid.touched(level.grid.full_box):
-            start = tuple(pair[0] * factor for pair, factor in zip(level.grid.bounds(index), (y, x), strict=True))
+            start = tuple(
+                pair[0] * factor
+                for pair, factor in zip(level.grid.bounds(index), (y, x), strict=True)
+            )
             bounds = source.meta.levels[0].grid.bounds(stored_chunk(made, number, index)[1])
-            assert all(low <= place < high for place, (low, high) in zip(start, bounds, strict=True))
+            assert all(
+                low <= place < high for place, (low, high) in zip(start, bounds, strict=True)
+            )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +205,7 @@ def test_whatever_the_grid_and_the_steps(shape, chunks, steps):
         ("tcyx", (2, 3, 150, 160), (1, 2, 32, 32), {"channels": tuple(map(ChannelMeta, "abc"))}),
     ],
 )
-def test_colours_labels_and_channels(small_planes, axes, shape, chunks, more):
+def test_colors_labels_and_channels(small_planes, axes, shape, chunks, more):
     pixels = RNG.integers(0, 250, shape).astype("u1")
     source = RecordingSource(pixels, chunks, axes=axes, **more)
     layers = layer_data(Image(source))
@@ -201,7 +229,8 @@ def test_volumes_read_the_planes_that_they_have_and_no_other(small_volumes):
     assert sorted(index[0] for _, index in source.loads) == [0, 8, 16, 24]
 
 
-# --- what a chunk of them is --------------------------------------------------------------------------------------
+# --- what a chunk of them is
+# --------------------------------------------------------------------------------------
 
 
 def test_what_is_decoded_on_the_way_is_kept_only_where_its_level_is_small(small_planes):
@@ -217,11 +246,13 @@ def test_what_is_decoded_on_the_way_is_kept_only_where_its_level_is_small(small_
     assert source.loads == []
 
 
-@pytest.mark.parametrize(("remote", "parts"), [(False, overview.CHUNK_PARTS), (True, overview.REMOTE_PARTS)])
+@pytest.mark.parametrize(
+    ("remote", "parts"), [(False, overview.CHUNK_PARTS), (True, overview.REMOTE_PARTS)]
+)
 def test_a_computed_chunk_of_a_server_waits_for_few_one_after_the_other(remote, parts):
     source = RecordingSource(np.zeros((1024, 1024), "u1"), (32, 32), axes="yx")
     source.remote = remote
-    made = OverviewSource(source, [(2, 2)])
+    made = ComputedLevels(source, [(2, 2)])
     assert made.remote == remote
     assert len(made.chunk(1, (0, 0)).parts) == parts
 
@@ -251,18 +282,21 @@ def test_the_key_changes_with_any_chunk_of_the_file_and_belongs_to_it(small_plan
 
 def test_the_key_tells_each_part_and_which_pixels_of_it_are_taken():
     source, other = (RecordingSource(PLANE, (64, 64), axes="yx") for _ in range(2))
-    chunk = OverviewSource(source, [(2, 2)]).chunk(1, (0, 0))
+    chunk = ComputedLevels(source, [(2, 2)]).chunk(1, (0, 0))
     assert len(chunk.parts) > 1
     for number, part in enumerate(chunk.parts):
-        for changed in (replace(part, chunk=other.chunk(0, part.chunk.index)), replace(part, first=(1, 1))):
+        for changed in (
+            replace(part, chunk=other.chunk(0, part.chunk.index)),
+            replace(part, first=(1, 1)),
+        ):
             parts = (*chunk.parts[:number], changed, *chunk.parts[number + 1 :])
             assert chunk.key != replace(chunk, parts=parts).key
 
 
 def test_the_original_is_asked_for_its_own_levels_alone():
     source, asked = RecordingSource(PLANE, (64, 64), axes="yx"), []
-    source.piece = lambda level, _box: asked.append(level)
-    made = OverviewSource(source, [(2, 2)])
+    source.box_reader = lambda level, _box: asked.append(level)
+    made = ComputedLevels(source, [(2, 2)])
     np.testing.assert_array_equal(whole(made, 1), PLANE[::2, ::2])
     assert asked == []
     np.testing.assert_array_equal(whole(made, 0), PLANE)
@@ -289,7 +323,7 @@ def test_a_chunk_that_cannot_be_read_says_which(small_planes):
 
 def test_a_key_that_has_to_be_looked_up_first_is_waited_for():
     source = RecordingSource(PLANE, (64, 64), axes="yx")
-    made = OverviewSource(source, [(2, 2)])
+    made = ComputedLevels(source, [(2, 2)])
     chunk = made.chunk(1, (0, 0))
     assert chunk.ready
     object.__setattr__(chunk.parts[0], "chunk", type("Unready", (), {"ready": False})())
@@ -298,16 +332,23 @@ def test_a_key_that_has_to_be_looked_up_first_is_waited_for():
 
 def test_what_a_view_of_a_computed_level_decodes_is_known_before():
     source = RecordingSource(np.zeros((64, 128, 128), "u1"), (4, 32, 32), axes="zyx")
-    made = OverviewSource(source, [(1, 2, 2), (16, 4, 4)])
+    made = ComputedLevels(source, [(1, 2, 2), (16, 4, 4)])
     assert plan.decoded(made.meta, 0, ((0, 1), (0, 40), (0, 32))) == (2, 4 * 64 * 32)
     whole_plane = ((0, 1), (0, 64), (0, 64))
     assert plan.decoded(made.meta, 1, whole_plane) == (16, 4 * 128 * 128)
-    assert plan.decoded(made.meta, 2, made.meta.levels[2].grid.full_box) == (4 * 16, 4 * 4 * 128 * 128)
-    assert plan.decoded(made.meta, 1, ((0, 64), (0, 64), (0, 64)), (32, 1, 1)) == (2 * 16, 2 * 4 * 128 * 128)
+    assert plan.decoded(made.meta, 2, made.meta.levels[2].grid.full_box) == (
+        4 * 16,
+        4 * 4 * 128 * 128,
+    )
+    assert plan.decoded(made.meta, 1, ((0, 64), (0, 64), (0, 64)), (32, 1, 1)) == (
+        2 * 16,
+        2 * 4 * 128 * 128,
+    )
     assert plan.decoded(made.meta, 1, ((0, 0), (0, 64), (0, 64))) == (0, 0)
 
 
-# --- data sets ----------------------------------------------------------------------------------------------------
+# --- data sets
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_scripts_have_what_is_stored_and_layers_have_more(small_planes, tmp_path, write_folder):
@@ -371,7 +412,7 @@ def test_a_crop_of_a_computed_level_says_what_it_decodes(small_planes, level):
 )
 def test_a_level_is_called_what_it_is(steps, axes, said):
     level = RecordingSource(PLANE, (64, 64), axes="yx").meta.levels[0]
-    assert level_said(3, replace(level, steps=steps), axes) == said
+    assert level_label(3, replace(level, steps=steps), axes) == said
 
 
 def test_the_levels_that_big_binaries_bring_are_called_computed_too(tmp_path, monkeypatch):
@@ -381,17 +422,25 @@ def test_the_levels_that_big_binaries_bring_are_called_computed_too(tmp_path, mo
     with nl.open_dataset(tmp_path / "stack.npy") as dataset:
         (image,) = dataset.images
         level = image.meta.levels[1]
-        assert (level.steps, level.made_from, level.first_centre) == ((2, 2, 2), None, (0, 0, 0))
-        assert level_said(1, level, image.axes).startswith("level 1 (computed, 1 of 2 along z")
+        assert (level.steps, level.computed_from, level.first_center) == (
+            (2, 2, 2),
+            None,
+            (0, 0, 0),
+        )
+        assert level_label(1, level, image.axes).startswith("level 1 (computed, 1 of 2 along z")
         np.testing.assert_array_equal(np.asarray(image.levels[1]), stack[::2, ::2, ::2])
         assert image.with_overview() is image  # read in place: nothing to add
 
 
 def test_less_is_read_ahead_where_more_is_decoded():
     nl.configure(cache_budget=4 * 4 * 64 * 64, look_ahead=8)
-    source = OverviewSource(RecordingSource(np.zeros((40, 64, 64), "u1"), (1, 64, 64), axes="zyx"), [(1, 2, 2)])
+    source = ComputedLevels(
+        RecordingSource(np.zeros((40, 64, 64), "u1"), (1, 64, 64), axes="zyx"), [(1, 2, 2)]
+    )
     for level, size in ((0, 64), (1, 32)):
-        motion = Motion()
+        motion = SliderMotion()
         for place in (3, 4, 5):
             motion.moved(level, ((place, place + 1), (0, size), (0, size)), frozenset({1, 2}))
-        assert motion.next_chunks(source, complete=True) == [(place, 0, 0) for place in (6, 7, 8, 9)]
+        assert motion.next_chunks(source, complete=True) == [
+            (place, 0, 0) for place in (6, 7, 8, 9)
+        ]

@@ -46,7 +46,8 @@ def stack(viewer):
     return viewer.add_image(pixels((4, 50, 60)), axis_labels=("t", "y", "x"))
 
 
-# --- random transforms -------------------------------------------------------------------------------------------
+# --- random transforms
+# -------------------------------------------------------------------------------------------
 
 numbers = st.floats(-1, 1, width=32)
 
@@ -65,10 +66,13 @@ def transforms(draw, ndim=3):
         * 0.6
     )
     rotate, _ = np.linalg.qr(
-        np.reshape(draw(st.lists(numbers, min_size=ndim**2, max_size=ndim**2)), (ndim, ndim)) + 2 * np.eye(ndim)
+        np.reshape(draw(st.lists(numbers, min_size=ndim**2, max_size=ndim**2)), (ndim, ndim))
+        + 2 * np.eye(ndim)
     )
     assume(abs(np.linalg.det(affine)) > 0.05)
-    triangle = draw(st.lists(numbers, min_size=ndim * (ndim - 1) // 2, max_size=ndim * (ndim - 1) // 2))
+    triangle = draw(
+        st.lists(numbers, min_size=ndim * (ndim - 1) // 2, max_size=ndim * (ndim - 1) // 2)
+    )
     shear = np.eye(ndim)
     shear[np.triu_indices(ndim, 1)] = triangle
     if draw(st.booleans()):
@@ -83,7 +87,11 @@ def transforms(draw, ndim=3):
 
 
 def corners(shape):
-    return np.array(np.meshgrid(*[(-0.5, 0, size - 1, size - 0.5) for size in shape])).reshape(len(shape), -1).T
+    return (
+        np.array(np.meshgrid(*[(-0.5, 0, size - 1, size - 0.5) for size in shape]))
+        .reshape(len(shape), -1)
+        .T
+    )
 
 
 @given(transforms())
@@ -92,7 +100,10 @@ def test_the_matrix_is_the_layers_own_transform(keywords):
     matrix = geometry.own_world(layer)
     for point in corners((4, 5, 6)):
         np.testing.assert_allclose(
-            matrix[:-1, :-1] @ point + matrix[:-1, -1], layer.data_to_world(point), rtol=1e-9, atol=1e-12
+            matrix[:-1, :-1] @ point + matrix[:-1, -1],
+            layer.data_to_world(point),
+            rtol=1e-9,
+            atol=1e-12,
         )
 
 
@@ -101,8 +112,12 @@ def test_a_crop_lies_where_its_pixels_were(keywords, level, start):
     factors = [(1, 1, 1), (1, 2, 2), (2, 4, 8)][level]
     finest = np.zeros((8, 32, 64), "u1")
     levels = [finest, finest[:, ::2, ::2].copy(), finest[::2, ::4, ::8].copy()]
-    source = RecordingSource(levels, (1, 8, 8), axes="zyx", factors=[(1, 1, 1), (1, 2, 2), (2, 4, 8)])
-    layer = ImageLayer(list(Image(source).boxes), multiscale=True, contrast_limits=(0, 1), **keywords)
+    source = RecordingSource(
+        levels, (1, 8, 8), axes="zyx", factors=[(1, 1, 1), (1, 2, 2), (2, 4, 8)]
+    )
+    layer = ImageLayer(
+        list(Image(source).boxes), multiscale=True, contrast_limits=(0, 1), **keywords
+    )
     region = tuple(slice(a * f, a * f + f) for a, f in zip(start, factors, strict=True))
     new = crop_layer(layer, crop(layer, region, level=level), region, level)
     assert new.data.shape == (1, 1, 1)
@@ -121,7 +136,8 @@ def test_a_shape_around_some_pixels_takes_those_pixels(mine, others):
     viewer = ViewerModel()
     layer = viewer.add_image(np.zeros((6, 50, 60), "u1"), contrast_limits=(0, 1), **mine)
     inside = np.array([(z, y, x) for z in (1.6, 3.4) for y in (9.6, 20.4) for x in (4.6, 40.4)])
-    # A path, for a rectangle must lie in a plane; its vertices go through the world to the other layer.
+    # A path, for a rectangle must lie in a plane; its vertices go through the world to the other
+    # layer.
     path = np.array([viewer_shapes_data(layer, others, point) for point in inside])
     shapes = viewer.add_layer(Shapes([path], shape_type="path", ndim=3, **others))
     assert geometry.rectangle_ranges(viewer, shapes, layer) == {0: (2, 4), 1: (10, 21), 2: (5, 41)}
@@ -131,7 +147,8 @@ def viewer_shapes_data(layer, keywords, point):
     return Shapes(ndim=3, **keywords).world_to_data(layer.data_to_world(point))
 
 
-# --- rectangles --------------------------------------------------------------------------------------------------
+# --- rectangles
+# --------------------------------------------------------------------------------------------------
 
 EDGES = {
     "along the borders": ((9.5, 19.5), (10, 20)),
@@ -164,7 +181,9 @@ def test_a_rectangle_of_the_whole_world_counts_along_its_own_axes(viewer, stack)
 
 def test_a_shape_of_more_axes_than_the_image(viewer, stack):
     viewer.add_image(np.zeros((2, 3, 50, 60)))
-    shapes = viewer.add_shapes([np.insert(np.insert(box_shape(9.6, 4.6, 20.4, 40.4), 0, 2, axis=1), 0, 1, axis=1)])
+    shapes = viewer.add_shapes(
+        [np.insert(np.insert(box_shape(9.6, 4.6, 20.4, 40.4), 0, 2, axis=1), 0, 1, axis=1)]
+    )
     assert geometry.rectangle_ranges(viewer, shapes, stack) == {1: (10, 21), 2: (5, 41)}
 
 
@@ -176,7 +195,9 @@ def test_a_polygon_and_an_ellipse_are_their_boxes(viewer, stack):
 
 
 def test_the_selected_shapes_count_else_the_last(viewer, stack):
-    shapes = viewer.add_shapes([box_shape(1, 1, 3, 3), box_shape(10, 10, 12, 12), box_shape(20, 20, 22, 22)])
+    shapes = viewer.add_shapes(
+        [box_shape(1, 1, 3, 3), box_shape(10, 10, 12, 12), box_shape(20, 20, 22, 22)]
+    )
     shapes.selected_data = {0, 1}
     assert geometry.rectangle_ranges(viewer, shapes, stack)[1] == (1, 13)
     shapes.selected_data = set()
@@ -192,7 +213,8 @@ def test_no_shape_is_told(viewer, stack):
 def test_a_rotated_image_gives_the_box_around_the_rectangle(viewer):
     layer = viewer.add_image(pixels((50, 60)), rotate=90)
     shapes = viewer.add_shapes([box_shape(-40.4, 9.6, -5.6, 20.4)])
-    # Turned by a right angle: the world's rows are the image's columns backwards, its columns the image's rows.
+    # Turned by a right angle: the world's rows are the image's columns backwards, its columns the
+    # image's rows.
     assert geometry.rectangle_ranges(viewer, shapes, layer) == {0: (10, 21), 1: (6, 41)}
     layer.rotate = 45
     (y0, y1), (x0, x1) = geometry.rectangle_ranges(viewer, shapes, layer).values()
@@ -214,7 +236,8 @@ def test_units_that_do_not_go_together_are_left_alone(viewer):
     assert geometry.rectangle_ranges(viewer, shapes, layer) == {0: (10, 21), 1: (5, 41)}
 
 
-# --- the view and the sliders ------------------------------------------------------------------------------------
+# --- the view and the sliders
+# ------------------------------------------------------------------------------------
 
 
 def look(viewer, center, zoom, size):
@@ -286,7 +309,8 @@ def test_clipping(stack):
         geometry.clipped([(0, 4), (0, 9), (-9, 0)], stack)
 
 
-# --- the new layer -----------------------------------------------------------------------------------------------
+# --- the new layer
+# -----------------------------------------------------------------------------------------------
 
 
 def cropped(layer, region, level=0, dtype=None):
@@ -317,7 +341,15 @@ def test_an_image_keeps_its_looks():
     assert new.colormap == layer.colormap
     assert new.contrast_limits == [5, 70]
     assert new.contrast_limits_range == [0, 1000]
-    for name in ("axis_labels", "blending", "gamma", "interpolation2d", "iso_threshold", "opacity", "projection_mode"):
+    for name in (
+        "axis_labels",
+        "blending",
+        "gamma",
+        "interpolation2d",
+        "iso_threshold",
+        "opacity",
+        "projection_mode",
+    ):
         assert getattr(new, name) == getattr(layer, name)
     assert new.rendering == layer.rendering
     assert new.units == layer.units
@@ -344,7 +376,7 @@ def test_a_crop_says_where_it_came_from(tmp_path):
     np.testing.assert_array_equal(again, new.data, strict=True)
 
 
-def test_colours_stay_colours():
+def test_colors_stay_colors():
     layer = ImageLayer(pixels((4, 50, 60, 3), "u1"), rgb=True, gamma=1.0)
     new = cropped(layer, np.s_[1:2, 10:20, 5:9])
     assert new.rgb
@@ -353,7 +385,7 @@ def test_colours_stay_colours():
     assert new.metadata[CROP_KEY]["level_box"] == [[1, 2], [10, 20], [5, 9], [0, 3]]
 
 
-def test_labels_stay_labels_of_the_same_colours():
+def test_labels_stay_labels_of_the_same_colors():
     layer = Labels(pixels((4, 50, 60), "i4") % 7, scale=(1, 2, 2), name="nuclei", opacity=0.4)
     layer.new_colormap(3)
     new = cropped(layer, np.s_[1:2, 10:20, 5:9])
@@ -367,10 +399,17 @@ def test_labels_stay_labels_of_the_same_colours():
     np.testing.assert_array_equal(direct.get_color(1), layer.get_color(1))
 
 
-@pytest.mark.parametrize("wrap", [np.asarray, lambda a: da.from_array(a, chunks=5)], ids=["numpy", "dask"])
+@pytest.mark.parametrize(
+    "wrap", [np.asarray, lambda a: da.from_array(a, chunks=5)], ids=["numpy", "dask"]
+)
 def test_a_coarse_level_of_a_layer_from_elsewhere(wrap):
     finest = pixels((9, 48))
-    layer = ImageLayer([wrap(finest), wrap(finest[:, ::4])], multiscale=True, scale=(2, 0.5), contrast_limits=(0, 9))
+    layer = ImageLayer(
+        [wrap(finest), wrap(finest[:, ::4])],
+        multiscale=True,
+        scale=(2, 0.5),
+        contrast_limits=(0, 9),
+    )
     new = cropped(layer, np.s_[2:5, 9:21], level=1)
     np.testing.assert_array_equal(new.data, finest[2:5, 8:24:4])
     np.testing.assert_allclose(new.scale, (2, 2))
@@ -404,7 +443,8 @@ def test_a_lazy_crop_reads_nothing_and_is_shown_as_lazy_layers_are():
     np.testing.assert_array_equal(cast, source.arrays[0][region].astype("f4"), strict=True)
 
 
-# --- the layer to draw on ----------------------------------------------------------------------------------------
+# --- the layer to draw on
+# ----------------------------------------------------------------------------------------
 
 
 @settings(max_examples=30)
@@ -419,7 +459,12 @@ def test_a_rectangle_drawn_upright_lies_along_the_pixels(keywords, shift, size):
     shear[1:, 1:] = keywords.pop("shear")
     viewer = ViewerModel()
     layer = viewer.add_image(
-        np.zeros((4, 50, 60)), scale=scale, translate=translate, rotate=rotate, shear=shear, affine=full
+        np.zeros((4, 50, 60)),
+        scale=scale,
+        translate=translate,
+        rotate=rotate,
+        shear=shear,
+        affine=full,
     )
     shapes = drawing_layer(viewer, layer)
     assert shapes.ndim == 2
@@ -430,7 +475,9 @@ def test_a_rectangle_drawn_upright_lies_along_the_pixels(keywords, shift, size):
 
 def test_a_tilted_image_is_drawn_on_in_its_own_world(viewer):
     rotate = (0, 20, 10)
-    layer = viewer.add_image(np.zeros((4, 50, 60)), rotate=rotate, units=("um",) * 3, axis_labels=("z", "y", "x"))
+    layer = viewer.add_image(
+        np.zeros((4, 50, 60)), rotate=rotate, units=("um",) * 3, axis_labels=("z", "y", "x")
+    )
     shapes = drawing_layer(viewer, layer)
     assert shapes.ndim == 3
     assert shapes.units == layer.units

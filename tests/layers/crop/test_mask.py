@@ -41,7 +41,7 @@ def triangle_of(box):
     return within, on
 
 
-def test_the_pixels_whose_centre_is_inside_are_kept(viewer):
+def test_the_pixels_whose_center_is_inside_are_kept(viewer):
     layer = viewer.add_image(pixels((3, 40, 50)))
     shapes = viewer.add_shapes([TRIANGLE], shape_type="polygon")
     mask = shapes_mask(viewer, shapes, layer)
@@ -53,9 +53,13 @@ def test_the_pixels_whose_centre_is_inside_are_kept(viewer):
 
 
 def test_the_mask_follows_the_shape_through_transforms(viewer):
-    layer = viewer.add_image(pixels((40, 50)), scale=(2, 0.5), rotate=30, translate=(5, -3), shear=[0.2])
+    layer = viewer.add_image(
+        pixels((40, 50)), scale=(2, 0.5), rotate=30, translate=(5, -3), shear=[0.2]
+    )
     drawn = np.array([layer.data_to_world(point) for point in TRIANGLE])
-    shapes = viewer.add_shapes([drawn / 4 - 1], shape_type="polygon", scale=(4, 4), translate=(4, 4))
+    shapes = viewer.add_shapes(
+        [drawn / 4 - 1], shape_type="polygon", scale=(4, 4), translate=(4, 4)
+    )
     found = inside(shapes_mask(viewer, shapes, layer), layer, 0, ((0, 40), (0, 50)))
     within, on = triangle_of(((0, 40), (0, 50)))
     np.testing.assert_array_equal(found & ~on, within)
@@ -74,11 +78,17 @@ def test_an_ellipse_is_round_and_shapes_are_put_together(viewer):
 
 def test_a_coarse_level_has_a_coarse_mask(viewer):
     finest = pixels((40, 48))
-    layer = viewer.add_image([finest, finest[::2, ::4].copy()], multiscale=True, contrast_limits=(0, 1))
+    layer = viewer.add_image(
+        [finest, finest[::2, ::4].copy()], multiscale=True, contrast_limits=(0, 1)
+    )
     shapes = viewer.add_shapes([TRIANGLE], shape_type="polygon")
     found = inside(shapes_mask(viewer, shapes, layer), layer, 1, ((2, 18), (0, 9)))
-    centres_y, centres_x = np.meshgrid(np.arange(2, 18) * 2 + 0.5, np.arange(9) * 4 + 1.5, indexing="ij")
-    np.testing.assert_array_equal(found, (centres_y > 4) & (centres_x > 3) & (centres_y + centres_x < 37))
+    centers_y, centers_x = np.meshgrid(
+        np.arange(2, 18) * 2 + 0.5, np.arange(9) * 4 + 1.5, indexing="ij"
+    )
+    np.testing.assert_array_equal(
+        found, (centers_y > 4) & (centers_x > 3) & (centers_y + centers_x < 37)
+    )
 
 
 def test_a_shape_across_the_planes_is_told(viewer):
@@ -88,7 +98,9 @@ def test_a_shape_across_the_planes_is_told(viewer):
         shapes_mask(viewer, shapes, layer)
 
 
-@pytest.mark.parametrize("wrap", [np.asarray, lambda a: da.from_array(a, chunks=7)], ids=["numpy", "dask"])
+@pytest.mark.parametrize(
+    "wrap", [np.asarray, lambda a: da.from_array(a, chunks=7)], ids=["numpy", "dask"]
+)
 def test_a_masked_layer_reads_nothing_and_is_zero_outside(viewer, wrap):
     data = pixels((3, 40, 50))
     layer = viewer.add_image(wrap(data), scale=(1, 0.5, 0.5), axis_labels=("t", "y", "x"))
@@ -109,15 +121,20 @@ def test_a_masked_lazy_crop_reads_its_chunks_once(viewer):
     source.loads.clear()
     new = masked_layer(layer, np.s_[1:2, 4:35, 3:34], 0, mask)
     assert source.loads == []
-    np.testing.assert_array_equal(nl.crop(new, ()) > 0, inside(mask, layer, 0, ((1, 2), (4, 35), (3, 34))))
+    np.testing.assert_array_equal(
+        nl.crop(new, ()) > 0, inside(mask, layer, 0, ((1, 2), (4, 35), (3, 34)))
+    )
     assert len(source.loads) == len(set(source.loads)) <= 4
 
 
-# --- what a file is made of --------------------------------------------------------------------------------------
+# --- what a file is made of
+# --------------------------------------------------------------------------------------
 
 
 def lazy_layer(**meta):
-    source = RecordingSource(pixels((3, 2, 20, 30)), (1, 1, 20, 30), axes="tcyx", scale=(1.0, 1.0, 0.5, 0.5), **meta)
+    source = RecordingSource(
+        pixels((3, 2, 20, 30)), (1, 1, 20, 30), axes="tcyx", scale=(1.0, 1.0, 0.5, 0.5), **meta
+    )
     return Image(source)
 
 
@@ -137,13 +154,20 @@ def test_a_channel_is_written_as_a_channel_of_its_image():
     found, region, _ = to_write(layer, np.s_[0:1, 3:9, 4:8], 0, None)
     assert found.source is image.source
     assert region == np.s_[0:1, 1:2, 3:9, 4:8]
-    part = Layer.create(layer.data[1:, 2:], {"metadata": layer.metadata, "scale": layer.scale}, "image")
+    part = Layer.create(
+        layer.data[1:, 2:], {"metadata": layer.metadata, "scale": layer.scale}, "image"
+    )
     assert origin(part).region(np.s_[0:1, 3:9, 4:8]) == np.s_[1:2, 1:2, 5:11, 4:8]
 
 
 @pytest.mark.parametrize(
     "moved",
-    [{"scale": (1, 1, 1, 2)}, {"translate": (0, 0, 1, 0)}, {"rotate": 20}, {"units": ("s", "pixel", "um", "um")}],
+    [
+        {"scale": (1, 1, 1, 2)},
+        {"translate": (0, 0, 1, 0)},
+        {"rotate": 20},
+        {"units": ("s", "pixel", "um", "um")},
+    ],
     ids=lambda moved: next(iter(moved)),
 )
 def test_a_layer_that_was_moved_is_written_as_it_lies_now(moved):
@@ -165,7 +189,8 @@ def test_other_layers_have_no_origin():
     assert origin(layer) is None
 
 
-# --- named regions -----------------------------------------------------------------------------------------------
+# --- named regions
+# -----------------------------------------------------------------------------------------------
 
 
 def test_a_region_is_kept_with_its_layer(viewer):
@@ -188,7 +213,8 @@ def test_a_region_is_kept_with_its_layer(viewer):
         kept_region(layer, "b")
 
 
-# --- other layers ------------------------------------------------------------------------------------------------
+# --- other layers
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_region_of_one_layer_lies_at_the_same_place_in_another(viewer):
@@ -197,8 +223,16 @@ def test_a_region_of_one_layer_lies_at_the_same_place_in_another(viewer):
     finer = viewer.add_image(pixels((4, 80, 100)), scale=(1, 1, 1), translate=(0, 9.5, -0.5))
     flat = viewer.add_image(pixels((40, 50)), scale=(2, 2), translate=(10, 0))
     region = np.s_[1:3, 5:20, 7:9]
-    assert geometry.ranges_elsewhere(viewer, layer, region, same) == {0: (1, 3), 1: (5, 20), 2: (7, 9)}
-    assert geometry.ranges_elsewhere(viewer, layer, region, finer) == {0: (1, 3), 1: (10, 40), 2: (14, 18)}
+    assert geometry.ranges_elsewhere(viewer, layer, region, same) == {
+        0: (1, 3),
+        1: (5, 20),
+        2: (7, 9),
+    }
+    assert geometry.ranges_elsewhere(viewer, layer, region, finer) == {
+        0: (1, 3),
+        1: (10, 40),
+        2: (14, 18),
+    }
     assert geometry.ranges_elsewhere(viewer, layer, region, flat) == {0: (5, 20), 1: (7, 9)}
 
 
@@ -221,14 +255,22 @@ def test_what_has_no_place_is_told(viewer):
 @pytest.mark.parametrize(
     ("keywords", "expected"),
     [
-        ({"scale": (0.5, 2), "translate": (3, 4), "units": ("um", "um")}, [(3, 0.5, "μm"), (4, 2, "μm")]),
+        (
+            {"scale": (0.5, 2), "translate": (3, 4), "units": ("um", "um")},
+            [(3, 0.5, "μm"), (4, 2, "μm")],
+        ),
         ({"scale": (-0.5, 2)}, [(0, -0.5, "pixel"), (0, 2, "pixel")]),
-        ({"scale": (0.5, 2), "translate": (3, 4), "rotate": 90}, [(0, 0.5, "pixel"), (0, 2, "pixel")]),
+        (
+            {"scale": (0.5, 2), "translate": (3, 4), "rotate": 90},
+            [(0, 0.5, "pixel"), (0, 2, "pixel")],
+        ),
     ],
     ids=["placed", "mirrored", "turned"],
 )
 def test_pixels_have_places_in_world_units(keywords, expected):
     found = geometry.axis_scales(ImageLayer(pixels((40, 50)), **keywords))
-    for (offset, size, unit), (wanted_offset, wanted_size, wanted_unit) in zip(found, expected, strict=True):
+    for (offset, size, unit), (wanted_offset, wanted_size, wanted_unit) in zip(
+        found, expected, strict=True
+    ):
         assert (offset, size) == pytest.approx((wanted_offset, wanted_size))
         assert unit.replace("\u00b5", "\u03bc") == wanted_unit  # pint's micro sign, by its version

@@ -35,7 +35,9 @@ def overlay(model):
 
 def canvas(model, posted):
     """Return the text of a viewer that draws nothing before it has to."""
-    made = CanvasText(weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay)))
+    made = CanvasText(
+        weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay))
+    )
     made._rehearsing = True
     return made
 
@@ -103,13 +105,16 @@ def test_nothing_is_written_once_the_viewer_is_gone(posted):
         turn(posted)
 
 
-# --- characters that are drawn before they are said -----------------------------------------------------------------
+# --- characters that are drawn before they are said
+# -----------------------------------------------------------------
 
 
 @pytest.fixture
 def idle(model, posted):
     """A text that has said nothing yet, and goes through what it may come to say."""
-    text = CanvasText(weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay)))
+    text = CanvasText(
+        weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay))
+    )
     text.on_screen = lambda: True
     text.say("")
     return text
@@ -126,7 +131,11 @@ def test_likely_characters_are_drawn_unseen_one_at_a_time(model, posted, idle):
             assert overlay(model).opacity == 0
             seen.append(overlay(model).text)
     assert seen == list(dict.fromkeys(canvas_text.LIKELY))
-    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("", False, before)
+    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == (
+        "",
+        False,
+        before,
+    )
     idle.say("loading")
     assert (overlay(model).text, overlay(model).opacity) == ("loading", before)
     assert not posted  # once and for all

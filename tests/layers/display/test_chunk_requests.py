@@ -11,9 +11,9 @@ import pytest
 from helpers.displays import WAIT
 from napari_lazyload.core import settings
 from napari_lazyload.layers.display import chunk_requests as module
-from napari_lazyload.layers.display.chunk_requests import Reading, places
+from napari_lazyload.layers.display.chunk_requests import ChunkRequests, places
 from napari_lazyload.layers.display.frame import Frame
-from napari_lazyload.layers.display.time_budget import Patience
+from napari_lazyload.layers.display.time_budget import FrameBudget
 from napari_lazyload.loading import scheduler, status
 from napari_lazyload.loading.read_box import read_block
 from napari_lazyload.testing.sources import RecordingSource
@@ -43,8 +43,10 @@ def gate():
 def reading_of(source):
     """Return what reads from a source, and the numbers of the chunks that came."""
     came = []
-    patience = Patience(lambda *_: None)
-    return Reading(source, lambda _level, index, *_: came.append(index[0]), patience, lambda: None), came
+    frame_budget = FrameBudget(lambda *_: None)
+    return ChunkRequests(
+        source, lambda _level, index, *_: came.append(index[0]), frame_budget, lambda: None
+    ), came
 
 
 def until(condition):
@@ -70,18 +72,21 @@ def test_copies_of_what_is_in_memory_end_in_time(monkeypatch):
         read_block(source, 0, (number, 0))
     monkeypatch.setattr(module, "COPY_SECONDS", -1.0)
     frame = Frame(source, 0, ((0, 6), (0, 2)))
-    monkeypatch.setattr(Patience, "left", lambda _patience: 0.0)
+    monkeypatch.setattr(FrameBudget, "left", lambda _patience: 0.0)
     reading_of(source)[0].fill(frame)
     assert len(frame.missing()) == 5
-    monkeypatch.setattr(Patience, "left", lambda _patience: 0.001)
+    monkeypatch.setattr(FrameBudget, "left", lambda _patience: 0.001)
     reading_of(source)[0].fill(frame)  # it would wait anyway
     assert frame.complete
 
 
 @pytest.mark.parametrize(
-    ("cores", "seconds", "soon"), [(2, 0.0, True), (2, 0.009, True), (2, 0.015, False), (1, 0.006, False)]
+    ("cores", "seconds", "soon"),
+    [(2, 0.0, True), (2, 0.009, True), (2, 0.015, False), (1, 0.006, False)],
 )
-def test_what_comes_soon_is_what_many_threads_read_while_a_view_waits(monkeypatch, cores, seconds, soon):
+def test_what_comes_soon_is_what_many_threads_read_while_a_view_waits(
+    monkeypatch, cores, seconds, soon
+):
     """Reads that keep a core busy take turns where there are fewer cores than threads."""
     monkeypatch.setattr(scheduler, "CORES", cores)
     settings.update(workers=2)
@@ -90,21 +95,23 @@ def test_what_comes_soon_is_what_many_threads_read_while_a_view_waits(monkeypatc
         read_block(source, 0, (number, 0))
     monkeypatch.setattr(status.shared, "read_seconds", lambda _token: seconds)
     reading, _ = reading_of(source)
-    assert reading.comes_soon(Frame(source, 0, ((0, 6), (0, 2)))) is soon  # four are missing: two turns
-    assert reading.comes_soon(Frame(source, 0, ((5, 6), (0, 2))))
+    assert (
+        reading.expected_within_budget(Frame(source, 0, ((0, 6), (0, 2)))) is soon
+    )  # four are missing: two turns
+    assert reading.expected_within_budget(Frame(source, 0, ((5, 6), (0, 2))))
 
 
 def test_what_is_asked_for_later_is_asked_once_when_the_turn_ends():
     posted, asked = [], []
-    reading = Reading(Kept(), lambda *_: None, Patience(posted.append), lambda: None)
+    reading = ChunkRequests(Kept(), lambda *_: None, FrameBudget(posted.append), lambda: None)
     for number in range(3):
-        reading.later(lambda number=number: asked.append((number, reading.busy)))
+        reading.defer(lambda number=number: asked.append((number, reading.busy)))
     assert reading.busy
     assert asked == []
     while posted:
         posted.pop()()
     assert asked == [(2, False)]
-    reading.later(lambda: asked.append("cancelled"))
+    reading.defer(lambda: asked.append("cancelled"))
     reading.cancel()
     assert not reading.busy
     posted.pop()()
@@ -114,10 +121,10 @@ def test_what_is_asked_for_later_is_asked_once_when_the_turn_ends():
 def test_a_chunk_that_is_read_ahead_comes_by_itself_when_it_is_wanted(gate):
     source = Kept(gate=gate)
     reading, came = reading_of(source)
-    reading.want_ahead(0, [(3, 0)])
+    reading.prefetch(0, [(3, 0)])
     assert source.started.wait(WAIT)
     assert reading.busy
-    reading.want([(0, (3, 0)), (0, (4, 0))], [(0, (3, 0)), (0, (5, 0))])
+    reading.request([(0, (3, 0)), (0, (4, 0))], [(0, (3, 0)), (0, (5, 0))])
     gate.set()
     until(lambda: not reading.busy and len(came) >= 3)
     assert sorted(came) == [3, 4, 5]  # no thread stood by while another read
@@ -126,10 +133,10 @@ def test_a_chunk_that_is_read_ahead_comes_by_itself_when_it_is_wanted(gate):
 def test_what_is_there_or_failed_is_not_read_ahead():
     source = Kept(failing=[(1, 0)])
     reading, came = reading_of(source)
-    reading.want([(0, (0, 0)), (0, (1, 0))], [])
+    reading.request([(0, (0, 0)), (0, (1, 0))], [])
     until(lambda: sorted(came) == [0, 1])
     source.looked_up.clear()
-    reading.want_ahead(0, [(0, 0), (1, 0), (2, 0)])
+    reading.prefetch(0, [(0, 0), (1, 0), (2, 0)])
     until(lambda: came[2:] == [2])
     assert source.looked_up == [(2, 0)]
 
@@ -141,19 +148,19 @@ def test_nothing_is_read_any_more_once_it_is_cancelled(gate, kind):
     reading, came = reading_of(source)
     wanted = [(0, (number, 0)) for number in range(3)]
     if kind == "ahead":
-        reading.want_ahead(0, [index for _, index in wanted])
+        reading.prefetch(0, [index for _, index in wanted])
     else:
-        reading.want(*((wanted, []) if kind == "fine" else ([], wanted)))
+        reading.request(*((wanted, []) if kind == "fine" else ([], wanted)))
     assert source.started.wait(WAIT)
     reading.cancel()
     gate.set()
     until(lambda: came == [0])
-    reading.want([(0, (5, 0))], [])
+    reading.request([(0, (5, 0))], [])
     until(lambda: came == [0, 5])
     assert source.loads == [(0, (0, 0)), (0, (5, 0))]
 
 
-def test_the_chunks_of_a_view_are_wanted_from_its_centre():
+def test_the_chunks_of_a_view_are_wanted_from_its_center():
     frame = Frame(Kept(), 0, ((0, 5), (0, 2)))
     frame.put((2, 0), PIXELS[2:3])
     assert [index[0] for _, index in places(frame)] == [1, 3, 0, 4]

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from napari_lazyload.core.chunks import box_slices
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.layers.display.frame import Frame, Picture, block_indices, chunk_picture
+from napari_lazyload.layers.display.frame import (
+    Frame,
+    Placeholder,
+    block_indices,
+    chunk_placeholder,
+)
 from napari_lazyload.loading import cache
 from napari_lazyload.loading.read_box import read_block
 from napari_lazyload.testing.sources import RecordingSource
@@ -30,7 +35,8 @@ def numbered(shape, first=1):
     return np.arange(first, first + np.prod(shape), dtype="i4").reshape(shape)
 
 
-# --- the model ----------------------------------------------------------------------------------------------------
+# --- the model
+# ----------------------------------------------------------------------------------------------------
 
 
 class Model:
@@ -39,23 +45,33 @@ class Model:
     def __init__(self, source, level, box, steps):
         self.source, self.level = source, level
         self.grid = source.meta.levels[level].grid
-        self.places = [range(start, stop, step) for (start, stop), step in zip(box, steps, strict=True)]
+        self.places = [
+            range(start, stop, step) for (start, stop), step in zip(box, steps, strict=True)
+        ]
         self.pixels = np.zeros([len(places) for places in self.places], "i4")
         self.chunks = np.empty(self.pixels.shape, object)
         for at in np.ndindex(self.pixels.shape):
-            self.chunks[at] = self.chunk_at([places[n] for places, n in zip(self.places, at, strict=True)])
+            self.chunks[at] = self.chunk_at(
+                [places[n] for places, n in zip(self.places, at, strict=True)]
+            )
         self.missing = set(self.chunks.ravel())
 
     def chunk_at(self, pixel):
         return tuple(
-            next(b for b in range(self.grid.numblocks[axis]) if where in range(*self.grid.span(axis, b)))
+            next(
+                b
+                for b in range(self.grid.numblocks[axis])
+                if where in range(*self.grid.span(axis, b))
+            )
             for axis, where in enumerate(pixel)
         )
 
     def settle(self, index, values):
         """Take the pixels of a whole level, or zeros."""
         if index in self.missing:
-            mine = np.array([chunk == index for chunk in self.chunks.ravel()]).reshape(self.chunks.shape)
+            mine = np.array([chunk == index for chunk in self.chunks.ravel()]).reshape(
+                self.chunks.shape
+            )
             self.pixels[mine] = values[np.ix_(*self.places)][mine]
             self.missing.discard(index)
 
@@ -64,11 +80,11 @@ class Model:
         if axis in picture.free:
             return {0}
         mine, theirs = (self.source.meta.levels[level] for level in (self.level, picture.level))
-        centre = Fraction(mine.first_centre[axis]) + place * Fraction(mine.factors[axis])
-        first, factor = Fraction(theirs.first_centre[axis]), Fraction(theirs.factors[axis])
+        center = Fraction(mine.first_center[axis]) + place * Fraction(mine.factors[axis])
+        first, factor = Fraction(theirs.first_center[axis]), Fraction(theirs.factors[axis])
         level_pixels = range(theirs.shape[axis])
-        best = min(abs(first + pixel * factor - centre) for pixel in level_pixels)
-        near = [pixel for pixel in level_pixels if abs(first + pixel * factor - centre) == best]
+        best = min(abs(first + pixel * factor - center) for pixel in level_pixels)
+        near = [pixel for pixel in level_pixels if abs(first + pixel * factor - center) == best]
         start, stop = picture.box[axis]
         found = set()
         for pixel in near:
@@ -80,11 +96,16 @@ class Model:
 
     def check_painted(self, painted, picture):
         """Missing pixels show one of the nearest, or stay what they were; others do not change."""
-        near = [[self.nearest(axis, place, picture) for place in places] for axis, places in enumerate(self.places)]
+        near = [
+            [self.nearest(axis, place, picture) for place in places]
+            for axis, places in enumerate(self.places)
+        ]
         for at in np.ndindex(self.pixels.shape):
             options = [near[axis][n] for axis, n in enumerate(at)]
             if self.chunks[at] in self.missing and all(options):
-                allowed = {int(value) for value in picture.pixels[np.ix_(*map(sorted, options))].ravel()}
+                allowed = {
+                    int(value) for value in picture.pixels[np.ix_(*map(sorted, options))].ravel()
+                }
                 edge = any(self.may_be_outside(axis, n, picture) for axis, n in enumerate(at))
                 assert int(painted[at]) in allowed | ({int(self.pixels[at])} if edge else set())
                 self.pixels[at] = painted[at]
@@ -97,8 +118,8 @@ class Model:
             return False
         place = self.places[axis][n]
         mine, theirs = (self.source.meta.levels[level] for level in (self.level, picture.level))
-        centre = Fraction(mine.first_centre[axis]) + place * Fraction(mine.factors[axis])
-        where = (centre - Fraction(theirs.first_centre[axis])) / Fraction(theirs.factors[axis])
+        center = Fraction(mine.first_center[axis]) + place * Fraction(mine.factors[axis])
+        where = (center - Fraction(theirs.first_center[axis])) / Fraction(theirs.factors[axis])
         return where.denominator == 2
 
 
@@ -133,8 +154,12 @@ def pictures(draw, source):
     level = draw(st.integers(0, 1))
     shape = source.arrays[level].shape
     box, steps = draw(boxes(shape)), draw(st.tuples(*[st.integers(1, 3)] * 3))
-    pixels = -source.arrays[level][tuple(slice(a, b, s) for (a, b), s in zip(box, steps, strict=True))]
-    return Picture(pixels, level, box, steps, draw(st.frozensets(st.integers(0, 2), max_size=2)))
+    pixels = -source.arrays[level][
+        tuple(slice(a, b, s) for (a, b), s in zip(box, steps, strict=True))
+    ]
+    return Placeholder(
+        pixels, level, box, steps, draw(st.frozensets(st.integers(0, 2), max_size=2))
+    )
 
 
 @given(cases(), st.data())
@@ -149,23 +174,29 @@ def test_a_frame_is_what_each_pixel_by_itself_would_be(case, data):
         if what == "paint":
             picture = data.draw(pictures(source))
             before = frame.pixels.copy()
-            painted = frame.paint(picture, "words")
+            painted = frame.paint_placeholder(picture, "words")
             model.check_painted(frame.pixels, picture)
             assert painted or (before == frame.pixels).all()
-            assert frame.stand_in == ("words" if painted and model.missing else frame.stand_in)
+            assert frame.placeholder_kind == (
+                "words" if painted and model.missing else frame.placeholder_kind
+            )
         else:
             index = data.draw(st.sampled_from(indices))
             news = index in model.missing
             values = source.arrays[level] if what == "put" else np.zeros_like(source.arrays[level])
             model.settle(index, values)
-            took = frame.put(index, chunk_of(source, level, index)) if what == "put" else frame.fail(index, ERROR)
+            took = (
+                frame.put(index, chunk_of(source, level, index))
+                if what == "put"
+                else frame.fail(index, ERROR)
+            )
             assert took == news
             if what == "fail" and news:
                 assert frame.failures[index] is ERROR
         np.testing.assert_array_equal(frame.pixels, model.pixels)
         assert set(frame.missing()) == model.missing
         assert frame.complete == frame.done.is_set() == (not model.missing)
-        assert not (frame.complete and frame.stand_in)
+        assert not (frame.complete and frame.placeholder_kind)
 
 
 @given(cases(), st.randoms(use_true_random=False))
@@ -174,32 +205,41 @@ def test_all_chunks_together_are_the_pixels_of_the_box_whatever_their_order(case
     frame = Frame(source, level, box, steps)
     order = frame.missing()
     random.shuffle(order)
-    coarse = Picture(source.arrays[1], 1, tuple((0, size) for size in source.arrays[1].shape), (1, 1, 1))
+    coarse = Placeholder(
+        source.arrays[1], 1, tuple((0, size) for size in source.arrays[1].shape), (1, 1, 1)
+    )
     for index in order:
-        frame.paint(coarse, "coarser pixels")
+        frame.paint_placeholder(coarse, "coarser pixels")
         assert frame.take(index, chunk_of(source, level, index), None)
         assert not frame.take(index, None, ERROR)
-    frame.paint(coarse, "coarser pixels")
+    frame.paint_placeholder(coarse, "coarser pixels")
     thin = tuple(slice(a, b, s) for (a, b), s in zip(box, steps or (1, 1, 1), strict=True))
     np.testing.assert_array_equal(frame.pixels, source.arrays[level][thin])
-    assert (frame.complete, frame.stand_in, frame.failures) == (True, "", {})
+    assert (frame.complete, frame.placeholder_kind, frame.failures) == (True, "", {})
 
 
-# --- by hand ------------------------------------------------------------------------------------------------------
+# --- by hand
+# ------------------------------------------------------------------------------------------------------
 
 
 def line(size=12, chunk=4, factor=2.0):
-    return RecordingSource([numbered(size), numbered(int(size / factor), 101)], (chunk,), factors=[(1.0,), (factor,)])
+    return RecordingSource(
+        [numbered(size), numbered(int(size / factor), 101)], (chunk,), factors=[(1.0,), (factor,)]
+    )
 
 
 def test_coarse_pixels_cover_those_that_lie_under_them():
     source = line()
     frame = Frame(source, 0, ((1, 12),))
-    assert frame.paint(chunk_picture(source, 1, (0,), chunk_of(source, 1, (0,))), "coarser pixels")
+    assert frame.paint_placeholder(
+        chunk_placeholder(source, 1, (0,), chunk_of(source, 1, (0,))), "coarser pixels"
+    )
     assert frame.pixels.tolist() == [101, 102, 102, 103, 103, 104, 104, 0, 0, 0, 0]
-    assert frame.paint(chunk_picture(source, 1, (1,), chunk_of(source, 1, (1,))), "coarser pixels")
+    assert frame.paint_placeholder(
+        chunk_placeholder(source, 1, (1,), chunk_of(source, 1, (1,))), "coarser pixels"
+    )
     assert frame.pixels.tolist() == [101, 102, 102, 103, 103, 104, 104, 105, 105, 106, 106]
-    assert frame.stand_in == "coarser pixels"
+    assert frame.placeholder_kind == "coarser pixels"
     assert frame.put((1,), chunk_of(source, 0, (1,)))
     assert frame.pixels.tolist() == [101, 102, 102, 5, 6, 7, 8, 105, 105, 106, 106]
 
@@ -207,25 +247,31 @@ def test_coarse_pixels_cover_those_that_lie_under_them():
 def test_the_last_coarse_pixel_covers_what_is_left_over():
     source = RecordingSource([numbered(9), numbered(4, 101)], (4,), factors=[(1.0,), (2.0,)])
     frame = Frame(source, 0, ((0, 9),))
-    frame.paint(chunk_picture(source, 1, (0,), chunk_of(source, 1, (0,))), "coarser pixels")
+    frame.paint_placeholder(
+        chunk_placeholder(source, 1, (0,), chunk_of(source, 1, (0,))), "coarser pixels"
+    )
     assert frame.pixels.tolist() == [101, 101, 102, 102, 103, 103, 104, 104, 104]
 
 
 def test_pictures_of_finer_levels_and_thin_ones_show_the_nearest_sample():
     source = line()
     frame = Frame(source, 1, ((0, 6),))
-    frame.paint(Picture(numbered(12, 501), 0, ((0, 12),), (1,)), "")
+    frame.paint_placeholder(Placeholder(numbered(12, 501), 0, ((0, 12),), (1,)), "")
     assert set(frame.pixels) <= set(range(501, 513))
     frame = Frame(source, 0, ((0, 12),))
-    frame.paint(Picture(numbered(3, 501), 0, ((0, 12),), (5,)), "")  # samples at 0, 5 and 10
+    frame.paint_placeholder(
+        Placeholder(numbered(3, 501), 0, ((0, 12),), (5,)), ""
+    )  # samples at 0, 5 and 10
     assert frame.pixels.tolist() == [501] * 3 + [502] * 5 + [503] * 4
 
 
 def test_a_picture_that_lies_elsewhere_paints_nothing():
     source = line()
     frame = Frame(source, 0, ((8, 12),))
-    assert not frame.paint(chunk_picture(source, 1, (0,), chunk_of(source, 1, (0,))), "coarser pixels")
-    assert (frame.pixels.tolist(), frame.stand_in) == ([0] * 4, "")
+    assert not frame.paint_placeholder(
+        chunk_placeholder(source, 1, (0,), chunk_of(source, 1, (0,))), "coarser pixels"
+    )
+    assert (frame.pixels.tolist(), frame.placeholder_kind) == ([0] * 4, "")
 
 
 def test_what_was_seen_before_stands_in_for_any_other_place_of_free_axes():
@@ -234,21 +280,21 @@ def test_what_was_seen_before_stands_in_for_any_other_place_of_free_axes():
     for index in held.missing():
         held.put(index, chunk_of(source, 0, index))
     frame = Frame(source, 0, ((4, 5), (1, 4)))
-    assert not frame.paint(held.as_picture(), "the previous frame")
-    assert frame.paint(held.as_picture(frozenset({0})), "the previous frame")
+    assert not frame.paint_placeholder(held.as_placeholder(), "the previous frame")
+    assert frame.paint_placeholder(held.as_placeholder(frozenset({0})), "the previous frame")
     assert frame.pixels.tolist() == [[6, 7, 8]]
     thick = Frame(source, 0, ((2, 5), (1, 4)))
-    assert thick.paint(held.as_picture(frozenset({0})), "the previous frame")
+    assert thick.paint_placeholder(held.as_placeholder(frozenset({0})), "the previous frame")
     assert thick.pixels.tolist() == [[6, 7, 8]] * 3
 
 
 def test_a_failed_chunk_is_zero_whatever_was_painted_there():
     source = line()
     frame = Frame(source, 0, ((0, 12),))
-    coarse = Picture(source.arrays[1], 1, ((0, 6),), (1,))
-    frame.paint(coarse, "coarser pixels")
+    coarse = Placeholder(source.arrays[1], 1, ((0, 6),), (1,))
+    frame.paint_placeholder(coarse, "coarser pixels")
     assert frame.fail((1,), ERROR)
-    frame.paint(coarse, "coarser pixels")
+    frame.paint_placeholder(coarse, "coarser pixels")
     assert frame.pixels.tolist() == [101, 101, 102, 102, 0, 0, 0, 0, 105, 105, 106, 106]
     assert frame.failures == {(1,): ERROR}
     assert not frame.put((1,), chunk_of(source, 0, (1,)))
@@ -266,9 +312,16 @@ def test_a_chunk_that_is_no_part_of_the_view_is_not_taken():
 
 def test_an_empty_view_is_complete():
     frame = Frame(line(), 0, ((3, 3),))
-    assert (frame.complete, frame.done.is_set(), frame.total, frame.missing()) == (True, True, 0, [])
-    assert not frame.paint(Picture(numbered(6, 101), 1, ((0, 6),), (1,)), "coarser pixels")
-    assert frame.stand_in == ""
+    assert (frame.complete, frame.done.is_set(), frame.total, frame.missing()) == (
+        True,
+        True,
+        0,
+        [],
+    )
+    assert not frame.paint_placeholder(
+        Placeholder(numbered(6, 101), 1, ((0, 6),), (1,)), "coarser pixels"
+    )
+    assert frame.placeholder_kind == ""
 
 
 def test_equal_keys_show_the_same():
@@ -287,11 +340,12 @@ def test_equal_keys_show_the_same():
 def test_the_chunks_of_a_box():
     source = RecordingSource(numbered((5, 9)), (2, 4))
     assert block_indices(source, 0, ((1, 3), (4, 9))) == [(0, 1), (0, 2), (1, 1), (1, 2)]
-    picture = chunk_picture(source, 0, (2, 2), chunk_of(source, 0, (2, 2)))
+    picture = chunk_placeholder(source, 0, (2, 2), chunk_of(source, 0, (2, 2)))
     assert (picture.box, picture.steps, picture.free) == (((4, 5), (8, 9)), (1, 1), frozenset())
 
 
-# --- the cache's own pixels ---------------------------------------------------------------------------------------
+# --- the cache's own pixels
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("box", [((4, 8),), ((5, 7),)])
@@ -301,12 +355,12 @@ def test_a_view_of_one_chunk_shares_the_pixels_of_the_cache_and_never_writes_to_
     frame = Frame(source, 0, box)
     size = box[0][1] - box[0][0]
     assert frame.nbytes == 4 * size
-    coarse = Picture(source.arrays[1], 1, ((0, 6),), (1,))
-    frame.paint(coarse, "coarser pixels")
+    coarse = Placeholder(source.arrays[1], 1, ((0, 6),), (1,))
+    frame.paint_placeholder(coarse, "coarser pixels")
     frame.put((1,), pixels)
     assert np.shares_memory(frame.pixels, pixels)
     assert (frame.nbytes, frame.pixels.flags.writeable) == (0, False)
-    frame.paint(coarse, "coarser pixels")
+    frame.paint_placeholder(coarse, "coarser pixels")
     frame.fail((1,), ERROR)
     assert pixels.tolist() == [5, 6, 7, 8]
     assert frame.pixels.tolist() == list(range(box[0][0] + 1, box[0][1] + 1))
@@ -330,7 +384,7 @@ def test_painting_copies_and_leaves_the_picture_alone():
     held = Frame(source, 0, ((0, 12),))
     held.put((0,), chunk_of(source, 0, (0,)))
     frame = Frame(source, 0, ((0, 12),))
-    frame.paint(held.as_picture(), "the previous frame")
+    frame.paint_placeholder(held.as_placeholder(), "the previous frame")
     assert not np.shares_memory(frame.pixels, held.pixels)
     frame.put((1,), chunk_of(source, 0, (1,)))
     assert held.pixels.tolist() == [1, 2, 3, 4] + [0] * 8
@@ -342,42 +396,52 @@ def test_a_picture_is_painted_into_the_chunks_under_it_alone(monkeypatch):
     frame.put((5, 5), chunk_of(source, 0, (5, 5)))  # from now on each chunk is painted by itself
     painted, places, original = [], [], Frame._positions
     monkeypatch.setattr(Frame, "_paint_chunk", lambda _frame, index, *_: painted.append(index))
-    monkeypatch.setattr(Frame, "_positions", lambda *args: (places.append(args[1]), original(*args))[1])
+    monkeypatch.setattr(
+        Frame, "_positions", lambda *args: (places.append(args[1]), original(*args))[1]
+    )
     for index in ((1, 2), (1, 3), (2, 2)):
-        frame.paint(chunk_picture(source, 1, index, chunk_of(source, 1, index)), "coarser pixels")
-    under = {(2 * y + a, 2 * x + b) for y, x in ((1, 2), (1, 3), (2, 2)) for a in (0, 1) for b in (0, 1)}
+        frame.paint_placeholder(
+            chunk_placeholder(source, 1, index, chunk_of(source, 1, index)), "coarser pixels"
+        )
+    under = {
+        (2 * y + a, 2 * x + b) for y, x in ((1, 2), (1, 3), (2, 2)) for a in (0, 1) for b in (0, 1)
+    }
     assert sorted(painted) == sorted(under - {(5, 5)})
     assert sorted(places) == [0, 0, 1, 1]  # two rows and two columns of chunks: each is placed once
 
 
-# --- threads ------------------------------------------------------------------------------------------------------
+# --- threads
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_exact_pixels_win_whichever_threads_come_first():
     source = RecordingSource([numbered((64, 64)), numbered((32, 32), 10_000)], (8, 8))
-    coarse = Picture(source.arrays[1], 1, ((0, 32), (0, 32)), (1, 1))
+    coarse = Placeholder(source.arrays[1], 1, ((0, 32), (0, 32)), (1, 1))
     for seed in range(5):
         frame = Frame(source, 0, ((3, 61), (0, 64)))
         order = np.random.default_rng(seed).permutation(len(frame.missing()))
         indices = [frame.missing()[number] for number in order]
         together, taken = threading.Barrier(4), []
 
-        def paint(frame=frame, together=together):
+        def paint_placeholder(frame=frame, together=together):
             together.wait(20)
             while not frame.done.is_set():
-                frame.paint(coarse, "coarser pixels")
+                frame.paint_placeholder(coarse, "coarser pixels")
 
         def put(part, frame=frame, together=together, taken=taken):
             together.wait(20)
             for index in part:
                 taken.append(frame.put(index, chunk_of(source, 0, index)))
 
-        parts = [indices[: len(indices) // 2 + 4], indices[len(indices) // 2 - 4 :]]  # some come twice
-        threads = [threading.Thread(target=paint) for _ in range(2)]
+        parts = [
+            indices[: len(indices) // 2 + 4],
+            indices[len(indices) // 2 - 4 :],
+        ]  # some come twice
+        threads = [threading.Thread(target=paint_placeholder) for _ in range(2)]
         threads += [threading.Thread(target=put, args=(part,)) for part in parts]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         np.testing.assert_array_equal(frame.pixels, source.arrays[0][3:61])
-        assert (sum(taken), frame.stand_in) == (len(indices), "")
+        assert (sum(taken), frame.placeholder_kind) == (len(indices), "")

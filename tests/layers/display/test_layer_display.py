@@ -54,7 +54,9 @@ def test_a_step_reads_one_file_and_shows_it(viewer, tmp_path, write_folder):
     assert cache.shared.counters.reads - before == 3
 
 
-def test_an_unreadable_frame_is_blank_in_the_viewer_and_an_error_for_everyone_else(viewer, tmp_path, write_folder, way):
+def test_an_unreadable_frame_is_blank_in_the_viewer_and_an_error_for_everyone_else(
+    viewer, tmp_path, write_folder, way
+):
     stack = write_folder(tmp_path / "a", 6)
     bad = tmp_path / "a" / "img_2.png"
     good = bad.read_bytes()
@@ -96,7 +98,9 @@ def test_the_slider_of_a_layer_that_a_script_added_does_not_raise(viewer, tmp_pa
         assert 2 in dataset.problems()
 
 
-def test_a_frame_that_fails_is_marked_on_the_canvas_and_told_once(viewer, tmp_path, write_folder, monkeypatch):
+def test_a_frame_that_fails_is_marked_on_the_canvas_and_told_once(
+    viewer, tmp_path, write_folder, monkeypatch
+):
     told = []
     monkeypatch.setattr("napari.utils.notifications.show_warning", told.append)
     write_folder(tmp_path / "a", 6)
@@ -144,7 +148,9 @@ def test_the_users_own_text_on_the_canvas_is_left_alone(viewer, tmp_path, write_
     assert (overlay.text, overlay.visible) == ("mine", True)
 
 
-def test_contrast_limits_come_from_the_first_frame_without_a_read_of_their_own(viewer, tmp_path, write_folder):
+def test_contrast_limits_come_from_the_first_frame_without_a_read_of_their_own(
+    viewer, tmp_path, write_folder
+):
     stack = write_folder(tmp_path / "a", 5, dtype="uint16")
     before = cache.shared.counters.reads
     (layer,) = viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
@@ -198,7 +204,9 @@ def test_a_3d_view_beyond_the_budget_shows_every_kth_frame_where_it_belongs(
     assert not viewer.canvas.overlays.text.visible
 
 
-def test_rolled_axes_and_thick_slices_stay_within_the_budget(viewer, tmp_path, write_folder, small_budget):
+def test_rolled_axes_and_thick_slices_stay_within_the_budget(
+    viewer, tmp_path, write_folder, small_budget
+):
     stack = write_folder(tmp_path / "a", 40)
     (layer,) = viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
     small_budget(10 * stack[0].nbytes)
@@ -220,11 +228,16 @@ def test_rolled_axes_and_thick_slices_stay_within_the_budget(viewer, tmp_path, w
     assert displays_of(layer).display(layer).steps[0] > 1
 
 
-def test_a_sampled_view_has_no_value_under_the_pointer(viewer, tmp_path, write_folder, small_budget):
+def test_a_sampled_view_has_no_value_under_the_pointer(
+    viewer, tmp_path, write_folder, small_budget
+):
     stack = write_folder(tmp_path / "a", 40)
     (layer,) = viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
     nl.wait(viewer, 10)
-    assert layer.get_value((viewer.dims.current_step[0], 3, 4)) == stack[viewer.dims.current_step[0], 3, 4]
+    assert (
+        layer.get_value((viewer.dims.current_step[0], 3, 4))
+        == stack[viewer.dims.current_step[0], 3, 4]
+    )
     small_budget(10 * stack[0].nbytes)
     viewer.dims.order = (1, 0, 2)
     assert layer.get_value((1, viewer.dims.current_step[1], 4)) is None

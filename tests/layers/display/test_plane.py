@@ -13,7 +13,7 @@ from helpers.displays import display_of, shown, turn, until
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.layers.display import layer_display as display_module
 from napari_lazyload.layers.display import plane, time_budget
-from napari_lazyload.layers.display.chunk_requests import Reading
+from napari_lazyload.layers.display.chunk_requests import ChunkRequests
 from napari_lazyload.layers.display.frame import Frame
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.loading.read_box import read_block
@@ -169,7 +169,9 @@ def test_a_coarse_level_that_failed_is_read_again_with_the_next_view(viewer, add
     layer = add(source)
     show_fine(viewer, layer)
     step = viewer.dims.current_step[0] - 1
-    source.failing.add((step, 0, 0))  # its coarsest level as a whole, and a corner of the finest one
+    source.failing.add(
+        (step, 0, 0)
+    )  # its coarsest level as a whole, and a corner of the finest one
     viewer.dims.set_current_step(0, step)
     nl.wait(viewer, 10)
     assert (2, (step, 0, 0)) in source.loads
@@ -245,7 +247,9 @@ def test_all_layers_of_one_step_wait_together_no_longer_than_one(viewer, add, ga
         add(stack_source(gates))
     nl.wait(viewer, 10)
     gates.shut()
-    monkeypatch.setattr(time_budget.Patience, "left", counted(time_budget.Patience.left, waited))
+    monkeypatch.setattr(
+        time_budget.FrameBudget, "left", counted(time_budget.FrameBudget.remaining, waited)
+    )
     viewer.dims.set_current_step(0, 4)
     assert len(waited) >= 2
     assert sum(waited) <= 2 * time_budget.WAIT_SECONDS
@@ -261,11 +265,11 @@ def counted(left, waited):
     return asked
 
 
-def test_colours_and_labels_are_shown_as_they_come(viewer, add, gates):
-    colours = RNG.integers(1, 255, (4, 16, 16, 3)).astype("u1")
+def test_colors_and_labels_are_shown_as_they_come(viewer, add, gates):
+    colors = RNG.integers(1, 255, (4, 16, 16, 3)).astype("u1")
     numbers = RNG.integers(1, 9, (4, 16, 16)).astype("u2")
     gates.open()
-    layer = add(RecordingSource(colours, (1, 8, 8, 3), axes="tyxs", gate=gates))
+    layer = add(RecordingSource(colors, (1, 8, 8, 3), axes="tyxs", gate=gates))
     labels = add(RecordingSource(numbers, (1, 8, 8), axes="tyx", gate=gates, kind="labels"))
     nl.wait(viewer, 10)
     before = shown(layer)
@@ -276,7 +280,7 @@ def test_colours_and_labels_are_shown_as_they_come(viewer, add, gates):
     assert layer.get_value((3, 1, 1)) == "loading"
     gates.open()
     nl.wait(viewer, 10)
-    np.testing.assert_array_equal(shown(layer), colours[3])
+    np.testing.assert_array_equal(shown(layer), colors[3])
     assert labels.get_value((3, 1, 1)) == numbers[3, 1, 1]
     np.testing.assert_array_equal(np.asarray(labels._slice.image.raw), numbers[3])
 
@@ -322,7 +326,9 @@ def test_a_source_with_faults_leaves_blanks_and_the_slider_alive(viewer, add, fa
         source.failing.add(bad)
     else:
         chunk = source.chunk
-        source.chunk = lambda level, index: Broken(fault) if (level, index) == (0, bad) else chunk(level, index)
+        source.chunk = lambda level, index: (
+            Broken(fault) if (level, index) == (0, bad) else chunk(level, index)
+        )
     viewer.dims.set_current_step(0, 5)
     nl.wait(viewer, 10)
     found = shown(layer)
@@ -349,7 +355,9 @@ class Broken:
         return np.zeros((1, 3, 3), "u2")
 
 
-def test_a_read_that_hangs_holds_up_neither_the_slider_nor_the_other_reads(viewer, add, gates, monkeypatch):
+def test_a_read_that_hangs_holds_up_neither_the_slider_nor_the_other_reads(
+    viewer, add, gates, monkeypatch
+):
     monkeypatch.setattr(scheduler, "STALL_SECONDS", 0.1)
     nl.configure(workers=2)
     hanging = add(stack_source(gates))
@@ -379,7 +387,7 @@ def test_a_hidden_layer_reads_nothing_and_comes_back(viewer, add, gates):
     turn()
     layer.visible = False
     gates.open()
-    until(lambda: display_of(layer)._reading.busy is False)
+    until(lambda: display_of(layer)._requests.busy is False)
     source.loads.clear()
     viewer.dims.set_current_step(0, 5)
     turn()
@@ -400,7 +408,7 @@ def test_cancelled_loading_says_so_and_goes_on_when_asked_again(viewer, add, gat
     viewer.dims.set_current_step(0, 5)
     display_of(layer).cancel()
     gates.open()
-    until(lambda: not display_of(layer)._reading.busy)
+    until(lambda: not display_of(layer)._requests.busy)
     turn(20)
     assert "not loaded" in viewer.canvas.overlays.text.text
     assert not display_of(layer).settled
@@ -507,7 +515,7 @@ def test_a_view_that_takes_long_stands_in_whole_and_is_read_once_the_window_had_
     layer = add(source)
     show_fine(viewer, layer)
     nl.wait(viewer, 10)
-    monkeypatch.setattr(Reading, "comes_soon", lambda *_: False)
+    monkeypatch.setattr(ChunkRequests, "expected_within_budget", lambda *_: False)
     (top, left), (bottom, right) = layer.corner_pixels[:, 1:]
     read_block(source, 0, (3, top // 16, left // 16))
     source.loads.clear()
@@ -527,7 +535,7 @@ def test_of_views_in_one_turn_the_last_one_is_read(viewer, add, gates, monkeypat
     source = stack_source(gates)
     layer = add(source)
     nl.wait(viewer, 10)
-    monkeypatch.setattr(Reading, "comes_soon", lambda *_: False)
+    monkeypatch.setattr(ChunkRequests, "expected_within_budget", lambda *_: False)
     source.loads.clear()
     for step in (3, 4, 5):
         viewer.dims.set_current_step(0, step)

@@ -7,7 +7,7 @@ import pytest
 
 from napari_lazyload.core import settings
 from napari_lazyload.layers.display import prefetch as module
-from napari_lazyload.layers.display.prefetch import FEWEST, REST_SECONDS, Motion
+from napari_lazyload.layers.display.prefetch import FEWEST, REST_SECONDS, SliderMotion
 from napari_lazyload.loading import status
 from napari_lazyload.testing.sources import RecordingSource
 
@@ -28,14 +28,14 @@ class Slider:
         self.now = 100.0
         monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
         self.source = RecordingSource(np.zeros((40, 30, 4, 5), "u1"), chunks)
-        self.motion = Motion()
+        self.motion = SliderMotion()
 
     def to(self, t, z=0, *, after=0.1, thick=1, plane=((0, 4), (0, 5)), level=0):
         self.now += after
         return self.motion.moved(level, ((t, t + 1), (z, z + thick), *plane), SEEN)
 
     def reads_take(self, seconds):
-        note = status.shared.note(self.source.token, 0, (0, 0, 0, 0))
+        note = status.shared.reporter(self.source.token, 0, (0, 0, 0, 0))
         status.shared.ended(note, 1, seconds)
 
     def ahead(self, axis=0, *, complete=True):
@@ -61,7 +61,9 @@ def test_the_same_view_is_no_movement(slider):
     assert slider.ahead() == before
 
 
-@pytest.mark.parametrize(("first", "second", "expected"), [(5, 6, [7, 8]), (5, 4, [3, 2]), (1, 0, []), (38, 39, [])])
+@pytest.mark.parametrize(
+    ("first", "second", "expected"), [(5, 6, [7, 8]), (5, 4, [3, 2]), (1, 0, []), (38, 39, [])]
+)
 def test_it_reads_on_in_the_direction_of_the_slider(slider, first, second, expected):
     slider.to(first)
     slider.to(second, after=9)
@@ -109,7 +111,7 @@ def test_two_sliders_at_once_a_zoom_and_another_level_are_no_direction(slider):
         lambda: slider.to(8, level=1),
     ]
     for stop in stops:
-        slider.motion = Motion()
+        slider.motion = SliderMotion()
         for t in (5, 6, 7):
             slider.to(t)
         assert slider.ahead()
@@ -138,10 +140,13 @@ def test_a_slice_that_grows_thicker_goes_nowhere(slider):
     assert slider.ahead(axis=1)[:2] == [9, 10]
 
 
-# --- how far ------------------------------------------------------------------------------------------------------
+# --- how far
+# ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("seconds", "depth"), [(0.9, FEWEST), (0.3, 4), (0.2, 5), (0.13, 8), (0.01, 8), (0.0, 8)])
+@pytest.mark.parametrize(
+    ("seconds", "depth"), [(0.9, FEWEST), (0.3, 4), (0.2, 5), (0.13, 8), (0.01, 8), (0.0, 8)]
+)
 def test_about_a_second_of_the_movement_is_read(slider, seconds, depth):
     slider.to(4)
     slider.to(5)
@@ -203,7 +208,8 @@ def test_thick_chunks_are_read_once(monkeypatch):
     assert slider.ahead() == [2, 3]
 
 
-# --- before the view is there -------------------------------------------------------------------------------------
+# --- before the view is there
+# -------------------------------------------------------------------------------------
 
 
 def test_before_the_view_is_there_a_drag_reads_nothing_ahead(slider):
@@ -220,7 +226,9 @@ def test_a_movie_reads_as_far_ahead_as_reads_need(slider):
     slider.reads_take(0.25)
     for t in (3, 4, 5):
         slider.to(t, after=0.1)
-    found = slider.ahead(complete=False)  # three steps while a chunk is read: frames 6 and 7 would come too late
+    found = slider.ahead(
+        complete=False
+    )  # three steps while a chunk is read: frames 6 and 7 would come too late
     assert found == list(range(9, 17))
     assert slider.ahead(complete=True) == list(range(6, 14))
 

@@ -13,9 +13,9 @@ import napari_lazyload as nl
 from helpers.displays import WAIT, display_of, shown, turn, until
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.layers.display import chunk_requests
-from napari_lazyload.layers.display.chunk_requests import Reading
+from napari_lazyload.layers.display.chunk_requests import ChunkRequests
 from napari_lazyload.layers.display.frame import Frame
-from napari_lazyload.layers.display.time_budget import Patience
+from napari_lazyload.layers.display.time_budget import FrameBudget
 from napari_lazyload.loading import scheduler
 from napari_lazyload.loading.read_box import read_block, read_box
 from napari_lazyload.sources.zarr.store import LocalStore
@@ -27,7 +27,11 @@ SIDE = 40
 def array(tmp_path):
     """Chunks of eight planes, 25 side by side."""
     return zarr.create_array(
-        tmp_path / "thick.zarr", shape=(8, SIDE, SIDE), chunks=(8, 8, 8), dtype="u2", compressors=None
+        tmp_path / "thick.zarr",
+        shape=(8, SIDE, SIDE),
+        chunks=(8, 8, 8),
+        dtype="u2",
+        compressors=None,
     )
 
 
@@ -68,7 +72,9 @@ def replaced():
 @pytest.fixture
 def reader(source, replaced, monkeypatch):
     monkeypatch.setattr(chunk_requests, "COPY_SECONDS", 60)
-    made = Reading(source, lambda *_: None, Patience(lambda *_: None), lambda: replaced.append(True))
+    made = ChunkRequests(
+        source, lambda *_: None, FrameBudget(lambda *_: None), lambda: replaced.append(True)
+    )
     yield made
     made.cancel()
 
@@ -85,7 +91,7 @@ def filled(reader, source, box):
 
 def looked(reader, *frames):
     """Have a thread look at the files of some frames, and wait until it has."""
-    reader.second_look.look(frames)
+    reader.second_look.revalidate(frames)
     end = time.monotonic() + WAIT
     while reader.second_look.busy:
         assert time.monotonic() < end
@@ -134,7 +140,9 @@ def test_a_file_that_is_gone_is_not_shown_from_memory(reader, source, array, rep
     assert len(filled(reader, source, plane(3)).missing()) == 5
 
 
-def test_a_chunk_of_which_nothing_can_be_told_is_not_shown_from_memory(reader, source, replaced, monkeypatch):
+def test_a_chunk_of_which_nothing_can_be_told_is_not_shown_from_memory(
+    reader, source, replaced, monkeypatch
+):
     frame = filled(reader, source, plane(3))
 
     def chunk(_level, index):
@@ -156,10 +164,10 @@ def test_what_is_passed_is_not_looked_at_to_the_end(reader, source, monkeypatch,
 
     frame, after = filled(reader, source, plane(3)), filled(reader, source, plane(4))
     monkeypatch.setattr(LocalStore, "stamp", stamp)
-    reader.second_look.look([frame])
+    reader.second_look.revalidate([frame])
     assert began.wait(WAIT)
     if goes_on:
-        reader.second_look.look([after])
+        reader.second_look.revalidate([after])
     else:
         reader.cancel()
     gate.set()
@@ -167,7 +175,9 @@ def test_what_is_passed_is_not_looked_at_to_the_end(reader, source, monkeypatch,
     assert len(seen) == (26 if goes_on else 1)
 
 
-def test_what_stays_in_view_is_looked_at_to_the_end_by_the_next_look(reader, source, array, replaced, monkeypatch):
+def test_what_stays_in_view_is_looked_at_to_the_end_by_the_next_look(
+    reader, source, array, replaced, monkeypatch
+):
     """As a coarse picture does from one view to the next."""
     began, gate, original = threading.Event(), threading.Event(), LocalStore.stamp
 
@@ -179,12 +189,12 @@ def test_what_stays_in_view_is_looked_at_to_the_end_by_the_next_look(reader, sou
     stays, after = filled(reader, source, plane(3)), filled(reader, source, plane(4))
     array[:, -8:, -8:] = 7
     monkeypatch.setattr(LocalStore, "stamp", stamp)
-    reader.second_look.look([stays])
+    reader.second_look.revalidate([stays])
     assert began.wait(WAIT)
-    reader.second_look.look([stays, after])
+    reader.second_look.revalidate([stays, after])
     gate.set()
     looked(reader)
-    assert (stays.stale, after.stale, stays.unlooked, after.unlooked) == (True, True, {}, {})
+    assert (stays.stale, after.stale, stays.unverified, after.unverified) == (True, True, {}, {})
 
 
 def test_nothing_is_looked_at_while_the_pool_waits(reader, source, looks):
@@ -196,7 +206,7 @@ def test_nothing_is_looked_at_while_the_pool_waits(reader, source, looks):
     finally:
         scheduler.pause(paused=False)
     end = time.monotonic() + WAIT
-    while frame.unlooked and time.monotonic() < end:
+    while frame.unverified and time.monotonic() < end:
         time.sleep(0.001)
     assert len(looks) == 25
 
@@ -208,7 +218,9 @@ def test_chunks_that_memory_has_let_go_of_are_missing(reader, source):
 
 
 @pytest.mark.parametrize("ndisplay", [2, 3])
-def test_a_view_of_many_chunks_shows_the_new_pixels_of_a_replaced_file(viewer, add, source, array, looks, ndisplay):
+def test_a_view_of_many_chunks_shows_the_new_pixels_of_a_replaced_file(
+    viewer, add, source, array, looks, ndisplay
+):
     """Before `nl.wait` returns; the window's thread looks at no file."""
     nl.configure(look_ahead=0)
     layer = add(source)
@@ -218,7 +230,7 @@ def test_a_view_of_many_chunks_shows_the_new_pixels_of_a_replaced_file(viewer, a
     looks.clear()
     viewer.dims.set_current_step(0, 4)
     viewer.dims.ndisplay = ndisplay
-    assert not display_of(layer).settled or display_of(layer).looking
+    assert not display_of(layer).settled or display_of(layer).revalidating
     assert nl.wait(viewer, WAIT)
     pixels = shown(layer)
     assert (pixels[..., 8:16, 8:16] == 7).all()
@@ -227,11 +239,15 @@ def test_a_view_of_many_chunks_shows_the_new_pixels_of_a_replaced_file(viewer, a
     assert not any(main for _, main in looks)
 
 
-def test_a_volume_is_shown_anew_where_a_file_was_replaced_after_it_was_filled(viewer, add, source, array, monkeypatch):
+def test_a_volume_is_shown_anew_where_a_file_was_replaced_after_it_was_filled(
+    viewer, add, source, array, monkeypatch
+):
     gate, original = threading.Event(), LocalStore.stamp
     layer = add(source)
     assert nl.wait(viewer, WAIT)
-    monkeypatch.setattr(LocalStore, "stamp", lambda store, key: (gate.wait(WAIT), original(store, key))[1])
+    monkeypatch.setattr(
+        LocalStore, "stamp", lambda store, key: (gate.wait(WAIT), original(store, key))[1]
+    )
     viewer.dims.ndisplay = 3
     until(lambda: shown(layer).shape == (8, SIDE, SIDE))
     array[...] = 9
@@ -243,11 +259,13 @@ def test_a_volume_is_shown_anew_where_a_file_was_replaced_after_it_was_filled(vi
     assert (shown(layer) == 9).all()
 
 
-def test_what_was_found_to_be_replaced_is_waited_for_though_no_thread_looks_any_more(viewer, add, source, array):
+def test_what_was_found_to_be_replaced_is_waited_for_though_no_thread_looks_any_more(
+    viewer, add, source, array
+):
     layer = add(source)
     assert nl.wait(viewer, WAIT)
     display = display_of(layer)
     display._replaced()
-    assert display.looking
+    assert display.revalidating
     turn()
-    assert not display.looking
+    assert not display.revalidating

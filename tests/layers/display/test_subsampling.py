@@ -33,11 +33,11 @@ def plane_source(gates=None, **more):
     return RecordingSource(PLANE, (128, 128), axes="yx", gate=gates, **more)
 
 
-def zoom(viewer, factor, centre=None):
+def zoom(viewer, factor, center=None):
     """Zoom, and let napari look what that shows: a window that is not seen does not draw."""
     viewer.scene.camera.zoom = factor
-    if centre is not None:
-        viewer.scene.camera.center = centre
+    if center is not None:
+        viewer.scene.camera.center = center
     viewer.window._qt_viewer.canvas.on_draw(None)
 
 
@@ -48,10 +48,12 @@ def in_view(layer):
     return PLANE[::step, ::step][top : bottom + 1, left : right + 1]
 
 
-def drawn_centres(layer, axis):
+def drawn_centers(layer, axis):
     """Where napari draws the centres of the pixels of a 2-D view, in pixels of level 0."""
     tile = layer._transforms["tile2data"]
-    half = tile.scale[axis] / 2 - 0.5  # the texture begins half a level-0 pixel before the place of its first pixel
+    half = (
+        tile.scale[axis] / 2 - 0.5
+    )  # the texture begins half a level-0 pixel before the place of its first pixel
     return tile.translate[axis] + np.arange(shown(layer).shape[axis]) * tile.scale[axis] + half
 
 
@@ -67,8 +69,10 @@ def test_a_plane_larger_than_the_budget_is_exact_at_every_zoom(viewer, add):
         np.testing.assert_array_equal(shown(layer), in_view(layer))
         assert display_of(layer).steps is None
         assert display_of(layer).notice == ""
-        assert display_of(layer).finer is None
-        assert cache.shared.snapshot()["nbytes"] + cache.shared.snapshot()["lent"] <= PLANE.nbytes // 4
+        assert display_of(layer).finer_nbytes is None
+        assert (
+            cache.shared.snapshot()["nbytes"] + cache.shared.snapshot()["lent"] <= PLANE.nbytes // 4
+        )
         levels.add(layer.data_level)
     assert {0, 2} <= levels
 
@@ -100,7 +104,7 @@ def test_the_pixels_of_each_level_are_drawn_where_they_belong(viewer, add):
         for axis in (0, 1):
             first = layer.corner_pixels[0, axis] * step
             size = shown(layer).shape[axis]
-            np.testing.assert_allclose(drawn_centres(layer, axis), first + np.arange(size) * step)
+            np.testing.assert_allclose(drawn_centers(layer, axis), first + np.arange(size) * step)
 
 
 def test_odd_sizes_lie_right_too(viewer, add):
@@ -110,8 +114,8 @@ def test_odd_sizes_lie_right_too(viewer, add):
     assert nl.wait(viewer, 20)
     step = 2 ** (len(layer.data) - 1)
     np.testing.assert_array_equal(shown(layer), picture[::step, ::step])
-    np.testing.assert_allclose(drawn_centres(layer, 0), np.arange(0, 2049, step))
-    np.testing.assert_allclose(drawn_centres(layer, 1), np.arange(0, 1537, step))
+    np.testing.assert_allclose(drawn_centers(layer, 0), np.arange(0, 2049, step))
+    np.testing.assert_allclose(drawn_centers(layer, 1), np.arange(0, 1537, step))
 
 
 def test_no_computed_chunk_is_read_to_stand_in_for_a_view_that_takes_less(viewer, add, gates):
@@ -161,10 +165,10 @@ def test_the_dock_says_which_pixels_a_computed_level_has(viewer, add):
     layer = add(plane_source())
     zoom(viewer, 0.2)
     assert nl.wait(viewer, 20)
-    assert display_of(layer).detail == "shows level 2 (computed, every 4th pixel)"
+    assert display_of(layer).level_text == "shows level 2 (computed, every 4th pixel)"
     zoom(viewer, 8, (SIZE / 2, SIZE / 2))
     assert nl.wait(viewer, 20)
-    assert display_of(layer).detail == ""
+    assert display_of(layer).level_text == ""
 
 
 def test_layer_data_is_exact_and_a_crop_of_it_reads_its_own_chunks(viewer, add):
@@ -177,19 +181,21 @@ def test_layer_data_is_exact_and_a_crop_of_it_reads_its_own_chunks(viewer, add):
     found = nl.crop(layer, (slice(100, 300), slice(0, 100)))
     np.testing.assert_array_equal(found, PLANE[100:300, :100])
     assert sorted(source.loads) == [(0, (0, 0)), (0, (1, 0)), (0, (2, 0))]
-    np.testing.assert_array_equal(nl.crop(layer, (slice(100, 300), slice(0, 100)), level=2), PLANE[100:300:4, :100:4])
+    np.testing.assert_array_equal(
+        nl.crop(layer, (slice(100, 300), slice(0, 100)), level=2), PLANE[100:300:4, :100:4]
+    )
 
 
-def test_labels_and_colours(viewer, add):
+def test_labels_and_colors(viewer, add):
     numbers = RNG.integers(1, 9, (2048, 2048)).astype("u2")
     labels = add(RecordingSource(numbers, (128, 128), axes="yx", kind="labels"))
-    colours = RNG.integers(1, 250, (2048, 2048, 3)).astype("u1")
-    picture = add(RecordingSource(colours, (128, 128, 3), axes="yxs"))
+    colors = RNG.integers(1, 250, (2048, 2048, 3)).astype("u1")
+    picture = add(RecordingSource(colors, (128, 128, 3), axes="yxs"))
     zoom(viewer, 0.2)
     assert nl.wait(viewer, 20)
     assert labels.data_level == picture.data_level == 1
     np.testing.assert_array_equal(np.asarray(labels._slice.image.raw), numbers[::2, ::2])
-    np.testing.assert_array_equal(shown(picture), colours[::2, ::2])
+    np.testing.assert_array_equal(shown(picture), colors[::2, ::2])
 
 
 def test_a_2d_view_of_a_volume_begins_with_the_plane_that_the_sliders_say(viewer, add, monkeypatch):
@@ -206,7 +212,9 @@ def test_a_2d_view_of_a_volume_begins_with_the_plane_that_the_sliders_say(viewer
     np.testing.assert_array_equal(shown(layer), stack[z])
 
 
-def test_a_volume_in_3d_shows_every_kth_plane_first_and_never_reads_beyond_the_budget(viewer, add, monkeypatch):
+def test_a_volume_in_3d_shows_every_kth_plane_first_and_never_reads_beyond_the_budget(
+    viewer, add, monkeypatch
+):
     monkeypatch.setattr(overview, "VOLUME_NBYTES", 1 << 16)
     monkeypatch.setattr(overview, "VOLUME_SIDE", 32)
     monkeypatch.setattr(overview, "VOLUME_PLANES", 8)
@@ -226,8 +234,8 @@ def test_a_volume_in_3d_shows_every_kth_plane_first_and_never_reads_beyond_the_b
     np.testing.assert_allclose(np.array(tile.translate) + added, 0)
     assert tuple(tile.scale) == (8, 2, 4)
     planes = "1 of 8 along z, 1 of 2 along y, 1 of 4 along x"
-    assert display_of(layer).detail == f"3-D shows level 1 of 0 to 1 (computed, {planes})"
-    assert display_of(layer).finer == stack.nbytes
+    assert display_of(layer).level_text == f"3-D shows level 1 of 0 to 1 (computed, {planes})"
+    assert display_of(layer).finer_nbytes == stack.nbytes
     displays_of(layer).show_finer(layer)
     assert nl.wait(viewer, 20)
     np.testing.assert_array_equal(shown(layer), stack)
@@ -243,7 +251,7 @@ def test_a_large_plane_in_3d_is_its_coarsest_level(viewer, add):
     viewer.dims.ndisplay = 3
     assert nl.wait(viewer, 20)
     np.testing.assert_array_equal(shown(layer).reshape(1024, 1024), PLANE[::4, ::4])
-    assert display_of(layer).finer == PLANE.nbytes
+    assert display_of(layer).finer_nbytes == PLANE.nbytes
 
 
 def test_a_chunk_that_cannot_be_read_is_told_at_every_zoom(viewer, add, monkeypatch):
@@ -276,14 +284,16 @@ def test_the_contrast_is_found_from_the_first_part_and_then_from_the_whole(viewe
 
 def test_contrast_that_the_user_set_meanwhile_stays(viewer, add, gates):
     layer = add(plane_source(gates))
-    until(lambda: display_of(layer)._reading.busy)
+    until(lambda: display_of(layer)._requests.busy)
     layer.contrast_limits = (3, 77)
     gates.open()
     assert nl.wait(viewer, 20)
     assert tuple(layer.contrast_limits) == (3, 77)
 
 
-def test_a_volume_of_thick_chunks_shows_few_planes_within_the_budget_and_more_on_request(viewer, add, monkeypatch):
+def test_a_volume_of_thick_chunks_shows_few_planes_within_the_budget_and_more_on_request(
+    viewer, add, monkeypatch
+):
     monkeypatch.setattr(overview, "VOLUME_NBYTES", 1 << 16)
     monkeypatch.setattr(overview, "VOLUME_SIDE", 32)
     monkeypatch.setattr(overview, "VOLUME_PLANES", 16)
@@ -301,13 +311,15 @@ def test_a_volume_of_thick_chunks_shows_few_planes_within_the_budget_and_more_on
     np.testing.assert_array_equal(shown(layer), stack[::step, ::2, ::4])
     assert f"1 of {step // 4} along z" in display_of(layer).notice
     assert tuple(layer._transforms["tile2data"].scale) == (step, 2, 4)
-    assert display_of(layer).finer == stack.nbytes
+    assert display_of(layer).finer_nbytes == stack.nbytes
     displays_of(layer).show_finer(layer)
     assert nl.wait(viewer, 20)
     np.testing.assert_array_equal(shown(layer), stack)
 
 
-def test_a_volume_far_beyond_the_budget_is_asked_for_twice_before_it_is_held_in_memory(viewer, add, monkeypatch):
+def test_a_volume_far_beyond_the_budget_is_asked_for_twice_before_it_is_held_in_memory(
+    viewer, add, monkeypatch
+):
     monkeypatch.setattr(overview, "VOLUME_NBYTES", 1 << 16)
     monkeypatch.setattr(overview, "VOLUME_SIDE", 32)
     stack = RNG.integers(1, 250, (64, 64, 96)).astype("u1")
@@ -315,11 +327,11 @@ def test_a_volume_far_beyond_the_budget_is_asked_for_twice_before_it_is_held_in_
     layer = add(RecordingSource(stack, (16, 16, 16), axes="zyx"))
     viewer.dims.ndisplay = 3
     assert nl.wait(viewer, 20)
-    assert display_of(layer).finer == stack.nbytes
+    assert display_of(layer).finer_nbytes == stack.nbytes
     displays_of(layer).show_finer(layer)
     assert nl.wait(viewer, 20)
     np.testing.assert_array_equal(shown(layer), stack[:, ::2, ::4])
-    assert display_of(layer).finer == stack.nbytes
+    assert display_of(layer).finer_nbytes == stack.nbytes
     displays_of(layer).show_finer(layer)
     assert nl.wait(viewer, 20)
     np.testing.assert_array_equal(shown(layer), stack)
@@ -330,14 +342,20 @@ def test_what_napari_saves_and_plugins_take_is_the_image_itself(viewer, add, tmp
     layer = add(source)
     assert nl.wait(viewer, 20)
     np.testing.assert_array_equal(np.asarray(layer.data), PLANE)
-    layer.save(str(tmp_path / "saved.png"), plugin="napari")  # of any layer with levels, TIFF fails in napari
+    layer.save(
+        str(tmp_path / "saved.png"), plugin="napari"
+    )  # of any layer with levels, TIFF fails in napari
     np.testing.assert_array_equal(imagecodecs.imread(str(tmp_path / "saved.png")), PLANE)
-    np.testing.assert_array_equal(np.asarray(layer.data[-1]), PLANE[::4, ::4])  # asked for by its number
+    np.testing.assert_array_equal(
+        np.asarray(layer.data[-1]), PLANE[::4, ::4]
+    )  # asked for by its number
 
 
 def test_a_channel_that_is_saved_is_that_channel(viewer, add):
     pixels = RNG.integers(1, 250, (2, 2048, 1024)).astype("u1")
-    source = RecordingSource(pixels, (1, 256, 256), axes="cyx", channels=tuple(map(ChannelMeta, "ab")))
+    source = RecordingSource(
+        pixels, (1, 256, 256), axes="cyx", channels=tuple(map(ChannelMeta, "ab"))
+    )
     add(source)
     for channel, layer in enumerate(viewer.layers):
         np.testing.assert_array_equal(np.asarray(layer.data), pixels[channel])

@@ -8,7 +8,7 @@ import pytest
 import napari_lazyload as nl
 from helpers.displays import Gates, display_of, shown, turn, until
 from napari_lazyload.layers.display import subsampling
-from napari_lazyload.layers.display.chunk_requests import Reading
+from napari_lazyload.layers.display.chunk_requests import ChunkRequests
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache
 from napari_lazyload.testing.sources import RecordingSource
@@ -48,12 +48,18 @@ def test_the_switch_waits_for_nothing_and_keeps_the_plane_in_its_place(viewer, a
 
 
 @pytest.mark.parametrize("soon", [True, False])
-def test_the_switch_gives_a_moment_to_what_comes_in_one_and_to_nothing_else(viewer, add, monkeypatch, soon):
+def test_the_switch_gives_a_moment_to_what_comes_in_one_and_to_nothing_else(
+    viewer, add, monkeypatch, soon
+):
     add(pyramid_source())
     nl.wait(viewer, 10)
-    waited, wait = [], Reading.wait
-    monkeypatch.setattr(Reading, "wait", lambda reading, frame: (waited.append(frame), wait(reading, frame))[1])
-    monkeypatch.setattr(Reading, "comes_soon", lambda *_: soon)
+    waited, wait = [], ChunkRequests.wait
+    monkeypatch.setattr(
+        ChunkRequests,
+        "wait",
+        lambda reading, frame: (waited.append(frame), wait(reading, frame))[1],
+    )
+    monkeypatch.setattr(ChunkRequests, "expected_within_budget", lambda *_: soon)
     cache.shared.drop()
     viewer.dims.ndisplay = 3
     assert len(waited) == soon
@@ -92,8 +98,12 @@ def test_the_switch_reads_ahead_no_more(viewer, add, monkeypatch):
     stack = RNG.integers(1, 9, (40, 8, 8, 8)).astype("u1")
     add(RecordingSource(stack, (1, 1, 8, 8), axes="tzyx"))
     nl.wait(viewer, 10)
-    wanted, want = [], Reading.want_ahead
-    monkeypatch.setattr(Reading, "want_ahead", lambda reading, *what: (wanted.append(what[1]), want(reading, *what))[1])
+    wanted, want = [], ChunkRequests.prefetch
+    monkeypatch.setattr(
+        ChunkRequests,
+        "prefetch",
+        lambda reading, *what: (wanted.append(what[1]), want(reading, *what))[1],
+    )
     for step in (1, 2, 3):
         viewer.dims.set_current_step(0, step)
         nl.wait(viewer, 10)
@@ -116,8 +126,8 @@ def test_levels_come_coarsest_first_each_once_up_to_the_finest_that_fits(viewer,
     levels = [level for level, _ in source.loads]
     assert levels == sorted(levels, reverse=True)
     assert len(set(source.loads)) == len(source.loads)
-    assert display_of(layer).detail == "3-D shows level 0 of 0 to 2"
-    assert display_of(layer).finer is None
+    assert display_of(layer).level_text == "3-D shows level 0 of 0 to 2"
+    assert display_of(layer).finer_nbytes is None
 
     nl.configure(cache_budget=FINE[0].nbytes - 1)
     viewer.dims.ndisplay = 2
@@ -127,15 +137,17 @@ def test_levels_come_coarsest_first_each_once_up_to_the_finest_that_fits(viewer,
     nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), PYRAMID[1][t])
     assert tile_scale(layer) == (1, 2, 2, 2)
-    assert display_of(layer).detail == "3-D shows level 1 of 0 to 2"
-    assert display_of(layer).finer == FINE[0].nbytes
+    assert display_of(layer).level_text == "3-D shows level 1 of 0 to 2"
+    assert display_of(layer).finer_nbytes == FINE[0].nbytes
     assert 0 not in {level for level, _ in source.loads}
 
     cache.shared.drop()
     displays_of(layer).show_finer(layer)
     nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), FINE[t])
-    assert [level for level, _ in source.loads].count(1) == 4  # what is seen already is not read again
+    assert [level for level, _ in source.loads].count(
+        1
+    ) == 4  # what is seen already is not read again
     np.testing.assert_array_equal(np.asarray(layer.data[0]), FINE)
 
 
@@ -146,7 +158,7 @@ def test_a_level_that_would_be_decoded_beyond_the_budget_is_left_for_a_click(vie
     viewer.dims.ndisplay = 3
     nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), PYRAMID[1][viewer.dims.current_step[0]])
-    assert display_of(layer).finer == FINE.nbytes
+    assert display_of(layer).finer_nbytes == FINE.nbytes
 
 
 def test_another_time_keeps_the_volume_before(viewer, add, gates):
@@ -218,10 +230,10 @@ def test_a_chunk_that_fails_is_blank_in_a_volume_and_told(viewer, add, monkeypat
     np.testing.assert_array_equal(shown(layer), FINE[1])
 
 
-def test_colours_come_in_3d_too(viewer, add, gates):
-    colours = RNG.integers(1, 255, (8, 12, 10, 3)).astype("u1")
+def test_colors_come_in_3d_too(viewer, add, gates):
+    colors = RNG.integers(1, 255, (8, 12, 10, 3)).astype("u1")
     gates.open()
-    layer = add(RecordingSource(colours, (1, 12, 10, 3), axes="zyxs", gate=gates))
+    layer = add(RecordingSource(colors, (1, 12, 10, 3), axes="zyxs", gate=gates))
     nl.wait(viewer, 10)
     cache.shared.drop()
     gates.shut()
@@ -229,7 +241,7 @@ def test_colours_come_in_3d_too(viewer, add, gates):
     assert shown(layer).shape[0] == 1
     gates.open()
     nl.wait(viewer, 10)
-    np.testing.assert_array_equal(shown(layer), colours)
+    np.testing.assert_array_equal(shown(layer), colors)
 
 
 def test_the_budget_makes_room_for_the_volume_and_gets_it_back(viewer, add):
@@ -248,7 +260,9 @@ def test_back_to_2d_shows_the_plane_at_once(viewer, add, gates):
     nl.wait(viewer, 10)
     gates.shut()
     viewer.dims.ndisplay = 2
-    viewer.window._qt_viewer.canvas.on_draw(None)  # a window that is not seen does not draw: napari looks at the level
+    viewer.window._qt_viewer.canvas.on_draw(
+        None
+    )  # a window that is not seen does not draw: napari looks at the level
     assert layer.data_level == 0
     t, z = viewer.dims.current_step[:2]
     (top, left), (bottom, right) = layer.corner_pixels[:, 2:]
@@ -272,7 +286,9 @@ def test_a_pointer_that_has_not_moved_since_2d_spoils_nothing(viewer, add, gates
     gates.open()
     numbers = np.arange(6 * 16 * 16, dtype="u2").reshape(6, 16, 16)
     source = RecordingSource(numbers, (1, 8, 8), axes="zyx", kind="labels", gate=gates)
-    add(source, features={"index": [1, 2], "name": ["one", "two"]})  # napari looks for these along the pointer's ray
+    add(
+        source, features={"index": [1, 2], "name": ["one", "two"]}
+    )  # napari looks for these along the pointer's ray
     nl.wait(viewer, 10)
     viewer.mouse_over_canvas = True
     viewer.cursor.position = (2, 8, 8)

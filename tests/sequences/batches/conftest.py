@@ -27,7 +27,10 @@ def folder(tmp_path):
 def seq(folder):
     """Ten images whose pixels are their number."""
     cache.shared.drop()
-    yield read_images(folder, meta={"number": range(NUMBERED), "name": [f"n{number}" for number in range(NUMBERED)]})
+    yield read_images(
+        folder,
+        meta={"number": range(NUMBERED), "name": [f"n{number}" for number in range(NUMBERED)]},
+    )
     cache.shared.drop()
 
 

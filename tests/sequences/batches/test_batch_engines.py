@@ -173,10 +173,17 @@ class TestProcesses:
 
     def test_same_batches(self, seq, folder):
         masks = read_images(folder).map(np.negative)
-        arguments = {"with_meta": ["number"], "arrays": [masks, range(NUMBERED)], "repeats": 2, "prefetch": 1}
+        arguments = {
+            "with_meta": ["number"],
+            "arrays": [masks, range(NUMBERED)],
+            "repeats": 2,
+            "prefetch": 1,
+        }
         mapped = seq.map(np.fliplr).astype("f4")
         expected = list(mapped.batches(4, shuffle=np.random.default_rng(1), **arguments))
-        with mapped.batches(4, shuffle=np.random.default_rng(1), workers="processes:2", **arguments) as batches:
+        with mapped.batches(
+            4, shuffle=np.random.default_rng(1), workers="processes:2", **arguments
+        ) as batches:
             for got, wanted in zip(batches, expected, strict=True):
                 for one, other in zip(got, wanted, strict=True):
                     np.testing.assert_array_equal(one, other)
@@ -199,7 +206,10 @@ class TestProcesses:
     def test_a_function_that_does_not_pickle(self, seq):
         with (
             seq.map(lambda pixels: pixels).batches(2, workers="processes:1") as batches,
-            pytest.raises(TypeError, match=r"cannot go to a worker process.*Map functions that a module defines"),
+            pytest.raises(
+                TypeError,
+                match=r"cannot go to a worker process.*Map functions that a module defines",
+            ),
         ):
             next(batches)
         eventually(lambda: not multiprocessing.active_children())

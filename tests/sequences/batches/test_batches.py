@@ -17,7 +17,7 @@ from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.sequences.batch_engines import Part, join_images, make_engine
 from napari_lazyload.sequences.batch_plan import plan_batches, random_order
 from napari_lazyload.sequences.batches import Batches, join_batch
-from napari_lazyload.sequences.malloc_trim import give_back
+from napari_lazyload.sequences.malloc_trim import malloc_trimmer
 from napari_lazyload.sequences.reading import read_images
 
 
@@ -66,9 +66,15 @@ class TestContents:
         assert list(seq[:0].batches(4, weights=None, shuffle=True, workers="processes")) == []
 
     def test_meta_and_arrays_follow_the_images(self, seq):
-        squares, pairs = [number**2 for number in range(NUMBERED)], np.arange(2 * NUMBERED).reshape(NUMBERED, 2)
+        squares, pairs = (
+            [number**2 for number in range(NUMBERED)],
+            np.arange(2 * NUMBERED).reshape(NUMBERED, 2),
+        )
         batches = seq.batches(
-            4, with_meta=["name", "number"], arrays=[squares, pairs], shuffle=np.random.default_rng(0)
+            4,
+            with_meta=["name", "number"],
+            arrays=[squares, pairs],
+            shuffle=np.random.default_rng(0),
         )
         for images, name, number, square, pair in batches:
             assert number.tolist() == images[:, 0, 0].tolist()
@@ -77,7 +83,10 @@ class TestContents:
             np.testing.assert_array_equal(pair, pairs[number])
 
     def test_one_column_may_be_given_by_its_name(self, seq):
-        assert [part.tolist() for _, part in seq.batches(5, with_meta="number")] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+        assert [part.tolist() for _, part in seq.batches(5, with_meta="number")] == [
+            [0, 1, 2, 3, 4],
+            [5, 6, 7, 8, 9],
+        ]
 
     def test_another_sequence_is_read_along(self, seq, folder, reads):
         masks = read_images(folder).map(np.negative)[::-1]
@@ -110,13 +119,15 @@ class TestContents:
 
     def test_freed_memory_goes_back_to_the_system_as_images_come(self, seq, monkeypatch):
         counted = []
-        monkeypatch.setattr(give_back, "count", counted.append)
+        monkeypatch.setattr(malloc_trimmer, "count", counted.append)
         for _ in seq.batches(4):
             pass
         assert counted == [12] * NUMBERED
 
     def test_maps_are_applied(self, seq):
-        images = np.concatenate([images for (images,) in seq.map(np.square).astype("f4").batches(3)])
+        images = np.concatenate(
+            [images for (images,) in seq.map(np.square).astype("f4").batches(3)]
+        )
         assert images.dtype == np.float32
         assert images[:, 0, 0].tolist() == [number**2 for number in range(NUMBERED)]
 
@@ -138,9 +149,13 @@ class TestOrder:
     def test_plan(self, count, size, drop_last, repeats, kind):
         random = np.random.default_rng(0) if kind else None
         chances = np.full(count, 1 / max(count, 1)) if kind == "weights" and count else None
-        plan = plan_batches(count, size, random=random, chances=chances, drop_last=drop_last, repeats=repeats)
+        plan = plan_batches(
+            count, size, random=random, chances=chances, drop_last=drop_last, repeats=repeats
+        )
         sizes = [len(part) for part in plan]
-        epoch = [size] * (count // size) + ([count % size] if count % size and not drop_last else [])
+        epoch = [size] * (count // size) + (
+            [count % size] if count % size and not drop_last else []
+        )
         assert sizes == epoch * repeats
 
     def test_drop_last(self, seq):
@@ -156,7 +171,12 @@ class TestOrder:
     @pytest.mark.parametrize("make_random", [np.random.default_rng, np.random.RandomState])
     def test_shuffle_draws_each_epoch_and_can_be_had_again(self, seq, make_random):
         runs = [
-            [n for batch in seq.batches(3, shuffle=make_random(5), repeats=2) for n in numbers(batch)] for _ in "ab"
+            [
+                n
+                for batch in seq.batches(3, shuffle=make_random(5), repeats=2)
+                for n in numbers(batch)
+            ]
+            for _ in "ab"
         ]
         assert runs[0] == runs[1]
         first, second = runs[0][:NUMBERED], runs[0][NUMBERED:]
@@ -167,7 +187,9 @@ class TestOrder:
 
     @pytest.mark.parametrize("shuffle", [True, np.True_])
     def test_shuffle_true(self, seq, shuffle):
-        assert sorted(n for batch in seq.batches(3, shuffle=shuffle) for n in numbers(batch)) == list(range(NUMBERED))
+        assert sorted(
+            n for batch in seq.batches(3, shuffle=shuffle) for n in numbers(batch)
+        ) == list(range(NUMBERED))
 
     @pytest.mark.parametrize("shuffle", [None, False, np.False_])
     def test_no_shuffle(self, shuffle):
@@ -182,7 +204,11 @@ class TestOrder:
         weights = np.zeros(NUMBERED)
         weights[[2, 7]] = 1, 3
         random = np.random.default_rng(0)
-        drawn = [n for batch in seq.batches(5, shuffle=random, weights=weights, repeats=40) for n in numbers(batch)]
+        drawn = [
+            n
+            for batch in seq.batches(5, shuffle=random, weights=weights, repeats=40)
+            for n in numbers(batch)
+        ]
         assert len(drawn) == 40 * NUMBERED
         assert set(drawn) == {2, 7}
         assert 0.65 < drawn.count(7) / len(drawn) < 0.85
@@ -194,7 +220,11 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("weights", "said"),
         [
-            *(([1, 2], "10 numbers"), (np.ones((NUMBERED, 1)), "10 numbers"), (np.zeros(NUMBERED), "not all zero")),
+            *(
+                ([1, 2], "10 numbers"),
+                (np.ones((NUMBERED, 1)), "10 numbers"),
+                (np.zeros(NUMBERED), "not all zero"),
+            ),
             *((np.full(NUMBERED, np.nan), "finite"), (np.arange(NUMBERED) - 1, "not negative")),
         ],
     )
@@ -214,13 +244,25 @@ class TestArguments:
             ({"prefetch": -1}, ValueError, "prefetch must be at least 0"),
             ({"workers": 0}, ValueError, "workers must be at least 1"),
             ({"workers": 1.5}, TypeError, "workers must be a whole number"),
-            ({"workers": "many"}, ValueError, "workers must be a number of threads, 'processes' or"),
+            (
+                {"workers": "many"},
+                ValueError,
+                "workers must be a number of threads, 'processes' or",
+            ),
             ({"workers": "processes:0"}, ValueError, "got 'processes:0'"),
             ({"workers": "processes:"}, ValueError, "got 'processes:'"),
             ({"on_error": "blank"}, ValueError, "on_error must be 'raise' or 'skip', got 'blank'"),
-            ({"with_meta": ["size"]}, ValueError, "got 'size'; there are 'original_filename', 'number', 'name'"),
+            (
+                {"with_meta": ["size"]},
+                ValueError,
+                "got 'size'; there are 'original_filename', 'number', 'name'",
+            ),
             ({"weights": "size"}, ValueError, "got 'size'; there are"),
-            ({"arrays": [np.arange(NUMBERED), [1, 2]]}, ValueError, r"arrays\[1\] must have 10 entries.*it has 2"),
+            (
+                {"arrays": [np.arange(NUMBERED), [1, 2]]},
+                ValueError,
+                r"arrays\[1\] must have 10 entries.*it has 2",
+            ),
             ({"arrays": [5]}, ValueError, r"arrays\[0\] must have 10 entries.*it has no"),
         ],
     )
@@ -235,9 +277,9 @@ class TestArguments:
 
     @pytest.mark.parametrize("workers", [None, 1, np.int64(3), "threads", "threads:2"])
     def test_threads(self, seq, workers):
-        assert np.concatenate([numbers(batch) for batch in seq.batches(4, workers=workers)]).tolist() == list(
-            range(NUMBERED)
-        )
+        assert np.concatenate(
+            [numbers(batch) for batch in seq.batches(4, workers=workers)]
+        ).tolist() == list(range(NUMBERED))
 
 
 class TestErrors:
@@ -261,7 +303,12 @@ class TestErrors:
         batches = seq.batches(2, on_error="skip", with_meta=["number"], arrays=[range(NUMBERED)])
         got = [(numbers((images,)), meta.tolist(), more.tolist()) for images, meta, more in batches]
         assert got == [([1],) * 3, ([2],) * 3, ([4, 5],) * 3, ([6, 7],) * 3]
-        assert sorted(Path(path).name for path in batches.skipped) == ["0.png", "3.png", "8.png", "9.png"]
+        assert sorted(Path(path).name for path in batches.skipped) == [
+            "0.png",
+            "3.png",
+            "8.png",
+            "9.png",
+        ]
         assert "not a picture" not in batches.skipped[str(folder / "0.png")]
 
     def test_skip_goes_for_sequences_read_along(self, seq, folder, tmp_path):

@@ -18,8 +18,12 @@ from napari_lazyload.sources.files import LONG_TEXT, in_table
 from napari_lazyload.sources.registry import open_path
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),  # pynrrd's writer
-    pytest.mark.filterwarnings("ignore:.*its pixels are whole:napari_lazyload.LazyLoadWarning"),  # FITS without its end
+    pytest.mark.filterwarnings(
+        "ignore:datetime.datetime.utcnow:DeprecationWarning"
+    ),  # pynrrd's writer
+    pytest.mark.filterwarnings(
+        "ignore:.*its pixels are whole:napari_lazyload.LazyLoadWarning"
+    ),  # FITS without its end
 ]
 
 ARRAY = np.arange(3 * 40 * 50, dtype="<i2").reshape(3, 40, 50)
@@ -62,7 +66,9 @@ def fits(folder):
 def envi(folder):
     pytest.importorskip("spectral")
     ARRAY.tofile(folder / "a.bsq")
-    (folder / "a.hdr").write_text("ENVI\nsamples=50\nlines=40\nbands=3\ndata type=2\ninterleave=bsq\nbyte order=0\n")
+    (folder / "a.hdr").write_text(
+        "ENVI\nsamples=50\nlines=40\nbands=3\ndata type=2\ninterleave=bsq\nbyte order=0\n"
+    )
     return folder / "a.bsq"
 
 
@@ -101,7 +107,10 @@ def test_a_file_longer_than_its_header_says_is_refused_with_both_sizes(make, tmp
         return
     refused(path, rf"expected {size:,} bytes as .* found {size + 3:,} bytes; 3 bytes are left over")
     if make is not raw:
-        assert nl.open_dataset(path, trailing=True).images[0].shape in (ARRAY.shape, ARRAY.shape[::-1])
+        assert nl.open_dataset(path, trailing=True).images[0].shape in (
+            ARRAY.shape,
+            ARRAY.shape[::-1],
+        )
 
 
 @every_format
@@ -137,14 +146,18 @@ def test_a_file_cut_or_replaced_while_it_is_open_fails_chunk_by_chunk(make, tmp_
         if make is raw:  # nothing but its size is known of it
             np.testing.assert_array_equal(image.data[0], first)
         else:
-            with pytest.raises(nl.ChunkReadError, match="replaced or is still being written: open it again"):
+            with pytest.raises(
+                nl.ChunkReadError, match="replaced or is still being written: open it again"
+            ):
                 np.asarray(image.data[0])
         with nl.open_dataset(path) as again:
             np.testing.assert_array_equal(again.images[0].data[0], first)
 
 
 @every_format
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="the superuser may read everything"
+)
 def test_a_file_that_may_not_be_read(make, tmp_path):
     path = make(tmp_path)
     path.chmod(0)
@@ -196,7 +209,9 @@ def test_absurd_sizes_are_refused_at_once(tmp_path, kind, shape, said):
     if kind == "npy":
         path = tmp_path / "a.npy"
         with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "<u2", "fortran_order": False, "shape": shape})
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "<u2", "fortran_order": False, "shape": shape}
+            )
             file.write(bytes(100))
     elif kind == "nrrd":
         pytest.importorskip("nrrd")
@@ -226,7 +241,9 @@ def test_python_objects_and_other_values_are_never_loaded(tmp_path):
     refused(path, "cannot be read")
 
 
-@pytest.mark.parametrize("name", ["/etc/hostname", "../outside.raw", "sub/../../outside.raw", "C:\\data.raw", ""])
+@pytest.mark.parametrize(
+    "name", ["/etc/hostname", "../outside.raw", "sub/../../outside.raw", "C:\\data.raw", ""]
+)
 @pytest.mark.parametrize("kind", ["nhdr", "mhd"])
 def test_data_outside_the_folder_is_refused_unless_trusted(tmp_path, kind, name):
     folder = tmp_path / "inside"
@@ -244,7 +261,9 @@ def test_data_outside_the_folder_is_refused_unless_trusted(tmp_path, kind, name)
         np.testing.assert_array_equal(nl.open_dataset(path, outside=True).images[0].data, ARRAY)
 
 
-@pytest.mark.parametrize("name", ["", "..\\a.raw", "in\\..\\..\\a.raw", "C:\\a.raw", "C:a.raw", "/a.raw", "a\0.raw"])
+@pytest.mark.parametrize(
+    "name", ["", "..\\a.raw", "in\\..\\..\\a.raw", "C:\\a.raw", "C:a.raw", "/a.raw", "a\0.raw"]
+)
 def test_a_data_file_of_a_header_is_named_safely_on_every_system(tmp_path, name):
     with pytest.raises(nl.SourceOpenError, match="in the header's own folder"):
         data_file(str(tmp_path / "a.nhdr"), name)
@@ -296,7 +315,10 @@ def test_compressed_data_that_is_damaged_or_too_large(tmp_path, monkeypatch):
     path = tmp_path / "b.nii.gz"
     content = gzip.compress(plain.read_bytes())
     path.write_bytes(content[:-200])
-    with nl.open_dataset(path) as dataset, pytest.raises(nl.ChunkReadError, match="cannot be unpacked"):
+    with (
+        nl.open_dataset(path) as dataset,
+        pytest.raises(nl.ChunkReadError, match="cannot be unpacked"),
+    ):
         np.asarray(dataset.images[0].data)
     path.write_bytes(content)
     monkeypatch.setattr(compressed, "MOST_PACKED", 1000)

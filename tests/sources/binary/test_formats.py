@@ -19,9 +19,28 @@ from napari_lazyload.sources.binary.strided import RawSource
 from napari_lazyload.sources.hdf5.source import Hdf5Level, Hdf5Source, grown_chunks
 from napari_lazyload.sources.image_files.decode import PICTURE_SUFFIXES
 
-pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # pynrrd's writer
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:datetime.datetime.utcnow:DeprecationWarning"
+)  # pynrrd's writer
 
-TYPES = ["u1", "i1", "<u2", ">u2", "<i2", ">i2", "<i4", ">u4", "<i8", ">f4", "<f4", "<f8", ">f8", "<c8", "?", "<f2"]
+TYPES = [
+    "u1",
+    "i1",
+    "<u2",
+    ">u2",
+    "<i2",
+    ">i2",
+    "<i4",
+    ">u4",
+    "<i8",
+    ">f4",
+    "<f4",
+    "<f8",
+    ">f8",
+    "<c8",
+    "?",
+    "<f2",
+]
 EXAMPLES = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SHAPES = st.lists(st.integers(1, 6), min_size=2, max_size=5).map(tuple)
 
@@ -46,7 +65,8 @@ def opened(path, expected, number=0, **options):
     return image, dataset
 
 
-# --- NPY and NPZ -----------------------------------------------------------------------------------------------------
+# --- NPY and NPZ
+# -----------------------------------------------------------------------------------------------------
 
 
 @EXAMPLES
@@ -67,7 +87,7 @@ def test_npy(tmp_path, shape, dtype, order, version):
     assert path.stat().st_size == row["data_offset"] + array.nbytes
 
 
-def test_npy_axes_are_the_end_of_tczyx_and_colours_are_seen(tmp_path):
+def test_npy_axes_are_the_end_of_tczyx_and_colors_are_seen(tmp_path):
     for shape, axes in [
         ((5, 6), "yx"),
         ((4, 5, 6), "zyx"),
@@ -84,18 +104,24 @@ def test_npy_axes_are_the_end_of_tczyx_and_colours_are_seen(tmp_path):
 def test_npy_of_python_2_opens_without_a_warning(tmp_path):
     array = values((4, 5, 6), ">i2")
     text = b"{'descr': '>i2', 'fortran_order': False, 'shape': (4L, 5L, 6L), }".ljust(117) + b"\n"
-    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + array.tobytes())
+    (tmp_path / "a.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + array.tobytes()
+    )
     opened(tmp_path / "a.npy", array)
 
 
 def test_a_field_of_structured_npy(tmp_path):
-    records = np.zeros((4, 5), [("time", "<f8"), ("frame", ">u2", (6, 7)), ("pos", [("x", "f4"), ("y", "f4")])])
+    records = np.zeros(
+        (4, 5), [("time", "<f8"), ("frame", ">u2", (6, 7)), ("pos", [("x", "f4"), ("y", "f4")])]
+    )
     records["frame"] = values((4, 5, 6, 7))
     records["pos"]["y"] = values((4, 5))
     np.save(tmp_path / "a.npy", records)
     opened(tmp_path / "a.npy", records["frame"], key="frame")
     opened(tmp_path / "a.npy", records["pos"]["y"], key="pos.y")
-    with pytest.raises(nl.SourceOpenError, match=r"'time', 'frame', 'pos'; name one of the fields with key="):
+    with pytest.raises(
+        nl.SourceOpenError, match=r"'time', 'frame', 'pos'; name one of the fields with key="
+    ):
         nl.open_dataset(tmp_path / "a.npy")
     with pytest.raises(ValueError, match=r"'time', 'frame', 'pos'"):
         nl.open_dataset(tmp_path / "a.npy", key="frames")
@@ -117,7 +143,8 @@ def test_members_of_an_npz_are_read_in_place(tmp_path):
         nl.open_dataset(path)
 
 
-# --- MRC -------------------------------------------------------------------------------------------------------------
+# --- MRC
+# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "f4", "c8", "f2"])
@@ -153,7 +180,11 @@ def test_mrc_of_both_byte_orders_with_an_extended_header_and_axes_in_another_ord
         mrc.set_data(stored)
         mrc.set_volume()
         mrc.set_extended_header(np.zeros(3, "V80"))
-        mrc.header.mapc, mrc.header.mapr, mrc.header.maps = 3, 1, 2  # columns are z, rows x, sections y
+        mrc.header.mapc, mrc.header.mapr, mrc.header.maps = (
+            3,
+            1,
+            2,
+        )  # columns are z, rows x, sections y
         mrc.header.nxstart = 7
         mrc.header.mx, mrc.header.my, mrc.header.mz = 5, 4, 6
         mrc.header.cella = (5, 8, 18)
@@ -211,7 +242,8 @@ def test_a_stack_with_a_header_for_each_frame_has_a_row_for_each(tmp_path):
     assert dataset.summary == "4 frames"
 
 
-# --- NIfTI, Analyze, MGH ---------------------------------------------------------------------------------------------
+# --- NIfTI, Analyze, MGH
+# ---------------------------------------------------------------------------------------------
 
 
 @EXAMPLES
@@ -240,7 +272,8 @@ def test_nifti(tmp_path, shape, dtype, big, kind, packed):
     assert found.axes == ("c", "t", "z", "y", "x")[-len(shape) :]
     zooms = reference.header.get_zooms()
     assert found.scale == tuple(
-        float(zoom) if axis != "c" else 1.0 for zoom, axis in zip(zooms[::-1], found.axes, strict=True)
+        float(zoom) if axis != "c" else 1.0
+        for zoom, axis in zip(zooms[::-1], found.axes, strict=True)
     )
     if kind == "Nifti1Pair":
         opened(str(path).replace(".img", ".hdr"), expected)
@@ -250,7 +283,9 @@ def test_nifti_turned_and_scaled(tmp_path):
     nibabel = pytest.importorskip("nibabel")
     path = tmp_path / "a.nii"
     angle = 0.3
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, -1]])
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, -1]]
+    )
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag([2.0, 3.0, 4.0])
     affine[:3, 3] = 10, 20, 30
@@ -274,7 +309,7 @@ def test_nifti_turned_and_scaled(tmp_path):
     assert stored.dtype == np.int16
 
 
-def test_analyze_and_colours_and_mgh(tmp_path):
+def test_analyze_and_colors_and_mgh(tmp_path):
     nibabel = pytest.importorskip("nibabel")
     for kind in ("AnalyzeImage", "Spm99AnalyzeImage", "Spm2AnalyzeImage"):
         image = getattr(nibabel, kind)(values((4, 5, 6), "i2"), np.diag([2.0, 3.0, 4.0, 1.0]))
@@ -282,18 +317,22 @@ def test_analyze_and_colours_and_mgh(tmp_path):
         image.to_filename(path)
         found, _ = opened(path, np.asarray(nibabel.load(path).dataobj).T)
         assert found.scale == (4, 3, 2)
-    colour = np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    color = np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     for number, name in enumerate("RGB"):
-        colour[name] = values(colour.shape, "u1", number)
-    nibabel.save(nibabel.Nifti1Image(colour, np.eye(4)), tmp_path / "rgb.nii")
-    expected = np.stack([colour[name].T for name in "RGB"], -1)
+        color[name] = values(color.shape, "u1", number)
+    nibabel.save(nibabel.Nifti1Image(color, np.eye(4)), tmp_path / "rgb.nii")
+    expected = np.stack([color[name].T for name in "RGB"], -1)
     assert opened(tmp_path / "rgb.nii", expected)[0].axes == ("z", "y", "x", "s")
     for name in ("a.mgh", "a.mgz"):
-        nibabel.save(nibabel.MGHImage(values((4, 5, 6), "i2"), np.diag([2.0, 3.0, 4.0, 1.0])), tmp_path / name)
+        nibabel.save(
+            nibabel.MGHImage(values((4, 5, 6), "i2"), np.diag([2.0, 3.0, 4.0, 1.0])),
+            tmp_path / name,
+        )
         assert opened(tmp_path / name, values((4, 5, 6), "i2").T)[0].scale == (4, 3, 2)
 
 
-# --- NRRD ------------------------------------------------------------------------------------------------------------
+# --- NRRD
+# ------------------------------------------------------------------------------------------------------------
 
 
 @EXAMPLES
@@ -339,27 +378,30 @@ def test_nrrd_placed(tmp_path):
     assert dataset.meta.iloc[0]["space"] == "left-posterior-superior"
 
 
-def test_nrrd_with_spacings_and_colours_before_the_plane(tmp_path):
+def test_nrrd_with_spacings_and_colors_before_the_plane(tmp_path):
     nrrd = pytest.importorskip("nrrd")
     path = tmp_path / "a.nrrd"
-    colours = values((3, 6, 5), "u1")
+    colors = values((3, 6, 5), "u1")
     nrrd.write(
-        str(path), colours, {"kinds": ["RGB-color", "domain", "domain"], "spacings": [np.nan, 2, 3]}, index_order="F"
+        str(path),
+        colors,
+        {"kinds": ["RGB-color", "domain", "domain"], "spacings": [np.nan, 2, 3]},
+        index_order="F",
     )
-    image, _ = opened(path, colours.T)
+    image, _ = opened(path, colors.T)
     assert (image.axes, image.scale) == (("y", "x", "s"), (3, 2))
 
 
 def test_nrrd_data_in_several_files_with_skips(tmp_path):
     array = values((6, 4, 5), ">u2")
-    head = (
-        "NRRD0004\ntype: ushort\ndimension: 3\nsizes: 5 4 6\nendian: big\nencoding: raw\nline skip: 1\nbyte skip: 3\n"
-    )
+    head = "NRRD0004\ntype: ushort\ndimension: 3\nsizes: 5 4 6\nendian: big\nencoding: raw\nline skip: 1\nbyte skip: 3\n"
     for number in range(3):
         (tmp_path / f"part{number + 1:02d}.raw").write_bytes(
             b"a line\nabc" + array[2 * number : 2 * number + 2].tobytes()
         )
-    (tmp_path / "list.nhdr").write_text(head + "data file: LIST\npart01.raw\npart02.raw\npart03.raw\n")
+    (tmp_path / "list.nhdr").write_text(
+        head + "data file: LIST\npart01.raw\npart02.raw\npart03.raw\n"
+    )
     (tmp_path / "pattern.nhdr").write_text(head + "data file: part%02d.raw 1 3 1\n")
     for name in ("list.nhdr", "pattern.nhdr"):
         image, dataset = opened(tmp_path / name, array)
@@ -372,7 +414,8 @@ def test_nrrd_data_in_several_files_with_skips(tmp_path):
     opened(tmp_path / "end.nhdr", array)
 
 
-# --- MetaImage -------------------------------------------------------------------------------------------------------
+# --- MetaImage
+# -------------------------------------------------------------------------------------------------------
 
 META = (
     "ObjectType = Image\nNDims = 3\nDimSize = 5 4 3\nElementType = {}\nElementSpacing = 1 2 3\n"
@@ -382,7 +425,13 @@ META = (
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [("MET_UCHAR", "u1"), ("MET_SHORT", "<i2"), ("MET_USHORT", ">u2"), ("MET_FLOAT", "<f4"), ("MET_DOUBLE", ">f8")],
+    [
+        ("MET_UCHAR", "u1"),
+        ("MET_SHORT", "<i2"),
+        ("MET_USHORT", ">u2"),
+        ("MET_FLOAT", "<f4"),
+        ("MET_DOUBLE", ">f8"),
+    ],
 )
 def test_metaimage(tmp_path, name, dtype):
     import zlib
@@ -413,7 +462,9 @@ def test_metaimage_of_slices_channels_and_turned(tmp_path):
     for name in ("list.mhd", "pattern.mhd"):
         opened(tmp_path / name, array)
     vectors = values((3, 4, 5, 2), "<i2")
-    head = META.format("MET_SHORT", "ElementNumberOfChannels = 2\nTransformMatrix = 0 1 0 1 0 0 0 0 1", "LOCAL\n")
+    head = META.format(
+        "MET_SHORT", "ElementNumberOfChannels = 2\nTransformMatrix = 0 1 0 1 0 0 0 0 1", "LOCAL\n"
+    )
     (tmp_path / "a.mha").write_bytes(head.encode() + vectors.tobytes())
     image, _ = opened(tmp_path / "a.mha", np.moveaxis(vectors, -1, 0))
     assert image.axes == ("c", "z", "y", "x")
@@ -429,11 +480,15 @@ def test_metaimage_counts_its_header_size_from_the_beginning_of_the_file(tmp_pat
     opened(tmp_path / "a.mha", volume)
 
 
-# --- FITS ------------------------------------------------------------------------------------------------------------
+# --- FITS
+# ------------------------------------------------------------------------------------------------------------
 
 
 @EXAMPLES
-@given(shape=SHAPES, dtype=st.sampled_from(["u1", ">i2", ">i4", ">i8", ">f4", ">f8", "u2", "u4", "u8", "i1"]))
+@given(
+    shape=SHAPES,
+    dtype=st.sampled_from(["u1", ">i2", ">i4", ">i8", ">f4", ">f8", "u2", "u4", "u8", "i1"]),
+)
 def test_fits(tmp_path, shape, dtype):
     fits = pytest.importorskip("astropy.io.fits")
     path = tmp_path / "a.fits"
@@ -443,7 +498,9 @@ def test_fits(tmp_path, shape, dtype):
     opened(path, expected)
 
 
-@pytest.mark.parametrize(("bitpix", "blank"), [("u1", 7), (">i2", 7), (">i4", None), (">f4", None), (">f8", None)])
+@pytest.mark.parametrize(
+    ("bitpix", "blank"), [("u1", 7), (">i2", 7), (">i4", None), (">f4", None), (">f8", None)]
+)
 def test_fits_is_scaled_as_astropy_does(tmp_path, bitpix, blank):
     fits = pytest.importorskip("astropy.io.fits")
     path = tmp_path / "a.fits"
@@ -467,7 +524,9 @@ def test_fits_that_says_it_is_not_standard_is_refused(tmp_path):
     fits.PrimaryHDU(values((4, 5), ">i2")).writeto(tmp_path / "a.fits")
     block = (tmp_path / "a.fits").read_bytes()
     (tmp_path / "a.fits").write_bytes(block[:29] + b"F" + block[30:])
-    with pytest.raises(nl.SourceOpenError, match=r"1 x data that says it is not standard \(SIMPLE = F\)"):
+    with pytest.raises(
+        nl.SourceOpenError, match=r"1 x data that says it is not standard \(SIMPLE = F\)"
+    ):
         nl.open_dataset(tmp_path / "a.fits")
 
 
@@ -485,7 +544,10 @@ def test_fits_compressed_by_gzip(tmp_path):
     block = path.read_bytes()
     (tmp_path / "cut.fits.gz").write_bytes(block[:-20])
     (tmp_path / "short.fits.gz").write_bytes(gzip.compress(gzip.decompress(block)[:-2800]))
-    for name, said in [("cut", "Compressed file ended"), ("short", r"as header 2 says, found .*; it is truncated")]:
+    for name, said in [
+        ("cut", "Compressed file ended"),
+        ("short", r"as header 2 says, found .*; it is truncated"),
+    ]:
         with pytest.raises(nl.SourceOpenError, match=said):
             nl.open_dataset(tmp_path / f"{name}.fits.gz")
 
@@ -494,7 +556,9 @@ def test_fits_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     pytest.importorskip("astropy")
     monkeypatch.setattr("napari_lazyload.sources.binary.fits.MOST_PACKED", 1 << 20)
     (tmp_path / "a.fits.gz").write_bytes(gzip.compress(bytes(2 << 20)))
-    with pytest.raises(nl.SourceOpenError, match=r"expected at most .* found more; unpack it with gunzip"):
+    with pytest.raises(
+        nl.SourceOpenError, match=r"expected at most .* found more; unpack it with gunzip"
+    ):
         nl.open_dataset(tmp_path / "a.fits.gz")
 
 
@@ -514,10 +578,14 @@ def test_fits_with_several_images_and_tables(tmp_path):
     opened(path, first)
     _, dataset = opened(path, second, 1)
     assert dataset.meta["hdu"].tolist() == [1, 4]
-    assert dataset.skipped == {"BINTABLE extension": 1, "compressed image (unpack it with: funpack)": 1}
+    assert dataset.skipped == {
+        "BINTABLE extension": 1,
+        "compressed image (unpack it with: funpack)": 1,
+    }
 
 
-# --- ENVI ------------------------------------------------------------------------------------------------------------
+# --- ENVI
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("interleave", ["bsq", "bil", "bip"])
@@ -526,8 +594,14 @@ def test_envi(tmp_path, interleave, order):
     envi = pytest.importorskip("spectral.io.envi")
     cube = values((6, 7, 4), "u2")  # lines, samples, bands
     path = tmp_path / "scene.hdr"
-    waves = {"wavelength": [400, 500.5, 600, 700], "band names": list("abcd"), "description": "a test"}
-    envi.save_image(str(path), cube, interleave=interleave, byteorder=order, metadata=waves, ext="img")
+    waves = {
+        "wavelength": [400, 500.5, 600, 700],
+        "band names": list("abcd"),
+        "description": "a test",
+    }
+    envi.save_image(
+        str(path), cube, interleave=interleave, byteorder=order, metadata=waves, ext="img"
+    )
     for one in (path, tmp_path / "scene.img"):
         image, dataset = opened(one, np.moveaxis(cube, -1, 0))
         assert image.axes == ("c", "y", "x")
@@ -551,7 +625,8 @@ def test_envi_with_an_offset_and_data_without_a_suffix(tmp_path):
     opened(tmp_path / "scene.hdr", cube, data="other.data")
 
 
-# --- HDF5 ------------------------------------------------------------------------------------------------------------
+# --- HDF5
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", ">f4", "<f8", "?", "<c8"])
@@ -561,7 +636,9 @@ def test_hdf5_in_place_and_by_chunks(tmp_path, dtype):
     array = values((9, 30, 40), dtype)
     with h5py.File(path, "w", userblock_size=512) as file:
         file["plain"] = array
-        file.create_dataset("group/packed", data=array, chunks=(2, 16, 16), compression="gzip", shuffle=True)
+        file.create_dataset(
+            "group/packed", data=array, chunks=(2, 16, 16), compression="gzip", shuffle=True
+        )
         file["spectrum"] = np.arange(9)
         file["group/label"] = "text"
     dataset = nl.open_dataset(path)
@@ -611,7 +688,10 @@ def test_hdf5_axes_and_sizes(tmp_path):
             made.attrs["element_size_um"] = [0.5, 0.2, 0.1]
         image, _ = opened(path, np.moveaxis(array, -1, 1))
         assert image.axes == ("t", "c", "z", "y", "x")
-        assert (image.scale, image.units) == ((1, 1, 0.5, 0.2, 0.1), (None, None, *("micrometer",) * 3))
+        assert (image.scale, image.units) == (
+            (1, 1, 0.5, 0.2, 0.1),
+            (None, None, *("micrometer",) * 3),
+        )
 
 
 def test_imaris(tmp_path):
@@ -623,8 +703,12 @@ def test_imaris(tmp_path):
         for level, pixels in enumerate((finest, coarse)):
             padded = np.pad(pixels, [(0, 0)] * 3 + [(0, 6), (0, 4)])
             for time, channel in np.ndindex(2, 3):
-                group = file.create_group(f"DataSet/ResolutionLevel {level}/TimePoint {time}/Channel {channel}")
-                group.create_dataset("Data", data=padded[time, channel], chunks=(2, 8, 8), compression="gzip")
+                group = file.create_group(
+                    f"DataSet/ResolutionLevel {level}/TimePoint {time}/Channel {channel}"
+                )
+                group.create_dataset(
+                    "Data", data=padded[time, channel], chunks=(2, 8, 8), compression="gzip"
+                )
                 for axis, size in zip("ZYX", pixels.shape[2:], strict=True):
                     group.attrs[f"ImageSize{axis}"] = np.array(list(str(size)), "S1")
         image = file.create_group("DataSetInfo/Image")
@@ -639,7 +723,8 @@ def test_imaris(tmp_path):
     assert (image.scale, image.translate) == ((1, 1, 1, 1, 2), (0, 0, 5.5, 0.5, 1))
 
 
-# --- raw -------------------------------------------------------------------------------------------------------------
+# --- raw
+# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -657,7 +742,10 @@ def test_raw_by_its_name(tmp_path, name, shape, dtype):
     array = values(shape, dtype)
     array.tofile(tmp_path / name)
     _, dataset = opened(tmp_path / name, array)
-    assert dataset.meta.iloc[0][["described_by", "stored_dtype"]].tolist() == ["name", str(array.dtype)]
+    assert dataset.meta.iloc[0][["described_by", "stored_dtype"]].tolist() == [
+        "name",
+        str(array.dtype),
+    ]
 
 
 def test_a_name_that_counts_the_fastest_axis_first_is_read_as_it_is_written_and_said(tmp_path):
@@ -673,8 +761,19 @@ def test_raw_by_its_sidecar_and_by_options(tmp_path):
     array = values((5, 6, 7), ">f4")
     path = tmp_path / "a.raw"
     path.write_bytes(b"head" + array.tobytes())
-    said = {"dtype": "float32", "byte_order": "big", "shape": [5, 6, 7], "offset": 4, "axes": ["t", "y", "x"]}
-    said |= {"scale": [0.1, 2, 3], "units": ["second", "um", "um"], "translate": [0, 1, 2], "comment": "ignored"}
+    said = {
+        "dtype": "float32",
+        "byte_order": "big",
+        "shape": [5, 6, 7],
+        "offset": 4,
+        "axes": ["t", "y", "x"],
+    }
+    said |= {
+        "scale": [0.1, 2, 3],
+        "units": ["second", "um", "um"],
+        "translate": [0, 1, 2],
+        "comment": "ignored",
+    }
     for name in ("a.json", "a.raw.json"):
         (tmp_path / name).write_text(json.dumps(said))
         image, dataset = opened(path, array)
@@ -699,7 +798,8 @@ def test_what_nothing_describes_is_refused_with_guesses(tmp_path):
         nl.open_dataset(path, dtype="uint16")
 
 
-# --- all -------------------------------------------------------------------------------------------------------------
+# --- all
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_chunks_are_those_of_the_reading(tmp_path):
@@ -708,7 +808,11 @@ def test_chunks_are_those_of_the_reading(tmp_path):
         (image,) = dataset.images
         assert image.chunks == ((10,) * 4, (50, 50), (100,))
         assert image.source.meta.levels[0].grid.chunks == (10, 50, 100)
-        assert dataset.reopen(chunks=-1).images[0].source.meta.levels[0].grid.chunks == (40, 100, 100)
+        assert dataset.reopen(chunks=-1).images[0].source.meta.levels[0].grid.chunks == (
+            40,
+            100,
+            100,
+        )
     with pytest.raises(ValueError, match="sum to 40"):
         nl.open_dataset(tmp_path / "a.npy", chunks=((3, 4), 100, 100))
 
@@ -734,7 +838,9 @@ def test_every_suffix_is_one_of_the_manifest():
 
     text = (__import__("pathlib").Path(nl.__file__).parent / "napari.yaml").read_text("utf-8")
     (reader,) = yaml.safe_load(text)["contributions"]["readers"]
-    files = {suffix for suffix in (*formats.SUFFIXES, *PICTURE_SUFFIXES) if not suffix.endswith("/")}
+    files = {
+        suffix for suffix in (*formats.SUFFIXES, *PICTURE_SUFFIXES) if not suffix.endswith("/")
+    }
     assert {f"*{suffix}" for suffix in files}.difference(reader["filename_patterns"]) == set()
 
 
@@ -750,5 +856,7 @@ def test_closing_frees_the_chunks(tmp_path):
 
 def test_an_option_that_is_none_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", values((6, 50)))
-    with pytest.raises(TypeError, match="'dtype' is not an option of NPY files; there are: key, axes, trailing"):
+    with pytest.raises(
+        TypeError, match="'dtype' is not an option of NPY files; there are: key, axes, trailing"
+    ):
         nl.open_dataset(tmp_path / "a.npy", dtype="u1")

@@ -24,7 +24,9 @@ MOST_GROWTH = 300 << 20
 MOST_READ = 1 << 20
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),  # pynrrd's writer
+    pytest.mark.filterwarnings(
+        "ignore:datetime.datetime.utcnow:DeprecationWarning"
+    ),  # pynrrd's writer
     pytest.mark.filterwarnings("ignore::napari_lazyload.LazyLoadWarning"),
     pytest.mark.timeout(0 if COUNT > 100 else 120),
 ]
@@ -89,32 +91,43 @@ def mrc(folder):
 def nifti(folder):
     nibabel = pytest.importorskip("nibabel")
     nibabel.save(
-        nibabel.Nifti1Image(np.arange(60, dtype="<i2").reshape(3, 4, 5), np.diag([1, 2, 3, 1])), folder / "a.nii"
+        nibabel.Nifti1Image(np.arange(60, dtype="<i2").reshape(3, 4, 5), np.diag([1, 2, 3, 1])),
+        folder / "a.nii",
     )
     return "a.nii", 352
 
 
 def nifti_2(folder):
     nibabel = pytest.importorskip("nibabel")
-    nibabel.save(nibabel.Nifti2Image(np.arange(60, dtype="<f4").reshape(3, 4, 5), np.eye(4)), folder / "a.nii")
+    nibabel.save(
+        nibabel.Nifti2Image(np.arange(60, dtype="<f4").reshape(3, 4, 5), np.eye(4)),
+        folder / "a.nii",
+    )
     return "a.nii", 540
 
 
 def nifti_packed(folder):
     nibabel = pytest.importorskip("nibabel")
-    nibabel.save(nibabel.Nifti1Image(np.arange(60, dtype="<i2").reshape(3, 4, 5), np.eye(4)), folder / "a.nii.gz")
+    nibabel.save(
+        nibabel.Nifti1Image(np.arange(60, dtype="<i2").reshape(3, 4, 5), np.eye(4)),
+        folder / "a.nii.gz",
+    )
     return "a.nii.gz", None
 
 
 def analyze(folder):
     nibabel = pytest.importorskip("nibabel")
-    nibabel.Spm2AnalyzeImage(np.arange(60, dtype="<i2").reshape(3, 4, 5), np.eye(4)).to_filename(folder / "a.img")
+    nibabel.Spm2AnalyzeImage(np.arange(60, dtype="<i2").reshape(3, 4, 5), np.eye(4)).to_filename(
+        folder / "a.img"
+    )
     return "a.hdr", None
 
 
 def mgh(folder):
     nibabel = pytest.importorskip("nibabel")
-    nibabel.save(nibabel.MGHImage(np.arange(60, dtype="<i2").reshape(3, 4, 5), np.eye(4)), folder / "a.mgh")
+    nibabel.save(
+        nibabel.MGHImage(np.arange(60, dtype="<i2").reshape(3, 4, 5), np.eye(4)), folder / "a.mgh"
+    )
     return "a.mgh", 284
 
 
@@ -135,14 +148,14 @@ def nrrd_detached(folder):
     (folder / "a1.raw").write_bytes(bytes(60))
     (folder / "a2.raw").write_bytes(bytes(60))
     head = "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 3\nendian: big\nencoding: raw\nline skip: 0\nbyte skip: 0\n"
-    (folder / "a.nhdr").write_text(head.replace("4 3", "4 6").replace("short", "uchar") + "data file: a%d.raw 1 2 1\n")
+    (folder / "a.nhdr").write_text(
+        head.replace("4 3", "4 6").replace("short", "uchar") + "data file: a%d.raw 1 2 1\n"
+    )
     return "a.nhdr", None
 
 
 def metaimage(folder):
-    head = (
-        "NDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\nElementSpacing = 1 2 3\nOffset = 1 2 3\nHeaderSize = 0\n"
-    )
+    head = "NDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\nElementSpacing = 1 2 3\nOffset = 1 2 3\nHeaderSize = 0\n"
     head += "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementNumberOfChannels = 1\nElementDataFile = LOCAL\n"
     (folder / "a.mha").write_bytes(head.encode() + bytes(120))
     return "a.mha", len(head)
@@ -194,7 +207,14 @@ def hdf5(folder):
 
 def sidecar(folder):
     (folder / "a.raw").write_bytes(bytes(120))
-    said = {"dtype": "<i2", "shape": [3, 4, 5], "offset": 0, "order": "C", "axes": ["z", "y", "x"], "scale": [1, 2, 3]}
+    said = {
+        "dtype": "<i2",
+        "shape": [3, 4, 5],
+        "offset": 0,
+        "order": "C",
+        "axes": ["z", "y", "x"],
+        "scale": [1, 2, 3],
+    }
     (folder / "a.json").write_text(json.dumps(said))
     return "a.json", None
 
@@ -205,12 +225,27 @@ def itk_wasm(folder):
     (image / "data.raw").write_bytes(bytes(40))
     kind = {"dimension": 2, "componentType": "int16", "pixelType": "Scalar", "components": 1}
     said = {"imageType": kind, "origin": [0, 0], "spacing": [1, 1], "size": [5, 4]}
-    (image / "index.json").write_text(json.dumps(said | {"data": "data:application/vnd.itk.path,data.raw"}))
+    (image / "index.json").write_text(
+        json.dumps(said | {"data": "data:application/vnd.itk.path,data.raw"})
+    )
     return "a.iwi/index.json", None
 
 
 SEEDS = [
-    *(npy, npy_records, npz, mrc, nifti, nifti_2, nifti_packed, analyze, mgh, nrrd, nrrd_detached, metaimage),
+    *(
+        npy,
+        npy_records,
+        npz,
+        mrc,
+        nifti,
+        nifti_2,
+        nifti_packed,
+        analyze,
+        mgh,
+        nrrd,
+        nrrd_detached,
+        metaimage,
+    ),
     *(metaimage_packed, metaimage_list, fits, envi, hdf5, sidecar, itk_wasm),
 ]
 
@@ -225,9 +260,13 @@ def damaged(content, head, rng):
         if way == 0:
             made[place : place + 1] = bytes([rng.randrange(256)])
         elif way == 1:
-            made[place : place + 1] = bytes([made[place] ^ (1 << rng.randrange(8))]) if made else b""
+            made[place : place + 1] = (
+                bytes([made[place] ^ (1 << rng.randrange(8))]) if made else b""
+            )
         elif way == 2:
-            made[place : place + 4] = rng.choice([b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4)])
+            made[place : place + 4] = rng.choice(
+                [b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4)]
+            )
         elif way == 3:
             del made[place : place + rng.choice([1, 4, 40])]
         elif way == 4:

@@ -18,7 +18,11 @@ def values(shape, dtype="u2", seed=0):
     """Return values that use every bit of integers."""
     random, dtype = np.random.default_rng(seed), np.dtype(dtype)
     if dtype.kind in "iu":
-        return np.frombuffer(random.bytes(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape).copy()
+        return (
+            np.frombuffer(random.bytes(int(np.prod(shape)) * dtype.itemsize), dtype)
+            .reshape(shape)
+            .copy()
+        )
     return random.random(shape).astype(dtype)
 
 
@@ -28,7 +32,10 @@ def opened(path, expected, number=0, **options):
     image = dataset.images[number]
     assert image.dtype == expected.dtype.newbyteorder("=")
     np.testing.assert_array_equal(image.data, expected)
-    part = tuple(slice(size // 3, size // 3 + max(1, size // 2)) for size in expected.shape[: image.spatial_ndim])
+    part = tuple(
+        slice(size // 3, size // 3 + max(1, size // 2))
+        for size in expected.shape[: image.spatial_ndim]
+    )
     np.testing.assert_array_equal(nl.crop(image, part), expected[part])
     return image, dataset
 
@@ -38,7 +45,8 @@ def refused(path, said, **options):
         nl.open_dataset(path, **options)
 
 
-# --- MRC -------------------------------------------------------------------------------------------------------------
+# --- MRC
+# -------------------------------------------------------------------------------------------------------------
 
 LITTLE, BIG, NONE = (0x44, 0x44, 0, 0), (0x11, 0x11, 0, 0), (0, 0, 0, 0)
 MODES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
@@ -92,7 +100,9 @@ def test_mrc_of_bytes_that_have_no_sign(tmp_path, order):
     ):
         _, dataset = opened(mrc(path, signed, 0, order, stamp, **fields), expected)
         assert dataset.meta.iloc[0]["stored_dtype"] == expected.dtype.name
-    refused(mrc(path, signed, 0, order, stamp, extra={152: 1146047817, 156: 16}), "two pixels in a byte")
+    refused(
+        mrc(path, signed, 0, order, stamp, extra={152: 1146047817, 156: 16}), "two pixels in a byte"
+    )
 
 
 @pytest.mark.parametrize("each", [0, -2, 3])
@@ -102,9 +112,14 @@ def test_mrc_of_volumes_that_are_not_whole_is_one_volume(tmp_path, each):
     assert image.axes == ("z", "y", "x")
 
 
-# --- FITS ------------------------------------------------------------------------------------------------------------
+# --- FITS
+# ------------------------------------------------------------------------------------------------------------
 
-FITS = ["SIMPLE  =                    T", "BITPIX  =                   16", "NAXIS   =                    3"]
+FITS = [
+    "SIMPLE  =                    T",
+    "BITPIX  =                   16",
+    "NAXIS   =                    3",
+]
 FITS += [f"NAXIS{number}  = {size:20}" for number, size in enumerate((6, 5, 4), 1)]
 
 
@@ -137,28 +152,43 @@ def test_fits_with_the_beginning_of_another_header_tells_what_was_left_out(tmp_p
     assert dataset.skipped == {"bytes that are no header": 1}
 
 
-@pytest.mark.parametrize("card", ["OBJECT  = 'never closed", "EXPTIME = 1,5", "lower   = 3", "=bad", "KEY     = (1,2)"])
+@pytest.mark.parametrize(
+    "card", ["OBJECT  = 'never closed", "EXPTIME = 1,5", "lower   = 3", "=bad", "KEY     = (1,2)"]
+)
 def test_fits_with_a_card_that_cannot_be_read(tmp_path, card):
     array = values((4, 5, 6), "i2")
     _, dataset = opened(fits(tmp_path / "a.fits", array, card, "TELESCOP= 'a'"), array)
     assert dataset.meta.iloc[0]["TELESCOP"] == "a"
 
 
-@pytest.mark.parametrize("card", ["BSCALE  = 1,5", "BZERO   = 'never closed", "BSCALE  = '2.0     '"])
+@pytest.mark.parametrize(
+    "card", ["BSCALE  = 1,5", "BZERO   = 'never closed", "BSCALE  = '2.0     '"]
+)
 def test_fits_whose_scaling_cannot_be_read_is_never_opened_unscaled(tmp_path, card):
-    refused(fits(tmp_path / "a.fits", values((4, 5, 6), "i2"), card), "Unparsable card|a number for BSCALE")
+    refused(
+        fits(tmp_path / "a.fits", values((4, 5, 6), "i2"), card),
+        "Unparsable card|a number for BSCALE",
+    )
 
 
 def test_fits_images_of_one_name_are_told_apart(tmp_path):
     astropy = pytest.importorskip("astropy.io.fits")
     array = values((5, 6), "i2")
-    units = [astropy.PrimaryHDU(), *(astropy.ImageHDU(array, name="SCI", ver=number) for number in (1, 2))]
+    units = [
+        astropy.PrimaryHDU(),
+        *(astropy.ImageHDU(array, name="SCI", ver=number) for number in (1, 2)),
+    ]
     astropy.HDUList([*units, astropy.ImageHDU(array, name="ERR")]).writeto(tmp_path / "a.fits")
     with nl.open_dataset(tmp_path / "a.fits") as dataset:
-        assert [image.name for image in dataset.images] == ["a.fits SCI 1", "a.fits SCI 2", "a.fits ERR"]
+        assert [image.name for image in dataset.images] == [
+            "a.fits SCI 1",
+            "a.fits SCI 2",
+            "a.fits ERR",
+        ]
 
 
-# --- NRRD and MetaImage ----------------------------------------------------------------------------------------------
+# --- NRRD and MetaImage
+# ----------------------------------------------------------------------------------------------
 
 NRRD = "NRRD0005\ntype: ushort\ndimension: {}\nsizes: {}\nencoding: {}\nendian: little\n"
 META = "ObjectType = Image\nNDims = {}\nDimSize = {}\nElementType = MET_USHORT\n"
@@ -167,7 +197,9 @@ META = "ObjectType = Image\nNDims = {}\nDimSize = {}\nElementType = MET_USHORT\n
 def nhdr(path, array, *fields, encoding="raw"):
     """Write a detached header, or an attached one with its data."""
     pytest.importorskip("nrrd")
-    head = NRRD.format(array.ndim, " ".join(map(str, array.shape[::-1])), encoding) + "\n".join(fields)
+    head = NRRD.format(array.ndim, " ".join(map(str, array.shape[::-1])), encoding) + "\n".join(
+        fields
+    )
     end = b"\n\n" + array.tobytes() if path.suffix == ".nrrd" else b"\n"
     path.write_bytes(head.encode() + end)
     return path
@@ -177,12 +209,15 @@ def mhd(path, array, *fields, data="LOCAL"):
     head = META.format(array.ndim, " ".join(map(str, array.shape[::-1])))
     local = array.tobytes() if data == "LOCAL" else b""
     path.write_bytes(
-        (head + "".join(f"{field}\n" for field in fields) + f"ElementDataFile = {data}\n").encode() + local
+        (head + "".join(f"{field}\n" for field in fields) + f"ElementDataFile = {data}\n").encode()
+        + local
     )
     return path
 
 
-@pytest.mark.parametrize("name", ["größe 20%µm.raw", "Listeria.raw", "LIST_of.raw", "100%d one 2.raw", "sub\\data.raw"])
+@pytest.mark.parametrize(
+    "name", ["größe 20%µm.raw", "Listeria.raw", "LIST_of.raw", "100%d one 2.raw", "sub\\data.raw"]
+)
 def test_names_of_data_files_are_taken_as_they_are(tmp_path, name):
     array = values((3, 4, 5))
     (tmp_path / "sub").mkdir()
@@ -209,7 +244,10 @@ def test_files_that_many_planes_cannot_be_spread_over(tmp_path):
     array = values((4, 5, 6))
     for number in range(3):
         (tmp_path / f"{number}.raw").write_bytes(bytes(80))
-    refused(nhdr(tmp_path / "a.nhdr", array, "data file: %d.raw 0 2 1"), "as many planes in each data file, found 3")
+    refused(
+        nhdr(tmp_path / "a.nhdr", array, "data file: %d.raw 0 2 1"),
+        "as many planes in each data file, found 3",
+    )
 
 
 def test_metaimage_compressed_by_gzip(tmp_path):
@@ -223,7 +261,10 @@ def test_nrrd_whose_pixels_are_the_end_of_packed_data_is_refused(tmp_path):
     (tmp_path / "a.raw.gz").write_bytes(gzip.compress(b"a header" + array.tobytes()))
     path = nhdr(tmp_path / "a.nhdr", array, "byte skip: -1", "data file: a.raw.gz", encoding="gzip")
     refused(path, "a byte skip of 0 or more before compressed data, found -1")
-    opened(nhdr(tmp_path / "a.nhdr", array, "byte skip: 8", "data file: a.raw.gz", encoding="gzip"), array)
+    opened(
+        nhdr(tmp_path / "a.nhdr", array, "byte skip: 8", "data file: a.raw.gz", encoding="gzip"),
+        array,
+    )
 
 
 def test_nrrd_of_four_dimensions_in_space_as_itk_writes_it(tmp_path):
@@ -231,7 +272,11 @@ def test_nrrd_of_four_dimensions_in_space_as_itk_writes_it(tmp_path):
     fields = ["space dimension: 4", "space directions: (1,0,0,0) (0,2,0,0) (0,0,3,0) (0,0,0,4)"]
     fields += ["space origin: (10,20,30,40)", "kinds: domain domain domain domain"]
     image, _ = opened(nhdr(tmp_path / "a.nrrd", array, *fields), array)
-    assert (image.axes, image.scale, image.translate) == (("t", "z", "y", "x"), (4, 3, 2, 1), (40, 30, 20, 10))
+    assert (image.axes, image.scale, image.translate) == (
+        ("t", "z", "y", "x"),
+        (4, 3, 2, 1),
+        (40, 30, 20, 10),
+    )
 
 
 def test_nrrd_of_a_plane_in_space_keeps_the_size_of_its_pixels(tmp_path):
@@ -250,7 +295,8 @@ def test_nrrd_of_cells_and_nodes_between_two_ends(tmp_path):
     assert (image.scale, image.translate) == ((1, 1), (20, 10))
 
 
-# --- ENVI and NIfTI --------------------------------------------------------------------------------------------------
+# --- ENVI and NIfTI
+# --------------------------------------------------------------------------------------------------
 
 ENVI = "ENVI\nsamples = 5\nlines = 4\nbands = 3\ndata type = 12\ninterleave = bsq\nbyte order = 0\n"
 
@@ -272,8 +318,16 @@ def test_envi_header_with_a_byte_order_mark(tmp_path):
 @pytest.mark.parametrize(
     ("said", "scale", "unit"),
     [
-        ("map info = {UTM, 1.0, 1.0, 5e5, 4e6, 3.0e+1, 20.0, 11, North, WGS-84, units=Meters}", (1, 20, 30), "meter"),
-        ("map info = {Geographic Lat/Lon, 1, 1, 8, 47, 0.5, 0.25, WGS-84, units=Degrees}", (1, 0.25, 0.5), "degree"),
+        (
+            "map info = {UTM, 1.0, 1.0, 5e5, 4e6, 3.0e+1, 20.0, 11, North, WGS-84, units=Meters}",
+            (1, 20, 30),
+            "meter",
+        ),
+        (
+            "map info = {Geographic Lat/Lon, 1, 1, 8, 47, 0.5, 0.25, WGS-84, units=Degrees}",
+            (1, 0.25, 0.5),
+            "degree",
+        ),
         ("map info = {Arbitrary, 1, 1, 0, 0, 0.5, 0.25}", (1, 0.25, 0.5), None),
         ("map info = {Arbitrary, 1, 1, 0, 0, -1, 0.25}", (1, 1, 1), None),
         ("map info = {UTM, 1}", (1, 1, 1), None),
@@ -288,7 +342,13 @@ def test_envi_size_of_pixels_on_a_map(tmp_path, said, scale, unit):
 
 @pytest.mark.parametrize(
     ("code", "units"),
-    [(10, ("second", "millimeter")), (4, (None, None)), (15, ("second", None)), (56, (None, None)), (63, (None, None))],
+    [
+        (10, ("second", "millimeter")),
+        (4, (None, None)),
+        (15, ("second", None)),
+        (56, (None, None)),
+        (63, (None, None)),
+    ],
 )
 def test_nifti_with_units_that_stand_for_nothing(tmp_path, code, units):
     nibabel = pytest.importorskip("nibabel")
@@ -315,7 +375,9 @@ def test_analyze_lies_where_the_matrix_of_spm_says(tmp_path):
         np.testing.assert_allclose(mapped[:3][::-1], (reference @ [*index[::-1], 1])[:3])
     for content in (b"another file", bytes(2 << 20)):
         (tmp_path / "a.mat").write_bytes(content)
-        with pytest.warns(nl.LazyLoadWarning, match=r"the position that a\.mat tells cannot be read"):
+        with pytest.warns(
+            nl.LazyLoadWarning, match=r"the position that a\.mat tells cannot be read"
+        ):
             image, _ = opened(tmp_path / "a.img", array)
         assert image.scale == (4, 2, 1.5)
 
@@ -325,13 +387,19 @@ def test_a_pair_beside_one_of_the_same_name_that_is_compressed(tmp_path):
     plain, packed = values((4, 5, 6), "i2"), values((4, 5, 6), "i2", seed=1)
     for array, more in ((plain, ""), (packed, ".gz")):
         nibabel.Nifti1Pair(array.T, np.eye(4)).to_filename(tmp_path / f"a.img{more}")
-    for name, expected in (("a.img", plain), ("a.hdr", plain), ("a.img.gz", packed), ("a.hdr.gz", packed)):
+    for name, expected in (
+        ("a.img", plain),
+        ("a.hdr", plain),
+        ("a.img.gz", packed),
+        ("a.hdr.gz", packed),
+    ):
         opened(tmp_path / name, expected)
     (tmp_path / "a.hdr.gz").unlink()
     opened(tmp_path / "a.img.gz", packed)
 
 
-# --- HDF5 ------------------------------------------------------------------------------------------------------------
+# --- HDF5
+# ------------------------------------------------------------------------------------------------------------
 
 CUBE = values((6, 20, 30))
 
@@ -393,9 +461,13 @@ def test_hdf5_of_fewer_bits_than_bytes(hdf5, order, offset):
 def test_hdf5_of_types_that_numpy_has_in_another_form(hdf5):
     array = np.arange(120, dtype="f4").reshape(4, 5, 6)
     opened(hdf5(typed(brain_float, array)), array)
-    spread = np.zeros((4, 5), {"names": ["r", "i"], "formats": ["f4", "f4"], "offsets": [0, 8], "itemsize": 16})
+    spread = np.zeros(
+        (4, 5), {"names": ["r", "i"], "formats": ["f4", "f4"], "offsets": [0, 8], "itemsize": 16}
+    )
     spread["r"], spread["i"] = 1, 2
-    opened(hdf5(lambda file: file.create_dataset("image", data=spread)), np.full((4, 5), 1 + 2j, "c8"))
+    opened(
+        hdf5(lambda file: file.create_dataset("image", data=spread)), np.full((4, 5), 1 + 2j, "c8")
+    )
 
 
 def test_hdf5_with_data_of_types_that_numpy_does_not_have(hdf5):
@@ -448,7 +520,10 @@ def test_hdf5_with_names_that_are_not_utf_8_opens_the_rest(hdf5):
 
     image, dataset = opened(hdf5(fill), CUBE)
     assert image.name.endswith("a.h5")
-    assert dataset.skipped == {"data set whose name is not UTF-8": 2, "link whose name is not UTF-8": 1}
+    assert dataset.skipped == {
+        "data set whose name is not UTF-8": 2,
+        "link whose name is not UTF-8": 1,
+    }
 
 
 def test_hdf5_with_a_damaged_header_of_one_data_set_opens_the_rest(hdf5):
@@ -472,7 +547,10 @@ def test_hdf5_links_to_other_files_are_followed_within_the_folder(hdf5, tmp_path
         file["entry/data/second"] = h5py.ExternalLink("data_000002.h5", "frames")
         file["entry/data/third"] = h5py.ExternalLink("other/data_000003.h5", "nothing")
         file["entry/data/fourth"] = h5py.ExternalLink("../data_000001.h5", "frames")
-        file["entry/again"], file["entry/data/loop"] = h5py.SoftLink("/entry"), h5py.SoftLink("loop")
+        file["entry/again"], file["entry/data/loop"] = (
+            h5py.SoftLink("/entry"),
+            h5py.SoftLink("loop"),
+        )
 
     _, dataset = opened(hdf5(fill, "master.h5"), CUBE)
     assert len(dataset.images) == 1
@@ -487,7 +565,9 @@ def test_hdf5_with_a_link_of_a_program_s_own_kind_opens_the_rest(hdf5):
 
     def fill(file):
         form = h5p.create(h5p.GROUP_CREATE)
-        form.set_link_creation_order(h5p.CRT_ORDER_TRACKED)  # links with a kind, in a header without a checksum
+        form.set_link_creation_order(
+            h5p.CRT_ORDER_TRACKED
+        )  # links with a kind, in a header without a checksum
         Group(h5g.create(file.id, b"links", gcpl=form))["own"] = SoftLink("/here/and/there")
         file["image"] = CUBE
 
@@ -502,11 +582,17 @@ def test_hdf5_with_a_link_of_a_program_s_own_kind_opens_the_rest(hdf5):
 
 def test_hdf5_with_a_damaged_object_opens_the_rest(hdf5):
     def fill(file):
-        file["first"], file["image"], file["other"] = values((3, 4), "f4"), CUBE, values((5, 6), "u1")
+        file["first"], file["image"], file["other"] = (
+            values((3, 4), "f4"),
+            CUBE,
+            values((5, 6), "u1"),
+        )
 
     path = hdf5(fill)
     block = bytearray(path.read_bytes())
-    place = block.index(bytes.fromhex("11201f000400000000002000170800"))  # the type of 32-bit floats
+    place = block.index(
+        bytes.fromhex("11201f000400000000002000170800")
+    )  # the type of 32-bit floats
     block[place + 4] = 99
     path.write_bytes(block)
     _, dataset = opened(path, CUBE)
@@ -538,7 +624,9 @@ def test_hdf5_with_a_dead_link_where_imaris_says_the_extent_opens(hdf5):
 
 
 def test_hdf5_packed_by_a_filter_of_hdf5plugin(hdf5, tmp_path, monkeypatch):
-    path = hdf5(lambda file: file.create_dataset("image", data=CUBE, chunks=CUBE.shape, compression="lzf"))
+    path = hdf5(
+        lambda file: file.create_dataset("image", data=CUBE, chunks=CUBE.shape, compression="lzf")
+    )
     block = bytearray(path.read_bytes())
     code = block.index(b"lzf") - 8
     assert int.from_bytes(block[code : code + 2], "little") == 32000
@@ -547,7 +635,9 @@ def test_hdf5_packed_by_a_filter_of_hdf5plugin(hdf5, tmp_path, monkeypatch):
     (tmp_path / "hdf5plugin.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
-    refused(path, r"1 x data set packed by a filter that is not installed \(pip install hdf5plugin\)")
+    refused(
+        path, r"1 x data set packed by a filter that is not installed \(pip install hdf5plugin\)"
+    )
     assert sys.modules.pop("hdf5plugin")  # it was asked for its filters
 
 
@@ -561,11 +651,15 @@ def test_hdf5_beside_an_hdf5plugin_that_is_broken_opens_the_rest(hdf5, tmp_path,
     code = block.index(b"lzf") - 8
     block[code : code + 2] = (32123).to_bytes(2, "little")
     path.write_bytes(block)
-    (tmp_path / "hdf5plugin.py").write_text("raise OSError('libh5blosc.so: cannot open shared object file')")
+    (tmp_path / "hdf5plugin.py").write_text(
+        "raise OSError('libh5blosc.so: cannot open shared object file')"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
     _, dataset = opened(path, CUBE)
-    assert dataset.skipped == {"data set packed by a filter that is not installed (pip install hdf5plugin)": 1}
+    assert dataset.skipped == {
+        "data set packed by a filter that is not installed (pip install hdf5plugin)": 1
+    }
 
 
 def test_hdf5_of_more_pixels_than_can_be_counted_opens_the_rest(hdf5):
@@ -595,13 +689,19 @@ def test_hdf5_put_together_from_files_that_are_gone_says_so(hdf5, tmp_path):
     (tmp_path / "v3.h5").unlink()
     expected = CUBE.copy()
     expected[3] = 7
-    with pytest.warns(nl.LazyLoadWarning, match=r"1 of the files that 'image' .* not there \('v3.h5'.*fill value"):
+    with pytest.warns(
+        nl.LazyLoadWarning, match=r"1 of the files that 'image' .* not there \('v3.h5'.*fill value"
+    ):
         opened(path, expected)
 
 
 def test_hdf5_with_its_pixels_in_a_file_beside_it(hdf5, tmp_path, monkeypatch):
     (tmp_path / "pixels.bin").write_bytes(b"a header" + CUBE.tobytes())
-    path = hdf5(lambda file: file.create_dataset("image", CUBE.shape, "u2", external=[("pixels.bin", 8, CUBE.nbytes)]))
+    path = hdf5(
+        lambda file: file.create_dataset(
+            "image", CUBE.shape, "u2", external=[("pixels.bin", 8, CUBE.nbytes)]
+        )
+    )
     monkeypatch.chdir(tmp_path.parent)
     opened(path, CUBE)
     (tmp_path / "pixels.bin").write_bytes(bytes(8) + CUBE.tobytes()[:-1])
@@ -620,13 +720,18 @@ def test_hdf5_with_its_pixels_in_several_files_beside_it(hdf5, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("absolute", [False, True])
-def test_hdf5_with_its_pixels_in_a_file_of_another_folder_is_opened_on_request(hdf5, tmp_path, absolute):
+def test_hdf5_with_its_pixels_in_a_file_of_another_folder_is_opened_on_request(
+    hdf5, tmp_path, absolute
+):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "pixels.bin").write_bytes(CUBE.tobytes())
     (tmp_path / "here").mkdir()
     name = str(tmp_path / "elsewhere" / "pixels.bin") if absolute else "../elsewhere/pixels.bin"
     path = hdf5(
-        lambda file: file.create_dataset("image", CUBE.shape, "u2", external=[(name, 0, CUBE.nbytes)]), "here/a.h5"
+        lambda file: file.create_dataset(
+            "image", CUBE.shape, "u2", external=[(name, 0, CUBE.nbytes)]
+        ),
+        "here/a.h5",
     )
     refused(path, "1 x data set whose pixels are in a file of another folder .*outside=True")
     opened(path, CUBE, outside=True)
@@ -648,7 +753,11 @@ def test_hdf5_dimension_scales_name_and_place_the_axes(hdf5):
             file["image"].dims[axis].attach_scale(file[name])
 
     image, _ = opened(hdf5(fill), CUBE)
-    assert (image.axes, image.scale, image.translate) == (("z", "y", "x"), (0.5, 1.5, 2.5), (3, 3, 3))
+    assert (image.axes, image.scale, image.translate) == (
+        ("z", "y", "x"),
+        (0.5, 1.5, 2.5),
+        (3, 3, 3),
+    )
     assert image.units == ("mm", None, None)
 
 
@@ -662,7 +771,11 @@ def test_hdf5_dimension_scales_that_were_deleted_are_left_out(hdf5):
         del file["y"]
 
     image, dataset = opened(hdf5(fill), CUBE)
-    assert (image.axes, image.scale, image.units) == (("z", "y", "x"), (0.5, 1, 2.5), ("mm", None, "mm"))
+    assert (image.axes, image.scale, image.units) == (
+        ("z", "y", "x"),
+        (0.5, 1, 2.5),
+        ("mm", None, "mm"),
+    )
     assert dataset.skipped == {"data set of less than two axes": 2}
 
 
@@ -692,19 +805,30 @@ def test_hdf5_dimension_labels_and_scales_of_any_type(hdf5):
         (Empty("S1"), "z y x"),
     ]
     scales = [np.arange(3), 7, b"scale", np.array([b"image", b"image", b"image"]), Empty("f4")]
-    cases = [("DIMENSION_LABELS", *one) for one in labels] + [("DIMENSION_LIST", one, "z y x") for one in scales]
+    cases = [("DIMENSION_LABELS", *one) for one in labels] + [
+        ("DIMENSION_LIST", one, "z y x") for one in scales
+    ]
 
     def fill(name, value):
         def write(file):
             file["image"] = CUBE
-            kind = string_dtype() if isinstance(value, np.ndarray) and value.dtype.kind == "O" else None
+            kind = (
+                string_dtype()
+                if isinstance(value, np.ndarray) and value.dtype.kind == "O"
+                else None
+            )
             file["image"].attrs.create(name, value, dtype=kind)
 
         return write
 
-    paths = [hdf5(fill(name, value), f"{number}.h5") for number, (name, value, _) in enumerate(cases)]
+    paths = [
+        hdf5(fill(name, value), f"{number}.h5") for number, (name, value, _) in enumerate(cases)
+    ]
     # Elsewhere, for HDF5 would end Python itself.
-    command, said = [sys.executable, "-X", "utf8", "-c", OPEN_ALL, *map(str, paths)], [axes for *_, axes in cases]
+    command, said = (
+        [sys.executable, "-X", "utf8", "-c", OPEN_ALL, *map(str, paths)],
+        [axes for *_, axes in cases],
+    )
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=100, check=False)
     assert (done.returncode, done.stderr, done.stdout.splitlines()) == (0, "", said)
 
@@ -716,7 +840,11 @@ def test_hdf5_axes_of_nexus_and_of_berkeleys_emd(hdf5):
         positions(file, "entry/data/", ("frame", "unused", "position"), (None, None, "um"))
 
     image, _ = opened(hdf5(nexus, "a.nxs"), CUBE)
-    assert (image.axes, image.scale, image.units) == (("z", "y", "x"), (0.5, 1, 2.5), (None, None, "um"))
+    assert (image.axes, image.scale, image.units) == (
+        ("z", "y", "x"),
+        (0.5, 1, 2.5),
+        (None, None, "um"),
+    )
 
     def emd(file):
         file["data/image/data"] = CUBE
@@ -729,7 +857,11 @@ def test_hdf5_axes_of_nexus_and_of_berkeleys_emd(hdf5):
         file["data/image/dim2"].attrs["name"] = np.bytes_("y")
 
     image, _ = opened(hdf5(emd, "a.emd"), CUBE)
-    assert (image.axes, image.scale, image.units) == (("depth", "y", "x"), (0.5, 2, 2.5), ("nm", None, "nm"))
+    assert (image.axes, image.scale, image.units) == (
+        ("depth", "y", "x"),
+        (0.5, 2, 2.5),
+        ("nm", None, "nm"),
+    )
 
 
 @pytest.mark.parametrize("values_", [[0, 1, 5], [5, 4, 3], [0, np.nan, 2], [1, 1, 1]])
@@ -743,7 +875,7 @@ def test_hdf5_positions_that_are_not_even_are_left_out(hdf5, values_):
     assert (image.axes, image.scale) == (("z", "y", "x"), (1, 1, 1))
 
 
-def test_hdf5_names_that_would_turn_an_image_or_are_kept_for_colours_are_not_taken(hdf5):
+def test_hdf5_names_that_would_turn_an_image_or_are_kept_for_colors_are_not_taken(hdf5):
     def fill(file):
         for name, axes in (("a", "xyz"), ("b", "zys")):
             file[f"{name}/data"] = CUBE
@@ -765,7 +897,11 @@ def test_hdf5_frames_of_velox_come_first_and_in_nanometers(hdf5, said):
     def fill(file):
         group = file.create_group("Data/Image/" + "0a" * 16)
         group["Data"] = np.moveaxis(CUBE, 0, -1)
-        size = {"PixelSize": {"width": "1e-10", "height": "2e-10"}, "PixelUnitX": "m", "PixelUnitY": "m"}
+        size = {
+            "PixelSize": {"width": "1e-10", "height": "2e-10"},
+            "PixelUnitX": "m",
+            "PixelUnitY": "m",
+        }
         text = json.dumps({"BinaryResult": size if said else {}}).encode()
         group["Metadata"] = np.tile(np.frombuffer(text.ljust(500, b"\0"), "u1")[:, None], (1, 6))
 
@@ -792,7 +928,9 @@ def bdv(file):
         file[f"s{setup:02d}/resolutions"] = np.array([[1.0, 1, 1], [2, 2, 1]])
         for time in range(2):
             for level, array in enumerate((CUBE, CUBE[:, ::2, ::2])):
-                file.create_dataset(f"t{time:05d}/s{setup:02d}/{level}/cells", data=array + time, chunks=(2, 8, 8))
+                file.create_dataset(
+                    f"t{time:05d}/s{setup:02d}/{level}/cells", data=array + time, chunks=(2, 8, 8)
+                )
 
 
 BDV = """{}<SpimData><SequenceDescription><ViewSetups>
@@ -814,7 +952,8 @@ def test_hdf5_of_bigdataviewer_has_the_size_of_voxels_from_its_xml(hdf5, tmp_pat
         assert opened(path, expected)[0].scale == (1, 1, 1, 1)
 
 
-# --- ITK-Wasm --------------------------------------------------------------------------------------------------------
+# --- ITK-Wasm
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kept", ["file", "list"])
@@ -844,7 +983,8 @@ def test_itk_wasm_turned(tmp_path, kept):
     refused(folder, "an ITK-Wasm image, found one whose header cannot be read")
 
 
-# --- raw files -------------------------------------------------------------------------------------------------------
+# --- raw files
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -873,7 +1013,13 @@ def test_words_in_the_name_of_a_raw_file(tmp_path, name, dtype):
 
 
 @pytest.mark.parametrize(
-    "name", ["v_4x20x30_8bit_uint16.raw", "v_4x20x30_32bit.raw", "v_4x20x30_16bit_8bit.raw", "v_4x20x30_int8_uint8.raw"]
+    "name",
+    [
+        "v_4x20x30_8bit_uint16.raw",
+        "v_4x20x30_32bit.raw",
+        "v_4x20x30_16bit_8bit.raw",
+        "v_4x20x30_int8_uint8.raw",
+    ],
 )
 def test_words_that_leave_the_type_open_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(bytes(4 * 20 * 30 * 2))
@@ -886,12 +1032,16 @@ def test_a_name_whose_first_size_may_be_the_fastest_says_how_it_is_read(tmp_path
     array = values(shape, "u1")
     path = tmp_path / f"v_{sizes}_uint8.raw"
     array.tofile(path)
-    with pytest.warns(nl.LazyLoadWarning, match="slowest axis first, as its name says; order='F' if the first"):
+    with pytest.warns(
+        nl.LazyLoadWarning, match="slowest axis first, as its name says; order='F' if the first"
+    ):
         opened(path, array)
     opened(path, array.reshape(shape[::-1]), order="F")
 
 
-@pytest.mark.parametrize("sizes", ["4x20x30", "100x20x20", "100x20x30", "12x12x12", "20x30x20", "20x20"])
+@pytest.mark.parametrize(
+    "sizes", ["4x20x30", "100x20x20", "100x20x30", "12x12x12", "20x30x20", "20x20"]
+)
 def test_a_name_whose_first_size_is_the_slowest_says_nothing(tmp_path, sizes):
     array = values(tuple(map(int, sizes.split("x"))))
     array.tofile(tmp_path / f"v_{sizes}_uint16.raw")
@@ -924,7 +1074,9 @@ def test_a_sidecar_with_a_bad_value_is_refused_clearly(tmp_path, more, said):
 def test_a_sidecar_with_a_byte_order_mark(tmp_path):
     array = values((4, 20, 30))
     array.tofile(tmp_path / "a.raw")
-    (tmp_path / "a.json").write_text(json.dumps({"dtype": "u2", "shape": [4, 20, 30]}), encoding="utf-8-sig")
+    (tmp_path / "a.json").write_text(
+        json.dumps({"dtype": "u2", "shape": [4, 20, 30]}), encoding="utf-8-sig"
+    )
     opened(tmp_path / "a.raw", array)
 
 

@@ -16,7 +16,10 @@ def test_every_guess_fits_to_the_byte(size):
     found = guesses(size)
     assert len(found) == len(set(found)) <= 12
     for guess in found:
-        assert np.prod(guess.shape, dtype=object) * np.dtype(guess.dtype).itemsize + guess.offset == size
+        assert (
+            np.prod(guess.shape, dtype=object) * np.dtype(guess.dtype).itemsize + guess.offset
+            == size
+        )
         assert len(guess.shape) in (2, 3)
 
 
@@ -54,8 +57,8 @@ def test_a_sketch_is_every_kth_pixel_of_its_plane(tmp_path_factory, data):
     pixels.tofile(path)
     source = raw_source(str(path), {"dtype": dtype, "shape": shape})[1]
     side = data.draw(st.integers(1, 9))
-    colours = source.meta.rgb
-    planes = pixels.reshape(-1, *shape[-3 if colours else -2 :])
+    colors = source.meta.rgb
+    planes = pixels.reshape(-1, *shape[-3 if colors else -2 :])
     assert plane_count(source) == len(planes)
     number = data.draw(st.integers(0, len(planes) - 1))
     plane = planes[number]

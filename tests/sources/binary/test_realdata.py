@@ -16,11 +16,38 @@ import napari_lazyload as nl
 SIBLING = Path(__file__).resolve().parents[4] / "shared" / "realdata"
 ROOT = Path(os.environ.get("NAPARI_LAZYLOAD_REALDATA", SIBLING))
 KINDS = {
-    *("npy", "nifti", "mrc", "mrc-gz", "nrrd", "nhdr+raw", "mhd+raw", "mha", "fits", "raw+json", "bdv-hdf5", "mgz"),
-    *("mhd+zraw", "analyze-no-img", "nifti-no-img", "npy-object", "npz-object", "nhdr+ascii", "raw-no-sidecar"),
+    *(
+        "npy",
+        "nifti",
+        "mrc",
+        "mrc-gz",
+        "nrrd",
+        "nhdr+raw",
+        "mhd+raw",
+        "mha",
+        "fits",
+        "raw+json",
+        "bdv-hdf5",
+        "mgz",
+    ),
+    *(
+        "mhd+zraw",
+        "analyze-no-img",
+        "nifti-no-img",
+        "npy-object",
+        "npz-object",
+        "nhdr+ascii",
+        "raw-no-sidecar",
+    ),
 }
 NEEDS = {
-    **{"nifti": "nibabel", "mgz": "nibabel", "analyze-no-img": "nibabel", "nifti-no-img": "nibabel", "mrc": "mrcfile"},
+    **{
+        "nifti": "nibabel",
+        "mgz": "nibabel",
+        "analyze-no-img": "nibabel",
+        "nifti-no-img": "nibabel",
+        "mrc": "mrcfile",
+    },
     **{
         "mrc-gz": "mrcfile",
         "nrrd": "nrrd",
@@ -32,7 +59,10 @@ NEEDS = {
 }
 # Detached data that a checkout may lack, and a file that holds the same pixels.
 SAME_PIXELS = {
-    "BallBinary30x30x30.nhdr": ("BallBinary30x30x30.raw", "given/nrrd/pynrrd/BallBinary30x30x30.nrrd"),
+    "BallBinary30x30x30.nhdr": (
+        "BallBinary30x30x30.raw",
+        "given/nrrd/pynrrd/BallBinary30x30x30.nrrd",
+    ),
     "fixed.mhd": ("fixed.raw", "given/metaimage/elastix/2DMRI-T1_brain.mha"),
 }
 
@@ -40,12 +70,18 @@ SAME_PIXELS = {
 def cases(*expect):
     catalogue = ROOT / "catalogue.json"
     known = json.loads(catalogue.read_text(encoding="utf-8")) if catalogue.is_file() else []
-    return [pytest.param(one, id=one["path"]) for one in known if one["expect"] in expect and one["kind"] in KINDS]
+    return [
+        pytest.param(one, id=one["path"])
+        for one in known
+        if one["expect"] in expect and one["kind"] in KINDS
+    ]
 
 
 def sha256(array):
     array = np.ascontiguousarray(array)
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+    return hashlib.sha256(
+        array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    ).hexdigest()
 
 
 def place(entry, folder):
@@ -57,7 +93,9 @@ def place(entry, folder):
             np.asarray(dataset.images[0].data).tofile(folder / missing)
         return Path(shutil.copy(path, folder))
     if path.name == "mask_fixed.mhd" and not path.with_suffix(".raw").exists():
-        pytest.skip("mask_fixed.raw is not among the real files here, and no other file holds its pixels")
+        pytest.skip(
+            "mask_fixed.raw is not among the real files here, and no other file holds its pixels"
+        )
     return path
 
 
@@ -85,7 +123,9 @@ def test_a_binary_is_its_reference(entry, tmp_path):
 def test_its_scale_is_that_of_the_reference(entry, tmp_path):
     expected = [float(size) for size in entry["scale"] or []]
     if entry["kind"] == "mgz":
-        expected[0] = 1.0  # the time between frames stands behind the pixels, which opening does not read
+        expected[0] = (
+            1.0  # the time between frames stands behind the pixels, which opening does not read
+        )
     with nl.open_dataset(place(entry, tmp_path)) as dataset:
         image = dataset.images[0]
         expected = [1.0 if np.isnan(size) else size for size in expected]
@@ -105,7 +145,10 @@ def test_a_part_reads_the_same_as_the_whole(entry, tmp_path):
     with nl.open_dataset(place(entry, tmp_path)) as dataset:
         image = dataset.images[0]
         whole = np.asarray(image.data)
-        part = tuple(slice(size // 3, size // 3 + max(1, size // 2)) for size in image.shape[: image.spatial_ndim])
+        part = tuple(
+            slice(size // 3, size // 3 + max(1, size // 2))
+            for size in image.shape[: image.spatial_ndim]
+        )
         np.testing.assert_array_equal(nl.crop(image, part), whole[part])
 
 
@@ -117,10 +160,16 @@ def test_every_image_of_a_file_is_its_reference(realdata):
     with nl.open_dataset(realdata / fits["path"]) as dataset:
         units = [one for one in fits["ref"]["hdus"] if "sha256" in one]
         assert dataset.meta["hdu"].tolist() == [one["i"] for one in units]
-        assert [sha256(np.asarray(image.data)) for image in dataset.images] == [one["sha256"] for one in units]
+        assert [sha256(np.asarray(image.data)) for image in dataset.images] == [
+            one["sha256"] for one in units
+        ]
     hdf5 = next(one for one in known.values() if one["kind"] == "bdv-hdf5")
     with nl.open_dataset(realdata / hdf5["path"]) as dataset:
-        cells = {one["path"]: one["sha256"] for one in hdf5["ref"]["datasets"] if one["path"].endswith("cells")}
+        cells = {
+            one["path"]: one["sha256"]
+            for one in hdf5["ref"]["datasets"]
+            if one["path"].endswith("cells")
+        }
         found = {
             f"t00000/s{setup:02d}/{level}/cells": sha256(np.asarray(data))
             for setup, image in enumerate(dataset.images)

@@ -20,7 +20,7 @@ from napari_lazyload.loading.read_box import read_block, read_box
 from napari_lazyload.sources.binary import chunk_sizes as raw_grid
 from napari_lazyload.sources.binary import read_strided
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks, chunk_sizes, run_nbytes
-from napari_lazyload.sources.binary.strided import Frames, Layout, RawSource, dense
+from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, Linear, Shifted
 
 DTYPES = ["u1", "i1", "<u2", ">u2", "<i4", ">i4", "<f4", ">f4", ">f8", "<c8", ">c16", "<f2", "?"]
@@ -47,7 +47,9 @@ def full(source):
 def source_of(path, layout, **options):
     stat = os.stat(path)
     axes = tuple("uvtczyx"[-len(layout.shape) :])
-    return RawSource(layout, [(str(path), (stat.st_mtime_ns, stat.st_size))], "raw", axes, **options)
+    return RawSource(
+        layout, [(str(path), (stat.st_mtime_ns, stat.st_size))], "raw", axes, **options
+    )
 
 
 @pytest.fixture
@@ -78,12 +80,15 @@ def test_a_key_tells_which_bytes_are_read_as_what(tmp_path):
     ]
     assert len({chunk.key, *(other.key for other in others)}) == 1 + len(others)
     blank = BlankChunk((1, 9, 9), np.dtype("i2"))
-    groups = [GroupChunk(parts, (2, 9, 9), chunk.dtype) for parts in ((blank, chunk), (blank, others[0]))]
+    groups = [
+        GroupChunk(parts, (2, 9, 9), chunk.dtype) for parts in ((blank, chunk), (blank, others[0]))
+    ]
     assert groups[0].key != groups[1].key
     assert groups[0].path == str(path)
 
 
-# --- exact -----------------------------------------------------------------------------------------------------------
+# --- exact
+# -----------------------------------------------------------------------------------------------------------
 
 
 @given(data=st.data())
@@ -97,11 +102,13 @@ def test_any_strided_block_is_what_numpy_sees(tmp_path_factory, data):
         strides[axis] = step + data.draw(st.sampled_from([0, 0, 0, 1, 13, 5000]))
         step = strides[axis] * (shape[axis] - 1) + step
     offset = data.draw(st.integers(0, 40))
-    layout = Layout(shape, dtype, offset, tuple(strides))
+    layout = StridedLayout(shape, dtype, offset, tuple(strides))
     path = tmp_path_factory.getbasetemp() / "strided.raw"
     content = np.random.default_rng(0).integers(0, 2, layout.end, np.uint8)
     content.tofile(path)
-    expected = np.ndarray(shape, dtype, content, offset, tuple(strides)).astype(dtype.newbyteorder("="))
+    expected = np.ndarray(shape, dtype, content, offset, tuple(strides)).astype(
+        dtype.newbyteorder("=")
+    )
     chunks = data.draw(st.sampled_from(["auto", 1, 2, -1, "40 B"]))
     most = data.draw(st.sampled_from([64, 1 << 20]))
     with pytest.MonkeyPatch.context() as patch:
@@ -126,7 +133,9 @@ def test_padded_rows_and_headers_between_frames(tmp_path):
     records["rows"]["pixels"] = values((5, 7, 11), "u2")
     path = tmp_path / "a.raw"
     records.tofile(path)
-    source = source_of(path, Layout((5, 7, 11), np.dtype("<u2"), 30, (record.itemsize, 25, 2)))
+    source = source_of(
+        path, StridedLayout((5, 7, 11), np.dtype("<u2"), 30, (record.itemsize, 25, 2))
+    )
     np.testing.assert_array_equal(full(source), records["rows"]["pixels"])
 
 
@@ -142,15 +151,27 @@ def test_frames_over_several_files_and_with_gaps_in_the_grid(tmp_path):
     for chunks in ("auto", 1, (2, 6, 8), (2, 4, 3)):
         source = RawSource(layout, files, "raw", ("z", "y", "x"), frames=frames, chunks=chunks)
         np.testing.assert_array_equal(full(source), stack)
-    assert isinstance(RawSource(layout, files, "raw", ("z", "y", "x"), frames=frames).chunk(0, (0, 0, 0)), GroupChunk)
+    assert isinstance(
+        RawSource(layout, files, "raw", ("z", "y", "x"), frames=frames).chunk(0, (0, 0, 0)),
+        GroupChunk,
+    )
     numbers = np.array([2, -1, 0, 6, 5, 4, 3, 1])
     grid = dense((2, 4, 6, 8), ">u2", 5)
-    source = RawSource(grid, files, "raw", ("t", "z", "y", "x"), frames=Frames(2, 96, 3, numbers), chunks=(1, 1, 6, 8))
+    source = RawSource(
+        grid,
+        files,
+        "raw",
+        ("t", "z", "y", "x"),
+        frames=Frames(2, 96, 3, numbers),
+        chunks=(1, 1, 6, 8),
+    )
     expected = np.concatenate([stack, np.zeros((1, 6, 8))])[numbers].reshape(2, 4, 6, 8)
     np.testing.assert_array_equal(full(source), expected)
     assert isinstance(source.chunk(0, (0, 1, 0, 0)), BlankChunk)
     assert source.chunk(0, (0, 1, 0, 0)).key == source.chunk(0, (0, 1, 0, 0)).key
-    whole = RawSource(grid, files, "raw", ("t", "z", "y", "x"), frames=Frames(2, 96, 3, numbers), chunks=-1)
+    whole = RawSource(
+        grid, files, "raw", ("t", "z", "y", "x"), frames=Frames(2, 96, 3, numbers), chunks=-1
+    )
     np.testing.assert_array_equal(full(whole), expected)
     chunk = pickle.loads(pickle.dumps(whole.chunk(0, (0, 0, 0, 0))))
     assert chunk.key == whole.chunk(0, (0, 0, 0, 0)).key
@@ -161,7 +182,9 @@ def test_values_are_converted_chunk_by_chunk(tmp_path):
     stored = values((4, 9, 9), "<i2")
     path = tmp_path / "a.raw"
     stored.tofile(path)
-    source = source_of(path, dense(stored.shape, "<i2"), convert=Linear(0.5, 3.0, "<f8", blank=7), dtype="f8")
+    source = source_of(
+        path, dense(stored.shape, "<i2"), convert=Linear(0.5, 3.0, "<f8", blank=7), dtype="f8"
+    )
     expected = stored * 0.5 + 3.0
     expected[stored == 7] = np.nan
     np.testing.assert_array_equal(full(source), expected)
@@ -179,7 +202,12 @@ def test_threads_and_a_copy_from_a_pickle_read_the_same(tmp_path):
     stack.tofile(path)
     source = source_of(path, dense(stack.shape, ">u2"), chunks=(1, 64, 64))
     with ThreadPoolExecutor(4) as pool:
-        read = list(pool.map(lambda z: pickle.loads(pickle.dumps(source.chunk(0, (z, 0, 0)))).load()[0], range(20)))
+        read = list(
+            pool.map(
+                lambda z: pickle.loads(pickle.dumps(source.chunk(0, (z, 0, 0)))).load()[0],
+                range(20),
+            )
+        )
     np.testing.assert_array_equal(read, stack)
     copy = pickle.loads(pickle.dumps(source))
     assert copy.token == source.token
@@ -187,7 +215,8 @@ def test_threads_and_a_copy_from_a_pickle_read_the_same(tmp_path):
     assert len(pickle.dumps(source)) < 2000
 
 
-# --- what is read ----------------------------------------------------------------------------------------------------
+# --- what is read
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_a_plane_reads_its_own_bytes(tmp_path, counted):
@@ -207,11 +236,11 @@ def test_rows_far_apart_are_read_alone_and_near_ones_together(tmp_path, counted)
     path = tmp_path / "a.raw"
     with path.open("wb") as file:
         file.truncate(1000 * 10_000)
-    far = source_of(path, Layout((1000, 100), np.dtype("u1"), 0, (10_000, 1)), chunks=-1)
+    far = source_of(path, StridedLayout((1000, 100), np.dtype("u1"), 0, (10_000, 1)), chunks=-1)
     far.chunk(0, (0, 0)).load()
     assert (len(counted), sum(size for _, size in counted)) == (1000, 100_000)
     counted.clear()
-    near = source_of(path, Layout((1000, 9000), np.dtype("u1"), 0, (10_000, 1)), chunks=-1)
+    near = source_of(path, StridedLayout((1000, 9000), np.dtype("u1"), 0, (10_000, 1)), chunks=-1)
     near.chunk(0, (0, 0)).load()
     assert 1 < len(counted) < 4  # 10 MB, in pieces of at most 8 MiB
     assert sum(size for _, size in counted) <= 9_999_000
@@ -243,16 +272,21 @@ def test_a_crop_reads_the_rows_of_its_box_alone(tmp_path, counted):
     assert sum(size for _, size in counted) == expected.nbytes
     assert len(counted) == 200
     counted.clear()
-    np.testing.assert_array_equal(read_box(source, 0, box), expected)  # a view reads and keeps whole chunks
+    np.testing.assert_array_equal(
+        read_box(source, 0, box), expected
+    )  # a view reads and keeps whole chunks
     assert sum(size for _, size in counted) > 4 * expected.nbytes
     counted.clear()
-    np.testing.assert_array_equal(read_box(source, 0, box, keep=False), expected)  # which a crop then uses
+    np.testing.assert_array_equal(
+        read_box(source, 0, box, keep=False), expected
+    )  # which a crop then uses
     assert counted == []
     cut = source.chunk(0, (0, 0, 0)).cut(((0, 1), (2, 4), (6, 9)))
     np.testing.assert_array_equal(cut.load(), stack[:1, 2:4, 6:9])
 
 
-# --- the grid --------------------------------------------------------------------------------------------------------
+# --- the grid
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -286,7 +320,11 @@ def test_a_little_padding_is_no_gap():
 
 def test_interleaved_bands_follow_their_runs():
     rows, bands, columns = 1000, 200, 1000
-    by_line = (columns * 2, columns * bands * 2, 2)  # shown as (band, row, column), stored row, band, column
+    by_line = (
+        columns * 2,
+        columns * bands * 2,
+        2,
+    )  # shown as (band, row, column), stored row, band, column
     assert auto_chunks((bands, rows, columns), by_line, 2) == (1, 1000, 1000)
     by_pixel = (2, columns * bands * 2, bands * 2)
     assert auto_chunks((bands, rows, columns), by_pixel, 2) == (bands, 5, columns)
@@ -310,7 +348,10 @@ def test_interleaved_bands_follow_their_runs():
     ],
 )
 def test_chunks_as_users_write_them(chunks, expected):
-    assert chunk_sizes(chunks, tuple("zyx"), (40, 500, 600), dense((40, 500, 600), "u2").strides, 2) == expected
+    assert (
+        chunk_sizes(chunks, tuple("zyx"), (40, 500, 600), dense((40, 500, 600), "u2").strides, 2)
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -335,7 +376,7 @@ def test_a_bad_chunk_is_refused_with_the_reason(chunks, said):
         chunk_sizes(chunks, tuple("zyx"), (40, 500, 600), dense((40, 500, 600), "u2").strides, 2)
 
 
-def test_colours_are_never_split(tmp_path):
+def test_colors_are_never_split(tmp_path):
     path = tmp_path / "a.raw"
     pixels = values((3000, 1000, 3), "u1")
     pixels.tofile(path)
@@ -351,7 +392,8 @@ def test_the_limits_are_those_of_the_documentation():
     assert (raw_grid.BAND, raw_grid.SMALL) == (2 << 20, 256 << 10)
 
 
-# --- files that change -----------------------------------------------------------------------------------------------
+# --- files that change
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -389,7 +431,8 @@ def test_a_file_cut_short_gives_an_error_not_a_signal(opened):
     with pytest.raises(ChunkReadError, match=r"expected 9,600 bytes .* found 7,201 bytes"):
         source.chunk(0, (3, 0, 0)).load()
     with pytest.raises(
-        ChunkReadError, match="expected a file of at least 9,600 bytes, found one that ends at byte 7,201"
+        ChunkReadError,
+        match="expected a file of at least 9,600 bytes, found one that ends at byte 7,201",
     ):
         free.chunk(0, (3, 0, 0)).load()
     assert free.chunk(0, (2, 0, 0)).load().shape == (1, 30, 40)
@@ -424,13 +467,17 @@ def test_a_pipe_in_place_of_the_file_does_not_hang(opened):
 def test_errors_of_the_disk_are_the_packages_own(opened, monkeypatch):
     path, source = opened
     path.chmod(0)
-    monkeypatch.setattr("builtins.open", lambda *_args, **_more: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    monkeypatch.setattr(
+        "builtins.open",
+        lambda *_args, **_more: (_ for _ in ()).throw(PermissionError(13, "denied")),
+    )
     with pytest.raises(ChunkReadError, match="denied"):
         source.chunk(0, (0, 0, 0)).load()
     path.chmod(0o600)
 
 
-# --- rows ------------------------------------------------------------------------------------------------------------
+# --- rows
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_frames_that_the_table_counts_have_chunks_of_one(tmp_path):
@@ -438,18 +485,19 @@ def test_frames_that_the_table_counts_have_chunks_of_one(tmp_path):
     stack = values((6, 5, 8, 8), "u1")
     stack.tofile(path)
     source = source_of(path, dense(stack.shape, "u1"), row_axes=2)
-    assert source.lead_axes == {"c": 6, "z": 5}
+    assert source.row_axes == {"c": 6, "z": 5}
     assert source.meta.levels[0].grid.chunks == (1, 1, 8, 8)
     for row, index in enumerate(itertools.product(range(6), range(5))):
         assert source.frame_index(row) == index
         assert source.position((*index, 0, 0)) == row
         assert source.chunk_position(0, (*index, 0, 0)) == row
     grouped = source.rechunked({"z": 5})
-    assert grouped.lead_axes == source.lead_axes
+    assert grouped.row_axes == source.row_axes
     assert (grouped.position((3, 1)), grouped.chunk_position(0, (3, 0, 0, 0))) == (16, 15)
 
 
-# --- coarse levels ---------------------------------------------------------------------------------------------------
+# --- coarse levels
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
@@ -462,7 +510,7 @@ def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
     assert source.with_overview() is source
     finest, coarse = source.meta.levels
     assert coarse.shape == (64, 256, 256)
-    assert (coarse.factors, coarse.first_centre) == ((10, 8, 8), (0, 0, 0))
+    assert (coarse.factors, coarse.first_center) == ((10, 8, 8), (0, 0, 0))
     read_box(source, 1, coarse.grid.full_box)
     assert sum(size for _, size in counted) < 64 * 256 * 2048 * 2 + 1  # its rows alone
     assert source.rechunked((2, -1, -1)).meta.levels[0].grid.chunks == (2, 2048, 2048)
@@ -476,8 +524,12 @@ def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
         pytest.param("zyx", (100, 1000, 1000), [], id="small"),
         pytest.param("tyx", (600, 1024, 1024), [(1, 4, 4)], id="time is not space"),
         pytest.param("czyx", (2, 600, 1024, 1024), [(1, 10, 4, 4)], id="channels stay"),
-        pytest.param("yx", (40_000, 30_000), [(2, 2), (4, 4), (8, 8), (157, 118)], id="large planes"),
-        pytest.param("zyx", (9, 20_000, 9000), [(1, 2, 2), (1, 4, 4), (1, 79, 36)], id="planes first"),
+        pytest.param(
+            "yx", (40_000, 30_000), [(2, 2), (4, 4), (8, 8), (157, 118)], id="large planes"
+        ),
+        pytest.param(
+            "zyx", (9, 20_000, 9000), [(1, 2, 2), (1, 4, 4), (1, 79, 36)], id="planes first"
+        ),
         pytest.param(("a", "b"), (40_000, 30_000), [], id="no plane"),
     ],
 )
@@ -495,7 +547,9 @@ def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):
     for more in ({}, {"row_axes": 2}, {"frames": Frames(2, 30 * 40 * 2, 30)}):
         layout = dense(stack.shape, ">i2")
         stamp = read_strided.stamp_at_opening(str(path))
-        source = RawSource(layout, [(str(path), stamp)], "raw", ("c", "z", "y", "x"), coarse=True, **more)
+        source = RawSource(
+            layout, [(str(path), stamp)], "raw", ("c", "z", "y", "x"), coarse=True, **more
+        )
         assert [level.factors for level in source.meta.levels] == [
             (1, 1, 1, 1),
             (1, 1, 2, 2),
@@ -513,8 +567,8 @@ def test_rows_that_are_interleaved_are_read_together(tmp_path):
     path = tmp_path / "a.raw"
     cube = values((50, 60, 200), "<u2")  # lines, samples, bands
     cube.tofile(path)
-    layout = Layout((200, 50, 60), np.dtype("<u2"), 0, (2, 24_000, 400))
+    layout = StridedLayout((200, 50, 60), np.dtype("<u2"), 0, (2, 24_000, 400))
     source = source_of(path, layout, row_axes=1)
     assert source.meta.levels[0].grid.chunks == (200, 50, 60)
-    assert source.lead_axes == {"z": 200}
+    assert source.row_axes == {"z": 200}
     np.testing.assert_array_equal(full(source), np.moveaxis(cube, -1, 0))

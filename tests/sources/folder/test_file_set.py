@@ -14,7 +14,7 @@ import tifffile
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.sources.files import file_stamp
 from napari_lazyload.sources.folder import file_set
-from napari_lazyload.sources.folder.file_set import UNKNOWN, UNREADABLE, FileSet
+from napari_lazyload.sources.folder.file_set import UNREAD, UNREADABLE, FileSet
 from napari_lazyload.sources.folder.listing import list_folder
 from napari_lazyload.sources.image_files import decode
 
@@ -43,9 +43,9 @@ def count_headers(monkeypatch):
 
 def test_a_header_is_read_once(folder, monkeypatch):
     files, read = files_of(folder), count_headers(monkeypatch)
-    assert (files.probe(2), files.probe(2)) == (0, 0)
+    assert (files.read_header(2), files.read_header(2)) == (0, 0)
     assert read == ["img_2.png"]
-    assert files.kind.tolist() == [UNKNOWN, UNKNOWN, 0, UNKNOWN, UNKNOWN, UNKNOWN]
+    assert files.kind.tolist() == [UNREAD, UNREAD, 0, UNREAD, UNREAD, UNREAD]
     assert files.probed(2) == file_stamp(files.path(2)) == (files.changed_ns[2], files.sizes[2])
     assert files.probed(1) is None
 
@@ -56,7 +56,7 @@ def test_files_of_one_shape_type_and_axes_are_of_one_kind(folder):
     files = files_of(folder)
     assert files.probe_for(np.inf)
     assert files.kind.tolist() == [0, 1, 0, 2, 0, 0]
-    assert [(info.shape, str(info.dtype)) for info in files.infos] == [
+    assert [(info.shape, str(info.dtype)) for info in files.header_classes] == [
         ((24, 32), "uint8"),
         ((24, 32), "uint16"),
         ((24, 32, 3), "uint8"),
@@ -67,14 +67,16 @@ def test_files_of_one_shape_type_and_axes_are_of_one_kind(folder):
 def test_the_extras_of_a_kind_are_those_that_all_its_files_share(tmp_path):
     for number, resolution in enumerate(((5e4, 5e4), (5e4, 5e4), (2e4, 2e4))):
         path = tmp_path / f"{number}.tif"
-        tifffile.imwrite(path, np.zeros((4, 5), "u1"), resolution=resolution, resolutionunit="CENTIMETER")
+        tifffile.imwrite(
+            path, np.zeros((4, 5), "u1"), resolution=resolution, resolutionunit="CENTIMETER"
+        )
     files = files_of(tmp_path)
-    files.probe(0)
-    assert files.infos[0].metadata["scale"] == pytest.approx((0.2, 0.2))
-    files.probe(1)
-    assert "scale" in files.infos[0].metadata
-    files.probe(2)
-    assert "scale" not in files.infos[0].metadata
+    files.read_header(0)
+    assert files.header_classes[0].metadata["scale"] == pytest.approx((0.2, 0.2))
+    files.read_header(1)
+    assert "scale" in files.header_classes[0].metadata
+    files.read_header(2)
+    assert "scale" not in files.header_classes[0].metadata
     assert files.differing == {"scale"}
 
 
@@ -86,7 +88,12 @@ def test_what_cannot_be_read_is_noted_with_the_reason(folder, monkeypatch):
     (folder / "img_4.png").unlink()
     assert files.probe_for(np.inf)
     assert files.kind.tolist() == [0, UNREADABLE, UNREADABLE, UNREADABLE, UNREADABLE, 0]
-    reasons = ["is empty (0 bytes)", "found text that begins", "expected a complete file", "cannot be found any more"]
+    reasons = [
+        "is empty (0 bytes)",
+        "found text that begins",
+        "expected a complete file",
+        "cannot be found any more",
+    ]
     for row, reason in enumerate(reasons, 1):
         assert reason in files.problems[row]
 
@@ -95,7 +102,7 @@ def test_what_cannot_be_read_is_noted_with_the_reason(folder, monkeypatch):
 
     monkeypatch.setattr(decode, "read_info", missing)
     files.forget(0)
-    assert files.probe(0) == UNREADABLE
+    assert files.read_header(0) == UNREADABLE
     assert files.problems[0] == "install the extra"
 
 
@@ -103,16 +110,18 @@ def test_a_file_that_was_mended_is_read_again_once_forgotten(folder):
     good = (folder / "img_2.png").read_bytes()
     (folder / "img_2.png").write_bytes(b"")
     files = files_of(folder)
-    assert files.probe(2) == UNREADABLE
+    assert files.read_header(2) == UNREADABLE
     (folder / "img_2.png").write_bytes(good)
-    assert files.probe(2) == UNREADABLE
+    assert files.read_header(2) == UNREADABLE
     files.forget(2)
-    assert (files.kind[2], files.problems) == (UNKNOWN, {})
-    assert files.probe(2) == 0
+    assert (files.kind[2], files.problems) == (UNREAD, {})
+    assert files.read_header(2) == 0
 
 
 def test_a_stamp_tells_of_the_file_that_is_gone(tmp_path):
-    with pytest.raises(ChunkReadError, match=r"cannot be found any more \(No such file.*retry") as info:
+    with pytest.raises(
+        ChunkReadError, match=r"cannot be found any more \(No such file.*retry"
+    ) as info:
         file_stamp(str(tmp_path / "a.png"))
     assert info.value.path == str(tmp_path / "a.png")
 
@@ -123,7 +132,7 @@ class Clock:
     def __init__(self, monkeypatch, seconds):
         self.now, self.rows = 0.0, []
         monkeypatch.setattr(file_set.time, "perf_counter", lambda: self.now)
-        probe = FileSet.probe
+        probe = FileSet.read_header
 
         def timed(files, row):
             self.now += seconds
@@ -148,7 +157,7 @@ def test_at_least_one_header_is_read_and_the_search_for_one_that_can_be_ends(fol
     Clock(monkeypatch, 1)
     files = files_of(folder)
     assert not files.probe_for(0)
-    assert np.count_nonzero(files.kind != UNKNOWN) == 1
+    assert np.count_nonzero(files.kind != UNREAD) == 1
     for number in range(6):
         (folder / f"img_{number}.png").write_bytes(b"")
     files = files_of(folder)
@@ -176,21 +185,21 @@ def test_empty_files_that_are_known_are_dropped(folder):
 def test_it_pickles_with_what_is_known(folder, monkeypatch):
     files = files_of(folder)
     files.probe_for(np.inf)
-    files.watch = print
+    files.on_header = print
     copy = pickle.loads(pickle.dumps(files))
     read = count_headers(monkeypatch)
-    assert [copy.probe(row) for row in range(6)] == [0] * 6
-    assert (read, copy.token, copy.watch) == ([], files.token, None)
+    assert [copy.read_header(row) for row in range(6)] == [0] * 6
+    assert (read, copy.token, copy.on_header) == ([], files.token, None)
     copy.forget(1)
-    assert copy.probe(1) == 0
+    assert copy.read_header(1) == 0
 
 
 def test_who_watches_hears_of_each_header(folder):
     files, heard = files_of(folder), []
-    files.watch = heard.append
-    files.probe(3)
-    files.probe(3)
-    files.probe(1)
+    files.on_header = heard.append
+    files.read_header(3)
+    files.read_header(3)
+    files.read_header(1)
     assert heard == [3, 1]
 
 
@@ -199,7 +208,7 @@ def test_a_look_at_many_files_costs_no_pass_over_all_for_each(tmp_path, monkeypa
     files = files_of(tmp_path)
     files.listing.names = np.full(1_000_000, "a.png", object)
     files.kind = np.zeros(1_000_000, np.int32)
-    files.kind[::100_000] = UNKNOWN
+    files.kind[::100_000] = UNREAD
     start = time.process_time()
     assert list(files.unknown()) == list(range(0, 1_000_000, 100_000))
     assert time.process_time() - start < 1

@@ -29,15 +29,19 @@ def write(path, pixels):
         tifffile.imwrite(path, pixels, photometric="minisblack")
     else:
         path.write_bytes(imagecodecs.png_encode(pixels))
-    os.utime(path, ns=(1, 1 + path.stat().st_mtime_ns))  # however coarse the clock of the file system is
+    os.utime(
+        path, ns=(1, 1 + path.stat().st_mtime_ns)
+    )  # however coarse the clock of the file system is
 
 
 def source_of(folder, *, lead=None, padded=False, probe=True):
     files = FileSet(list_folder(str(folder)))
     files.probe_for(np.inf if probe else 0)
-    info = padded_info(files.infos) if padded else files.infos[files.main_kind()]
+    info = padded_info(files.header_classes) if padded else files.header_classes[files.main_kind()]
     rows = np.arange(len(files))
-    return PictureSource(files, rows, lead or {"frame": len(files)}, info, "pictures", padded=padded)
+    return PictureSource(
+        files, rows, lead or {"frame": len(files)}, info, "pictures", padded=padded
+    )
 
 
 def load(source, *index):
@@ -100,8 +104,14 @@ def test_a_key_names_the_file_as_it_is_now(tmp_path, write_folder):
 
 
 OTHERS = {
-    "shape": (np.zeros((24, 33), "u1"), "expected 24 x 32 uint8 like its neighbours, found 24 x 33 uint8"),
-    "dtype": (np.zeros((24, 32), "u2"), "expected 24 x 32 uint8 like its neighbours, found 24 x 32 uint16"),
+    "shape": (
+        np.zeros((24, 33), "u1"),
+        "expected 24 x 32 uint8 like its neighbours, found 24 x 33 uint8",
+    ),
+    "dtype": (
+        np.zeros((24, 32), "u2"),
+        "expected 24 x 32 uint8 like its neighbours, found 24 x 32 uint16",
+    ),
     "colour": (np.zeros((24, 32, 3), "u1"), "found 24 x 32 x 3 uint8; reopen in groups"),
 }
 
@@ -133,7 +143,9 @@ def test_other_pages_than_expected_are_an_error(tmp_path, was, now, probe):
     write(tmp_path / "1.tif", np.zeros((now, 4, 5) if now > 1 else (4, 5), "u1"))
     if not probe:
         source = source_of(tmp_path, probe=False)
-    with pytest.raises(ChunkReadError, match=f"expected {was} pages? like its neighbours, found {now}; reopen"):
+    with pytest.raises(
+        ChunkReadError, match=f"expected {was} pages? like its neighbours, found {now}; reopen"
+    ):
         load(source, 1, *(0,) * (len(source.meta.axes) - 1))
 
 
@@ -168,7 +180,8 @@ def test_sources_and_chunks_pickle(tmp_path, write_folder):
     assert len(pickle.dumps(chunk)) < 500
 
 
-# --- filled up -------------------------------------------------------------------------------------------------------
+# --- filled up
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_padded_frames_and_where_they_have_data(tmp_path):
@@ -189,15 +202,21 @@ def test_padded_frames_and_where_they_have_data(tmp_path):
     np.testing.assert_array_equal(full(pickle.loads(pickle.dumps(coverage))), full(coverage))
 
 
-def test_grey_colour_and_alpha_in_one_frame(tmp_path):
-    grey, rgb = np.full((3, 4), 7, "u1"), np.arange(2 * 5 * 3, dtype="u1").reshape(2, 5, 3)
+def test_gray_color_and_alpha_in_one_frame(tmp_path):
+    gray, rgb = np.full((3, 4), 7, "u1"), np.arange(2 * 5 * 3, dtype="u1").reshape(2, 5, 3)
     rgba = np.full((2, 2, 4), 9, "u1")
-    for name, pixels in (("0", grey), ("1", rgb), ("2", rgba)):
+    for name, pixels in (("0", gray), ("1", rgb), ("2", rgba)):
         write(tmp_path / f"{name}.png", pixels)
     source = source_of(tmp_path, padded=True)
     frames = full(source)
-    assert (frames.shape, source.meta.axes, source.meta.rgb) == ((3, 3, 5, 4), ("frame", "y", "x", "s"), True)
-    np.testing.assert_array_equal(frames[0, :, :4], np.dstack([grey, grey, grey, np.full_like(grey, 255)]))
+    assert (frames.shape, source.meta.axes, source.meta.rgb) == (
+        (3, 3, 5, 4),
+        ("frame", "y", "x", "s"),
+        True,
+    )
+    np.testing.assert_array_equal(
+        frames[0, :, :4], np.dstack([gray, gray, gray, np.full_like(gray, 255)])
+    )
     assert not frames[0, :, 4:].any()
     np.testing.assert_array_equal(frames[1, :2, :, :3], rgb)
     assert (frames[1, :2, :, 3] == 255).all()
@@ -234,7 +253,10 @@ def test_what_does_not_fit_a_padded_frame_is_an_error(tmp_path, write_folder):
     source = source_of(tmp_path, padded=True)
     for pixels in (np.zeros((25, 32), "u1"), np.zeros((24, 32), "u2"), np.zeros((4, 4, 3), "u1")):
         write(tmp_path / "img_1.png", pixels)
-        with pytest.raises(ChunkReadError, match=r"expected at most 24 x 32 uint8 like its neighbours, found .*groups"):
+        with pytest.raises(
+            ChunkReadError,
+            match=r"expected at most 24 x 32 uint8 like its neighbours, found .*groups",
+        ):
             load(source, 1, 0, 0)
     write(tmp_path / "img_1.png", np.ones((2, 3), "u1"))
     assert load(source, 1, 0, 0).sum() == 6
@@ -273,10 +295,14 @@ def test_whatever_fits_keeps_its_values(axes, data):
     assert (fitted.shape, fitted.dtype) == (tuple(frame), into)
     inside = tuple(slice(0, size) for size in own[: len(axes) - rgb])
     if rgb:
-        colours = fitted[inside][..., :3]
-        np.testing.assert_array_equal(colours, pixels[..., :3] if info.rgb else np.stack([pixels] * 3, axis=-1))
+        colors = fitted[inside][..., :3]
+        np.testing.assert_array_equal(
+            colors, pixels[..., :3] if info.rgb else np.stack([pixels] * 3, axis=-1)
+        )
         if frame[-1] == 4 and own[-1:] != [4]:
-            assert (fitted[inside][..., 3] == (np.iinfo(into).max if into.kind in "iu" else 1)).all()
+            assert (
+                fitted[inside][..., 3] == (np.iinfo(into).max if into.kind in "iu" else 1)
+            ).all()
     else:
         np.testing.assert_array_equal(fitted[inside], pixels)
     outside = np.ones(frame[: len(axes) - rgb], bool)
@@ -285,7 +311,8 @@ def test_whatever_fits_keeps_its_values(axes, data):
     assert np.isnan(rest).all() if into.kind in "fc" else not rest.any()
 
 
-# --- what the header says --------------------------------------------------------------------------------------------
+# --- what the header says
+# --------------------------------------------------------------------------------------------
 
 
 def test_scale_and_units_by_axis_name(tmp_path):
@@ -293,7 +320,12 @@ def test_scale_and_units_by_axis_name(tmp_path):
         tifffile.imwrite(
             tmp_path / f"{number}.ome.tif",
             np.zeros((3, 4, 5), "u2"),
-            metadata={"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25, "PhysicalSizeZ": 2.0},
+            metadata={
+                "axes": "ZYX",
+                "PhysicalSizeX": 0.5,
+                "PhysicalSizeY": 0.25,
+                "PhysicalSizeZ": 2.0,
+            },
         )
     meta = source_of(tmp_path).meta
     assert meta.axes == ("frame", "z", "y", "x")
@@ -302,7 +334,7 @@ def test_scale_and_units_by_axis_name(tmp_path):
 
 
 @pytest.mark.parametrize(("values", "top"), [(65535, 65535), (255, 255)], ids=["16 bits", "8 bits"])
-def test_a_palette_gives_colours_and_limits(tmp_path, values, top):
+def test_a_palette_gives_colors_and_limits(tmp_path, values, top):
     palette = (np.random.default_rng(0).integers(0, values, (3, 256), endpoint=True)).astype("u2")
     palette[:, 255] = values
     indices = np.arange(256, dtype="u1").reshape(16, 16)

@@ -28,7 +28,9 @@ from napari_lazyload.sources.folder.listing import (
     path_key,
 )
 
-needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+needs_links = pytest.mark.skipif(
+    sys.platform == "win32", reason="links need a privilege on Windows"
+)
 
 
 @pytest.fixture
@@ -83,7 +85,10 @@ def test_natural_order_whatever_the_file_system_says(tree, monkeypatch, expected
 
 
 def test_composed_and_decomposed_names_sort_alike(tree):
-    forms = [unicodedata.normalize(form, f"é{number}.png") for number, form in ((1, "NFD"), (2, "NFC"), (10, "NFD"))]
+    forms = [
+        unicodedata.normalize(form, f"é{number}.png")
+        for number, form in ((1, "NFD"), (2, "NFC"), (10, "NFD"))
+    ]
     if len(set(os.listdir(tree(*forms)))) == 3:
         assert names(list_folder(str(tree()))) == forms
 
@@ -105,7 +110,9 @@ def test_the_order_is_total_and_keeps_folders_together(paths):
     backwards = paths[::-1]
     assert ordered == sorted(backwards, key=path_key)
     folders = [path.rpartition("/")[0] for path in ordered if path.count("/") == 1]
-    runs = [folder for place, folder in enumerate(folders) if place == 0 or folders[place - 1] != folder]
+    runs = [
+        folder for place, folder in enumerate(folders) if place == 0 or folders[place - 1] != folder
+    ]
     assert len(runs) == len(set(runs))
 
 
@@ -114,7 +121,13 @@ LEFT_OUT = {
     "system file": ["Thumbs.db", "desktop.ini", "__MACOSX/a.png"],
     "sidecar": ["frames.csv", "notes.TXT", "metadata.json", "readme.md"],
     "not a picture": ["stack.npy", "noext", "movie.mp4", "a.png.part"],
-    "Zarr or N5 store": ["x.zarr/0/c.png", "y.ZARR/a.png", "plain/zarr.json", "old/.zgroup", "z.n5/a.png"],
+    "Zarr or N5 store": [
+        "x.zarr/0/c.png",
+        "y.ZARR/a.png",
+        "plain/zarr.json",
+        "old/.zgroup",
+        "z.n5/a.png",
+    ],
 }
 
 
@@ -180,7 +193,11 @@ def test_links_that_lead_nowhere_or_round_in_circles(tree):
     (folder / "round.png").symlink_to(folder / "round.png")
     (folder / "round").symlink_to(folder / "round")
     listing = list_folder(str(folder))
-    assert names(listing) == ["a.png", "gone.png", "round.png"]  # pictures that will not load: rows that say so
+    assert names(listing) == [
+        "a.png",
+        "gone.png",
+        "round.png",
+    ]  # pictures that will not load: rows that say so
     assert listing.skipped_counts() == {"not a picture": 1}
 
 
@@ -212,7 +229,9 @@ def test_a_name_that_is_no_text(tree):
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
-    with pytest.raises(SourceOpenError, match=r"nothing cannot be listed: No such file.*Check that it exists"):
+    with pytest.raises(
+        SourceOpenError, match=r"nothing cannot be listed: No such file.*Check that it exists"
+    ):
         list_folder(str(tmp_path / "nothing"))
 
     def refused(path):
@@ -257,14 +276,18 @@ def test_patterns_choose_among_the_pictures(tree, pattern, expected):
 
 def test_files_named_one_by_one_keep_their_order_and_may_come_twice(tree):
     folder = tree("a/1.png", "b/2.tif", "b/3.png")
-    listing = list_files([folder / "b" / "3.png", str(folder / "a" / "1.png"), folder / "b" / "3.png"])
+    listing = list_files(
+        [folder / "b" / "3.png", str(folder / "a" / "1.png"), folder / "b" / "3.png"]
+    )
     assert (listing.root, names(listing)) == (str(folder), ["b/3.png", "a/1.png", "b/3.png"])
     assert listing.path(1) == os.path.join(str(folder), "a/1.png")
 
 
 def test_what_is_no_picture_in_a_list_is_left_out(tree):
     folder = tree("1.png", ".2.png", "Thumbs.db", "t.csv", "sub/")
-    listing = list_files([folder / name for name in ("1.png", ".2.png", "Thumbs.db", "t.csv", "sub")])
+    listing = list_files(
+        [folder / name for name in ("1.png", ".2.png", "Thumbs.db", "t.csv", "sub")]
+    )
     assert names(listing) == ["1.png", ".2.png"]  # a hidden file that is named is meant
     assert listing.skipped_counts() == {"system file": 1, "sidecar": 1, "sub-folder": 1}
 
@@ -298,7 +321,10 @@ def test_a_file_that_is_not_there(tree):
 
 WRONG_PATHS = {
     "missing": ("nothing/a.png", "does not exist. Check the path"),
-    "long": ("x" * 300 + ".png", "longer than the file system allows. The longest has 304 characters"),
+    "long": (
+        "x" * 300 + ".png",
+        "longer than the file system allows. The longest has 304 characters",
+    ),
     "file as folder": ("file.png/a.png", "a part of it is a file"),
     "null": ("a\0b.png", "is not a path"),
     "loop": ("round.png", "goes round in circles"),
@@ -350,9 +376,14 @@ GLOBS = {
 
 @pytest.mark.parametrize(("pattern", "expected"), GLOBS.items(), ids=GLOBS)
 def test_globs(tree, pattern, expected):
-    folder = tree("img10.png", "img2.png", "img1.png", "img2.tif", "notes.txt", "s/a.png", "s/t/b.png")
+    folder = tree(
+        "img10.png", "img2.png", "img1.png", "img2.tif", "notes.txt", "s/a.png", "s/t/b.png"
+    )
     listing = list_glob(os.path.join(str(folder), pattern))
-    found = [os.path.relpath(listing.path(row), folder).replace(os.sep, "/") for row in range(len(listing.names))]
+    found = [
+        os.path.relpath(listing.path(row), folder).replace(os.sep, "/")
+        for row in range(len(listing.names))
+    ]
     assert found == expected
     assert listing.skipped_counts().get("sidecar", 0) == (pattern in ("*", "**"))
 

@@ -72,10 +72,16 @@ def test_a_folder_is_one_stack(folder):
 
 
 def test_no_picture_is_decoded_and_headers_are_read_for_a_short_time(folder, monkeypatch):
-    monkeypatch.setattr("napari_lazyload.sources.image_files.decode.decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(
+        "napari_lazyload.sources.image_files.decode.decode", lambda *_: pytest.fail("decoded")
+    )
     asked = []
     probe_for = module.FileSet.probe_for
-    monkeypatch.setattr(module.FileSet, "probe_for", lambda files, time: (asked.append(time), probe_for(files, time)))
+    monkeypatch.setattr(
+        module.FileSet,
+        "probe_for",
+        lambda files, time: (asked.append(time), probe_for(files, time)),
+    )
     path = folder({f"{number}.png": number for number in range(5)})
     found = opened(path)
     opened(path, headers="all")
@@ -108,7 +114,11 @@ def test_lists_keep_their_order_and_are_one_stack(folder):
     path = folder({"a/1.png": 1, "a/2.png": 2, "b/1.png": 3, "b/2.png": 4})
     names = ["b/1.png", "a/2.png", "a/1.png", "b/2.png", "a/1.png"]
     found = opened([str(path / name) for name in names])
-    assert (found.kind, found.path, axes(found)) == ("image list", str(path), [{"frame": 5, "y": 4, "x": 5}])
+    assert (found.kind, found.path, axes(found)) == (
+        "image list",
+        str(path),
+        [{"frame": 5, "y": 4, "x": 5}],
+    )
     assert values(found) == [[3, 2, 1, 4, 1]]
     assert found.columns()["original_filename"].tolist() == names
     assert found.where() == [str(path / name) for name in names]
@@ -119,7 +129,12 @@ def test_globs(folder):
     path = folder({"a/1.png": 1, "a/2.png": 2, "b/1.png": 3, "b/2.png": 4, "b/2.tif": DEEP})
     found = opened(path / "*" / "*.png")
     assert (found.kind, axes(found)) == ("image glob", [{"folder": 2, "frame": 2, "y": 4, "x": 5}])
-    assert opened(found.where()).columns()["original_filename"].tolist() == ["a/1.png", "a/2.png", "b/1.png", "b/2.png"]
+    assert opened(found.where()).columns()["original_filename"].tolist() == [
+        "a/1.png",
+        "a/2.png",
+        "b/1.png",
+        "b/2.png",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["folder", "glob", "list", "picture"])
@@ -132,14 +147,21 @@ def test_a_pattern_chooses_in_whatever_is_opened(folder, kind):
         "picture": path / "a1.png",
     }
     found = opened(paths[kind], pattern="a*")
-    assert sorted(found.columns()["original_filename"]) == (["a1.png", "a2.png"] if kind != "picture" else ["a1.png"])
+    assert sorted(found.columns()["original_filename"]) == (
+        ["a1.png", "a2.png"] if kind != "picture" else ["a1.png"]
+    )
     with pytest.raises(SourceOpenError, match=r"found none \(.*x does not match 'c\*'"):
         opened(paths[kind], pattern="c*")
 
 
-# --- sub-folders -----------------------------------------------------------------------------------------------------
+# --- sub-folders
+# -----------------------------------------------------------------------------------------------------
 
-REGULAR = {f"{folder}/{number}.png": 10 * place + number for place, folder in enumerate("ab") for number in (1, 2, 10)}
+REGULAR = {
+    f"{folder}/{number}.png": 10 * place + number
+    for place, folder in enumerate("ab")
+    for number in (1, 2, 10)
+}
 
 
 def test_sub_folders_that_agree_become_an_axis(folder):
@@ -152,7 +174,10 @@ def test_sub_folders_that_agree_become_an_axis(folder):
 
 
 TREES = {
-    "nested": ([f"{a}/{b}/{c}" for a in "ab" for b in "xy" for c in "12"], {"folder_1": 2, "folder_2": 2, "frame": 2}),
+    "nested": (
+        [f"{a}/{b}/{c}" for a in "ab" for b in "xy" for c in "12"],
+        {"folder_1": 2, "folder_2": 2, "frame": 2},
+    ),
     "one folder": (["a/1", "a/2"], {"frame": 2}),
     "one in each": (["a/1", "b/1", "c/1"], {"frame": 3}),
     "one of each": (["a/b/1"], {"frame": 1}),
@@ -171,7 +196,7 @@ def test_trees(folder, names, expected):
     if len({str(entry) for entry in path.iterdir()}) < len({name.split("/")[0] for name in names}):
         pytest.skip("the file system does not tell case apart")
     found = opened(path)
-    assert found.sources[0].lead_axes == expected
+    assert found.sources[0].row_axes == expected
     assert np.ravel(values(found)[0]).tolist() == list(range(len(names)))
 
 
@@ -180,7 +205,11 @@ def test_sub_folders_as_one_stack_apart_or_not_at_all(folder):
     assert values(opened(path, subfolders="stack")) == [[99, 1, 2, 10, 11, 12, 20]]
     found = opened(path, subfolders="separate")
     assert values(found) == [[99], [1, 2, 10], [11, 12, 20]]
-    assert [source.meta.name for source in found.sources] == [path.name, f"{path.name}/a", f"{path.name}/b"]
+    assert [source.meta.name for source in found.sources] == [
+        path.name,
+        f"{path.name}/a",
+        f"{path.name}/b",
+    ]
     assert found.columns()["image"].tolist() == [0, 1, 1, 1, 2, 2, 2]
     assert found.notes == []
     found = opened(path, subfolders="ignore")
@@ -196,12 +225,21 @@ def test_sub_folders_of_several_shapes(folder):
 def test_never_more_than_so_many_images(folder):
     path = folder({f"{number}/a.png": number for number in range(4)})
     assert len(opened(path, subfolders="separate", max_images=4).sources) == 4
-    with pytest.raises(SourceOpenError, match=r"would open as 4 images; 3 is the most. Use subfolders='stack' or max"):
+    with pytest.raises(
+        SourceOpenError,
+        match=r"would open as 4 images; 3 is the most. Use subfolders='stack' or max",
+    ):
         opened(path, subfolders="separate", max_images=3)
 
 
 def test_groups_within_separate_folders_count_too(folder):
-    path = folder({f"{number}/{name}.png": pixels for number in range(3) for name, pixels in (("a", 1), ("b", WIDE))})
+    path = folder(
+        {
+            f"{number}/{name}.png": pixels
+            for number in range(3)
+            for name, pixels in (("a", 1), ("b", WIDE))
+        }
+    )
     assert len(opened(path, subfolders="separate").sources) == 6
     found = opened(path, subfolders="separate", mixed="pad")
     assert [source.meta.kind for source in found.sources] == ["image", "labels"] * 3
@@ -215,17 +253,34 @@ def test_64_images_are_the_most_without_asking(folder):
         opened(path, subfolders="separate")
 
 
-# --- groups and padding ----------------------------------------------------------------------------------------------
+# --- groups and padding
+# ----------------------------------------------------------------------------------------------
 
-MIXED = {"1.png": 1, "2.png": WIDE, "3.png": 3, "4.png": DEEP, "5.png": WIDE, "6.png": RGB, "7.png": RGBA}
+MIXED = {
+    "1.png": 1,
+    "2.png": WIDE,
+    "3.png": 3,
+    "4.png": DEEP,
+    "5.png": WIDE,
+    "6.png": RGB,
+    "7.png": RGBA,
+}
 
 
 def test_like_goes_with_like(folder):
     found = opened(folder(MIXED))
     assert [source.meta.name.partition(" ")[2] for source in found.sources] == [
-        *("[4 x 5 uint8]", "[4 x 6 uint8]", "[4 x 5 uint16]", "[4 x 5 x 3 uint8]", "[4 x 5 x 4 uint8]"),
+        *(
+            "[4 x 5 uint8]",
+            "[4 x 6 uint8]",
+            "[4 x 5 uint16]",
+            "[4 x 5 x 3 uint8]",
+            "[4 x 5 x 4 uint8]",
+        ),
     ]
-    assert found.columns()["original_filename"].tolist() == [f"{number}.png" for number in (1, 3, 2, 5, 4, 6, 7)]
+    assert found.columns()["original_filename"].tolist() == [
+        f"{number}.png" for number in (1, 3, 2, 5, 4, 6, 7)
+    ]
     assert found.columns()["image"].tolist() == [0, 0, 1, 1, 2, 3, 4]
     assert found.rows == (range(2), range(2, 4), range(4, 5), range(5, 6), range(6, 7))
     assert "5 shapes or types" in found.notes[0]
@@ -235,14 +290,23 @@ def test_like_goes_with_like(folder):
 
 
 def test_a_group_of_sub_folders_keeps_their_axis(folder):
-    pictures = {f"{place}/{n}.png": n for place in "ab" for n in (1, 2)} | {f"{place}/wide.png": WIDE for place in "ab"}
-    assert axes(opened(folder(pictures))) == [{"folder": 2, "frame": 2, "y": 4, "x": 5}, {"frame": 2, "y": 4, "x": 6}]
+    pictures = {f"{place}/{n}.png": n for place in "ab" for n in (1, 2)} | {
+        f"{place}/wide.png": WIDE for place in "ab"
+    }
+    assert axes(opened(folder(pictures))) == [
+        {"folder": 2, "frame": 2, "y": 4, "x": 5},
+        {"frame": 2, "y": 4, "x": 6},
+    ]
 
 
 def test_padded_into_one(folder):
     found = opened(folder(MIXED), mixed="pad")
     frames, coverage = found.sources
-    assert (frames.meta.shape, frames.meta.dtype, frames.meta.rgb) == ((7, 4, 6, 4), np.dtype("u2"), True)
+    assert (frames.meta.shape, frames.meta.dtype, frames.meta.rgb) == (
+        (7, 4, 6, 4),
+        np.dtype("u2"),
+        True,
+    )
     assert (coverage.meta.shape, coverage.meta.kind) == ((7, 4, 6), "labels")
     assert found.rows == (range(7), range(7))
     assert "image" not in found.columns()
@@ -252,7 +316,9 @@ def test_padded_into_one(folder):
 
 
 def test_floats_need_no_coverage(folder):
-    found = opened(folder({"1.tif": np.ones((2, 5), "f4"), "2.tif": np.ones((3, 5), "i8")}), mixed="pad")
+    found = opened(
+        folder({"1.tif": np.ones((2, 5), "f4"), "2.tif": np.ones((3, 5), "i8")}), mixed="pad"
+    )
     (source,) = found.sources
     assert source.meta.dtype == np.dtype("f8")
     assert np.isnan(read(source)[0, 2]).all()
@@ -276,16 +342,26 @@ def test_more_groups_than_images_are_padded(folder):
 
 def test_what_no_one_frame_can_hold_stays_apart(folder):
     """Pages and colours cannot be one frame: never an exception, never a wrong value."""
-    pictures = {"1.png": 1, "2.png": WIDE, "3.tif": np.ones((2, 4, 5), "u1"), "4.tif": np.full((3, 4, 6), 2, "u1")}
+    pictures = {
+        "1.png": 1,
+        "2.png": WIDE,
+        "3.tif": np.ones((2, 4, 5), "u1"),
+        "4.tif": np.full((3, 4, 6), 2, "u1"),
+    }
     found = opened(folder(pictures), mixed="pad")
-    assert axes(found)[::2] == [{"frame": 2, "y": 4, "x": 6}, {"frame": 2, "page": 3, "y": 4, "x": 6}]
+    assert axes(found)[::2] == [
+        {"frame": 2, "y": 4, "x": 6},
+        {"frame": 2, "page": 3, "y": 4, "x": 6},
+    ]
     assert read(found.sources[2]).sum(axis=(1, 2, 3)).tolist() == [40, 144]
     assert len({source.meta.name for source in found.sources}) == 4
 
 
 def test_names_of_groups_are_unique(folder):
     path = folder({"1.png": RGB})
-    tifffile.imwrite(path / "2.tif", np.ones((4, 5, 3), "u1"), photometric="minisblack", planarconfig="contig")
+    tifffile.imwrite(
+        path / "2.tif", np.ones((4, 5, 3), "u1"), photometric="minisblack", planarconfig="contig"
+    )
     names = [source.meta.name for source in opened(path).sources]
     assert len(set(names)) == len(names) == 2
 
@@ -304,21 +380,30 @@ def test_palettes_and_scales_that_differ_are_told(folder):
     for number in range(2):
         palette = np.full((3, 256), 257 * (number + 1), "u2")
         pixels = np.zeros((4, 5), "u1")
-        tags = {"photometric": "palette", "colormap": palette, "resolution": (5e4 + number,) * 2, "resolutionunit": 3}
+        tags = {
+            "photometric": "palette",
+            "colormap": palette,
+            "resolution": (5e4 + number,) * 2,
+            "resolutionunit": 3,
+        }
         tifffile.imwrite(path / f"{number}.tif", pixels, **tags)
     found = opened(path)
     assert found.sources[0].meta.colormap is None
     assert found.sources[0].meta.scale is None
-    assert ["different palettes" in found.notes[0], "different pixel sizes" in found.notes[1]] == [True, True]
+    assert ["different palettes" in found.notes[0], "different pixel sizes" in found.notes[1]] == [
+        True,
+        True,
+    ]
 
 
-# --- what was not looked at ------------------------------------------------------------------------------------------
+# --- what was not looked at
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def hurried(monkeypatch):
     """Opening reads one header."""
-    monkeypatch.setattr(module.FileSet, "probe_for", lambda files, _seconds: files.probe(0))
+    monkeypatch.setattr(module.FileSet, "probe_for", lambda files, _seconds: files.read_header(0))
 
 
 def scan(found):
@@ -349,10 +434,14 @@ def test_the_background_finds_what_differs(folder, hurried):
 
 def test_axes_are_named_where_they_alone_differ(folder, hurried):
     path = folder({"1.tif": np.zeros((3, 4, 5), "u1")})
-    tifffile.imwrite(path / "2.tif", np.zeros((3, 4, 5), "u1"), imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(
+        path / "2.tif", np.zeros((3, 4, 5), "u1"), imagej=True, metadata={"axes": "ZYX"}
+    )
     found = opened(path)
     assert scan(found) == [1]
-    assert found.problems()[1].startswith("expected 3 x 4 x 5 uint8 (page, y, x), found 3 x 4 x 5 uint8 (z, y, x);")
+    assert found.problems()[1].startswith(
+        "expected 3 x 4 x 5 uint8 (page, y, x), found 3 x 4 x 5 uint8 (z, y, x);"
+    )
 
 
 def test_the_background_stops_when_told(folder, hurried):
@@ -374,9 +463,22 @@ def test_nothing_is_left_for_the_background_where_all_is_known(folder):
 
 @pytest.mark.filterwarnings("ignore:.*one image for each")
 def test_separate_folders_are_each_looked_at(folder, hurried):
-    path = folder({"a/1.png": 1, "a/2.png": 2, "b/1.png": WIDE, "b/2.png": WIDE, "c/1.png": b"text", "c/2.png": DEEP})
+    path = folder(
+        {
+            "a/1.png": 1,
+            "a/2.png": 2,
+            "b/1.png": WIDE,
+            "b/2.png": WIDE,
+            "c/1.png": b"text",
+            "c/2.png": DEEP,
+        }
+    )
     found = opened(path, subfolders="separate")
-    assert axes(found) == [{"frame": 2, "y": 4, "x": 5}, {"frame": 2, "y": 4, "x": 6}, {"frame": 2, "y": 4, "x": 5}]
+    assert axes(found) == [
+        {"frame": 2, "y": 4, "x": 5},
+        {"frame": 2, "y": 4, "x": 6},
+        {"frame": 2, "y": 4, "x": 5},
+    ]
     assert scan(found) == [5]
 
 
@@ -395,11 +497,14 @@ def test_a_row_that_is_mended_is_looked_at_again(folder):
     assert "cannot be found" in found.problems()[1]
 
 
-# --- what is left out, what is an error ------------------------------------------------------------------------------
+# --- what is left out, what is an error
+# ------------------------------------------------------------------------------
 
 
 def test_what_is_left_out(folder):
-    path = folder({"1.png": 1, "2.png": b"", "3.png": b"", "t.csv": b"", ".x.png": b"", "s/Thumbs.db": b""})
+    path = folder(
+        {"1.png": 1, "2.png": b"", "3.png": b"", "t.csv": b"", ".x.png": b"", "s/Thumbs.db": b""}
+    )
     found = opened(path)
     assert found.skipped == {"empty file": 2, "sidecar": 1, "hidden file": 1, "system file": 1}
     assert found.left_out["empty file"] == ["2.png", "3.png"]
@@ -409,7 +514,10 @@ def test_what_is_left_out(folder):
 
 ERRORS = {
     "empty folder": ({}, "expected pictures, found an empty folder. Choose a folder with"),
-    "no pictures": ({"a.csv": b"", "b.xyz": b"", "c.xyz": b""}, "found none (2 x not a picture, 1 x sidecar)"),
+    "no pictures": (
+        {"a.csv": b"", "b.xyz": b"", "c.xyz": b""},
+        "found none (2 x not a picture, 1 x sidecar)",
+    ),
     "a Zarr store alone": ({"a.zarr/0/c.png": b""}, "found none (1 x Zarr or N5 store)"),
     "all empty": ({"1.png": b"", "2.png": b""}, "none of 2 pictures can be read. The first:"),
     "all broken": ({"1.png": b"text", "2.png": b"text"}, "found text that begins with 'text'"),
@@ -435,13 +543,21 @@ def test_a_picture_that_cannot_be_read(folder):
 
 
 def test_many_that_cannot_be_read_are_not_all_tried(folder, monkeypatch):
-    monkeypatch.setattr(module.FileSet, "probe_for", lambda files, _seconds: [files.probe(row) for row in range(2)])
+    monkeypatch.setattr(
+        module.FileSet,
+        "probe_for",
+        lambda files, _seconds: [files.read_header(row) for row in range(2)],
+    )
     with pytest.raises(SourceOpenError, match="none of the 2 tried of 3 pictures can be read"):
         opened(folder({f"{number}.png": b"text" for number in range(3)}))
 
 
 WRONG = {
-    "unknown": ({"colour": 1}, TypeError, "'colour' is not an option of image folders; there are: subfolders, mixed"),
+    "unknown": (
+        {"colour": 1},
+        TypeError,
+        "'colour' is not an option of image folders; there are: subfolders, mixed",
+    ),
     "choice": ({"mixed": "both"}, ValueError, "mixed must be one of 'groups', 'pad', got 'both'"),
     "no text": (
         {"subfolders": ["axis"]},
@@ -450,7 +566,11 @@ WRONG = {
     ),
     "headers": ({"headers": True}, ValueError, "headers must be one of 'budget', 'all', got True"),
     "pattern": ({"pattern": 3}, TypeError, "pattern must be a glob pattern such as"),
-    "number": ({"max_images": 0}, ValueError, "max_images must be a whole number of at least 1, got 0"),
+    "number": (
+        {"max_images": 0},
+        ValueError,
+        "max_images must be a whole number of at least 1, got 0",
+    ),
     "bool": ({"max_images": True}, ValueError, "max_images must be a whole number"),
 }
 
@@ -461,14 +581,18 @@ def test_wrong_options(folder, options, error, message):
         opened(folder({"1.png": 1}), **options)
 
 
-@pytest.mark.skipif(sys.platform == "win32" or not hasattr(os, "geteuid"), reason="permissions of Unix")
+@pytest.mark.skipif(
+    sys.platform == "win32" or not hasattr(os, "geteuid"), reason="permissions of Unix"
+)
 def test_without_permission():
     """As nobody where the tests run as root, whom nothing is forbidden."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         for number in range(3):
-            (folder / f"{number}.png").write_bytes(imagecodecs.png_encode(np.full((4, 5), number, "u1")))
+            (folder / f"{number}.png").write_bytes(
+                imagecodecs.png_encode(np.full((4, 5), number, "u1"))
+            )
         (folder / "1.png").chmod(0)
         closed = folder / "closed"
         closed.mkdir(mode=0)
@@ -479,9 +603,14 @@ def test_without_permission():
             found = opened(folder)
             assert found.skipped == {"folder that cannot be listed (Permission denied)": 1}
             assert "may not be read" in found.problems()[1]
-            with pytest.raises(SourceOpenError, match=r"closed cannot be listed: Permission denied.*you may read it"):
+            with pytest.raises(
+                SourceOpenError,
+                match=r"closed cannot be listed: Permission denied.*you may read it",
+            ):
                 opened(closed)
-            with pytest.raises(SourceOpenError, match=r"may not be looked at. Check the permissions"):
+            with pytest.raises(
+                SourceOpenError, match=r"may not be looked at. Check the permissions"
+            ):
                 opened(closed / "a.png")
             with pytest.raises(SourceOpenError, match="may not be read"):
                 opened(folder / "1.png")

@@ -22,14 +22,31 @@ SIBLING = Path(__file__).resolve().parents[4] / "shared" / "realdata"
 ROOT = Path(os.environ.get("NAPARI_LAZYLOAD_REALDATA", SIBLING))
 FOLDERS = {"folder", "mm-folder"}
 PICTURES = {
-    *("png", "jpg", "bmp", "gif", "webp", "tif", "tiff", "bigtiff", "ome-tiff", "imagej-tiff", "geotiff", "tiff-fuzz"),
+    *(
+        "png",
+        "jpg",
+        "bmp",
+        "gif",
+        "webp",
+        "tif",
+        "tiff",
+        "bigtiff",
+        "ome-tiff",
+        "imagej-tiff",
+        "geotiff",
+        "tiff-fuzz",
+    ),
 }
 
 
 def entries(*expect, kinds):
     catalogue = ROOT / "catalogue.json"
     known = json.loads(catalogue.read_text(encoding="utf-8")) if catalogue.is_file() else []
-    return [entry for entry in known if entry["expect"] in expect and (kinds is None or entry["kind"] in kinds)]
+    return [
+        entry
+        for entry in known
+        if entry["expect"] in expect and (kinds is None or entry["kind"] in kinds)
+    ]
 
 
 def cases(*expect, kinds=None):
@@ -38,7 +55,9 @@ def cases(*expect, kinds=None):
 
 def sha256(array):
     array = np.ascontiguousarray(array)
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+    return hashlib.sha256(
+        array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    ).hexdigest()
 
 
 def quietly(path, **options):
@@ -69,9 +88,15 @@ def check_picture(entry, path, pixels):
     ref = entry["ref"]
     names = ("transposed_sha256", "rgb_sha256", "imagecodecs_sha256")
     expected = {entry["sha256"], *(ref[name] for name in names if name in ref)}
-    shown = [pixels, pixels[..., :3], pixels[0]]  # a transparent palette colour gives alpha; an animation, more frames
+    shown = [
+        pixels,
+        pixels[..., :3],
+        pixels[0],
+    ]  # a transparent palette colour gives alpha; an animation, more frames
     if (pixels[..., :1] == pixels).all():
-        shown.append(pixels[0, ..., 0])  # an animation in grey is colour here, as its other frames may be
+        shown.append(
+            pixels[0, ..., 0]
+        )  # an animation in grey is colour here, as its other frames may be
     if pixels.dtype == bool:
         shown.append(pixels.astype("u1") * 255)  # as Pillow hands out single bits
     assert expected & {sha256(one) for one in shown}
@@ -113,7 +138,9 @@ def test_a_picture_is_its_reference(realdata, entry):
 
 @pytest.mark.parametrize("entry", cases("error", kinds=None))
 def test_what_is_broken_or_unknown_is_refused_clearly(realdata, entry):
-    with pytest.raises((nl.SourceOpenError, nl.ChunkReadError), match=r"expected .* found|no reader here") as info:
+    with pytest.raises(
+        (nl.SourceOpenError, nl.ChunkReadError), match=r"expected .* found|no reader here"
+    ) as info:
         read_all(realdata / entry["path"])
     assert isinstance(info.value, OSError)
     assert info.value.path.startswith(str(realdata / entry["path"]))
@@ -135,7 +162,11 @@ def test_photographs_are_upright_in_one_stack(realdata):
     folder = realdata / entry["path"]
     with nl.open_dataset(folder) as dataset:
         (image,) = dataset.images
-        assert (image.axes, image.shape, dataset.notes) == (("frame", "y", "x", "s"), (3, 1800, 1200, 3), ())
+        assert (image.axes, image.shape, dataset.notes) == (
+            ("frame", "y", "x", "s"),
+            (3, 1800, 1200, 3),
+            (),
+        )
         pixels = np.asarray(image.data)
         for frame, name in zip(pixels, dataset.meta["original_filename"], strict=True):
             assert np.abs(frame.astype(int) - by_pillow(folder / name)).max() <= 2
@@ -152,7 +183,8 @@ def test_empty_files_are_left_out_and_named(realdata):
         assert dataset.summary == "1 file, 19 x empty file left out"
 
 
-# --- all pictures put together ---------------------------------------------------------------------------------------
+# --- all pictures put together
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +217,9 @@ def frames_of(dataset):
 def test_in_groups_each_is_as_it_is_alone(together):
     folder, alone = together
     with quietly(folder, headers="all") as dataset:
-        assert len(dataset.images) == len({(axes, pixels.shape, pixels.dtype) for axes, pixels in alone.values()})
+        assert len(dataset.images) == len(
+            {(axes, pixels.shape, pixels.dtype) for axes, pixels in alone.values()}
+        )
         assert len({image.name for image in dataset.images}) == len(dataset.images)
         seen = set()
         for name, number, frame in frames_of(dataset):
@@ -209,14 +243,18 @@ def test_filled_up_each_is_as_it_is_alone_where_it_is(together):
         for name, number, frame in frames_of(dataset):
             axes, pixels = alone[name]
             inside = tuple(slice(0, size) for size in pixels.shape[: len(axes) - (axes[-1] == "s")])
-            colours = frame[inside]
+            colors = frame[inside]
             if dataset.images[number].rgb and axes[-1] != "s":
                 pixels = np.stack([pixels] * 3, axis=-1)
-            shown = colours[..., : pixels.shape[-1]] if dataset.images[number].rgb else colours
+            shown = colors[..., : pixels.shape[-1]] if dataset.images[number].rgb else colors
             np.testing.assert_array_equal(shown, pixels)
             assert np.can_cast(pixels.dtype, frame.dtype)
             if number in covered:
-                row = next(row for row, other in enumerate(dataset.meta["original_filename"]) if other == name)
+                row = next(
+                    row
+                    for row, other in enumerate(dataset.meta["original_filename"])
+                    if other == name
+                )
                 mask = np.zeros(frame.shape[: frame.ndim - dataset.images[number].rgb], "u1")
                 mask[inside] = 1
                 np.testing.assert_array_equal(covered[number][dataset.locate(row)[1]], mask)

@@ -20,11 +20,11 @@ from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.sources.image_files.decode import decode, read_info
 
 RNG = np.random.default_rng(4)
-COLOUR = np.stack([np.add.outer(np.arange(0, 60, 2), np.arange(0, 80, 2))] * 3, -1).astype(np.uint8)
-COLOUR = COLOUR + RNG.integers(0, 9, COLOUR.shape, dtype=np.uint8)
-GREY = COLOUR[..., 0].copy()
-DEEP = GREY.astype(np.uint16) * 211
-ALPHA = np.dstack([COLOUR, GREY])
+COLOR = np.stack([np.add.outer(np.arange(0, 60, 2), np.arange(0, 80, 2))] * 3, -1).astype(np.uint8)
+COLOR = COLOR + RNG.integers(0, 9, COLOR.shape, dtype=np.uint8)
+GRAY = COLOR[..., 0].copy()
+DEEP = GRAY.astype(np.uint16) * 211
+ALPHA = np.dstack([COLOR, GRAY])
 STACK = np.stack([DEEP, DEEP + 1, DEEP + 2])
 
 
@@ -47,37 +47,41 @@ def turned():
     return block
 
 
-PALETTE = Image.fromarray(COLOUR).quantize(60)
+PALETTE = Image.fromarray(COLOR).quantize(60)
 FILES = {
-    "png": saved(COLOUR, "png"),
+    "png": saved(COLOR, "png"),
     "png 16": imagecodecs.png_encode(DEEP),
     "png palette": saved(PALETTE, "png", transparency=3),
-    "png 1 bit": saved(GREY > 60, "png"),
-    "png turned": saved(COLOUR, "png", exif=turned()),
-    "apng": saved(COLOUR, "png", save_all=True, append_images=[Image.fromarray(ALPHA[::-1, :, :3].copy())]),
-    "jpeg": saved(COLOUR, "jpeg"),
-    "jpeg progressive": saved(COLOUR, "jpeg", progressive=True),
-    "jpeg turned": saved(COLOUR, "jpeg", exif=turned()),
-    "jpeg cmyk": saved(Image.fromarray(COLOUR).convert("CMYK"), "jpeg"),
-    "bmp": saved(COLOUR, "bmp"),
+    "png 1 bit": saved(GRAY > 60, "png"),
+    "png turned": saved(COLOR, "png", exif=turned()),
+    "apng": saved(
+        COLOR, "png", save_all=True, append_images=[Image.fromarray(ALPHA[::-1, :, :3].copy())]
+    ),
+    "jpeg": saved(COLOR, "jpeg"),
+    "jpeg progressive": saved(COLOR, "jpeg", progressive=True),
+    "jpeg turned": saved(COLOR, "jpeg", exif=turned()),
+    "jpeg cmyk": saved(Image.fromarray(COLOR).convert("CMYK"), "jpeg"),
+    "bmp": saved(COLOR, "bmp"),
     "bmp palette": saved(PALETTE, "bmp"),
     "bmp without a file header": saved(PALETTE, "dib"),
-    "bmp bits": saved(GREY > 60, "bmp"),
+    "bmp bits": saved(GRAY > 60, "bmp"),
     "gif": saved(PALETTE, "gif"),
     "gif moving": saved(PALETTE, "gif", save_all=True, append_images=[PALETTE.rotate(180)]),
-    "webp": saved(COLOUR, "webp"),
+    "webp": saved(COLOR, "webp"),
     "webp lossless": saved(ALPHA, "webp", lossless=True),
-    "webp moving": saved(COLOUR, "webp", save_all=True, append_images=[Image.fromarray(ALPHA[::-1].copy())]),
-    "jp2": imagecodecs.jpeg2k_encode(COLOUR, level=0),
+    "webp moving": saved(
+        COLOR, "webp", save_all=True, append_images=[Image.fromarray(ALPHA[::-1].copy())]
+    ),
+    "jp2": imagecodecs.jpeg2k_encode(COLOR, level=0),
     "j2k": imagecodecs.jpeg2k_encode(DEEP, level=0, codecformat="j2k"),
-    "jxl": imagecodecs.jpegxl_encode(COLOUR, lossless=True),
+    "jxl": imagecodecs.jpegxl_encode(COLOR, lossless=True),
     "jxl in boxes": imagecodecs.jpegxl_encode(ALPHA, usecontainer=True),
-    "avif": imagecodecs.avif_encode(COLOUR, level=90),
+    "avif": imagecodecs.avif_encode(COLOR, level=90),
     "avif alpha": imagecodecs.avif_encode(ALPHA, level=90),
     "tiff": tiff(DEEP),
     "tiff deflate": tiff(DEEP, compression="zlib", rowsperstrip=7),
-    "tiff tiles": tiff(COLOUR, tile=(16, 16), compression="lzw", photometric="rgb"),
-    "tiff of Pillow": saved(COLOUR, "tiff", compression="tiff_lzw"),
+    "tiff tiles": tiff(COLOR, tile=(16, 16), compression="lzw", photometric="rgb"),
+    "tiff of Pillow": saved(COLOR, "tiff", compression="tiff_lzw"),
     "bigtiff": tiff(DEEP, bigtiff=True, byteorder=">"),
     "tiff stack": tiff(STACK, photometric="minisblack"),
     "tiff stack deflate": tiff(STACK, photometric="minisblack", compression="zlib"),
@@ -129,8 +133,11 @@ def check_cut(name, path, length):
     if result is None:
         return
     found, decoded = result
-    # tifffile ends some files with bytes that nothing refers to, and BMP with a filled row: complete without them
-    assert name.startswith(("tiff", "bmp")), f"{length} of {len(FILES[name])} bytes were taken for the whole"
+    # tifffile ends some files with bytes that nothing refers to, and BMP with a filled row:
+    # complete without them
+    assert name.startswith(("tiff", "bmp")), (
+        f"{length} of {len(FILES[name])} bytes were taken for the whole"
+    )
     assert found == info
     for one, other in zip(decoded, pages, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -169,7 +176,9 @@ def test_a_damaged_file_is_an_error_or_a_picture_of_the_right_shape(path, data):
 
 @settings(max_examples=200)
 @given(
-    beginning=st.sampled_from(sorted({data[:n] for data in FILES.values() for n in (2, 4, 8, 12, 30)})),
+    beginning=st.sampled_from(
+        sorted({data[:n] for data in FILES.values() for n in (2, 4, 8, 12, 30)})
+    ),
     tail=st.binary(),
 )
 def test_noise_behind_a_signature(path, beginning, tail):
@@ -189,7 +198,12 @@ def test_missing_pixels_are_an_error_even_where_pillow_was_told_to_make_them_up(
 def test_run_lengths_that_end_too_early_are_an_error(path):
     rows = b"\x08\x01\0\0" * 3  # of four
     header = struct.pack("<IiiHHIIiiII", 40, 8, 4, 1, 8, 1, len(rows), 0, 0, 0, 0) + bytes(1024)
-    path.write_bytes(b"BM" + struct.pack("<IHHI", 14 + len(header) + len(rows), 0, 0, 14 + len(header)) + header + rows)
+    path.write_bytes(
+        b"BM"
+        + struct.pack("<IHHI", 14 + len(header) + len(rows), 0, 0, 14 + len(header))
+        + header
+        + rows
+    )
     with pytest.raises(ChunkReadError, match="not enough image data"):
         read_all(str(path))
 
@@ -203,7 +217,8 @@ def test_a_gif_that_only_pillow_reads_is_not_made_up_in_part(path, monkeypatch):
         read_all(str(path))
 
 
-# --- no file, no picture ----------------------------------------------------------------------------------------------
+# --- no file, no picture
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -265,7 +280,8 @@ def test_a_pipe_does_not_wait_for_a_writer(tmp_path):
             read(str(pipe))
 
 
-# --- declared sizes ---------------------------------------------------------------------------------------------------
+# --- declared sizes
+# ---------------------------------------------------------------------------------------------------
 
 
 def chunk(kind, data):
@@ -274,7 +290,12 @@ def chunk(kind, data):
 
 def png_of(width, height):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(2000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + chunk(b"IDAT", zlib.compress(bytes(2000)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def jpeg_of(width, height):
@@ -287,7 +308,9 @@ def tiff_of(width, height):
     data = bytearray(tiff(DEEP, compression="zlib", metadata=None))
     for tag, value in ((256, width), (257, height)):
         at = next(
-            i for i in range(0, len(data), 2) if data[i : i + 2] == struct.pack("<H", tag) and data[i + 2] in (3, 4)
+            i
+            for i in range(0, len(data), 2)
+            if data[i : i + 2] == struct.pack("<H", tag) and data[i + 2] in (3, 4)
         )
         data[at : at + 12] = struct.pack("<HHII", tag, 4, 1, value)
     return bytes(data)

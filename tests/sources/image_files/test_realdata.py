@@ -18,7 +18,20 @@ from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.sources.image_files.decode import decode, read_info
 
 KINDS = {
-    *("png", "jpg", "bmp", "gif", "webp", "tif", "tiff", "bigtiff", "ome-tiff", "imagej-tiff", "geotiff", "tiff-fuzz"),
+    *(
+        "png",
+        "jpg",
+        "bmp",
+        "gif",
+        "webp",
+        "tif",
+        "tiff",
+        "bigtiff",
+        "ome-tiff",
+        "imagej-tiff",
+        "geotiff",
+        "tiff-fuzz",
+    ),
 }
 SIBLING = Path(__file__).resolve().parents[4] / "shared" / "realdata"
 CATALOGUE = Path(os.environ.get("NAPARI_LAZYLOAD_REALDATA", SIBLING)) / "catalogue.json"
@@ -30,7 +43,9 @@ def cases():
 
 
 def sha256(array):
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+    return hashlib.sha256(
+        array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    ).hexdigest()
 
 
 def read_all(path):
@@ -52,7 +67,9 @@ def sums_of(entry):
 def shown_by_pillow(path):
     """The first frame as Pillow shows it: upright and with its palette expanded."""
     with warnings.catch_warnings(), Image.open(io.BytesIO(Path(path).read_bytes())) as image:
-        warnings.simplefilter("ignore")  # Pillow's of a broken EXIF block; this package's own would be errors
+        warnings.simplefilter(
+            "ignore"
+        )  # Pillow's of a broken EXIF block; this package's own would be errors
         upright = ImageOps.exif_transpose(image)
         return np.array(upright.convert("RGB") if upright.mode in ("P", "CMYK") else upright)
 
@@ -62,11 +79,16 @@ def is_reference(entry, path, info, array):
     if info.format == "tiff" or not entry.get("lossy"):
         first = array[0] if info.format in ("gif", "webp") and info.page_ndim else array
         # Pillow hands out single bits as bytes of 0 and 255, with which the catalogue counts
-        values = first.astype(np.uint8) * 255 if first.dtype == bool and info.format != "tiff" else first
-        # a colour key is dropped; a palette with a transparent colour keeps the colours of the reference
+        values = (
+            first.astype(np.uint8) * 255 if first.dtype == bool and info.format != "tiff" else first
+        )
+        # a colour key is dropped; a palette with a transparent colour keeps the colours of the
+        # reference
         shown = [values, values[..., :3]] if info.rgb else [values]
         if info.format == "gif" and info.rgb and (values == values[..., :1]).all():
-            shown.append(values[..., 0])  # an animation in grey is colour here, as its other frames may be
+            shown.append(
+                values[..., 0]
+            )  # an animation in grey is colour here, as its other frames may be
         return any(sha256(np.ascontiguousarray(each)) in sums_of(entry) for each in shown)
     wanted = shown_by_pillow(path)
     return array.shape == wanted.shape and int(np.abs(array.astype(int) - wanted).max()) <= 2

@@ -10,7 +10,13 @@ import pytest
 import zarr
 
 import napari_lazyload as nl
-from napari_lazyload.testing.ome_stores import pyramid, write_array, write_group, write_image, write_plate
+from napari_lazyload.testing.ome_stores import (
+    pyramid,
+    write_array,
+    write_group,
+    write_image,
+    write_plate,
+)
 
 PIXELS = np.arange(16 * 20, dtype="u2").reshape(16, 20)
 
@@ -35,7 +41,10 @@ def test_an_array_that_xarray_wrote_without_a_name_opens(tmp_path):
 
 def test_numbers_that_stand_for_others_are_shown_as_stored_and_said(tmp_path):
     path = write_group(tmp_path / "a.zarr", {})
-    for name, said in (("packed", {"scale_factor": 0.01, "add_offset": 273}), ("plain", {"scale_factor": 1.0})):
+    for name, said in (
+        ("packed", {"scale_factor": 0.01, "add_offset": 273}),
+        ("plain", {"scale_factor": 1.0}),
+    ):
         write_array(path / name, PIXELS)
         zarr.open_array(path / name, mode="a").attrs.update(said)
     dataset, said = opened(path)
@@ -70,14 +79,25 @@ def test_sizes_beside_the_dimensions_are_those_of_pixels(tmp_path, said, scale, 
     ("said", "axes", "scale", "translate", "units"),
     [
         (
-            {"axis_names": ["c^", "z", "x"], "voxel_size": [2, 4], "offset": [10, 20], "units": ["nm", "nm"]},
+            {
+                "axis_names": ["c^", "z", "x"],
+                "voxel_size": [2, 4],
+                "offset": [10, 20],
+                "units": ["nm", "nm"],
+            },
             ("c", "z", "x"),
             (1, 2, 4),
             (0, 10, 20),
             (None, "nm", "nm"),
         ),
         ({"voxel_size": [4, 5]}, ("z", "y", "x"), (1, 4, 5), (0, 0, 0), (None,) * 3),
-        ({"voxel_size": [3, 4, 5], "offset": [1]}, ("z", "y", "x"), (3, 4, 5), (0, 0, 0), (None,) * 3),
+        (
+            {"voxel_size": [3, 4, 5], "offset": [1]},
+            ("z", "y", "x"),
+            (3, 4, 5),
+            (0, 0, 0),
+            (None,) * 3,
+        ),
         (
             {"voxel_size": [0, 4, 5], "axis_names": ["q", "", "r"]},
             ("q", "dim_1", "r"),
@@ -94,15 +114,24 @@ def test_sizes_beside_the_dimensions_are_those_of_pixels(tmp_path, said, scale, 
         ),
     ],
 )
-def test_sizes_and_names_that_funlib_writes_are_taken(tmp_path, said, axes, scale, translate, units):
+def test_sizes_and_names_that_funlib_writes_are_taken(
+    tmp_path, said, axes, scale, translate, units
+):
     write_array(tmp_path / "a.zarr", np.stack([PIXELS, PIXELS]))
     zarr.open_array(tmp_path / "a.zarr", mode="a").attrs.update(said)
     with nl.open_dataset(tmp_path / "a.zarr") as dataset:
         image = dataset.images[0]
-        assert (image.axes, image.scale, image.translate, image.units) == (axes, scale, translate, units)
+        assert (image.axes, image.scale, image.translate, image.units) == (
+            axes,
+            scale,
+            translate,
+            units,
+        )
 
 
-@pytest.mark.parametrize("names", [("C", "Y", "X"), ("Channel", "y", "x"), ("channels", "row", "col")])
+@pytest.mark.parametrize(
+    "names", [("C", "Y", "X"), ("Channel", "y", "x"), ("channels", "row", "col")]
+)
 def test_channels_are_told_in_any_case(tmp_path, names):
     write_array(tmp_path / "a.zarr", np.stack([PIXELS, PIXELS]), names=names)
     with nl.open_dataset(tmp_path / "a.zarr") as dataset:
@@ -129,7 +158,13 @@ def test_arrays_in_folders_without_metadata_are_found(tmp_path, version):
 
 @pytest.mark.parametrize(
     "said",
-    [{"layout": [{"asset": "0"}]}, None, [], "x", [{"datasets": [{"path": "0", "pixels_per_tile": 128}]}]],
+    [
+        {"layout": [{"asset": "0"}]},
+        None,
+        [],
+        "x",
+        [{"datasets": [{"path": "0", "pixels_per_tile": 128}]}],
+    ],
     ids=["GeoZarr", "null", "empty", "text", "ndpyramid"],
 )
 def test_pyramids_of_other_conventions_open_as_the_arrays_they_have(tmp_path, said):
@@ -139,7 +174,9 @@ def test_pyramids_of_other_conventions_open_as_the_arrays_they_have(tmp_path, sa
     dataset, notes = opened(path)
     np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
     assert dataset.kind == ("OME-Zarr" if isinstance(said, list) and said else "Zarr group")
-    assert "a: it has no pyramid as OME-Zarr describes them, so that what is in it is shown" in notes
+    assert (
+        "a: it has no pyramid as OME-Zarr describes them, so that what is in it is shown" in notes
+    )
 
 
 def test_an_image_whose_axes_are_wrong_does_not_open_as_arrays(tmp_path):
@@ -156,17 +193,25 @@ def scales(path, arrays):
 
 
 def test_scales_of_one_image_are_its_levels(tmp_path):
-    arrays = {f"em/scale{n}/{name}": PIXELS[:: 2**n, :: 2**n] for n in range(3) for name in ("image", "mask")}
+    arrays = {
+        f"em/scale{n}/{name}": PIXELS[:: 2**n, :: 2**n]
+        for n in range(3)
+        for name in ("image", "mask")
+    }
     dataset, said = opened(scales(tmp_path / "a.zarr", arrays))
     assert [one.name for one in dataset.images] == ["a em/image", "a em/mask"]
     for image in dataset.images:
         assert (image.axes, image.scale) == (("y", "x"), (1, 1))
         for number, level in enumerate(image.levels):
-            np.testing.assert_array_equal(level.compute(scheduler="sync"), arrays[f"em/scale{number}/image"])
+            np.testing.assert_array_equal(
+                level.compute(scheduler="sync"), arrays[f"em/scale{number}/image"]
+            )
     assert "a em/mask: its 3 scales are taken for the levels of one image" in said
 
 
-@pytest.mark.parametrize("other", [PIXELS, PIXELS[::2].astype("u1"), np.stack([PIXELS] * 2)[:, ::2, ::2]])
+@pytest.mark.parametrize(
+    "other", [PIXELS, PIXELS[::2].astype("u1"), np.stack([PIXELS] * 2)[:, ::2, ::2]]
+)
 def test_scales_that_are_no_pyramid_stay_images(tmp_path, other):
     path = write_group(tmp_path / "a.zarr", {})
     for number, pixels in enumerate((PIXELS, other)):
@@ -194,7 +239,9 @@ def test_axes_that_are_empty_are_guessed_as_those_of_old_versions(tmp_path, axes
 
 def test_multiscales_that_are_no_list_but_the_image_itself_are_taken(tmp_path):
     write_array(tmp_path / "a.zarr" / "0", PIXELS)
-    path = write_group(tmp_path / "a.zarr", {"multiscales": {"axes": ["y", "x"], "datasets": [{"path": "0"}]}})
+    path = write_group(
+        tmp_path / "a.zarr", {"multiscales": {"axes": ["y", "x"], "datasets": [{"path": "0"}]}}
+    )
     with nl.open_dataset(path) as dataset:
         assert (dataset.kind, dataset.images[0].axes) == ("OME-Zarr", ("y", "x"))
 
@@ -202,7 +249,9 @@ def test_multiscales_that_are_no_list_but_the_image_itself_are_taken(tmp_path):
 def test_what_a_writer_left_outside_ome_counts_too(tmp_path):
     path = write_image(tmp_path / "a.zarr", pyramid((2, 16, 20), 1), "cyx")
     channels = [{"label": "DAPI"}, {"label": "GFP"}]
-    zarr.open_group(path, mode="a").attrs.update({"omero": {"channels": channels}, "multiscales": []})
+    zarr.open_group(path, mode="a").attrs.update(
+        {"omero": {"channels": channels}, "multiscales": []}
+    )
     with nl.open_dataset(path) as dataset:
         assert [one.name for one in dataset.images[0].meta.channels] == ["DAPI", "GFP"]
 

@@ -24,13 +24,35 @@ from napari_lazyload.testing.ome_stores import (
 
 JUNK = st.one_of(
     st.sampled_from(
-        [None, True, False, "", "0", "../x", "/", "a/b", [], {}, 0, -1, 1, 3.5, 10**12, 1e308, "NaN", [None], [[1]]]
+        [
+            None,
+            True,
+            False,
+            "",
+            "0",
+            "../x",
+            "/",
+            "a/b",
+            [],
+            {},
+            0,
+            -1,
+            1,
+            3.5,
+            10**12,
+            1e308,
+            "NaN",
+            [None],
+            [[1]],
+        ]
     ),
     st.text(max_size=3),
     st.integers(-5, 5),
     st.lists(st.floats(allow_nan=False, width=16), max_size=6),
     st.dictionaries(
-        st.sampled_from(["path", "name", "type", "scale", "axes", "images"]), st.integers(0, 3), max_size=3
+        st.sampled_from(["path", "name", "type", "scale", "axes", "images"]),
+        st.integers(0, 3),
+        max_size=3,
     ),
 )
 
@@ -38,7 +60,13 @@ JUNK = st.one_of(
 def places(value, path=()):
     """Every place in a JSON value."""
     yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         yield from places(inner, (*path, key))
 
@@ -63,9 +91,17 @@ def image_store(path):
         pyramid((2, 8, 8), 2, "uint8"),
         "cyx",
         scale=(1, 2, 2),
-        omero={"channels": [{"label": "a", "color": "FF0000", "window": {"start": 0, "end": 9}}, {"active": False}]},
+        omero={
+            "channels": [
+                {"label": "a", "color": "FF0000", "window": {"start": 0, "end": 9}},
+                {"active": False},
+            ]
+        },
     )
-    about = {"colors": [{"label-value": 1, "rgba": [1, 2, 3, 4]}], "properties": [{"label-value": 1, "class": "x"}]}
+    about = {
+        "colors": [{"label-value": 1, "rgba": [1, 2, 3, 4]}],
+        "properties": [{"label-value": 1, "class": "x"}],
+    }
     write_group(path / "labels", {"labels": ["cells"]})
     write_image(path / "labels" / "cells", pyramid((8, 8), 1, "uint8"), **{"image-label": about})
     return ["", "labels", "labels/cells"]
@@ -73,7 +109,10 @@ def image_store(path):
 
 def plate_store(path):
     write_plate(
-        path, {"A/1": [pyramid((4, 4), 1)[0]] * 2, "A/2": [pyramid((4, 4), 1)[0]]}, acquisitions=(1, 2), field_count=2
+        path,
+        {"A/1": [pyramid((4, 4), 1)[0]] * 2, "A/2": [pyramid((4, 4), 1)[0]]},
+        acquisitions=(1, 2),
+        field_count=2,
     )
     return ["", "A/1", "A/1/0"]
 
@@ -81,16 +120,27 @@ def plate_store(path):
 def modern_store(path):
     part = {
         "type": "byDimension",
-        "transformations": [{"type": "scale", "scale": [2], "input_axes": ["y"], "output_axes": ["y"]}],
+        "transformations": [
+            {"type": "scale", "scale": [2], "input_axes": ["y"], "output_axes": ["y"]}
+        ],
     }
-    own = {"type": "sequence", "transformations": [*scaled((2, 2), (1, 1)), part], "output": {"name": "physical"}}
+    own = {
+        "type": "sequence",
+        "transformations": [*scaled((2, 2), (1, 1)), part],
+        "output": {"name": "physical"},
+    }
     turned = {
         "type": "rotation",
         "rotation": [[0, -1], [1, 0]],
         "input": {"name": "physical"},
         "output": {"name": "turned"},
     }
-    mapped = {"type": "mapAxis", "mapAxis": [1, 0], "input": {"name": "turned"}, "output": {"name": "mapped"}}
+    mapped = {
+        "type": "mapAxis",
+        "mapAxis": [1, 0],
+        "input": {"name": "turned"},
+        "output": {"name": "mapped"},
+    }
     systems = [{"name": name, "axes": axes_of("yx")} for name in ("mapped", "turned", "physical")]
     entry = {
         "coordinateSystems": systems,
@@ -100,7 +150,11 @@ def modern_store(path):
     for name in ("a", "b"):
         write_array(path / name / "0", pyramid((8, 8), 1)[0])
         write_group(path / name, {"multiscales": [entry]}, "0.6")
-    step = {"type": "affine", "affine": [[1, 0, 5], [0, 1, 6]], "input": {"path": "a", "name": "mapped"}}
+    step = {
+        "type": "affine",
+        "affine": [[1, 0, 5], [0, 1, 6]],
+        "input": {"path": "a", "name": "mapped"},
+    }
     scene = {
         "coordinateTransformations": [{**step, "output": {"path": "b", "name": "mapped"}}],
         "coordinateSystems": [],
@@ -114,10 +168,14 @@ def test_a_store_with_junk_in_its_metadata_opens_or_is_refused(tmp_path_factory,
     folder = tmp_path_factory.mktemp("fuzz") / "a.zarr"
     files = {name: folder / name / "zarr.json" for name in make(folder)}
     originals = {name: json.loads(file.read_text()) for name, file in files.items()}
-    spots = [(name, path) for name, value in originals.items() for path in places(value["attributes"])]
+    spots = [
+        (name, path) for name, value in originals.items() for path in places(value["attributes"])
+    ]
 
     @settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
-    @given(st.lists(st.tuples(st.sampled_from(spots), JUNK | st.just("drop")), min_size=1, max_size=3))
+    @given(
+        st.lists(st.tuples(st.sampled_from(spots), JUNK | st.just("drop")), min_size=1, max_size=3)
+    )
     def opens(changes):
         values = copy.deepcopy(originals)
         for (name, path), junk in changes:
@@ -135,7 +193,12 @@ def test_a_store_with_junk_in_its_metadata_opens_or_is_refused(tmp_path_factory,
                 for image in dataset.images:
                     assert image.nbytes < 1e9
                     np.asarray(image.boxes[-1])
-                    assert len(image.scale) == len(image.translate) == len(image.units) == image.spatial_ndim
+                    assert (
+                        len(image.scale)
+                        == len(image.translate)
+                        == len(image.units)
+                        == image.spatial_ndim
+                    )
                 dataset.to_layer_data()
                 assert len(dataset.meta) > 0
 

@@ -16,9 +16,16 @@ import napari_lazyload as nl
 from napari_lazyload.sources.ome_zarr import group_scan
 from napari_lazyload.sources.ome_zarr.plain_arrays import guessed_names
 from napari_lazyload.sources.registry import can_open, open_path
-from napari_lazyload.sources.zarr.location import find_place
+from napari_lazyload.sources.zarr.location import find_store
 from napari_lazyload.sources.zarr.store import LocalStore
-from napari_lazyload.testing.ome_stores import axes_of, pyramid, scaled, write_array, write_group, write_image
+from napari_lazyload.testing.ome_stores import (
+    axes_of,
+    pyramid,
+    scaled,
+    write_array,
+    write_group,
+    write_image,
+)
 from napari_lazyload.testing.server import FolderServer
 
 
@@ -36,9 +43,13 @@ def notes_of(path, **options):
 @pytest.mark.parametrize("dtype", ["uint8", ">u2", "int32", "float16", "<f8", "complex64", "bool"])
 def test_a_plain_array_opens_with_its_values(tmp_path, zarr_format, dtype):
     if zarr_format == 3:
-        dtype = np.dtype(dtype).newbyteorder("=")  # there the order of bytes is the codec's, not the type's
+        dtype = np.dtype(dtype).newbyteorder(
+            "="
+        )  # there the order of bytes is the codec's, not the type's
     pixels = (np.arange(7 * 9).reshape(7, 9) % 5).astype(dtype)
-    array = zarr.create_array(tmp_path / "a.zarr", shape=(7, 9), dtype=dtype, chunks=(4, 4), zarr_format=zarr_format)
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=(7, 9), dtype=dtype, chunks=(4, 4), zarr_format=zarr_format
+    )
     array[...] = pixels
     with nl.open_dataset(tmp_path / "a.zarr") as dataset:
         (image,) = dataset.images
@@ -86,7 +97,9 @@ def test_axes_that_nobody_names_are_guessed_from_the_shape(shape, dtype, expecte
     ],
 )
 def test_an_array_that_is_no_image_is_refused_with_the_reason(tmp_path, pixels, said):
-    array = zarr.create_array(tmp_path / "a.zarr", shape=pixels.shape, dtype=pixels.dtype, zarr_format=2)
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=pixels.shape, dtype=pixels.dtype, zarr_format=2
+    )
     array[...] = pixels
     with pytest.raises(nl.SourceOpenError, match=said):
         nl.open_dataset(tmp_path / "a.zarr")
@@ -124,7 +137,9 @@ def xarray_store(path):
     }
     sizes = {"time": 2, "y": 3, "x": 4}
     for name, dims in shapes.items():
-        values = np.arange(np.prod([sizes[one] for one in dims]), dtype="f4").reshape([sizes[one] for one in dims])
+        values = np.arange(np.prod([sizes[one] for one in dims]), dtype="f4").reshape(
+            [sizes[one] for one in dims]
+        )
         write_array(path / name, values, version="0.4")
         (path / name / ".zattrs").write_text(json.dumps({"_ARRAY_DIMENSIONS": dims}))
     return path
@@ -177,7 +192,8 @@ def test_a_group_on_a_server_that_does_not_list_asks_for_a_longer_address(tmp_pa
     write_array(path / "image", np.ones((2, 2)))
     with FolderServer(tmp_path) as server:
         with pytest.raises(
-            nl.SourceOpenError, match=r"does not list files\. Give the address of an array or image in it"
+            nl.SourceOpenError,
+            match=r"does not list files\. Give the address of an array or image in it",
         ):
             nl.open_dataset(f"{server.url}/a.zarr")
         with pytest.raises(nl.SourceOpenError, match="found no metadata there"):
@@ -264,7 +280,8 @@ def test_series_that_are_all_broken_are_refused_with_what_is_wrong(tmp_path):
     shutil.rmtree(tmp_path / "a.zarr" / "0" / "1")
     (tmp_path / "a.zarr" / "1" / ".zattrs").write_text("{")
     with pytest.raises(
-        nl.SourceOpenError, match=r"none of its 2 images can be opened: .*expected JSON.*no array at '0/0'"
+        nl.SourceOpenError,
+        match=r"none of its 2 images can be opened: .*expected JSON.*no array at '0/0'",
     ):
         nl.open_dataset(tmp_path / "a.zarr")
 
@@ -305,7 +322,9 @@ def test_an_image_of_the_drafts_of_version_1_opens_with_its_sizes(tmp_path):
         levels.append({"path": f"s{number}", "coordinateTransformations": [own]})
     systems = [{"name": "physical", "axes": axes_of("yx")}]
     write_group(
-        tmp_path / "a.zarr" / "image", {"multiscale": {"coordinateSystems": systems, "levels": levels}}, "1.0-dev"
+        tmp_path / "a.zarr" / "image",
+        {"multiscale": {"coordinateSystems": systems, "levels": levels}},
+        "1.0-dev",
     )
     nodes = [{"type": "multiscale", "path": "image"}]
     write_group(tmp_path / "a.zarr", {"collection": {"name": "all", "nodes": nodes}}, "1.0-dev")
@@ -313,7 +332,11 @@ def test_an_image_of_the_drafts_of_version_1_opens_with_its_sizes(tmp_path):
     with dataset:
         (image,) = dataset.images
         assert [level.shape for level in image.levels] == [(6, 8), (3, 4)]
-        assert (image.axes, image.scale, image.units) == (("y", "x"), (1, 3), ("micrometer", "micrometer"))
+        assert (image.axes, image.scale, image.units) == (
+            ("y", "x"),
+            (1, 3),
+            ("micrometer", "micrometer"),
+        )
         np.testing.assert_array_equal(pixels_of(image), pixels[0])
     assert "version '1.0-dev', which is not known here" in said
 
@@ -329,7 +352,11 @@ def scene_store(path, transforms, systems=()):
         write_array(path / name / "s0", pixels)
         write_group(path / name, {"multiscales": [entry]}, "0.6")
     systems = [{"name": one, "axes": axes_of("yx")} for one in systems]
-    return write_group(path, {"scene": {"coordinateTransformations": transforms, "coordinateSystems": systems}}, "0.6")
+    return write_group(
+        path,
+        {"scene": {"coordinateTransformations": transforms, "coordinateSystems": systems}},
+        "0.6",
+    )
 
 
 def step(start, end, **transform):
@@ -352,12 +379,28 @@ def test_the_images_of_a_scene_lie_where_it_puts_them(tmp_path):
 
 
 def test_a_scene_places_an_image_by_the_coordinate_system_that_it_names(tmp_path):
-    path = scene_store(tmp_path / "a.zarr", [step("left", "world", type="translation", translation=[1, 2])], ["world"])
+    path = scene_store(
+        tmp_path / "a.zarr",
+        [step("left", "world", type="translation", translation=[1, 2])],
+        ["world"],
+    )
     turned = {
-        "coordinateSystems": [{"name": name, "axes": axes_of("yx", "nanometer")} for name in ("turned", "physical")],
-        "datasets": [{"path": "s0", "coordinateTransformations": [{**scaled((2, 3))[0], "output": "physical"}]}],
+        "coordinateSystems": [
+            {"name": name, "axes": axes_of("yx", "nanometer")} for name in ("turned", "physical")
+        ],
+        "datasets": [
+            {
+                "path": "s0",
+                "coordinateTransformations": [{**scaled((2, 3))[0], "output": "physical"}],
+            }
+        ],
         "coordinateTransformations": [
-            {"type": "rotation", "rotation": [[0, -1], [1, 0]], "input": "physical", "output": "turned"}
+            {
+                "type": "rotation",
+                "rotation": [[0, -1], [1, 0]],
+                "input": "physical",
+                "output": "turned",
+            }
         ],
     }
     write_group(path / "left", {"multiscales": [turned]}, "0.6")
@@ -384,10 +427,17 @@ def test_a_scene_without_a_world_of_its_own_is_placed_by_one_of_its_images(tmp_p
 
 
 def test_an_image_that_is_placed_by_another_one_has_its_units(tmp_path):
-    path = scene_store(tmp_path / "a.zarr", [step("right", "left", type="scale", scale=[0.001, 0.001])])
+    path = scene_store(
+        tmp_path / "a.zarr", [step("right", "left", type="scale", scale=[0.001, 0.001])]
+    )
     entry = {
         "coordinateSystems": [{"name": "physical", "axes": axes_of("yx", "nanometer")}],
-        "datasets": [{"path": "s0", "coordinateTransformations": [{**scaled((5, 5))[0], "output": "physical"}]}],
+        "datasets": [
+            {
+                "path": "s0",
+                "coordinateTransformations": [{**scaled((5, 5))[0], "output": "physical"}],
+            }
+        ],
     }
     write_group(path / "right", {"multiscales": [entry]}, "0.6")
     with nl.open_dataset(path) as dataset:
@@ -412,22 +462,24 @@ def test_a_place_within_a_store_is_found_from_the_outermost_folder(tmp_path):
     write_group(path / "labels", {"labels": ["nuclei"]})
     write_image(path / "labels" / "nuclei", pyramid((16, 16), 1, "uint8"))
     for inside in ("", "0", "labels", "labels/nuclei", "labels/nuclei/0"):
-        assert find_place(str(path / inside / "zarr.json")) == find_place(str(path / inside))
-        found = find_place(str(path / inside))
+        assert find_store(str(path / inside / "zarr.json")) == find_store(str(path / inside))
+        found = find_store(str(path / inside))
         assert (found.root, found.inside, found.likely) == (str(path), inside, True)
-        assert nl.open_dataset(path / inside).images[0].kind == ("labels" if "labels" in inside else "image")
+        assert nl.open_dataset(path / inside).images[0].kind == (
+            "labels" if "labels" in inside else "image"
+        )
 
 
 def test_a_level_of_a_label_of_a_field_of_a_well_leads_to_its_plate(tmp_path):
     path = write_group(tmp_path / "x.zarr", {})
     inside = "B/3/0/labels/nuclei/0"
-    found = find_place(str(path / inside))
+    found = find_store(str(path / inside))
     assert (found.root, found.inside) == (str(path), inside)
 
 
 def test_a_folder_called_as_a_zip_file_is_a_folder(tmp_path):
     path = write_image(tmp_path / "all.zip" / "x.zarr", pyramid((16, 16)))
-    assert find_place(str(path)).root == str(path)
+    assert find_store(str(path)).root == str(path)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +487,12 @@ def test_a_folder_called_as_a_zip_file_is_a_folder(tmp_path):
     [
         ("https://host/a/x.zarr", "https://host/a/x.zarr", "", "x"),
         ("https://host/a/x.ome.zarr/", "https://host/a/x.ome.zarr", "", "x"),
-        ("https://host/a/x.zarr/labels/nuclei", "https://host/a/x.zarr", "labels/nuclei", "x labels/nuclei"),
+        (
+            "https://host/a/x.zarr/labels/nuclei",
+            "https://host/a/x.zarr",
+            "labels/nuclei",
+            "x labels/nuclei",
+        ),
         ("s3://bucket/x.zarr/B/3/0/", "s3://bucket/x.zarr", "B/3/0", "x B/3/0"),
         ("https://host/x%20y.zarr?token=abc", "https://host/x%20y.zarr?token=abc", "", "x y"),
         ("https://host/x.zarr/0?token=abc", "https://host/x.zarr?token=abc", "0", "x 0"),
@@ -448,14 +505,14 @@ def test_a_folder_called_as_a_zip_file_is_a_folder(tmp_path):
     ],
 )
 def test_an_address_leads_into_the_store_that_its_names_tell_of(address, root, inside, name):
-    found = find_place(address)
+    found = find_store(address)
     assert (found.root, found.inside, found.name) == (root, inside, name)
 
 
 def test_folders_and_pictures_are_left_to_other_formats(tmp_path, write_folder):
     write_folder(tmp_path / "pictures", 2)
     assert open_path(tmp_path / "pictures").kind == "image folder"
-    assert not find_place(str(tmp_path)).likely
+    assert not find_store(str(tmp_path)).likely
     assert not can_open(tmp_path / "gone.zarr")
     with pytest.raises(nl.SourceOpenError, match="does not exist"):
         nl.open_dataset(tmp_path / "gone.zarr")

@@ -13,7 +13,9 @@ from napari_lazyload.testing.ome_stores import pyramid, write_group, write_image
 @pytest.fixture
 def path(tmp_path):
     """An image of two channels, half a micrometre a pixel."""
-    return write_image(tmp_path / "a.zarr", pyramid((4, 2, 6, 16, 20)), "tczyx", scale=(1, 1, 2, 0.5, 0.5))
+    return write_image(
+        tmp_path / "a.zarr", pyramid((4, 2, 6, 16, 20)), "tczyx", scale=(1, 1, 2, 0.5, 0.5)
+    )
 
 
 def labels_in(path, pixels, axes, **entry):
@@ -29,7 +31,11 @@ def test_labels_have_no_more_axes_than_the_layers_of_the_channels_that_they_lie_
     pixels = pyramid((4, 1, 6, 16, 20), 1)[0]
     image, layers, _ = labels_in(path, pixels, "tczyx")
     assert [layer.axis_labels for layer in layers] == [("t", "z", "y", "x")] * 3
-    assert (image.shape, layers[-1].name, layers[-1].blending) == (pixels.shape, "a cells", "translucent")
+    assert (image.shape, layers[-1].name, layers[-1].blending) == (
+        pixels.shape,
+        "a cells",
+        "translucent",
+    )
     np.testing.assert_array_equal(np.asarray(layers[-1].data), pixels[:, 0])
 
 
@@ -49,14 +55,20 @@ def test_labels_of_each_channel_are_a_layer_each(path):
         ((1, 16, 20), "zyx", (12, 0.5, 0.5), (5, 0, 0)),
     ],
 )
-def test_labels_that_do_not_say_where_they_lie_are_laid_over_the_image(path, shape, axes, scale, translate):
-    with pytest.warns(nl.LazyLoadWarning, match="a cells: does not say where it lies; it is laid over the image"):
+def test_labels_that_do_not_say_where_they_lie_are_laid_over_the_image(
+    path, shape, axes, scale, translate
+):
+    with pytest.warns(
+        nl.LazyLoadWarning, match="a cells: does not say where it lies; it is laid over the image"
+    ):
         image, _, _ = labels_in(path, np.ones(shape, "u2"), axes, datasets=[{"path": "0"}])
     assert (image.scale, image.translate) == (scale, translate)
     assert set(image.units[-2:]) == {"micrometer"}
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((4, 6, 16, 20), "tzyx"), ((4, 1, 6, 16, 20), "tczyx")])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((4, 6, 16, 20), "tzyx"), ((4, 1, 6, 16, 20), "tczyx")]
+)
 def test_labels_without_axes_have_those_of_the_image(path, shape, axes):
     write_group(path / "labels", {"labels": ["cells"]})
     write_image(path / "labels" / "cells", [np.ones(shape, "u2")], "abcde"[: len(shape)])
@@ -66,7 +78,10 @@ def test_labels_without_axes_have_those_of_the_image(path, shape, axes):
 
 
 def test_labels_that_viewers_cannot_lay_over_the_image_are_said(path):
-    with pytest.warns(nl.LazyLoadWarning, match="axes t, y, x, and the image t, z, y, x; viewers count axes from the"):
+    with pytest.warns(
+        nl.LazyLoadWarning,
+        match="axes t, y, x, and the image t, z, y, x; viewers count axes from the",
+    ):
         labels_in(path, np.ones((4, 16, 20), "u2"), "tyx")
 
 

@@ -12,10 +12,26 @@ from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_zarr.axes import axis_names, read_axes, unnamed_axes
 from napari_lazyload.sources.ome_zarr.levels import Resolution, level_metas, ordered
-from napari_lazyload.sources.ome_zarr.multiscales import MOST_LEVELS, dataset_paths, is_shifted, layout_of
+from napari_lazyload.sources.ome_zarr.multiscales import (
+    MOST_LEVELS,
+    dataset_paths,
+    is_shifted,
+    layout_of,
+)
 from napari_lazyload.sources.ome_zarr.ome_xml_names import image_names
-from napari_lazyload.sources.ome_zarr.omero import labels_display, read_channels, read_colour, read_window
-from napari_lazyload.sources.ome_zarr.tolerant import as_number, as_text, ome_of, version_note, version_of
+from napari_lazyload.sources.ome_zarr.omero import (
+    labels_display,
+    read_channels,
+    read_color,
+    read_window,
+)
+from napari_lazyload.sources.ome_zarr.tolerant import (
+    as_number,
+    as_text,
+    ome_of,
+    version_note,
+    version_of,
+)
 from napari_lazyload.testing.ome_stores import axes_of, scaled
 
 
@@ -29,14 +45,28 @@ def names_of(found, shape=None):
     [
         (["t", "c", "z", "y", "x"], ("t", "c", "z", "y", "x")),
         (axes_of("tczyx"), ("t", "c", "z", "y", "x")),
-        ([{"name": "time", "type": "time"}, {"name": "lat"}, {"name": "lon"}], ("time", "lat", "lon")),
+        (
+            [{"name": "time", "type": "time"}, {"name": "lat"}, {"name": "lon"}],
+            ("time", "lat", "lon"),
+        ),
         (["T", "C", "Y", "X"], ("T", "c", "Y", "X")),
         (
-            [{"name": "Time"}, {"name": "Channel", "type": "Channel"}, {"name": "Y"}, {"name": "X"}],
+            [
+                {"name": "Time"},
+                {"name": "Channel", "type": "Channel"},
+                {"name": "Y"},
+                {"name": "X"},
+            ],
             ("Time", "c", "Y", "X"),
         ),
-        ([{"name": "wavelength", "type": "channel"}, {"name": "y"}, {"name": "x"}], ("c", "y", "x")),
-        ([{"type": "time"}, {"type": "channel"}, {"type": "space"}, {"type": "space"}], ("t", "c", "y", "x")),
+        (
+            [{"name": "wavelength", "type": "channel"}, {"name": "y"}, {"name": "x"}],
+            ("c", "y", "x"),
+        ),
+        (
+            [{"type": "time"}, {"type": "channel"}, {"type": "space"}, {"type": "space"}],
+            ("t", "c", "y", "x"),
+        ),
         ([{"type": "space"}] * 4, ("dim_0", "z", "y", "x")),
         ([{"name": "y"}, {"name": "y"}, {}], ("y", "y_2", "dim_2")),
         ([{"name": 0}, None, {"name": "x"}], ("0", "dim_1", "x")),
@@ -48,16 +78,32 @@ def test_axes_of_any_writer_get_a_name_each(found, expected):
 
 
 def test_two_channel_axes_keep_their_names():
-    found = [{"name": "stain", "type": "channel"}, {"name": "laser", "type": "channel"}, {"name": "y"}, {"name": "x"}]
+    found = [
+        {"name": "stain", "type": "channel"},
+        {"name": "laser", "type": "channel"},
+        {"name": "y"},
+        {"name": "x"},
+    ]
     assert names_of(found) == ("stain", "laser", "y", "x")
 
 
 @pytest.mark.parametrize(
     ("last", "size", "expected"),
-    [("rgb", 3, "s"), ("rgba", 4, "s"), ("samples", 3, "s"), ("s", 3, "s"), ("s", 9, "dim_s"), ("c", 3, "c")],
+    [
+        ("rgb", 3, "s"),
+        ("rgba", 4, "s"),
+        ("samples", 3, "s"),
+        ("s", 3, "s"),
+        ("s", 9, "dim_s"),
+        ("c", 3, "c"),
+    ],
 )
-def test_only_metadata_that_say_so_make_colours(last, size, expected):
-    assert names_of([{"name": "y"}, {"name": "x"}, {"name": last}], (64, 64, size)) == ("y", "x", expected)
+def test_only_metadata_that_say_so_make_colors(last, size, expected):
+    assert names_of([{"name": "y"}, {"name": "x"}, {"name": last}], (64, 64, size)) == (
+        "y",
+        "x",
+        expected,
+    )
 
 
 def test_versions_that_name_no_axes_have_the_last_of_tczyx():
@@ -68,14 +114,24 @@ def test_versions_that_name_no_axes_have_the_last_of_tczyx():
 
 def test_units_are_taken_in_both_spellings():
     axes = read_axes(
-        [{"name": "y", "unit": "micrometer"}, {"name": "x", "units": "nanometer"}, {"name": "t", "unit": None}]
+        [
+            {"name": "y", "unit": "micrometer"},
+            {"name": "x", "units": "nanometer"},
+            {"name": "t", "unit": None},
+        ]
     )
     assert [axis.unit for axis in axes] == ["micrometer", "nanometer", None]
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("MICROMETER", "micrometer"), ("Seconds", "seconds"), ("mM", "mM"), ("Mm", "Mm"), ("Voxel", "Voxel")],
+    [
+        ("MICROMETER", "micrometer"),
+        ("Seconds", "seconds"),
+        ("mM", "mM"),
+        ("Mm", "Mm"),
+        ("Voxel", "Voxel"),
+    ],
 )
 def test_units_that_are_spelled_out_are_in_small_letters(said, expected):
     (axis,) = read_axes([{"name": "x", "unit": said}])
@@ -91,7 +147,10 @@ def test_more_axes_than_dimensions_are_an_error_that_counts_them():
 def test_scale_then_translation_then_the_transformations_of_the_whole():
     entry = {
         "axes": axes_of("yx"),
-        "datasets": [{"path": "0", "coordinateTransformations": scaled((2, 3), (10, 20))}, {"path": "1"}],
+        "datasets": [
+            {"path": "0", "coordinateTransformations": scaled((2, 3), (10, 20))},
+            {"path": "1"},
+        ],
         "coordinateTransformations": scaled((5, 5), (1, 1)),
     }
     first, second = layout_of(entry, (4, 4), "here").matrices
@@ -100,21 +159,36 @@ def test_scale_then_translation_then_the_transformations_of_the_whole():
 
 
 def test_transformations_of_the_whole_alone_place_the_finest_level():
-    entry = {"datasets": [{"path": "0"}, {"path": "1"}], "coordinateTransformations": scaled((5, 5))}
+    entry = {
+        "datasets": [{"path": "0"}, {"path": "1"}],
+        "coordinateTransformations": scaled((5, 5)),
+    }
     first, second = layout_of(entry, (4, 4), "here").matrices
     np.testing.assert_allclose(first, linear(np.diag([5, 5])))
     assert second is None
 
 
 def test_what_spatialdata_says_of_other_worlds_counts_once():
-    shared = {"type": "scale", "scale": [3, 3], "input": {"name": "yx"}, "output": {"name": "global"}}
-    aligned = {"type": "scale", "scale": [7, 7], "input": {"name": "yx"}, "output": {"name": "aligned"}}
+    shared = {
+        "type": "scale",
+        "scale": [3, 3],
+        "input": {"name": "yx"},
+        "output": {"name": "global"},
+    }
+    aligned = {
+        "type": "scale",
+        "scale": [7, 7],
+        "input": {"name": "yx"},
+        "output": {"name": "aligned"},
+    }
     entry = {
         "axes": axes_of("yx"),
         "datasets": [{"path": "0", "coordinateTransformations": scaled((2, 2))}],
         "coordinateTransformations": [aligned, shared],
     }
-    np.testing.assert_allclose(layout_of(entry, (4, 4), "here").matrices[0], linear(np.diag([6, 6])))
+    np.testing.assert_allclose(
+        layout_of(entry, (4, 4), "here").matrices[0], linear(np.diag([6, 6]))
+    )
 
 
 def world(name, axes):
@@ -130,14 +204,25 @@ def between(start, end, **transform):
 
 def test_axes_of_a_transformation_in_another_order_are_put_in_that_of_the_image():
     turn = {"type": "affine", "affine": [[1, 0, 0, 0], [0, -1, 0, 100], [0, 0, 2, 5]]}
-    expected = [[1, 0, 0, 0], [0, 0, 2, 5], [0, -1, 0, 100], [0, 0, 0, 1]]  # x' = 100 - y, y' = 5 + 2 x
+    expected = [
+        [1, 0, 0, 0],
+        [0, 0, 2, 5],
+        [0, -1, 0, 100],
+        [0, 0, 0, 1],
+    ]  # x' = 100 - y, y' = 5 + 2 x
     layout = layout_of(between("cyx", "cxy", **turn), (3, 4, 4), "here")
     np.testing.assert_array_equal(layout.matrices[0], expected)
     assert not layout.reorder
     inner = {**turn, "input": world("cyx", "cyx"), "output": world("", "cxy")}
-    layout = layout_of(between("cyx", "cyx", type="sequence", transformations=[inner]), (3, 4, 4), "here")
+    layout = layout_of(
+        between("cyx", "cyx", type="sequence", transformations=[inner]), (3, 4, 4), "here"
+    )
     np.testing.assert_array_equal(layout.matrices[0], expected)
-    layout = layout_of(between("xyc", "cyx", type="mapAxis", mapAxis={"c": "c", "y": "y", "x": "x"}), (3, 4, 4), "here")
+    layout = layout_of(
+        between("xyc", "cyx", type="mapAxis", mapAxis={"c": "c", "y": "y", "x": "x"}),
+        (3, 4, 4),
+        "here",
+    )
     np.testing.assert_array_equal(layout.matrices[0], np.eye(4))
     layout = layout_of(between("cyx", "yx", type="scale", scale=[2, 2]), (3, 4, 4), "here")
     np.testing.assert_array_equal(layout.matrices[0], np.eye(4))
@@ -166,7 +251,12 @@ def system(name, axes="yx"):
 
 
 def modern(*whole, systems=("physical",), dataset=None):
-    own = dataset or {"type": "scale", "scale": [2, 3], "input": {"path": "0"}, "output": {"name": "physical"}}
+    own = dataset or {
+        "type": "scale",
+        "scale": [2, 3],
+        "input": {"path": "0"},
+        "output": {"name": "physical"},
+    }
     return {
         "coordinateSystems": [system(name) for name in systems],
         "datasets": [{"path": "0", "coordinateTransformations": [own]}],
@@ -199,7 +289,9 @@ def test_another_coordinate_system_can_be_asked_for():
 def test_a_coordinate_system_may_be_several_ways_off():
     first = way("physical", "stage", type="translation", translation=[10, 20])
     second = way("stage", "far", type="scale", scale=[5, 5])
-    layout = layout_of(modern(second, first, systems=("physical", "stage", "far")), (4, 4), "here", "far")
+    layout = layout_of(
+        modern(second, first, systems=("physical", "stage", "far")), (4, 4), "here", "far"
+    )
     np.testing.assert_allclose(layout.matrices[0], linear(np.diag([10, 15]), (50, 100)))
 
 
@@ -209,8 +301,14 @@ WARP = {"type": "displacements", "path": "field"}
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({"datasets": [{"path": "0"}], "coordinateTransformations": [WARP]}, "transformations of the whole image"),
-        ({"datasets": [{"path": "0", "coordinateTransformations": [WARP]}]}, "transformations of '0'"),
+        (
+            {"datasets": [{"path": "0"}], "coordinateTransformations": [WARP]},
+            "transformations of the whole image",
+        ),
+        (
+            {"datasets": [{"path": "0", "coordinateTransformations": [WARP]}]},
+            "transformations of '0'",
+        ),
         (modern(dataset={**WARP, "output": {"name": "physical"}}), "transformations of '0'"),
     ],
     ids=["whole", "dataset", "coordinate systems"],
@@ -229,7 +327,12 @@ def test_lists_of_datasets_that_no_pyramid_has_end():
 
 @pytest.mark.parametrize(
     ("kinds", "shifted"),
-    [([], False), (["scale"], False), (["identity", "scale"], False), (["scale", "translation"], True)],
+    [
+        ([], False),
+        (["scale"], False),
+        (["identity", "scale"], False),
+        (["scale", "translation"], True),
+    ],
 )
 def test_a_dataset_says_where_its_first_pixel_lies_by_more_than_a_scale(kinds, shifted):
     assert is_shifted({"coordinateTransformations": [{"type": kind} for kind in kinds]}) == shifted
@@ -265,7 +368,9 @@ def test_pixels_in_a_coordinate_system_that_is_not_described_have_the_axes_of_on
 
 def test_ends_of_transformations_may_be_plain_names():
     own = {"type": "translation", "translation": [3, 4], "input": "0", "output": "physical"}
-    np.testing.assert_allclose(layout_of(modern(dataset=own), (4, 4), "here").matrices[0], linear(np.eye(2), (3, 4)))
+    np.testing.assert_allclose(
+        layout_of(modern(dataset=own), (4, 4), "here").matrices[0], linear(np.eye(2), (3, 4))
+    )
 
 
 @dataclass
@@ -290,15 +395,23 @@ def factors_of(*levels):
 
 
 def test_levels_without_translation_have_corners_that_coincide():
-    assert factors_of(level("0", (8, 8), (1, 1)), level("1", (4, 4), (2, 2))) == ([((2, 2), None)], [])
+    assert factors_of(level("0", (8, 8), (1, 1)), level("1", (4, 4), (2, 2))) == (
+        [((2, 2), None)],
+        [],
+    )
 
 
 def test_a_translation_that_says_the_same_is_no_offset_of_its_own():
-    assert factors_of(level("0", (8, 8), (3, 3)), level("1", (4, 4), (6, 6), (1.5, 1.5))) == ([((2, 2), None)], [])
+    assert factors_of(level("0", (8, 8), (3, 3)), level("1", (4, 4), (6, 6), (1.5, 1.5))) == (
+        [((2, 2), None)],
+        [],
+    )
 
 
 def test_a_translation_is_taken_at_its_word():
-    found, notes = factors_of(level("0", (8, 8), (1, 1), (5, 5)), level("1", (2, 2), (4, 4), (5, 5)))
+    found, notes = factors_of(
+        level("0", (8, 8), (1, 1), (5, 5)), level("1", (2, 2), (4, 4), (5, 5))
+    )
     assert found == [((4, 4), (0, 0))]
     assert notes == []  # less than half a pixel of that level
 
@@ -325,13 +438,18 @@ def test_transformations_that_contradict_the_shape_give_way_to_it():
 )
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_level_that_lies_where_none_can_gives_way_to_its_shape(finest, matrix):
-    found, notes = factors_of(finest, Resolution("1", Grid((4, 4), np.dtype("uint8")), matrix, shifted=True))
+    found, notes = factors_of(
+        finest, Resolution("1", Grid((4, 4), np.dtype("uint8")), matrix, shifted=True)
+    )
     assert found == [((2, 2), None)]
     assert "do not suit its shape" in notes[0]
 
 
 def test_a_shape_cut_by_a_pixel_keeps_the_whole_factor():
-    assert factors_of(level("0", (9, 8), (1, 1)), level("1", (4, 4), (2, 2))) == ([((2, 2), None)], [])
+    assert factors_of(level("0", (9, 8), (1, 1)), level("1", (4, 4), (2, 2))) == (
+        [((2, 2), None)],
+        [],
+    )
 
 
 def test_levels_in_the_wrong_order_are_sorted():
@@ -357,7 +475,9 @@ def test_an_array_that_is_no_level_of_the_others_is_left_out_and_said(odd, said)
 
 
 def test_a_level_is_compared_with_the_one_before():
-    found, notes = factors_of(level("0", (8, 8), (1, 1)), level("1", (4, 4), (2, 2)), level("2", (4, 4), (2, 2)))
+    found, notes = factors_of(
+        level("0", (8, 8), (1, 1)), level("1", (4, 4), (2, 2)), level("2", (4, 4), (2, 2))
+    )
     assert found == [((2, 2), None)]
     assert notes == ["level '2' is left out: it is as large as the one before"]
 
@@ -371,18 +491,33 @@ def test_channels_are_as_omero_says():
                 "window": {"start": 5, "end": 90, "min": 0, "max": 255},
                 "active": True,
             },
-            {"label": 7, "color": "#ff0000", "window": {"start": "1", "end": "10"}, "active": False},
+            {
+                "label": 7,
+                "color": "#ff0000",
+                "window": {"start": "1", "end": "10"},
+                "active": False,
+            },
         ]
     }
     first, second = read_channels(said, 2)
-    assert (first.name, first.colormap, first.contrast_limits, first.visible) == ("DAPI", "#0000ff", (5, 90), True)
-    assert (second.name, second.colormap, second.contrast_limits, second.visible) == ("7", "#ff0000", (1, 10), False)
+    assert (first.name, first.colormap, first.contrast_limits, first.visible) == (
+        "DAPI",
+        "#0000ff",
+        (5, 90),
+        True,
+    )
+    assert (second.name, second.colormap, second.contrast_limits, second.visible) == (
+        "7",
+        "#ff0000",
+        (1, 10),
+        False,
+    )
 
 
 @pytest.mark.parametrize(
     "said", [None, {}, {"channels": None}, {"channels": ["DAPI", None, 3]}, {"channels": [{}]}, "x"]
 )
-def test_channels_that_nobody_describes_have_plain_names_and_colours_of_their_own(said):
+def test_channels_that_nobody_describes_have_plain_names_and_colors_of_their_own(said):
     found = read_channels(said, 3)
     assert [one.name for one in found] == ["channel 0", "channel 1", "channel 2"]
     assert len({one.colormap for one in found}) == 3
@@ -390,30 +525,44 @@ def test_channels_that_nobody_describes_have_plain_names_and_colours_of_their_ow
 
 
 def test_more_descriptions_than_channels_are_passed_over():
-    assert [one.name for one in read_channels({"channels": [{"label": "a"}, {"label": "b"}]}, 1)] == ["a"]
+    assert [
+        one.name for one in read_channels({"channels": [{"label": "a"}, {"label": "b"}]}, 1)
+    ] == ["a"]
 
 
-def test_an_image_of_one_channel_needs_no_second_name_and_no_colour():
+def test_an_image_of_one_channel_needs_no_second_name_and_no_color():
     (only,) = read_channels(None, 1)
     assert (only.name, only.colormap) == ("", None)
 
 
-@pytest.mark.parametrize(("said", "shown"), [(False, False), (0, False), ("false", False), (1, True), (None, True)])
+@pytest.mark.parametrize(
+    ("said", "shown"), [(False, False), (0, False), ("false", False), (1, True), (None, True)]
+)
 def test_a_channel_that_is_not_active_is_hidden(said, shown):
     first, _ = read_channels({"channels": [{"active": said}, {"active": True}]}, 2)
     assert first.visible == shown
 
 
 def test_where_no_channel_is_active_all_are_shown():
-    assert all(one.visible for one in read_channels({"channels": [{"active": False}, {"active": False}]}, 2))
+    assert all(
+        one.visible
+        for one in read_channels({"channels": [{"active": False}, {"active": False}]}, 2)
+    )
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
-    [("ff8000", "#ff8000"), ("#F80", "#ff8800"), ("FF800080", "#ff8000"), ("red", None), (16711680, None), ("", None)],
+    [
+        ("ff8000", "#ff8000"),
+        ("#F80", "#ff8800"),
+        ("FF800080", "#ff8000"),
+        ("red", None),
+        (16711680, None),
+        ("", None),
+    ],
 )
-def test_colours_are_hexadecimal_digits(said, expected):
-    assert read_colour(said) == expected
+def test_colors_are_hexadecimal_digits(said, expected):
+    assert read_color(said) == expected
 
 
 @pytest.mark.parametrize(
@@ -435,7 +584,7 @@ def test_a_window_needs_a_start_and_an_end(said, expected):
     assert read_window(said) == expected
 
 
-def test_labels_have_colours_and_a_table():
+def test_labels_have_colors_and_a_table():
     display = labels_display(
         {
             "colors": [
@@ -462,7 +611,8 @@ def test_labels_have_colours_and_a_table():
 
 
 @pytest.mark.parametrize(
-    "said", [None, {}, {"colors": []}, {"colors": [{}], "properties": [{}]}, {"properties": {"a": 1}}]
+    "said",
+    [None, {}, {"colors": []}, {"colors": [{}], "properties": [{}]}, {"properties": {"a": 1}}],
 )
 def test_labels_that_say_nothing_leave_it_to_napari(said):
     assert labels_display(said) == {}
@@ -491,8 +641,20 @@ def test_a_version_that_is_not_known_is_said(attributes, version, noted):
 
 
 def test_values_of_other_types_are_none():
-    assert [as_text(one) for one in (None, True, [], {}, " ", 3, "a")] == [None, None, None, None, None, "3", "a"]
-    assert [as_number(one) for one in (None, True, "x", "1e400", 1e-99, "2.5", 7)] == [*[None] * 5, 2.5, 7]
+    assert [as_text(one) for one in (None, True, [], {}, " ", 3, "a")] == [
+        None,
+        None,
+        None,
+        None,
+        None,
+        "3",
+        "a",
+    ]
+    assert [as_number(one) for one in (None, True, "x", "1e400", 1e-99, "2.5", 7)] == [
+        *[None] * 5,
+        2.5,
+        7,
+    ]
 
 
 OME = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{}</OME>'

@@ -46,7 +46,12 @@ def check_levels(image, levels):
 def test_each_version_round_trips_bit_by_bit(tmp_path, version):
     levels = pyramid((2, 3, 4, 16, 12), 3)
     path = write_image(
-        tmp_path / "a.zarr", levels, "tczyx", version=version, chunks=(1, 2, 4, 8, 8), scale=(1, 1, 4, 2, 2)
+        tmp_path / "a.zarr",
+        levels,
+        "tczyx",
+        version=version,
+        chunks=(1, 2, 4, 8, 8),
+        scale=(1, 1, 4, 2, 2),
     )
     with nl.open_dataset(path) as dataset:
         (image,) = dataset.images
@@ -64,7 +69,9 @@ def test_each_version_round_trips_bit_by_bit(tmp_path, version):
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_strict_model_calls_what_the_tests_write_valid(tmp_path, version):
-    path = write_image(tmp_path / "a.zarr", pyramid((2, 16, 16)), "cyx", version=version, scale=(1, 2, 2))
+    path = write_image(
+        tmp_path / "a.zarr", pyramid((2, 16, 16)), "cyx", version=version, scale=(1, 2, 2)
+    )
     yaozarrs.validate_zarr_store(path)
 
 
@@ -79,7 +86,11 @@ def test_what_yaozarrs_writes_comes_back(tmp_path):
         ]
         return cls(multiscales=[{"axes": axes, "datasets": datasets, "name": "x"}], **more)
 
-    image = entry(yaozarrs.v05.Image, [{"name": "c", "type": "channel"}, *space], [(1, 2, 0.5, 0.5), (1, 2, 1, 1)])
+    image = entry(
+        yaozarrs.v05.Image,
+        [{"name": "c", "type": "channel"}, *space],
+        [(1, 2, 0.5, 0.5), (1, 2, 1, 1)],
+    )
     label = entry(yaozarrs.v05.LabelImage, space, [(2, 0.5, 0.5), (2, 1, 1)], **{"image-label": {}})
     v05.write_image(
         tmp_path / "a.ome.zarr",
@@ -107,7 +118,9 @@ def test_a_sharded_image_has_the_chunks_inside_the_shards(tmp_path):
         tmp_path / "a.zarr" / "0", shape=(64, 64), dtype="uint16", chunks=(16, 16), shards=(32, 32)
     )
     array[...] = pixels
-    write_group(tmp_path / "a.zarr", {"multiscales": [{"axes": axes_of("yx"), "datasets": [{"path": "0"}]}]})
+    write_group(
+        tmp_path / "a.zarr", {"multiscales": [{"axes": axes_of("yx"), "datasets": [{"path": "0"}]}]}
+    )
     with nl.open_dataset(tmp_path / "a.zarr") as dataset:
         assert dataset.images[0].chunks == ((16,) * 4,) * 2
         check_levels(dataset.images[0], [pixels])
@@ -153,7 +166,10 @@ def test_chunks_of_an_address_are_asked_for_many_at_a_time(tmp_path):
     (level,) = pyramid((64, 64), 1)
     write_image(tmp_path / "a.zarr", [level], chunks=(8, 8))
     nl.configure(workers=2)
-    with FolderServer(tmp_path, latency=0.2) as server, nl.open_dataset(f"{server.url}/a.zarr") as dataset:
+    with (
+        FolderServer(tmp_path, latency=0.2) as server,
+        nl.open_dataset(f"{server.url}/a.zarr") as dataset,
+    ):
         np.testing.assert_array_equal(nl.crop(dataset.images[0], ()), level)
         assert 8 <= server.most_at_once <= 17
 
@@ -163,11 +179,16 @@ def test_chunks_that_a_server_keeps_back_are_a_problem_of_their_row(tmp_path):
     (level,) = pyramid((64, 64), 1)
     write_image(tmp_path / "a.zarr", [level], chunks=(32, 32))
     fault = lambda key, _attempt: 403 if key.endswith(("c/0/1", "c/1/1")) else None  # noqa: E731
-    with FolderServer(tmp_path, fault=fault) as server, nl.open_dataset(f"{server.url}/a.zarr") as dataset:
+    with (
+        FolderServer(tmp_path, fault=fault) as server,
+        nl.open_dataset(f"{server.url}/a.zarr") as dataset,
+    ):
         assert not dataset.problems()
         with pytest.warns(nl.LazyLoadWarning, match="anonymous"):
             dataset.images[0].data.compute(scheduler="sync")
-        assert dataset.problems() == {0: "2 chunks denied to an anonymous user, shown blank: log in to read them"}
+        assert dataset.problems() == {
+            0: "2 chunks denied to an anonymous user, shown blank: log in to read them"
+        }
         assert "with a problem" in dataset.summary
 
 
@@ -197,7 +218,9 @@ def zipped(folder, target, inside=""):
     return target
 
 
-@pytest.mark.parametrize(("name", "inside"), [("a.ozx", ""), ("a.zarr.zip", ""), ("a.zip", "a.zarr/")])
+@pytest.mark.parametrize(
+    ("name", "inside"), [("a.ozx", ""), ("a.zarr.zip", ""), ("a.zip", "a.zarr/")]
+)
 def test_a_zip_file_is_read_in_place(tmp_path, name, inside):
     levels = pyramid((16, 16))
     path = zipped(write_image(tmp_path / "b.zarr", levels), tmp_path / name, inside)
@@ -211,11 +234,19 @@ def test_a_zip_file_is_read_in_place(tmp_path, name, inside):
 
 def test_nothing_is_written_to_the_store(tmp_path):
     path = write_image(tmp_path / "a.zarr", pyramid((16, 16)))
-    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in path.rglob("*") if file.is_file()}
+    before = {
+        file: (file.stat().st_mtime_ns, file.read_bytes())
+        for file in path.rglob("*")
+        if file.is_file()
+    }
     with nl.open_dataset(path) as dataset:
         dataset.images[0].data.compute(scheduler="sync")
         _ = dataset.meta, dataset.to_layer_data()
-    assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in path.rglob("*") if file.is_file()} == before
+    assert {
+        file: (file.stat().st_mtime_ns, file.read_bytes())
+        for file in path.rglob("*")
+        if file.is_file()
+    } == before
 
 
 def test_channels_become_layers_that_omero_describes(tmp_path):
@@ -239,7 +270,9 @@ def test_channels_become_layers_that_omero_describes(tmp_path):
             np.testing.assert_array_equal(np.asarray(layer.data[1]), levels[1][:, number])
         assert dataset.meta["channels"].tolist() == ["DAPI, GFP, channel 2"]
     with nl.open_dataset(path, channels="GFP") as dataset:
-        np.testing.assert_array_equal(dataset.images[0].data.compute(scheduler="sync"), levels[0][:, 1:2])
+        np.testing.assert_array_equal(
+            dataset.images[0].data.compute(scheduler="sync"), levels[0][:, 1:2]
+        )
 
 
 def test_three_bytes_along_c_stay_channels(tmp_path):
@@ -257,7 +290,7 @@ def test_an_image_of_very_many_channels_is_one_layer(tmp_path):
     assert notes == ["a: its 40 channels are one layer with a slider for them"]
 
 
-def test_labels_come_with_their_colours_and_table(tmp_path):
+def test_labels_come_with_their_colors_and_table(tmp_path):
     path = write_image(tmp_path / "a.zarr", pyramid((2, 16, 16)), "cyx")
     masks = pyramid((16, 16), 2, "uint8")
     write_group(path / "labels", {"labels": ["cells"]})
@@ -376,7 +409,10 @@ def test_a_turned_image_of_version_0_6_lies_turned_in_napari(tmp_path):
     pixels = pyramid((16, 12), 1)[0]
     systems = [{"name": "physical", "axes": axes_of("yx")}]
     own = {"type": "affine", "affine": [[0, -3, 7], [2, 0, 9]], "output": "physical"}
-    entry = {"coordinateSystems": systems, "datasets": [{"path": "0", "coordinateTransformations": [own]}]}
+    entry = {
+        "coordinateSystems": systems,
+        "datasets": [{"path": "0", "coordinateTransformations": [own]}],
+    }
     write_array(tmp_path / "a.zarr" / "0", pixels)
     write_group(tmp_path / "a.zarr", {"multiscales": [entry]}, "0.6")
     with nl.open_dataset(tmp_path / "a.zarr") as dataset:
@@ -399,7 +435,9 @@ def test_closing_frees_its_chunks_and_no_others(tmp_path):
     from napari_lazyload.loading import cache
 
     levels = pyramid((16, 16), 1)
-    first, second = (nl.open_dataset(write_image(tmp_path / name, levels)) for name in ("a.zarr", "ab.zarr"))
+    first, second = (
+        nl.open_dataset(write_image(tmp_path / name, levels)) for name in ("a.zarr", "ab.zarr")
+    )
     before = len(cache.shared)
     for dataset in (first, second):
         np.asarray(dataset.images[0].boxes[0])
@@ -420,7 +458,9 @@ def test_options_that_are_not_there_are_an_error(tmp_path):
     path = write_image(tmp_path / "a.zarr", pyramid((8, 8), 1))
     with pytest.raises(ValueError, match="max_images must be a whole number from 1 on, got 0"):
         nl.open_dataset(path, max_images=0)
-    with pytest.raises(TypeError, match="'frame' is not an option of Zarr stores; there are: acquisition, labels"):
+    with pytest.raises(
+        TypeError, match="'frame' is not an option of Zarr stores; there are: acquisition, labels"
+    ):
         nl.open_dataset(path, frame="x")
 
 
@@ -433,10 +473,26 @@ def bad_stores(folder):
     image = [pyramid((8, 8), 1)[0]]
     yield "empty group", write_group(folder / "a.zarr", {}), "an empty group"
     yield "empty folder", (folder / "b.zarr"), "an empty folder"
-    yield "broken JSON", broken(write_image(folder / "c.zarr", image), "zarr.json", '{"zarr_format": 3,'), "JSON"
-    yield "no entries", write_group(folder / "d.zarr", {"multiscales": []}), "'multiscales' are empty"
-    yield "no datasets", write_group(folder / "e.zarr", {"multiscales": [{"axes": axes_of("yx")}]}), "names no arrays"
-    yield "axes", write_image(folder / "f.zarr", image, entry={"axes": axes_of("tczyx")}), "one axis for each dimension"
+    yield (
+        "broken JSON",
+        broken(write_image(folder / "c.zarr", image), "zarr.json", '{"zarr_format": 3,'),
+        "JSON",
+    )
+    yield (
+        "no entries",
+        write_group(folder / "d.zarr", {"multiscales": []}),
+        "'multiscales' are empty",
+    )
+    yield (
+        "no datasets",
+        write_group(folder / "e.zarr", {"multiscales": [{"axes": axes_of("yx")}]}),
+        "names no arrays",
+    )
+    yield (
+        "axes",
+        write_image(folder / "f.zarr", image, entry={"axes": axes_of("tczyx")}),
+        "one axis for each dimension",
+    )
     yield (
         "no arrays",
         write_group(folder / "g.zarr", {"multiscales": [{"datasets": [{"path": "0"}]}]}),
@@ -449,7 +505,10 @@ def bad_stores(folder):
     )
     codec = write_image(folder / "i.zarr", image)
     metadata = json.loads((codec / "0" / "zarr.json").read_text())
-    metadata["codecs"] = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "fancy"}]
+    metadata["codecs"] = [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "fancy"},
+    ]
     yield "codec", broken(codec / "0", "zarr.json", json.dumps(metadata)).parent, "fancy"
     yield "one dimension", write_image(folder / "o.zarr", [np.ones(5)], "x"), "found shape (5,)"
     yield (
@@ -458,7 +517,11 @@ def bad_stores(folder):
         "a group, no array, at '0'",
     )
     yield "N5", broken_folder(folder / "j.n5", "attributes.json"), "an N5 store"
-    yield "series", write_group(folder / "k.zarr", {"bioformats2raw.layout": 3}), "series of bioformats2raw"
+    yield (
+        "series",
+        write_group(folder / "k.zarr", {"bioformats2raw.layout": 3}),
+        "series of bioformats2raw",
+    )
     yield "labels", write_group(folder / "l.zarr", {"labels": ["a"]}), "expected label images"
     yield "plate", write_group(folder / "m.zarr", {"plate": {"wells": []}}), "lists no wells"
     yield "well", write_group(folder / "n.zarr", {"well": {"images": []}}), "has no fields"
@@ -517,7 +580,12 @@ def test_several_faults_leave_what_can_be_opened(tmp_path):
         assert dataset.images[0].scale == (1, 2, 2)
         assert len(dataset.to_layer_data()) == 2
     said = " ".join(notes)
-    for word in ("'7' is left out", "'spin' cannot be shown", "sorted by size", "'gone' are left out"):
+    for word in (
+        "'7' is left out",
+        "'spin' cannot be shown",
+        "sorted by size",
+        "'gone' are left out",
+    ):
         assert word in said
 
 

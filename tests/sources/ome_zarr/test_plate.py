@@ -63,7 +63,10 @@ def counted(monkeypatch):
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plate_is_one_mosaic_of_wells_and_fields(tmp_path, version):
-    wells = {path: [field(10 * number + one) for one in range(3)] for number, path in enumerate(("A/1", "A/2", "B/2"))}
+    wells = {
+        path: [field(10 * number + one) for one in range(3)]
+        for number, path in enumerate(("A/1", "A/2", "B/2"))
+    }
     path = write_plate(tmp_path / "a.zarr", wells, version=version, chunks=(4, 8))
     yaozarrs.open_group(path)
     with nl.open_dataset(path) as dataset:
@@ -86,9 +89,9 @@ def test_a_plate_is_one_mosaic_of_wells_and_fields(tmp_path, version):
         ]
         assert meta["fields"].tolist() == [3, 3, 3]
         assert meta["size_bytes"].tolist() == [3 * 6 * 8 * 2] * 3
-        assert meta[["axes", "shape", "chunks", "levels", "dtype"]].drop_duplicates().to_numpy().tolist() == [
-            ["yx", "6 x 8", "4 x 8", 1, meta["dtype"][0]]
-        ]
+        assert meta[
+            ["axes", "shape", "chunks", "levels", "dtype"]
+        ].drop_duplicates().to_numpy().tolist() == [["yx", "6 x 8", "4 x 8", 1, meta["dtype"][0]]]
 
 
 def test_a_pyramid_of_wells_is_a_pyramid(tmp_path):
@@ -98,8 +101,19 @@ def test_a_pyramid_of_wells_is_a_pyramid(tmp_path):
         levels[one] = pyramid((2, 9, 8), 3, seed=number)
         write_image(path / one / "0", levels[one], "cyx", scale=(1, 3, 3))
         write_group(path / one, {"well": {"images": [{"path": "0"}]}})
-    said = [{"path": one, "rowIndex": 0, "columnIndex": number} for number, one in enumerate(levels)]
-    write_group(path, {"plate": {"wells": said, "rows": [{"name": "A"}], "columns": [{"name": "1"}, {"name": "2"}]}})
+    said = [
+        {"path": one, "rowIndex": 0, "columnIndex": number} for number, one in enumerate(levels)
+    ]
+    write_group(
+        path,
+        {
+            "plate": {
+                "wells": said,
+                "rows": [{"name": "A"}],
+                "columns": [{"name": "1"}, {"name": "2"}],
+            }
+        },
+    )
     with nl.open_dataset(path) as dataset:
         (image,) = dataset.images
         assert image.scale == (1, 3, 3)
@@ -207,7 +221,9 @@ def test_an_odd_well_fails_by_itself(tmp_path, well, said):
     with nl.open_dataset(odd_plate(tmp_path)) as dataset:
         data = dataset.images[0].data
         for other in (0, 3, 6):
-            np.testing.assert_array_equal(data[:, 8 * other : 8 * other + 8].compute(scheduler="sync"), field(other))
+            np.testing.assert_array_equal(
+                data[:, 8 * other : 8 * other + 8].compute(scheduler="sync"), field(other)
+            )
         with pytest.raises(nl.ChunkReadError) as caught:
             data[:, 8 * well : 8 * well + 8].compute(scheduler="sync")
         assert said in str(caught.value)
@@ -217,13 +233,19 @@ def test_an_odd_well_fails_by_itself(tmp_path, well, said):
 
 
 def test_an_odd_first_well_is_not_what_the_others_are_taken_to_be_like(tmp_path):
-    path = write_plate(tmp_path / "a.zarr", {"A/1": [field(0, (3, 4))], "A/2": [field(1)], "A/3": [field(2)]})
+    path = write_plate(
+        tmp_path / "a.zarr", {"A/1": [field(0, (3, 4))], "A/2": [field(1)], "A/3": [field(2)]}
+    )
     with nl.open_dataset(path) as dataset:
         assert dataset.images[0].shape == (6, 24)
-        np.testing.assert_array_equal(dataset.images[0].data[:, 8:16].compute(scheduler="sync"), field(1))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[:, 8:16].compute(scheduler="sync"), field(1)
+        )
 
 
-def test_rows_of_odd_wells_turn_failed_when_they_are_looked_at_and_can_be_retried(tmp_path, make_napari_viewer):
+def test_rows_of_odd_wells_turn_failed_when_they_are_looked_at_and_can_be_retried(
+    tmp_path, make_napari_viewer
+):
     path = odd_plate(tmp_path)
     viewer = make_napari_viewer()
     displays = attach(viewer, lambda work: work())
@@ -242,7 +264,9 @@ def test_rows_of_odd_wells_turn_failed_when_they_are_looked_at_and_can_be_retrie
         write_image(path / "A" / "2" / "0", [field(1)])
         dataset.retry(1)
         assert dataset.meta["status"][1] == ""
-        np.testing.assert_array_equal(dataset.images[0].data[:, 8:16].compute(scheduler="sync"), field(1))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[:, 8:16].compute(scheduler="sync"), field(1)
+        )
     displays.close()
     viewer.layers.clear()
 
@@ -258,7 +282,9 @@ def test_a_well_with_more_fields_than_there_is_room_for_is_marked(tmp_path):
     path = write_plate(tmp_path / "b.zarr", wells, field_count=3)
     with nl.open_dataset(path) as dataset:
         assert dataset.images[0].shape == (12, 5 * 16)
-        np.testing.assert_array_equal(dataset.images[0].data[6:, 16:24].compute(scheduler="sync"), field(12))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[6:, 16:24].compute(scheduler="sync"), field(12)
+        )
 
 
 def test_a_look_at_each_well_in_the_background_completes_the_table(tmp_path, counted):
@@ -282,7 +308,8 @@ def test_each_acquisition_is_a_mosaic(tmp_path):
         assert (first.name, second.name) == ("a acquisition 1", "a acquisition 2")
         assert (first.shape, second.shape) == ((6, 32), (6, 16))
         np.testing.assert_array_equal(
-            first.data.compute(scheduler="sync"), np.concatenate([field(0), field(2), field(10), field(12)], axis=1)
+            first.data.compute(scheduler="sync"),
+            np.concatenate([field(0), field(2), field(10), field(12)], axis=1),
         )
         np.testing.assert_array_equal(second.data[:, 8:].compute(scheduler="sync"), field(11))
         assert len(dataset.meta) == 2
@@ -333,14 +360,18 @@ def test_a_well_is_asked_for_once_and_few_of_its_fields_tell_what_the_others_are
 
 
 def test_fields_of_a_well_are_shown_as_one_where_some_do_not_say_their_acquisition(tmp_path):
-    path = write_plate(tmp_path / "a.zarr", {"A/1": [field(n) for n in range(3)]}, acquisitions=(1, 2))
+    path = write_plate(
+        tmp_path / "a.zarr", {"A/1": [field(n) for n in range(3)]}, acquisitions=(1, 2)
+    )
     with nl.open_dataset(path / "A" / "1") as dataset:
         (image,) = dataset.images
         np.testing.assert_array_equal(image.data[6:, :8].compute(scheduler="sync"), field(2))
 
 
 def test_a_bad_field_of_a_well_marks_its_own_row(tmp_path):
-    path = write_plate(tmp_path / "a.zarr", {"A/1": [field(0), field(1), field(2, (3, 4)), field(3)]})
+    path = write_plate(
+        tmp_path / "a.zarr", {"A/1": [field(0), field(1), field(2, (3, 4)), field(3)]}
+    )
     with nl.open_dataset(path / "A" / "1", on_error="blank") as dataset:
         np.asarray(dataset.images[0].boxes[0])
         source = dataset.images[0].source
@@ -353,11 +384,15 @@ def test_a_well_without_metadata_has_the_fields_of_its_folder(tmp_path):
     path = write_plate(tmp_path / "a.zarr", {"A/1": [field(0), field(1)]}, version="0.4")
     (path / "A" / "1" / ".zattrs").unlink()
     with nl.open_dataset(path) as dataset:
-        np.testing.assert_array_equal(dataset.images[0].data[:, 8:].compute(scheduler="sync"), field(1))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[:, 8:].compute(scheduler="sync"), field(1)
+        )
 
 
 def test_wells_are_placed_by_name_where_the_indices_contradict(tmp_path):
-    path = write_plate(tmp_path / "a.zarr", {"A/1": [field(0)], "A/2": [field(1)], "B/1": [field(2)]})
+    path = write_plate(
+        tmp_path / "a.zarr", {"A/1": [field(0)], "A/2": [field(1)], "B/1": [field(2)]}
+    )
     said = [
         {"path": "A/1", "rowIndex": 0, "columnIndex": 0},
         {"path": "A/2", "rowIndex": 1, "columnIndex": 0},
@@ -369,10 +404,18 @@ def test_wells_are_placed_by_name_where_the_indices_contradict(tmp_path):
     ]
     write_group(
         path,
-        {"plate": {"wells": said, "rows": [{"name": "A"}, {"name": "B"}], "columns": [{"name": "1"}, {"name": "2"}]}},
+        {
+            "plate": {
+                "wells": said,
+                "rows": [{"name": "A"}, {"name": "B"}],
+                "columns": [{"name": "1"}, {"name": "2"}],
+            }
+        },
     )
     with quietly(path) as dataset:
-        np.testing.assert_array_equal(dataset.images[0].data[:6, 8:].compute(scheduler="sync"), field(1))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[:6, 8:].compute(scheduler="sync"), field(1)
+        )
         said = " ".join(dataset.notes)
         assert "indices of 2 wells do not agree with their names" in said
         assert "leads out of the store" in said
@@ -391,14 +434,22 @@ def test_a_plate_that_lists_paths_alone_still_has_rows_and_columns(tmp_path):
     path = write_plate(tmp_path / "a.zarr", {"A/1": [field(0)], "B/2": [field(1)]}, version="0.2")
     write_group(path, {"plate": {"wells": [{"path": "A/1"}, {"path": "B/2"}]}}, "0.2")
     with nl.open_dataset(path) as dataset:
-        np.testing.assert_array_equal(dataset.images[0].data[6:, 8:].compute(scheduler="sync"), field(1))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[6:, 8:].compute(scheduler="sync"), field(1)
+        )
 
 
 def test_the_first_wells_may_be_missing(tmp_path):
     names = [f"A/{n:02d}" for n in range(20)]
-    path = write_plate(tmp_path / "a.zarr", {names[5]: [field(5)]}, listed=[one for one in names if one != names[5]])
+    path = write_plate(
+        tmp_path / "a.zarr",
+        {names[5]: [field(5)]},
+        listed=[one for one in names if one != names[5]],
+    )
     with nl.open_dataset(path) as dataset:
-        np.testing.assert_array_equal(dataset.images[0].data[:, 40:48].compute(scheduler="sync"), field(5))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[:, 40:48].compute(scheduler="sync"), field(5)
+        )
 
 
 def test_a_field_in_other_chunks_is_still_right(tmp_path):
@@ -406,7 +457,9 @@ def test_a_field_in_other_chunks_is_still_right(tmp_path):
     shutil.rmtree(path / "A" / "1" / "0" / "0")
     write_array(path / "A" / "1" / "0" / "0", field(1), (3, 3))
     with nl.open_dataset(path) as dataset:
-        np.testing.assert_array_equal(dataset.images[0].data[:, 8:16].compute(scheduler="sync"), field(1))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[:, 8:16].compute(scheduler="sync"), field(1)
+        )
         chunk = dataset.images[0].source.chunk(0, (0, 1))
         before = chunk.key
         assert chunk.key == before
@@ -431,7 +484,7 @@ def test_chunks_of_wells_that_are_not_there_are_blank_in_every_form(tmp_path):
         assert not np.asarray(dataset.images[0].boxes[0][:, 8:]).any()
 
 
-def test_colours_are_no_axis_of_a_mosaic():
+def test_colors_are_no_axis_of_a_mosaic():
     source = RecordingSource(np.zeros((4, 5, 3), "u1"), (4, 5, 3), axes=("a", "b", RGB_AXIS))
     assert mosaic_axes(source.meta) == (0, 1)
 
@@ -461,7 +514,8 @@ def test_a_mosaic_pickles_small_and_reads_by_itself(tmp_path):
         assert alone.book is not chunk.book
         np.testing.assert_array_equal(alone.load(), field(1))
         np.testing.assert_array_equal(
-            pickle.loads(pickle.dumps(dataset.images[0].data[:6, 8:16])).compute(scheduler="sync"), field(1)
+            pickle.loads(pickle.dumps(dataset.images[0].data[:6, 8:16])).compute(scheduler="sync"),
+            field(1),
         )
 
 
@@ -476,7 +530,9 @@ def test_looking_for_a_chunk_in_memory_reads_no_metadata(tmp_path, counted):
         np.asarray(dataset.images[0].boxes[0])
         np.testing.assert_array_equal(peek_block(source, 0, (0, 1)), field(1))
         assert not peek_block(source, 0, (1, 1)).any()
-        some = select_channels(nl.open_dataset(write_channels(tmp_path / "b.zarr")).images[0].source, [1])
+        some = select_channels(
+            nl.open_dataset(write_channels(tmp_path / "b.zarr")).images[0].source, [1]
+        )
         assert not is_ready(some.chunk(0, (0, 0, 1)))
 
 
@@ -485,7 +541,9 @@ def write_channels(path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # of what is tested here
+@pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded.*fork:DeprecationWarning"
+)  # of what is tested here
 def test_a_forked_process_waits_for_no_thread_that_it_has_not(tmp_path):
     with nl.open_dataset(wide_plate(tmp_path / "a.zarr", 2, 4, there=4)) as dataset:
         chunk = dataset.images[0].source.chunk(0, (0, 1))
@@ -511,11 +569,14 @@ def test_closing_a_plate_frees_its_chunks(tmp_path):
 
 
 def test_a_plate_whose_tried_wells_hold_no_image_says_what_is_wrong(tmp_path):
-    path = write_plate(tmp_path / "a.zarr", {f"A/{n}": [field(n)] for n in range(2)}, listed=["A/7"])
+    path = write_plate(
+        tmp_path / "a.zarr", {f"A/{n}": [field(n)] for n in range(2)}, listed=["A/7"]
+    )
     shutil.rmtree(path / "A" / "0" / "0" / "0")
     (path / "A" / "1" / "0" / "zarr.json").write_text("{")
     with pytest.raises(
-        nl.SourceOpenError, match=r"tried 3 of 3: .*no array at 'A/0/0/0'|tried 3 of 3: .*expected JSON"
+        nl.SourceOpenError,
+        match=r"tried 3 of 3: .*no array at 'A/0/0/0'|tried 3 of 3: .*expected JSON",
     ):
         nl.open_dataset(path)
 
@@ -525,7 +586,9 @@ def test_fields_that_do_not_say_their_acquisition_are_all_shown(tmp_path):
     about = zarr.open_group(path, mode="r").attrs["ome"]["plate"]
     write_group(path, {"plate": {**about, "acquisitions": [{"id": 1}, {"id": 2}]}})
     with quietly(path) as dataset:
-        np.testing.assert_array_equal(dataset.images[0].data[:, 8:].compute(scheduler="sync"), field(1))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[:, 8:].compute(scheduler="sync"), field(1)
+        )
         assert "all are shown as one" in dataset.notes[0]
 
 
@@ -544,4 +607,6 @@ def test_axes_of_a_field_other_than_y_and_x_still_make_a_mosaic(tmp_path):
         write_group(path / one, {"well": {"images": [{"path": "0"}]}})
         write_image(path / one / "0", [field(n)], entry={"axes": axes_of("ab")})
     with nl.open_dataset(path) as dataset:
-        np.testing.assert_array_equal(dataset.images[0].data[:, 8:].compute(scheduler="sync"), field(1))
+        np.testing.assert_array_equal(
+            dataset.images[0].data[:, 8:].compute(scheduler="sync"), field(1)
+        )

@@ -20,10 +20,26 @@ SIBLING = Path(__file__).resolve().parents[4] / "shared" / "realdata"
 ROOT = Path(os.environ.get("NAPARI_LAZYLOAD_REALDATA", SIBLING))
 IMAGES = {"omezarr-image", "omezarr-virtual", "omezarr-bf2raw"}
 PLATES = {"omezarr-plate"}
-GROUPS = {"zarr-group", "zarr-zip", "xarray-zarr", "spatialdata", "nczarr-zip", "anndata", "anndata-zip"}
+GROUPS = {
+    "zarr-group",
+    "zarr-zip",
+    "xarray-zarr",
+    "spatialdata",
+    "nczarr-zip",
+    "anndata",
+    "anndata-zip",
+}
 ARRAYS = {"zarr-array", "icechunk"}
 OTHERS = {
-    *("omezarr-metaonly", "omezarr-0.6dev", "omezarr-invalid", "omezarr-broken", "zarr-v3-draft", "mudata", "n5"),
+    *(
+        "omezarr-metaonly",
+        "omezarr-0.6dev",
+        "omezarr-invalid",
+        "omezarr-broken",
+        "zarr-v3-draft",
+        "mudata",
+        "n5",
+    ),
     *("bdv-n5", "other-store", "git-lfs-pointers"),
 }
 KINDS = IMAGES | PLATES | GROUPS | ARRAYS | OTHERS
@@ -84,7 +100,9 @@ def check_layers(dataset):
     for layer in layers:
         coarsest = layer.data[-1] if layer.multiscale else layer.data
         corner = np.asarray(coarsest[tuple(slice(0, 4) for _ in coarsest.shape)])
-        assert corner.shape[: layer.ndim] == tuple(min(4, size) for size in coarsest.shape[: layer.ndim])
+        assert corner.shape[: layer.ndim] == tuple(
+            min(4, size) for size in coarsest.shape[: layer.ndim]
+        )
     return layers
 
 
@@ -127,7 +145,9 @@ def test_each_field_of_a_plate_is_its_reference(realdata, entry):
                 row, column, _ = said["path"].split("/")
                 top, left = rows.index(row) * height, columns.index(column) * width
                 tile = image.boxes[0][..., top : top + height, left : left + width]
-                np.testing.assert_array_equal(np.asarray(tile), np.asarray(field.images[0].boxes[0]))
+                np.testing.assert_array_equal(
+                    np.asarray(tile), np.asarray(field.images[0].boxes[0])
+                )
         check_layers(plate)
 
 
@@ -215,7 +235,11 @@ def test_a_huge_image_opens_without_its_pixels(realdata, entry):
         assert np.asarray(image.boxes[0][middle]).shape == (1,) * len(image.shape)
 
 
-STRICT = [entry for entry in entries("open", kinds={"omezarr-image"}) if entry["ngff_version"] in ("0.4", "0.5")]
+STRICT = [
+    entry
+    for entry in entries("open", kinds={"omezarr-image"})
+    if entry["ngff_version"] in ("0.4", "0.5")
+]
 
 
 @pytest.mark.parametrize("entry", [pytest.param(entry, id=entry["path"]) for entry in STRICT])

@@ -25,7 +25,10 @@ def moved(transform, point, inputs=ZYX, outputs=ZYX):
         (SHIFT, [11, 22, 33]),
         ({"type": "rotation", "rotation": [[1, 0, 0], [0, 0, -1], [0, 1, 0]]}, [1, -3, 2]),
         ({"type": "affine", "affine": [[1, 0, 0, 5], [0, 2, 0, 6], [0, 1, 1, 7]]}, [6, 10, 12]),
-        ({"type": "affine", "affine": [[1, 0, 0, 5], [0, 2, 0, 6], [0, 1, 1, 7], [0, 0, 0, 1]]}, [6, 10, 12]),
+        (
+            {"type": "affine", "affine": [[1, 0, 0, 5], [0, 2, 0, 6], [0, 1, 1, 7], [0, 0, 0, 1]]},
+            [6, 10, 12],
+        ),
         ({"type": "mapAxis", "mapAxis": [1, 2, 0]}, [2, 3, 1]),
         ({"type": "mapAxis", "mapAxis": {"z": "x", "x": "z"}}, [3, 2, 1]),
         ({"type": "sequence", "transformations": [SCALE, SHIFT]}, [12, 26, 42]),
@@ -41,7 +44,8 @@ def test_each_kind_moves_a_point_as_the_drafts_say(transform, expected):
 
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize(
-    ("before", "after"), [("input_axes", "output_axes"), ("inputAxes", "outputAxes"), ("input", "output")]
+    ("before", "after"),
+    [("input_axes", "output_axes"), ("inputAxes", "outputAxes"), ("input", "output")],
 )
 def test_by_dimension_moves_some_axes_and_leaves_the_others(nested, before, after):
     inner = {"type": "scale", "scale": [7]}
@@ -62,7 +66,10 @@ def test_by_dimension_may_lead_to_other_axes():
 
 def test_the_inverse_leads_from_the_names_after_to_those_before():
     back = {"type": "scale", "scale": [4], "input_axes": ["b"], "output_axes": ["y"]}
-    inverse = {"type": "inverseOf", "transformation": {"type": "byDimension", "transformations": [back]}}
+    inverse = {
+        "type": "inverseOf",
+        "transformation": {"type": "byDimension", "transformations": [back]},
+    }
     assert moved(inverse, (1, 2, 3), ZYX, ("a", "b", "c")) == [1, 0.5, 3]
 
 
@@ -80,13 +87,28 @@ def test_the_inverse_leads_from_the_names_after_to_those_before():
         ({"type": "affine", "affine": [1, 2, 3]}, "3 x 4"),
         ({"type": "affine", "affine": [[1, 0], [0, 1], [0, 0]]}, "3 x 4"),
         ({"type": "mapAxis", "mapAxis": [0, 0, 1]}, "each of 3 axes once"),
-        ({"type": "inverseOf", "transformation": {"type": "scale", "scale": [0, 1, 1]}}, "inverted"),
         (
-            {"type": "byDimension", "transformations": [{**SCALE, "input_axes": ["q"], "output_axes": ["z"]}]},
+            {"type": "inverseOf", "transformation": {"type": "scale", "scale": [0, 1, 1]}},
+            "inverted",
+        ),
+        (
+            {
+                "type": "byDimension",
+                "transformations": [{**SCALE, "input_axes": ["q"], "output_axes": ["z"]}],
+            },
             "byDimension",
         ),
-        ({"type": "byDimension", "transformations": [{"type": "identity", "input": [9], "output": [0]}]}, "axes"),
-        ({"type": "byDimension", "transformations": [{"type": "identity"}]}, r"from axes \[\] to \[\]"),
+        (
+            {
+                "type": "byDimension",
+                "transformations": [{"type": "identity", "input": [9], "output": [0]}],
+            },
+            "axes",
+        ),
+        (
+            {"type": "byDimension", "transformations": [{"type": "identity"}]},
+            r"from axes \[\] to \[\]",
+        ),
     ],
 )
 def test_what_cannot_be_shown_says_what_it_is(transform, said):
@@ -114,13 +136,20 @@ def test_exchanged_axes_are_told_by_their_order():
 
 def test_what_rounding_leaves_of_a_quarter_turn_is_nothing():
     placed = placement_of(linear([[1e-16, 2], [3, 1e-16]], (5, 6)))
-    assert (placed.order, placed.scale, placed.translate, placed.affine) == ((1, 0), (3, 2), (6, 5), None)
+    assert (placed.order, placed.scale, placed.translate, placed.affine) == (
+        (1, 0),
+        (3, 2),
+        (6, 5),
+        None,
+    )
 
 
 def test_an_axis_that_moves_nothing_leaves_numbers():
     placed = placement_of(linear([[0, 3], [0, 4]], (5, 6)))
     assert placed.scale == (1, 5)
-    np.testing.assert_allclose(matrix_from(placed.scale, placed.translate, placed.affine)[:2], [[0, 3, 5], [0, 4, 6]])
+    np.testing.assert_allclose(
+        matrix_from(placed.scale, placed.translate, placed.affine)[:2], [[0, 3, 5], [0, 4, 6]]
+    )
 
 
 @pytest.mark.parametrize(

@@ -53,15 +53,29 @@ def write_ndtiff(folder, planes, summary, *, per_file=100):
     said, index = json.dumps(summary).encode(), b""
     for start in range(0, len(planes), per_file):
         name = f"a_NDTiffStack{f'_{start // per_file}' if start else ''}.tif"
-        out = bytearray(b"II*\0\0\0\0\0" + struct.pack("<5I", 483729, 3, 3, 2355492, len(said)) + said)
+        out = bytearray(
+            b"II*\0\0\0\0\0" + struct.pack("<5I", 483729, 3, 3, 2355492, len(said)) + said
+        )
         link = 4
         for axes, plane in planes[start : start + per_file]:
             height, width = plane.shape
             at = len(out)
-            values = {**{256: width, 257: height, 258: 8 * plane.itemsize, 259: 1, 262: 1, 273: at, 277: 1}}
+            values = {
+                **{
+                    256: width,
+                    257: height,
+                    258: 8 * plane.itemsize,
+                    259: 1,
+                    262: 1,
+                    273: at,
+                    277: 1,
+                }
+            }
             values |= {278: height, 279: plane.nbytes}
             out += plane.tobytes() + b'{"a":1}\0'
-            entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+            entries = b"".join(
+                struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items()
+            )
             entries += struct.pack("<HHII", 51123, 2, 8, len(out) - 8)
             out[link : link + 4] = struct.pack("<I", len(out))
             out += struct.pack("<H", len(entries) // 12) + entries
@@ -77,7 +91,15 @@ def write_ndtiff(folder, planes, summary, *, per_file=100):
 
 def write_mmstack(path, stack, *, lost=()):
     """Write a Micro-Manager stack of times, with an index that says where each plane is; 0 for those that were lost."""
-    said = json.dumps({"MicroManagerVersion": "2", "Frames": len(stack), "Slices": 1, "Channels": 1, "Positions": 1})
+    said = json.dumps(
+        {
+            "MicroManagerVersion": "2",
+            "Frames": len(stack),
+            "Slices": 1,
+            "Channels": 1,
+            "Positions": 1,
+        }
+    )
     out = bytearray(b"II*\0\0\0\0\0" + struct.pack("<6I", 54773648, 0, 483765892, 0, 99384722, 0))
     out += struct.pack("<2I", 2355492, len(said)) + said.encode()
     link, index = 4, b""
@@ -85,7 +107,16 @@ def write_mmstack(path, stack, *, lost=()):
         at, (height, width) = len(out), plane.shape
         out[link : link + 4] = struct.pack("<I", at)
         behind = at + 162 + plane.nbytes  # pixels follow a directory of 13 fields
-        values = {256: width, 257: height, 258: 8 * plane.itemsize, 259: 1, 262: 1, 273: at + 162, 277: 1, 278: height}
+        values = {
+            256: width,
+            257: height,
+            258: 8 * plane.itemsize,
+            259: 1,
+            262: 1,
+            273: at + 162,
+            277: 1,
+            278: height,
+        }
         values |= {279: plane.nbytes, 284: 1, 296: 1, 339: 1}
         entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
         out += struct.pack("<H", 13) + entries + struct.pack("<HHII", 51123, 2, 8, behind)
@@ -100,7 +131,12 @@ def write_mmstack(path, stack, *, lost=()):
 def zeiss_info(width, height, depth):
     info = np.zeros(1, np.dtype(tifffile.TIFF.CZ_LSMINFO))
     said = {
-        **{"MagicNumber": 0x400494C, "StructureSize": info.nbytes, "DimensionX": width, "DimensionY": height},
+        **{
+            "MagicNumber": 0x400494C,
+            "StructureSize": info.nbytes,
+            "DimensionX": width,
+            "DimensionY": height,
+        },
         **{"DimensionZ": depth, "DimensionChannels": 1, "DimensionTime": 1, "ScanType": 0},
         **{"VoxelSizeX": 2e-7, "VoxelSizeY": 3e-7, "VoxelSizeZ": 1e-6},
     }
@@ -111,21 +147,37 @@ def zeiss_info(width, height, depth):
 
 @pytest.mark.parametrize("large", [1, 1 << 30])
 @pytest.mark.parametrize("packed", [False, True])
-def test_zeiss_files_with_thumbnails_and_sizes_of_unpacked_data(tmp_path, monkeypatch, packed, large):
+def test_zeiss_files_with_thumbnails_and_sizes_of_unpacked_data(
+    tmp_path, monkeypatch, packed, large
+):
     monkeypatch.setattr(tiled, "LARGE", large)
     stack = RNG.integers(0, 50, (3, 40, 50)).astype("u2")
     thumbnail = RNG.integers(0, 250, (3, 20, 25)).astype("u1")
     pages = []
     for plane in stack:
-        tags = {**tags_of(40, 50), 254: (4, [0]), 259: (4, [5 if packed else 1]), 279: (4, [plane.nbytes])}
+        tags = {
+            **tags_of(40, 50),
+            254: (4, [0]),
+            259: (4, [5 if packed else 1]),
+            279: (4, [plane.nbytes]),
+        }
         if not pages:
             tags[34412] = (1, zeiss_info(50, 40, 3))
-        small = {**tags_of(20, 25, 8, 3), 254: (4, [1]), 262: (4, [2]), 279: (4, [500] * 3), 284: (3, [2])}
+        small = {
+            **tags_of(20, 25, 8, 3),
+            254: (4, [1]),
+            262: (4, [2]),
+            279: (4, [500] * 3),
+            284: (3, [2]),
+        }
         pages += [
             (small, list(map(bytes, thumbnail))),
             (tags, [imagecodecs.lzw_encode(plane) if packed else plane.tobytes()]),
         ]
-    write_pages(tmp_path / "a.lsm", [page for pair in zip(pages[1::2], pages[::2], strict=True) for page in pair])
+    write_pages(
+        tmp_path / "a.lsm",
+        [page for pair in zip(pages[1::2], pages[::2], strict=True) for page in pair],
+    )
     with nl.open_dataset(tmp_path / "a.lsm") as dataset:
         image, small = dataset.images
         np.testing.assert_array_equal(image.data, stack)
@@ -137,7 +189,9 @@ def test_zeiss_files_with_thumbnails_and_sizes_of_unpacked_data(tmp_path, monkey
 
 def test_metamorph_stacks_of_one_directory(tmp_path):
     stack = RNG.integers(0, 60000, (5, 40, 50)).astype("u2")
-    planes = [number for plane in range(5) for number in (500, 1000, 2450000, plane, 2450000, plane)]
+    planes = [
+        number for plane in range(5) for number in (500, 1000, 2450000, plane, 2450000, plane)
+    ]
     tags = {**tags_of(40, 50), 279: (4, [4000]), 33629: (5, planes)}
     path = tmp_path / "a.stk"
     write_pages(path, [(tags, [stack.tobytes()])])
@@ -171,7 +225,9 @@ def test_the_last_frame_of_scanimage_is_not_lost(tmp_path):
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path) as tif:
         for number, frame in enumerate(stack):
-            tif.write(frame, metadata=None, contiguous=False, description=f"state.frame = {number:02}")
+            tif.write(
+                frame, metadata=None, contiguous=False, description=f"state.frame = {number:02}"
+            )
     with nl.open_dataset(path) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, stack)
 
@@ -215,7 +271,9 @@ def test_frames_of_ndtiff_that_were_not_recorded_are_told(tmp_path):
 
 def test_a_file_of_ndtiff_that_is_missing_is_named(tmp_path):
     stack = RNG.integers(0, 250, (4, 16, 18)).astype("u1")
-    path = write_ndtiff(tmp_path, [({"time": t}, plane) for t, plane in enumerate(stack)], {}, per_file=2)
+    path = write_ndtiff(
+        tmp_path, [({"time": t}, plane) for t, plane in enumerate(stack)], {}, per_file=2
+    )
     (tmp_path / "a_NDTiffStack_1.tif").unlink()
     with pytest.raises(nl.SourceOpenError, match=r"no .*a_NDTiffStack_1\.tif"):
         nl.open_dataset(path)
@@ -254,9 +312,14 @@ def write_set(folder, count, *, companion=False, present=None):
     )
     begin = f'<?xml version="1.0"?><OME xmlns="{OME}" UUID="%s">'
     for number in range(count) if present is None else present:
-        inside = '<BinaryOnly MetadataFile="../set.companion.ome" UUID="all"/>' if companion else pixels
+        inside = (
+            '<BinaryOnly MetadataFile="../set.companion.ome" UUID="all"/>' if companion else pixels
+        )
         tifffile.imwrite(
-            folder / f"z{number}.ome.tif", planes[number], description=f"{begin % number}{inside}</OME>", metadata=None
+            folder / f"z{number}.ome.tif",
+            planes[number],
+            description=f"{begin % number}{inside}</OME>",
+            metadata=None,
         )
     if companion:
         (folder / "set.companion.ome").write_text(f"{begin % 'all'}{pixels}</OME>")
@@ -289,7 +352,9 @@ def write_positions(folder, count):
     for number, stack in enumerate(stacks):
         text = f'<?xml version="1.0"?><OME xmlns="{OME}" UUID="{number}">{images}</OME>'
         path = folder / f"p{number}.ome.tif"
-        tifffile.imwrite(path, stack, description=text, metadata=None, photometric="minisblack", tile=(16, 16))
+        tifffile.imwrite(
+            path, stack, description=text, metadata=None, photometric="minisblack", tile=(16, 16)
+        )
     return stacks
 
 
@@ -351,7 +416,9 @@ def test_a_frame_of_a_set_looks_at_no_other_file(tmp_path, monkeypatch):
         opened = []
         original = picture_tiff._open
         monkeypatch.setattr(
-            picture_tiff, "_open", lambda path, **more: (opened.append(path), original(path, **more))[1]
+            picture_tiff,
+            "_open",
+            lambda path, **more: (opened.append(path), original(path, **more))[1],
         )
         np.testing.assert_array_equal(dataset.images[0].data[3], planes[3])
         assert [path.rpartition("z")[2] for path in opened] == ["3.ome.tif"]
@@ -367,7 +434,9 @@ def test_an_open_set_never_shows_another_image(tmp_path):
         with pytest.raises(nl.ChunkReadError, match=r"p0\.ome\.tif"):
             np.asarray(gone.data)
         np.testing.assert_array_equal(there.data, stacks[2])
-        with pytest.raises(nl.ChunkReadError, match=r"plane 0 of this image where it was .* open it again"):
+        with pytest.raises(
+            nl.ChunkReadError, match=r"plane 0 of this image where it was .* open it again"
+        ):
             gone.source.chunk(0, (0,) * 3).load()
         (tmp_path / "elsewhere").rename(first)
         np.testing.assert_array_equal(gone.data, stacks[0])
@@ -393,7 +462,9 @@ def test_a_replaced_file_of_a_set_shows_its_new_pixels(tmp_path, opened):
     old = write(folder, 3)
     with nl.open_dataset(folder / opened) as dataset:
         number = 1 if opened else 0
-        np.testing.assert_array_equal(np.squeeze(dataset.images[number].data), old[0] if opened else old)
+        np.testing.assert_array_equal(
+            np.squeeze(dataset.images[number].data), old[0] if opened else old
+        )
         new = write(again, 3)
         name = "p0.ome.tif" if opened else "z2.ome.tif"
         (again / name).replace(folder / name)

@@ -13,7 +13,7 @@ from PIL import Image
 import napari_lazyload as nl
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.sources.image_files.decode import decode, read_info
-from napari_lazyload.sources.image_header import Head
+from napari_lazyload.sources.image_header import FileHead
 from napari_lazyload.sources.tiff import pages as picture_tiff
 from napari_lazyload.sources.tiff import tiled
 from napari_lazyload.sources.tiff.ifd import read_plain
@@ -102,19 +102,23 @@ def test_every_data_type_in_every_layout(written, dtype, layout, byteorder):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("samples", [3, 4])
-def test_colour(written, samples, dtype, layout):
+def test_color(written, samples, dtype, layout):
     extra = {"extrasamples": ["unassalpha"]} if samples == 4 else {}
-    info = check(written(values((33, 41, samples), dtype), photometric="rgb", **extra, **LAYOUTS[layout]))
+    info = check(
+        written(values((33, 41, samples), dtype), photometric="rgb", **extra, **LAYOUTS[layout])
+    )
     assert (info.axes, info.rgb) == (("y", "x", "s"), True)
 
 
-def test_planes_of_colour_stay_planes(written):
+def test_planes_of_color_stay_planes(written):
     info = check(written(values((3, 33, 41), "u1"), photometric="rgb", planarconfig="separate"))
     assert (info.axes, info.rgb, info.pages) == (("c", "y", "x"), False, 1)
 
 
-def test_many_samples_are_channels_not_colour(written):
-    info = check(written(values((33, 41, 7), "u2"), photometric="minisblack", planarconfig="contig"))
+def test_many_samples_are_channels_not_color(written):
+    info = check(
+        written(values((33, 41, 7), "u2"), photometric="minisblack", planarconfig="contig")
+    )
     assert (info.axes, info.rgb) == (("y", "x", "c"), False)
 
 
@@ -132,8 +136,10 @@ def test_a_palette_stays_indices_and_is_told(written):
     np.testing.assert_array_equal(info.metadata["colormap"], colormap.T)
 
 
-def test_jpeg_in_tiff_is_colour(written):
-    smooth = np.stack([np.add.outer(np.arange(0, 96, 2), np.arange(0, 128, 2))] * 3, -1).astype("u1")
+def test_jpeg_in_tiff_is_color(written):
+    smooth = np.stack([np.add.outer(np.arange(0, 96, 2), np.arange(0, 128, 2))] * 3, -1).astype(
+        "u1"
+    )
     info = check(written(smooth, photometric="ycbcr", compression="jpeg"))
     assert info.rgb
 
@@ -158,11 +164,14 @@ def test_orientation_is_left_alone(tmp_path):
     np.testing.assert_array_equal(decode(str(path), expect=check(str(path))), array)
 
 
-# --- pages ------------------------------------------------------------------------------------------------------------
+# --- pages
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-@pytest.mark.parametrize("options", [{}, {"truncate": True}, {"compression": "zlib"}, {"metadata": None}])
+@pytest.mark.parametrize(
+    "options", [{}, {"truncate": True}, {"compression": "zlib"}, {"metadata": None}]
+)
 def test_stack(written, options, byteorder):
     array = values((5, 33, 41), "u2")
     info = check(written(array, photometric="minisblack", byteorder=byteorder, **options))
@@ -176,9 +185,14 @@ def test_axes_of_a_stack_have_names(written):
     assert (info.axes, info.pages, info.page_ndim) == (("t", "z", "c", "y", "x"), 24, 3)
 
 
-def test_a_stack_of_colour(written):
+def test_a_stack_of_color(written):
     info = check(written(values((4, 17, 19, 3), "u1"), photometric="rgb", compression="zlib"))
-    assert (info.axes, info.rgb, info.pages, info.page_shape) == (("page", "y", "x", "s"), True, 4, (17, 19, 3))
+    assert (info.axes, info.rgb, info.pages, info.page_shape) == (
+        ("page", "y", "x", "s"),
+        True,
+        4,
+        (17, 19, 3),
+    )
 
 
 def test_axes_without_a_name_are_unique(written):
@@ -211,7 +225,11 @@ def imagej_of_one_directory(array):
         (278, 3, 1, height << 16),
         (279, 4, 1, height * width * 2),
     ]
-    directory = struct.pack(">H", len(tags)) + b"".join(struct.pack(">HHII", *tag) for tag in tags) + bytes(4)
+    directory = (
+        struct.pack(">H", len(tags))
+        + b"".join(struct.pack(">HHII", *tag) for tag in tags)
+        + bytes(4)
+    )
     head = b"MM\0*" + struct.pack(">I", 8) + directory
     return head + text + bytes(200 - len(head) - len(text)) + array.astype(">u2").tobytes()
 
@@ -232,7 +250,9 @@ def test_an_imagej_stack_of_one_directory(tmp_path):
 
 def test_an_ome_stack_with_its_scale(written):
     metadata = {"axes": "CZYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.3, "PhysicalSizeZ": 1.5}
-    path = written(values((2, 3, 17, 19), "u2"), "stack.ome.tif", photometric="minisblack", metadata=metadata)
+    path = written(
+        values((2, 3, 17, 19), "u2"), "stack.ome.tif", photometric="minisblack", metadata=metadata
+    )
     info = check(path)
     assert info.axes == ("c", "z", "y", "x")
     assert info.metadata["scale"] == (0.3, 0.2)
@@ -256,14 +276,18 @@ def ome_set(folder):
             'SizeX="19" SizeY="17" SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
             f"{data}</Pixels></Image></OME>"
         )
-        tifffile.imwrite(folder / name, planes[i], description=xml, metadata=None, compression="zlib")
+        tifffile.imwrite(
+            folder / name, planes[i], description=xml, metadata=None, compression="zlib"
+        )
     return planes
 
 
 def test_a_set_of_files_and_the_planes_that_are_missing(tmp_path, monkeypatch):
     planes = ome_set(tmp_path)
     path = str(tmp_path / "z0.ome.tif")
-    monkeypatch.setattr(tiled, "LARGE", 100)  # a large one is not cut into tiles: those would be of one file
+    monkeypatch.setattr(
+        tiled, "LARGE", 100
+    )  # a large one is not cut into tiles: those would be of one file
     with nl.open_dataset(path) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, planes)
     info = check(path)
@@ -310,7 +334,8 @@ def test_a_replaced_stack_is_looked_at_anew(written):
     np.testing.assert_array_equal(decode(path, 5, expect=info), array[5])
 
 
-# --- plain files ------------------------------------------------------------------------------------------------------
+# --- plain files
+# ------------------------------------------------------------------------------------------------------
 
 PLAIN = {
     "tifffile": ({}, True),
@@ -330,7 +355,7 @@ PLAIN = {
 def test_plain_files_need_no_tifffile(written, monkeypatch, name):
     options, plain = PLAIN[name]
     path = written(values((33, 41), "u2"), **options)
-    with Head(path) as head:
+    with FileHead(path) as head:
         assert (read_plain(head) is not None) == plain
     info = check(path)
     if plain:
@@ -358,7 +383,9 @@ def test_a_plane_that_was_left_out_is_blank(written, tmp_path, pages, nodata):
 def test_planes_that_no_field_describes_are_refused(written, tmp_path, change, layout):
     """tifffile fills one of the planes, and leaves what was in memory in the others."""
     array = values((3, 40, 50), "u1")
-    path = written(array, photometric="rgb", planarconfig="separate", metadata=None, **LAYOUTS[layout])
+    path = written(
+        array, photometric="rgb", planarconfig="separate", metadata=None, **LAYOUTS[layout]
+    )
     change_field(tmp_path / "picture.tif", 284, **change)
     with pytest.raises(ChunkReadError, match="planar configuration"):
         read_info(path)
@@ -368,15 +395,20 @@ def test_planes_that_no_field_describes_are_refused(written, tmp_path, change, l
 def test_fields_of_an_odd_type_are_left_to_tifffile(written, tmp_path, tag):
     path = written(values((20, 30), "u2"), photometric="minisblack", metadata=None)
     change_field(tmp_path / "picture.tif", tag, kind=2)
-    with Head(path) as head:
+    with FileHead(path) as head:
         plain = read_plain(head)
     assert plain is None or plain.data_offset is None
 
 
 def test_a_scale_that_is_a_print_setting_is_no_scale(written):
     array = values((33, 41), "u1")
-    assert "scale" not in read_info(written(array, resolution=(300, 300), resolutionunit="INCH")).metadata
-    fine = read_info(written(array, resolution=(20000, 10000), resolutionunit="CENTIMETER")).metadata
+    assert (
+        "scale"
+        not in read_info(written(array, resolution=(300, 300), resolutionunit="INCH")).metadata
+    )
+    fine = read_info(
+        written(array, resolution=(20000, 10000), resolutionunit="CENTIMETER")
+    ).metadata
     assert fine["scale"] == pytest.approx((1.0, 0.5))
     assert fine["unit"] == "micrometer"
 
@@ -384,10 +416,14 @@ def test_a_scale_that_is_a_print_setting_is_no_scale(written):
 def test_log_messages_of_tifffile_stay_in_this_thread(tmp_path, caplog):
     """A file with an odd tag makes tifffile complain: not here, but still for others."""
     stream = io.BytesIO()
-    tifffile.imwrite(stream, values((17, 19), "u1"), metadata=None, extratags=[(65001, 5, 1, (1, 2), True)])
+    tifffile.imwrite(
+        stream, values((17, 19), "u1"), metadata=None, extratags=[(65001, 5, 1, (1, 2), True)]
+    )
     data = bytearray(stream.getvalue())
     entry = data.index(struct.pack("<HH", 65001, 5))
-    data[entry + 8 : entry + 12] = struct.pack("<I", 2**31)  # values of a private tag beyond the end
+    data[entry + 8 : entry + 12] = struct.pack(
+        "<I", 2**31
+    )  # values of a private tag beyond the end
     path = tmp_path / "odd.tif"
     path.write_bytes(bytes(data))
     check_info = read_info(str(path))

@@ -38,8 +38,14 @@ def test_every_series_is_an_image(tmp_path, monkeypatch, large, options):
             np.testing.assert_array_equal(image.data, array)
             np.testing.assert_array_equal(image.data.compute(scheduler="threads"), array)
             chunk = image.source.chunk(0, (0,) * len(image.shape))
-            np.testing.assert_array_equal(pickle.loads(pickle.dumps(chunk)).load().ravel()[:9], array.ravel()[:9])
-        assert [keywords.get("visible", True) for _, keywords, _ in dataset.to_layer_data()] == [True, False, False]
+            np.testing.assert_array_equal(
+                pickle.loads(pickle.dumps(chunk)).load().ravel()[:9], array.ravel()[:9]
+            )
+        assert [keywords.get("visible", True) for _, keywords, _ in dataset.to_layer_data()] == [
+            True,
+            False,
+            False,
+        ]
         assert dataset.meta["original_filename"].tolist() == ["a.tif"]
     with nl.open_dataset(path, scene=1) as dataset:
         (image,) = dataset.images
@@ -63,7 +69,11 @@ def test_their_names_tell_them_apart(tmp_path):
                 },
             )
     with nl.open_dataset(path) as dataset:
-        assert [image.name for image in dataset.images] == ["a.ome.tif", "a.ome.tif second", "a.ome.tif second (2)"]
+        assert [image.name for image in dataset.images] == [
+            "a.ome.tif",
+            "a.ome.tif second",
+            "a.ome.tif second (2)",
+        ]
         assert [image.scale for image in dataset.images] == [(0.5, 0.5), (2, 2), (3, 3)]
         assert dataset.images[0].units == ("nanometer", "nanometer")
         assert "note" not in dataset.images[0].metadata
@@ -76,7 +86,12 @@ def test_a_slide_has_its_pyramid_and_its_thumbnail(tmp_path):
     slide = RNG.integers(0, 250, (512, 512, 3)).astype("u1")
     with tifffile.TiffWriter(path) as tif:
         options = {"photometric": "rgb", "metadata": None}
-        tif.write(slide, tile=(128, 128), description="Aperio Image\n512x512 |AppMag = 20|MPP = 0.4990", **options)
+        tif.write(
+            slide,
+            tile=(128, 128),
+            description="Aperio Image\n512x512 |AppMag = 20|MPP = 0.4990",
+            **options,
+        )
         tif.write(slide[:100, :100], description="Aperio thumbnail", **options)
         tif.write(slide[::4, ::4], tile=(128, 128), description="Aperio 128x128", **options)
     with nl.open_dataset(path) as dataset:
@@ -147,7 +162,9 @@ def test_types_that_are_none_are_refused_when_opening(tmp_path):
     tifffile.imwrite(path, ARRAYS[1].astype("i2"), metadata=None)
     with tifffile.TiffFile(path, mode="r+b") as tif:
         tif.pages.first.tags["SampleFormat"].overwrite(9)
-    with pytest.raises(nl.SourceOpenError, match=r"expected whole numbers, or floats .* found samples of 16 bits"):
+    with pytest.raises(
+        nl.SourceOpenError, match=r"expected whole numbers, or floats .* found samples of 16 bits"
+    ):
         nl.open_dataset(path)
 
 
@@ -159,7 +176,9 @@ def test_more_planes_than_there_can_be_are_refused(tmp_path):
     )
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, ARRAYS[0][0], description=xml, metadata=None)
-    with pytest.raises(nl.SourceOpenError, match="found OME-XML that describes 2,000,000,000 planes"):
+    with pytest.raises(
+        nl.SourceOpenError, match="found OME-XML that describes 2,000,000,000 planes"
+    ):
         nl.open_dataset(path)
 
 
@@ -171,6 +190,8 @@ def test_of_an_imagej_stack_the_first_directories_are_read_alone(tmp_path, monke
     tifffile.imwrite(tmp_path / "a.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"})
     with nl.open_dataset(tmp_path / "a.tif") as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, ARRAYS[0])
-    tifffile.imwrite(tmp_path / "b.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"}, compression="zlib")
+    tifffile.imwrite(
+        tmp_path / "b.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"}, compression="zlib"
+    )
     with pytest.raises(AssertionError):
         pages._series_layouts(str(tmp_path / "b.tif"), (1, 0))

@@ -31,8 +31,20 @@ def test_ome_sizes_channels_and_tags_are_columns(tmp_path):
     }
     tifffile.imwrite(path, STACK, metadata=said, software="microscope 3")
     image, found = row(path)
-    assert (image.axes, image.scale, image.units) == (("z", "y", "x"), (2.0, 0.5, 0.5), ("nanometer",) * 3)
-    names = ["PhysicalSizeZ", "PhysicalSizeXUnit", "SizeZ", "channels", "Compression", "Software", "tiff"]
+    assert (image.axes, image.scale, image.units) == (
+        ("z", "y", "x"),
+        (2.0, 0.5, 0.5),
+        ("nanometer",) * 3,
+    )
+    names = [
+        "PhysicalSizeZ",
+        "PhysicalSizeXUnit",
+        "SizeZ",
+        "channels",
+        "Compression",
+        "Software",
+        "tiff",
+    ]
     assert found[names].tolist() == [2.0, "nm", 6, "DAPI", "NONE", "microscope 3", "TIFF"]
     assert not any("Offset" in name or "ByteCount" in name for name in found.index)
 
@@ -43,7 +55,13 @@ def test_imagej_fields_are_columns(tmp_path):
     tifffile.imwrite(path, STACK, imagej=True, resolution=(4, 2), metadata=said)
     image, found = row(path)
     assert (image.scale, image.units) == ((3.0, 0.5, 0.25), ("micrometer",) * 3)
-    assert found[["spacing", "unit", "slices", "XResolution", "YResolution"]].tolist() == [3.0, "um", 6, 4.0, 2.0]
+    assert found[["spacing", "unit", "slices", "XResolution", "YResolution"]].tolist() == [
+        3.0,
+        "um",
+        6,
+        4.0,
+        2.0,
+    ]
     assert len(found["Info"]) == 1000
     assert "ImageDescription" not in found.index
 
@@ -63,7 +81,9 @@ def test_plain_and_large_ones_in_tiles(tmp_path, big):
         description="cells",
     )
     _, found = row(path)
-    assert found[["tiff", "byte_order", "ImageDescription", "Compression", "TileWidth"]].tolist() == [
+    assert found[
+        ["tiff", "byte_order", "ImageDescription", "Compression", "TileWidth"]
+    ].tolist() == [
         "BigTIFF" if big else "TIFF",
         "big",
         "cells",

@@ -34,7 +34,7 @@ def write_pyramid(path, finest, **options):
     return [finest, *coarser]
 
 
-COLOURS = values((200, 150, 3), "u1")
+COLORS = values((200, 150, 3), "u1")
 CASES = {
     "tiles": (values((150, 203)), {"tile": (32, 16)}),
     "tiles, big-endian": (
@@ -46,14 +46,20 @@ CASES = {
         {"rowsperstrip": 7, "compression": "zlib", "predictor": True, "photometric": "minisblack"},
     ),
     "one strip": (values((150, 203)), {"rowsperstrip": 150, "compression": "lzw"}),
-    "colours": (COLOURS, {"photometric": "rgb", "tile": (64, 64), "compression": "deflate"}),
-    "colours as JPEG": (COLOURS, {"photometric": "rgb", "tile": (64, 64), "compression": "jpeg"}),
+    "colours": (COLORS, {"photometric": "rgb", "tile": (64, 64), "compression": "deflate"}),
+    "colours as JPEG": (COLORS, {"photometric": "rgb", "tile": (64, 64), "compression": "jpeg"}),
     "samples apart": (
-        np.moveaxis(COLOURS, -1, 0),
+        np.moveaxis(COLORS, -1, 0),
         {"photometric": "rgb", "planarconfig": "separate", "rowsperstrip": 9, "compression": "lzw"},
     ),
-    "stack of colours": (np.stack([COLOURS] * 3), {"photometric": "rgb", "compression": "zstd", "rowsperstrip": 33}),
-    "bits": (values((150, 203), "?"), {"photometric": "minisblack", "compression": "packbits", "rowsperstrip": 10}),
+    "stack of colours": (
+        np.stack([COLORS] * 3),
+        {"photometric": "rgb", "compression": "zstd", "rowsperstrip": 33},
+    ),
+    "bits": (
+        values((150, 203), "?"),
+        {"photometric": "minisblack", "compression": "packbits", "rowsperstrip": 10},
+    ),
     "in place": (values((5, 150, 203), "<i4"), {}),
     "in place, big-endian": (values((5, 150, 203)), {"byteorder": ">", "imagej": True}),
     "BigTIFF": (values((5, 150, 203)), {"bigtiff": True, "tile": (64, 64)}),
@@ -72,7 +78,10 @@ def test_it_is_what_tifffile_reads(tmp_path, name):
         assert image.dtype == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(image.data, expected)
         np.testing.assert_array_equal(image.data.compute(scheduler="threads"), expected)
-        part = tuple(slice(size // 3, size // 3 + max(1, size // 4)) for size in image.shape[: image.spatial_ndim])
+        part = tuple(
+            slice(size // 3, size // 3 + max(1, size // 4))
+            for size in image.shape[: image.spatial_ndim]
+        )
         np.testing.assert_array_equal(nl.crop(image, part), expected[part])
         assert len(pickle.dumps(image.source.chunk(0, (0,) * len(image.shape)))) < 1500
         assert dataset.meta["original_filename"].tolist() == ["a.tif"]
@@ -111,7 +120,9 @@ def test_a_window_reads_its_own_tiles(tmp_path, monkeypatch):
     monkeypatch.setattr(tiled, "_GROUPED", 1)
     numbers = []
     original = tiled._decoded
-    monkeypatch.setattr(tiled, "_decoded", lambda file, page, at: (numbers.append(at), original(file, page, at))[1])
+    monkeypatch.setattr(
+        tiled, "_decoded", lambda file, page, at: (numbers.append(at), original(file, page, at))[1]
+    )
     with nl.open_dataset(path) as dataset:
         assert numbers == []
         window = dataset.images[0].data[70:130, 200:300]
@@ -120,7 +131,9 @@ def test_a_window_reads_its_own_tiles(tmp_path, monkeypatch):
 
 
 def test_small_plain_files_are_pictures_as_before(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", values((3, 10, 10)), compression="zlib", photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "a.tif", values((3, 10, 10)), compression="zlib", photometric="minisblack"
+    )
     with nl.open_dataset(tmp_path / "a.tif") as dataset:
         assert type(dataset.images[0].source).__name__ == "PictureSource"
 
@@ -130,7 +143,15 @@ def test_tiles_that_are_left_out_are_blank_or_what_the_file_says(tmp_path, nodat
     path = tmp_path / "a.tif"
     tags = [] if nodata is None else [(42113, "s", 0, nodata, True)]  # GDAL's
     tiles = [None if number % 2 else np.full((64, 64), number, "u1") for number in range(8)]
-    tifffile.imwrite(path, iter(tiles), shape=(128, 256), dtype="u1", tile=(64, 64), compression="zlib", extratags=tags)
+    tifffile.imwrite(
+        path,
+        iter(tiles),
+        shape=(128, 256),
+        dtype="u1",
+        tile=(64, 64),
+        compression="zlib",
+        extratags=tags,
+    )
     expected = tifffile.imread(path)
     np.testing.assert_array_equal(nl.open_dataset(path).images[0].data, expected)
     assert (expected == int(nodata or 0)).any()
@@ -139,7 +160,7 @@ def test_tiles_that_are_left_out_are_blank_or_what_the_file_says(tmp_path, nodat
 def test_jpeg_whose_tables_stand_apart(tmp_path):
     image = pytest.importorskip("PIL.Image")
     path = tmp_path / "a.tif"
-    image.fromarray(COLOURS).save(path, compression="jpeg")
+    image.fromarray(COLORS).save(path, compression="jpeg")
     with tifffile.TiffFile(path) as tif:
         assert tif.pages.first.jpegtables
     with nl.open_dataset(path) as dataset:
@@ -172,7 +193,9 @@ def test_damaged_cut_and_replaced_files(tmp_path):
     with nl.open_dataset(path) as dataset:
         (image,) = dataset.images
         chunk = image.source.chunk(0, (0, 0))
-        with pytest.raises(nl.ChunkReadError, match=r"expected an undamaged TIFF file, found tiles of page 0"):
+        with pytest.raises(
+            nl.ChunkReadError, match=r"expected an undamaged TIFF file, found tiles of page 0"
+        ):
             np.asarray(image.data[:10, :10])
         np.testing.assert_array_equal(image.data[140:, 200:], array[140:, 200:])
         os.utime(path, ns=(1, stat.st_mtime_ns + 1))
@@ -196,6 +219,8 @@ def test_a_file_that_is_no_tiff_is_told_by_the_reader_of_pictures(tmp_path):
 def test_a_large_page_is_one_by_default(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert tiled.LARGE == 16 << 20
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4100, 4100), "u1"), compression="zlib", rowsperstrip=16)
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((4100, 4100), "u1"), compression="zlib", rowsperstrip=16
+    )
     image = nl.open_dataset(tmp_path / "a.tif").images[0]
     assert image.chunks == ((240,) * 17 + (20,), (4100,))

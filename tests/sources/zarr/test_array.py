@@ -27,7 +27,14 @@ from napari_lazyload.loading.read_box import read_block, read_box
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.sharding import _Kept
-from napari_lazyload.testing.stores import ArraySource, CountingStore, array_at, v2_json, v3_json, write_raw
+from napari_lazyload.testing.stores import (
+    ArraySource,
+    CountingStore,
+    array_at,
+    v2_json,
+    v3_json,
+    write_raw,
+)
 
 DTYPES = (
     "bool",
@@ -71,7 +78,9 @@ def pixels_of(shape, dtype, seed=0):
         return rng.integers(0, 2, shape).astype(dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        return rng.integers(limits.min, limits.max, shape, dtype.newbyteorder("="), endpoint=True).astype(dtype)
+        return rng.integers(
+            limits.min, limits.max, shape, dtype.newbyteorder("="), endpoint=True
+        ).astype(dtype)
     real = rng.normal(0, 100, shape)
     return (real + 1j * rng.normal(0, 100, shape) if dtype.kind == "c" else real).astype(dtype)
 
@@ -88,7 +97,10 @@ def read_all(array):
 
 
 def equal_bits(found, expected):
-    return found.shape == expected.shape and found.tobytes() == np.ascontiguousarray(expected).tobytes()
+    return (
+        found.shape == expected.shape
+        and found.tobytes() == np.ascontiguousarray(expected).tobytes()
+    )
 
 
 def small_shapes(most=4):
@@ -113,17 +125,25 @@ def arrays(draw):
         options["serializer"] = zc.BytesCodec(endian="big" if big else "little")
         options["compressors"] = codecs[name]
         if draw(st.booleans()) and shape:
-            options["filters"] = (zc.TransposeCodec(order=draw(st.permutations(range(len(shape))))),)
+            options["filters"] = (
+                zc.TransposeCodec(order=draw(st.permutations(range(len(shape))))),
+            )
         if draw(st.booleans()) and shape:
             options["shards"] = tuple(size * draw(st.integers(1, 3)) for size in chunks)
     kind = "v2" if version == 2 or draw(st.booleans()) else "default"
     options["chunk_key_encoding"] = {"name": kind, "separator": draw(st.sampled_from("./"))}
     fill = draw(st.sampled_from([0, 1]))
-    return {**options, "dtype": dtype, "fill_value": dtype.type(fill)}, name, draw(st.integers(0, 1000))
+    return (
+        {**options, "dtype": dtype, "fill_value": dtype.type(fill)},
+        name,
+        draw(st.integers(0, 1000)),
+    )
 
 
 def draw_box(data, shape):
-    pairs = [sorted((data.draw(st.integers(0, size)), data.draw(st.integers(0, size)))) for size in shape]
+    pairs = [
+        sorted((data.draw(st.integers(0, size)), data.draw(st.integers(0, size)))) for size in shape
+    ]
     return tuple(map(tuple, pairs))
 
 
@@ -146,7 +166,9 @@ def test_random_boxes_of_arrays_that_zarr_wrote_are_zarrs_own(tmp_path_factory, 
     assert array.shape == shape
     assert array.dtype == options["dtype"].newbyteorder("=")
     assert array.dtype.isnative
-    assert array.codec == ("sharded " + codec).removesuffix(" none") if "shards" in options else codec
+    assert (
+        array.codec == ("sharded " + codec).removesuffix(" none") if "shards" in options else codec
+    )
     assert array.shard_shape == options.get("shards")
     assert array.nbytes == found.itemsize * np.prod(shape, dtype=int)
     expected = np.asarray(written[...]).astype(array.dtype)
@@ -169,7 +191,11 @@ def test_a_single_number_opens(tmp_path, version):
 
 V2_FILTERS = {
     "delta": ([numcodecs.Delta("<i4")], numcodecs.Zstd(1), "int32"),
-    "fixedscaleoffset": ([numcodecs.FixedScaleOffset(offset=10, scale=10, dtype="<f8", astype="<i4")], None, "float64"),
+    "fixedscaleoffset": (
+        [numcodecs.FixedScaleOffset(offset=10, scale=10, dtype="<f8", astype="<i4")],
+        None,
+        "float64",
+    ),
     "shuffle + zlib": ([numcodecs.Shuffle(4)], numcodecs.Zlib(1), "int32"),
     "quantize": ([numcodecs.Quantize(3, "<f4")], numcodecs.Zstd(1), "float32"),
     "bitround": ([numcodecs.BitRound(4)], numcodecs.Blosc(), "float32"),
@@ -213,7 +239,9 @@ def v3_extras():
     }
 
 
-@pytest.mark.parametrize("case", ["delta", "shuffle", "lz4 + crc32", "bz2", "delta in shards", "lzma in shards"])
+@pytest.mark.parametrize(
+    "case", ["delta", "shuffle", "lz4 + crc32", "bz2", "delta in shards", "lzma in shards"]
+)
 def test_codecs_of_version_3_that_only_libraries_know_are_undone(tmp_path, case):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -236,7 +264,9 @@ def test_several_transposes_follow_one_another(tmp_path):
     codecs = [turn, other, {"name": "bytes", "configuration": {"endian": "little"}}]
     grid = {"name": "regular", "configuration": {"chunk_shape": [2, 3, 4]}}
     data = pixels.transpose(1, 0, 2).transpose(1, 2, 0).tobytes()
-    path = write_raw(tmp_path / "a", v3_json(shape=[2, 3, 4], chunk_grid=grid, codecs=codecs), {"c/0/0/0": data})
+    path = write_raw(
+        tmp_path / "a", v3_json(shape=[2, 3, 4], chunk_grid=grid, codecs=codecs), {"c/0/0/0": data}
+    )
 
     np.testing.assert_array_equal(read_all(array_at(path)), pixels)
 
@@ -270,8 +300,12 @@ def test_shards_in_shards_and_packed_shards_are_read_whole(tmp_path):
 
 
 @pytest.mark.parametrize("location", ["start", "end"])
-@pytest.mark.parametrize("codecs", [["bytes"], ["bytes", "crc32c"], ["transpose", "bytes", "crc32c"]])
-def test_the_index_of_shards_lies_at_either_end_with_or_without_a_checksum(tmp_path, location, codecs):
+@pytest.mark.parametrize(
+    "codecs", [["bytes"], ["bytes", "crc32c"], ["transpose", "bytes", "crc32c"]]
+)
+def test_the_index_of_shards_lies_at_either_end_with_or_without_a_checksum(
+    tmp_path, location, codecs
+):
     index = {
         "bytes": zc.BytesCodec(endian="big"),
         "crc32c": zc.Crc32cCodec(),
@@ -283,7 +317,14 @@ def test_the_index_of_shards_lies_at_either_end_with_or_without_a_checksum(tmp_p
         index_codecs=[index[name] for name in codecs],
         index_location=location,
     )
-    written = make(tmp_path / "a", shape=(9, 9), chunks=(4, 6), dtype="uint16", serializer=sharding, compressors=())
+    written = make(
+        tmp_path / "a",
+        shape=(9, 9),
+        chunks=(4, 6),
+        dtype="uint16",
+        serializer=sharding,
+        compressors=(),
+    )
     written[...] = pixels_of((9, 9), "uint16")
 
     array = array_at(str(tmp_path / "a"))
@@ -310,9 +351,14 @@ def test_where_no_separator_is_named_both_are_tried(tmp_path):
 
 
 def test_chunks_of_different_sizes_are_read(tmp_path):
-    grid = {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": [[1, [2, 2]], 4]}}
+    grid = {
+        "name": "rectilinear",
+        "configuration": {"kind": "inline", "chunk_shapes": [[1, [2, 2]], 4]},
+    }
     chunks = {
-        f"c/{y}/{x}": np.full((1 if y == 0 else 2) * 4, 10 * y + x, "<u2").tobytes() for y in range(3) for x in range(2)
+        f"c/{y}/{x}": np.full((1 if y == 0 else 2) * 4, 10 * y + x, "<u2").tobytes()
+        for y in range(3)
+        for x in range(2)
     }
     array = array_at(write_raw(tmp_path / "a", v3_json(chunk_grid=grid), chunks))
 
@@ -322,7 +368,10 @@ def test_chunks_of_different_sizes_are_read(tmp_path):
 
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
-SIZES = {"name": "rectilinear", "configuration": {"kind": "inline", "chunk_shapes": [[2, 4], [2, [4, 1]]]}}
+SIZES = {
+    "name": "rectilinear",
+    "configuration": {"kind": "inline", "chunk_shapes": [[2, 4], [2, [4, 1]]]},
+}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -335,7 +384,9 @@ def test_chunks_of_different_sizes_go_through_filters(tmp_path):
         for x, columns in enumerate((slice(0, 2), slice(2, 6)))
     }
     codecs = [{"name": "numcodecs.delta", "configuration": {"dtype": "<u2"}}, LITTLE]
-    array = array_at(write_raw(tmp_path / "a", v3_json(shape=[6, 6], chunk_grid=SIZES, codecs=codecs), chunks))
+    array = array_at(
+        write_raw(tmp_path / "a", v3_json(shape=[6, 6], chunk_grid=SIZES, codecs=codecs), chunks)
+    )
 
     assert array.grid.chunks == ((2, 4), (2, 4))
     assert np.array_equal(read_all(array), pixels)
@@ -343,17 +394,25 @@ def test_chunks_of_different_sizes_go_through_filters(tmp_path):
 
 def test_shards_of_different_sizes_are_read_whole(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 9999, (6, 6)).astype("<u2")
-    sharding = {"chunk_shape": [2, 2], "codecs": [LITTLE, {"name": "gzip", "configuration": {"level": 1}}]}
+    sharding = {
+        "chunk_shape": [2, 2],
+        "codecs": [LITTLE, {"name": "gzip", "configuration": {"level": 1}}],
+    }
     codecs = [{"name": "sharding_indexed", "configuration": {**sharding, "index_codecs": [LITTLE]}}]
     chunks = {}
     for y, rows in enumerate((slice(0, 2), slice(2, 6))):
         for x, columns in enumerate((slice(0, 2), slice(2, 6))):
             shard = pixels[rows, columns]
             grid = {"name": "regular", "configuration": {"chunk_shape": list(shard.shape)}}
-            path = write_raw(tmp_path / f"{y}{x}", v3_json(shape=list(shard.shape), chunk_grid=grid, codecs=codecs))
+            path = write_raw(
+                tmp_path / f"{y}{x}",
+                v3_json(shape=list(shard.shape), chunk_grid=grid, codecs=codecs),
+            )
             zarr.open_array(path)[...] = shard
             chunks[f"c/{y}/{x}"] = (tmp_path / f"{y}{x}" / "c" / "0" / "0").read_bytes()
-    array = array_at(write_raw(tmp_path / "a", v3_json(shape=[6, 6], chunk_grid=SIZES, codecs=codecs), chunks))
+    array = array_at(
+        write_raw(tmp_path / "a", v3_json(shape=[6, 6], chunk_grid=SIZES, codecs=codecs), chunks)
+    )
 
     assert array.codec == "sharded gzip"
     assert np.array_equal(read_all(array), pixels)
@@ -378,13 +437,19 @@ FILLS = [
 def test_missing_chunks_are_full_of_the_fill_value(tmp_path, dtype, fill, expected):
     array = array_at(write_raw(tmp_path / "a", v2_json(dtype=dtype, fill_value=fill)))
 
-    assert np.array_equal(read_all(array), np.full((4, 6), expected, array.dtype), equal_nan=array.dtype.kind in "fc")
+    assert np.array_equal(
+        read_all(array), np.full((4, 6), expected, array.dtype), equal_nan=array.dtype.kind in "fc"
+    )
     assert array.stored_dtype == dtype
 
 
 @pytest.mark.parametrize(
     ("dtype", "fill", "bits"),
-    [("float32", "0x7fc00001", 0x7FC00001), ("float16", "0x3c00", 0x3C00), ("float64", "Infinity", 0x7FF << 52)],
+    [
+        ("float32", "0x7fc00001", 0x7FC00001),
+        ("float16", "0x3c00", 0x3C00),
+        ("float64", "Infinity", 0x7FF << 52),
+    ],
 )
 def test_fill_values_of_version_3_may_be_bits(tmp_path, dtype, fill, bits):
     array = array_at(write_raw(tmp_path / "a", v3_json(data_type=dtype, fill_value=fill)))
@@ -395,10 +460,18 @@ def test_fill_values_of_version_3_may_be_bits(tmp_path, dtype, fill, bits):
 def test_dates_are_read_as_the_numbers_that_are_stored(tmp_path):
     times = np.array([["2020-01-01", "NaT", "1969-12-31"]] * 2, "<M8[s]")
     old = array_at(
-        write_raw(tmp_path / "a", v2_json(shape=[2, 3], dtype=">M8[s]"), {"0.0": times.astype(">M8[s]").tobytes()})
+        write_raw(
+            tmp_path / "a",
+            v2_json(shape=[2, 3], dtype=">M8[s]"),
+            {"0.0": times.astype(">M8[s]").tobytes()},
+        )
     )
     data_type = {"name": "numpy.datetime64", "configuration": {"unit": "s", "scale_factor": 1}}
-    new = array_at(write_raw(tmp_path / "b", v3_json(shape=[2, 3], data_type=data_type), {"c/0/0": times.tobytes()}))
+    new = array_at(
+        write_raw(
+            tmp_path / "b", v3_json(shape=[2, 3], data_type=data_type), {"c/0/0": times.tobytes()}
+        )
+    )
 
     for array in (old, new):
         assert array.dtype == np.int64
@@ -413,7 +486,9 @@ def test_names_of_axes_come_from_either_version(tmp_path):
 
     assert new.dimension_names == ("y", None)
     assert array_at(path).dimension_names == ("lat", "lon")
-    assert array_at(write_raw(tmp_path / "c", v3_json(dimension_names=["y"]))).dimension_names is None
+    assert (
+        array_at(write_raw(tmp_path / "c", v3_json(dimension_names=["y"]))).dimension_names is None
+    )
     assert array_at(write_raw(tmp_path / "d", v2_json())).dimension_names is None
 
 
@@ -493,7 +568,12 @@ def test_the_index_of_a_shard_is_read_once_by_many_threads_and_again_when_it_was
 
     key = array.chunk((0, 0, 0)).key
     make(
-        folder / "sharded", shape=(20, 30, 40), chunks=(5, 16, 16), shards=(10, 16, 32), dtype="uint16", overwrite=True
+        folder / "sharded",
+        shape=(20, 30, 40),
+        chunks=(5, 16, 16),
+        shards=(10, 16, 32),
+        dtype="uint16",
+        overwrite=True,
     )[...] = 3  # which packs to other lengths
     assert array.chunk((0, 0, 0)).key != key
     assert (array.chunk((1, 0, 0)).load() == 3).all()
@@ -577,7 +657,9 @@ def test_reading_needs_no_zarr(tmp_path, volume):
         f"    array_at({str(folder)!r} + '/' + name).chunk((0, 0, 0)).load()\n"
         "print([name for name in ('zarr', 'dask', 'obstore') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 

@@ -17,7 +17,10 @@ from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.testing.stores import ArraySource, array_at, v2_json, v3_json, write_raw
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
-SHARDING = {"name": "sharding_indexed", "configuration": {"chunk_shape": [2, 3], "codecs": [LITTLE]}}
+SHARDING = {
+    "name": "sharding_indexed",
+    "configuration": {"chunk_shape": [2, 3], "codecs": [LITTLE]},
+}
 WRONG = {
     "records": (v2_json(dtype=[["a", "<u2"], ["b", "<f4"]]), "records of several fields"),
     "objects": (v2_json(dtype="|O", filters=[{"id": "pickle"}]), "holds objects"),
@@ -27,9 +30,18 @@ WRONG = {
     "no type": (v2_json(dtype="what"), "type 'what' is not known"),
     "no size": (v2_json(dtype="<u3"), "not known to NumPy"),
     "strings": (v3_json(data_type="string"), "values of type 'string'"),
-    "named type": (v3_json(data_type={"name": "optional", "configuration": {}}), "values of type 'optional'"),
-    "pickle": (v2_json(compressor={"id": "pickle"}), "runs code from the file when it is read: refused"),
-    "pickle 3": (v3_json(codecs=[{"name": "numcodecs.pickle"}, {"name": "bytes"}]), "run code from the file"),
+    "named type": (
+        v3_json(data_type={"name": "optional", "configuration": {}}),
+        "values of type 'optional'",
+    ),
+    "pickle": (
+        v2_json(compressor={"id": "pickle"}),
+        "runs code from the file when it is read: refused",
+    ),
+    "pickle 3": (
+        v3_json(codecs=[{"name": "numcodecs.pickle"}, {"name": "bytes"}]),
+        "run code from the file",
+    ),
     "unknown": (v2_json(compressor={"id": "brotli9000"}), "codec 'brotli9000' is not known here"),
     "unknown 3": (
         v3_json(codecs=[LITTLE, {"name": "brotli9000"}]),
@@ -60,35 +72,64 @@ WRONG = {
         "do not cover",
     ),
     "odd grid": (
-        v3_json(chunk_grid={"name": "rectilinear", "configuration": {"chunk_shapes": [[1, [1, 2, 3]], 6]}}),
+        v3_json(
+            chunk_grid={
+                "name": "rectilinear",
+                "configuration": {"chunk_shapes": [[1, [1, 2, 3]], 6]},
+            }
+        ),
         "chunk sizes",
     ),
     "huge grid": (
-        v3_json(chunk_grid={"name": "rectilinear", "configuration": {"chunk_shapes": [[[1, 10**12]], 6]}}),
+        v3_json(
+            chunk_grid={
+                "name": "rectilinear",
+                "configuration": {"chunk_shapes": [[[1, 10**12]], 6]},
+            }
+        ),
         "chunk sizes",
     ),
-    "encoding": (v3_json(chunk_key_encoding={"name": "morton"}), 'expected a chunk key encoding "default"'),
+    "encoding": (
+        v3_json(chunk_key_encoding={"name": "morton"}),
+        'expected a chunk key encoding "default"',
+    ),
     "separator 3": (
         v3_json(chunk_key_encoding={"name": "v2", "configuration": {"separator": "_"}}),
         "expected a separator",
     ),
     "no fill": (v3_json(fill_value=None), 'expected a "fill_value"'),
-    "no byte order": (v3_json(codecs=[{"name": "bytes"}]), 'expected "endian": "little" or "big".* found None'),
-    "byte order": (v3_json(codecs=[{"name": "bytes", "configuration": {"endian": "middle"}}]), "found 'middle'"),
+    "no byte order": (
+        v3_json(codecs=[{"name": "bytes"}]),
+        'expected "endian": "little" or "big".* found None',
+    ),
+    "byte order": (
+        v3_json(codecs=[{"name": "bytes", "configuration": {"endian": "middle"}}]),
+        "found 'middle'",
+    ),
     "long float": (v2_json(dtype="<f16"), "type '<f16' is not known"),
     "codecs": (v3_json(codecs=None), "expected a list of codecs"),
     "no codecs": (v3_json(codecs=[]), "not known to zarr either"),
     "transpose": (
-        v3_json(codecs=[{"name": "transpose", "configuration": {"order": [0, 0]}}, {"name": "bytes"}]),
+        v3_json(
+            codecs=[{"name": "transpose", "configuration": {"order": [0, 0]}}, {"name": "bytes"}]
+        ),
         "transpose of 2 axes",
     ),
-    "shards": (v3_json(codecs=[{**SHARDING, "configuration": {"chunk_shape": [2, 2]}}]), "not made of whole chunks"),
+    "shards": (
+        v3_json(codecs=[{**SHARDING, "configuration": {"chunk_shape": [2, 2]}}]),
+        "not made of whole chunks",
+    ),
     "shards of many sizes": (
-        v3_json(chunk_grid={"name": "rectilinear", "configuration": {"chunk_shapes": [[2, 3], 6]}}, codecs=[SHARDING]),
+        v3_json(
+            chunk_grid={"name": "rectilinear", "configuration": {"chunk_shapes": [[2, 3], 6]}},
+            codecs=[SHARDING],
+        ),
         "not made of whole chunks",
     ),
     "location": (
-        v3_json(codecs=[{**SHARDING, "configuration": {"chunk_shape": [2, 3], "index_location": "top"}}]),
+        v3_json(
+            codecs=[{**SHARDING, "configuration": {"chunk_shape": [2, 3], "index_location": "top"}}]
+        ),
         "index_location",
     ),
 }
@@ -97,7 +138,13 @@ WRONG = {
 def places(value, path=()):
     """Yield the way to every value in JSON."""
     yield path
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for name, child in children:
         yield from places(child, (*path, name))
 
@@ -118,26 +165,33 @@ JSON = st.recursive(
     | st.text(max_size=3)
     | st.sampled_from(["bytes", "<f4"]),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "id", "a"]), inner, max_size=2)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "id", "a"]), inner, max_size=2)
     ),
     max_leaves=4,
 )
 WHOLE = [
     v2_json(
-        dimension_separator="/", filters=[{"id": "delta", "dtype": "<u2"}], compressor={"id": "blosc", "cname": "lz4"}
+        dimension_separator="/",
+        filters=[{"id": "delta", "dtype": "<u2"}],
+        compressor={"id": "blosc", "cname": "lz4"},
     ),
     v3_json(
         codecs=[{"name": "transpose", "configuration": {"order": [1, 0]}}, LITTLE, "crc32c"],
         dimension_names=["y", "x"],
     ),
     v3_json(codecs=[SHARDING], storage_transformers=[]),
-    v3_json(chunk_grid={"name": "rectilinear", "configuration": {"chunk_shapes": [[1, [3, 1]], 6]}}),
+    v3_json(
+        chunk_grid={"name": "rectilinear", "configuration": {"chunk_shapes": [[1, [3, 1]], 6]}}
+    ),
 ]
 
 
 @settings(max_examples=150)
 @given(data=st.data(), whole=st.sampled_from(WHOLE), new=JSON)
-def test_whatever_stands_in_metadata_an_array_opens_and_reads_or_is_refused(tmp_path_factory, data, whole, new):
+def test_whatever_stands_in_metadata_an_array_opens_and_reads_or_is_refused(
+    tmp_path_factory, data, whole, new
+):
     path = data.draw(st.sampled_from([place for place in places(whole) if place]))
     metadata = replaced(whole, path, new)
     folder = tmp_path_factory.getbasetemp() / "whatever"
@@ -206,7 +260,11 @@ def test_a_damaged_chunk_is_an_error_with_its_address_and_the_others_read(tmp_pa
     assert (array.chunk((0, 0)).load() == 7).all()
     failed = []
     found = read_box(
-        ArraySource(array), 0, array.grid.full_box, keep=False, failed=lambda index, _: failed.append(index)
+        ArraySource(array),
+        0,
+        array.grid.full_box,
+        keep=False,
+        failed=lambda index, _: failed.append(index),
     )
     assert failed == [(0, 1)]
     assert (found[2:] == 7).all()
@@ -214,7 +272,9 @@ def test_a_damaged_chunk_is_an_error_with_its_address_and_the_others_read(tmp_pa
 
 def test_a_wrong_checksum_is_an_error(tmp_path):
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-    array = array_at(write_raw(tmp_path / "a", v3_json(codecs=codecs), {"c/0/0": GOOD + b"1234", "c/0/1": b"12"}))
+    array = array_at(
+        write_raw(tmp_path / "a", v3_json(codecs=codecs), {"c/0/0": GOOD + b"1234", "c/0/1": b"12"})
+    )
 
     for index in ((0, 0), (0, 1)):
         with pytest.raises(ChunkReadError, match="checksum"):
@@ -241,7 +301,11 @@ def test_a_shard_whose_index_points_beyond_its_end_is_an_error(tmp_path, beyond)
     sharding = {"name": "sharding_indexed", "configuration": {**config, "index_location": "start"}}
     grid = {"name": "regular", "configuration": {"chunk_shape": [4, 6]}}
     index = np.array([[64, 12], [70, 100], [2**64 - 1, 2**64 - 1], [beyond, 10]], "<u8")
-    path = write_raw(tmp_path / "a", v3_json(codecs=[sharding], chunk_grid=grid), {"c/0/0": index.tobytes() + GOOD})
+    path = write_raw(
+        tmp_path / "a",
+        v3_json(codecs=[sharding], chunk_grid=grid),
+        {"c/0/0": index.tobytes() + GOOD},
+    )
     array = array_at(path)
 
     assert array.chunk((0, 0)).load().tobytes() == GOOD

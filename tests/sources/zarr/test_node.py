@@ -23,13 +23,13 @@ class Elsewhere(CountingStore):
     def __init__(self, root, denied=(), *, deny_missing=False, anonymous=True):
         super().__init__(LocalStore(str(root)))
         self.is_local, self.anonymous = False, anonymous
-        self.denied, self.deny_missing = set(denied), deny_missing
+        self.denied_keys, self.deny_missing = set(denied), deny_missing
 
     def outcomes(self, keys):
         found = super().outcomes(keys)
         error = AccessDeniedError("access denied", "there")
         return {
-            key: error if key in self.denied or (data is None and self.deny_missing) else data
+            key: error if key in self.denied_keys or (data is None and self.deny_missing) else data
             for key, data in found.items()
         }
 
@@ -40,8 +40,12 @@ class Elsewhere(CountingStore):
 @pytest.fixture(params=[2, 3])
 def group(tmp_path, request):
     """A group with an array and a group that has an array; consolidated."""
-    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=request.param, attributes={"name": "root"})
-    root.create_array("image", shape=(4, 5), chunks=(2, 2), dtype="uint8", attributes={"of": "image"})
+    root = zarr.open_group(
+        tmp_path / "a.zarr", mode="w", zarr_format=request.param, attributes={"name": "root"}
+    )
+    root.create_array(
+        "image", shape=(4, 5), chunks=(2, 2), dtype="uint8", attributes={"of": "image"}
+    )
     labels = root.create_group("labels", attributes={"labels": ["cells"]})
     labels.create_array("cells", shape=(4, 5), chunks=(2, 2), dtype="uint8")
     with pytest.warns() if request.param == 3 else nullcontext():
@@ -68,7 +72,11 @@ def test_a_group_tells_what_it_is_and_what_is_in_it(group):
     assert (image.kind, image.path, image.attributes) == ("array", "image", {"of": "image"})
     assert image.metadata["shape"] == [4, 5]
     assert root.child("labels").children() == ("cells",)
-    assert root.child("labels/cells").path == root.child("labels").child("cells").path == "labels/cells"
+    assert (
+        root.child("labels/cells").path
+        == root.child("labels").child("cells").path
+        == "labels/cells"
+    )
     assert root.child("nothing") is None
 
 
@@ -159,7 +167,9 @@ def test_nodes_pickle(group):
 
 
 def test_version_3_counts_where_there_are_both(tmp_path):
-    store = write(tmp_path, json={"zarr_format": 3, "node_type": "group"}, zgroup={"zarr_format": 2})
+    store = write(
+        tmp_path, json={"zarr_format": 3, "node_type": "group"}, zgroup={"zarr_format": 2}
+    )
 
     assert read_node(store).zarr_format == 3
 
@@ -180,7 +190,9 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("there", [{}, {"zgroup": {"zarr_format": 2}}, {"zattrs": {"name": "newer"}}])
+@pytest.mark.parametrize(
+    "there", [{}, {"zgroup": {"zarr_format": 2}}, {"zattrs": {"name": "newer"}}]
+)
 def test_files_that_were_lost_are_made_up_for_by_consolidated_metadata(tmp_path, there):
     root = read_node(write(tmp_path, zmetadata=KNOWN, **there))
     assert (root.kind, root.attributes) == ("group", there.get("zattrs", {"name": "root"}))
@@ -195,7 +207,9 @@ def test_a_folder_that_says_that_it_is_a_group_is_one_whatever_consolidated_meta
 
 
 def test_metadata_with_a_byte_order_mark_and_not_a_number_are_taken(tmp_path):
-    store = write(tmp_path, zgroup=b'\xef\xbb\xbf{"zarr_format": 2}', zattrs='{"a": NaN, "b": -Infinity}')
+    store = write(
+        tmp_path, zgroup=b'\xef\xbb\xbf{"zarr_format": 2}', zattrs='{"a": NaN, "b": -Infinity}'
+    )
 
     assert read_node(store).attributes["b"] == float("-inf")
 
@@ -204,18 +218,33 @@ BROKEN = {
     "empty": ({"json": ""}, r"zarr\.json: expected JSON, found ''"),
     "cut short": ({"zgroup": '{"zarr_format": 2'}, r"\.zgroup: expected JSON"),
     "not text": ({"zarray": b"\xff\xfe\x00"}, r"\.zarray: expected JSON"),
-    "a web page": ({"json": "<!DOCTYPE html>"}, r"zarr\.json: expected JSON, found '<!DOCTYPE html>'"),
-    "git": ({"json": "version https://git-lfs.github.com/spec/v1"}, "pointer of Git LFS: fetch the files"),
+    "a web page": (
+        {"json": "<!DOCTYPE html>"},
+        r"zarr\.json: expected JSON, found '<!DOCTYPE html>'",
+    ),
+    "git": (
+        {"json": "version https://git-lfs.github.com/spec/v1"},
+        "pointer of Git LFS: fetch the files",
+    ),
     "a list": ({"json": "[1]"}, "expected a JSON object with names and values, found list"),
     "attributes": ({"zgroup": {"zarr_format": 2}, "zattrs": "{"}, r"\.zattrs: expected JSON"),
-    "attributes of 3": ({"json": {"zarr_format": 3, "node_type": "group", "attributes": [1]}}, "expected attributes"),
-    "version 1": ({"zarray": {"zarr_format": 1}}, 'expected Zarr version 2, found "zarr_format": 1'),
+    "attributes of 3": (
+        {"json": {"zarr_format": 3, "node_type": "group", "attributes": [1]}},
+        "expected attributes",
+    ),
+    "version 1": (
+        {"zarray": {"zarr_format": 1}},
+        'expected Zarr version 2, found "zarr_format": 1',
+    ),
     "version 4": (
         {"json": {"zarr_format": 4, "node_type": "group"}},
         'expected Zarr version 3, found "zarr_format": 4',
     ),
     "no version": ({"json": {"node_type": "group"}}, 'found "zarr_format": None'),
-    "no kind": ({"json": {"zarr_format": 3}}, 'expected "node_type": "array" or "group", found None'),
+    "no kind": (
+        {"json": {"zarr_format": 3}},
+        'expected "node_type": "array" or "group", found None',
+    ),
     "deep": ({"json": "[" * 100_000}, r"zarr\.json: expected JSON"),
 }
 
@@ -235,7 +264,14 @@ def test_broken_metadata_are_named_with_what_is_wrong(tmp_path, case):
         None,
         [],
         {"metadata": None},
-        {"metadata": {"x": 1, "../out": {"zarr_format": 3, "node_type": "group"}, "ok": {"zarr_format": 3}, "": {}}},
+        {
+            "metadata": {
+                "x": 1,
+                "../out": {"zarr_format": 3, "node_type": "group"},
+                "ok": {"zarr_format": 3},
+                "": {},
+            }
+        },
     ],
 )
 def test_strange_consolidated_metadata_of_version_3_are_left_aside(tmp_path, listed):
@@ -245,8 +281,17 @@ def test_strange_consolidated_metadata_of_version_3_are_left_aside(tmp_path, lis
 
 
 def test_strange_consolidated_metadata_of_version_2_are_left_aside(tmp_path):
-    known = {"../out/.zarray": {"zarr_format": 2}, "x/.zarray": [], "y": {}, "z/.zarray": {"zarr_format": 7}}
-    store = write(tmp_path, zgroup={"zarr_format": 2}, zmetadata={"metadata": {**known, ".zgroup": {"zarr_format": 2}}})
+    known = {
+        "../out/.zarray": {"zarr_format": 2},
+        "x/.zarray": [],
+        "y": {},
+        "z/.zarray": {"zarr_format": 7},
+    }
+    store = write(
+        tmp_path,
+        zgroup={"zarr_format": 2},
+        zmetadata={"metadata": {**known, ".zgroup": {"zarr_format": 2}}},
+    )
 
     assert read_node(store).consolidated == {}
 
@@ -262,7 +307,9 @@ def test_broken_consolidated_metadata_do_not_keep_a_group_from_opening(tmp_path,
 def test_consolidated_metadata_that_are_denied_do_not_matter(tmp_path):
     write(tmp_path, zgroup={"zarr_format": 2}, zattrs={"a": 1})
 
-    assert read_node(Elsewhere(tmp_path, denied=[".zmetadata"], anonymous=False)).attributes == {"a": 1}
+    assert read_node(Elsewhere(tmp_path, denied=[".zmetadata"], anonymous=False)).attributes == {
+        "a": 1
+    }
 
 
 def test_what_is_known_of_a_server_or_its_nodes_is_handed_down(group):

@@ -25,7 +25,9 @@ CASES = json.loads(CATALOGUE.read_text(encoding="utf-8")) if CATALOGUE.is_file()
 ZARR = {case["name"]: case for case in CASES if case["section"] in ("zarr", "zarr-zip")}
 NOT_NUMBERS = ("StringDType()", "[(")
 DATES = ("datetime64", "<M8")
-WHY_NOT = "expected numbers|several fields|'zfpy' is not known|storage transformers|expected Zarr version"
+WHY_NOT = (
+    "expected numbers|several fields|'zfpy' is not known|storage transformers|expected Zarr version"
+)
 
 
 def digest(pixels):
@@ -63,7 +65,9 @@ def check(node, expected):
     return True
 
 
-@pytest.mark.parametrize("name", [name for name, case in ZARR.items() if case["sha256"] and case["expect"] == "open"])
+@pytest.mark.parametrize(
+    "name", [name for name, case in ZARR.items() if case["sha256"] and case["expect"] == "open"]
+)
 def test_a_real_array_is_read_bit_by_bit(realdata, name):
     case = ZARR[name]
     inside = "images/blobs_image/0" if case["kind"] == "spatialdata" else ""
@@ -73,7 +77,11 @@ def test_a_real_array_is_read_bit_by_bit(realdata, name):
 
 
 def listed(case):
-    return (case.get("ref") or {}).get("arrays") if isinstance((case.get("ref") or {}).get("arrays"), list) else None
+    return (
+        (case.get("ref") or {}).get("arrays")
+        if isinstance((case.get("ref") or {}).get("arrays"), list)
+        else None
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,9 @@ def test_every_array_of_a_real_group_is_read_bit_by_bit_or_holds_no_numbers(real
 
     for expected in listed(case):
         path = expected["path"].strip("/")
-        node = arrays.get(path) or arrays.get(path.partition("/")[2])  # zip files with one folder around the store
+        node = arrays.get(path) or arrays.get(
+            path.partition("/")[2]
+        )  # zip files with one folder around the store
         assert node is not None, f"{path} was not found among {sorted(arrays)}"
         if "sha256" in expected:
             read += check(node, expected)

@@ -19,7 +19,12 @@ import pytest
 import zarr
 
 from napari_lazyload.core import retry
-from napari_lazyload.core.errors import ChunkReadError, LazyLoadWarning, MissingDependencyError, SourceOpenError
+from napari_lazyload.core.errors import (
+    ChunkReadError,
+    LazyLoadWarning,
+    MissingDependencyError,
+    SourceOpenError,
+)
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr import connection
 from napari_lazyload.sources.zarr.node import read_node
@@ -38,12 +43,18 @@ PIXELS = np.arange(40 * 60, dtype="uint16").reshape(40, 60)
 def folder(tmp_path_factory):
     """A consolidated group with an array in chunks and one in shards, and the same in a zip file."""
     folder = tmp_path_factory.mktemp("served")
-    root = zarr.open_group(folder / "a b.zarr", mode="w", zarr_format=2, attributes={"name": "served"})
+    root = zarr.open_group(
+        folder / "a b.zarr", mode="w", zarr_format=2, attributes={"name": "served"}
+    )
     for name in ("plain", "labels/inner"):
         root.create_array(name, shape=PIXELS.shape, chunks=(10, 20), dtype="uint16")[...] = PIXELS
     zarr.consolidate_metadata(root.store)
     sharded = zarr.create_array(
-        str(folder / "sharded.zarr"), shape=PIXELS.shape, chunks=(10, 20), shards=(20, 60), dtype="uint16"
+        str(folder / "sharded.zarr"),
+        shape=PIXELS.shape,
+        chunks=(10, 20),
+        shards=(20, 60),
+        dtype="uint16",
     )
     sharded[...] = PIXELS
     shutil.make_archive(str(folder / "packed"), "zip", folder / "sharded.zarr")
@@ -67,7 +78,11 @@ def serve(folder):
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
-    monkeypatch.setattr(connection, "retrying", lambda call, passing: retry.retrying(call, passing, first_pause=0.01))
+    monkeypatch.setattr(
+        connection,
+        "retrying",
+        lambda call, passing: retry.retrying(call, passing, first_pause=0.01),
+    )
 
 
 def read_all(array):
@@ -149,7 +164,9 @@ def test_a_server_without_ranges_is_read_too_and_each_file_once_in_a_row(serve, 
     array = array_at(f"{server.url}/{path}")
 
     assert np.array_equal(read_all(array), PIXELS)
-    assert server.requests.count("packed.zip") <= 3  # its size, the range that was refused, and all of it
+    assert (
+        server.requests.count("packed.zip") <= 3
+    )  # its size, the range that was refused, and all of it
 
 
 def test_a_large_file_of_a_server_without_ranges_is_not_kept(serve, monkeypatch):
@@ -158,12 +175,22 @@ def test_a_large_file_of_a_server_without_ranges_is_not_kept(serve, monkeypatch)
     store = open_store(server.url)
     for _ in range(2):
         assert store.get_range("packed.zip", 0, 2) == b"PK"
-    assert server.requests.count("packed.zip") == 3  # the range that was refused, and all of it twice
+    assert (
+        server.requests.count("packed.zip") == 3
+    )  # the range that was refused, and all of it twice
 
 
 @pytest.mark.parametrize(
     ("start", "length", "expected"),
-    [(2, 3, b"234"), (8, 9, b"89"), (20, 3, b""), (-4, 2, b"67"), (-4, 9, b"6789"), (-99, 3, b"012"), (0, 0, b"")],
+    [
+        (2, 3, b"234"),
+        (8, 9, b"89"),
+        (20, 3, b""),
+        (-4, 2, b"67"),
+        (-4, 9, b"6789"),
+        (-99, 3, b"012"),
+        (0, 0, b""),
+    ],
 )
 @pytest.mark.parametrize("ranges", [True, False])
 def test_ranges_are_those_of_a_folder(tmp_path, start, length, expected, ranges):
@@ -190,7 +217,9 @@ def test_faults_that_stay_are_an_error_with_the_address_after_a_few_times(serve,
     server = serve(fault=lambda key, _attempt: fault if key.endswith("1.1") else None)
     array = array_at(f"{server.url}/a b.zarr/plain")
 
-    with pytest.raises(ChunkReadError, match=r"plain/1\.1: the server gave no usable answer, asked several") as caught:
+    with pytest.raises(
+        ChunkReadError, match=r"plain/1\.1: the server gave no usable answer, asked several"
+    ) as caught:
         array.chunk((1, 1)).load()
     assert caught.value.path == f"{server.url}/a b.zarr/plain/1.1"
     assert server.requests.count("a b.zarr/plain/1.1") == 4
@@ -232,9 +261,13 @@ def test_an_address_with_nothing_is_no_node(serve):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_denied_metadata_are_an_error(serve, status):
-    server = serve(fault=lambda key, _attempt: status if key.endswith((".zgroup", ".zattrs")) else None)
+    server = serve(
+        fault=lambda key, _attempt: status if key.endswith((".zgroup", ".zattrs")) else None
+    )
 
-    with pytest.raises(SourceOpenError, match=rf"access denied \({status}.*check the address, or log in"):
+    with pytest.raises(
+        SourceOpenError, match=rf"access denied \({status}.*check the address, or log in"
+    ):
         read_node(open_store(f"{server.url}/a b.zarr"))
     assert len(server.requests) == 5
 
@@ -255,12 +288,14 @@ def test_a_denied_chunk_is_blank_and_flagged_for_an_anonymous_user(serve):
     server = serve(fault=lambda key, _attempt: 403 if key.endswith(("1.1", "1.2")) else None)
     array = array_at(f"{server.url}/a b.zarr/plain")
 
-    with pytest.warns(LazyLoadWarning, match="does not let an anonymous user read this chunk") as told:
+    with pytest.warns(
+        LazyLoadWarning, match="does not let an anonymous user read this chunk"
+    ) as told:
         found = read_all(array)
 
     assert not found[10:20, 20:].any()
     assert np.array_equal(found[20:], PIXELS[20:])
-    assert array.denied == {"1.1", "1.2"}
+    assert array.denied_keys == {"1.1", "1.2"}
     assert len(told) == 1
 
 
@@ -283,7 +318,11 @@ def test_a_denied_chunk_is_an_error_for_a_user_with_credentials(serve, how):
 
 
 def test_no_secret_is_in_messages_names_or_keys(serve):
-    server = serve(fault=lambda key, _attempt: 500 if key.endswith("0.0") else 403 if key.endswith("0.1") else None)
+    server = serve(
+        fault=lambda key, _attempt: (
+            500 if key.endswith("0.0") else 403 if key.endswith("0.1") else None
+        )
+    )
     url = server.url.replace("http://", "http://me:hidden@")
     store = open_store(f"{url}/a b.zarr/plain?sig=hidden#hidden")
     array = array_at(store)
@@ -368,7 +407,11 @@ def test_the_stamp_is_one_for_an_opening_and_another_for_the_next(serve):
     url = f"{serve().url}/a b.zarr"
     first, second = open_store(url), open_store(url)
 
-    assert first.stamp("plain/0.0") == first.stamp("plain/0.1") == pickle.loads(pickle.dumps(first)).stamp("x")
+    assert (
+        first.stamp("plain/0.0")
+        == first.stamp("plain/0.1")
+        == pickle.loads(pickle.dumps(first)).stamp("x")
+    )
     assert first.stamp("plain/0.0") != second.stamp("plain/0.0")
 
 
@@ -377,7 +420,11 @@ def test_many_threads_read_at_once(serve):
     array = array_at(f"{server.url}/a b.zarr/plain")
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda index: array.chunk(index).load(), array.grid.touched(array.grid.full_box)))
+        list(
+            pool.map(
+                lambda index: array.chunk(index).load(), array.grid.touched(array.grid.full_box)
+            )
+        )
     assert server.most_at_once > 1
 
 
@@ -385,7 +432,9 @@ def test_metadata_threads_end_with_the_call(serve):
     store = open_store(f"{serve().url}/a b.zarr")
 
     assert len(store.many([f"plain/{y}.{x}" for y in range(4) for x in range(3)])) == 12
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lazyload-metadata")]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith("lazyload-metadata")
+    ]
 
 
 def test_an_unforeseen_error_of_one_of_many_is_raised_in_the_callers_thread():
@@ -436,9 +485,13 @@ def test_a_zip_file_at_an_address_is_read_in_place(serve):
         open_store(f"{server.url}/nowhere.zip")
 
 
-def test_a_chunk_in_a_zip_file_costs_one_request_and_a_shard_one_more_for_where_it_begins(serve, folder):
+def test_a_chunk_in_a_zip_file_costs_one_request_and_a_shard_one_more_for_where_it_begins(
+    serve, folder
+):
     with zarr.storage.ZipStore(folder / "stored.zip", mode="w") as packed:
-        zarr.create_array(packed, shape=PIXELS.shape, chunks=(10, 20), shards=(20, 60), dtype="uint16")[...] = PIXELS
+        zarr.create_array(
+            packed, shape=PIXELS.shape, chunks=(10, 20), shards=(20, 60), dtype="uint16"
+        )[...] = PIXELS
     with zarr.storage.ZipStore(folder / "plain.zip", mode="w") as packed:
         zarr.create_array(packed, shape=PIXELS.shape, chunks=(10, 20), dtype="uint16")[...] = PIXELS
     server = serve()

@@ -12,7 +12,9 @@ from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.store import AccessDeniedError, LocalStore, Store
 
-needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+needs_links = pytest.mark.skipif(
+    sys.platform == "win32", reason="links need a privilege on Windows"
+)
 
 
 @pytest.fixture
@@ -45,13 +47,23 @@ def test_what_is_not_there_is_none(folder, key):
 
 @pytest.mark.parametrize(
     ("start", "length", "expected"),
-    [(2, 3, b"234"), (8, 9, b"89"), (20, 3, b""), (-4, 2, b"67"), (-4, 9, b"6789"), (-99, 3, b"012"), (0, 0, b"")],
+    [
+        (2, 3, b"234"),
+        (8, 9, b"89"),
+        (20, 3, b""),
+        (-4, 2, b"67"),
+        (-4, 9, b"6789"),
+        (-99, 3, b"012"),
+        (0, 0, b""),
+    ],
 )
 def test_ranges_count_from_the_start_or_the_end_and_stop_there(folder, start, length, expected):
     assert open_store(str(folder)).get_range("c/0/0", start, length) == expected
 
 
-@pytest.mark.parametrize("key", ["../outside", "c/../../outside", "/etc/passwd", "c//0", "", "c/./0", "c/0\0", ".."])
+@pytest.mark.parametrize(
+    "key", ["../outside", "c/../../outside", "/etc/passwd", "c//0", "", "c/./0", "c/0\0", ".."]
+)
 def test_keys_do_not_leave_the_folder(folder, key):
     store = open_store(str(folder))
 

@@ -43,7 +43,9 @@ def test_an_array_that_zarr_zipped_reads_bit_by_bit(zipped):
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_entries_stored_and_deflated_give_the_same(tmp_path, method):
     data = bytes(range(256)) * 40
-    store = open_store(write_zip(tmp_path / "a.zip", {"zarr.json": b"{}", "c/0": data, "empty": b""}, method))
+    store = open_store(
+        write_zip(tmp_path / "a.zip", {"zarr.json": b"{}", "c/0": data, "empty": b""}, method)
+    )
 
     assert store.get("c/0") == data
     assert store.get("empty") == b""
@@ -69,7 +71,9 @@ def test_an_extra_field_as_long_as_may_be_is_passed_over(tmp_path):
 
 
 def test_names_are_listed_folder_by_folder(tmp_path):
-    store = open_store(write_zip(tmp_path / "a.zip", {"zarr.json": b"{}", "b/c/0": b"", "b/a": b"", "d/": b""}))
+    store = open_store(
+        write_zip(tmp_path / "a.zip", {"zarr.json": b"{}", "b/c/0": b"", "b/a": b"", "d/": b""})
+    )
 
     assert store.list_dir("") == ["b", "zarr.json"]
     assert store.list_dir("b") == ["a", "c"]
@@ -96,7 +100,9 @@ def test_names_that_all_begin_with_a_slash_and_backslashes_are_tolerated(tmp_pat
     assert store.get("v/0") == b"1"
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/passwd", "..", "C:/evil", "..\\evil"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "a/../../evil", "/etc/passwd", "..", "C:/evil", "..\\evil"]
+)
 def test_entries_that_lead_out_are_refused(tmp_path, name):
     path = write_zip(tmp_path / "a.zip", {"zarr.json": b"{}", name: b"1"})
 

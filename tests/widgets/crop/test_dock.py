@@ -24,7 +24,15 @@ from napari_lazyload.testing.sources import RecordingSource
 from napari_lazyload.widgets.crop import plan
 from napari_lazyload.widgets.crop import run as _crop_run
 from napari_lazyload.widgets.crop.dock import CropDock
-from napari_lazyload.widgets.crop.region_source import CENTRE, NUMBERS, RANDOM, SHOWN, TYPED, VIEW, WHOLE
+from napari_lazyload.widgets.crop.region_source import (
+    CENTER,
+    NUMBERS,
+    RANDOM,
+    SHOWN,
+    TYPED,
+    VIEW,
+    WHOLE,
+)
 
 
 def rectangle(y0, x0, y1, x1):
@@ -37,16 +45,21 @@ def run(dock, qtbot):
     qtbot.waitUntil(lambda: not dock.running, timeout=20_000)
 
 
-# --- choosing ----------------------------------------------------------------------------------------------------
+# --- choosing
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_cost_is_told_before_anything_is_read(dock, source):
     loads = len(source.loads)
     take_box(dock, (1, 4), (15, 25), (0, 10))
-    assert dock.form.cost.text() == ("Level 0, uint16: 3 x 10 x 10\nResult 600 B\nReads 5.9 KiB in 6 chunks, of 23 KiB")
+    assert dock.form.cost.text() == (
+        "Level 0, uint16: 3 x 10 x 10\nResult 600 B\nReads 5.9 KiB in 6 chunks, of 23 KiB"
+    )
     dock.form.dtype.value = "float64"
     dock.refresh()
-    assert dock.form.cost.text().startswith("Level 0, float64: 3 x 10 x 10\nResult 2.3 KiB\nReads 5.9 KiB")
+    assert dock.form.cost.text().startswith(
+        "Level 0, float64: 3 x 10 x 10\nResult 2.3 KiB\nReads 5.9 KiB"
+    )
     assert len(source.loads) == loads
 
 
@@ -78,7 +91,9 @@ def test_the_view_is_the_first_region_and_follows_camera_and_slider(dock, viewer
     expected = (
         slice(4, 5),
         slice(max(0, int(np.floor(20.5 - rows / 40))), min(40, int(np.ceil(20.5 + rows / 40)))),
-        slice(max(0, int(np.floor(30.5 - columns / 40))), min(50, int(np.ceil(30.5 + columns / 40)))),
+        slice(
+            max(0, int(np.floor(30.5 - columns / 40))), min(50, int(np.ceil(30.5 + columns / 40)))
+        ),
     )
     qtbot.waitUntil(lambda: dock.plan.region == expected, timeout=20000)
 
@@ -99,7 +114,9 @@ def test_moving_a_rectangle_moves_the_region(dock, viewer, layer, qtbot):
     viewer.window._qt_window.show()
     shapes = viewer.add_shapes([rectangle(9.6, 4.6, 20.4, 40.4)])
     dock.form.region.value = shapes
-    qtbot.waitUntil(lambda: dock.plan is not None and dock.plan.region[1:] == np.s_[10:21, 5:41], timeout=20000)
+    qtbot.waitUntil(
+        lambda: dock.plan is not None and dock.plan.region[1:] == np.s_[10:21, 5:41], timeout=20000
+    )
     shapes.data = [rectangle(0, 0, 3, 3)]
     qtbot.waitUntil(lambda: dock.plan.region[1:] == np.s_[0:4, 0:4], timeout=20000)
     shapes.translate = (10, 10)
@@ -145,7 +162,7 @@ def test_choices_follow_the_layers(dock, viewer, layer):
     assert dock.form.layer.choices == (other, layer)
     assert dock.layer is layer
     shapes = viewer.add_shapes(name="roi")
-    assert dock.form.region.choices == (shapes, VIEW, NUMBERS, CENTRE, RANDOM)
+    assert dock.form.region.choices == (shapes, VIEW, NUMBERS, CENTER, RANDOM)
     dock.form.region.value = shapes
     layer.name = shapes.name = "renamed"
     assert dock.form.layer.current_choice == "renamed"
@@ -194,7 +211,8 @@ def test_no_view_in_3d_but_numbers(dock, viewer):
     assert dock.plan.region == np.s_[0:6, 0:20, 0:50]
 
 
-# --- cropping ----------------------------------------------------------------------------------------------------
+# --- cropping
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_crop_is_a_new_layer_over_the_old_one(dock, viewer, layer, source, qtbot):
@@ -249,12 +267,12 @@ def test_one_frame_keeps_its_axis_and_its_place(dock, viewer, qtbot, source):
     assert viewer.dims.point[0] == 4
 
 
-def test_labels_and_colours(viewer, qtbot):
+def test_labels_and_colors(viewer, qtbot):
     labels = viewer.add_labels(pixels((9, 8), "i4") % 4, name="nuclei")
-    colours = viewer.add_image(pixels((9, 8, 3), "u1"), rgb=True, name="photo")
+    colors = viewer.add_image(pixels((9, 8, 3), "u1"), rgb=True, name="photo")
     dock = CropDock(viewer)
     qtbot.addWidget(dock)
-    for layer in (labels, colours):
+    for layer in (labels, colors):
         dock.form.layer.value = layer
         take_box(dock, (2, 5), (1, 7))
         run(dock, qtbot)
@@ -324,7 +342,9 @@ def test_a_chunk_that_cannot_be_read_is_told(dock, viewer, source, qtbot):
     notification_manager.records.clear()
     run(dock, qtbot)
     assert "cells/0/1.0.0: fails because the test says so" in dock.form.message.text()
-    assert any("Crop of cells: cells/0/1.0.0" in record.message for record in notification_manager.records)
+    assert any(
+        "Crop of cells: cells/0/1.0.0" in record.message for record in notification_manager.records
+    )
     assert len(viewer.layers) == 1
     source.failing.clear()
     run(dock, qtbot)
@@ -332,7 +352,9 @@ def test_a_chunk_that_cannot_be_read_is_told(dock, viewer, source, qtbot):
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError("the region needs 9 GiB"), ZeroDivisionError("odd")], ids=lambda e: type(e).__name__
+    "error",
+    [MemoryError("the region needs 9 GiB"), ZeroDivisionError("odd")],
+    ids=lambda e: type(e).__name__,
 )
 def test_other_errors_are_told_too(dock, viewer, monkeypatch, qtbot, error):
     def fail(*_args, **_kwargs):
@@ -345,7 +367,9 @@ def test_other_errors_are_told_too(dock, viewer, monkeypatch, qtbot, error):
     assert len(viewer.layers) == 1
 
 
-def test_what_does_not_fit_memory_is_refused_and_offered_as_a_lazy_layer(dock, viewer, source, monkeypatch):
+def test_what_does_not_fit_memory_is_refused_and_offered_as_a_lazy_layer(
+    dock, viewer, source, monkeypatch
+):
     settings.update(workers=2)  # two chunks in flight
     monkeypatch.setattr(plan, "free_memory", lambda: 20_000)
     take_box(dock, (0, 6), (0, 40), (0, 50))
@@ -385,7 +409,9 @@ def test_the_crop_looks_like_what_it_was_taken_from(make_napari_viewer, qtbot, l
     finest = np.random.default_rng(0).integers(0, 255, (3, 64, 96), "u1")
     levels = [finest[:, :: 2**number, :: 2**number].copy() for number in range(3)]
     factors = [(1, 2**number, 2**number) for number in range(3)]
-    source = RecordingSource(levels, (1, 16, 16), axes="zyx", factors=factors, scale=(1.0, 0.5, 0.7), name="cells")
+    source = RecordingSource(
+        levels, (1, 16, 16), axes="zyx", factors=factors, scale=(1.0, 0.5, 0.7), name="cells"
+    )
     layer = viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
     layer.contrast_limits, layer.locked_data_level = (0, 255), level
     layer.rotate = [[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]
@@ -402,7 +428,8 @@ def test_the_crop_looks_like_what_it_was_taken_from(make_napari_viewer, qtbot, l
     assert before[..., :3].std() > 50
 
 
-# --- drawing -----------------------------------------------------------------------------------------------------
+# --- drawing
+# -----------------------------------------------------------------------------------------------------
 
 
 def canvas_point(viewer, y, x):
@@ -418,7 +445,11 @@ def drag(qtbot, viewer, start, stop):
     for step in range(1, 5):
         at = QPointF(begin + (end - begin) * step / 4)
         glob = QPointF(canvas.mapToGlobal(at.toPoint()))
-        buttons = (Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+        buttons = (
+            Qt.MouseButton.NoButton,
+            Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+        )
         QApplication.sendEvent(canvas, QMouseEvent(QEvent.Type.MouseMove, at, glob, *buttons))
         qtbot.wait(10)
     qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=end)
@@ -455,7 +486,8 @@ def test_drawing_with_the_mouse(make_napari_viewer, source, qtbot):
     assert dock.plan.region[1:] == np.s_[1:4, 2:5]
 
 
-# --- how napari makes it -----------------------------------------------------------------------------------------
+# --- how napari makes it
+# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("error::FutureWarning")  # what the proxy says of private names
@@ -465,7 +497,9 @@ def test_it_works_with_the_proxy_that_plugins_get(viewer, layer, source, qtbot):
     dock.form.region.value = viewer.add_shapes([rectangle(9.6, 4.6, 20.4, 40.4)])
     dock.refresh()
     run(dock, qtbot)
-    np.testing.assert_array_equal(viewer.layers[1].data, source.arrays[0][dock.plan.region], strict=True)
+    np.testing.assert_array_equal(
+        viewer.layers[1].data, source.arrays[0][dock.plan.region], strict=True
+    )
     dock.draw_rectangle()
     assert viewer.layers.selection.active.mode == "add_rectangle"
 
@@ -478,7 +512,9 @@ def test_it_is_one_of_the_plugins_docks(viewer, layer):
 
 def test_everything_has_a_name_and_nothing_is_too_wide(dock, viewer, qtbot):
     viewer.window._qt_window.show()
-    viewer.layers[0].name = "a name that is much longer than any drop-down list in a dock could ever be"
+    viewer.layers[
+        0
+    ].name = "a name that is much longer than any drop-down list in a dock could ever be"
     qtbot.wait(50)
     form = dock.form
     assert dock.minimumSizeHint().width() <= 320

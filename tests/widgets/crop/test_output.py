@@ -67,7 +67,8 @@ def read(path):
     return tifffile.imread(path) if path.suffix == ".tif" else zarr.open(path)["0"][:]
 
 
-# --- what is written ---------------------------------------------------------------------------------------------
+# --- what is written
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [ZARR, TIFF, NPY])
@@ -98,7 +99,9 @@ def test_type_and_level_count(viewer, tmp_path, qtbot):
     dock.form.level.value, dock.form.dtype.value = 1, "float32"
     take_box(dock, (0, 2), (4, 9), (0, 32))
     save(dock, qtbot)
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), source.arrays[1][:2, 2:5].astype("f4"), strict=True)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "a.npy"), source.arrays[1][:2, 2:5].astype("f4"), strict=True
+    )
 
 
 def test_the_file_is_opened_over_the_layer(dock, viewer, layer, source, writer, qtbot):
@@ -108,8 +111,12 @@ def test_the_file_is_opened_over_the_layer(dock, viewer, layer, source, writer, 
     assert len(viewer.layers) == 2
     new = viewer.layers[-1]
     assert nl.is_lazy(new)
-    np.testing.assert_array_equal(new.data[0] if new.multiscale else new.data, source.arrays[0][INDEX])
-    np.testing.assert_allclose(new.data_to_world((0, 0, 0))[1:], layer.data_to_world((1, 15, 30))[1:], atol=1e-6)
+    np.testing.assert_array_equal(
+        new.data[0] if new.multiscale else new.data, source.arrays[0][INDEX]
+    )
+    np.testing.assert_allclose(
+        new.data_to_world((0, 0, 0))[1:], layer.data_to_world((1, 15, 30))[1:], atol=1e-6
+    )
     assert path.is_dir()
 
 
@@ -145,7 +152,9 @@ def test_several_layers_are_files_beside_each_other(dock, viewer, layer, source,
     dock.form.several.value = True
     path = writer(NPY)
     save(dock, qtbot)
-    np.testing.assert_array_equal(np.load(path.with_name("part_cells.npy")), source.arrays[0][INDEX])
+    np.testing.assert_array_equal(
+        np.load(path.with_name("part_cells.npy")), source.arrays[0][INDEX]
+    )
     np.testing.assert_array_equal(np.load(path.with_name("part_nuclei_1.npy")), other.data[INDEX])
 
 
@@ -153,7 +162,13 @@ def test_pyramid_and_shards_are_choices(dock, viewer, tmp_path, qtbot):
     big = viewer.add_image(pixels((600, 600), "u1"), name="big")
     dock.form.layer.value = big
     output = dock.form.output
-    for kind, pyramid, sharded in ((LAYER, 0, 0), (LAZY, 0, 0), (ZARR, 1, 1), (TIFF, 1, 0), (NPY, 0, 0)):
+    for kind, pyramid, sharded in (
+        (LAYER, 0, 0),
+        (LAZY, 0, 0),
+        (ZARR, 1, 1),
+        (TIFF, 1, 0),
+        (NPY, 0, 0),
+    ):
         output.kind.value = kind
         assert output.pyramid.native.isVisibleTo(dock) == bool(pyramid)
         assert output.sharded.native.isVisibleTo(dock) == bool(sharded)
@@ -172,7 +187,8 @@ def test_pyramid_and_shards_are_choices(dock, viewer, tmp_path, qtbot):
     assert shards[True] is not None
 
 
-# --- what is asked -----------------------------------------------------------------------------------------------
+# --- what is asked
+# -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_there_is_replaced_only_if_the_user_says_so(dock, writer, answers, qtbot, source):
@@ -200,7 +216,9 @@ def test_a_folder_of_other_files_is_never_replaced(dock, writer, answers, qtbot)
 
 def test_a_file_is_chosen_in_a_dialog(dock, monkeypatch, tmp_path):
     dock.form.output.kind.value = TIFF
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_args, **_options: (str(tmp_path / "x"), ""))
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_args, **_options: (str(tmp_path / "x"), "")
+    )
     dock.form.output.browse.native.click()
     assert dock.form.output.path.value == str(tmp_path / "x")
     assert dock.form.output.paths(["a"]) == (tmp_path / "x.ome.tif",)
@@ -227,7 +245,10 @@ def test_what_does_not_fit_memory_goes_into_a_file(dock, writer, monkeypatch, qt
     path = writer(NPY)
     dock.form.output.kind.value = LAYER
     dock.refresh()
-    assert "add it as a lazy layer, which reads nothing yet or write it into a file" in dock.form.message.text()
+    assert (
+        "add it as a lazy layer, which reads nothing yet or write it into a file"
+        in dock.form.message.text()
+    )
     assert not dock.form.crop.enabled
     dock.form.to_file.native.click()
     assert dock.form.output.kind.value == ZARR
@@ -238,7 +259,8 @@ def test_what_does_not_fit_memory_goes_into_a_file(dock, writer, monkeypatch, qt
     np.testing.assert_array_equal(np.load(path), source.arrays[0][INDEX])
 
 
-# --- what goes wrong ---------------------------------------------------------------------------------------------
+# --- what goes wrong
+# ---------------------------------------------------------------------------------------------
 
 
 def test_cancel_leaves_nothing(dock, viewer, source, writer, qtbot):
@@ -259,7 +281,9 @@ def test_cancel_leaves_nothing(dock, viewer, source, writer, qtbot):
     assert path.is_dir()
 
 
-def test_a_source_that_fails_in_the_middle_leaves_the_target_as_it_was(dock, source, writer, answers, qtbot):
+def test_a_source_that_fails_in_the_middle_leaves_the_target_as_it_was(
+    dock, source, writer, answers, qtbot
+):
     path = writer(NPY)
     path.write_bytes(b"precious")
     source.failing.add((3, 0, 1))
@@ -291,7 +315,9 @@ def test_errors_of_writing_are_told(dock, writer, monkeypatch, qtbot, error):
 
 def test_the_second_of_two_files_fails(dock, viewer, layer, source, writer, qtbot):
     other = viewer.add_layer(
-        Layer.create(*layer_data(Image(RecordingSource(pixels(), (1, 20, 25), axes="tyx", name="b")))[0])
+        Layer.create(
+            *layer_data(Image(RecordingSource(pixels(), (1, 20, 25), axes="tyx", name="b")))[0]
+        )
     )
     viewer.layers.selection = {layer, other}
     dock.form.layer.value = layer

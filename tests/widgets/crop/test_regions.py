@@ -17,7 +17,7 @@ from napari_lazyload.layers.crop.crop_layer import CROP_KEY
 from napari_lazyload.layers.crop.outline import OUTLINE_KEY
 from napari_lazyload.testing.sources import RecordingSource
 from napari_lazyload.widgets.crop.output import LAZY
-from napari_lazyload.widgets.crop.region_source import CENTRE, KEPT, NUMBERS, RANDOM, VIEW, WHOLE
+from napari_lazyload.widgets.crop.region_source import CENTER, KEPT, NUMBERS, RANDOM, VIEW, WHOLE
 
 TRIANGLE = np.array([(5, 5), (5, 35), (35, 5)], float)
 
@@ -35,11 +35,12 @@ def outline_of(viewer):
     return next((layer for layer in viewer.layers if OUTLINE_KEY in layer.metadata), None)
 
 
-# --- boxes -------------------------------------------------------------------------------------------------------
+# --- boxes
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_box_in_the_middle(dock, viewer, layer):
-    dock.form.region.value = CENTRE
+    dock.form.region.value = CENTER
     dock.form.box_size.value = "10"
     viewer.dims.set_point(0, 2)
     dock.refresh()
@@ -55,18 +56,23 @@ def test_a_box_in_the_middle(dock, viewer, layer):
         assert dock.plan.region == np.s_[2:4, 16:24, 19:31], text
 
 
-@pytest.mark.parametrize("text", ["", "0", "-3", "a", "1.5", "q=3", "1,2,3,4", "nan", "9" * 400 + "e9"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-3", "a", "1.5", "q=3", "1,2,3,4", "nan", "9" * 400 + "e9"]
+)
 def test_a_size_that_is_none_is_told(dock, text):
-    dock.form.region.value = CENTRE
+    dock.form.region.value = CENTER
     dock.form.box_size.value = text
     dock.refresh()
     assert dock.plan is None
-    assert "A size is one whole number of pixels, one for each of the last axes (64 x 64)" in dock.form.message.text()
+    assert (
+        "A size is one whole number of pixels, one for each of the last axes (64 x 64)"
+        in dock.form.message.text()
+    )
     assert not dock.form.crop.enabled
 
 
 def test_a_huge_size_is_the_whole_image(dock):
-    dock.form.region.value = CENTRE
+    dock.form.region.value = CENTER
     dock.form.box_size.value = "9" * 400
     dock.refresh()
     assert dock.plan.region[1:] == np.s_[0:40, 0:50]
@@ -86,7 +92,8 @@ def test_a_random_box_is_that_of_its_seed(dock):
     assert dock.form.seed.native.isVisibleTo(dock)
 
 
-# --- numbers -----------------------------------------------------------------------------------------------------
+# --- numbers
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_numbers_in_world_units(dock, layer):
@@ -94,7 +101,11 @@ def test_numbers_in_world_units(dock, layer):
     take_box(dock, (1, 4), (15, 25), (0, 10))
     dock.form.in_world.value = True
     boxes = dock.form.rows._boxes
-    assert [(start.value, stop.value) for start, stop in boxes] == [(0.5, 3.5), (17.25, 22.25), (1, -19)]
+    assert [(start.value, stop.value) for start, stop in boxes] == [
+        (0.5, 3.5),
+        (17.25, 22.25),
+        (1, -19),
+    ]
     boxes[1][0].value = 12.3  # within pixel 5, which reaches from 12.25 to 12.75
     boxes[1][1].value = 12.75
     boxes[2][1].value = -3  # the border of pixels 1 and 2
@@ -106,7 +117,11 @@ def test_numbers_in_world_units(dock, layer):
     assert dock.plan.region == np.s_[1:4, 5:6, 0:2]
     assert dock.form.rows._boxes[1][0].value == 2.25
     dock.form.in_world.value = False
-    assert [(start.value, stop.value) for start, stop in dock.form.rows._boxes] == [(1, 4), (5, 6), (0, 2)]
+    assert [(start.value, stop.value) for start, stop in dock.form.rows._boxes] == [
+        (1, 4),
+        (5, 6),
+        (0, 2),
+    ]
 
 
 def test_sliders_make_the_region(dock):
@@ -132,7 +147,8 @@ def test_what_is_half_typed_is_no_region(dock, viewer, qtbot):
     assert dock.form.rows.ranges()[1] == (15, 30)
 
 
-# --- masks -------------------------------------------------------------------------------------------------------
+# --- masks
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_polygon_is_its_box_and_masked_on_request(dock, viewer, source, qtbot):
@@ -143,7 +159,9 @@ def test_a_polygon_is_its_box_and_masked_on_request(dock, viewer, source, qtbot)
     assert dock.form.masked.native.isVisibleTo(dock)
     assert dock.plan.mask is None
     run(dock, qtbot)
-    np.testing.assert_array_equal(viewer.layers["cells crop"].data, source.arrays[0][:, 5:36, 5:36], strict=True)
+    np.testing.assert_array_equal(
+        viewer.layers["cells crop"].data, source.arrays[0][:, 5:36, 5:36], strict=True
+    )
     viewer.layers.remove("cells crop")
     dock.form.masked.value = True
     run(dock, qtbot)
@@ -173,7 +191,8 @@ def test_an_upright_rectangle_needs_no_mask(dock, viewer, layer):
     assert dock.plan.mask is not None
 
 
-# --- kept regions ------------------------------------------------------------------------------------------------
+# --- kept regions
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_region_is_kept_and_picked_again(dock, viewer, layer):
@@ -213,29 +232,38 @@ def test_a_region_without_a_name_gets_one_and_keeps_its_mask(dock, viewer):
     assert dock.plan.mask == mask
 
 
-# --- several layers ----------------------------------------------------------------------------------------------
+# --- several layers
+# ----------------------------------------------------------------------------------------------
 
 
 def test_selected_layers_are_cropped_together(dock, viewer, layer, source, qtbot):
     labels = viewer.add_labels(pixels((6, 40, 50), "i4") % 5, name="nuclei")
-    colours = viewer.add_image(pixels((6, 80, 100, 3), "u1"), rgb=True, scale=(1, 0.5, 0.5), name="photo")
-    colours.translate = (0, -0.25, -0.25)
+    colors = viewer.add_image(
+        pixels((6, 80, 100, 3), "u1"), rgb=True, scale=(1, 0.5, 0.5), name="photo"
+    )
+    colors.translate = (0, -0.25, -0.25)
     viewer.add_image(pixels((6, 40, 50)), name="not this")
-    viewer.layers.selection = {layer, labels, colours}
+    viewer.layers.selection = {layer, labels, colors}
     dock.form.layer.value = layer
     take_box(dock, (1, 4), (15, 25), (30, 50))
     assert dock.form.several.native.text() == "All 3 selected layers"
     assert dock.form.several.native.isVisibleTo(dock)
     dock.form.several.value = True
     dock.refresh()
-    assert dock.form.cost.text().startswith("3 layers. Level 0, uint16: 3 x 10 x 20 and others\nResult 11 KiB")
+    assert dock.form.cost.text().startswith(
+        "3 layers. Level 0, uint16: 3 x 10 x 20 and others\nResult 11 KiB"
+    )
     run(dock, qtbot)
     assert dock.form.message.text() == "Added 'cells crop', 'nuclei crop', 'photo crop'."
-    np.testing.assert_array_equal(viewer.layers["cells crop"].data, source.arrays[0][1:4, 15:25, 30:50])
+    np.testing.assert_array_equal(
+        viewer.layers["cells crop"].data, source.arrays[0][1:4, 15:25, 30:50]
+    )
     np.testing.assert_array_equal(viewer.layers["nuclei crop"].data, labels.data[1:4, 15:25, 30:50])
-    np.testing.assert_array_equal(viewer.layers["photo crop"].data, colours.data[1:4, 30:50, 60:100])
+    np.testing.assert_array_equal(viewer.layers["photo crop"].data, colors.data[1:4, 30:50, 60:100])
     assert viewer.layers.index("nuclei crop") == viewer.layers.index("nuclei") + 1
-    assert set(viewer.layers.selection) == {viewer.layers[f"{name} crop"] for name in ("cells", "nuclei", "photo")}
+    assert set(viewer.layers.selection) == {
+        viewer.layers[f"{name} crop"] for name in ("cells", "nuclei", "photo")
+    }
 
 
 def test_what_one_of_the_layers_cannot_do_is_told(dock, viewer, layer):
@@ -246,7 +274,10 @@ def test_what_one_of_the_layers_cannot_do_is_told(dock, viewer, layer):
     take_box(dock, (1, 4), (15, 25), (30, 50))
     dock.form.dtype.value = "float32"
     dock.refresh()
-    assert "'nuclei' holds labels, which are whole numbers: they cannot become float32" in dock.form.message.text()
+    assert (
+        "'nuclei' holds labels, which are whole numbers: they cannot become float32"
+        in dock.form.message.text()
+    )
     dock.form.dtype.value = "uint32"
     labels.translate = (0, 500, 0)
     dock.refresh()
@@ -277,7 +308,8 @@ def test_channels_are_cropped_together(viewer, qtbot):
         assert new.blending == "additive"
 
 
-# --- what a type loses, and what each level costs ----------------------------------------------------------------
+# --- what a type loses, and what each level costs
+# ----------------------------------------------------------------
 
 
 def test_what_a_type_loses_is_said_first(dock):
@@ -306,15 +338,21 @@ def test_each_level_tells_its_cost(viewer, qtbot):
     loads = len(source.loads)
     take_box(dock, (0, 2), (0, 32), (0, 16))
     combo = dock.form.level.native
-    assert [combo.itemText(number) for number in (0, 1)] == ["0: 4 x 32 x 32, 2.0 KiB", "1: 4 x 16 x 16, 512 B"]
+    assert [combo.itemText(number) for number in (0, 1)] == [
+        "0: 4 x 32 x 32, 2.0 KiB",
+        "1: 4 x 16 x 16, 512 B",
+    ]
     take_box(dock, (0, 1), (0, 32), (0, 16))
     assert combo.itemText(1) == "1: 4 x 16 x 16, 256 B"
-    assert combo.itemData(1, Qt.ItemDataRole.ToolTipRole).endswith("Reads 256 B in 2 chunks, of 2.0 KiB")
+    assert combo.itemData(1, Qt.ItemDataRole.ToolTipRole).endswith(
+        "Reads 256 B in 2 chunks, of 2.0 KiB"
+    )
     assert dock.form.level.choices == (0, 1)
     assert len(source.loads) == loads
 
 
-# --- the outline -------------------------------------------------------------------------------------------------
+# --- the outline
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -329,7 +367,9 @@ def test_the_region_is_outlined(outlined, viewer, layer):
     shown = outline_of(viewer)
     assert viewer.layers.selection.active is layer
     (vertices,) = shown.data
-    np.testing.assert_allclose(sorted(map(tuple, vertices)), [(14.5, 29.5), (14.5, 49.5), (24.5, 29.5), (24.5, 49.5)])
+    np.testing.assert_allclose(
+        sorted(map(tuple, vertices)), [(14.5, 29.5), (14.5, 49.5), (24.5, 29.5), (24.5, 49.5)]
+    )
     assert shown.opacity == 1
     viewer.dims.set_point(0, 5)
     outlined.refresh()
@@ -342,7 +382,9 @@ def test_the_region_is_outlined(outlined, viewer, layer):
     assert shown not in outlined.form.region.choices
     layer.scale, layer.translate = (1, 2, 2), (0, 5, 5)
     outlined.refresh()
-    np.testing.assert_allclose(shown.data_to_world((14.5, 29.5)), layer.data_to_world((0, 14.5, 29.5))[1:])
+    np.testing.assert_allclose(
+        shown.data_to_world((14.5, 29.5)), layer.data_to_world((0, 14.5, 29.5))[1:]
+    )
     outlined.form.region.value = VIEW
     outlined.refresh()
     assert outline_of(viewer) is None
@@ -363,7 +405,9 @@ def test_the_outline_of_a_tilted_layer_and_in_3d_is_the_box(outlined, viewer, la
     assert len(shown.data) == 12
     corners = {tuple(point) for line in shown.data for point in line}
     assert corners == {(t, y, x) for t in (0.5, 3.5) for y in (14.5, 24.5) for x in (29.5, 49.5)}
-    np.testing.assert_allclose(shown.data_to_world((0.5, 14.5, 29.5)), layer.data_to_world((0.5, 14.5, 29.5)))
+    np.testing.assert_allclose(
+        shown.data_to_world((0.5, 14.5, 29.5)), layer.data_to_world((0.5, 14.5, 29.5))
+    )
 
 
 def test_the_outline_goes_with_what_showed_it(outlined, viewer, layer):
@@ -387,7 +431,8 @@ def test_a_rectangle_that_is_its_own_box_needs_no_outline(outlined, viewer, laye
     assert outline_of(viewer) is not None
 
 
-# --- the dock itself ---------------------------------------------------------------------------------------------
+# --- the dock itself
+# ---------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_too_wide_and_all_of_it_has_a_name(dock, viewer, qtbot):
@@ -402,7 +447,16 @@ def test_nothing_is_too_wide_and_all_of_it_has_a_name(dock, viewer, qtbot):
     form, output = dock.form, dock.form.output
     fields = (form.box_size, form.seed, form.name, output.kind, output.path, output.browse)
     assert all(field.native.accessibleName() for field in fields)
-    buttons = (form.draw, form.keep, form.forget, form.crop, form.copy, form.several, form.masked, form.outline)
+    buttons = (
+        form.draw,
+        form.keep,
+        form.forget,
+        form.crop,
+        form.copy,
+        form.several,
+        form.masked,
+        form.outline,
+    )
     assert all(button.native.text() for button in buttons)
     assert all(slider.accessibleName() for slider in form.rows._sliders)
 
@@ -434,7 +488,11 @@ def test_the_tab_key_goes_from_top_to_bottom(dock, viewer, qtbot):
     qtbot.wait(50)
     form, widget, places = dock.form, dock.form.layer.native, []
     while widget is not form.copy.native:
-        if widget.isVisible() and widget.focusPolicy() & Qt.FocusPolicy.TabFocus and dock.isAncestorOf(widget):
+        if (
+            widget.isVisible()
+            and widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+            and dock.isAncestorOf(widget)
+        ):
             at = widget.mapTo(dock, QPoint(0, widget.height() // 2))
             places.append((round(at.y() / 12), at.x()))
         widget = widget.nextInFocusChain()

@@ -87,13 +87,24 @@ def channels(tmp_path):
     root = zarr.open_group(tmp_path / "c.ome.zarr", mode="w", zarr_format=2)
     for level, step in enumerate((1, 2)):
         thinned = array[..., ::step, ::step]
-        stored = root.create_array(str(level), shape=thinned.shape, dtype=thinned.dtype, chunks=(1, 1, 32, 32))
+        stored = root.create_array(
+            str(level), shape=thinned.shape, dtype=thinned.dtype, chunks=(1, 1, 32, 32)
+        )
         stored[:] = thinned
-    axes = [{"name": n, "type": t} for n, t in zip("czyx", ("channel", "space", "space", "space"), strict=True)]
-    datasets = [
-        {"path": str(n), "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 2**n, 2**n]}]} for n in (0, 1)
+    axes = [
+        {"name": n, "type": t}
+        for n, t in zip("czyx", ("channel", "space", "space", "space"), strict=True)
     ]
-    root.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets, "name": "c"}]
+    datasets = [
+        {
+            "path": str(n),
+            "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 2**n, 2**n]}],
+        }
+        for n in (0, 1)
+    ]
+    root.attrs["multiscales"] = [
+        {"version": "0.4", "axes": axes, "datasets": datasets, "name": "c"}
+    ]
     looks = [
         {"color": color, "label": label, "window": {"start": 0, "end": 9, "min": 0, "max": 9}}
         for color, label in (("FF0000", "a"), ("00FF00", "b"))
@@ -109,7 +120,9 @@ def test_a_level_of_a_channel(open_dock, channels, qtbot):
     take_box(dock, (1, 3), (10, 31), (8, 40))
     text = copied(dock)
     assert '{"c": (1, 2), "z": (1, 3), "y": (10, 31), "x": (8, 40)}, level=1).squeeze(0)' in text
-    np.testing.assert_array_equal(run_script(text)["pixels"], crop_of(dock, qtbot, layers[1]), strict=True)
+    np.testing.assert_array_equal(
+        run_script(text)["pixels"], crop_of(dock, qtbot, layers[1]), strict=True
+    )
 
 
 def test_all_selected_layers(open_dock, viewer, channels, qtbot):
@@ -181,7 +194,9 @@ def test_what_is_masked(open_dock, viewer, write_folder, tmp_path, qtbot, kind):
     if kind == NPY:
         np.testing.assert_array_equal(np.load(tmp_path / "part.npy"), expected, strict=True)
     if kind == ZARR:
-        np.testing.assert_array_equal(zarr.open(tmp_path / "part.ome.zarr")["0"][:], expected, strict=True)
+        np.testing.assert_array_equal(
+            zarr.open(tmp_path / "part.ome.zarr")["0"][:], expected, strict=True
+        )
 
 
 def test_a_lazy_crop_is_cropped_again(open_dock, viewer, channels, qtbot):
@@ -209,18 +224,26 @@ def test_what_the_layer_shows_converted(open_dock, tmp_path, qtbot):
 
 
 @pytest.mark.parametrize("kind", ["layer", NPY])
-@pytest.mark.parametrize("wrap", [np.asarray, lambda a: da.from_array(a, chunks=7)], ids=["numpy", "dask"])
-def test_a_layer_of_another_plugin_says_what_it_cannot_know(dock, viewer, tmp_path, qtbot, wrap, kind):
+@pytest.mark.parametrize(
+    "wrap", [np.asarray, lambda a: da.from_array(a, chunks=7)], ids=["numpy", "dask"]
+)
+def test_a_layer_of_another_plugin_says_what_it_cannot_know(
+    dock, viewer, tmp_path, qtbot, wrap, kind
+):
     finest = pixels((40, 50))
     levels = [wrap(finest), wrap(finest[::2, ::2])]
-    other = viewer.add_image(levels, multiscale=True, contrast_limits=(0, 9), name="other\nlayer", scale=(2, 2))
+    other = viewer.add_image(
+        levels, multiscale=True, contrast_limits=(0, 9), name="other\nlayer", scale=(2, 2)
+    )
     dock.form.layer.value = other
     dock.form.level.value = 1
     dock.form.output.kind.value, dock.form.output.path.value = kind, str(tmp_path / "part")
     take_box(dock, (11, 20), (4, 9))
     text = copied(dock)
     assert "# other layer\n# napari-lazyload did not open this layer: put here what gives\n" in text
-    assert "# level 1 of its data, an array of shape (20, 25) and type uint16.\nimage = ...\n" in text
+    assert (
+        "# level 1 of its data, an array of shape (20, 25) and type uint16.\nimage = ...\n" in text
+    )
     names = run_script(text.replace("image = ...", "image = levels[1]"), levels=levels)
     written = names["pixels"] if kind == "layer" else np.load(tmp_path / "part.npy")
     np.testing.assert_array_equal(written, finest[::2, ::2][5:10, 2:5], strict=True)

@@ -9,7 +9,7 @@ from napari.layers import Labels
 import napari_lazyload as nl
 from napari_lazyload.arrays.layer_link import METADATA_KEY
 from napari_lazyload.core import lazy_imports
-from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.opened import OpenResult
 from napari_lazyload.testing.sources import RecordingSource
 from napari_lazyload.widgets.attach import attach_open_viewers
 from napari_lazyload.widgets.panels.imports import ImportPanel
@@ -18,17 +18,27 @@ PLUGIN = "napari-lazyload"
 
 
 def told(progress, **packages):
-    names = ("total_packages", "loaded_packages", "failed_packages", "is_loading", "progress_percentage")
+    names = (
+        "total_packages",
+        "loaded_packages",
+        "failed_packages",
+        "is_loading",
+        "progress_percentage",
+    )
     keys = ("status", "load_time", "error", "priority")
     return {
         "progress": dict(zip(names, progress, strict=True)),
-        "packages": {name: dict(zip(keys, (*values, 1), strict=True)) for name, values in packages.items()},
+        "packages": {
+            name: dict(zip(keys, (*values, 1), strict=True)) for name, values in packages.items()
+        },
     }
 
 
 def cells(panel):
     table = panel.table
-    return [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount())]
+    return [
+        [table.item(row, column).text() for column in range(3)] for row in range(table.rowCount())
+    ]
 
 
 def test_packages_their_states_and_how_long_they_took(qtbot, monkeypatch):
@@ -52,23 +62,36 @@ def test_packages_their_states_and_how_long_they_took(qtbot, monkeypatch):
         ["zarr", "loading", ""],
         ["absent", "not installed", ""],
     ]
-    status = told((1, 0, 1, False, 100.0), zarr=("failed", 0.1, "RuntimeError: half an installation"))
+    status = told(
+        (1, 0, 1, False, 100.0), zarr=("failed", 0.1, "RuntimeError: half an installation")
+    )
     assert panel.look() == "Packages: 0 of 1 loaded, 1 failed"
     assert cells(panel) == [["zarr", "failed", "0.10"]]
     assert panel.table.item(0, 1).toolTip() == "RuntimeError: half an installation"
     assert not panel.table.item(0, 1).icon().isNull()
 
 
-# --- labels ----------------------------------------------------------------------------------------------------------
+# --- labels
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def labels(make_napari_viewer, qtbot):
     """A viewer with a lazy Labels layer, its dock, and the pixels."""
     pixels = np.random.default_rng(0).integers(0, 9, (5, 40, 60), "u1")
-    source = RecordingSource(pixels, (1, 16, 16), kind="labels", name="cells", scale=(2.0, 0.5, 0.5))
-    source.lead_axes, source.position, source.frame_index = {}, lambda _index: 0, lambda _position: ()
-    dataset = nl.Dataset(Opened("/somewhere", "test", (source,), (range(1),), lambda: {"original_filename": ["a"]}))
+    source = RecordingSource(
+        pixels, (1, 16, 16), kind="labels", name="cells", scale=(2.0, 0.5, 0.5)
+    )
+    source.row_axes, source.position, source.frame_index = (
+        {},
+        lambda _index: 0,
+        lambda _position: (),
+    )
+    dataset = nl.Dataset(
+        OpenResult(
+            "/somewhere", "test", (source,), (range(1),), lambda: {"original_filename": ["a"]}
+        )
+    )
     viewer = make_napari_viewer(show=True)
     attach_open_viewers()
     ((data, keywords, kind),) = dataset.to_layer_data()

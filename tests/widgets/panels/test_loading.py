@@ -16,7 +16,7 @@ import napari_lazyload as nl
 from napari_lazyload.arrays.layer_link import METADATA_KEY
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.loading.status import LoadSummary
-from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.opened import OpenResult
 from napari_lazyload.testing.sources import RecordingSource
 from napari_lazyload.widgets import dataset_dock
 from napari_lazyload.widgets.attach import attach_open_viewers
@@ -34,7 +34,7 @@ class Frames(RecordingSource):
     def __init__(self, **keywords):
         pixels = np.arange(FRAMES, dtype="u1")[:, None, None] * np.ones((1, 16, 16), "u1")
         super().__init__(pixels, (1, 16, 16), contrast_limits=(0, FRAMES), **keywords)
-        self.lead_axes = {"z": FRAMES}
+        self.row_axes = {"z": FRAMES}
 
     def position(self, index):
         return index[0]
@@ -55,13 +55,20 @@ def gate():
 @pytest.fixture
 def opened(gate):
     """A data set of slow frames."""
-    dataset = nl.Dataset(Opened("/somewhere", "test", (Frames(gate=gate, name="slow"),), (range(FRAMES),), _columns))
+    dataset = nl.Dataset(
+        OpenResult(
+            "/somewhere", "test", (Frames(gate=gate, name="slow"),), (range(FRAMES),), _columns
+        )
+    )
     yield dataset
     dataset.close()
 
 
 def _columns():
-    return {"original_filename": [f"img_{number}.png" for number in range(FRAMES)], "frame": list(range(FRAMES))}
+    return {
+        "original_filename": [f"img_{number}.png" for number in range(FRAMES)],
+        "frame": list(range(FRAMES)),
+    }
 
 
 def add(viewer, dataset):
@@ -108,7 +115,8 @@ def slow(make_napari_viewer, opened, qtbot):
     return viewer, layer, dock_of(viewer, qtbot), source
 
 
-# --- numbers ---------------------------------------------------------------------------------------------------------
+# --- numbers
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_layers_tell_what_is_loading_and_loaded(slow, gate, qtbot):
@@ -147,7 +155,9 @@ def test_pausing_holds_the_queue_up_until_it_goes_on(slow, gate, qtbot):
     step = viewer.dims.current_step[0] + 5
     viewer.dims.set_current_step(0, step)
     qtbot.waitUntil(lambda: text(dock, step) == "queued", timeout=20000)
-    qtbot.waitUntil(lambda: dock.loading_section.text.startswith("Loading: paused, "), timeout=20000)
+    qtbot.waitUntil(
+        lambda: dock.loading_section.text.startswith("Loading: paused, "), timeout=20000
+    )
     assert len(source.loads) == before
     dock.loading.pause.native.click()
     nl.wait(viewer, 10)
@@ -190,7 +200,8 @@ def test_clearing_the_cache_reads_nothing_and_changes_nothing_that_is_seen(slow,
     assert np.all(np.asarray(layer._data_view) == step)
 
 
-# --- live rows -------------------------------------------------------------------------------------------------------
+# --- live rows
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_rows_in_sight_change_with_their_chunks_and_seldom(slow, gate, qtbot, monkeypatch):
@@ -204,15 +215,17 @@ def test_rows_in_sight_change_with_their_chunks_and_seldom(slow, gate, qtbot, mo
     written = []
     update = dock.table.update_rows
     monkeypatch.setattr(
-        dock.table, "update_rows", lambda *args, **more: written.append(args[0]) or update(*args, **more)
+        dock.table,
+        "update_rows",
+        lambda *args, **more: written.append(args[0]) or update(*args, **more),
     )
     began = time.monotonic()
     rows = dock.table.visible_source_rows()[:5]
     for number in range(200):
-        note = status.shared.note(source.token, 0, (rows[number % len(rows)], 0, 0))
+        note = status.shared.reporter(source.token, 0, (rows[number % len(rows)], 0, 0))
         note.begin()
         run(0.002)
-        note.have(("test", number), kept=True)
+        note.loaded(("test", number), kept=True)
     seconds = time.monotonic() - began
     assert 0 < len(written) <= 10 * seconds + 2
     assert all(set(some) <= set(rows) for some in written)
@@ -239,7 +252,9 @@ def test_nothing_is_looked_at_while_nothing_changes_or_nobody_looks(slow, gate, 
     run(0.3)
     asked = []
     row_states = dock.dataset.row_states
-    monkeypatch.setattr(dock.dataset, "row_states", lambda rows=None: asked.append(rows) or row_states(rows))
+    monkeypatch.setattr(
+        dock.dataset, "row_states", lambda rows=None: asked.append(rows) or row_states(rows)
+    )
     run(0.3)
     assert asked == []
     dock.hide()
@@ -256,12 +271,16 @@ def test_a_busy_machine_does_not_leave_old_states_in_sight(slow, gate, qtbot, mo
     gate.set()
     nl.wait(viewer, 10)
     row_states = dock.dataset.row_states
-    monkeypatch.setattr(dock.dataset, "row_states", lambda rows=None: time.sleep(0.3) or row_states(rows))
-    row = viewer.dims.current_step[0] + 1  # beside the frame that is shown: the table keeps that one in sight
+    monkeypatch.setattr(
+        dock.dataset, "row_states", lambda rows=None: time.sleep(0.3) or row_states(rows)
+    )
+    row = (
+        viewer.dims.current_step[0] + 1
+    )  # beside the frame that is shown: the table keeps that one in sight
     assert (0, (row, 0, 0)) not in status.shared.states(source.token)
     status.shared.queue(source.token, 0, [(row, 0, 0)])
     qtbot.waitUntil(lambda: text(dock, row) == "queued", timeout=20000)
-    status.shared.note(source.token, 0, (row, 0, 0)).have(("test", row), kept=True)
+    status.shared.reporter(source.token, 0, (row, 0, 0)).loaded(("test", row), kept=True)
     qtbot.waitUntil(lambda: text(dock, row) == "loaded", timeout=20000)
 
 
@@ -279,11 +298,14 @@ def test_a_sort_or_a_filter_by_status_knows_rows_that_were_never_in_sight(slow, 
     else:
         dock.table.filter_edit.setText("status:queued")
     last = [FRAMES - 2, FRAMES - 1]
-    qtbot.waitUntil(lambda: not model.busy and model.source_rows()[:2].tolist() == last, timeout=20000)
+    qtbot.waitUntil(
+        lambda: not model.busy and model.source_rows()[:2].tolist() == last, timeout=20000
+    )
     assert model.rowCount() == (FRAMES if how == "sort" else 2)
 
 
-# --- things that close while it loads --------------------------------------------------------------------------------
+# --- things that close while it loads
+# --------------------------------------------------------------------------------
 
 
 def test_the_dock_closed_and_opened_again_while_loading(slow, gate, qtbot):
@@ -348,7 +370,8 @@ def test_a_viewer_closed_while_loading_leaves_no_timer_and_hears_nothing(slow, g
     assert len(source.loads) <= 1 + nl.configure()["workers"]
 
 
-# --- words and numbers -----------------------------------------------------------------------------------------------
+# --- words and numbers
+# -----------------------------------------------------------------------------------------------
 
 
 def test_rates_are_those_of_the_last_seconds():
@@ -370,10 +393,22 @@ def test_the_time_left_is_told_of_long_work_alone():
     assert load_rates.seconds_left(LoadSummary(queued=50, read_seconds=0.4), 0, 4) == 5
     assert load_rates.seconds_left(LoadSummary(queued=50), 0, 4) is None
     summary = LoadSummary(queued=5000, loading=4, failed=1)
-    assert load_rates.head_text(summary, 8, paused=False) == "Loading: 4 loading, 5,000 queued, 8 s left, 1 failed"
-    assert load_rates.head_text(summary, 1.9, paused=False) == "Loading: 4 loading, 5,000 queued, 1 failed"
-    assert load_rates.head_text(LoadSummary(queued=2), 8, paused=True) == "Loading: paused, 2 queued"
-    assert [load_rates.time_text(seconds) for seconds in (8, 200, 7200)] == ["8 s", "3 min", "2.0 h"]
+    assert (
+        load_rates.head_text(summary, 8, paused=False)
+        == "Loading: 4 loading, 5,000 queued, 8 s left, 1 failed"
+    )
+    assert (
+        load_rates.head_text(summary, 1.9, paused=False)
+        == "Loading: 4 loading, 5,000 queued, 1 failed"
+    )
+    assert (
+        load_rates.head_text(LoadSummary(queued=2), 8, paused=True) == "Loading: paused, 2 queued"
+    )
+    assert [load_rates.time_text(seconds) for seconds in (8, 200, 7200)] == [
+        "8 s",
+        "3 min",
+        "2.0 h",
+    ]
 
 
 def test_the_window_keeps_its_size_with_both_docks(slow, qtbot):
@@ -395,7 +430,12 @@ def test_everything_is_reached_by_the_keyboard(slow, qtbot):
     assert dock.imports.isVisible()
     qtbot.keyClick(dock.imports_section.header, Qt.Key.Key_Return)
     assert not dock.imports.isVisible()
-    parts = (dock.loading.pause.native, dock.loading.clear.native, dock.loading_section.header, dock.copy_button)
+    parts = (
+        dock.loading.pause.native,
+        dock.loading.clear.native,
+        dock.loading_section.header,
+        dock.copy_button,
+    )
     assert all(part.focusPolicy() & Qt.FocusPolicy.TabFocus for part in parts)
 
 

@@ -49,4 +49,7 @@ def test_the_loading_panel_says_which_level_is_shown(large, qtbot):
     nl.wait(large, 20)
     panel.look()
     (row,) = panel._rows.values()
-    assert row.name.toolTip().splitlines() == ["recorded", "shows level 2 (computed, every 4th pixel)"]
+    assert row.name.toolTip().splitlines() == [
+        "recorded",
+        "shows level 2 (computed, every 4th pixel)",
+    ]

@@ -21,7 +21,7 @@ def heard(monkeypatch):
     """What was done, in order: frames that the window drew with or without a layer, preferences, headers."""
     done = []
     monkeypatch.setattr(attach, "follow_preferences", lambda: done.append("preferences"))
-    monkeypatch.setattr(background, "drawing", background.Drawing())
+    monkeypatch.setattr(background, "drawing", background.RedrawGuard())
     monkeypatch.setattr(background, "QUIET_SECONDS", 0.001)
     monkeypatch.setattr(background, "PATIENCE_SECONDS", 30.0)
     return done
@@ -32,7 +32,9 @@ def window(make_napari_viewer, heard):
     """A viewer on the screen that says of each frame whether it shows a layer."""
     viewer = make_napari_viewer(show=True)
     canvas = first_frame.canvas_of(viewer)
-    canvas.frameSwapped.connect(lambda: heard.append("frame" if any(map(is_shown, viewer.layers)) else "empty"))
+    canvas.frameSwapped.connect(
+        lambda: heard.append("frame" if any(map(is_shown, viewer.layers)) else "empty")
+    )
     return viewer
 
 
@@ -47,27 +49,37 @@ def run_until(condition):
     assert condition()
 
 
-def test_preferences_and_headers_wait_for_the_first_frame(window, heard, tmp_path, write_folder, monkeypatch):
+def test_preferences_and_headers_wait_for_the_first_frame(
+    window, heard, tmp_path, write_folder, monkeypatch
+):
     from napari_lazyload.sources.folder.table import FolderTable
 
     scan = FolderTable.scan
     monkeypatch.setattr(
-        FolderTable, "scan", lambda self, stop, found: (stop(), heard.append("headers"), scan(self, stop, found))
+        FolderTable,
+        "scan",
+        lambda self, stop, found: (stop(), heard.append("headers"), scan(self, stop, found)),
     )
     write_folder(tmp_path / "a", 6)
     settings.update(header_seconds=0)
     window.open(str(tmp_path / "a"), plugin=PLUGIN)
-    run_until(lambda: {"preferences", "headers"} <= set(heard) and not scheduler.shared.snapshot()["running"])
+    run_until(
+        lambda: (
+            {"preferences", "headers"} <= set(heard) and not scheduler.shared.snapshot()["running"]
+        )
+    )
     first = heard.index("frame")
     assert first < heard.index("preferences")
     assert first < heard.index("headers")
 
 
-def test_a_window_that_is_not_on_the_screen_waits_for_no_frame(make_napari_viewer, heard, tmp_path, write_folder):
+def test_a_window_that_is_not_on_the_screen_waits_for_no_frame(
+    make_napari_viewer, heard, tmp_path, write_folder
+):
     write_folder(tmp_path / "a", 3)
     viewer = make_napari_viewer()
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
-    assert not background.drawing.awaited()
+    assert not background.drawing.active()
     run_until(lambda: "preferences" in heard)
 
 
@@ -75,7 +87,7 @@ def test_where_no_frame_comes_the_preferences_are_followed_all_the_same(window, 
     monkeypatch.setattr(background, "PATIENCE_SECONDS", 0.05)
     first_frame.after_first_frame(window, lambda: heard.append("called"))
     run_until(lambda: "called" in heard)
-    assert not background.drawing.awaited()
+    assert not background.drawing.active()
 
 
 def test_a_window_closed_before_its_first_frame_calls_nothing(window, heard, monkeypatch):

@@ -23,7 +23,11 @@ PLUGIN = "napari-lazyload"
 @pytest.fixture(autouse=True)
 def packages(tmp_path, monkeypatch):
     """Three packages of which one is broken, in a hurry; the names of those that were asked for, in order."""
-    for name, text in {"idle_one": "", "idle_two": "raise RuntimeError('broken')", "idle_three": ""}.items():
+    for name, text in {
+        "idle_one": "",
+        "idle_two": "raise RuntimeError('broken')",
+        "idle_three": "",
+    }.items():
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     asked = []
@@ -31,7 +35,9 @@ def packages(tmp_path, monkeypatch):
     monkeypatch.setattr(lazy_imports, "load", lambda name: asked.append(name) or load(name))
     monkeypatch.setattr(lazy_imports, "_records", {})
     names = ("idle_one", "idle_two", "idle_three")
-    monkeypatch.setattr(lazy_imports, "PACKAGES", {name: Package(name, number) for number, name in enumerate(names)})
+    monkeypatch.setattr(
+        lazy_imports, "PACKAGES", {name: Package(name, number) for number, name in enumerate(names)}
+    )
     monkeypatch.setattr(idle_imports, "IDLE_SECONDS", 0.05)
     monkeypatch.setattr(idle_imports, "LOOK_MS", 5)
     monkeypatch.setattr(background, "PATIENCE_SECONDS", 0.1)
@@ -47,15 +53,23 @@ def run(seconds):
         time.sleep(0.001)
 
 
-def test_packages_load_once_the_window_is_idle(make_napari_viewer, packages, qtbot, tmp_path, write_folder):
+def test_packages_load_once_the_window_is_idle(
+    make_napari_viewer, packages, qtbot, tmp_path, write_folder
+):
     write_folder(tmp_path / "a", 3)
     assert not nl.import_status()["progress"]["is_loading"]
     viewer = make_napari_viewer(show=True)
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
-    qtbot.waitUntil(lambda: nl.import_status()["progress"]["progress_percentage"] == 100, timeout=20000)
+    qtbot.waitUntil(
+        lambda: nl.import_status()["progress"]["progress_percentage"] == 100, timeout=20000
+    )
     assert packages == ["idle_one", "idle_two", "idle_three"]
     progress = nl.import_status()["progress"]
-    assert (progress["loaded_packages"], progress["failed_packages"], progress["total_packages"]) == (2, 1, 3)
+    assert (
+        progress["loaded_packages"],
+        progress["failed_packages"],
+        progress["total_packages"],
+    ) == (2, 1, 3)
     qtbot.waitUntil(lambda: not lazy_imports.loaders, timeout=20000)
     attach.attach_open_viewers()
     run(0.3)
@@ -81,7 +95,9 @@ def test_nothing_loads_while_the_window_is_used(make_napari_viewer, packages, qt
 
 
 @pytest.mark.parametrize("busy", ["status", "drawing"])
-def test_nothing_loads_while_chunks_are_asked_for_or_a_frame_is_drawn(make_napari_viewer, packages, qtbot, busy):
+def test_nothing_loads_while_chunks_are_asked_for_or_a_frame_is_drawn(
+    make_napari_viewer, packages, qtbot, busy
+):
     viewer = make_napari_viewer(show=True)
     run(0.3)
     idle_imports.import_when_idle(attach.window_of(viewer))
@@ -96,7 +112,9 @@ def test_nothing_loads_while_chunks_are_asked_for_or_a_frame_is_drawn(make_napar
     qtbot.waitUntil(lambda: len(packages) == 3, timeout=20000)
 
 
-def test_nothing_loads_without_a_window_on_the_screen(make_napari_viewer, packages, tmp_path, write_folder):
+def test_nothing_loads_without_a_window_on_the_screen(
+    make_napari_viewer, packages, tmp_path, write_folder
+):
     write_folder(tmp_path / "a", 3)
     with nl.open_dataset(tmp_path / "a") as dataset:
         dataset.images[0].data[0].compute()
@@ -125,7 +143,9 @@ def test_a_window_that_closes_ends_it(make_napari_viewer, packages, qtbot, monke
     assert not nl.import_status()["progress"]["is_loading"]
 
 
-def test_one_package_at_a_time_and_none_while_loading_is_paused(make_napari_viewer, packages, qtbot):
+def test_one_package_at_a_time_and_none_while_loading_is_paused(
+    make_napari_viewer, packages, qtbot
+):
     viewer = make_napari_viewer(show=True)
     scheduler.shared.pause()
     try:

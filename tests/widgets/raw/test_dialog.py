@@ -53,18 +53,25 @@ def previewed(qtbot, dialog):
     return dialog.preview.said.text()
 
 
-# --- the dialog ------------------------------------------------------------------------------------------------------
+# --- the dialog
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_the_likeliest_guess_is_filled_in_and_shown(qtbot, dialog):
-    assert [dialog.guesses.item(row).text() for row in range(2)] == ["3 x 64 x 64  uint16", "6 x 64 x 64  uint8"]
+    assert [dialog.guesses.item(row).text() for row in range(2)] == [
+        "3 x 64 x 64  uint16",
+        "6 x 64 x 64  uint8",
+    ]
     assert dialog.description() == {"dtype": "<u2", "shape": [3, 64, 64]}
     assert dialog.said.text() == "3 x 64 x 64 uint16. That is the whole file."
     assert not dialog.keep.isChecked()
     assert previewed(qtbot, dialog) == "plane 2 of 3; values 4096 to 8191"
     image = dialog.preview.picture.pixmap().toImage()
     side = image.width()
-    assert (image.pixelColor(0, 0).value(), image.pixelColor(side - 1, side - 1).value()) == (0, 255)
+    assert (image.pixelColor(0, 0).value(), image.pixelColor(side - 1, side - 1).value()) == (
+        0,
+        255,
+    )
 
 
 def test_choosing_another_guess_by_the_keyboard_fills_in_the_fields(qtbot, dialog):
@@ -78,13 +85,21 @@ def test_fields_change_what_is_read_and_shown(qtbot, dialog):
     dialog.offset.setValue(2 * 64 * 64)
     type_text(qtbot, dialog.shape, "2 x 64 x 64")
     dialog.order.setCurrentIndex(1)
-    assert dialog.description() == {"dtype": ">u2", "shape": [2, 64, 64], "offset": 8192, "order": "F"}
+    assert dialog.description() == {
+        "dtype": ">u2",
+        "shape": [2, 64, 64],
+        "offset": 8192,
+        "order": "F",
+    }
     type_text(qtbot, dialog.shape, "-1, 64, 64")
     dialog.order.setCurrentIndex(0)
     dialog.preview.slider.setValue(0)
     swapped = PIXELS[1].byteswap()
     qtbot.waitUntil(
-        lambda: f"plane 1 of 2; values {swapped.min():g} to {swapped.max():g}" in dialog.preview.said.text()
+        lambda: (
+            f"plane 1 of 2; values {swapped.min():g} to {swapped.max():g}"
+            in dialog.preview.said.text()
+        )
     )
 
 
@@ -100,7 +115,9 @@ def test_fields_change_what_is_read_and_shown(qtbot, dialog):
         ("64", "Does not fit: expected an image of at least 2 axes"),
     ],
 )
-def test_what_does_not_fit_is_said_at_once_and_cannot_be_opened(qtbot, dialog, monkeypatch, shape, said):
+def test_what_does_not_fit_is_said_at_once_and_cannot_be_opened(
+    qtbot, dialog, monkeypatch, shape, said
+):
     previewed(qtbot, dialog)
     monkeypatch.setattr(read_strided, "_read_into", lambda *_: pytest.fail("nothing is to be read"))
     dialog.shape.setText(shape)
@@ -140,9 +157,11 @@ def test_the_preview_reads_one_plane_alone(qtbot, tmp_path, monkeypatch):
     assert len(cache.shared) == 0
 
 
-def test_values_that_are_not_finite_and_colours_are_shown(qtbot, tmp_path):
+def test_values_that_are_not_finite_and_colors_are_shown(qtbot, tmp_path):
     path = tmp_path / "a.raw"
-    values = np.array([np.nan, -np.inf, np.inf, -3e38, 3e38, 1], "<f4").repeat(6 * 6 * 6).reshape(36, 36)
+    values = (
+        np.array([np.nan, -np.inf, np.inf, -3e38, 3e38, 1], "<f4").repeat(6 * 6 * 6).reshape(36, 36)
+    )
     values.tofile(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -178,9 +197,18 @@ def test_every_field_has_a_key_and_can_be_reached_by_tab(dialog, qtbot):
     from qtpy.QtWidgets import QLabel
 
     buddies = {label.buddy() for label in dialog.findChildren(QLabel) if "&" in label.text()}
-    assert {dialog.guesses, dialog.dtype, dialog.byte_order, dialog.shape, dialog.offset, dialog.order} <= buddies
+    assert {
+        dialog.guesses,
+        dialog.dtype,
+        dialog.byte_order,
+        dialog.shape,
+        dialog.offset,
+        dialog.order,
+    } <= buddies
     letters = [
-        label.text()[label.text().index("&") + 1] for label in dialog.findChildren(QLabel) if "&" in label.text()
+        label.text()[label.text().index("&") + 1]
+        for label in dialog.findChildren(QLabel)
+        if "&" in label.text()
     ]
     assert len(set(letters)) == len(letters)
     reached, part = set(), dialog.guesses
@@ -190,7 +218,8 @@ def test_every_field_has_a_key_and_can_be_reached_by_tab(dialog, qtbot):
     assert {dialog.keep, dialog.preview.slider, dialog.open_button} <= reached
 
 
-# --- the reader ------------------------------------------------------------------------------------------------------
+# --- the reader
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -298,13 +327,19 @@ def test_a_preview_that_comes_after_the_window_went_is_dropped(make_napari_viewe
         qtbot.waitUntil(lambda: bool(gone))
     finally:
         scheduler.pause(paused=False)
-    qtbot.waitUntil(lambda: not sum(scheduler.snapshot()[name] for name in ("queued_visible", "running")))
+    qtbot.waitUntil(
+        lambda: not sum(scheduler.snapshot()[name] for name in ("queued_visible", "running"))
+    )
     post_to_main(lambda: delivered.append(1))
-    qtbot.waitUntil(lambda: bool(delivered))  # what the preview posted came before, and raised nothing
+    qtbot.waitUntil(
+        lambda: bool(delivered)
+    )  # what the preview posted came before, and raised nothing
 
 
 def test_without_a_window_that_is_shown_it_is_an_error_with_guesses(make_napari_viewer, path):
-    with pytest.raises(ValueError, match=r"What fits the size: shape=\(3, 64, 64\), dtype='uint16'"):
+    with pytest.raises(
+        ValueError, match=r"What fits the size: shape=\(3, 64, 64\), dtype='uint16'"
+    ):
         nl.open_dataset(path)
     viewer = make_napari_viewer()
     with pytest.raises(ValueError, match="What fits the size"):

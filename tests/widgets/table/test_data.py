@@ -31,7 +31,11 @@ def contents(data: TableData) -> list[list[object]]:
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.integers(1, 9)),
-        st.tuples(st.just("update"), st.lists(st.integers(0, 60), max_size=5), st.sampled_from([7, 2.5, None])),
+        st.tuples(
+            st.just("update"),
+            st.lists(st.integers(0, 60), max_size=5),
+            st.sampled_from([7, 2.5, None]),
+        ),
     ),
     max_size=12,
 )
@@ -44,7 +48,12 @@ def test_appends_and_updates_agree_with_a_plain_list(first, steps):
         patch.setattr(table_data, "_MERGE_BELOW", 8)
         numbers, states = list(range(first)), [""] * first
         data = TableData(
-            pd.DataFrame({"number": pd.Series(numbers, dtype="int64"), "state": pd.Series(states, dtype="str")})
+            pd.DataFrame(
+                {
+                    "number": pd.Series(numbers, dtype="int64"),
+                    "state": pd.Series(states, dtype="str"),
+                }
+            )
         )
         for kind, *arguments in steps:
             count = len(numbers)
@@ -56,7 +65,10 @@ def test_appends_and_updates_agree_with_a_plain_list(first, steps):
             else:
                 rows = [row for row in arguments[0] if row < count]
                 values = [f"state {row}" for row in rows]
-                data.update(np.array(rows, dtype=np.intp), {"number": [arguments[1]] * len(rows), "state": values})
+                data.update(
+                    np.array(rows, dtype=np.intp),
+                    {"number": [arguments[1]] * len(rows), "state": values},
+                )
                 for row, value in zip(rows, values, strict=True):
                     numbers[row], states[row] = arguments[1], value
         assert [list(map(full_text, column)) for column in contents(data)] == [
@@ -75,7 +87,9 @@ def test_a_snapshot_keeps_its_rows_while_others_are_appended():
 
 
 def test_an_update_turns_only_its_page_into_objects():
-    data = TableData(pd.DataFrame({"state": pd.Series([""] * (5 * PAGE), dtype="str"), "n": np.arange(5 * PAGE)}))
+    data = TableData(
+        pd.DataFrame({"state": pd.Series([""] * (5 * PAGE), dtype="str"), "n": np.arange(5 * PAGE)})
+    )
     data.update(np.array([3 * PAGE]), {"state": ["loaded"], "n": [-1]})
     assert [sorted(pages) for pages in data._pages] == [[3], [3]]
     assert data._pages[1][3].dtype == np.int64  # numbers stay numbers
@@ -127,7 +141,9 @@ def test_a_wrong_update_says_what_is_wrong_and_changes_nothing(rows, columns, er
     assert contents(data) == [[1, 2], ["x", "y"]]
 
 
-@pytest.mark.skipif(int(pd.__version__.split(".")[0]) < 3, reason="pandas 2 copies nothing on write by itself")
+@pytest.mark.skipif(
+    int(pd.__version__.split(".")[0]) < 3, reason="pandas 2 copies nothing on write by itself"
+)
 def test_changes_of_the_frame_afterwards_stay_out():
     frame = pd.DataFrame({"a": [1, 2]})
     data = TableData(frame)

@@ -50,7 +50,8 @@ def test_cells_headers_and_alignment(model):
     assert "float64" in model.headerData(1, horizontal, Role.ToolTipRole)
     right = [
         bool(
-            (model.data(model.index(0, k), Role.TextAlignmentRole) or Qt.AlignmentFlag(0)) & Qt.AlignmentFlag.AlignRight
+            (model.data(model.index(0, k), Role.TextAlignmentRole) or Qt.AlignmentFlag(0))
+            & Qt.AlignmentFlag.AlignRight
         )
         for k in range(3)
     ]
@@ -111,7 +112,9 @@ def test_a_contiguous_update_is_one_change(model, settle):
     model.update_rows(range(10, 20), {"status": ["loaded"] * 10})
     model.update_rows([5], {"status": ["failed"], "error": ["truncated"]})
     model.update_rows([1, 2, 7], {"label": [0.5, 1.5, 2.5]})
-    model.update_rows(np.arange(0, 200, 2), {"status": ["queued"] * 100})  # too scattered to name each
+    model.update_rows(
+        np.arange(0, 200, 2), {"status": ["queued"] * 100}
+    )  # too scattered to name each
     model.update_rows([], {"status": []})
     assert seen == [(10, 19, 1, 1), (5, 5, 1, 2), (1, 2, 3, 3), (7, 7, 3, 3), (0, 198, 1, 1)]
     assert column(model, 1)[:4] == ["queued", "", "queued", ""]

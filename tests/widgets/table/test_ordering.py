@@ -39,15 +39,21 @@ COLUMNS = {
     "float": st.lists(FLOATS).map(lambda v: pd.Series(v, dtype="float64")),
     "bool": st.lists(st.booleans()).map(lambda v: pd.Series(v, dtype=bool)),
     "text": st.lists(st.one_of(TEXT, st.none())).map(lambda v: pd.Series(v, dtype="str")),
-    "objects": st.lists(st.one_of(TEXT, st.none(), st.just(np.nan))).map(lambda v: pd.Series(v, dtype=object)),
+    "objects": st.lists(st.one_of(TEXT, st.none(), st.just(np.nan))).map(
+        lambda v: pd.Series(v, dtype=object)
+    ),
     "time": st.lists(st.integers(0, 5)).map(
         lambda v: pd.to_datetime(pd.Series(v, dtype="int64")).where(lambda s: s.dt.nanosecond != 3)
     ),
     "zoned": st.lists(st.integers(0, 5)).map(
         lambda v: pd.to_datetime(pd.Series(v, dtype="int64")).dt.tz_localize("Europe/Berlin")
     ),
-    "duration": st.lists(st.integers(-3, 3)).map(lambda v: pd.to_timedelta(pd.Series(v, dtype="int64"))),
-    "nullable": st.lists(st.one_of(st.integers(-3, 3), st.none())).map(lambda v: pd.Series(v, dtype="Int64")),
+    "duration": st.lists(st.integers(-3, 3)).map(
+        lambda v: pd.to_timedelta(pd.Series(v, dtype="int64"))
+    ),
+    "nullable": st.lists(st.one_of(st.integers(-3, 3), st.none())).map(
+        lambda v: pd.Series(v, dtype="Int64")
+    ),
     "category": st.lists(st.sampled_from(["b", "a", "c", None])).map(
         lambda v: pd.Series(pd.Categorical(v, categories=["c", "a", "b"]))
     ),
@@ -71,20 +77,33 @@ def test_sorting_equals_pandas_stable_sort(kind, ascending):
 
 @given(st.lists(NAMES), st.booleans())
 def test_names_sort_as_the_slider_does(names, ascending):
-    # Only the first part of the key: names that differ in nothing else keep slider order, as any equal rows do.
+    # Only the first part of the key: names that differ in nothing else keep slider order, as any
+    # equal rows do.
     expected = sorted(range(len(names)), key=lambda k: natural_key(names[k])[0])
     if not ascending:
         expected = sorted(range(len(names)), key=lambda k: natural_key(names[k])[0], reverse=True)
-    assert sort_rows(table(pd.Series(names, dtype="str")), SortKey(0, ascending, natural=True)).tolist() == expected
+    assert (
+        sort_rows(
+            table(pd.Series(names, dtype="str")), SortKey(0, ascending, natural=True)
+        ).tolist()
+        == expected
+    )
 
 
 def test_img2_stands_before_img10():
-    names = pd.Series(["img10.png", "img2.png", "img1.png", "img002x.png", "IMG3.png", "a/img9.png", "a.png"])
+    names = pd.Series(
+        ["img10.png", "img2.png", "img1.png", "img002x.png", "IMG3.png", "a/img9.png", "a.png"]
+    )
     order = sort_rows(table(names), SortKey(0, natural=True))
     assert names[order].tolist() == sorted(names, key=natural_key)
 
 
-@given(st.lists(st.one_of(st.integers(-3, 3), FLOATS, st.booleans(), TEXT, st.none(), st.just([1, 2]))), st.booleans())
+@given(
+    st.lists(
+        st.one_of(st.integers(-3, 3), FLOATS, st.booleans(), TEXT, st.none(), st.just([1, 2]))
+    ),
+    st.booleans(),
+)
 def test_mixed_columns_put_numbers_before_text_and_missing_last(values, ascending):
     column = np.empty(len(values), dtype=object)
     column[:] = [value if not isinstance(value, list) else tuple(value) for value in values]
@@ -123,15 +142,28 @@ def test_long_runs_of_digits_sort_as_the_slider_does():
 def test_long_texts_sort_by_their_ends_and_pages_join(natural):
     rng = np.random.default_rng(0)
     count = 2 * PAGE + 7
-    names = [f"{'ab'[k % 2]}{' shared ' * 20}{k:07}{'x' * (k % 3)}" for k in rng.integers(0, 3000, count).tolist()]
+    names = [
+        f"{'ab'[k % 2]}{' shared ' * 20}{k:07}{'x' * (k % 3)}"
+        for k in rng.integers(0, 3000, count).tolist()
+    ]
     order = sort_rows(table(pd.Series(names, dtype="str")), SortKey(0, natural=natural))
     assert order.tolist() == sorted(range(count), key=names.__getitem__)
 
 
 def test_file_names_that_are_no_text_sort_and_are_found():
-    column = np.array(["b\udcff", "a\udcff2", "a\udcff10"], dtype=object)  # as Python gives bytes that are not UTF-8
-    assert sort_rows(table(pd.Series(column, dtype=object)), SortKey(0, natural=True)).tolist() == [1, 2, 0]
-    assert match_rows(table(pd.Series(column, dtype=object)), TextFilter("\udcff1")).tolist() == [False, False, True]
+    column = np.array(
+        ["b\udcff", "a\udcff2", "a\udcff10"], dtype=object
+    )  # as Python gives bytes that are not UTF-8
+    assert sort_rows(table(pd.Series(column, dtype=object)), SortKey(0, natural=True)).tolist() == [
+        1,
+        2,
+        0,
+    ]
+    assert match_rows(table(pd.Series(column, dtype=object)), TextFilter("\udcff1")).tolist() == [
+        False,
+        False,
+        True,
+    ]
 
 
 @given(st.lists(st.integers(0, 30)))
@@ -146,11 +178,20 @@ def test_runs_cover_the_rows_and_few_of_them_nothing_else(rows):
 
 def test_numbers_too_big_for_a_float_and_zero_bytes_do_no_harm():
     column = np.array([10**400, 1, -(10**400), "a\0b", "a\0a", "a"], dtype=object)
-    assert sort_rows(table(pd.Series(column, dtype=object)), SortKey(0)).tolist()[:4] == [2, 1, 0, 5]
+    assert sort_rows(table(pd.Series(column, dtype=object)), SortKey(0)).tolist()[:4] == [
+        2,
+        1,
+        0,
+        5,
+    ]
 
 
 @given(
-    st.lists(st.one_of(st.integers(-30, 30), FLOATS, TEXT, st.none(), st.sampled_from(["Straße", "a\nb", "x"]))),
+    st.lists(
+        st.one_of(
+            st.integers(-30, 30), FLOATS, TEXT, st.none(), st.sampled_from(["Straße", "a\nb", "x"])
+        )
+    ),
     st.one_of(TEXT, st.sampled_from(["ss", "1", "-", "X", "e", "inf"])),
 )
 def test_a_filter_finds_what_cells_show(values, text):
@@ -164,11 +205,16 @@ def test_a_filter_finds_what_cells_show(values, text):
 
 @pytest.mark.parametrize("kind", [kind for kind in COLUMNS if kind != "big int"])
 def test_a_filter_over_all_columns_finds_what_any_cell_shows(kind):
-    @given(COLUMNS[kind], st.sampled_from(["1", "a", "-", "00:0", "1970-01-01 01", "0.5", "true", "inf", "e"]))
+    @given(
+        COLUMNS[kind],
+        st.sampled_from(["1", "a", "-", "00:0", "1970-01-01 01", "0.5", "true", "inf", "e"]),
+    )
     def check(series, text):
         frame = pd.DataFrame({"column": series, "other": "z"})
         shown = [format_value(value).casefold() for value in series]
-        assert match_rows(TableData(frame), TextFilter(text)).tolist() == [text in cell for cell in shown]
+        assert match_rows(TableData(frame), TextFilter(text)).tolist() == [
+            text in cell for cell in shown
+        ]
 
     check()
 
@@ -209,7 +255,13 @@ def test_a_column_of_numbers_has_to_equal_the_number(column, text, expected):
 
 @pytest.mark.parametrize(
     ("title", "expected"),
-    [("original_filename", True), ("File name", True), ("path", True), ("label", False), ("profile", False)],
+    [
+        ("original_filename", True),
+        ("File name", True),
+        ("path", True),
+        ("label", False),
+        ("profile", False),
+    ],
 )
 def test_columns_of_names_are_known_by_their_titles(title, expected):
     assert is_name_column(title) is expected
@@ -237,12 +289,18 @@ class StopError(Exception):
 @pytest.mark.parametrize("kind", ["number", "text", "mixed"])
 def test_work_is_called_off_between_pieces_and_never_takes_more_than_a_page(kind, monkeypatch):
     count = 20 * PAGE
-    values = np.arange(count) if kind == "number" else np.array([f"{k}" for k in range(count)], dtype=object)
+    values = (
+        np.arange(count)
+        if kind == "number"
+        else np.array([f"{k}" for k in range(count)], dtype=object)
+    )
     if kind == "mixed":
         values[::2] = 1.5
     taken = []
     original = ordering._values
-    monkeypatch.setattr(ordering, "_values", lambda block: taken.append(len(block)) or original(block))
+    monkeypatch.setattr(
+        ordering, "_values", lambda block: taken.append(len(block)) or original(block)
+    )
     calls = []
 
     def checkpoint():

@@ -45,7 +45,10 @@ def picked(view) -> list[int]:
 
 def click_header(qtbot, view, column) -> None:
     header = view.table.horizontalHeader()
-    middle = QPoint(header.sectionViewportPosition(column) + header.sectionSize(column) // 2, header.height() // 2)
+    middle = QPoint(
+        header.sectionViewportPosition(column) + header.sectionSize(column) // 2,
+        header.height() // 2,
+    )
     qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=middle)
 
 
@@ -60,10 +63,16 @@ def test_header_clicks_sort_up_down_and_back_to_slider_order(qtbot, view, settle
     settle(view.model)
     assert view.model.source_rows().tolist() == expected.sort_values(kind="stable").index.tolist()
     header = view.table.horizontalHeader()
-    assert (header.sortIndicatorSection(), header.sortIndicatorOrder()) == (3, Qt.SortOrder.AscendingOrder)
+    assert (header.sortIndicatorSection(), header.sortIndicatorOrder()) == (
+        3,
+        Qt.SortOrder.AscendingOrder,
+    )
     click_header(qtbot, view, 3)
     settle(view.model)
-    assert view.model.source_rows().tolist() == expected.sort_values(kind="stable", ascending=False).index.tolist()
+    assert (
+        view.model.source_rows().tolist()
+        == expected.sort_values(kind="stable", ascending=False).index.tolist()
+    )
     assert header.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
     click_header(qtbot, view, 3)
     settle(view.model)
@@ -92,7 +101,9 @@ def test_a_click_reports_the_source_row(qtbot, view, picked, settle):
     view.set_frame(frame(3))
     view.select_source_row(1)
     viewport = view.table.viewport()
-    qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=QPoint(5, viewport.height() - 3))  # below the rows
+    qtbot.mouseClick(
+        viewport, Qt.MouseButton.LeftButton, pos=QPoint(5, viewport.height() - 3)
+    )  # below the rows
     assert view.selected_source_row == 1
 
 
@@ -109,7 +120,9 @@ def test_a_drag_reports_each_row(qtbot, view, picked):
 def _move(viewport, place):
     left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     spot = QPointF(place)
-    return QMouseEvent(QEvent.Type.MouseMove, spot, QPointF(viewport.mapToGlobal(place)), left, left, none)
+    return QMouseEvent(
+        QEvent.Type.MouseMove, spot, QPointF(viewport.mapToGlobal(place)), left, left, none
+    )
 
 
 def test_keys_report_the_row_they_move_to(qtbot, view, picked):
@@ -142,7 +155,9 @@ def test_only_the_user_makes_row_activated(qtbot, view, picked, settle):
     settle(view.model)
     view.set_frame(frame(9))
     qtbot.mouseClick(
-        view.table.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(5, view.table.viewport().height() - 3)
+        view.table.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=QPoint(5, view.table.viewport().height() - 3),
     )
     assert picked == []
 
@@ -224,7 +239,9 @@ def test_the_same_data_set_read_again_keeps_sort_filter_and_row(view, settle, pi
     view.table.setColumnWidth(0, 123)
     view.set_frame(frame(rows), keep_order=True)
     settle(view.model)
-    expected = frame(rows)[frame(rows)["original_filename"].str.contains("img1")].sort_values("label", ascending=False)
+    expected = frame(rows)[frame(rows)["original_filename"].str.contains("img1")].sort_values(
+        "label", ascending=False
+    )
     assert view.model.source_rows().tolist() == expected.index.tolist()
     assert view.filter_edit.text() == "img1"
     assert view.table.horizontalHeader().sortIndicatorSection() == 3
@@ -260,7 +277,8 @@ def test_a_sort_that_fails_leaves_the_rows_and_says_why(qtbot, view, settle, mon
     assert view.count_label.toolTip() == "no room"
 
 
-# --- live changes ------------------------------------------------------------------------------------------------
+# --- live changes
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_state_is_marked_and_a_failure_gives_its_reason(view):
@@ -293,7 +311,8 @@ def test_appended_rows_show(view, settle, prepared):
     assert view.selected_source_row == 3
 
 
-# --- a million rows ----------------------------------------------------------------------------------------------
+# --- a million rows
+# ----------------------------------------------------------------------------------------------
 
 
 class Watch:
@@ -324,7 +343,9 @@ def test_a_million_rows_show_scroll_sort_and_filter_without_reading_columns_in_t
     visible = 40 * 10  # rows that fit, times columns
     view.set_frame(million)
     view.table.viewport().repaint()
-    assert watch.cells["cells"] <= 50 * 10 + 3 * visible  # the sample for the widths, and a page's roles
+    assert (
+        watch.cells["cells"] <= 50 * 10 + 3 * visible
+    )  # the sample for the widths, and a page's roles
     assert watch.readers == set()
     watch.cells.clear()
     view.table.scrollToBottom()
@@ -355,7 +376,11 @@ def test_typed_letters_do_not_search_the_rows(qtbot, view, million, picked, monk
 
 def test_columns_fit_the_first_rows_and_long_texts_are_cut(qtbot, view):
     long = "x" * 300
-    view.set_frame(pd.DataFrame({"a": ["1"] * 100, "status": "", "long": ["short"] * 60 + [long] * 40, "wide": long}))
+    view.set_frame(
+        pd.DataFrame(
+            {"a": ["1"] * 100, "status": "", "long": ["short"] * 60 + [long] * 40, "wide": long}
+        )
+    )
     widths = [view.table.columnWidth(k) for k in range(4)]
     letter = view.table.fontMetrics().averageCharWidth()
     assert widths[2] < 20 * letter  # what stands further down than the first rows does not count
@@ -375,7 +400,9 @@ def test_a_column_of_states_has_room_for_each_though_all_are_blank(qtbot):
 
 def test_only_cells_that_are_cut_off_or_failed_have_a_tooltip(view):
     view.set_frame(
-        pd.DataFrame({"a": ["short", "short"], "status": ["", "failed"], "error": "torn", "wide": "x" * 300})
+        pd.DataFrame(
+            {"a": ["short", "short"], "status": ["", "failed"], "error": "torn", "wide": "x" * 300}
+        )
     )
     delegate = view.table.itemDelegate()
     shown = []
@@ -391,7 +418,8 @@ def test_only_cells_that_are_cut_off_or_failed_have_a_tooltip(view):
     assert shown == [(0, 3), (1, 0), (1, 3)]
 
 
-# --- keys, menu, clipboard ---------------------------------------------------------------------------------------
+# --- keys, menu, clipboard
+# ---------------------------------------------------------------------------------------
 
 
 def test_ctrl_c_copies_the_selected_row(qtbot, view):
@@ -400,7 +428,9 @@ def test_ctrl_c_copies_the_selected_row(qtbot, view):
     qtbot.keyClick(view.table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     assert QGuiApplication.clipboard().text() == "before"  # nothing is selected
     view.select_source_row(0)
-    override = QKeyEvent(QEvent.Type.ShortcutOverride, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    override = QKeyEvent(
+        QEvent.Type.ShortcutOverride, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier
+    )
     override.ignore()
     assert view.table.event(override)
     assert override.isAccepted()  # napari's own Ctrl+C stands back
@@ -445,7 +475,8 @@ def test_tab_goes_from_the_filter_to_the_table_and_on(qtbot, view):
     assert all(part.accessibleName() for part in (view.filter_edit, view.table, view.count_label))
 
 
-# --- themes and ends ---------------------------------------------------------------------------------------------
+# --- themes and ends
+# ---------------------------------------------------------------------------------------------
 
 
 def test_marks_follow_the_theme(qtbot):

@@ -64,7 +64,8 @@ class ChannelSource:
     def __init__(self, source: RowSource, channels: Sequence[int]) -> None:
         self.original = source
         self._axis = source.meta.axes.index(CHANNEL_AXIS)
-        # For each level and block along the axis: the block of the original, and which of its channels.
+        # For each level and block along the axis: the block of the original, and which of its
+        # channels.
         self._blocks = [self._blocks_of(level.grid, channels) for level in source.meta.levels]
         known = source.meta.channels
         self.meta = replace(
@@ -80,9 +81,9 @@ class ChannelSource:
         return is_remote(self.original)
 
     @property
-    def lead_axes(self) -> dict[str, int]:
+    def row_axes(self) -> dict[str, int]:
         """Of the original."""
-        return self.original.lead_axes
+        return self.original.row_axes
 
     def position(self, index: BlockIndex) -> int:
         """Return the place of an index among the rows of the original."""
@@ -96,8 +97,12 @@ class ChannelSource:
         """Return the index along the axes that count rows."""
         return self.original.frame_index(position)
 
-    def _blocks_of(self, grid: ChunkGrid, channels: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
-        places = [(grid.block_range(self._axis, channel, channel + 1)[0], channel) for channel in channels]
+    def _blocks_of(
+        self, grid: ChunkGrid, channels: Sequence[int]
+    ) -> list[tuple[int, tuple[int, ...]]]:
+        places = [
+            (grid.block_range(self._axis, channel, channel + 1)[0], channel) for channel in channels
+        ]
         return [
             (block, tuple(channel - grid.span(self._axis, block)[0] for _, channel in members))
             for block, members in groupby(places, lambda place: place[0])
@@ -115,7 +120,11 @@ class ChannelSource:
         block, offsets = self._blocks[level][index[self._axis]]
         start, stop = grid.span(self._axis, block)
         chunk = self.original.chunk(level, (*index[: self._axis], block, *index[self._axis + 1 :]))
-        return chunk if offsets == tuple(range(stop - start)) else ChannelChunk(chunk, self._axis, offsets)
+        return (
+            chunk
+            if offsets == tuple(range(stop - start))
+            else ChannelChunk(chunk, self._axis, offsets)
+        )
 
 
 def select_channels(source: RowSource, channels: Iterable[int | str] | int | str) -> RowSource:
@@ -131,7 +140,11 @@ def select_channels(source: RowSource, channels: Iterable[int | str] | int | str
         axes = ", ".join(map(repr, meta.axes))
         msg = f"channels= needs an image with a channel axis 'c'; {meta.name!r} has the axes {axes}"
         raise ValueError(msg)
-    wanted = list(channels) if isinstance(channels, Iterable) and not isinstance(channels, str) else [channels]
+    wanted = (
+        list(channels)
+        if isinstance(channels, Iterable) and not isinstance(channels, str)
+        else [channels]
+    )
     if not wanted:
         msg = "channels= needs at least one channel, got none"
         raise ValueError(msg)
@@ -143,7 +156,11 @@ def select_channels(source: RowSource, channels: Iterable[int | str] | int | str
 def _number(channel: Any, count: int, names: list[str]) -> int:
     if isinstance(channel, str) and channel in names:
         return names.index(channel)
-    if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool) and -count <= channel < count:
+    if (
+        isinstance(channel, (int, np.integer))
+        and not isinstance(channel, bool)
+        and -count <= channel < count
+    ):
         return int(channel) % count
     known = f" or one of {', '.join(map(repr, names))}" if names else ""
     msg = f"a channel must be a number below {count}{known}, got {channel!r}"

@@ -49,7 +49,9 @@ class ConvertedSource:
         What it gives.
     """
 
-    def __init__(self, source: Source, function: Callable[[Array], Array], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, source: Source, function: Callable[[Array], Array], dtype: np.dtype[Any]
+    ) -> None:
         self.original = source
         self._function = function
         self.meta = replace(source.meta, dtype=dtype, contrast_limits=None)
@@ -69,16 +71,23 @@ def truth_as_number(pixels: Array) -> Array:
 def displayable(source: Source) -> tuple[Source, str | None]:
     """Return a source that napari can show, and what was done to it in words, or None.
 
-    Complex values are shown as their magnitude, extended precision as double precision, labels of truth values as 0 and
+    Complex values are shown as their magnitude, extended precision as double precision, labels of
+    truth values as 0 and
     1.
     """
     dtype = source.meta.dtype
     if source.meta.kind == "labels" and dtype.kind == "b":
         number = np.dtype(np.uint8)
-        return ConvertedSource(source, truth_as_number, number), "labels of truth values are shown as 0 and 1"
+        return ConvertedSource(
+            source, truth_as_number, number
+        ), "labels of truth values are shown as 0 and 1"
     if dtype.kind == "c":
         shown = np.dtype(np.float32 if dtype.itemsize <= 8 else np.float64)
-        return ConvertedSource(source, np.abs, shown), f"{dtype} values are shown as their magnitude"
+        return ConvertedSource(
+            source, np.abs, shown
+        ), f"{dtype} values are shown as their magnitude"
     if dtype.kind == "f" and dtype.itemsize > 8:
-        return ConvertedSource(source, np.positive, np.dtype(np.float64)), f"{dtype} is shown as float64"
+        return ConvertedSource(
+            source, np.positive, np.dtype(np.float64)
+        ), f"{dtype} is shown as float64"
     return source, None

@@ -1,8 +1,8 @@
 """Levels that no file holds: every second, fourth, ... pixel of an image whose coarsest level is too large.
 
-A chunk of such a level is made from whole chunks of the next finer one, which are read one after the other and let go
-of again, down to those of the file. So each chunk of the file is decoded once for an overview, and no more of it is
-kept than the pixels that are shown.
+A chunk of such a level is made from whole chunks of the next finer one, which are read one after
+the other and let go of again, down to those of the file. So each chunk of the file is decoded once
+for an overview, and no more of it is kept than the pixels that are shown.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
-    from napari_lazyload.core.source import Chunk, Piece, Source
+    from napari_lazyload.core.source import BoxReader, Chunk, Source
 
     Array = np.ndarray[Any, Any]
 
 
 CHUNK_SIDE, CHUNK_NBYTES, CHUNK_PARTS, REMOTE_PARTS = 256, 8 << 20, 256, 4
-"""A computed chunk has at most so many pixels along each side, and is made from at most so many bytes in at most so
-many chunks of the file; of a server fewer, for its chunks come many at a time."""
+"""A computed chunk has at most so many pixels along each side, and is made from at most so many
+bytes in at most so many chunks of the file; of a server fewer, for its chunks come many at a
+time."""
 
 KEPT_SHARE = 8
-"""Chunks on the way to a coarser level are kept where all of their level takes less than this part of the budget."""
+"""Chunks on the way to a coarser level are kept where all of their level takes less than this part
+of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SourcePart:
     """A chunk of the next finer level.
 
     Parameters
@@ -60,12 +62,12 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class ThinChunk:
+class StridedChunk:
     """Every k-th pixel of some chunks.
 
     Parameters
     ----------
-    parts : tuple of Part
+    parts : tuple of SourcePart
         What it is made from.
     shape : tuple of int
         Of the result.
@@ -77,7 +79,7 @@ class ThinChunk:
         Bytes of the whole level that its parts are of.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[SourcePart, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     steps: tuple[int, ...]
@@ -97,7 +99,14 @@ class ThinChunk:
     def key(self) -> Hashable:
         """The keys of its parts, and which pixels of them it has."""
         taken = tuple((part.first, part.place) for part in self.parts)
-        return ("converted", "every", self.steps, self.shape, taken, *(part.chunk.key for part in self.parts))
+        return (
+            "converted",
+            "every",
+            self.steps,
+            self.shape,
+            taken,
+            *(part.chunk.key for part in self.parts),
+        )
 
     def load(self) -> Array:
         """Read the parts one after the other; see `napari_lazyload.core.source.Chunk`."""
@@ -105,13 +114,18 @@ class ThinChunk:
         pixels = np.empty(self.shape, self.dtype)
         for part in self.parts:
             finer = read_chunk(part.chunk, part.shape, self.dtype, keep=keep)
-            taken = finer[tuple(slice(first, None, step) for first, step in zip(part.first, self.steps, strict=True))]
+            taken = finer[
+                tuple(
+                    slice(first, None, step)
+                    for first, step in zip(part.first, self.steps, strict=True)
+                )
+            ]
             place = zip(part.place, taken.shape, strict=True)
             pixels[tuple(slice(start, start + size) for start, size in place)] = taken
         return pixels
 
 
-class OverviewSource:
+class ComputedLevels:
     """An image with computed levels behind its own.
 
     Parameters
@@ -128,22 +142,33 @@ class OverviewSource:
         self._steps = tuple(steps)
         self._stored = len(source.meta.levels)
         levels = list(source.meta.levels)
-        cost = _Cost(levels[-1].grid, source.meta.dtype.itemsize, REMOTE_PARTS if self.remote else CHUNK_PARTS)
+        cost = _Cost(
+            levels[-1].grid,
+            source.meta.dtype.itemsize,
+            REMOTE_PARTS if self.remote else CHUNK_PARTS,
+        )
         for one in self._steps:
             levels.append(self._thinned(levels[-1], one, cost))
         self.meta = replace(source.meta, levels=tuple(levels))
-        self.token = f"{source.token}-every-{'-'.join('x'.join(map(str, one)) for one in self._steps)}"
+        self.token = (
+            f"{source.token}-every-{'-'.join('x'.join(map(str, one)) for one in self._steps)}"
+        )
 
     def _thinned(self, finer: LevelMeta, steps: tuple[int, ...], cost: _Cost) -> LevelMeta:
         groups = cost.groups(finer.grid, steps)
         shape = tuple(-(-size // step) for size, step in zip(finer.shape, steps, strict=True))
-        chunks = tuple(_sizes(finer.grid, axis, *one) for axis, one in enumerate(zip(steps, groups, strict=True)))
+        chunks = tuple(
+            _sizes(finer.grid, axis, *one)
+            for axis, one in enumerate(zip(steps, groups, strict=True))
+        )
         return LevelMeta(
             ChunkGrid(shape, chunks),
             tuple(factor * step for factor, step in zip(finer.factors, steps, strict=True)),
-            finer.first_centre,
-            steps=tuple(a * b for a, b in zip(finer.steps or (1,) * len(steps), steps, strict=True)),
-            made_from=self._stored - 1,
+            finer.first_center,
+            steps=tuple(
+                a * b for a, b in zip(finer.steps or (1,) * len(steps), steps, strict=True)
+            ),
+            computed_from=self._stored - 1,
         )
 
     def chunk(self, level: int, index: BlockIndex) -> Chunk:
@@ -157,30 +182,43 @@ class OverviewSource:
             bounds = finer.bounds(block)
             found = [samples(*one) for one in zip(box, bounds, steps, strict=True)]
             first, place = (tuple(one[side].start for one in found) for side in (1, 0))
-            parts.append(Part(self.chunk(level - 1, block), box_shape(bounds), first, place))
+            parts.append(SourcePart(self.chunk(level - 1, block), box_shape(bounds), first, place))
         shape = box_shape(self.meta.levels[level].grid.bounds(index))
         nbytes = prod(finer.shape) * self.meta.dtype.itemsize
-        return ThinChunk(tuple(parts), shape, self.meta.dtype, steps, nbytes)
+        return StridedChunk(tuple(parts), shape, self.meta.dtype, steps, nbytes)
 
     def _finer_box(self, level: int, index: BlockIndex) -> Box:
         """Return the pixels of the next finer level from the first to the last that a computed chunk takes."""
-        bounds, steps = self.meta.levels[level].grid.bounds(index), self._steps[level - self._stored]
-        return tuple((start * step, (stop - 1) * step + 1) for (start, stop), step in zip(bounds, steps, strict=True))
+        bounds, steps = (
+            self.meta.levels[level].grid.bounds(index),
+            self._steps[level - self._stored],
+        )
+        return tuple(
+            (start * step, (stop - 1) * step + 1)
+            for (start, stop), step in zip(bounds, steps, strict=True)
+        )
 
-    def piece(self, level: int, box: Box) -> Piece | None:
+    def box_reader(self, level: int, box: Box) -> BoxReader | None:
         """Return what reads a box of a stored level in one go, where the original can."""
         make = getattr(self.original, "piece", None)
-        piece: Piece | None = None if make is None or level >= self._stored else make(level, box)
+        piece: BoxReader | None = (
+            None if make is None or level >= self._stored else make(level, box)
+        )
         return piece
 
     def stored_chunk(self, level: int, index: BlockIndex) -> tuple[int, BlockIndex]:
         """Return level and index of the chunk of the file that has the first pixel of a chunk."""
         one = self.meta.levels[level]
-        if one.made_from is None or one.steps is None:
+        if one.computed_from is None or one.steps is None:
             return level, index
-        grid, starts = self.meta.levels[one.made_from].grid, (start for start, _ in one.grid.bounds(index))
+        grid, starts = (
+            self.meta.levels[one.computed_from].grid,
+            (start for start, _ in one.grid.bounds(index)),
+        )
         pixels = [start * step for start, step in zip(starts, one.steps, strict=True)]
-        return one.made_from, tuple(grid.block_range(axis, at, at + 1)[0] for axis, at in enumerate(pixels))
+        return one.computed_from, tuple(
+            grid.block_range(axis, at, at + 1)[0] for axis, at in enumerate(pixels)
+        )
 
 
 class _Cost:
@@ -188,7 +226,9 @@ class _Cost:
 
     def __init__(self, grid: ChunkGrid, itemsize: int, most: int) -> None:
         self._parts, self._most = 1, most
-        self._nbytes = prod(max(chunk_side(grid, axis), 1) for axis in range(len(grid.shape))) * itemsize
+        self._nbytes = (
+            prod(max(chunk_side(grid, axis), 1) for axis in range(len(grid.shape))) * itemsize
+        )
 
     def groups(self, finer: ChunkGrid, steps: tuple[int, ...]) -> list[int]:
         """Return how many chunks of the finer level a computed one takes along each axis."""
@@ -196,7 +236,11 @@ class _Cost:
         sides = [chunk_side(finer, axis) / step for axis, step in enumerate(steps)]
         planar = [axis for axis, step in enumerate(steps) if step > 1][-2:]
         while True:
-            small = [axis for axis in planar if groups[axis] < finer.numblocks[axis] and sides[axis] < CHUNK_SIDE]
+            small = [
+                axis
+                for axis in planar
+                if groups[axis] < finer.numblocks[axis] and sides[axis] < CHUNK_SIDE
+            ]
             if not small:
                 break
             axis = min(small, key=lambda axis: sides[axis])
@@ -217,16 +261,21 @@ def _sizes(finer: ChunkGrid, axis: int, step: int, group: int) -> int | tuple[in
     if isinstance(chunk, int) and step % (group * chunk) == 0:
         return 1
     blocks = finer.numblocks[axis]
-    ends = [-(-finer.span(axis, min(last, blocks) - 1)[1] // step) for last in range(group, blocks + group, group)]
+    ends = [
+        -(-finer.span(axis, min(last, blocks) - 1)[1] // step)
+        for last in range(group, blocks + group, group)
+    ]
     return tuple(b - a for a, b in zip([0, *ends], ends, strict=False) if b > a)
 
 
 def stored_chunk(source: Source, level: int, index: BlockIndex) -> tuple[int, BlockIndex]:
     """Return level and index of the chunk of the file that has the first pixel of a chunk of a source."""
-    return source.stored_chunk(level, index) if isinstance(source, OverviewSource) else (level, index)
+    return (
+        source.stored_chunk(level, index) if isinstance(source, ComputedLevels) else (level, index)
+    )
 
 
 def with_overview(source: Source) -> Source:
     """Return a source whose coarsest level can be looked at as a whole: itself, where that is so already."""
     steps = overview_steps(source.meta)
-    return OverviewSource(source, steps) if steps else source
+    return ComputedLevels(source, steps) if steps else source

@@ -44,7 +44,9 @@ _KEPT = (
 """What a crop takes over from its layer as it is."""
 
 
-def crop_layer(layer: Any, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None = None) -> Any:
+def crop_layer(
+    layer: Any, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None = None
+) -> Any:
     """Return a new layer for a crop: in its place, looking like its layer, knowing where it came from.
 
     Parameters
@@ -104,7 +106,9 @@ def lazy_crop(layer: Any, region: tuple[slice, ...], level: int, dtype: Any = No
     dtype : dtype, optional
         Of the result.
     """
-    data = (layer.data[level] if layer.multiscale else layer.data)[box_slices(level_box(layer, region, level))]
+    data = (layer.data[level] if layer.multiscale else layer.data)[
+        box_slices(level_box(layer, region, level))
+    ]
     return data if dtype is None or data.dtype == dtype else data.astype(dtype)
 
 
@@ -114,7 +118,9 @@ def can_be_lazy(layer: Any, level: int) -> bool:
     return isinstance(data, (da.Array, np.ndarray))
 
 
-def _metadata(layer: Any, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None) -> dict[str, Any]:
+def _metadata(
+    layer: Any, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None
+) -> dict[str, Any]:
     link = layer.metadata.get(METADATA_KEY)
     names = axis_names(layer)
     made = {
@@ -122,7 +128,10 @@ def _metadata(layer: Any, data: Any, region: tuple[slice, ...], level: int, mask
         "path": None if link is None or link.dataset is None else str(link.dataset.path),
         "image": None if link is None else link.image.name,
         "level": level,
-        "region": {name: [int(part.start), int(part.stop)] for name, part in zip(names, region, strict=True)},
+        "region": {
+            name: [int(part.start), int(part.stop)]
+            for name, part in zip(names, region, strict=True)
+        },
         "level_box": [list(map(int, pair)) for pair in level_box(layer, region, level)],
         "dtype": str(data.dtype),
     }

@@ -35,7 +35,8 @@ class Origin:
     link : LayerLink
         What ties the layer to it.
     starts : tuple of int
-        Where the layer begins within the image, in pixels of its finest level, along all axes of the image.
+        Where the layer begins within the image, in pixels of its finest level, along all axes of
+        the image.
     """
 
     image: Image
@@ -48,7 +49,8 @@ class Origin:
         if self.link.channel is not None:  # which `starts` knows
             parts.insert(self.image.axes.index(CHANNEL_AXIS), slice(0, 1))
         return tuple(
-            slice(start + part.start, start + part.stop) for part, start in zip(parts, self.starts, strict=False)
+            slice(start + part.start, start + part.stop)
+            for part, start in zip(parts, self.starts, strict=False)
         )
 
 
@@ -56,7 +58,9 @@ def origin(layer: Any) -> Origin | None:
     """Return the image that a layer shows, or a part of, or None where it shows something else."""
     link = layer.metadata.get(METADATA_KEY)
     arrays = list(layer.data) if layer.multiscale else [layer.data]
-    if not isinstance(link, LayerLink) or not all(isinstance(a, LazyArray) and a.source is not None for a in arrays):
+    if not isinstance(link, LayerLink) or not all(
+        isinstance(a, LazyArray) and a.source is not None for a in arrays
+    ):
         return None
     if any(array.source.token != link.image.source.token for array in arrays):
         return None
@@ -68,11 +72,13 @@ def whole_levels(layer: Any, found: Origin) -> bool:
     return (len(layer.data) if layer.multiscale else 1) == len(found.image.boxes)
 
 
-def to_write(layer: Any, region: tuple[slice, ...], level: int, mask: Mask | None) -> tuple[Any, Any, int]:
+def to_write(
+    layer: Any, region: tuple[slice, ...], level: int, mask: Mask | None
+) -> tuple[Any, Any, int]:
     """Return what `export` takes for a crop: image or layer, region, level. Nothing is read.
 
-    A layer that still lies where its file puts it gives the image of the file, so that all that the file says of it
-    goes along; one that was moved gives the layer as it is now.
+    A layer that still lies where its file puts it gives the image of the file, so that all that the
+    file says of it goes along; one that was moved gives the layer as it is now.
 
     Parameters
     ----------
@@ -104,10 +110,14 @@ def as_opened(layer: Any, found: Origin) -> bool:
     matrix[:-1, -1] = made.get("translate", np.zeros(ndim))
     matrix = np.asarray(made.get("affine", np.eye(ndim + 1))) @ matrix
     units = tuple(made.get("units") or ("pixel",) * ndim)
-    return np.allclose(own_world(layer), matrix, rtol=1e-9) and tuple(map(str, layer.units)) == units
+    return (
+        np.allclose(own_world(layer), matrix, rtol=1e-9) and tuple(map(str, layer.units)) == units
+    )
 
 
-def masked_layer(layer: Any, region: tuple[slice, ...], level: int, mask: Mask, dtype: Any = None) -> Any:
+def masked_layer(
+    layer: Any, region: tuple[slice, ...], level: int, mask: Mask, dtype: Any = None
+) -> Any:
     """Return the crop as a lazy layer whose pixels outside of what is drawn are 0. Nothing is read.
 
     Parameters

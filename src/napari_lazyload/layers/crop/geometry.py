@@ -1,12 +1,13 @@
 """Crops in a viewer: which pixels a rectangle or the view covers, and where a crop of them lies.
 
-Coordinates, from the inside out. *Data* coordinates of a layer count level-0 pixels, whole numbers being pixel
-centres: pixel ``i`` covers ``i - 0.5`` to ``i + 0.5``. The layer's transform takes them to the layer's own world, in
-the layer's units, and the viewer's common units to the viewer's *world*. Layers of fewer dimensions have the last axes
-of the world.
+Coordinates, from the inside out. *Data* coordinates of a layer count level-0 pixels, whole numbers
+being pixel centres: pixel ``i`` covers ``i - 0.5`` to ``i + 0.5``. The layer's transform takes them
+to the layer's own world, in the layer's units, and the viewer's common units to the viewer's
+*world*. Layers of fewer dimensions have the last axes of the world.
 
-A *range* is a half-open ``(start, stop)`` pair of level-0 pixels. A region takes every pixel whose area it meets, so
-that nothing that was outlined is cut off; an edge that runs along the border of two pixels takes only the one inside.
+A *range* is a half-open ``(start, stop)`` pair of level-0 pixels. A region takes every pixel whose
+area it meets, so that nothing that was outlined is cut off; an edge that runs along the border of
+two pixels takes only the one inside.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 _TOLERANCE = 1e-6
-"""Pixels by which an edge may miss the border between two pixels and still be taken to lie on it."""
+"""Pixels by which an edge may miss the border between two pixels and still be taken to lie on
+it."""
 
 
 def axis_names(layer: Any) -> tuple[str, ...]:
@@ -42,7 +44,11 @@ def axis_names(layer: Any) -> tuple[str, ...]:
 
 def axis_sizes(layer: Any) -> tuple[int, ...]:
     """Return the level-0 pixels of a layer along its axes, without the colour axis."""
-    return tuple(map(int, layer.level_shapes[0][: layer.ndim])) if layer.multiscale else layer.data.shape[: layer.ndim]
+    return (
+        tuple(map(int, layer.level_shapes[0][: layer.ndim]))
+        if layer.multiscale
+        else layer.data.shape[: layer.ndim]
+    )
 
 
 def displayed_axes(viewer: Any, layer: Any) -> tuple[int, ...]:
@@ -63,7 +69,9 @@ def shown_ranges(viewer: Any, layer: Any) -> dict[int, Range]:
     to_data = np.linalg.inv(to_world(layer, viewer))
     point = np.asarray(viewer.dims.point, float)[viewer.dims.ndim - layer.ndim :]
     # napari leaves out what a tilted layer's displayed axes add to the position of its slices.
-    position = np.round(to_data[np.ix_(axes, axes)] @ point[axes] + to_data[axes, -1]).astype(int).tolist()
+    position = (
+        np.round(to_data[np.ix_(axes, axes)] @ point[axes] + to_data[axes, -1]).astype(int).tolist()
+    )
     return {axis: (at, at + 1) for axis, at in zip(axes, position, strict=True)}
 
 
@@ -105,10 +113,14 @@ def chosen_shapes(shapes: Any) -> list[tuple[NDArray[np.float64], str]]:
         msg = f"{shapes.name!r} holds no rectangle yet: drag one over the image"
         raise RegionError(msg)
     chosen = sorted(shapes.selected_data) or [len(shapes.data) - 1]
-    return [(np.asarray(shapes.data[index], float), str(shapes.shape_type[index])) for index in chosen]
+    return [
+        (np.asarray(shapes.data[index], float), str(shapes.shape_type[index])) for index in chosen
+    ]
 
 
-def rectangle_points(viewer: Any, shapes: Any, layer: Any, vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+def rectangle_points(
+    viewer: Any, shapes: Any, layer: Any, vertices: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return vertices of a Shapes layer in level-0 pixels of another layer."""
     return _to_data(viewer, layer, _apply(to_world(shapes, viewer), vertices))
 
@@ -126,13 +138,17 @@ def is_upright(viewer: Any, shapes: Any, layer: Any, ranges: dict[int, Range]) -
     for vertices, kind in chosen_shapes(shapes):
         points = rectangle_points(viewer, shapes, layer, vertices)
         for axis, (start, stop) in ranges.items():
-            beside = np.minimum(abs(points[:, axis] - (start - 0.5)), abs(points[:, axis] - (stop - 0.5)))
+            beside = np.minimum(
+                abs(points[:, axis] - (start - 0.5)), abs(points[:, axis] - (stop - 0.5))
+            )
             if kind != "rectangle" or (beside > 1).any():
                 return False
     return True
 
 
-def ranges_elsewhere(viewer: Any, layer: Any, region: tuple[slice, ...], other: Any) -> dict[int, Range]:
+def ranges_elsewhere(
+    viewer: Any, layer: Any, region: tuple[slice, ...], other: Any
+) -> dict[int, Range]:
     """Return the pixels of another layer that the region of a layer covers, for each axis that it has an extent along.
 
     Parameters
@@ -212,7 +228,8 @@ def clipped(ranges: Sequence[Range], layer: Any) -> tuple[slice, ...]:
 def level_factors(layer: Any, level: int) -> tuple[float, ...]:
     """Return how many level-0 pixels a pixel of a level spans along each axis of a layer, without the colour axis.
 
-    What the source says counts; the ratio of the shapes where the data is not ours, as napari has it.
+    What the source says counts; the ratio of the shapes where the data is not ours, as napari has
+    it.
     """
     arrays = list(layer.data) if layer.multiscale else [layer.data]
     factors = np.divide(arrays[0].shape, arrays[level].shape)
@@ -231,11 +248,13 @@ def _kept(array: LazyArray, values: Sequence[float]) -> NDArray[np.float64]:
     return np.asarray(values)[list(array.kept_axes)]
 
 
-def first_centre(layer: Any, level: int) -> NDArray[np.float64]:
+def first_center(layer: Any, level: int) -> NDArray[np.float64]:
     """Return where the centre of the first pixel of a level lies, in level-0 pixels."""
     arrays = list(layer.data) if layer.multiscale else [layer.data]
     if all(isinstance(array, LazyArray) and array.source is not None for array in arrays):
-        finest, own = (_kept(array, _level(array).first_centre) for array in (arrays[0], arrays[level]))
+        finest, own = (
+            _kept(array, _level(array).first_center) for array in (arrays[0], arrays[level])
+        )
         first: NDArray[np.float64] = (own - finest) / _kept(arrays[0], _level(arrays[0]).factors)
         return first[: layer.ndim]
     return (np.asarray(level_factors(layer, level)) - 1) / 2
@@ -244,9 +263,9 @@ def first_centre(layer: Any, level: int) -> NDArray[np.float64]:
 def placement(layer: Any, level: int, start: Sequence[int]) -> dict[str, Any]:
     """Return the transform with which a crop lies over its layer.
 
-    A level-0 crop lies pixel upon pixel. A pixel ``j`` of a coarser level covers ``f`` level-0 pixels from ``j * f``
-    on, so that its centre lies at ``j * f + (f - 1) / 2``: there napari draws it, too. A level of ours that lies
-    elsewhere says so itself, and its crop goes there.
+    A level-0 crop lies pixel upon pixel. A pixel ``j`` of a coarser level covers ``f`` level-0
+    pixels from ``j * f`` on, so that its centre lies at ``j * f + (f - 1) / 2``: there napari draws
+    it, too. A level of ours that lies elsewhere says so itself, and its crop goes there.
 
     Parameters
     ----------
@@ -260,10 +279,11 @@ def placement(layer: Any, level: int, start: Sequence[int]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``scale`` and ``translate``; with the layer's own ``rotate``, ``shear`` and ``affine`` they place the crop.
+        ``scale`` and ``translate``; with the layer's own ``rotate``, ``shear`` and ``affine`` they
+        place the crop.
     """
     factors = np.asarray(level_factors(layer, level))
-    first = np.asarray(start[: layer.ndim]) * factors + first_centre(layer, level)
+    first = np.asarray(start[: layer.ndim]) * factors + first_center(layer, level)
     return {
         "scale": np.asarray(layer.scale) * factors,
         "translate": np.asarray(layer.translate) + _linear(layer) @ first,
@@ -278,7 +298,8 @@ def level_box(layer: Any, region: tuple[slice, ...], level: int) -> Box:
 def axis_scales(layer: Any) -> list[tuple[float, float, str]]:
     """Return what turns level-0 pixels of each axis of a layer into world units: offset, size of a pixel, unit.
 
-    Where the layer is rotated or sheared, the distance along its own axis from the centre of its first pixel.
+    Where the layer is rotated or sheared, the distance along its own axis from the centre of its
+    first pixel.
     """
     matrix = own_world(layer)
     upright = np.array_equal(matrix[:-1, :-1], np.diag(np.diag(matrix[:-1, :-1])))
@@ -296,7 +317,9 @@ def _linear(layer: Any) -> Matrix:
     if shear.ndim == 1:  # the upper triangle, row by row
         values, shear = shear, np.eye(layer.ndim)
         shear[np.triu_indices(layer.ndim, k=1)] = values
-    linear: Matrix = np.asarray(layer.rotate, float) @ shear @ np.diag(np.asarray(layer.scale, float))
+    linear: Matrix = (
+        np.asarray(layer.rotate, float) @ shear @ np.diag(np.asarray(layer.scale, float))
+    )
     return linear
 
 
@@ -321,7 +344,9 @@ def _unit_factors(own: Sequence[Any], common: Sequence[Any] | None) -> NDArray[n
     if common is None or len(common) < len(own):
         return np.ones(len(own))
     pairs = zip(own, common[-len(own) :], strict=True)
-    return np.array([1.0 if unit == other else (1 * unit).to(other).magnitude for unit, other in pairs])
+    return np.array(
+        [1.0 if unit == other else (1 * unit).to(other).magnitude for unit, other in pairs]
+    )
 
 
 def _apply(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:

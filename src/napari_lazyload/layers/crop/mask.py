@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.errors import RegionError
-from napari_lazyload.layers.crop.geometry import chosen_shapes, first_centre, level_factors, rectangle_points
+from napari_lazyload.layers.crop.geometry import (
+    chosen_shapes,
+    first_center,
+    level_factors,
+    rectangle_points,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,17 +59,20 @@ def shapes_mask(viewer: Any, shapes: Any, layer: Any) -> Mask:
     if len(axes) != 2:
         msg = f"what is drawn in {shapes.name!r} lies in no plane of {layer.name!r}: take its box, without the mask"
         raise RegionError(msg)
-    return Mask((axes[0], axes[1]), tuple(tuple(map(tuple, corners[:, axes].tolist())) for corners in points))
+    return Mask(
+        (axes[0], axes[1]),
+        tuple(tuple(map(tuple, corners[:, axes].tolist())) for corners in points),
+    )
 
 
 def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     """Return the corners of the polygon that a shape is, or nearly is."""
     if kind != "ellipse":
         return vertices
-    centre = vertices.mean(axis=0)
+    center = vertices.mean(axis=0)
     across, along = (vertices[1] - vertices[0]) / 2, (vertices[3] - vertices[0]) / 2
     turns = np.linspace(0, 2 * np.pi, _AROUND, endpoint=False)[:, None]
-    outline: NDArray[np.float64] = centre + np.cos(turns) * across + np.sin(turns) * along
+    outline: NDArray[np.float64] = center + np.cos(turns) * across + np.sin(turns) * along
     return outline
 
 
@@ -84,7 +92,7 @@ def corners_in_level(mask: Mask, layer: Any, level: int, box: Box) -> list[NDArr
     """
     axes = list(mask.axes)
     factors = np.asarray(level_factors(layer, level))[axes]
-    first = np.asarray(first_centre(layer, level))[axes]
+    first = np.asarray(first_center(layer, level))[axes]
     starts = np.array([box[axis][0] for axis in axes])
     return [(np.asarray(polygon) - first) / factors - starts for polygon in mask.polygons]
 
@@ -103,7 +111,9 @@ def inside(mask: Mask, layer: Any, level: int, box: Box) -> NDArray[np.bool_]:
     found = np.zeros(shape, bool)
     for corners in corners_in_level(mask, layer, level, box):
         found |= grid_points_in_poly(shape, corners)  # type: ignore[no-untyped-call] # skimage has no types here
-    return found.reshape([size if axis in mask.axes else 1 for axis, size in enumerate(_sizes(box))])
+    return found.reshape(
+        [size if axis in mask.axes else 1 for axis, size in enumerate(_sizes(box))]
+    )
 
 
 def _sizes(box: Box) -> Sequence[int]:

@@ -39,7 +39,10 @@ def keep(layer: Any, name: str, region: Sequence[slice], mask: Mask | None = Non
         "region": [[int(part.start), int(part.stop)] for part in region],
     }
     if mask is not None:
-        entry["mask"] = {"axes": list(mask.axes), "polygons": [[list(p) for p in one] for one in mask.polygons]}
+        entry["mask"] = {
+            "axes": list(mask.axes),
+            "polygons": [[list(p) for p in one] for one in mask.polygons],
+        }
     layer.metadata.setdefault(REGIONS_KEY, {})[name] = entry
 
 
@@ -58,7 +61,9 @@ def kept_region(layer: Any, name: str) -> tuple[list[tuple[int, int]], Mask | No
     """
     entry = layer.metadata.get(REGIONS_KEY, {}).get(name)
     if entry is None or len(entry["region"]) != layer.ndim:
-        had = "" if entry is None else f": it has {len(entry['region'])} axes, the layer {layer.ndim}"
+        had = (
+            "" if entry is None else f": it has {len(entry['region'])} axes, the layer {layer.ndim}"
+        )
         msg = f"{layer.name!r} has no region called {name!r} any more{had}"
         raise RegionError(msg)
     ranges = [(int(start), int(stop)) for start, stop in entry["region"]]

@@ -57,8 +57,8 @@ def drawing_layer(viewer: Any, layer: Any, drawn: Any = None) -> Any:
 def outline_transform(viewer: Any, layer: Any) -> dict[str, Any]:
     """Return the arguments of a Shapes layer in which an upright rectangle lies along the pixels of `layer`.
 
-    Two-dimensional where the layer's last two axes are displayed and nothing mixes them with the others, so that what
-    is drawn at one position of the sliders is seen at all of them.
+    Two-dimensional where the layer's last two axes are displayed and nothing mixes them with the
+    others, so that what is drawn at one position of the sliders is seen at all of them.
     """
     ndim, matrix = layer.ndim, own_world(layer)
     flat = sorted(displayed_axes(viewer, layer)) == [ndim - 2, ndim - 1]
@@ -115,7 +115,14 @@ class Outline:
         wanted = outline_transform(viewer, layer)
         lines, opacity = _lines(viewer, layer, region, wanted["ndim"])
         zoom = round(log(max(viewer.scene.camera.zoom, 1e-12), _ZOOM_STEP))
-        state = (zoom, wanted["ndim"], wanted["affine"].tobytes(), wanted["units"], np.array(lines).tobytes(), opacity)
+        state = (
+            zoom,
+            wanted["ndim"],
+            wanted["affine"].tobytes(),
+            wanted["units"],
+            np.array(lines).tobytes(),
+            opacity,
+        )
         if self.layer is not None and state == self._state:
             return
         if self.layer is not None and self._shown.ndim != wanted["ndim"]:
@@ -169,7 +176,9 @@ def _same_selection(viewer: Any) -> Iterator[None]:
         selection.update(kept)
 
 
-def _lines(viewer: Any, layer: Any, region: tuple[slice, ...], ndim: int) -> tuple[list[Array], float]:
+def _lines(
+    viewer: Any, layer: Any, region: tuple[slice, ...], ndim: int
+) -> tuple[list[Array], float]:
     """Return the corners of one rectangle, or the edges of a box in 3-D, and how strongly they are to be seen."""
     shown = displayed_axes(viewer, layer)
     position = np.zeros(layer.ndim)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 NEXT_SECONDS = 0.03
 
 REHEARSE_SECONDS, LATE_SECONDS, QUIET_SECONDS = 0.1, 0.02, 0.5
-"""How often a likely character is drawn unseen; by how much later than that the window comes to it where it is busy,
-with opening something, say; how long it is left alone then."""
+"""How often a likely character is drawn unseen; by how much later than that the window comes to it
+where it is busy, with opening something, say; how long it is left alone then."""
 
 LIKELY = "loading (showing the previous frame)" + string.ascii_lowercase + string.digits + ",.:-_"
 """Characters that will be said sooner or later, the first ones first."""
@@ -36,7 +36,8 @@ class CanvasText:
     Attributes
     ----------
     on_screen : callable
-        Whether the window is seen: characters are drawn ahead in no other, least of all in one that is closing.
+        Whether the window is seen: characters are drawn ahead in no other, least of all in one that
+        is closing.
     """
 
     def __init__(self, viewer: Any, post: Post) -> None:
@@ -45,18 +46,22 @@ class CanvasText:
         self._wanted = ""
         self._written: str | None = None
         self._posted = False
-        self._drawn: set[str] = set()  # napari takes 8 ms and more for the shape of each character, once a viewer
+        self._drawn: set[str] = (
+            set()
+        )  # napari takes 8 ms and more for the shape of each character, once a viewer
         self.on_screen: Callable[[], bool] = lambda: False
         self._rehearsing = False
-        self._unseen: tuple[str, str, float] | None = None  # the character; text and opacity before it
+        self._unseen: tuple[str, str, float] | None = (
+            None  # the character; text and opacity before it
+        )
         self._asked = -1
         self._due = 0.0
 
     def say(self, text: str) -> None:
         """Show a text, or none where it is empty.
 
-        What napari draws for the first time takes it a while: new characters wait until the layer they tell of is on
-        the screen, and come one at a time.
+        What napari draws for the first time takes it a while: new characters wait until the layer
+        they tell of is on the screen, and come one at a time.
         """
         self._wanted = text
         if set(text) - self._drawn:
@@ -111,7 +116,8 @@ class CanvasText:
         self._posted = False
         self._write()
 
-    # --- the shapes of characters, before they are needed ---------------------------------------------------------
+    # --- the shapes of characters, before they are needed
+    # ---------------------------------------------------------
 
     def _rehearse(self) -> None:
         """Have likely characters drawn unseen, one at a time, while nobody looks for pixels."""
@@ -123,7 +129,13 @@ class CanvasText:
         counters = cache.shared.counters
         before, self._asked = self._asked, counters.hits + counters.reads + counters.shared
         late = time.monotonic() > self._due + LATE_SECONDS
-        quiet = before == self._asked and not late and not self._wanted and not overlay.visible and self.on_screen()
+        quiet = (
+            before == self._asked
+            and not late
+            and not self._wanted
+            and not overlay.visible
+            and self.on_screen()
+        )
         if quiet:
             self._drawn.add(new[0])
             self._unseen = (new[0], overlay.text, overlay.opacity)

@@ -6,9 +6,9 @@ import time
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.layers.display.revalidate import SecondLook
+from napari_lazyload.layers.display.revalidate import Revalidator
 from napari_lazyload.loading import cache, plan, scheduler, status
-from napari_lazyload.loading.chunk_queue import Fetch, is_quick
+from napari_lazyload.loading.chunk_queue import ChunkQueue, is_quick
 from napari_lazyload.loading.jobs import Tier
 from napari_lazyload.loading.read_box import peek_block
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.source import Source
     from napari_lazyload.layers.display.frame import Frame
-    from napari_lazyload.layers.display.time_budget import Patience
-    from napari_lazyload.loading.chunk_queue import Deliver, Place
+    from napari_lazyload.layers.display.time_budget import FrameBudget
+    from napari_lazyload.loading.chunk_queue import ChunkAddress, OnChunk
 
     Array = np.ndarray[Any, Any]
 
 COPY_SECONDS = 0.008
-"""So long each view may copy chunks that are in memory, and on for as long as it may wait; the rest is left to the
-pool."""
+"""So long each view may copy chunks that are in memory, and on for as long as it may wait; the rest
+is left to the pool."""
 
-MANY = 16
+VERIFY_LATER_FROM = 16
 """The files of a view of more chunks are looked at after it is shown; see `second_look`."""
 
 
-class Reading:
+class ChunkRequests:
     """The chunks of one source that one layer wants.
 
     Parameters
@@ -41,28 +41,39 @@ class Reading:
     source : Source
         Where they come from.
     deliver : callable
-        As :class:`Fetch` takes it.
-    patience : Patience
+        As :class:`ChunkQueue` takes it.
+    patience : FrameBudget
         How long views may wait.
     replaced : callable
-        As :class:`SecondLook` takes it.
+        As :class:`Revalidator` takes it.
     """
 
-    def __init__(self, source: Source, deliver: Deliver, patience: Patience, replaced: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        on_chunk: OnChunk,
+        frame_budget: FrameBudget,
+        replaced: Callable[[], Any],
+    ) -> None:
         self.source = source
-        self.second_look = SecondLook(source, replaced)
-        self._patience = patience
-        self._rough = Fetch(source, Tier.COARSE, deliver)
-        self._fine = Fetch(source, Tier.VISIBLE, deliver)
-        self._ahead = Fetch(source, Tier.PREFETCH, deliver)
+        self.second_look = Revalidator(source, replaced)
+        self._patience = frame_budget
+        self._rough = ChunkQueue(source, Tier.COARSE, on_chunk)
+        self._fine = ChunkQueue(source, Tier.VISIBLE, on_chunk)
+        self._ahead = ChunkQueue(source, Tier.PREFETCH, on_chunk)
         self._later: Callable[[], Any] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether something that is seen is being read."""
-        return self._later is not None or self._fine.busy or self._rough.busy or bool(self._ahead.reading())
+        return (
+            self._later is not None
+            or self._fine.busy
+            or self._rough.busy
+            or bool(self._ahead.reading())
+        )
 
-    def later(self, ask: Callable[[], Any]) -> None:
+    def defer(self, ask: Callable[[], Any]) -> None:
         """Call a function that wants chunks when this turn of the event loop ends; the last one of the turn alone."""
         self._later = ask
         self._patience.at_end(self._ask)
@@ -72,47 +83,53 @@ class Reading:
         if ask is not None:
             ask()
 
-    def want(self, fine: list[Place], rough: list[Place], tier: Tier = Tier.VISIBLE) -> None:
+    def request(
+        self, exact: list[ChunkAddress], coarse: list[ChunkAddress], tier: Tier = Tier.VISIBLE
+    ) -> None:
         """Replace what is wanted for the view; chunks that are read ahead at this moment come by themselves."""
         ahead = self._ahead.reading()
-        self._rough.want([place for place in rough if place not in ahead])
-        self._fine.want([place for place in fine if place not in ahead], tier)
+        self._rough.request([place for place in coarse if place not in ahead])
+        self._fine.request([place for place in exact if place not in ahead], tier)
 
-    def want_ahead(self, level: int, indices: list[BlockIndex]) -> None:
+    def prefetch(self, level: int, indices: list[BlockIndex]) -> None:
         """Replace what is read ahead, but for what is in memory or failed."""
         state = status.shared.state
         token = self.source.token
-        self._ahead.want(
-            [(level, index) for index in indices if state(token, level, index) not in ("loaded", "failed")]
+        self._ahead.request(
+            [
+                (level, index)
+                for index in indices
+                if state(token, level, index) not in ("loaded", "failed")
+            ]
         )
 
-    def go_on(self, frame: Frame) -> None:
+    def resume(self, frame: Frame) -> None:
         """Read what is missing of a frame, should that have been cancelled."""
         if not frame.complete and not self._fine.busy:
-            self.want(places(frame), [])
+            self.request(places(frame), [])
 
     def cancel(self) -> None:
         """Want nothing any more."""
         self._later = None
         self.second_look.cancel()
         for fetch in (self._fine, self._rough, self._ahead):
-            fetch.want([])
+            fetch.request([])
 
     def fill(self, frame: Frame) -> None:
         """Put in what is in memory, for as long as that may take."""
         end = time.monotonic() + COPY_SECONDS
         state, token = status.shared.state, frame.source.token
-        taken = _unlooked if frame.total > MANY else _looked_at
+        taken = _unverified if frame.total > VERIFY_LATER_FROM else _verified
         for index in frame.missing():
             if state(token, frame.level, index) != "loaded":
                 continue  # nor is it in memory, but for what other data sets read of the same file: the pool finds it
             pixels = taken(frame, index)
             if pixels is not None:
                 frame.put(index, pixels)
-            if time.monotonic() > end and not self._patience.left():
+            if time.monotonic() > end and not self._patience.remaining():
                 return
 
-    def comes_soon(self, frame: Frame) -> bool:
+    def expected_within_budget(self, frame: Frame) -> bool:
         """Return whether what is not in memory of a frame may be read within the patience of a view."""
         state, token = status.shared.state, self.source.token
         count = sum(state(token, frame.level, index) != "loaded" for index in frame.missing())
@@ -121,24 +138,24 @@ class Reading:
 
     def wait(self, frame: Frame) -> bool:
         """Give fast reads a moment, so that they are seen at once; return whether the frame is complete."""
-        return frame.complete or frame.done.wait(self._patience.left())
+        return frame.complete or frame.done.wait(self._patience.remaining())
 
 
-def _looked_at(frame: Frame, index: BlockIndex) -> Array | None:
+def _verified(frame: Frame, index: BlockIndex) -> Array | None:
     """Return a chunk that is in memory, if its file is still the one that was read."""
     return peek_block(frame.source, frame.level, index)
 
 
-def _unlooked(frame: Frame, index: BlockIndex) -> Array | None:
+def _unverified(frame: Frame, index: BlockIndex) -> Array | None:
     """Return a chunk that is in memory; its file is still to be looked at."""
     key = status.shared.key(frame.source.token, frame.level, index)
     pixels = None if key is None else cache.shared.kept(key)
     if pixels is not None:
-        frame.unlooked[index] = key
+        frame.unverified[index] = key
     return pixels
 
 
-def places(frame: Frame) -> list[Place]:
+def places(frame: Frame) -> list[ChunkAddress]:
     """Return what is missing of a frame, from the centre outwards."""
     grid = frame.source.meta.levels[frame.level].grid
-    return [(frame.level, index) for index in plan.from_centre(grid, frame.box, frame.missing())]
+    return [(frame.level, index) for index in plan.from_center(grid, frame.box, frame.missing())]

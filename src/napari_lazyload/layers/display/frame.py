@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Placeholder:
     """Pixels and where they lie: a chunk of a coarser level, or what was shown before.
 
     Parameters
@@ -73,12 +73,15 @@ class Frame:
     stand_in : str
         What the missing pixels show: "" nothing, else in words.
     unlooked : dict
-        Under which keys chunks were taken from memory whose files nobody has looked at since, by index.
+        Under which keys chunks were taken from memory whose files nobody has looked at since, by
+        index.
     stale : bool
         Whether it shows pixels that their file no longer has.
     """
 
-    def __init__(self, source: Source, level: int, box: Box, steps: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, source: Source, level: int, box: Box, steps: tuple[int, ...] | None = None
+    ) -> None:
         self.source = source
         self.level = level
         self.box = box
@@ -87,11 +90,14 @@ class Frame:
         self.pixels: Array = np.zeros(sampled_shape(box, self.steps), source.meta.dtype)
         self.failures: dict[BlockIndex, ChunkReadError] = {}
         self.done = threading.Event()
-        self.stand_in = ""
-        self.unlooked: dict[BlockIndex, Hashable] = {}
+        self.placeholder_kind = ""
+        self.unverified: dict[BlockIndex, Hashable] = {}
         self.stale = False
         self._grid = source.meta.levels[level].grid
-        self._cuts = [_cuts(self._grid, axis, *one) for axis, one in enumerate(zip(box, self.steps, strict=True))]
+        self._cuts = [
+            _cuts(self._grid, axis, *one)
+            for axis, one in enumerate(zip(box, self.steps, strict=True))
+        ]
         self._missing = dict.fromkeys(product(*self._cuts))
         self.total = len(self._missing)
         self._places: dict[tuple[Any, ...], tuple[int, Indices]] = {}
@@ -132,10 +138,14 @@ class Frame:
                 return False
             if self.total == 1 and self.sampled is None:
                 bounds = self._grid.bounds(index)
-                self.pixels = pixels[box_slices(self.box, bounds)]  # the cache's own, read-only: no copy
+                self.pixels = pixels[
+                    box_slices(self.box, bounds)
+                ]  # the cache's own, read-only: no copy
             else:
                 cuts = [along[block] for along, block in zip(self._cuts, index, strict=True)]
-                self.pixels[tuple(place for place, _ in cuts)] = pixels[tuple(taken for _, taken in cuts)]
+                self.pixels[tuple(place for place, _ in cuts)] = pixels[
+                    tuple(taken for _, taken in cuts)
+                ]
             self._settle(index)
         return True
 
@@ -152,14 +162,14 @@ class Frame:
     def _settle(self, index: BlockIndex) -> None:
         del self._missing[index]
         if not self._missing:
-            self.stand_in = ""
+            self.placeholder_kind = ""
             self.done.set()
 
     def _place(self, index: BlockIndex) -> tuple[slice, ...]:
         """Return which of the pixels belong to a chunk."""
         return tuple(along[block][0] for along, block in zip(self._cuts, index, strict=True))
 
-    def paint(self, picture: Picture, stand_in: str) -> bool:
+    def paint_placeholder(self, picture: Placeholder, placeholder_kind: str) -> bool:
         """Let what is missing show another picture, as far as that reaches; return whether any of it does."""
         found = self._looked_up(picture)
         if found is None:
@@ -172,13 +182,17 @@ class Frame:
                 for index in self._under(firsts, part.shape):
                     self._paint_chunk(index, firsts, part)
             if self._missing:
-                self.stand_in = stand_in
+                self.placeholder_kind = placeholder_kind
         return True
 
     def _under(self, firsts: list[int], shape: tuple[int, ...]) -> Iterator[BlockIndex]:
         """Yield the missing chunks that lie under a part of the pixels, which begins at `firsts`."""
         blocks = [
-            [block for block, (place, _) in along.items() if place.start < first + size and place.stop > first]
+            [
+                block
+                for block, (place, _) in along.items()
+                if place.start < first + size and place.stop > first
+            ]
             for along, first, size in zip(self._cuts, firsts, shape, strict=True)
         ]
         return (index for index in product(*blocks) if index in self._missing)
@@ -191,7 +205,7 @@ class Frame:
             taken.append(slice(start - first, stop - first))
         self.pixels[tuple(target)] = part[tuple(taken)]
 
-    def _looked_up(self, picture: Picture) -> tuple[list[int], Array] | None:
+    def _looked_up(self, picture: Placeholder) -> tuple[list[int], Array] | None:
         """Return where a picture begins in the frame, and its pixels as many as the frame has there."""
         firsts, part = [], picture.pixels
         for axis in range(len(self.box)):
@@ -202,10 +216,11 @@ class Frame:
             part = _taken(part, axis, where)
         return firsts, part
 
-    def _reached(self, axis: int, picture: Picture) -> tuple[int, Indices]:
+    def _reached(self, axis: int, picture: Placeholder) -> tuple[int, Indices]:
         """Return from which pixel of the frame on a picture reaches along one axis, and which of its pixels lie there.
 
-        Chunks of one level are pictures whose places along most axes are the same: each is worked out once.
+        Chunks of one level are pictures whose places along most axes are the same: each is worked
+        out once.
         """
         place = (axis, axis in picture.free, picture.level, picture.box[axis], picture.steps[axis])
         found = self._places.get(place)
@@ -217,27 +232,31 @@ class Frame:
             found = self._places[place] = first, where[first : last + 1]
         return found
 
-    def _positions(self, axis: int, picture: Picture) -> Indices:
+    def _positions(self, axis: int, picture: Placeholder) -> Indices:
         """Return which pixel of a picture lies at each pixel of the frame, along one axis; -1 for none."""
         if axis in picture.free:
             return np.zeros(self.pixels.shape[axis], np.intp)
         mine, theirs = self.source.meta.levels[self.level], self.source.meta.levels[picture.level]
         start = self.box[axis][0]
         pixels = start + np.arange(self.pixels.shape[axis]) * self.steps[axis]
-        centres = mine.first_centre[axis] + pixels * mine.factors[axis]
-        where = np.rint((centres - theirs.first_centre[axis]) / theirs.factors[axis])
+        centers = mine.first_center[axis] + pixels * mine.factors[axis]
+        where = np.rint((centers - theirs.first_center[axis]) / theirs.factors[axis])
         first, stop = picture.box[axis]
         where = np.clip(where, 0, theirs.shape[axis] - 1) - first
         nearest = np.minimum(np.rint(where / picture.steps[axis]), picture.pixels.shape[axis] - 1)
-        positions: Indices = np.where((where >= 0) & (where < stop - first), nearest, -1).astype(np.intp)
+        positions: Indices = np.where((where >= 0) & (where < stop - first), nearest, -1).astype(
+            np.intp
+        )
         return positions
 
-    def as_picture(self, free: frozenset[int] = frozenset()) -> Picture:
+    def as_placeholder(self, free: frozenset[int] = frozenset()) -> Placeholder:
         """Return what is shown now, for another frame to begin with."""
-        return Picture(self.pixels, self.level, self.box, self.steps, free)
+        return Placeholder(self.pixels, self.level, self.box, self.steps, free)
 
 
-def _cuts(grid: ChunkGrid, axis: int, pair: tuple[int, int], step: int) -> dict[int, tuple[slice, slice]]:
+def _cuts(
+    grid: ChunkGrid, axis: int, pair: tuple[int, int], step: int
+) -> dict[int, tuple[slice, slice]]:
     """Return, for each block along an axis that a box has pixels of, where they go, and which of the block they are."""
     blocks = sampled_blocks(grid, axis, *pair, step)
     return {block: samples(pair, grid.span(axis, block), step) for block in blocks}
@@ -256,10 +275,10 @@ def _taken(pixels: Array, axis: int, where: Indices) -> Array:
     return pixels.take(where, axis)
 
 
-def chunk_picture(source: Source, level: int, index: BlockIndex, pixels: Array) -> Picture:
+def chunk_placeholder(source: Source, level: int, index: BlockIndex, pixels: Array) -> Placeholder:
     """Return one chunk as a picture."""
     bounds = source.meta.levels[level].grid.bounds(index)
-    return Picture(pixels, level, bounds, (1,) * len(bounds))
+    return Placeholder(pixels, level, bounds, (1,) * len(bounds))
 
 
 def block_indices(source: Source, level: int, box: Box) -> list[BlockIndex]:

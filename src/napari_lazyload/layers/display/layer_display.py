@@ -1,9 +1,9 @@
 """How a lazy layer is shown: at once, with what is there, while the rest comes in.
 
-``layer.data`` stays exact: all of this happens in the request that napari makes for each view (`requests`). A view is a
-`Plane` or a `Volume`. Its chunks that are in memory are shown at once, the others are read by the pool; what is missing
-shows a coarser level, or what was shown before, and says so. As chunks come in the layer is refreshed, some thirty
-times a second at most.
+``layer.data`` stays exact: all of this happens in the request that napari makes for each view
+(`requests`). A view is a `Plane` or a `Volume`. Its chunks that are in memory are shown at once,
+the others are read by the pool; what is missing shows a coarser level, or what was shown before,
+and says so. As chunks come in the layer is refreshed, some thirty times a second at most.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from napari_lazyload.arrays.layer_link import METADATA_KEY, LayerLink
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core import settings
 from napari_lazyload.core.finite_range import finite_range
-from napari_lazyload.core.text import level_said
+from napari_lazyload.core.text import level_label
 from napari_lazyload.layers.display import napari_requests
-from napari_lazyload.layers.display.chunk_requests import Reading
+from napari_lazyload.layers.display.chunk_requests import ChunkRequests
 from napari_lazyload.layers.display.plane import Plane
 from napari_lazyload.layers.display.volume import Volume
 from napari_lazyload.loading import cache
@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.errors import ChunkReadError
     from napari_lazyload.layers.display.frame import Frame
-    from napari_lazyload.layers.display.time_budget import Patience
+    from napari_lazyload.layers.display.time_budget import FrameBudget
 
     Array = np.ndarray[Any, Any]
     Post = Callable[..., Any]
 
 REFRESH_SECONDS, SELDOM_SECONDS = 0.03, 0.15
-"""What comes in is shown no more often than the first; refreshes that take long are made less often still. A view that
-takes long gets less often new, up to the second: the drawing takes the time that the rest needs to come in."""
+"""What comes in is shown no more often than the first; refreshes that take long are made less often
+still. A view that takes long gets less often new, up to the second: the drawing takes the time that
+the rest needs to come in."""
 
 LOADING = "loading"
 """What the status bar says of a pixel that is not there yet."""
@@ -61,7 +62,7 @@ class LayerDisplay:
         ``post(function, delay=0.0)`` runs a function in the main thread, later.
     changed : callable
         Called in the main thread when the marks of the layer's view changed.
-    patience : Patience
+    patience : FrameBudget
         How long the views of one moment may wait for pixels, together.
 
     Attributes
@@ -71,22 +72,33 @@ class LayerDisplay:
     closed : bool
         Whether the layer has left the viewer.
     allowance : float
-        How many memory budgets a view of this layer may read; more where the user asked for a finer one.
+        How many memory budgets a view of this layer may read; more where the user asked for a finer
+        one.
     """
 
-    def __init__(self, layer: Any, post: Post, changed: Callable[[LayerDisplay], Any], patience: Patience) -> None:
+    def __init__(
+        self,
+        layer: Any,
+        post: Post,
+        changed: Callable[[LayerDisplay], Any],
+        frame_budget: FrameBudget,
+    ) -> None:
         self.layer = layer
         self.link: LayerLink | None = link_of(layer)
-        self.allowance = 1.0
+        self.budget_factor = 1.0
         self.closed = False
         self._post = post
         self._changed = changed
-        self._patience = patience
-        self._reading: Reading | None = None
+        self._patience = frame_budget
+        self._requests: ChunkRequests | None = None
         self._view: Plane | Volume | None = None
         self._response: Any = None
-        self._told: tuple[Any, ...] = ()
-        self._limits = [tuple(layer.contrast_limits)] if self.link is not None and self.link.needs_limits else []
+        self._last_status: tuple[Any, ...] = ()
+        self._limits = (
+            [tuple(layer.contrast_limits)]
+            if self.link is not None and self.link.needs_limits
+            else []
+        )
         self._lock = threading.RLock()
         self._refreshing = False
         self._refresh_posted = False
@@ -104,15 +116,16 @@ class LayerDisplay:
         self.closed = True
         self.cancel()
         self._view = self._response = None
-        cache.shared.lend(id(self), 0)
+        cache.shared.reserve(id(self), 0)
 
     def cancel(self) -> None:
         """Stop loading; what is shown stays, and says what it is. The next view reads again."""
-        if self._reading is not None:
-            self._reading.cancel()
+        if self._requests is not None:
+            self._requests.cancel()
             self._tell()
 
-    # --- what is told of it -------------------------------------------------------------------------------------------
+    # --- what is told of it
+    # -------------------------------------------------------------------------------------------
 
     @property
     def failures(self) -> list[ChunkReadError]:
@@ -132,9 +145,11 @@ class LayerDisplay:
         return not self._refresh_posted and (self._view is None or self._view.coming is None)
 
     @property
-    def looking(self) -> bool:
+    def revalidating(self) -> bool:
         """Whether the files of a view that is all there may still turn out to be others; see `second_look`."""
-        busy = self._reading is not None and self._reading.second_look.busy  # asked first: what ends now has posted
+        busy = (
+            self._requests is not None and self._requests.second_look.busy
+        )  # asked first: what ends now has posted
         return busy or self._follow_posted or self._anew_posted
 
     @property
@@ -148,10 +163,10 @@ class LayerDisplay:
     def notice(self) -> str:
         """What is shown instead of the exact view, in words; "" where it is exact."""
         lines = []
-        view, reading = self._view, self._reading
+        view, requests = self._view, self._requests
         coming = None if view is None else view.coming  # once: a thread may end it at any moment
-        if view is not None and reading is not None and coming is not None:
-            doing, said = LOADING if reading.busy or coming.complete else "not loaded", view.said
+        if view is not None and requests is not None and coming is not None:
+            doing, said = LOADING if requests.busy or coming.complete else "not loaded", view.said
             lines.append(f"{doing} (showing {said})" if said else doing)
         if (thinned := self._thinned_out()) != "":
             lines.append(thinned)
@@ -160,53 +175,62 @@ class LayerDisplay:
     def _thinned_out(self) -> str:
         """Return which pixels of a layer are shown where not all can be, "" otherwise."""
         steps = self.steps
-        if steps is None or self.link is None or self.finer is None:
+        if steps is None or self.link is None or self.finer_nbytes is None:
             return ""
         axes = self.link.image.axes
-        parts = [f"1 of {step} along {axis}" for axis, step in zip(axes, steps, strict=False) if step > 1]
+        parts = [
+            f"1 of {step} along {axis}" for axis, step in zip(axes, steps, strict=False) if step > 1
+        ]
         return f"to fit the memory budget: {', '.join(parts)}"
 
     @property
-    def detail(self) -> str:
+    def level_text(self) -> str:
         """Which level of a pyramid the view shows, in words: in 3-D, and where that level is computed; else ""."""
         view = self._view
         frame = None if view is None else view.frame
         if view is None or frame is None:
             return ""
-        said = level_said(frame.level, frame.source.meta.levels[frame.level], frame.source.meta.axes)
+        said = level_label(
+            frame.level, frame.source.meta.levels[frame.level], frame.source.meta.axes
+        )
         if isinstance(view, Volume):
             name, *note = said.partition(" (")
-            return "" if len(view.levels) == 1 else f"3-D shows {name} of 0 to {view.levels[-1].level}{''.join(note)}"
+            return (
+                ""
+                if len(view.levels) == 1
+                else f"3-D shows {name} of 0 to {view.levels[-1].level}{''.join(note)}"
+            )
         return f"shows {said}" if "(" in said else ""
 
     @property
-    def finer(self) -> int | None:
+    def finer_nbytes(self) -> int | None:
         """Bytes that a finer view would need; None where the view is the finest there is."""
-        return None if self._view is None else self._view.finer
+        return None if self._view is None else self._view.finer_nbytes
 
-    # --- answering napari ---------------------------------------------------------------------------------------------
+    # --- answering napari
+    # ---------------------------------------------------------------------------------------------
 
     def respond(self, request: Any, answer: napari_requests.Answer) -> Any:
         """Answer a request with the pixels that are there; runs in the thread that napari slices in."""
         data = request.data_at_data_level
         if self.closed or not isinstance(data, LazyArray) or data.source is None:
             return answer(request)
-        budget = int(settings.current().cache_budget * self.allowance)
+        budget = int(settings.current().cache_budget * self.budget_factor)
         with self._lock:
             again = self._refreshing
             self._asked = self._asked if again else time.monotonic()
-            reading = self._reading_of(data)
+            requests = self._requests_of(data)
             if request.slice_input.ndisplay == 3:
-                response = self._in_3d(request, answer, budget, reading, again=again)
+                response = self._in_3d(request, answer, budget, requests, again=again)
             else:
                 view = self._view
                 if not isinstance(view, Plane):
-                    view = self._view = Plane(reading, None if self._is_labels() else LOADING)
+                    view = self._view = Plane(requests, None if self._is_labels() else LOADING)
                 finest = self.layer.data[0] if self.layer.multiscale else None
                 response = view.respond(request, answer, budget, again=again, finest=finest)
             if not response.empty:
                 self._response = response
-            self._lend()
+            self._reserve()
         if not again:
             for frame in self._view.frames if self._view is not None else ():
                 self._learn_limits(frame)
@@ -218,35 +242,48 @@ class LayerDisplay:
         return self.link is not None and self.link.image.kind == "labels"
 
     def _in_3d(
-        self, request: Any, answer: napari_requests.Answer, budget: int, reading: Reading, *, again: bool
+        self,
+        request: Any,
+        answer: napari_requests.Answer,
+        budget: int,
+        requests: ChunkRequests,
+        *,
+        again: bool,
     ) -> Any:
         layer, view = self.layer, self._view
         levels = list(layer.data) if layer.multiscale else [layer.data]
         if not isinstance(view, Volume) or len(levels) != len(view.levels):
-            view = self._view = Volume(reading, levels, None if view is None else view.frame)
+            view = self._view = Volume(requests, levels, None if view is None else view.frame)
         locked = layer.locked_data_level if layer.multiscale else None
-        return view.respond(request, answer, budget, again=again, before=self._response, locked=locked)
+        return view.respond(
+            request, answer, budget, again=again, before=self._response, locked=locked
+        )
 
-    def _reading_of(self, data: LazyArray) -> Reading:
+    def _requests_of(self, data: LazyArray) -> ChunkRequests:
         """Return what reads from the source of some data; what was read from another one is let go."""
         source = data.source
         if source is None:
             msg = "expected lazy data with a source"
             raise TypeError(msg)
-        if self._reading is None or self._reading.source is not source:
+        if self._requests is None or self._requests.source is not source:
             self.cancel()
-            self._reading = Reading(source, self._delivered, self._patience, self._replaced)
+            self._requests = ChunkRequests(source, self._delivered, self._patience, self._replaced)
             self._view = self._response = None
-        return self._reading
+        return self._requests
 
-    def _lend(self) -> None:
+    def _reserve(self) -> None:
         """Have the cache make room for the pixels that the view holds itself."""
-        frames = {} if self._view is None else {id(frame): frame.nbytes for frame in self._view.frames}
-        cache.shared.lend(id(self), sum(frames.values()))
+        frames = (
+            {} if self._view is None else {id(frame): frame.nbytes for frame in self._view.frames}
+        )
+        cache.shared.reserve(id(self), sum(frames.values()))
 
-    # --- what comes in ------------------------------------------------------------------------------------------------
+    # --- what comes in
+    # ------------------------------------------------------------------------------------------------
 
-    def _delivered(self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None) -> None:
+    def _delivered(
+        self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None
+    ) -> None:
         """Take a chunk in; runs in the thread that read it."""
         view = self._view
         if self.closed or view is None:
@@ -261,9 +298,9 @@ class LayerDisplay:
     def _replaced(self) -> None:
         """Show anew what its files no longer have, in the main thread; runs in the thread that found that."""
         self._anew_posted = True
-        self._post(self._show_anew)
+        self._post(self._refresh_after_replace)
 
-    def _show_anew(self) -> None:
+    def _refresh_after_replace(self) -> None:
         self._anew_posted = False
         view = self._view
         if not self.closed and view is not None and any(frame.stale for frame in view.frames):
@@ -284,7 +321,7 @@ class LayerDisplay:
             return
         with self._lock:
             if isinstance(view, Volume):
-                view.go_on()
+                view.resume()
             news = view.state() != view.seen
         if news:
             self._refreshing = True
@@ -312,10 +349,10 @@ class LayerDisplay:
 
     def _tell(self) -> None:
         """Say in the main thread what the view is, if that is news."""
-        news = (tuple(map(str, self.failures)), self.notice, self.detail)
-        if news == self._told:
+        news = (tuple(map(str, self.failures)), self.notice, self.level_text)
+        if news == self._last_status:
             return
-        self._told = news
+        self._last_status = news
 
         def tell() -> None:
             if not self.closed:
@@ -326,12 +363,15 @@ class LayerDisplay:
     def _learn_limits(self, frame: Frame, part: Array | None = None) -> None:
         """Set the contrast limits from the first pixels that are there: no read of its own.
 
-        A computed level takes a while: they are set from the first `part` of it, and again once it is all there.
+        A computed level takes a while: they are set from the first `part` of it, and again once it
+        is all there.
         """
         link = self.link
         if link is None or not link.needs_limits or frame.failures:
             return
-        if not frame.complete and (len(self._limits) > 1 or frame.source.meta.levels[frame.level].made_from is None):
+        if not frame.complete and (
+            len(self._limits) > 1 or frame.source.meta.levels[frame.level].computed_from is None
+        ):
             return
         pixels = frame.pixels if frame.complete else part
         limits = None if pixels is None else finite_range(pixels)
@@ -343,5 +383,8 @@ class LayerDisplay:
 
     def show_limits(self) -> None:
         """Take over the contrast limits that were learnt last, unless the user has set others meanwhile."""
-        if not self.closed and tuple(getattr(self.layer, "contrast_limits", ())) in self._limits[:-1]:
+        if (
+            not self.closed
+            and tuple(getattr(self.layer, "contrast_limits", ())) in self._limits[:-1]
+        ):
             self.layer.contrast_limits = self._limits[-1]

@@ -1,9 +1,10 @@
 """What is touched of napari's private parts: the class of the request that it makes for each view of a layer.
 
-A request slices ``layer.data`` and projects it. Ours hands it proxies that slice like the lazy levels, and whose pixels
-are what a display has of them by now; ``layer.data`` itself stays exact. Where a version of napari lacks the class,
-:func:`request_class` returns None: napari then slices the exact data itself. And of a pyramid of planes, which napari
-would read the coarsest level of before it makes a request, that is left out.
+A request slices ``layer.data`` and projects it. Ours hands it proxies that slice like the lazy
+levels, and whose pixels are what a display has of them by now; ``layer.data`` itself stays exact.
+Where a version of napari lacks the class,
+:func:`request_class` returns None: napari then slices the exact data itself. And of a pyramid of
+planes, which napari would read the coarsest level of before it makes a request, that is left out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from napari_lazyload.arrays.lazy_array import LazyArray
-from napari_lazyload.layers.display.placeholder import approximate
+from napari_lazyload.layers.display.placeholder import placeholder_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,8 +87,14 @@ class _Proxy:
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
 
 
-def answered(
-    request: Any, answer: Answer, pixels: Pixels, thumbnail: Pixels, *, level: int | None = None, data: Any = None
+def slice_with(
+    request: Any,
+    answer: Answer,
+    pixels: Pixels,
+    thumbnail: Pixels,
+    *,
+    level: int | None = None,
+    data: Any = None,
 ) -> Any:
     """Return napari's answer to a request, made of the pixels that the two functions give.
 
@@ -96,7 +103,8 @@ def answered(
     request, answer
         As :func:`hook` gets them.
     pixels, thumbnail : callable
-        Get the box that napari wants of the shown level, and of the thumbnail's, and return its pixels.
+        Get the box that napari wants of the shown level, and of the thumbnail's, and return its
+        pixels.
     level, data : optional
         Show this level instead, whose lazy data is `data`.
     """
@@ -114,20 +122,22 @@ class _Located(Exception):  # noqa: N818 - no error: the way out of napari's sli
         self.data = data
 
 
-def located(request: Any, answer: Answer, level: int | None, data: Any) -> LazyArray | None:
+def find_box(request: Any, answer: Answer, level: int | None, data: Any) -> LazyArray | None:
     """Return which box of a level napari would show; None where the sliders lie outside of the layer."""
 
     def found(lazy: LazyArray) -> Array:
         raise _Located(lazy)
 
     try:
-        answered(request, answer, found, found, level=level, data=data)
+        slice_with(request, answer, found, found, level=level, data=data)
     except _Located as place:
         return place.data
     return None
 
 
-def placed(response: Any, value: str | None, steps: tuple[int, ...] | None, *, exact: bool) -> Any:
+def mark_inexact(
+    response: Any, value: str | None, steps: tuple[int, ...] | None, *, exact: bool
+) -> Any:
     """Return an answer whose pixels know that they are not exact, and lie where they belong.
 
     Parameters
@@ -144,7 +154,7 @@ def placed(response: Any, value: str | None, steps: tuple[int, ...] | None, *, e
     changes: dict[str, Any] = {}
     if not exact:
         same = response.thumbnail is response.image
-        image = type(response.image).from_view(approximate(response.image.raw, value))
+        image = type(response.image).from_view(placeholder_array(response.image.raw, value))
         changes = {"image": image, "thumbnail": image if same else response.thumbnail}
     if steps is not None:
         displayed = response.slice_input.displayed
@@ -156,8 +166,14 @@ def placed(response: Any, value: str | None, steps: tuple[int, ...] | None, *, e
     return replace(response, **changes) if changes else response
 
 
-def centred(
-    response: Any, request: Any, finest: LazyArray, level: int, box: Box, *, steps: tuple[int, ...] | None = None
+def fix_offset(
+    response: Any,
+    request: Any,
+    finest: LazyArray,
+    level: int,
+    box: Box,
+    *,
+    steps: tuple[int, ...] | None = None,
 ) -> Any:
     """Return an answer whose pixels lie where their level says; napari places levels by their shapes alone.
 
@@ -184,19 +200,30 @@ def centred(
     displayed = request.slice_input.displayed
     for number in displayed:
         axis = finest.kept_axes[number]
-        first = shown.first_centre[axis] + box[axis][0] * shown.factors[axis] - base.first_centre[axis]
-        scale[number] = shown.factors[axis] / base.factors[axis] * (1 if steps is None else steps[axis])
-        # napari lets pixels begin where they have their centre: in 3-D those of the level that it takes to be shown.
-        drawn = scale[number] if len(displayed) == 2 else request.downsample_factors[request.data_level][number]
+        first = (
+            shown.first_center[axis] + box[axis][0] * shown.factors[axis] - base.first_center[axis]
+        )
+        scale[number] = (
+            shown.factors[axis] / base.factors[axis] * (1 if steps is None else steps[axis])
+        )
+        # napari lets pixels begin where they have their centre: in 3-D those of the level that it
+        # takes to be shown.
+        drawn = (
+            scale[number]
+            if len(displayed) == 2
+            else request.downsample_factors[request.data_level][number]
+        )
         translate[number] = first / base.factors[axis] - (drawn - 1) / 2
-    return replace(response, tile_to_data=type(tile)(name="tile2data", scale=scale, translate=translate))
+    return replace(
+        response, tile_to_data=type(tile)(name="tile2data", scale=scale, translate=translate)
+    )
 
 
-def lifted(response: Any, request: Any, plane: float) -> Any | None:
+def plane_as_volume(response: Any, request: Any, plane: float) -> Any | None:
     """Return what was shown before as the answer to a request, if it can stand in for it.
 
-    A plane that was seen becomes a volume of one plane, where the switch to 3-D keeps its axes; `plane` is its place
-    along the axis that comes in, in pixels of level 0.
+    A plane that was seen becomes a volume of one plane, where the switch to 3-D keeps its axes;
+    `plane` is its place along the axis that comes in, in pixels of level 0.
     """
     now, before = request.slice_input, response.slice_input
     shown, seen = list(now.displayed), list(before.displayed)
@@ -210,7 +237,12 @@ def lifted(response: Any, request: Any, plane: float) -> Any | None:
     scale[shown[0]], translate[shown[0]] = 1, plane
     transform = type(tile)(name="tile2data", scale=scale, translate=translate)
     return replace(
-        response, image=image, thumbnail=image, tile_to_data=transform, slice_input=now, request_id=request.id
+        response,
+        image=image,
+        thumbnail=image,
+        tile_to_data=transform,
+        slice_input=now,
+        request_id=request.id,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-class Approximate(np.ndarray[Any, Any]):
+class PlaceholderArray(np.ndarray[Any, Any]):
     """A view that is thinned out, or not all there yet. A single pixel of it has no value to tell.
 
     Attributes
@@ -22,13 +22,17 @@ class Approximate(np.ndarray[Any, Any]):
         self.value = getattr(source, "value", None)
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, tuple) and key and all(isinstance(part, (int, np.integer)) for part in key):
+        if (
+            isinstance(key, tuple)
+            and key
+            and all(isinstance(part, (int, np.integer)) for part in key)
+        ):
             return self.value
         return super().__getitem__(key)
 
 
-def approximate(pixels: np.ndarray[Any, Any], value: str | None) -> Approximate:
-    """Return the same pixels as :class:`Approximate`."""
-    view = pixels.view(Approximate)
+def placeholder_array(pixels: np.ndarray[Any, Any], value: str | None) -> PlaceholderArray:
+    """Return the same pixels as :class:`PlaceholderArray`."""
+    view = pixels.view(PlaceholderArray)
     view.value = value
     return view

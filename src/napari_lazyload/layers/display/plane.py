@@ -10,9 +10,14 @@ from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core import settings
 from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.chunk_requests import places
-from napari_lazyload.layers.display.frame import Frame, Picture, block_indices, chunk_picture
-from napari_lazyload.layers.display.prefetch import Motion
-from napari_lazyload.layers.display.subsampling import steps_for
+from napari_lazyload.layers.display.frame import (
+    Frame,
+    Placeholder,
+    block_indices,
+    chunk_placeholder,
+)
+from napari_lazyload.layers.display.prefetch import SliderMotion
+from napari_lazyload.layers.display.subsampling import strides_for
 from napari_lazyload.loading import plan, status
 from napari_lazyload.loading.read_box import peek_block
 
@@ -20,15 +25,16 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.core.errors import ChunkReadError
     from napari_lazyload.core.metadata import LevelMeta
-    from napari_lazyload.layers.display.chunk_requests import Reading
+    from napari_lazyload.layers.display.chunk_requests import ChunkRequests
 
     Array = np.ndarray[Any, Any]
 
 MOST_COARSE, MOST_COMPUTED = 16, 256
-"""A coarser level of more chunks in one view is not read for every view, nor looked through. Computed ones, whose
-chunks are small and are made from many, are looked through, but never read to stand in for what takes less."""
+"""A coarser level of more chunks in one view is not read for every view, nor looked through.
+Computed ones, whose chunks are small and are made from many, are looked through, but never read to
+stand in for what takes less."""
 
-HELD, COARSE = "the previous frame", "coarser pixels"
+PREVIOUS_FRAME, COARSE = "the previous frame", "coarser pixels"
 
 
 class Plane:
@@ -36,7 +42,7 @@ class Plane:
 
     Parameters
     ----------
-    reading : Reading
+    reading : ChunkRequests
         Reads for it.
     value : str or None
         What is told of a pixel that is not there yet.
@@ -49,14 +55,14 @@ class Plane:
         The :meth:`state` that was handed to napari last.
     """
 
-    def __init__(self, reading: Reading, value: str | None) -> None:
+    def __init__(self, requests: ChunkRequests, value: str | None) -> None:
         self.frame: Frame | None = None
         self.seen: tuple[Any, ...] = ()
-        self._reading = reading
+        self._requests = requests
         self._value = value
         self._coarse: Frame | None = None
         self._displayed: frozenset[int] = frozenset()
-        self._motion = Motion()
+        self._motion = SliderMotion()
         self._whole = False
 
     @property
@@ -66,7 +72,9 @@ class Plane:
 
     def state(self) -> tuple[Any, ...]:
         """Return what tells one state of the view from the next."""
-        return tuple((id(frame), len(frame.missing()), frame.stand_in) for frame in self.frames)
+        return tuple(
+            (id(frame), len(frame.missing()), frame.placeholder_kind) for frame in self.frames
+        )
 
     @property
     def coming(self) -> Frame | None:
@@ -78,10 +86,10 @@ class Plane:
     def said(self) -> str:
         """What is seen in the place of missing pixels, in words."""
         frame = self.frame
-        return "" if frame is None else frame.stand_in
+        return "" if frame is None else frame.placeholder_kind
 
     @property
-    def finer(self) -> int | None:
+    def finer_nbytes(self) -> int | None:
         """Bytes that the whole view would read, where it is thinned out."""
         frame = self.frame
         if frame is None or frame.sampled is None:
@@ -89,7 +97,13 @@ class Plane:
         return plan.nbytes(frame.box, frame.source.meta.dtype.itemsize)
 
     def respond(
-        self, request: Any, answer: napari_requests.Answer, budget: int, *, again: bool, finest: Any = None
+        self,
+        request: Any,
+        answer: napari_requests.Answer,
+        budget: int,
+        *,
+        again: bool,
+        finest: Any = None,
     ) -> Any:
         """Answer a request; `again` says that nothing but what came in since is news.
 
@@ -98,7 +112,9 @@ class Plane:
         data = request.data_at_data_level
         axes = data.kept_axes
         ndim = request.slice_input.ndim  # without colours, whose axis comes last and is always seen
-        displayed = frozenset([*(axes[axis] for axis in request.slice_input.displayed), *axes[ndim:]])
+        displayed = frozenset(
+            [*(axes[axis] for axis in request.slice_input.displayed), *axes[ndim:]]
+        )
 
         def pixels(lazy: LazyArray) -> Array:
             frame = self._frame_of(lazy, displayed, budget, again=again)
@@ -106,16 +122,20 @@ class Plane:
             self.seen, self._whole = self.state(), frame.complete
             return as_seen(frame.pixels, lazy)
 
-        response = napari_requests.answered(request, answer, pixels, self._thumbnail)
+        response = napari_requests.slice_with(request, answer, pixels, self._thumbnail)
         frame = self.frame
         if response.empty or frame is None:
             return response
         steps = None if frame.sampled is None else tuple(frame.sampled[axis] for axis in axes)
         exact = self._whole and frame.sampled is None
         if isinstance(finest, LazyArray) and self._level(frame.level).steps is not None:
-            response = napari_requests.centred(response, request, finest, frame.level, frame.box, steps=frame.sampled)
+            response = napari_requests.fix_offset(
+                response, request, finest, frame.level, frame.box, steps=frame.sampled
+            )
             steps = None
-        return napari_requests.placed(response, None if self._whole else self._value, steps, exact=exact)
+        return napari_requests.mark_inexact(
+            response, None if self._whole else self._value, steps, exact=exact
+        )
 
     def _thumbnail(self, lazy: LazyArray) -> Array:
         """Return the coarsest level once it is there, nothing before: it is not waited for."""
@@ -125,43 +145,54 @@ class Plane:
             return np.broadcast_to(np.zeros((), lazy.dtype), lazy.shape)
         return as_seen(coarse.pixels, lazy)
 
-    def _frame_of(self, lazy: LazyArray, displayed: frozenset[int], budget: int, *, again: bool) -> Frame:
+    def _frame_of(
+        self, lazy: LazyArray, displayed: frozenset[int], budget: int, *, again: bool
+    ) -> Frame:
         """Return the frame of the box that napari wants, filled as far as can be done at once."""
-        source, old = self._reading.source, self.frame
-        steps = steps_for(source, lazy, budget)
-        if old is not None and old.key == (source.token, lazy.level, lazy.box, steps) and (again or not old.complete):
+        source, old = self._requests.source, self.frame
+        steps = strides_for(source, lazy, budget)
+        if (
+            old is not None
+            and old.key == (source.token, lazy.level, lazy.box, steps)
+            and (again or not old.complete)
+        ):
             if not again:
-                self._reading.go_on(old)
+                self._requests.resume(old)
             return old
         frame = self.frame = Frame(source, lazy.level, lazy.box, steps)
         held = old if self._displayed == displayed else None
         self._displayed = displayed
         moved = self._motion.moved(lazy.level, lazy.box, displayed)
-        soon = self._reading.comes_soon(frame)
+        soon = self._requests.expected_within_budget(frame)
         if not soon:  # in one piece, before any chunk is there
-            self._stand_in(frame, held)
-        self._reading.fill(frame)
+            self._show_placeholder(frame, held)
+        self._requests.fill(frame)
         self._coarse = self._coarse_frame(frame)
         if not soon:  # no thread takes the interpreter meanwhile
-            self._reading.later(lambda: self._read(frame, moved))
+            self._requests.defer(lambda: self._read(frame, moved))
             return frame
         self._read(frame, moved)
-        if not self._reading.wait(frame):
-            self._stand_in(frame, held)
+        if not self._requests.wait(frame):
+            self._show_placeholder(frame, held)
         return frame
 
     def _read(self, frame: Frame, moved: bool) -> None:
         """Have the missing chunks read, a coarse picture of the place first where it is not computed."""
         if frame is not self.frame:
             return
-        coarse = self._coarse
-        stored = coarse is not None and self._level(coarse.level).made_from is None
-        fine, rough = places(frame), [] if coarse is None or coarse is frame or not stored else places(coarse)
-        if coarse is not None and (coarse.level == frame.level or not settings.current().coarse_first):
-            fine, rough = fine + [place for place in rough if place not in fine], []
-        self._reading.want(fine, rough)
+        below = self._coarse
+        stored = below is not None and self._level(below.level).computed_from is None
+        exact, coarse = (
+            places(frame),
+            [] if below is None or below is frame or not stored else places(below),
+        )
+        if below is not None and (
+            below.level == frame.level or not settings.current().coarse_first
+        ):
+            exact, coarse = exact + [place for place in coarse if place not in exact], []
+        self._requests.request(exact, coarse)
         if moved and not frame.complete:
-            self.look_ahead()  # of one that is there it can wait until that is on the screen
+            self.prefetch()  # of one that is there it can wait until that is on the screen
 
     def _coarse_frame(self, frame: Frame) -> Frame | None:
         """Return the same place of the coarsest level as a whole, for the thumbnail and to stand in for the view."""
@@ -170,36 +201,47 @@ class Plane:
             return None
         level = source.meta.levels[last]
         place = plan.same_place(source.meta, frame.level, frame.box, last)
-        box = tuple((0, level.shape[axis]) if axis in self._displayed else pair for axis, pair in enumerate(place))
+        box = tuple(
+            (0, level.shape[axis]) if axis in self._displayed else pair
+            for axis, pair in enumerate(place)
+        )
         if last == frame.level and box == frame.box:
             return frame
         if level.grid.count(box) > _most(level):
             return None
         old = self._coarse
-        if old is not None and (old.level, old.box) == (last, box) and not (old.failures or old.stale):
+        if (
+            old is not None
+            and (old.level, old.box) == (last, box)
+            and not (old.failures or old.stale)
+        ):
             return old
         coarse = Frame(source, last, box)
-        self._reading.fill(coarse)
+        self._requests.fill(coarse)
         return coarse
 
     def _level(self, number: int) -> LevelMeta:
-        return self._reading.source.meta.levels[number]
+        return self._requests.source.meta.levels[number]
 
-    def _stand_in(self, frame: Frame, held: Frame | None) -> None:
+    def _show_placeholder(self, frame: Frame, held: Frame | None) -> None:
         """Show something in place of what is missing: the frame before, coarser pixels, or those of another zoom."""
         free = frozenset(range(len(frame.box))) - self._displayed
-        if held is not None and held.level < len(frame.source.meta.levels) and (held.complete or held.stand_in):
+        if (
+            held is not None
+            and held.level < len(frame.source.meta.levels)
+            and (held.complete or held.placeholder_kind)
+        ):
             if not _same_place(held, frame, free):
-                frame.paint(held.as_picture(free), HELD)
+                frame.paint_placeholder(held.as_placeholder(free), PREVIOUS_FRAME)
                 held = None
         else:
             held = None
-        for picture in self._coarse_pictures(frame):
-            frame.paint(picture, COARSE)
+        for picture in self._coarse_placeholders(frame):
+            frame.paint_placeholder(picture, COARSE)
         if held is not None:
-            frame.paint(held.as_picture(free), held.stand_in or COARSE)
+            frame.paint_placeholder(held.as_placeholder(free), held.placeholder_kind or COARSE)
 
-    def _coarse_pictures(self, frame: Frame) -> list[Picture]:
+    def _coarse_placeholders(self, frame: Frame) -> list[Placeholder]:
         """Return what is in memory of coarser levels, the coarsest first."""
         source = frame.source
         found = []
@@ -211,29 +253,43 @@ class Plane:
                 if status.shared.state(source.token, level, index) == "loaded":
                     pixels = peek_block(source, level, index)
                     if pixels is not None:
-                        found.append(chunk_picture(source, level, index, pixels))
+                        found.append(chunk_placeholder(source, level, index, pixels))
         return found
 
-    def take(self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None) -> list[Frame]:
+    def take(
+        self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None
+    ) -> list[Frame]:
         """Take a chunk in; return the frames that it completes or changes."""
-        taken = [frame for frame in {id(frame): frame for frame in self.frames}.values() if frame.level == level]
+        taken = [
+            frame
+            for frame in {id(frame): frame for frame in self.frames}.values()
+            if frame.level == level
+        ]
         taken = [frame for frame in taken if frame.take(index, pixels, error)]
         frame, coarse = self.frame, self._coarse
-        if coarse in taken and coarse is not frame and coarse is not None and coarse.complete and frame is not None:
-            frame.paint(coarse.as_picture(), COARSE)
+        if (
+            coarse in taken
+            and coarse is not frame
+            and coarse is not None
+            and coarse.complete
+            and frame is not None
+        ):
+            frame.paint_placeholder(coarse.as_placeholder(), COARSE)
         return taken
 
-    def look_ahead(self) -> None:
+    def prefetch(self) -> None:
         """Read what the slider comes to next, now that the view is there, or moves as evenly as a movie."""
         frame = self.frame
         if frame is not None:
-            self._reading.want_ahead(frame.level, self._motion.next_chunks(frame.source, complete=frame.complete))
+            self._requests.prefetch(
+                frame.level, self._motion.next_chunks(frame.source, complete=frame.complete)
+            )
 
     def refreshed(self) -> None:
         """Go on once what came in is on the screen."""
         if self.coming is None:
-            self._reading.second_look.look(self.frames)
-            self.look_ahead()
+            self._requests.second_look.revalidate(self.frames)
+            self.prefetch()
 
 
 def as_seen(pixels: Array, lazy: LazyArray) -> Array:
@@ -242,7 +298,7 @@ def as_seen(pixels: Array, lazy: LazyArray) -> Array:
 
 
 def _most(level: LevelMeta) -> int:
-    return MOST_COARSE if level.made_from is None else MOST_COMPUTED
+    return MOST_COARSE if level.computed_from is None else MOST_COMPUTED
 
 
 def _same_place(held: Frame, frame: Frame, free: frozenset[int]) -> bool:

@@ -20,7 +20,7 @@ FEWEST = 2
 """Frames read ahead of the slowest slider."""
 
 
-class Motion:
+class SliderMotion:
     """Follows the boxes that one layer shows, and tells which chunks come next."""
 
     def __init__(self) -> None:
@@ -46,7 +46,9 @@ class Motion:
         last, self._last = self._last, (level, box)
         if last == self._last:
             return False
-        changed = [] if last is None else [axis for axis, pair in enumerate(box) if pair != last[1][axis]]
+        changed = (
+            [] if last is None else [axis for axis, pair in enumerate(box) if pair != last[1][axis]]
+        )
         if last is None or last[0] != level or len(changed) != 1 or changed[0] in displayed:
             self._axis = None  # another zoom, another level, two sliders at once
             return True
@@ -59,7 +61,9 @@ class Motion:
         if self._axis == axis and self._stride > 0 and box[axis][0] == 0 and stride < -1:
             return True  # a movie begins anew, and goes on as before
         self._regular = self._axis == axis and stride == self._stride
-        self._axis, self._stride = (axis, stride) if stride else (None, 0)  # thicker or thinner, but no further
+        self._axis, self._stride = (
+            (axis, stride) if stride else (None, 0)
+        )  # thicker or thinner, but no further
         return True
 
     def next_chunks(self, source: Source, *, complete: bool) -> list[BlockIndex]:
@@ -70,15 +74,18 @@ class Motion:
         source : Source
             What is shown.
         complete : bool
-            Whether the view itself is there. Before that only a slider that moves evenly, and no faster than the pool
-            reads, is read ahead of, and as far ahead as reads need: that is a movie, all else a drag.
+            Whether the view itself is there. Before that only a slider that moves evenly, and no
+            faster than the pool reads, is read ahead of, and as far ahead as reads need: that is a
+            movie, all else a drag.
         """
         if self._last is None or self._axis is None:
             return []
         level, box = self._last
         now = settings.current()
         under_way = ceil(self._rate * status.shared.read_seconds(source.token))
-        if not complete and not (self._regular and 0 < under_way < scheduler.pool_of(source).workers):
+        if not complete and not (
+            self._regular and 0 < under_way < scheduler.pool_of(source).workers
+        ):
             return []
         depth = min(now.look_ahead, max(FEWEST, ceil(self._rate)))
         stride = self._stride if self._regular else (1 if self._stride > 0 else -1)
@@ -89,8 +96,13 @@ class Motion:
         if not 0 <= start < grid.shape[self._axis]:
             return []
         thickness = box[self._axis][1] - box[self._axis][0]
-        origin = tuple((start, start + thickness) if axis == self._axis else pair for axis, pair in enumerate(box))
+        origin = tuple(
+            (start, start + thickness) if axis == self._axis else pair
+            for axis, pair in enumerate(box)
+        )
         chunks = plan.ahead(grid, origin, self._axis, stride, depth)
         # Of a computed level, so many times the pixels are decoded.
-        each = 1 if shown.made_from is None else prod(shown.steps or ())
-        return plan.within(grid, chunks, now.cache_budget // 4 // source.meta.dtype.itemsize // each)
+        each = 1 if shown.computed_from is None else prod(shown.steps or ())
+        return plan.within(
+            grid, chunks, now.cache_budget // 4 // source.meta.dtype.itemsize // each
+        )

@@ -1,7 +1,8 @@
 """Whether the files of what a view took from memory are still those that were read: looked up once it is drawn.
 
-A view of hundreds of chunks would wait for the system hundreds of times, and for a file server far longer. It is shown
-from memory, and a thread looks at its files afterwards; what was replaced meanwhile is let go of, and read.
+A view of hundreds of chunks would wait for the system hundreds of times, and for a file server far
+longer. It is shown from memory, and a thread looks at its files afterwards; what was replaced
+meanwhile is let go of, and read.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_lazyload.layers.display.frame import Frame
 
 
-class SecondLook:
+class Revalidator:
     """Looks at the files of one source, in the pool.
 
     Parameters
@@ -30,7 +31,8 @@ class SecondLook:
     source : Source
         Whose.
     replaced : callable
-        Called without arguments, in the thread that looked, when a frame shows what is no longer in its file.
+        Called without arguments, in the thread that looked, when a frame shows what is no longer in
+        its file.
     """
 
     def __init__(self, source: Source, replaced: Callable[[], Any]) -> None:
@@ -44,14 +46,16 @@ class SecondLook:
         """Whether some files are being looked at, or will be; not while the user has the pool wait."""
         return self._job is not None and not self._job.done.is_set() and not self._pool.paused
 
-    def look(self, frames: Iterable[Frame]) -> None:
+    def revalidate(self, frames: Iterable[Frame]) -> None:
         """Look once at what some frames took from memory; what other frames took is not looked at any more."""
-        frames = [frame for frame in frames if frame.unlooked]
+        frames = [frame for frame in frames if frame.unverified]
         if not frames:
             return
         self.cancel()
         with suppress(RuntimeError):  # no more threads
-            self._job = self._pool.submit(partial(self._run, frames), tier=Tier.PREFETCH, owner=self)
+            self._job = self._pool.submit(
+                partial(self._run, frames), tier=Tier.PREFETCH, owner=self
+            )
 
     def cancel(self) -> None:
         """Look at nothing any more."""
@@ -61,12 +65,12 @@ class SecondLook:
     def _run(self, frames: Iterable[Frame], job: Job) -> None:
         for frame in frames:
             gone = set()
-            for index, key in list(frame.unlooked.items()):
+            for index, key in list(frame.unverified.items()):
                 if job.cancelled:
                     break
                 if self._key(frame.level, index) != key:
                     gone.add(key)
-                frame.unlooked.pop(index, None)
+                frame.unverified.pop(index, None)
             if gone:
                 cache.shared.drop(gone.__contains__)
                 frame.stale = True

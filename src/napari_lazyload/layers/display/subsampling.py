@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from napari_lazyload.core.source import Source
 
 FIRST_CHUNKS = 8
-"""Chunks along the axis that has the most, in the first impression of a volume without a pyramid."""
+"""Chunks along the axis that has the most, in the first impression of a volume without a
+pyramid."""
 
 MAX_SIDE = 2048
 """Longest side of a sampled view: what common graphics cards take as one 3-D texture."""
 
 
-def steps_for(source: Source, view: LazyArray, budget: int, *, texture: bool = False) -> tuple[int, ...] | None:
+def strides_for(
+    source: Source, view: LazyArray, budget: int, *, texture: bool = False
+) -> tuple[int, ...] | None:
     """Return the distance of the pixels to show, for each axis of the level, or None where all fit.
 
-    Chunks along axes that count files or planes are skipped first, for they cost a read each; then pixels within
-    chunks, so that the result stays within half the budget.
+    Chunks along axes that count files or planes are skipped first, for they cost a read each; then
+    pixels within chunks, so that the result stays within half the budget.
 
     Parameters
     ----------
@@ -44,7 +47,11 @@ def steps_for(source: Source, view: LazyArray, budget: int, *, texture: bool = F
     grid = meta.grid
     itemsize = view.dtype.itemsize
     # A plane of a computed level must be decoded to be seen, a volume of it may show fewer planes.
-    pixels = plan.decoded(source.meta, view.level, view.box)[1] if texture else grid.touched_pixels(view.box)
+    pixels = (
+        plan.decoded(source.meta, view.level, view.box)[1]
+        if texture
+        else grid.touched_pixels(view.box)
+    )
     touched = pixels * itemsize
     shape = box_shape(view.box)
     fits = not texture or max(shape, default=0) <= MAX_SIDE
@@ -67,7 +74,7 @@ def steps_for(source: Source, view: LazyArray, budget: int, *, texture: bool = F
 
 def _free_axes(meta: ImageMeta, level: int) -> list[int]:
     """Return the axes along which whole chunks may be left out: of a computed level not those of its planes."""
-    kept = plane_axes(meta) if meta.levels[level].made_from is not None else []
+    kept = plane_axes(meta) if meta.levels[level].computed_from is not None else []
     return [axis for axis in range(len(meta.axes)) if axis not in kept]
 
 
@@ -77,18 +84,22 @@ def _thin_out(shape: tuple[int, ...], steps: list[int], budget: int, itemsize: i
     def sides() -> list[int]:
         return [-(-size // step) for size, step in zip(shape, steps, strict=True)]
 
-    while prod(sides()) * itemsize > budget or (max(sides()) > MAX_SIDE and sum(side > 1 for side in sides()) > 2):
+    while prod(sides()) * itemsize > budget or (
+        max(sides()) > MAX_SIDE and sum(side > 1 for side in sides()) > 2
+    ):
         longest = int(np.argmax(sides()))
         steps[longest] += max(1, steps[longest] // 4)
 
 
-def first_steps(source: Source, view: LazyArray, steps: tuple[int, ...] | None) -> tuple[int, ...] | None:
+def first_steps(
+    source: Source, view: LazyArray, steps: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
     """Return steps with which a few chunks give a first impression of a view; None where it has few as it is.
 
     Parameters
     ----------
     source, view
-        As in :func:`steps_for`.
+        As in :func:`strides_for`.
     steps : tuple of int or None
         Those that the view is shown with in the end.
     """
@@ -96,7 +107,9 @@ def first_steps(source: Source, view: LazyArray, steps: tuple[int, ...] | None) 
     ranges = meta.grid.block_ranges(view.box)
     shape = box_shape(view.box)
     final = steps or (1,) * len(shape)
-    axis = max(_free_axes(source.meta, view.level), key=lambda axis: len(ranges[axis]), default=None)
+    axis = max(
+        _free_axes(source.meta, view.level), key=lambda axis: len(ranges[axis]), default=None
+    )
     if axis is None:
         return None
     wide = max(1, -(-shape[axis] // FIRST_CHUNKS))

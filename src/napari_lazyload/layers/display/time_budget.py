@@ -12,7 +12,7 @@ WAIT_SECONDS = 0.02
 """A picture decodes in less; what takes longer is noticed as a pause."""
 
 
-class Patience:
+class FrameBudget:
     """One wait for all layers that are asked for their views in the same turn of the event loop.
 
     Parameters
@@ -30,14 +30,16 @@ class Patience:
         """How long the views of one turn may wait in all."""
         return WAIT_SECONDS
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Return how long a view may wait from now on."""
         now = time.monotonic()
         until = self._until
         if until is None:
             until = self._until = now + WAIT_SECONDS
             self._post(self._renew)
-        return max(0.0, until - now)  # not the attribute: a view may be sliced in a thread while the turn ends
+        return max(
+            0.0, until - now
+        )  # not the attribute: a view may be sliced in a thread while the turn ends
 
     def at_end(self, function: Callable[[], Any]) -> None:
         """Call a function when the turn ends, in the main thread."""

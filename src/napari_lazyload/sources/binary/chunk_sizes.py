@@ -14,16 +14,25 @@ if TYPE_CHECKING:
 Sizes = tuple["int | tuple[int, ...]", ...]
 
 BAND = 2 << 20
-"""Planes of more bytes are read in bands of rows of at most so many. Twice that took 1.5 times as long: from 4 MiB on,
-NumPy asks for huge pages, which the system has to clear first."""
+"""Planes of more bytes are read in bands of rows of at most so many. Twice that took 1.5 times as
+long: from 4 MiB on, NumPy asks for huge pages, which the system has to clear first."""
 
 SMALL = 256 << 10
 """Planes of fewer bytes are read several together."""
 
 SHORT_RUN = 1024
-"""Where fewer bytes of a plane lie next to each other, chunks follow the order of storage instead."""
+"""Where fewer bytes of a plane lie next to each other, chunks follow the order of storage
+instead."""
 
-_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_UNITS = {
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+}
 
 
 def auto_chunks(
@@ -48,7 +57,8 @@ def auto_chunks(
     fixed : sequence of int
         Axes that are never split: colours.
     single : int
-        So many leading axes have chunks of one: frames that the meta table counts, or that lie apart.
+        So many leading axes have chunks of one: frames that the meta table counts, or that lie
+        apart.
     target : int, optional
         Bytes of a chunk; by default up to `BAND` and at least `SMALL`.
     """
@@ -57,11 +67,15 @@ def auto_chunks(
     plane = free[-2:]
     chunks = [size if axis in fixed else 1 for axis, size in enumerate(shape)]
     room = band // max(1, prod(shape[axis] for axis in fixed) * itemsize)  # in pixels
-    if run_nbytes(shape, strides, itemsize, [*plane, *fixed]) >= min(SHORT_RUN, _plane_nbytes(shape, plane, itemsize)):
+    if run_nbytes(shape, strides, itemsize, [*plane, *fixed]) >= min(
+        SHORT_RUN, _plane_nbytes(shape, plane, itemsize)
+    ):
         _grow(chunks, shape, sorted(plane, key=lambda axis: strides[axis]), room)
         room = small // max(1, prod(chunks) * itemsize)
         if all(chunks[axis] == shape[axis] for axis in plane):
-            _grow(chunks, shape, sorted(free[single:-2], key=lambda axis: strides[axis]), max(1, room))
+            _grow(
+                chunks, shape, sorted(free[single:-2], key=lambda axis: strides[axis]), max(1, room)
+            )
     else:
         _grow(chunks, shape, sorted(free[single:], key=lambda axis: strides[axis]), room)
     return tuple(chunks)
@@ -79,7 +93,9 @@ def _grow(chunks: list[int], shape: Sequence[int], axes: Sequence[int], room: in
         room //= chunks[axis]  # at most one behind an axis that was split
 
 
-def run_nbytes(shape: Sequence[int], strides: Sequence[int], itemsize: int, axes: Sequence[int] | None = None) -> int:
+def run_nbytes(
+    shape: Sequence[int], strides: Sequence[int], itemsize: int, axes: Sequence[int] | None = None
+) -> int:
     """Return how many bytes of the block that spans `axes`, all by default, lie next to each other."""
     run = itemsize
     for axis in sorted(range(len(shape)) if axes is None else axes, key=lambda axis: strides[axis]):
@@ -105,8 +121,9 @@ def chunk_sizes(
     Parameters
     ----------
     chunks : "auto", str, int, tuple, or mapping
-        ``"auto"``; bytes such as ``"16 MiB"``; one size for every axis, where -1 is the whole axis; for each axis a
-        size, None (automatic) or a tuple of sizes; or a mapping from axis name or number to one of these.
+        ``"auto"``; bytes such as ``"16 MiB"``; one size for every axis, where -1 is the whole axis;
+        for each axis a size, None (automatic) or a tuple of sizes; or a mapping from axis name or
+        number to one of these.
     axes, shape, strides, itemsize, fixed, single
         As in :func:`auto_chunks`.
 

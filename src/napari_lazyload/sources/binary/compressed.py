@@ -15,14 +15,14 @@ from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.core.settings import current
 from napari_lazyload.sources.binary.read_strided import Array, native, span_nbytes
-from napari_lazyload.sources.files import Stamp, refusal, stamp_now, unreadable
+from napari_lazyload.sources.files import Stamp, open_error, read_error, stamp_now
 from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.sources.binary.strided import Layout
+    from napari_lazyload.sources.binary.strided import StridedLayout
     from napari_lazyload.sources.binary.strided_chunks import Convert
 
 MOST_PACKED = 2 << 30
@@ -46,7 +46,7 @@ class PackedChunk:
         How they are packed; ``text`` is numbers in ASCII.
     start : int
         Where the packed bytes begin.
-    layout : Layout
+    layout : StridedLayout
         Of the pixels, with the offset in the unpacked bytes.
     convert : callable, optional
         What is done to the values.
@@ -57,7 +57,7 @@ class PackedChunk:
     path: str
     codec: str
     start: int
-    layout: Layout
+    layout: StridedLayout
     convert: Convert | None
     opened: Stamp
 
@@ -77,11 +77,17 @@ class PackedChunk:
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.start)
-                block = _text(file, layout) if self.codec == "text" else _unpack(file, self.codec, layout.offset, span)
+                block = (
+                    _text(file, layout)
+                    if self.codec == "text"
+                    else _unpack(file, self.codec, layout.offset, span)
+                )
         except (OSError, EOFError, zlib.error, ValueError, MemoryError, OverflowError) as err:
             found = f"data that cannot be unpacked ({type(err).__name__}: {err})"
             hint = "it is truncated or damaged: copy it again"
-            raise unreadable(self.path, f"{span:,} bytes of {self.codec} data", found, hint) from err
+            raise read_error(
+                self.path, f"{span:,} bytes of {self.codec} data", found, hint
+            ) from err
         stored = np.ndarray(layout.shape, layout.dtype, block, strides=layout.strides)
         pixels = native(stored.astype(stored.dtype, order="C", copy=not stored.flags.c_contiguous))
         return pixels if self.convert is None else np.ascontiguousarray(self.convert(pixels))
@@ -117,7 +123,9 @@ def _bzip2(file: IO[bytes]) -> Any:
 
 
 def _zlib(file: IO[bytes]) -> Any:
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # or with the header of gzip, as some writers have it
+    unpacker = zlib.decompressobj(
+        zlib.MAX_WBITS | 32
+    )  # or with the header of gzip, as some writers have it
     while not unpacker.eof and (packed := unpacker.unconsumed_tail or file.read(_PIECE)):
         yield unpacker.decompress(packed, _PIECE)
 
@@ -134,7 +142,7 @@ def _hex(file: IO[bytes]) -> Any:
 _PIECES = {"gzip": _gzip, "bzip2": _bzip2, "zlib": _zlib, "hex": _hex}
 
 
-def _text(file: IO[bytes], layout: Layout) -> Array:
+def _text(file: IO[bytes], layout: StridedLayout) -> Array:
     """Return numbers that are written as text, as stored values in the order of the file."""
     count = 1
     for size in layout.shape:
@@ -158,7 +166,7 @@ class PackedSource(OneRow):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: StridedLayout,
         file: tuple[str, Stamp],
         codec: str,
         name: str,
@@ -183,18 +191,20 @@ class PackedSource(OneRow):
         return self._chunk
 
 
-def check_packed(path: str, layout: Layout, codec: str, size: int) -> None:
+def check_packed(path: str, layout: StridedLayout, codec: str, size: int) -> None:
     """Refuse what cannot be unpacked in one piece; `size` is that of the packed bytes."""
     nbytes = layout.end - layout.offset
     if nbytes > MOST_PACKED:
         expected = f"at most {MOST_PACKED >> 30} GiB in one compressed piece"
         hint = "unpack it (gunzip, or save it without compression) to read it in place"
-        raise refusal(path, expected, f"{nbytes:,} bytes as {codec}", hint)
+        raise open_error(path, expected, f"{nbytes:,} bytes as {codec}", hint)
     count = nbytes // layout.dtype.itemsize
     least = 2 * count - 1 if codec == "text" else nbytes // _DENSEST[codec]
     if size < least:
         found = f"{size:,} bytes of {codec}, which cannot hold them"
-        raise refusal(path, f"{nbytes:,} bytes of pixels", found, "it is truncated, or its header is damaged")
+        raise open_error(
+            path, f"{nbytes:,} bytes of pixels", found, "it is truncated, or its header is damaged"
+        )
 
 
 def packed_notes(source: Any) -> list[str]:

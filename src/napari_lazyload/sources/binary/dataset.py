@@ -1,4 +1,4 @@
-"""What the modules of binary formats share: from a source to `Opened`, default axes, safe names of data files."""
+"""What the modules of binary formats share: from a source to `OpenResult`, default axes, safe names of data files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from napari_lazyload.sources.binary.read_strided import item_count
 from napari_lazyload.sources.binary.strided import RawSource
 from napari_lazyload.sources.files import file_name, in_table
-from napari_lazyload.sources.opened import IMAGE, Opened
+from napari_lazyload.sources.opened import IMAGE, OpenResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_lazyload.sources.opened import RowSource
 
 
-def opened_binary(
+def binary_result(
     path: str,
     kind: str,
     sources: Sequence[RowSource],
@@ -27,7 +27,7 @@ def opened_binary(
     names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     skipped: Mapping[str, Sequence[str]] | None = None,
-) -> Opened:
+) -> OpenResult:
     """Return what opening a binary gives.
 
     Parameters
@@ -39,8 +39,8 @@ def opened_binary(
     sources : sequence of RowSource
         One for each image.
     headers : sequence of mapping
-        For each image what its header says; a NumPy array or list as long as the rows of the image has a value for
-        each of them, anything else is repeated.
+        For each image what its header says; a NumPy array or list as long as the rows of the image
+        has a value for each of them, anything else is repeated.
     names : sequence of str, optional
         The file of each image; the one that was opened by default.
     notes : sequence of str
@@ -48,8 +48,12 @@ def opened_binary(
     skipped : mapping of str to sequence of str, optional
         What was left out, by reason.
     """
-    sources = [source.with_overview() if isinstance(source, RawSource) else source for source in sources]
-    headers = [{**header, **_overview(source)} for header, source in zip(headers, sources, strict=True)]
+    sources = [
+        source.with_overview() if isinstance(source, RawSource) else source for source in sources
+    ]
+    headers = [
+        {**header, **_overview(source)} for header, source in zip(headers, sources, strict=True)
+    ]
     counts = [_rows(source) for source in sources]
     starts = np.cumsum([0, *counts])
     skipped = dict(skipped or {})
@@ -57,17 +61,20 @@ def opened_binary(
     def columns() -> dict[str, Any]:
         return _columns(path, kind, sources, headers, names or [file_name(path)] * len(sources))
 
-    return Opened(
+    return OpenResult(
         path=path,
         kind=kind,
         sources=tuple(sources),
-        rows=tuple(range(int(start), int(start) + count) for start, count in zip(starts, counts, strict=False)),
+        rows=tuple(
+            range(int(start), int(start) + count)
+            for start, count in zip(starts, counts, strict=False)
+        ),
         columns=columns,
         owns=_owner(sources, path),
         skipped={reason: len(found) for reason, found in skipped.items()},
         left_out={reason: list(found) for reason, found in skipped.items()},
         notes=list(notes),
-        row_name="frame" if any(source.lead_axes for source in sources) else "image",
+        row_name="frame" if any(source.row_axes for source in sources) else "image",
         where=lambda: path,
     )
 
@@ -78,18 +85,26 @@ def _overview(source: RowSource) -> dict[str, str]:
     if not isinstance(source, RawSource) or len(meta.levels) == 1:
         return {}
     said = (
-        ", ".join(f"{axis} {factor:g}" for axis, factor in zip(meta.axes, level.factors, strict=True) if factor > 1)
+        ", ".join(
+            f"{axis} {factor:g}"
+            for axis, factor in zip(meta.axes, level.factors, strict=True)
+            if factor > 1
+        )
         for level in meta.levels[1:]
     )
     return {"coarse_levels": "; ".join(f"every k-th pixel: {one}" for one in said)}
 
 
 def _rows(source: RowSource) -> int:
-    return item_count(tuple(source.lead_axes.values()))
+    return item_count(tuple(source.row_axes.values()))
 
 
 def _columns(
-    path: str, kind: str, sources: Sequence[RowSource], headers: Sequence[Mapping[str, Any]], names: Sequence[str]
+    path: str,
+    kind: str,
+    sources: Sequence[RowSource],
+    headers: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
 ) -> dict[str, Any]:
     """Return the columns of the meta table, image after image."""
     try:
@@ -104,8 +119,12 @@ def _columns(
         fields: dict[str, Any] = {"original_filename": name}
         if len(sources) > 1:
             fields |= {IMAGE: number, "name": meta.name}
-        fields |= {axis: _along(source, place) for place, axis in enumerate(source.lead_axes)}
-        fields |= {"shape": " x ".join(map(str, meta.shape)), "dtype": str(meta.dtype), "format": kind}
+        fields |= {axis: _along(source, place) for place, axis in enumerate(source.row_axes)}
+        fields |= {
+            "shape": " x ".join(map(str, meta.shape)),
+            "dtype": str(meta.dtype),
+            "format": kind,
+        }
         fields |= {"size_bytes": size, "modified": changed} | dict(header)
         for field in dict.fromkeys([*table, *fields]):
             cells = _cells(fields.get(field, ""), count)
@@ -123,7 +142,11 @@ def _along(source: RowSource, axis: int) -> list[int]:
 
 
 def _cells(value: Any, count: int) -> list[Any]:
-    if isinstance(value, (list, np.ndarray)) and np.shape(value)[:1] == (count,) and np.ndim(value) == 1:
+    if (
+        isinstance(value, (list, np.ndarray))
+        and np.shape(value)[:1] == (count,)
+        and np.ndim(value) == 1
+    ):
         return [one if isinstance(one, np.datetime64) else in_table(one) for one in value]
     return [value if isinstance(value, np.datetime64) else in_table(value)] * count
 

@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides
-from napari_lazyload.sources.binary.strided import Layout, RawSource
-from napari_lazyload.sources.files import BadOptionError, check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.binary.strided import RawSource, StridedLayout
+from napari_lazyload.sources.files import (
+    BadOptionError,
+    check_options,
+    file_name,
+    open_error,
+    stamp_at_opening,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 ENVI = "ENVI"
 _SIGN = b"ENVI"
@@ -30,7 +36,12 @@ _WHOLE = ("samples", "lines", "bands")
 _LISTS = ("wavelength", "fwhm", "band names", "bbl")
 _BANDS = "c"
 _UNITS = {
-    **{"meters": "meter", "micrometers": "micrometer", "millimeters": "millimeter", "kilometers": "kilometer"},
+    **{
+        "meters": "meter",
+        "micrometers": "micrometer",
+        "millimeters": "millimeter",
+        "kilometers": "kilometer",
+    },
     **{"km": "kilometer", "degrees": "degree", "feet": "foot"},
 }
 
@@ -53,11 +64,16 @@ def header_of(path: str) -> str | None:
     if path.lower().endswith(".hdr"):
         return path
     stems = (path, os.path.splitext(path)[0])
-    found = [f"{stem}{suffix}" for stem in stems for suffix in (".hdr", ".HDR") if os.path.isfile(f"{stem}{suffix}")]
+    found = [
+        f"{stem}{suffix}"
+        for stem in stems
+        for suffix in (".hdr", ".HDR")
+        if os.path.isfile(f"{stem}{suffix}")
+    ]
     return found[0] if found else None
 
 
-def open_envi(path: str, **options: Any) -> Opened:
+def open_envi(path: str, **options: Any) -> OpenResult:
     """Open an ENVI image. Its axes are bands, lines and samples, whatever the order of storage.
 
     Parameters
@@ -65,19 +81,22 @@ def open_envi(path: str, **options: Any) -> Opened:
     path : str
         The header, or the data.
     **options
-        ``data`` (the data file, where it is not named like the header), ``trailing`` (whether bytes behind the pixels
-        are put up with).
+        ``data`` (the data file, where it is not named like the header), ``trailing`` (whether bytes
+        behind the pixels are put up with).
 
     Raises
     ------
     SourceOpenError
-        If it is no ENVI header, its data is missing, compressed, or shorter or longer than the header says.
+        If it is no ENVI header, its data is missing, compressed, or shorter or longer than the
+        header says.
     """
     check_options(options, ("data", "trailing"), "ENVI files")
     path = os.path.abspath(path)
     head = header_of(path)
     if head is None:
-        raise refusal(path, f"an ENVI header {file_name(path)}.hdr beside it", "none", "put the header back")
+        raise open_error(
+            path, f"an ENVI header {file_name(path)}.hdr beside it", "none", "put the header back"
+        )
     stamp_at_opening(head, header=path)
     with reading_header(head, "an ENVI header"):
         known = _read_header(head)
@@ -88,10 +107,12 @@ def open_envi(path: str, **options: Any) -> Opened:
     with reading_header(head, "an ENVI header"):
         more, rows = _per_band(known, layout.shape[0]), _placed(known)
     row_axes = int(bool(more))
-    source = RawSource(layout, [(data, stamp)], file_name(data), (_BANDS, "y", "x"), row_axes=row_axes, **rows)
+    source = RawSource(
+        layout, [(data, stamp)], file_name(data), (_BANDS, "y", "x"), row_axes=row_axes, **rows
+    )
     fields = {name: value for name, value in known.items() if name not in more}
     fields |= {"data_file": file_name(data), "stored_dtype": str(layout.dtype)} | more
-    return opened_binary(path, ENVI, [source], [fields])
+    return binary_result(path, ENVI, [source], [fields])
 
 
 def _read_header(path: str) -> dict[str, Any]:
@@ -100,7 +121,12 @@ def _read_header(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         content = file.read(_MOST_HEADER + 1)
     if len(content) > _MOST_HEADER:
-        raise refusal(path, f"a header of at most {_MOST_HEADER >> 20} MiB", "a longer one", "it is no ENVI header")
+        raise open_error(
+            path,
+            f"a header of at most {_MOST_HEADER >> 20} MiB",
+            "a longer one",
+            "it is no ENVI header",
+        )
     with warnings.catch_warnings(), _plain_copy(path, content) as plain:
         warnings.simplefilter("ignore")  # about upper-case names
         return {str(name).lower(): value for name, value in envi.read_envi_header(plain).items()}
@@ -125,33 +151,50 @@ def _whole(path: str, known: Mapping[str, Any], name: str, default: str | None =
     try:
         return int(str(value))
     except ValueError as err:
-        raise refusal(path, f"a whole number for {name!r}", repr(value), "the header is damaged") from err
+        raise open_error(
+            path, f"a whole number for {name!r}", repr(value), "the header is damaged"
+        ) from err
 
 
-def _layout(path: str, known: Mapping[str, Any]) -> Layout:
+def _layout(path: str, known: Mapping[str, Any]) -> StridedLayout:
     """Return where the pixels are, as bands, lines and samples."""
     from spectral.io.envi import envi_to_dtype
 
     if _whole(path, known, "file compression", "0"):
-        raise refusal(path, "data without compression", "file compression = 1", "save it without compression")
+        raise open_error(
+            path, "data without compression", "file compression = 1", "save it without compression"
+        )
     code = str(known.get("data type"))
     if code not in envi_to_dtype:
-        raise refusal(path, f"a data type of {', '.join(envi_to_dtype)}", code, "the header is damaged")
+        raise open_error(
+            path, f"a data type of {', '.join(envi_to_dtype)}", code, "the header is damaged"
+        )
     order = _whole(path, known, "byte order", "0")
     if order not in (0, 1):
-        raise refusal(path, "byte order 0 or 1", str(order), "the header is damaged")
+        raise open_error(path, "byte order 0 or 1", str(order), "the header is damaged")
     dtype = np.dtype(envi_to_dtype[code]).newbyteorder("<" if order == 0 else ">")
     columns, rows, bands = (_whole(path, known, name) for name in _WHOLE)
     check_image(path, (bands, rows, columns), dtype)
     offset = _whole(path, known, "header offset", "0")
     if offset < 0:
-        raise refusal(path, "a header offset of 0 or more", str(offset), "the header is damaged")
-    stored = {"bsq": "cyx", "bil": "ycx", "bip": "yxc"}.get(str(known.get("interleave", "")).lower())
+        raise open_error(path, "a header offset of 0 or more", str(offset), "the header is damaged")
+    stored = {"bsq": "cyx", "bil": "ycx", "bip": "yxc"}.get(
+        str(known.get("interleave", "")).lower()
+    )
     if stored is None:
-        raise refusal(path, "interleave of bsq, bil or bip", repr(known.get("interleave")), "the header is damaged")
+        raise open_error(
+            path,
+            "interleave of bsq, bil or bip",
+            repr(known.get("interleave")),
+            "the header is damaged",
+        )
     sizes = {"c": bands, "y": rows, "x": columns}
-    steps = dict(zip(stored, dense_strides([sizes[axis] for axis in stored], dtype.itemsize), strict=True))
-    return Layout((bands, rows, columns), dtype, offset, tuple(steps[axis] for axis in "cyx"))
+    steps = dict(
+        zip(stored, dense_strides([sizes[axis] for axis in stored], dtype.itemsize), strict=True)
+    )
+    return StridedLayout(
+        (bands, rows, columns), dtype, offset, tuple(steps[axis] for axis in "cyx")
+    )
 
 
 def _data_of(path: str, head: str, named: Any) -> str:
@@ -164,7 +207,11 @@ def _data_of(path: str, head: str, named: Any) -> str:
     if path != head:
         return path
     base = os.path.splitext(head)[0]
-    beside = [f"{base}{suffix}" for lower in _DATA_SUFFIXES for suffix in dict.fromkeys((lower, lower.upper()))]
+    beside = [
+        f"{base}{suffix}"
+        for lower in _DATA_SUFFIXES
+        for suffix in dict.fromkeys((lower, lower.upper()))
+    ]
     return next((one for one in beside if os.path.isfile(one)), f"{base}.img")
 
 
@@ -192,8 +239,17 @@ def _placed(known: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(said, list) or len(said) < first + 2:
             continue
         wide, high = (_number(size) for size in said[first : first + 2])
-        if isinstance(wide, float) and isinstance(high, float) and 0 < wide < np.inf and 0 < high < np.inf:
-            units = [str(one).split("=")[-1].strip().lower() for one in said[first + 2 :] if "unit" in str(one).lower()]
+        if (
+            isinstance(wide, float)
+            and isinstance(high, float)
+            and 0 < wide < np.inf
+            and 0 < high < np.inf
+        ):
+            units = [
+                str(one).split("=")[-1].strip().lower()
+                for one in said[first + 2 :]
+                if "unit" in str(one).lower()
+            ]
             unit = _UNITS.get(units[0]) if units else None
             return {"scale": (1.0, high, wide), "units": (None, unit, unit) if unit else None}
     return {}

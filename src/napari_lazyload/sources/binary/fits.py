@@ -14,17 +14,17 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, default_axes, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
 from napari_lazyload.sources.binary.strided import RawSource, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear, Shifted
-from napari_lazyload.sources.files import check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 FITS = "FITS"
 _BLOCK, _CARD = 2880, 80
@@ -33,7 +33,19 @@ _MOST_CARDS = 1 << 22
 _MOST_UNITS = 10_000
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _HINT = "it is damaged or of another format: copy it again"
-_STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "END", "COMMENT", "HISTORY", "")
+_STRUCTURE = (
+    "SIMPLE",
+    "XTENSION",
+    "BITPIX",
+    "NAXIS",
+    "EXTEND",
+    "PCOUNT",
+    "GCOUNT",
+    "END",
+    "COMMENT",
+    "HISTORY",
+    "",
+)
 _NEEDED = ("XTENSION", "PCOUNT", "GCOUNT", "GROUPS", "ZIMAGE", "BSCALE", "BZERO", "BLANK")
 """What changes how pixels are read where it is there; any other card may be damaged."""
 
@@ -50,16 +62,17 @@ class _Unit:
     nbytes: int
 
 
-def open_fits(path: str, **options: Any) -> Opened:
+def open_fits(path: str, **options: Any) -> OpenResult:
     """Open the images of a FITS file, the primary one and those of its extensions.
 
-    The order of axes is that of NumPy, the fastest last. Values are scaled (BSCALE, BZERO, BLANK) chunk by chunk, as
-    astropy does it; unsigned integers stay integers.
+    The order of axes is that of NumPy, the fastest last. Values are scaled (BSCALE, BZERO, BLANK)
+    chunk by chunk, as astropy does it; unsigned integers stay integers.
 
     Parameters
     ----------
     path : str
-        The file; compressed by gzip it is unpacked once to find its images, and each image as one chunk.
+        The file; compressed by gzip it is unpacked once to find its images, and each image as one
+        chunk.
     **options
         ``scaled`` (True: stored values are scaled as the header says).
 
@@ -79,14 +92,23 @@ def open_fits(path: str, **options: Any) -> Opened:
         units, skipped, notes = _units(path, file, size)
         images = [unit for unit in units if _is_image(unit, skipped)]
         if not images:
-            found = "none" if not skipped else "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
-            raise refusal(path, "at least one image of two axes or more", found, "open it with astropy")
+            found = (
+                "none"
+                if not skipped
+                else "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
+            )
+            raise open_error(
+                path, "at least one image of two axes or more", found, "open it with astropy"
+            )
         titles = _titles(images)
-        found_images = [_image(path, stamp, *one, options, packed=packed) for one in zip(images, titles, strict=True)]
+        found_images = [
+            _image(path, stamp, *one, options, packed=packed)
+            for one in zip(images, titles, strict=True)
+        ]
     sources = [source for source, _ in found_images]
     notes += [note for source in sources for note in packed_notes(source)]
     headers = [fields for _, fields in found_images]
-    return opened_binary(path, FITS, sources, headers, skipped=skipped, notes=notes)
+    return binary_result(path, FITS, sources, headers, skipped=skipped, notes=notes)
 
 
 def _is_packed(path: str) -> bool:
@@ -101,11 +123,13 @@ def _unpacked_size(path: str, file: IO[bytes]) -> int:
         size += len(piece)
         if size > MOST_PACKED:
             expected = f"at most {MOST_PACKED >> 30} GiB in one compressed file"
-            raise refusal(path, expected, "more", "unpack it with gunzip to read it in place")
+            raise open_error(path, expected, "more", "unpack it with gunzip to read it in place")
     return size
 
 
-def _units(path: str, file: IO[bytes], size: int) -> tuple[list[_Unit], dict[str, list[str]], list[str]]:
+def _units(
+    path: str, file: IO[bytes], size: int
+) -> tuple[list[_Unit], dict[str, list[str]], list[str]]:
     """Return the units of a file, what is left out behind the last one, and what to say of its end."""
     units: list[_Unit] = []
     skipped: dict[str, list[str]] = {}
@@ -116,17 +140,21 @@ def _units(path: str, file: IO[bytes], size: int) -> tuple[list[_Unit], dict[str
             skipped.setdefault("bytes that are no header", []).append(f"at byte {place}")
             break
         unit = _unit(path, len(units), text, place + -(-len(text) // _BLOCK) * _BLOCK)
-        check_extent(path, size, unit.offset + unit.nbytes, exact=False, what=f"header {unit.number}")
+        check_extent(
+            path, size, unit.offset + unit.nbytes, exact=False, what=f"header {unit.number}"
+        )
         units.append(unit)
         place = unit.offset + -(-unit.nbytes // _BLOCK) * _BLOCK
     if not units:
-        raise refusal(path, f"a header of at least {_BLOCK} bytes", f"{size} bytes", _HINT)
+        raise open_error(path, f"a header of at least {_BLOCK} bytes", f"{size} bytes", _HINT)
     if 0 < size - place < _BLOCK:
         skipped.setdefault("bytes that are no header", []).append(f"at byte {place}")
     notes = []
     if place > size:  # all pixels are there, and yet it may have been cut
         lacking = f"expected {place:,} bytes (blocks of {_BLOCK:,}), found {size:,}"
-        notes = [f"{path}: {lacking}; its pixels are whole, but it may be truncated: compare it with the original"]
+        notes = [
+            f"{path}: {lacking}; its pixels are whole, but it may be truncated: compare it with the original"
+        ]
     return units, skipped, notes
 
 
@@ -139,13 +167,13 @@ def _header_text(path: str, file: IO[bytes], place: int, *, first: bool) -> str 
         if len(text) == _BLOCK and not block.startswith(b"SIMPLE  =" if first else b"XTENSION="):
             if not first:
                 return None
-            raise refusal(path, "a FITS file", f"one that begins with {block[:9]!r}", _HINT)
+            raise open_error(path, "a FITS file", f"one that begins with {block[:9]!r}", _HINT)
         for start in range(len(text) - _BLOCK, len(text), _CARD):
             if text[start : start + 8] == b"END     ":
                 return text[: start + _CARD].decode("ascii", "replace")
     if not first:
         return None
-    raise refusal(path, "a header that ends with END", "none", _HINT)
+    raise open_error(path, "a header that ends with END", "none", _HINT)
 
 
 def _unit(path: str, number: int, text: str, offset: int) -> _Unit:
@@ -165,14 +193,16 @@ def _unit(path: str, number: int, text: str, offset: int) -> _Unit:
     extra, groups = int(cards.get("PCOUNT", 0)), int(cards.get("GCOUNT", 1))
     nbytes = abs(_bitpix(path, cards)) // 8 * groups * (extra + count)
     if min(extra, groups) < 0 or nbytes >= 1 << 63:
-        raise refusal(path, "a size of data", f"PCOUNT {extra}, GCOUNT {groups}, axes of {shape}", _HINT)
+        raise open_error(
+            path, "a size of data", f"PCOUNT {extra}, GCOUNT {groups}, axes of {shape}", _HINT
+        )
     return _Unit(number, cards, offset, nbytes)
 
 
 def _bitpix(path: str, cards: Mapping[str, Any]) -> int:
     bitpix = cards.get("BITPIX")
     if bitpix not in _TYPES:
-        raise refusal(path, f"BITPIX of {', '.join(map(str, _TYPES))}", repr(bitpix), _HINT)
+        raise open_error(path, f"BITPIX of {', '.join(map(str, _TYPES))}", repr(bitpix), _HINT)
     return int(bitpix)
 
 
@@ -180,10 +210,10 @@ def _shape(path: str, cards: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the sizes of the axes, the fastest last."""
     ndim = cards.get("NAXIS")
     if not isinstance(ndim, int) or isinstance(ndim, bool) or not 0 <= ndim <= 999:
-        raise refusal(path, "NAXIS of 0 to 999", repr(ndim), _HINT)
+        raise open_error(path, "NAXIS of 0 to 999", repr(ndim), _HINT)
     shape = [cards.get(f"NAXIS{number}") for number in range(ndim, 0, -1)]
     if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in shape):
-        raise refusal(path, f"{ndim} sizes of axes", f"{shape}", _HINT)
+        raise open_error(path, f"{ndim} sizes of axes", f"{shape}", _HINT)
     return tuple(int(size) for size in shape if size is not None)
 
 
@@ -194,7 +224,8 @@ def _titles(units: list[_Unit]) -> list[str]:
         return [""]
     versions = [f" {unit.cards.get('EXTVER', unit.number)}" for unit in units]
     return [
-        f"{name}{version}" if names.count(name) > 1 else name for name, version in zip(names, versions, strict=True)
+        f"{name}{version}" if names.count(name) > 1 else name
+        for name, version in zip(names, versions, strict=True)
     ]
 
 
@@ -221,7 +252,13 @@ def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
 
 
 def _image(
-    path: str, stamp: tuple[int, int], unit: _Unit, title: str, options: Mapping[str, Any], *, packed: bool
+    path: str,
+    stamp: tuple[int, int],
+    unit: _Unit,
+    title: str,
+    options: Mapping[str, Any],
+    *,
+    packed: bool,
 ) -> tuple[RawSource | PackedSource, dict[str, Any]]:
     """Return the source of one unit, and its cards."""
     cards = unit.cards
@@ -229,11 +266,16 @@ def _image(
     check_image(path, layout.shape, layout.dtype)
     for key in ("BSCALE", "BZERO") if options.get("scaled", True) else ():
         if isinstance(cards.get(key), str):
-            raise refusal(
-                path, f"a number for {key}", repr(cards[key]), "mend the header, or open it with scaled=False"
+            raise open_error(
+                path,
+                f"a number for {key}",
+                repr(cards[key]),
+                "mend the header, or open it with scaled=False",
             )
     convert, dtype = _scaling(cards, layout.dtype) if options.get("scaled", True) else (None, None)
-    axes = tuple("c" if axis == "s" else axis for axis in default_axes(layout.shape, np.dtype(bool)))
+    axes = tuple(
+        "c" if axis == "s" else axis for axis in default_axes(layout.shape, np.dtype(bool))
+    )
     name = f"{file_name(path)} {title}".strip()
     more = {"convert": convert, "dtype": dtype, **_limits(cards)}
     source: RawSource | PackedSource
@@ -241,20 +283,36 @@ def _image(
         source = PackedSource(layout, (path, stamp), "gzip", name, axes, **more)
     else:
         source = RawSource(layout, [(path, stamp)], name, axes, **more)
-    fields = {key: value for key, value in cards.items() if key not in _STRUCTURE and not key.startswith("NAXIS")}
-    return source, {"hdu": unit.number, "data_offset": unit.offset, "stored_dtype": str(layout.dtype)} | fields
+    fields = {
+        key: value
+        for key, value in cards.items()
+        if key not in _STRUCTURE and not key.startswith("NAXIS")
+    }
+    return source, {
+        "hdu": unit.number,
+        "data_offset": unit.offset,
+        "stored_dtype": str(layout.dtype),
+    } | fields
 
 
 def _number(cards: Mapping[str, Any], name: str, default: float) -> float:
     value = cards.get(name, default)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+    return (
+        float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+    )
 
 
-def _scaling(cards: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[Linear | Shifted | None, str | None]:
+def _scaling(
+    cards: Mapping[str, Any], dtype: np.dtype[Any]
+) -> tuple[Linear | Shifted | None, str | None]:
     """Return what astropy does to stored values, and the type of the result."""
     slope, zero = _number(cards, "BSCALE", 1.0), _number(cards, "BZERO", 0.0)
     blank = cards.get("BLANK")
-    blank = blank if isinstance(blank, int) and not isinstance(blank, bool) and dtype.kind in "iu" else None
+    blank = (
+        blank
+        if isinstance(blank, int) and not isinstance(blank, bool) and dtype.kind in "iu"
+        else None
+    )
     if slope == 1 and zero == 0 and blank is None:
         return None, None
     bits = 8 * dtype.itemsize

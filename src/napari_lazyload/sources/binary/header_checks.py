@@ -13,7 +13,7 @@ import numpy as np
 from napari_lazyload.core.errors import LazyLoadError, MissingDependencyError
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.sources.binary.read_strided import item_count
-from napari_lazyload.sources.files import BadOptionError, refusal
+from napari_lazyload.sources.files import BadOptionError, open_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,16 +46,25 @@ def reading_header(path: str, title: str) -> Iterator[None]:
         msg = f"{path}: {title} needs the package {name!r}: pip install 'napari-lazyload[formats]'"
         raise MissingDependencyError(msg) from err
     except MemoryError as err:
-        raise refusal(path, title, "one whose header asks for more memory than there is", "it is damaged") from err
+        raise open_error(
+            path, title, "one whose header asks for more memory than there is", "it is damaged"
+        ) from err
     except OSError as err:
         if err.errno is None:
-            raise refusal(
-                path, title, describe_error(err), "it is damaged or of another format: export it again"
+            raise open_error(
+                path,
+                title,
+                describe_error(err),
+                "it is damaged or of another format: export it again",
             ) from err
         found = f"an error of the system: {err.strerror}"
-        raise refusal(path, title, found, "check the path, the permissions and the disk") from err
+        raise open_error(
+            path, title, found, "check the path, the permissions and the disk"
+        ) from err
     except Exception as err:
-        raise refusal(path, title, describe_error(err), "it is damaged or of another format: export it again") from err
+        raise open_error(
+            path, title, describe_error(err), "it is damaged or of another format: export it again"
+        ) from err
 
 
 def describe_error(error: Exception) -> str:
@@ -74,16 +83,23 @@ def check_image(path: str, shape: Sequence[int], dtype: np.dtype[Any], *, least:
     """
     said = f"shape {tuple(shape)} of {dtype}"
     if dtype.hasobject:
-        raise refusal(path, "numbers", said, "Python objects are never loaded: save the numbers alone")
+        raise open_error(
+            path, "numbers", said, "Python objects are never loaded: save the numbers alone"
+        )
     if dtype.kind not in KINDS:
-        raise refusal(path, "numbers", said, "this type of value cannot be shown as pixels")
+        raise open_error(path, "numbers", said, "this type of value cannot be shown as pixels")
     if len(shape) < least:
         hint = "a series of numbers is no image: read it with its own library"
-        raise refusal(path, f"an image of at least {least} axes", said, hint)
+        raise open_error(path, f"an image of at least {least} axes", said, hint)
     if any(size < 1 for size in shape) or len(shape) > 32:
-        raise refusal(path, "an image with at least one pixel along each of at most 32 axes", said, "it is damaged")
+        raise open_error(
+            path,
+            "an image with at least one pixel along each of at most 32 axes",
+            said,
+            "it is damaged",
+        )
     if item_count(shape) * dtype.itemsize >= 1 << 63:
-        raise refusal(path, "an image of less than 8 EiB", said, "it is damaged")
+        raise open_error(path, "an image of less than 8 EiB", said, "it is damaged")
 
 
 def default_axes(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[str, ...]:
@@ -105,15 +121,14 @@ def named_axes(path: str, axes: Any, shape: Sequence[int]) -> tuple[str, ...] | 
     Raises
     ------
     ValueError
-        If there is not one for each axis, one comes twice, or ``"s"`` is not that of 3 or 4 colours, the last one.
+        If there is not one for each axis, one comes twice, or ``"s"`` is not that of 3 or 4
+        colours, the last one.
     """
     if axes is None:
         return None
     names = tuple(map(str, axes)) if isinstance(axes, Iterable) else ()
     if len(names) != len(shape) or len(set(names)) != len(names):
-        msg = (
-            f"axes={axes!r}: {path} has {len(shape)} axes of {tuple(shape)} pixels: name each of them, each differently"
-        )
+        msg = f"axes={axes!r}: {path} has {len(shape)} axes of {tuple(shape)} pixels: name each of them, each differently"
         raise BadOptionError(msg)
     if RGB_AXIS in names and (names[-1] != RGB_AXIS or shape[-1] not in (3, 4)):
         msg = f"axes={axes!r}: {path} has {tuple(shape)} pixels; {RGB_AXIS!r} names 3 or 4 colours along the last axis"
@@ -131,7 +146,8 @@ def data_file(header: str, name: str, *, outside: bool = False) -> str:
     name : str
         As written there; relative to the folder of the header.
     outside : bool
-        Whether it may lie outside that folder: a header from elsewhere could point at any file of the user.
+        Whether it may lie outside that folder: a header from elsewhere could point at any file of
+        the user.
 
     Raises
     ------
@@ -140,16 +156,22 @@ def data_file(header: str, name: str, *, outside: bool = False) -> str:
     """
     name = name.strip()
     plain = name.replace("\\", "/")
-    absolute = PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).drive) or "\0" in name
+    absolute = (
+        PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).drive) or "\0" in name
+    )
     climbs = ".." in PurePosixPath(plain).parts
     if not name or ((absolute or climbs) and not outside):
         found = f"{name!r}" if name else "no name"
         hint = "move the data beside the header, or trust the header and open it with outside=True"
-        raise refusal(header, "the name of a data file in the header's own folder", found, hint)
+        raise open_error(header, "the name of a data file in the header's own folder", found, hint)
     folder = os.path.dirname(header)
     found = os.path.normpath(os.path.join(folder, name))
     # As written on Windows, and read elsewhere.
-    return found if plain == name or os.path.exists(found) else os.path.normpath(os.path.join(folder, plain))
+    return (
+        found
+        if plain == name or os.path.exists(found)
+        else os.path.normpath(os.path.join(folder, plain))
+    )
 
 
 def header_text(block: bytes) -> str:

@@ -12,26 +12,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import placement
-from napari_lazyload.sources.binary.dataset import opened_binary
-from napari_lazyload.sources.binary.header_checks import MOST_HEADER, check_image, data_file, reading_header
+from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.header_checks import (
+    MOST_HEADER,
+    check_image,
+    data_file,
+    reading_header,
+)
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import Layout, RawSource, dense, samples_first
-from napari_lazyload.sources.files import check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense, samples_first
+from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 IWI = "ITK-Wasm"
 _ADDRESS = "data:application/vnd.itk.path,"
-_TYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)) | {"float32", "float64"}
+_TYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)) | {
+    "float32",
+    "float64",
+}
 
 
 def takes_iwi(path: str) -> bool:
     """Return whether a path is such a folder."""
-    return path.rstrip("/\\").lower().endswith(".iwi") and os.path.isfile(os.path.join(path, "index.json"))
+    return path.rstrip("/\\").lower().endswith(".iwi") and os.path.isfile(
+        os.path.join(path, "index.json")
+    )
 
 
-def open_iwi(path: str, **options: Any) -> Opened:
+def open_iwi(path: str, **options: Any) -> OpenResult:
     """Open an ITK-Wasm folder; axes are turned round to z, y, x, colours come last.
 
     Raises
@@ -48,24 +58,39 @@ def open_iwi(path: str, **options: Any) -> Opened:
         kind = known["imageType"]
         dtype, components = str(kind["componentType"]), int(kind.get("components", 1))
         if dtype not in _TYPES:
-            raise refusal(path, "a componentType of numbers", repr(dtype), "save it with another type")
+            raise open_error(
+                path, "a componentType of numbers", repr(dtype), "save it with another type"
+            )
         sizes = tuple(int(size) for size in known["size"])[::-1]
         check_image(path, sizes, np.dtype(dtype))
         layout, axes = _layout(sizes, components, dtype, str(kind.get("pixelType", "")))
         check_image(path, layout.shape, layout.dtype)
         address = str(known["data"])
         if not address.startswith(_ADDRESS):
-            raise refusal(path, f"data at {_ADDRESS}...", repr(address[:60]), "save it with its data in a file")
+            raise open_error(
+                path,
+                f"data at {_ADDRESS}...",
+                repr(address[:60]),
+                "save it with its data in a file",
+            )
         data = data_file(index, address.removeprefix(_ADDRESS))
         spatial = tuple(axis for axis in axes if axis not in ("c", "s"))
-        steps, origin = ([float(one) for one in known[name]][::-1] for name in ("spacing", "origin"))
+        steps, origin = (
+            [float(one) for one in known[name]][::-1] for name in ("spacing", "origin")
+        )
         turned = _direction(index, known.get("direction"), len(sizes))[::-1, ::-1] * steps
-        placed: dict[str, Any] = placement(turned, origin, [axis for axis in axes if axis != "s"], spatial)
+        placed: dict[str, Any] = placement(
+            turned, origin, [axis for axis in axes if axis != "s"], spatial
+        )
     stamp = stamp_at_opening(data, header=path)
     check_extent(data, stamp[1], layout.end)
     source = RawSource(layout, [(data, stamp)], file_name(path), axes, **placed)
-    fields = {"componentType": dtype, "pixelType": kind.get("pixelType", ""), "components": components}
-    return opened_binary(path, IWI, [source], [fields])
+    fields = {
+        "componentType": dtype,
+        "pixelType": kind.get("pixelType", ""),
+        "components": components,
+    }
+    return binary_result(path, IWI, [source], [fields])
 
 
 def _direction(index: str, said: Any, ndim: int) -> np.ndarray[Any, Any]:
@@ -77,7 +102,9 @@ def _direction(index: str, said: Any, ndim: int) -> np.ndarray[Any, Any]:
     return found.reshape(ndim, ndim) if found.size else np.eye(ndim)
 
 
-def _layout(sizes: tuple[int, ...], components: int, dtype: str, pixel: str) -> tuple[Layout, tuple[str, ...]]:
+def _layout(
+    sizes: tuple[int, ...], components: int, dtype: str, pixel: str
+) -> tuple[StridedLayout, tuple[str, ...]]:
     stored = np.dtype(dtype).newbyteorder("<")
     names = ("t", "z", "y", "x")[-len(sizes) :]
     if components == 1:

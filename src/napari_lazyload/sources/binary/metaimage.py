@@ -1,7 +1,7 @@
 """MetaImage volumes (``.mhd`` with its data, ``.mha``), as ITK writes them.
 
-No Python library reads the header without the data, so that the few lines of ``key = value`` are read here.
-Format: https://itk.org/Wiki/ITK/MetaIO/Documentation
+No Python library reads the header without the data, so that the few lines of ``key = value`` are
+read here. Format: https://itk.org/Wiki/ITK/MetaIO/Documentation
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_lazyload.core.affine import placement
 from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
     MOST_HEADER,
     check_image,
@@ -24,19 +24,26 @@ from napari_lazyload.sources.binary.header_checks import (
     reading_header,
 )
 from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
-from napari_lazyload.sources.binary.strided import Layout, RawSource, dense, samples_first
-from napari_lazyload.sources.files import check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense, samples_first
+from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 METAIMAGE = "MetaImage"
 _LINE = re.compile(rb"([^\n]*)(\n|$)")
 _LIST = re.compile(r"LIST(?:\s+([0-9]{1,2})D?)?", re.IGNORECASE | re.ASCII)
 _TYPES = {
-    **{"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},
+    **{
+        "MET_CHAR": "i1",
+        "MET_UCHAR": "u1",
+        "MET_SHORT": "i2",
+        "MET_USHORT": "u2",
+        "MET_INT": "i4",
+        "MET_UINT": "u4",
+    },
     **{"MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8"},
     **{"MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
 }
@@ -44,19 +51,20 @@ _UNITS = {"um": "micrometer", "mm": "millimeter", "cm": "centimeter"}
 _TRUE = ("true", "t", "1", "yes")
 
 
-def open_metaimage(path: str, **options: Any) -> Opened:
+def open_metaimage(path: str, **options: Any) -> OpenResult:
     """Open a MetaImage.
 
-    Axes are turned round to z, y, x; spacing, origin and direction give scale, translation and affine, with the world
-    in the order z, y, x. Several channels come first, the colours of an RGB(A) image last.
+    Axes are turned round to z, y, x; spacing, origin and direction give scale, translation and
+    affine, with the world in the order z, y, x. Several channels come first, the colours of an
+    RGB(A) image last.
 
     Parameters
     ----------
     path : str
         ``.mhd`` or ``.mha``; compressed data is unpacked as one chunk.
     **options
-        ``outside`` (whether data files may lie outside the header's folder), ``trailing`` (whether bytes behind the
-        pixels are put up with).
+        ``outside`` (whether data files may lie outside the header's folder), ``trailing`` (whether
+        bytes behind the pixels are put up with).
 
     Raises
     ------
@@ -81,15 +89,22 @@ def open_metaimage(path: str, **options: Any) -> Opened:
         codec = _codec(path, header)
     source: RawSource | PackedSource
     if codec and len(files) > 1:
-        raise refusal(path, "one compressed data file", f"{len(files)}", "save it uncompressed, or in one file")
+        raise open_error(
+            path,
+            "one compressed data file",
+            f"{len(files)}",
+            "save it uncompressed, or in one file",
+        )
     if codec:
         begin = start + max(0, skip)
         source = PackedSource(layout, files[0], codec, file_name(path), axes, start=begin, **placed)
     else:
         exact = not options.get("trailing", False)
-        source = source_of_files(path, layout, axes, files, start=start, skip=skip, exact=exact, **placed)
+        source = source_of_files(
+            path, layout, axes, files, start=start, skip=skip, exact=exact, **placed
+        )
     fields = dict(header) | {"data_files": len(files), "stored_dtype": str(layout.dtype)}
-    return opened_binary(path, METAIMAGE, [source], [fields], notes=packed_notes(source))
+    return binary_result(path, METAIMAGE, [source], [fields], notes=packed_notes(source))
 
 
 def _read_header(path: str) -> tuple[dict[str, str], list[str] | None, int]:
@@ -109,7 +124,9 @@ def _read_header(path: str) -> tuple[dict[str, str], list[str] | None, int]:
         if key.strip() == "ElementDataFile":
             return header, _data_names(path, header, block[line.end() :]), line.end()
     found = f"a file that begins with {block[:16]!r}" if block else "an empty file"
-    raise refusal(path, "lines of 'key = value' that end with ElementDataFile", found, "export it again")
+    raise open_error(
+        path, "lines of 'key = value' that end with ElementDataFile", found, "export it again"
+    )
 
 
 def _data_names(path: str, header: Mapping[str, str], rest: bytes) -> list[str] | None:
@@ -123,7 +140,9 @@ def _data_names(path: str, header: Mapping[str, str], rest: bytes) -> list[str] 
         count = prod(sizes[int(listed[1] or len(sizes) - 1) :])
         names = [line.strip() for line in header_text(rest).splitlines() if line.strip()]
         if not 0 < count <= len(names):
-            raise refusal(path, f"{count} names of data files", f"{len(names)}", "the header is damaged")
+            raise open_error(
+                path, f"{count} names of data files", f"{len(names)}", "the header is damaged"
+            )
         return names[:count]
     return numbered_names(path, said) or [said]
 
@@ -137,20 +156,24 @@ def _codec(path: str, header: Mapping[str, str]) -> str:
         return "text"
     kind = header.get("CompressionType", "zlib").lower()
     if _flag(header, "CompressedData") and kind not in ("zlib", ""):
-        raise refusal(path, "data compressed by zlib", f"by {kind!r}", "save it without compression")
+        raise open_error(
+            path, "data compressed by zlib", f"by {kind!r}", "save it without compression"
+        )
     return "zlib" if _flag(header, "CompressedData") else ""
 
 
-def _layout(path: str, header: Mapping[str, str]) -> tuple[Layout, tuple[str, ...]]:
+def _layout(path: str, header: Mapping[str, str]) -> tuple[StridedLayout, tuple[str, ...]]:
     """Return where the pixels are, as they are shown, and the names of the axes."""
     if header.get("ObjectType", "Image").lower() != "image":
-        raise refusal(path, "ObjectType = Image", header["ObjectType"], "read it with ITK")
+        raise open_error(path, "ObjectType = Image", header["ObjectType"], "read it with ITK")
     sizes = tuple(int(size) for size in header["DimSize"].split())
     if len(sizes) != int(header["NDims"]):
-        raise refusal(path, f"{header['NDims']} sizes", f"{len(sizes)}", "the header is damaged")
+        raise open_error(path, f"{header['NDims']} sizes", f"{len(sizes)}", "the header is damaged")
     kind = header["ElementType"].split()[0].removesuffix("_ARRAY")
     if kind not in _TYPES:
-        raise refusal(path, f"an ElementType of {', '.join(_TYPES)}", kind, "save it with another type")
+        raise open_error(
+            path, f"an ElementType of {', '.join(_TYPES)}", kind, "save it with another type"
+        )
     big = _flag(header, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
     dtype = np.dtype(f"{'>' if big else '<'}{_TYPES[kind]}")
     channels = int(header.get("ElementNumberOfChannels", 1))
@@ -184,7 +207,11 @@ def _placed(header: Mapping[str, str], axes: tuple[str, ...]) -> dict[str, Any]:
         return {}
     steps = np.ones(ndim) if spacing is None or len(spacing) != ndim else np.array(spacing)
     first = np.zeros(ndim) if origin is None or len(origin) != ndim else np.array(origin)
-    turn = np.eye(ndim) if matrix is None or len(matrix) != ndim**2 else np.array(matrix).reshape(ndim, ndim)
+    turn = (
+        np.eye(ndim)
+        if matrix is None or len(matrix) != ndim**2
+        else np.array(matrix).reshape(ndim, ndim)
+    )
     # Row i of the matrix is the direction of axis i.
     directions = (turn.T * steps)[::-1, ::-1]
     placed: dict[str, Any] = placement(directions, first[::-1], names, spatial)

@@ -13,15 +13,15 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import Layout, RawSource, dense
-from napari_lazyload.sources.files import check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
+from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
 
 if TYPE_CHECKING:
     from napari_lazyload.sources.files import Stamp
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 MRC = "MRC"
 _HEADER = 1024
@@ -36,11 +36,12 @@ _SIGNED, _HALF_BYTES = 1, 16
 _OPENERS = {"gzip": gzip.open, "bzip2": bz2.open, "": open}
 
 
-def open_mrc(path: str, **options: Any) -> Opened:
+def open_mrc(path: str, **options: Any) -> OpenResult:
     """Open an MRC file: a volume, a stack of images or of volumes.
 
-    Axes are put in the order z, y, x (MAPC, MAPR, MAPS), with the voxel size in Angstrom and the origin. Stacks whose
-    extended header describes each frame (FEI1, FEI2) have a row of the table for each.
+    Axes are put in the order z, y, x (MAPC, MAPR, MAPS), with the voxel size in Angstrom and the
+    origin. Stacks whose extended header describes each frame (FEI1, FEI2) have a row of the table
+    for each.
 
     Parameters
     ----------
@@ -52,7 +53,8 @@ def open_mrc(path: str, **options: Any) -> Opened:
     Raises
     ------
     SourceOpenError
-        If it is no MRC file, of a mode that is not known, or shorter or longer than its header says.
+        If it is no MRC file, of a mode that is not known, or shorter or longer than its header
+        says.
     """
     check_options(options, ("trailing",), "MRC files")
     path = os.path.abspath(path)
@@ -65,10 +67,14 @@ def open_mrc(path: str, **options: Any) -> Opened:
         frames = _frame_headers(file, header, order, axes, layout.shape)
     if not codec:
         check_extent(path, stamp[1], layout.end, exact=not options.get("trailing", False))
-    source = _source(path, stamp, codec, layout, axes=axes, header=header, row_axes=int(bool(frames)))
-    if not source.lead_axes:
+    source = _source(
+        path, stamp, codec, layout, axes=axes, header=header, row_axes=int(bool(frames))
+    )
+    if not source.row_axes:
         frames = {}
-    return opened_binary(path, MRC, [source], [_fields(header, layout) | frames], notes=packed_notes(source))
+    return binary_result(
+        path, MRC, [source], [_fields(header, layout) | frames], notes=packed_notes(source)
+    )
 
 
 def _codec(path: str) -> str:
@@ -83,8 +89,11 @@ def _read_header(path: str, block: bytes) -> tuple[Any, str]:
     from mrcfile.dtypes import HEADER_DTYPE
 
     if len(block) < _HEADER:
-        raise refusal(
-            path, f"an MRC header of {_HEADER} bytes", f"{len(block)} bytes", "it is truncated: copy it again"
+        raise open_error(
+            path,
+            f"an MRC header of {_HEADER} bytes",
+            f"{len(block)} bytes",
+            "it is truncated: copy it again",
         )
     plain = np.frombuffer(block, HEADER_DTYPE)[0]
     try:
@@ -101,23 +110,35 @@ def _read_header(path: str, block: bytes) -> tuple[Any, str]:
         # Some software leaves a wrong stamp; read in the wrong order, sizes come out far larger.
         return min(found, key=lambda one: one[0])[1:]
     sizes = [int(plain[name]) for name in ("nx", "ny", "nz", "mode")]
-    raise refusal(path, "an MRC file", f"sizes and mode of {tuple(sizes)}", "it is damaged or of another format")
+    raise open_error(
+        path,
+        "an MRC file",
+        f"sizes and mode of {tuple(sizes)}",
+        "it is damaged or of another format",
+    )
 
 
-def _layout(path: str, header: Any, order: str) -> tuple[Layout, tuple[str, ...]]:
+def _layout(path: str, header: Any, order: str) -> tuple[StridedLayout, tuple[str, ...]]:
     """Return where the pixels are, in the order in which they are shown, and the names of the axes."""
     from mrcfile import utils
 
     mode = int(header["mode"])
     try:
-        dtype = _bytes_type(path, header, order) or np.dtype(utils.dtype_from_mode(mode)).newbyteorder(order)
+        dtype = _bytes_type(path, header, order) or np.dtype(
+            utils.dtype_from_mode(mode)
+        ).newbyteorder(order)
     except ValueError as err:
         hint = "convert it to mode 2 (float32) or 1 (int16)"
-        raise refusal(path, "mode 0, 1, 2, 4, 6 or 12", f"mode {mode}", hint) from err
+        raise open_error(path, "mode 0, 1, 2, 4, 6 or 12", f"mode {mode}", hint) from err
     shape = _shape(header)
     extended = int(header["nsymbt"])
     if extended < 0:
-        raise refusal(path, "an extended header of 0 bytes or more", f"{extended} bytes", "the header is damaged")
+        raise open_error(
+            path,
+            "an extended header of 0 bytes or more",
+            f"{extended} bytes",
+            "the header is damaged",
+        )
     layout = dense(shape, dtype, _HEADER + extended)
     check_image(path, shape, layout.dtype)
     if int(header["ispg"]) == _IMAGE_STACK:
@@ -126,22 +147,29 @@ def _layout(path: str, header: Any, order: str) -> tuple[Layout, tuple[str, ...]
     stored = (*("volume",) * (len(shape) - 3), *names)
     shown = (*("volume",) * (len(shape) - 3), "z", "y", "x")
     places = [stored.index(axis) for axis in shown]
-    moved = Layout(tuple(shape[place] for place in places), layout.dtype, layout.offset, ())
-    return Layout(moved.shape, moved.dtype, moved.offset, tuple(layout.strides[place] for place in places)), shown
+    moved = StridedLayout(tuple(shape[place] for place in places), layout.dtype, layout.offset, ())
+    return StridedLayout(
+        moved.shape, moved.dtype, moved.offset, tuple(layout.strides[place] for place in places)
+    ), shown
 
 
 def _bytes_type(path: str, header: Any, order: str) -> np.dtype[Any] | None:
     """Return unsigned bytes where the header says that pixels of mode 0 are such, None where the mode tells the type.
 
-    They have a sign by the standard of 2014, and had none in IMOD before. Its files say which by a flag, others by a
-    highest value that no signed byte has.
+    They have a sign by the standard of 2014, and had none in IMOD before. Its files say which by a
+    flag, others by a highest value that no signed byte has.
     """
     if int(header["mode"]) != _BYTES:
         return None
     stamp, flags = np.frombuffer(header["extra2"].tobytes(), f"{order}i4", 2, _STAMP_IN_EXTRA)
     if stamp == _IMOD:
         if flags & _HALF_BYTES:
-            raise refusal(path, "a byte for each pixel", "two pixels in a byte", "unpack it with clip, of IMOD")
+            raise open_error(
+                path,
+                "a byte for each pixel",
+                "two pixels in a byte",
+                "unpack it with clip, of IMOD",
+            )
         return None if flags & _SIGNED else np.dtype(np.uint8)
     low, high = float(header["dmin"]), float(header["dmax"])
     return np.dtype(np.uint8) if low >= 0 and 127 < high <= 255 else None
@@ -160,7 +188,11 @@ def _shape(header: Any) -> tuple[int, ...]:
 def _axis_names(header: Any) -> tuple[str, ...]:
     """Return the names of sections, rows and columns."""
     order = tuple(int(header[name]) for name in ("maps", "mapr", "mapc"))
-    return tuple("xyz"[number - 1] for number in order) if sorted(order) == [1, 2, 3] else ("z", "y", "x")
+    return (
+        tuple("xyz"[number - 1] for number in order)
+        if sorted(order) == [1, 2, 3]
+        else ("z", "y", "x")
+    )
 
 
 def _placed(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
@@ -173,7 +205,11 @@ def _placed(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
         length, count = float(header["cella"][axis]), int(header[f"m{axis}"])
         if np.isfinite(length) and length > 0 and count > 0 and axis in axes:
             known[axis] = float(np.float32(length) / np.float32(count))  # as mrcfile has it
-            start = begin if any(origin) and np.isfinite(origin).all() else int(header[starts[axis]]) * known[axis]
+            start = (
+                begin
+                if any(origin) and np.isfinite(origin).all()
+                else int(header[starts[axis]]) * known[axis]
+            )
             first[axis] = start
     if not known or ("frame" in axes and not {"x", "y"} <= known.keys()):
         return {}
@@ -185,7 +221,14 @@ def _placed(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _source(
-    path: str, stamp: Stamp, codec: str, layout: Layout, *, axes: tuple[str, ...], header: Any, row_axes: int
+    path: str,
+    stamp: Stamp,
+    codec: str,
+    layout: StridedLayout,
+    *,
+    axes: tuple[str, ...],
+    header: Any,
+    row_axes: int,
 ) -> RawSource | PackedSource:
     meta = _placed(header, axes) | _limits(header, layout)
     if codec:
@@ -193,10 +236,12 @@ def _source(
     return RawSource(layout, [(path, stamp)], file_name(path), axes, row_axes=row_axes, **meta)
 
 
-def _limits(header: Any, layout: Layout) -> dict[str, Any]:
+def _limits(header: Any, layout: StridedLayout) -> dict[str, Any]:
     """Return the contrast limits that the header tells; where they were not worked out, the lowest is not lowest."""
     low, high, mean = (float(header[name]) for name in ("dmin", "dmax", "dmean"))
-    if layout.dtype.kind == "c" or not (np.isfinite([low, high]).all() and low < high and low <= mean <= high):
+    if layout.dtype.kind == "c" or not (
+        np.isfinite([low, high]).all() and low < high and low <= mean <= high
+    ):
         return {}
     return {"contrast_limits": (low, high)}
 
@@ -217,7 +262,9 @@ def _frame_headers(
         return {}
     dtype = np.dtype(dtypes.get_ext_header_dtype(kind, order))
     block = file.read(nbytes)
-    step = int(np.frombuffer(block, f"{order}i4", 1)[0]) if len(block) >= 4 else 0  # "Metadata size": each record's own
+    step = (
+        int(np.frombuffer(block, f"{order}i4", 1)[0]) if len(block) >= 4 else 0
+    )  # "Metadata size": each record's own
     if step < dtype.itemsize or len(block) < step * shape[0]:
         return {}
     # A record may be longer than what is known of it.
@@ -225,15 +272,31 @@ def _frame_headers(
     columns = {}
     for name in dtype.names:
         values = found[name]
-        if values.ndim == 1 and values.dtype.kind in "iufSb" and np.any(values != np.zeros(1, values.dtype)):
+        if (
+            values.ndim == 1
+            and values.dtype.kind in "iufSb"
+            and np.any(values != np.zeros(1, values.dtype))
+        ):
             columns[name] = list(values)
     return columns
 
 
-def _fields(header: Any, layout: Layout) -> dict[str, Any]:
+def _fields(header: Any, layout: StridedLayout) -> dict[str, Any]:
     """Return the header for the table."""
     fields: dict[str, Any] = {"data_offset": layout.offset, "stored_dtype": str(layout.dtype)}
-    for name in ("mode", "ispg", "nsymbt", "exttyp", "dmin", "dmax", "dmean", "rms", "mapc", "mapr", "maps"):
+    for name in (
+        "mode",
+        "ispg",
+        "nsymbt",
+        "exttyp",
+        "dmin",
+        "dmax",
+        "dmean",
+        "rms",
+        "mapc",
+        "mapr",
+        "maps",
+    ):
         fields[name] = header[name]
     fields |= {f"m{axis}": header[f"m{axis}"] for axis in "xyz"}
     fields |= {f"cell_{axis} (angstrom)": float(header["cella"][axis]) for axis in "xyz"}

@@ -12,16 +12,16 @@ import numpy as np
 
 from napari_lazyload.core.affine import placement
 from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import Layout, RawSource, dense
+from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear
-from napari_lazyload.sources.files import check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 NIFTI = "NIfTI"
 _BLOCK = 1024
@@ -32,23 +32,25 @@ _TIME = {8: "second", 16: "millisecond", 24: "microsecond"}
 _MOST_MATRIX = 1 << 20
 """No file of SPM with one matrix is longer than so many bytes."""
 
-_quiet = logging.Logger("napari_lazyload.nifti", logging.CRITICAL)  # nibabel mends a header with a line in the log
+_quiet = logging.Logger(
+    "napari_lazyload.nifti", logging.CRITICAL
+)  # nibabel mends a header with a line in the log
 
 
-def open_nifti(path: str, **options: Any) -> Opened:
+def open_nifti(path: str, **options: Any) -> OpenResult:
     """Open a NIfTI or Analyze image (``.nii``, ``.hdr`` with ``.img``), or an MGH volume.
 
-    Axes are turned round to ``t z y x``, so that the fastest one comes last; sform or qform give scale and, where the
-    volume is turned, an affine matrix with the world in the order z, y, x (RAS+, as nibabel has it). Stored values are
-    scaled chunk by chunk where the header has a slope.
+    Axes are turned round to ``t z y x``, so that the fastest one comes last; sform or qform give
+    scale and, where the volume is turned, an affine matrix with the world in the order z, y, x
+    (RAS+, as nibabel has it). Stored values are scaled chunk by chunk where the header has a slope.
 
     Parameters
     ----------
     path : str
         Header or data; compressed by gzip it is unpacked as one chunk.
     **options
-        ``scaled`` (True: stored values are scaled as the header says), ``trailing`` (whether bytes behind the pixels
-        are put up with).
+        ``scaled`` (True: stored values are scaled as the header says), ``trailing`` (whether bytes
+        behind the pixels are put up with).
 
     Raises
     ------
@@ -80,10 +82,15 @@ def open_nifti(path: str, **options: Any) -> Opened:
     if _starts_with(data, _GZIP):
         source = PackedSource(layout, (data, stamp), "gzip", file_name(path), axes, **more)
     else:
-        check_extent(data, stamp[1], layout.end, exact=_is_exact(header) and not options.get("trailing", False))
+        check_extent(
+            data,
+            stamp[1],
+            layout.end,
+            exact=_is_exact(header) and not options.get("trailing", False),
+        )
         source = RawSource(layout, [(data, stamp)], file_name(path), axes, **more)
     stored |= {"data_offset": offset, "slope": slope, "intercept": intercept}
-    return opened_binary(path, NIFTI, [source], [stored], notes=[*notes, *packed_notes(source)])
+    return binary_result(path, NIFTI, [source], [stored], notes=[*notes, *packed_notes(source)])
 
 
 def _header_path(path: str) -> str:
@@ -92,7 +99,11 @@ def _header_path(path: str) -> str:
     if not stem.lower().endswith(".img"):
         return path
     base = stem[:-4]
-    beside = [f"{base}{suffix}{more}" for suffix in (".hdr", ".HDR") for more in dict.fromkeys((packed, "", ".gz"))]
+    beside = [
+        f"{base}{suffix}{more}"
+        for suffix in (".hdr", ".HDR")
+        for more in dict.fromkeys((packed, "", ".gz"))
+    ]
     return next((one for one in beside if os.path.exists(one)), beside[0])
 
 
@@ -100,7 +111,11 @@ def _data_path(head: str) -> str:
     """Return the data file of a header that has none within."""
     stem, packed = (head[:-3], head[-3:]) if head.lower().endswith(".gz") else (head, "")
     base = os.path.splitext(stem)[0]
-    beside = [f"{base}{suffix}{more}" for suffix in (".img", ".IMG") for more in dict.fromkeys((packed, "", ".gz"))]
+    beside = [
+        f"{base}{suffix}{more}"
+        for suffix in (".img", ".IMG")
+        for more in dict.fromkeys((packed, "", ".gz"))
+    ]
     return next((one for one in beside if os.path.exists(one)), beside[0])
 
 
@@ -115,7 +130,12 @@ def _read_header(path: str) -> tuple[Any, bytes]:
     opener: Any = gzip.open if _starts_with(path, _GZIP) else open
     with opener(path, "rb") as file:
         block = file.read(_BLOCK)
-    pairs = (nibabel.Nifti1Pair, nibabel.Nifti2Pair, nibabel.Spm2AnalyzeImage, nibabel.Spm99AnalyzeImage)
+    pairs = (
+        nibabel.Nifti1Pair,
+        nibabel.Nifti2Pair,
+        nibabel.Spm2AnalyzeImage,
+        nibabel.Spm99AnalyzeImage,
+    )
     for kind in (*(image.header_class for image in pairs), nibabel.AnalyzeImage.header_class):
         size = kind.sizeof_hdr
         if len(block) >= size and kind.may_contain_header(block):
@@ -127,7 +147,7 @@ def _read_header(path: str) -> tuple[Any, bytes]:
         return mgh(block[:284].ljust(mgh.template_dtype.itemsize, b"\0"), check=False), block
     found = f"{len(block)} bytes" if len(block) < 348 else f"a file that begins with {block[:4]!r}"
     hint = "it is truncated, or of another format"
-    raise refusal(path, "a NIfTI, Analyze or MGH header of 284, 348 or 540 bytes", found, hint)
+    raise open_error(path, "a NIfTI, Analyze or MGH header of 284, 348 or 540 bytes", found, hint)
 
 
 def _is_mgh(header: Any) -> bool:
@@ -163,11 +183,16 @@ def _offset(header: Any, *, single: bool) -> int:
 
 def _slope(header: Any) -> tuple[float, float]:
     found = (None, None) if _is_mgh(header) else header.get_slope_inter()
-    slope, intercept = (1.0 if found[0] is None else float(found[0])), (0.0 if found[1] is None else float(found[1]))
+    slope, intercept = (
+        (1.0 if found[0] is None else float(found[0])),
+        (0.0 if found[1] is None else float(found[1])),
+    )
     return slope, intercept
 
 
-def _layout(path: str, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> tuple[Layout, tuple[str, ...]]:
+def _layout(
+    path: str, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int
+) -> tuple[StridedLayout, tuple[str, ...]]:
     """Return where the pixels are, fastest axis last, and the names of the axes."""
     check_image(path, shape, np.dtype(np.uint8))
     turned = dense(shape[::-1], dtype, offset)
@@ -176,7 +201,12 @@ def _layout(path: str, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int
         check_image(path, turned.shape, dtype)
         return turned, names
     first = pick_field(path, turned, dtype.names[0])  # colours: R, G, B and perhaps A, a byte each
-    samples = Layout((*first.shape, len(dtype.names)), first.dtype, offset, (*first.strides, first.dtype.itemsize))
+    samples = StridedLayout(
+        (*first.shape, len(dtype.names)),
+        first.dtype,
+        offset,
+        (*first.strides, first.dtype.itemsize),
+    )
     check_image(path, samples.shape, samples.dtype)
     return samples, (*names, "s")
 
@@ -228,15 +258,33 @@ def _units(header: Any, names: tuple[str, ...]) -> tuple[str | None, ...] | None
     space, time = _SPACE.get(code & 0x07), _TIME.get(code & 0x38)
     if space is None and time is None:
         return None
-    return tuple(time if axis == "t" else space if axis in ("z", "y", "x") else None for axis in names)
+    return tuple(
+        time if axis == "t" else space if axis in ("z", "y", "x") else None for axis in names
+    )
 
 
 def _fields(header: Any, block: bytes) -> dict[str, Any]:
     """Return the header for the table."""
     kind = type(header).__name__.removesuffix("Header")
-    fields: dict[str, Any] = {"header": kind, "stored_dtype": str(np.dtype(header.get_data_dtype()))}
+    fields: dict[str, Any] = {
+        "header": kind,
+        "stored_dtype": str(np.dtype(header.get_data_dtype())),
+    }
     fields["byte_order"] = "big" if header.endianness == ">" else "little"
-    wanted = ("descrip", "intent_name", "aux_file", "db_name", "pixdim", "xyzt_units", "qform_code", "sform_code")
+    wanted = (
+        "descrip",
+        "intent_name",
+        "aux_file",
+        "db_name",
+        "pixdim",
+        "xyzt_units",
+        "qform_code",
+        "sform_code",
+    )
     names = header.template_dtype.names
-    fields |= {name: header[name] for name in (*wanted, "cal_min", "cal_max", "tr", "te", "ti") if name in names}
+    fields |= {
+        name: header[name]
+        for name in (*wanted, "cal_min", "cal_max", "tr", "te", "ti")
+        if name in names
+    }
     return fields

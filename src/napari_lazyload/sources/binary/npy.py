@@ -1,6 +1,7 @@
 """NumPy's NPY files, versions 1 to 3; the header is read by `numpy.lib.format`.
 
-An NPZ archive opens where its members are stored without compression: each is then an NPY file at an offset.
+An NPZ archive opens where its members are stored without compression: each is then an NPY file at
+an offset.
 """
 
 from __future__ import annotations
@@ -14,16 +15,27 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.sources.binary.dataset import opened_binary
-from napari_lazyload.sources.binary.header_checks import check_image, default_axes, named_axes, reading_header
+from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.header_checks import (
+    check_image,
+    default_axes,
+    named_axes,
+    reading_header,
+)
 from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import Layout, RawSource, dense
-from napari_lazyload.sources.files import BadOptionError, check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
+from napari_lazyload.sources.files import (
+    BadOptionError,
+    check_options,
+    file_name,
+    open_error,
+    stamp_at_opening,
+)
 
 if TYPE_CHECKING:
     from napari_lazyload.sources.files import Stamp
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 NPY, NPZ = "NPY", "NPZ"
 _OPTIONS = ("key", "axes", "trailing")
@@ -33,7 +45,7 @@ _MOST_TEXT = 10_000
 _MAGIC = b"\x93NUMPY"
 
 
-def open_npy(path: str, **options: Any) -> Opened:
+def open_npy(path: str, **options: Any) -> OpenResult:
     """Open an NPY file, or the members of an NPZ archive.
 
     Parameters
@@ -41,8 +53,8 @@ def open_npy(path: str, **options: Any) -> Opened:
     path : str
         The file.
     **options
-        ``key`` (a field of a structured array; of an archive the member), ``axes`` (a name for each axis), ``trailing``
-        (whether bytes behind the array are put up with).
+        ``key`` (a field of a structured array; of an archive the member), ``axes`` (a name for each
+        axis), ``trailing`` (whether bytes behind the array are put up with).
 
     Raises
     ------
@@ -60,15 +72,19 @@ def open_npy(path: str, **options: Any) -> Opened:
             return open_npz(path, stamp, options)
         if start != _MAGIC:
             found = "an empty file" if not start else f"a file that begins with {start!r}"
-            raise refusal(path, "a NumPy array (.npy)", found, "save it again with numpy.save")
+            raise open_error(path, "a NumPy array (.npy)", found, "save it again with numpy.save")
         file.seek(0)
         layout, fortran = read_layout(path, file)
     source = npy_source((path, stamp), layout, file_name(path), stamp[1], options)
-    header = {"fortran_order": fortran, "data_offset": layout.offset, "stored_dtype": str(layout.dtype)}
-    return opened_binary(path, NPY, [source], [header])
+    header = {
+        "fortran_order": fortran,
+        "data_offset": layout.offset,
+        "stored_dtype": str(layout.dtype),
+    }
+    return binary_result(path, NPY, [source], [header])
 
 
-def read_layout(path: str, file: IO[bytes]) -> tuple[Layout, bool]:
+def read_layout(path: str, file: IO[bytes]) -> tuple[StridedLayout, bool]:
     """Read the header at the position of a file; return where the array lies, and whether in Fortran order."""
     version = np.lib.format.read_magic(file)
     with warnings.catch_warnings():
@@ -89,21 +105,33 @@ def _read_version_3(path: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, 
     length = int.from_bytes(file.read(4), "little")
     text = file.read(min(length, _MOST_TEXT))
     if len(text) < length:
-        raise refusal(path, f"a header of {length:,} bytes", f"{len(text):,}", "it is truncated or damaged")
+        raise open_error(
+            path, f"a header of {length:,} bytes", f"{len(text):,}", "it is truncated or damaged"
+        )
     known = ast.literal_eval(text.decode("utf-8"))
     shape, fortran = known["shape"], known["fortran_order"]
-    if not (isinstance(shape, tuple) and all(isinstance(size, int) for size in shape) and isinstance(fortran, bool)):
-        raise refusal(path, "a shape and an order", f"{shape!r:.200}, {fortran!r:.200}", "it is damaged")
+    if not (
+        isinstance(shape, tuple)
+        and all(isinstance(size, int) for size in shape)
+        and isinstance(fortran, bool)
+    ):
+        raise open_error(
+            path, "a shape and an order", f"{shape!r:.200}, {fortran!r:.200}", "it is damaged"
+        )
     return shape, fortran, np.lib.format.descr_to_dtype(known["descr"])
 
 
-def npy_source(file: tuple[str, Stamp], layout: Layout, name: str, end: int, options: dict[str, Any]) -> RawSource:
+def npy_source(
+    file: tuple[str, Stamp], layout: StridedLayout, name: str, end: int, options: dict[str, Any]
+) -> RawSource:
     """Return the source of an array that ends at `end`."""
     path = file[0]
     check_extent(path, end, layout.end, exact=not options.get("trailing", False))
     layout = pick_field(path, layout, options.get("key"))
     check_image(path, layout.shape, layout.dtype)
-    axes = named_axes(path, options.get("axes"), layout.shape) or default_axes(layout.shape, layout.dtype)
+    axes = named_axes(path, options.get("axes"), layout.shape) or default_axes(
+        layout.shape, layout.dtype
+    )
     return RawSource(layout, [file], name, axes)
 
 
@@ -112,7 +140,7 @@ _LOCAL_HEADER = 30
 _HINT = "save the arrays with numpy.savez (without compression), or one by one with numpy.save"
 
 
-def open_npz(path: str, stamp: Stamp, options: dict[str, Any]) -> Opened:
+def open_npz(path: str, stamp: Stamp, options: dict[str, Any]) -> OpenResult:
     """Open the images of an archive; called by `napari_lazyload.sources.binary.npy.open_npy`, which turns errors."""
     key = options.get("key")
     sources, headers, skipped = [], [], {}
@@ -127,7 +155,11 @@ def open_npz(path: str, stamp: Stamp, options: dict[str, Any]) -> Opened:
             name = member.filename.removesuffix(".npy")
             try:
                 layout, fortran = _member_layout(path, file, member)
-                end = layout.end if options.get("trailing") else _start(path, file, member) + member.file_size
+                end = (
+                    layout.end
+                    if options.get("trailing")
+                    else _start(path, file, member) + member.file_size
+                )
                 rest = {one: value for one, value in options.items() if one != "key"}
                 sources.append(npy_source((path, stamp), layout, name, end, rest))
             except SourceOpenError as err:
@@ -136,13 +168,21 @@ def open_npz(path: str, stamp: Stamp, options: dict[str, Any]) -> Opened:
                 headers.append({"fortran_order": fortran, "data_offset": layout.offset})
     if not sources:
         why = next(iter(skipped.values()), "it is empty")
-        raise refusal(path, "an archive with arrays that can be read in place", f"none ({why})", _HINT)
-    return opened_binary(path, NPZ, sources, headers, skipped={why: [name] for name, why in skipped.items()})
+        raise open_error(
+            path, "an archive with arrays that can be read in place", f"none ({why})", _HINT
+        )
+    return binary_result(
+        path, NPZ, sources, headers, skipped={why: [name] for name, why in skipped.items()}
+    )
 
 
-def _member_layout(path: str, file: IO[bytes], member: zipfile.ZipInfo) -> tuple[Layout, bool]:
+def _member_layout(
+    path: str, file: IO[bytes], member: zipfile.ZipInfo
+) -> tuple[StridedLayout, bool]:
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        raise refusal(path, "a member without compression", f"{member.filename!r} compressed", _HINT)
+        raise open_error(
+            path, "a member without compression", f"{member.filename!r} compressed", _HINT
+        )
     file.seek(_start(path, file, member))
     return read_layout(path, file)
 
@@ -152,9 +192,13 @@ def _start(path: str, file: IO[bytes], member: zipfile.ZipInfo) -> int:
     file.seek(member.header_offset)
     header = file.read(_LOCAL_HEADER)
     if len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
-        raise refusal(path, "a member's header in the archive", "something else", "the archive is damaged")
+        raise open_error(
+            path, "a member's header in the archive", "something else", "the archive is damaged"
+        )
     start = member.header_offset + _LOCAL_HEADER + int.from_bytes(header[26:28], "little")
     start += int.from_bytes(header[28:30], "little")
     if start + member.compress_size > os.fstat(file.fileno()).st_size:
-        raise refusal(path, "the whole of each member", "an archive that ends before", "it is truncated")
+        raise open_error(
+            path, "the whole of each member", "an archive that ends before", "it is truncated"
+        )
     return start

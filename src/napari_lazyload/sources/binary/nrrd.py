@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_lazyload.core.affine import placement
 from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
     MOST_HEADER,
     check_image,
@@ -23,13 +23,13 @@ from napari_lazyload.sources.binary.header_checks import (
     reading_header,
 )
 from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
-from napari_lazyload.sources.binary.strided import Layout, RawSource, dense
-from napari_lazyload.sources.files import check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
+from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 NRRD = "NRRD"
 _END = re.compile(rb"\r?\n\r?\n")
@@ -37,23 +37,23 @@ _CODECS = {
     **{"raw": "", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"},
     **{"ascii": "text", "text": "text", "txt": "text", "hex": "hex"},
 }
-_COLOURS = {"RGB-color": 3, "3-color": 3, "RGBA-color": 4, "4-color": 4}
+_COLORS = {"RGB-color": 3, "3-color": 3, "RGBA-color": 4, "4-color": 4}
 _DOMAIN = ("domain", "space")
 
 
-def open_nrrd(path: str, **options: Any) -> Opened:
+def open_nrrd(path: str, **options: Any) -> OpenResult:
     """Open a NRRD file, or a detached header with its data files.
 
-    Axes are turned round, so that the fastest one comes last; space directions and origin give scale and, where the
-    volume is turned, an affine matrix with the world's axes turned round too.
+    Axes are turned round, so that the fastest one comes last; space directions and origin give
+    scale and, where the volume is turned, an affine matrix with the world's axes turned round too.
 
     Parameters
     ----------
     path : str
         ``.nrrd`` or ``.nhdr``; data that is compressed or written as text is unpacked as one chunk.
     **options
-        ``outside`` (whether data files may lie outside the header's folder), ``trailing`` (whether bytes behind the
-        pixels are put up with).
+        ``outside`` (whether data files may lie outside the header's folder), ``trailing`` (whether
+        bytes behind the pixels are put up with).
 
     Raises
     ------
@@ -74,23 +74,39 @@ def open_nrrd(path: str, **options: Any) -> Opened:
         layout = dense(shape, dtype)
         axes = _axes(header, shape, layout.dtype)
         placed = _placed(header, axes, shape)
-        start += _skipped_lines(files[0][0], start, int(header.get("line skip", header.get("lineskip", 0))))
+        start += _skipped_lines(
+            files[0][0], start, int(header.get("line skip", header.get("lineskip", 0)))
+        )
         skip = int(header.get("byte skip", header.get("byteskip", 0)))
     layout, axes = _shown(layout, axes)
     source: RawSource | PackedSource
     if codec and len(files) > 1:
-        raise refusal(path, "one compressed data file", f"{len(files)}", "save it uncompressed, or in one file")
+        raise open_error(
+            path,
+            "one compressed data file",
+            f"{len(files)}",
+            "save it uncompressed, or in one file",
+        )
     if codec and skip < 0:
-        raise refusal(path, "a byte skip of 0 or more before compressed data", f"{skip}", "save it with encoding: raw")
+        raise open_error(
+            path,
+            "a byte skip of 0 or more before compressed data",
+            f"{skip}",
+            "save it with encoding: raw",
+        )
     if codec:
-        packed = Layout(layout.shape, layout.dtype, skip, layout.strides)
+        packed = StridedLayout(layout.shape, layout.dtype, skip, layout.strides)
         source = PackedSource(packed, files[0], codec, file_name(path), axes, start=start, **placed)
     else:
         exact = not options.get("trailing", False)
-        source = source_of_files(path, layout, axes, files, start=start, skip=skip, exact=exact, **placed)
-    fields = {name: value for name, value in header.items() if name not in ("data file", "datafile")}
+        source = source_of_files(
+            path, layout, axes, files, start=start, skip=skip, exact=exact, **placed
+        )
+    fields = {
+        name: value for name, value in header.items() if name not in ("data file", "datafile")
+    }
     fields |= {"data_files": len(files), "stored_dtype": str(dtype)}
-    return opened_binary(path, NRRD, [source], [fields], notes=packed_notes(source))
+    return binary_result(path, NRRD, [source], [fields], notes=packed_notes(source))
 
 
 def _read_header(path: str) -> tuple[dict[str, Any], list[str] | None, int]:
@@ -101,10 +117,12 @@ def _read_header(path: str) -> tuple[dict[str, Any], list[str] | None, int]:
         block = file.read(MOST_HEADER)
     if not block.startswith(b"NRRD"):
         found = f"a file that begins with {block[:8]!r}" if block else "an empty file"
-        raise refusal(path, "a NRRD file", found, "export it again")
+        raise open_error(path, "a NRRD file", found, "export it again")
     end = _END.search(block)
     if end is None and len(block) == MOST_HEADER:
-        raise refusal(path, "a header that ends with an empty line", "none", "it is damaged: export it again")
+        raise open_error(
+            path, "a header that ends with an empty line", "none", "it is damaged: export it again"
+        )
     text = block if end is None else block[: end.start()]
     lines = [line.rstrip("\r") for line in header_text(text).split("\n")]
     names: list[str] | None = None
@@ -112,7 +130,11 @@ def _read_header(path: str) -> tuple[dict[str, Any], list[str] | None, int]:
         field = re.match(r"data ?file\s*:\s*(.*)", line.strip(), re.IGNORECASE)
         if field:
             listed = re.match(r"LIST\b", field[1])
-            names = [one for one in lines[number + 1 :] if one.strip()] if listed else numbered_names(path, field[1])
+            names = (
+                [one for one in lines[number + 1 :] if one.strip()]
+                if listed
+                else numbered_names(path, field[1])
+            )
             names = [field[1]] if names is None else names
             lines = lines[:number] if listed else [*lines[:number], *lines[number + 1 :]]
             break
@@ -126,20 +148,29 @@ def _form(path: str, header: Mapping[str, Any]) -> tuple[tuple[int, ...], np.dty
 
     encoding = str(header.get("encoding", "")).lower()
     if encoding not in _CODECS:
-        raise refusal(path, f"an encoding of {', '.join(_CODECS)}", repr(encoding), "save it with encoding: raw")
+        raise open_error(
+            path,
+            f"an encoding of {', '.join(_CODECS)}",
+            repr(encoding),
+            "save it with encoding: raw",
+        )
     shape = tuple(int(size) for size in header["sizes"])[::-1]
     if len(shape) != int(header["dimension"]):
-        raise refusal(path, f"{header['dimension']} sizes", f"{len(shape)}", "the header is damaged")
+        raise open_error(
+            path, f"{header['dimension']} sizes", f"{len(shape)}", "the header is damaged"
+        )
     kind = TYPES.get(str(header["type"]).lower())
     if kind is None or kind == "V":
-        raise refusal(path, "a type of numbers", repr(header["type"]), "save it with another type")
+        raise open_error(
+            path, "a type of numbers", repr(header["type"]), "save it with another type"
+        )
     dtype = np.dtype(kind)
     check_image(path, shape, dtype)
     if dtype.itemsize > 1 and _CODECS[encoding] != "text":
         orders = {"little": "<", "big": ">"}
         endian = str(header.get("endian", "")).lower()
         if endian not in orders:
-            raise refusal(path, "endian: little or big", repr(endian), "add it to the header")
+            raise open_error(path, "endian: little or big", repr(endian), "add it to the header")
         dtype = dtype.newbyteorder(orders[endian])
     return shape, dtype, _CODECS[encoding]
 
@@ -155,11 +186,15 @@ def _skipped_lines(path: str, start: int, count: int) -> int:
     for _ in range(min(count, len(block) + 1)):
         end = block.find(b"\n", end + 1)
         if end < 0:
-            raise refusal(path, f"{count} lines before the data", "fewer", "check the line skip of the header")
+            raise open_error(
+                path, f"{count} lines before the data", "fewer", "check the line skip of the header"
+            )
     return end + 1
 
 
-def _axes(header: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[str, ...]:
+def _axes(
+    header: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[str, ...]:
     """Return the names of the axes, slowest first, as they are stored."""
     ndim = len(shape)
     kinds = [str(kind) for kind in (header.get("kinds") or [])][::-1]
@@ -168,13 +203,15 @@ def _axes(header: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any
     directions = header.get("space directions")
     spatial = [_is_space(directions, ndim - 1 - axis, kinds[axis]) for axis in range(ndim)]
     if not any(kinds) and directions is None:
-        return default_axes(shape, np.dtype(bool))  # which kind its axes are a file of colours says itself
+        return default_axes(
+            shape, np.dtype(bool)
+        )  # which kind its axes are a file of colours says itself
     names = [""] * ndim
     room = list("xyz")
     for axis in reversed(range(ndim)):
         if spatial[axis] and room:
             names[axis] = room.pop(0)
-        elif _COLOURS.get(kinds[axis]) == shape[axis] and dtype.itemsize <= 2 and "s" not in names:
+        elif _COLORS.get(kinds[axis]) == shape[axis] and dtype.itemsize <= 2 and "s" not in names:
             names[axis] = "s"
         else:
             base = "t" if kinds[axis] == "time" or (spatial[axis] and not room) else "c"
@@ -192,21 +229,27 @@ def _is_space(directions: Any, number: int, kind: str) -> bool:
     return one is not None and bool(np.isfinite(np.asarray(one, float)).all())
 
 
-def _shown(layout: Layout, axes: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
+def _shown(layout: StridedLayout, axes: tuple[str, ...]) -> tuple[StridedLayout, tuple[str, ...]]:
     """Return the layout with colours last, and channels before the plane."""
     order = sorted(range(len(axes)), key=lambda axis: _PLACES.get(axes[axis], -1))
     if order == list(range(len(axes))):
         return layout, axes
     shape, strides = (tuple(one[axis] for axis in order) for one in (layout.shape, layout.strides))
-    return Layout(shape, layout.dtype, layout.offset, strides), tuple(axes[axis] for axis in order)
+    return StridedLayout(shape, layout.dtype, layout.offset, strides), tuple(
+        axes[axis] for axis in order
+    )
 
 
 _PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4, "s": 5}
 
 
-def _placed(header: Mapping[str, Any], stored: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+def _placed(
+    header: Mapping[str, Any], stored: tuple[str, ...], shape: tuple[int, ...]
+) -> dict[str, Any]:
     """Return scale, translation or affine, and units, for the axes as they are shown."""
-    names = tuple(axis for axis in sorted(stored, key=lambda axis: _PLACES.get(axis, -1)) if axis != "s")
+    names = tuple(
+        axis for axis in sorted(stored, key=lambda axis: _PLACES.get(axis, -1)) if axis != "s"
+    )
     directions = header.get("space directions")
     steps = {} if directions is None else _steps(directions, stored)
     spatial = tuple(axis for axis in names if axis in steps)
@@ -218,7 +261,9 @@ def _placed(header: Mapping[str, Any], stored: tuple[str, ...], shape: tuple[int
     placed: dict[str, Any] = placement(matrix, first, names, spatial)
     units = header.get("space units")
     if units is not None and matrix.shape[0] == len(spatial):
-        said = dict(zip(spatial, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=False))
+        said = dict(
+            zip(spatial, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=False)
+        )
         placed["units"] = tuple(said.get(axis) for axis in names)
     return placed
 
@@ -227,7 +272,11 @@ def _steps(directions: Any, stored: tuple[str, ...]) -> dict[str, np.ndarray[Any
     """Return the step along each axis that lies in space, with the world's axes turned round; one may be time."""
     steps = {}
     for axis, one in zip(stored, list(directions)[::-1], strict=False):
-        if axis in ("t", "z", "y", "x") and one is not None and np.isfinite(np.asarray(one, float)).all():
+        if (
+            axis in ("t", "z", "y", "x")
+            and one is not None
+            and np.isfinite(np.asarray(one, float)).all()
+        ):
             steps[axis] = np.asarray(one, float)[::-1]
     if "t" in steps and len(steps["t"]) < len(steps):
         del steps["t"]
@@ -235,18 +284,23 @@ def _steps(directions: Any, stored: tuple[str, ...]) -> dict[str, np.ndarray[Any
 
 
 def _spaced(
-    header: Mapping[str, Any], stored: tuple[str, ...], names: tuple[str, ...], shape: tuple[int, ...]
+    header: Mapping[str, Any],
+    stored: tuple[str, ...],
+    names: tuple[str, ...],
+    shape: tuple[int, ...],
 ) -> dict[str, Any]:
     """Return the placement that spacings and the first positions along the axes give."""
-    spacings, lowest, highest = (_finite(header, field, stored) for field in ("spacings", "axis mins", "axis maxs"))
+    spacings, lowest, highest = (
+        _finite(header, field, stored) for field in ("spacings", "axis mins", "axis maxs")
+    )
     said = header.get("centers", header.get("centerings", ()))
     centers = said.split() if isinstance(said, str) else list(said)
-    centred = dict(zip(stored, centers[::-1], strict=True)) if len(centers) == len(stored) else {}
+    centered = dict(zip(stored, centers[::-1], strict=True)) if len(centers) == len(stored) else {}
     for axis, size in zip(stored, shape, strict=True):
-        parts = {"cell": size, "node": size - 1}.get(centred.get(axis, ""), 0)
+        parts = {"cell": size, "node": size - 1}.get(centered.get(axis, ""), 0)
         if axis not in spacings and {axis} <= lowest.keys() & highest.keys() and parts > 0:
             spacings[axis] = (highest[axis] - lowest[axis]) / parts
-        if axis in lowest and centred.get(axis) == "cell":  # where the first cell begins
+        if axis in lowest and centered.get(axis) == "cell":  # where the first cell begins
             lowest[axis] += spacings.get(axis, 1.0) / 2
     placed: dict[str, Any] = {}
     if spacings:
@@ -255,7 +309,9 @@ def _spaced(
         placed["translate"] = tuple(lowest.get(axis, 0.0) for axis in names)
     units = header.get("units")
     if units is not None and len(units) == len(stored):
-        known = dict(zip(stored, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=True))
+        known = dict(
+            zip(stored, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=True)
+        )
         placed["units"] = tuple(known.get(axis) for axis in names)
     return placed
 

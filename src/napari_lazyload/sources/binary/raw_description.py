@@ -12,8 +12,8 @@ import numpy as np
 from napari_lazyload.sources.binary.header_checks import check_image, default_axes, named_axes
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides, item_count
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import Frames, Layout, RawSource, dense
-from napari_lazyload.sources.files import file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
+from napari_lazyload.sources.files import file_name, open_error, stamp_at_opening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,8 @@ class Description:
     dtype : numpy.dtype
         As stored, byte order included; may have fields.
     shape : tuple of int, optional
-        Slowest axis first; one size may be -1. By default as many as the file holds behind `offset`.
+        Slowest axis first; one size may be -1. By default as many as the file holds behind
+        `offset`.
     offset : int
         Bytes before the first pixel.
     order : {"C", "F"}
@@ -103,7 +104,11 @@ def _shape(shape: Any) -> tuple[int, ...] | None:
         return None
     sizes = shape if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
     found = tuple(_whole("shape", size) for size in sizes)
-    if not found or sum(size == -1 for size in found) > 1 or any(size < 1 and size != -1 for size in found):
+    if (
+        not found
+        or sum(size == -1 for size in found) > 1
+        or any(size < 1 and size != -1 for size in found)
+    ):
         msg = f"shape must have positive sizes, of which one may be -1 (as many as there are), got {shape!r}"
         raise ValueError(msg)
     return found
@@ -161,14 +166,21 @@ def described_source(
     if what.positions is not None:
         layout, frames = _scattered(path, size, what, what.positions)
     else:
-        shape = what.shape if what.shape is not None and -1 not in what.shape else _worked_out(path, size, what)
+        shape = (
+            what.shape
+            if what.shape is not None and -1 not in what.shape
+            else _worked_out(path, size, what)
+        )
         records = dense(shape, what.dtype, what.offset, what.order)
         _check(path, size, records.end, what)
         layout, frames = pick_field(path, records, what.key), None
     check_image(path, layout.shape, layout.dtype, least=least)
     names = named_axes(path, axes, layout.shape) or default_axes(layout.shape, layout.dtype)
-    # No stamp: nothing but the size is known of the file, and one that is still being written is welcome.
-    return RawSource(layout, [(path, None)], file_name(path), names, frames=frames, chunks=chunks, **meta)
+    # No stamp: nothing but the size is known of the file, and one that is still being written is
+    # welcome.
+    return RawSource(
+        layout, [(path, None)], file_name(path), names, frames=frames, chunks=chunks, **meta
+    )
 
 
 def _check(path: str, size: int, end: int, what: Description) -> None:
@@ -188,11 +200,13 @@ def _worked_out(path: str, size: int, what: Description) -> tuple[int, ...]:
     if count < 1 or (rest % step and (what.exact or what.shape is None)):
         expected = f"{what.offset:,} bytes and then whole pieces of {step:,} bytes"
         hint = "check dtype, shape and offset"
-        raise refusal(path, expected, f"{size:,} bytes, {rest % step:,} of them left over", hint)
+        raise open_error(path, expected, f"{size:,} bytes, {rest % step:,} of them left over", hint)
     return tuple(count if one == -1 else one for one in known)
 
 
-def _scattered(path: str, size: int, what: Description, places: np.ndarray[Any, Any]) -> tuple[Layout, Frames]:
+def _scattered(
+    path: str, size: int, what: Description, places: np.ndarray[Any, Any]
+) -> tuple[StridedLayout, Frames]:
     """Return the layout of frames on a grid: the grid's axes first, then those of a frame."""
     ndim = places.shape[1]
     if what.shape is None:
@@ -202,9 +216,7 @@ def _scattered(path: str, size: int, what: Description, places: np.ndarray[Any, 
         grid, inner = what.shape[:ndim], what.shape[ndim:]
     if len(grid) < ndim or -1 in (*grid, *inner) or (places >= np.array(grid)).any():
         highest = tuple(int(one) for one in places.max(axis=0))
-        msg = (
-            f"positions reach {highest}; shape={what.shape} must begin with the {ndim} sizes of a grid that holds them"
-        )
+        msg = f"positions reach {highest}; shape={what.shape} must begin with the {ndim} sizes of a grid that holds them"
         raise ValueError(msg)
     if item_count(grid) > MOST_GRID:
         msg = f"a grid of {grid} has more than {MOST_GRID:,} places"
@@ -220,7 +232,9 @@ def _scattered(path: str, size: int, what: Description, places: np.ndarray[Any, 
         msg = "positions must differ: two frames cannot lie at the same place of the grid"
         raise ValueError(msg)
     lead = dense_strides(grid, stride)
-    layout = Layout((*grid, *frame.shape), frame.dtype, frame.offset, (*lead, *frame.strides))
+    layout = StridedLayout(
+        (*grid, *frame.shape), frame.dtype, frame.offset, (*lead, *frame.strides)
+    )
     return layout, Frames(ndim, stride, len(places), numbers)
 
 

@@ -36,13 +36,44 @@ class Guess:
     offset: int = 0
 
     def __str__(self) -> str:
-        return f"shape={self.shape}, dtype={self.dtype!r}" + (f", offset={self.offset}" if self.offset else "")
+        return f"shape={self.shape}, dtype={self.dtype!r}" + (
+            f", offset={self.offset}" if self.offset else ""
+        )
 
 
-_SIDES = (2048, 1024, 512, 256, 4096, 128, 64, 1000, 2000, 500, 1280, 1200, 600, 400, 300, 200, 100, 3000, 4000)
+_SIDES = (
+    2048,
+    1024,
+    512,
+    256,
+    4096,
+    128,
+    64,
+    1000,
+    2000,
+    500,
+    1280,
+    1200,
+    600,
+    400,
+    300,
+    200,
+    100,
+    3000,
+    4000,
+)
 _PLANES = (
     *((side, side) for side in _SIDES),
-    *((2160, 2560), (2048, 2560), (1200, 1920), (1080, 1920), (1040, 1392), (960, 1280), (768, 1024), (600, 800)),
+    *(
+        (2160, 2560),
+        (2048, 2560),
+        (1200, 1920),
+        (1080, 1920),
+        (1040, 1392),
+        (960, 1280),
+        (768, 1024),
+        (600, 800),
+    ),
     *((720, 1280), (480, 640)),
 )
 _HEADERS = (512, 1024, 2048, 4096, 256, 128, 64, 100, 80, 352, 348, 8192)
@@ -95,7 +126,8 @@ def _of_type(size: int, dtype: str, header: int) -> list[Guess]:
 def _unlikely(guess: Guess) -> tuple[bool, bool, bool, int]:
     """Return what sorts guesses, the likeliest first.
 
-    Usual planes go before others; then what is one picture or one cube, then larger planes, then types.
+    Usual planes go before others; then what is one picture or one cube, then larger planes, then
+    types.
     """
     shape = guess.shape
     usual = shape[-2:] in _PLANES or shape[-3:-1] in _PLANES
@@ -139,7 +171,7 @@ def plane_sketch(source: RawSource, number: int, side: int) -> Array:
     shape, lead = source.meta.shape, -3 if source.meta.rgb else -2
     index = np.unravel_index(number, shape[:lead]) if shape[:lead] else ()
     box: Box = (*((int(one), int(one) + 1) for one in index), *((0, size) for size in shape[lead:]))
-    whole = source.piece(0, box)
+    whole = source.box_reader(0, box)
     if whole is None:
         msg = "a sketch is of an image in one block"
         raise ValueError(msg)

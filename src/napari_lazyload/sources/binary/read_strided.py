@@ -1,7 +1,7 @@
 """Positioned reads of strided pixels: each read opens the file, reads its own bytes, and closes it again.
 
-Nothing is mapped, so that a file which shrinks gives an error instead of a signal, and nothing keeps it open between
-two reads.
+Nothing is mapped, so that a file which shrinks gives an error instead of a signal, and nothing
+keeps it open between two reads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.sources.files import refusal, unreadable
+from napari_lazyload.sources.files import open_error, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,8 @@ def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]
     offset : int
         Where the first pixel is.
     target : numpy.ndarray
-        Filled; of the type that is stored, byte order included. Its bytes are in native order afterwards.
+        Filled; of the type that is stored, byte order included. Its bytes are in native order
+        afterwards.
     strides : tuple of int
         Bytes between neighbours in the file along each axis.
 
@@ -73,7 +74,9 @@ def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]
             raise
         reason = getattr(err, "strerror", None) or str(err)
         found = f"an error of the system: {reason}"
-        raise unreadable(path, "a file that can be read", found, "check the disk or the network and retry") from err
+        raise read_error(
+            path, "a file that can be read", found, "check the disk or the network and retry"
+        ) from err
     if not target.dtype.isnative:
         target.byteswap(inplace=True)
 
@@ -87,13 +90,17 @@ def native(pixels: Array) -> Array:
 
 def _as_stored(target: Array, strides: tuple[int, ...]) -> bool:
     """Return whether an array has its pixels in the order in which they are stored, both without gaps."""
-    return target.flags.c_contiguous and strides == dense_strides(target.shape, target.dtype.itemsize)
+    return target.flags.c_contiguous and strides == dense_strides(
+        target.shape, target.dtype.itemsize
+    )
 
 
 def _slowest_first(target: Array, strides: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
     """Return an array with its axes in the order in which they are stored, without those of one pixel; and strides."""
     shape = target.shape
-    order = sorted((axis for axis in range(len(shape)) if shape[axis] > 1), key=lambda axis: -strides[axis])
+    order = sorted(
+        (axis for axis in range(len(shape)) if shape[axis] > 1), key=lambda axis: -strides[axis]
+    )
     rest = tuple(axis for axis in range(len(shape)) if shape[axis] <= 1)
     first: tuple[Any, ...] = (*(0,) * len(rest), ...)
     return target.transpose((*rest, *order))[first], tuple(strides[axis] for axis in order)
@@ -105,7 +112,9 @@ def _fill(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...])
     span = span_nbytes(shape, strides, itemsize)
     if _as_stored(target, strides):
         _read_into(file, offset, target)
-    elif span <= MOST_SPAN and (_gap(shape, strides, itemsize) < PAGE or span <= 1.1 * target.nbytes):
+    elif span <= MOST_SPAN and (
+        _gap(shape, strides, itemsize) < PAGE or span <= 1.1 * target.nbytes
+    ):
         block = np.empty(span, np.uint8)
         _read_into(file, offset, block)
         target[...] = np.ndarray(shape, target.dtype, block, strides=strides)
@@ -118,7 +127,9 @@ def _fill_in_parts(file: IO[bytes], offset: int, target: Array, strides: tuple[i
     step = 1
     if _gap(target.shape, strides, target.dtype.itemsize) < PAGE:
         step = max(1, (MOST_SPAN - inner) // strides[0])
-    elif inner == target[0, ...].nbytes and target[0, ...].flags.c_contiguous:  # rows, of which there may be many
+    elif (
+        inner == target[0, ...].nbytes and target[0, ...].flags.c_contiguous
+    ):  # rows, of which there may be many
         for number in range(len(target)):
             _read_into(file, offset + number * strides[0], target[number, ...])
         return
@@ -150,11 +161,13 @@ def _read_into(file: IO[bytes], offset: int, target: Array) -> None:
             end = offset + len(view)
             found = f"one that ends at byte {min(offset + done, os.fstat(file.fileno()).st_size):,}"
             hint = "it was cut short while open: copy it again, and open it again"
-            raise unreadable(str(file.name), f"a file of at least {end:,} bytes", found, hint)
+            raise read_error(str(file.name), f"a file of at least {end:,} bytes", found, hint)
         done += count
 
 
-def check_extent(path: str, size: int, end: int, *, exact: bool = True, what: str = "its header") -> None:
+def check_extent(
+    path: str, size: int, end: int, *, exact: bool = True, what: str = "its header"
+) -> None:
     """Refuse a file that is shorter than its pixels, or longer.
 
     Parameters
@@ -177,10 +190,10 @@ def check_extent(path: str, size: int, end: int, *, exact: bool = True, what: st
     """
     if size < end:
         hint = "it is truncated, or described wrongly: copy it again"
-        raise refusal(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
+        raise open_error(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
     if exact and size > end:
         hint = f"{size - end:,} bytes are left over: check the description, or open it with trailing=True"
-        raise refusal(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
+        raise open_error(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
 
 
 def item_count(shape: Sequence[int]) -> int:

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 from napari_lazyload.sources.binary.read_strided import dense_strides
-from napari_lazyload.sources.binary.strided import Layout
-from napari_lazyload.sources.files import BadOptionError, refusal
+from napari_lazyload.sources.binary.strided import StridedLayout
+from napari_lazyload.sources.files import BadOptionError, open_error
 
 
-def pick_field(path: str, layout: Layout, key: Any) -> Layout:
+def pick_field(path: str, layout: StridedLayout, key: Any) -> StridedLayout:
     """Return the layout of one field of records, whose own axes come last.
 
     Parameters
     ----------
     path : str
         The file, for messages.
-    layout : Layout
+    layout : StridedLayout
         Of the records.
     key : str or None
         Name of the field; ``"a.b"`` for one within another.
@@ -34,12 +34,16 @@ def pick_field(path: str, layout: Layout, key: Any) -> Layout:
     if key is None:
         if dtype.names is not None:
             fields = f"records with the fields {', '.join(map(repr, dtype.names))[:500]}"
-            raise refusal(path, "numbers", fields, "name one of the fields with key=")
+            raise open_error(path, "numbers", fields, "name one of the fields with key=")
         return layout
     shape, strides, offset = layout.shape, layout.strides, layout.offset
     for name in str(key).split("."):
         if dtype.names is None or dtype.fields is None or name not in dtype.names:
-            known = f"the fields {', '.join(map(repr, dtype.names))}" if dtype.names else f"no fields ({dtype})"
+            known = (
+                f"the fields {', '.join(map(repr, dtype.names))}"
+                if dtype.names
+                else f"no fields ({dtype})"
+            )
             msg = f"{path}: key={key!r} names no field; its type has {known}"
             raise BadOptionError(msg)
         dtype, begin = dtype.fields[name][:2]
@@ -47,4 +51,4 @@ def pick_field(path: str, layout: Layout, key: Any) -> Layout:
         if dtype.subdtype is not None:
             dtype, inner = dtype.subdtype
             shape, strides = (*shape, *inner), (*strides, *dense_strides(inner, dtype.itemsize))
-    return Layout(tuple(map(int, shape)), np.dtype(dtype), offset, strides)
+    return StridedLayout(tuple(map(int, shape)), np.dtype(dtype), offset, strides)

@@ -1,6 +1,7 @@
 """Strided pixels in one or several files, read in place: what every uncompressed binary comes down to.
 
-A format's module reads a header and says where the pixels lie (`Layout`, `Frames`); this module makes chunks of that.
+A format's module reads a header and says where the pixels lie (`StridedLayout`, `Frames`); this
+module makes chunks of that.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StridedLayout:
     """Where the pixels of an image lie.
 
     Parameters
@@ -53,16 +54,16 @@ class Layout:
         return self.offset + span_nbytes(self.shape, self.strides, self.dtype.itemsize)
 
 
-def dense(shape: Sequence[int], dtype: Any, offset: int = 0, order: str = "C") -> Layout:
+def dense(shape: Sequence[int], dtype: Any, offset: int = 0, order: str = "C") -> StridedLayout:
     """Return the layout of pixels without gaps, in C or Fortran order."""
     sizes, stored = tuple(int(size) for size in shape), np.dtype(dtype)
-    return Layout(sizes, stored, offset, dense_strides(sizes, stored.itemsize, order))
+    return StridedLayout(sizes, stored, offset, dense_strides(sizes, stored.itemsize, order))
 
 
-def samples_first(layout: Layout) -> Layout:
+def samples_first(layout: StridedLayout) -> StridedLayout:
     """Return the same pixels with the last axis, that of the samples of a pixel, as the first one."""
     (*sizes, count), (*strides, step) = layout.shape, layout.strides
-    return Layout((count, *sizes), layout.dtype, layout.offset, (step, *strides))
+    return StridedLayout((count, *sizes), layout.dtype, layout.offset, (step, *strides))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ class Frames:
     per_file : int
         Frames in each file; the last file may hold fewer.
     numbers : numpy.ndarray of int64, optional
-        For each place on the leading axes, in C order, the number of its frame, -1 where there is none. In order by
-        default.
+        For each place on the leading axes, in C order, the number of its frame, -1 where there is
+        none. In order by default.
     """
 
     axes: int
@@ -93,10 +94,11 @@ class RawSource:
 
     Parameters
     ----------
-    layout : Layout
+    layout : StridedLayout
         Where the pixels are; of a `Frames` image the leading strides do not count.
     files : sequence of (str, Stamp or None)
-        Absolute paths, each with its stamp when the header was read, or None where that shall not be checked.
+        Absolute paths, each with its stamp when the header was read, or None where that shall not
+        be checked.
     name : str
         Of the image.
     axes : tuple of str
@@ -110,8 +112,8 @@ class RawSource:
     chunks : Any
         As users write them; see `napari_lazyload.sources.binary.chunk_sizes.chunk_sizes`.
     row_axes : int
-        How many leading axes count rows of the meta table; chunks along them have one index, unless `chunks` says
-        otherwise or the file has them interleaved.
+        How many leading axes count rows of the meta table; chunks along them have one index, unless
+        `chunks` says otherwise or the file has them interleaved.
     coarse : bool
         Whether a big image gets coarse levels of every k-th pixel; `raw_coarse` says which.
     **meta
@@ -125,7 +127,7 @@ class RawSource:
 
     def __init__(
         self,
-        layout: Layout,
+        layout: StridedLayout,
         files: Sequence[tuple[str, Stamp | None]],
         name: str,
         axes: tuple[str, ...],
@@ -151,7 +153,7 @@ class RawSource:
         levels = (finest, *(self._coarse_level(axes, one) for one in spans))
         shown = np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("=")
         self.meta = ImageMeta(name, axes, shown, levels, **meta)
-        self.lead_axes = dict(zip(axes[:row_axes], layout.shape[:row_axes], strict=True))
+        self.row_axes = dict(zip(axes[:row_axes], layout.shape[:row_axes], strict=True))
 
     def _coarse_level(self, axes: tuple[str, ...], spans: tuple[int, ...]) -> LevelMeta:
         shape = coarse_shape(self.layout.shape, spans)
@@ -164,7 +166,9 @@ class RawSource:
         # Rows that are interleaved are read together: each alone would read the others too.
         apart = min(layout.strides[:rows], default=0) >= max(layout.strides[rows:], default=0)
         itemsize, single = layout.dtype.itemsize, rows if apart else 0
-        return chunk_sizes(chunks, axes, layout.shape, layout.strides, itemsize, fixed=fixed, single=single)
+        return chunk_sizes(
+            chunks, axes, layout.shape, layout.strides, itemsize, fixed=fixed, single=single
+        )
 
     def rechunked(self, chunks: Any) -> RawSource:
         """Return the same image, read in other chunks."""
@@ -185,27 +189,36 @@ class RawSource:
         """
         meta = self.meta
         kept = {
-            name: getattr(meta, name) for name in ImageMeta.__slots__ if name not in ("name", "axes", "dtype", "levels")
+            name: getattr(meta, name)
+            for name in ImageMeta.__slots__
+            if name not in ("name", "axes", "dtype", "levels")
         }
-        kept |= {"frames": self.frames, "convert": self.convert, "dtype": meta.dtype, "coarse": self._coarse}
+        kept |= {
+            "frames": self.frames,
+            "convert": self.convert,
+            "dtype": meta.dtype,
+            "coarse": self._coarse,
+        }
         kept |= {"row_axes": self._row_axes, **changes}
         return RawSource(self.layout, self.files, meta.name, meta.axes, **kept)
 
     def position(self, index: BlockIndex) -> int:
         """Return the row, among those of this image, that a pixel belongs to."""
         place = 0
-        for one, size in zip(index, self.lead_axes.values(), strict=False):
+        for one, size in zip(index, self.row_axes.values(), strict=False):
             place = place * size + one
         return place
 
     def chunk_position(self, level: int, index: BlockIndex) -> int:
         """Return the row that the first pixel of a chunk belongs to."""
         bounds = self.meta.levels[level].grid.bounds(index)
-        return self.position(tuple(start * span for (start, _), span in zip(bounds, self._spans[level], strict=True)))
+        return self.position(
+            tuple(start * span for (start, _), span in zip(bounds, self._spans[level], strict=True))
+        )
 
     def frame_index(self, position: int) -> BlockIndex:
         """Return the index along the axes that count rows."""
-        lead = tuple(self.lead_axes.values())
+        lead = tuple(self.row_axes.values())
         return tuple(int(one) for one in np.unravel_index(position, lead)) if lead else ()
 
     def chunk(self, level: int, index: BlockIndex) -> RawChunk | BlankChunk | GroupChunk:
@@ -215,7 +228,7 @@ class RawSource:
             return self._frames_chunk(self.frames, box, spans)
         return self._box_chunk(box, spans)
 
-    def piece(self, level: int, box: Box) -> RawChunk | None:
+    def box_reader(self, level: int, box: Box) -> RawChunk | None:
         """Return what reads a box in one go; None where it is of several frames that lie apart, or of none."""
         spans, frames = self._spans[level], self.frames
         if frames is None:
@@ -227,27 +240,44 @@ class RawSource:
 
     def _box_chunk(self, box: Box, spans: tuple[int, ...]) -> RawChunk:
         strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
-        offset = self.layout.offset + sum(start * step for (start, _), step in zip(box, strides, strict=True))
+        offset = self.layout.offset + sum(
+            start * step for (start, _), step in zip(box, strides, strict=True)
+        )
         return self._block(0, offset, box_shape(box), strides)
 
-    def _block(self, file: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> RawChunk:
+    def _block(
+        self, file: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> RawChunk:
         path, opened = self.files[file]
         return RawChunk(path, offset, shape, strides, self.layout.dtype, self.convert, opened)
 
-    def _frames_chunk(self, frames: Frames, box: Box, spans: tuple[int, ...]) -> RawChunk | BlankChunk | GroupChunk:
+    def _frames_chunk(
+        self, frames: Frames, box: Box, spans: tuple[int, ...]
+    ) -> RawChunk | BlankChunk | GroupChunk:
         shape, ahead = box_shape(box), frames.axes
         strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
-        within = sum(start * step for (start, _), step in zip(box[ahead:], strides[ahead:], strict=True))
+        within = sum(
+            start * step for (start, _), step in zip(box[ahead:], strides[ahead:], strict=True)
+        )
         parts = []
         for offsets in np.ndindex(*shape[:ahead]):
             flat = 0
-            for (start, _), offset, span, size in zip(box, offsets, spans, self.layout.shape, strict=False):
+            for (start, _), offset, span, size in zip(
+                box, offsets, spans, self.layout.shape, strict=False
+            ):
                 flat = flat * size + (start + offset) * span
-            parts.append(self._frame(frames, flat, (1,) * ahead + shape[ahead:], strides[ahead:], within))
+            parts.append(
+                self._frame(frames, flat, (1,) * ahead + shape[ahead:], strides[ahead:], within)
+            )
         return parts[0] if len(parts) == 1 else GroupChunk(tuple(parts), shape, self.meta.dtype)
 
     def _frame(
-        self, frames: Frames, flat: int, shape: tuple[int, ...], strides: tuple[int, ...], within: int
+        self,
+        frames: Frames,
+        flat: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        within: int,
     ) -> RawChunk | BlankChunk:
         number = flat if frames.numbers is None else int(frames.numbers[flat])
         if number < 0:

@@ -1,6 +1,7 @@
 """References to strided blocks of files, and what is done to their values.
 
-A chunk is complete in itself: path, position, form, and the stamp of the file when its header was read.
+A chunk is complete in itself: path, position, form, and the stamp of the file when its header was
+read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 
 LONG_RUN = 1024
-"""Where so many bytes of a box lie next to each other, it is read alone, without the rest of its chunks."""
+"""Where so many bytes of a box lie next to each other, it is read alone, without the rest of its
+chunks."""
 
 
 class Convert(Protocol):
@@ -42,7 +44,8 @@ class Linear:
     Parameters
     ----------
     slope, intercept : float
-        The line; a slope of 1 and an intercept of 0 are left out, so that no rounding comes from them.
+        The line; a slope of 1 and an intercept of 0 are left out, so that no rounding comes from
+        them.
     dtype : str
         Of the result, a float.
     blank : int, optional
@@ -75,7 +78,9 @@ class Shifted:
         """Return the values: signed as unsigned, and the other way round."""
         unsigned = np.dtype(f"u{stored.dtype.itemsize}")
         turned = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
-        shifted: Array = turned if stored.dtype.kind == "i" else turned.view(f"i{unsigned.itemsize}")
+        shifted: Array = (
+            turned if stored.dtype.kind == "i" else turned.view(f"i{unsigned.itemsize}")
+        )
         return shifted
 
 
@@ -98,7 +103,8 @@ class RawChunk:
     convert : callable, optional
         What is done to the values.
     opened : tuple of int, optional
-        The stamp of the file when its header was read; None where no header was: any file that is long enough will do.
+        The stamp of the file when its header was read; None where no header was: any file that is
+        long enough will do.
     """
 
     path: str
@@ -113,15 +119,26 @@ class RawChunk:
     def key(self) -> Hashable:
         """Path, time of change, size, and which bytes are read as what."""
         stamp = stamp_now(self.path, self.opened)
-        return ("raw", self.path, *stamp, self.offset, self.shape, self.strides, self.dtype.str, self.convert)
+        return (
+            "raw",
+            self.path,
+            *stamp,
+            self.offset,
+            self.shape,
+            self.strides,
+            self.dtype.str,
+            self.convert,
+        )
 
     def cut(self, box: Box) -> RawChunk:
         """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
-        offset = self.offset + sum(start * step for (start, _), step in zip(box, self.strides, strict=True))
+        offset = self.offset + sum(
+            start * step for (start, _), step in zip(box, self.strides, strict=True)
+        )
         return replace(self, offset=offset, shape=box_shape(box))
 
     @property
-    def plain(self) -> bool:
+    def is_raw_layout(self) -> bool:
         """See `napari_lazyload.core.source.Piece`: stored as it is shown, in the same order, and in long runs."""
         steps = [step for step, size in zip(self.strides, self.shape, strict=True) if size > 1]
         if self.convert is not None or steps != sorted(steps, reverse=True):

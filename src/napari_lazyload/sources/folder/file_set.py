@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from napari_lazyload.sources.image_files.decode import PictureInfo
-    from napari_lazyload.sources.image_header import Place, Places
+    from napari_lazyload.sources.image_header import PageLocation, PageLocations
 
-UNKNOWN, UNREADABLE = -1, -2
-PATIENCE = 5.0
-"""So many seconds opening goes on looking for a picture that can be read, where all those before cannot."""
+UNREAD, UNREADABLE = -1, -2
+RETRY_SECONDS = 5.0
+"""So many seconds opening goes on looking for a picture that can be read, where all those before
+cannot."""
 _SPREAD = 256
 _BLOCK = 4096
 Stamp = tuple[int, int]
@@ -56,7 +57,9 @@ def read_info(path: str, series: int = 0) -> PictureInfo:
 
 def common_items(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return what two headers say alike."""
-    return {key: value for key, value in first.items() if key in second and _same(value, second[key])}
+    return {
+        key: value for key, value in first.items() if key in second and _same(value, second[key])
+    }
 
 
 def _same(value: Any, other: Any) -> bool:
@@ -75,7 +78,8 @@ class FileSet:
     listing : Listing
         Root, names in slider order, what was left out.
     infos : list of PictureInfo
-        One for each distinct (shape, dtype, axes) that was found, with the extras that all files of it share.
+        One for each distinct (shape, dtype, axes) that was found, with the extras that all files of
+        it share.
     kind : numpy.ndarray of int32
         For each file the index into `infos`, or `UNKNOWN`, or `UNREADABLE`.
     sizes : numpy.ndarray of int64
@@ -99,25 +103,27 @@ class FileSet:
     def __init__(self, listing: Listing) -> None:
         count = len(listing.names)
         self.listing = listing
-        self.infos: list[PictureInfo] = []
-        self.kind = np.full(count, UNKNOWN, np.int32)
+        self.header_classes: list[PictureInfo] = []
+        self.kind = np.full(count, UNREAD, np.int32)
         self.sizes = np.full(count, -1, np.int64)
         self.changed_ns = np.full(count, -1, np.int64)
         self.differing: set[str] = set()
         self.problems: dict[int, str] = {}
         self.sets: dict[int, frozenset[str]] = {}
-        self.places: dict[int, Places] = {}
+        self.places: dict[int, PageLocations] = {}
         self.token = f"pictures-{uuid.uuid4().hex}"
-        self.watch: Callable[[int], Any] | None = None
+        self.on_header: Callable[[int], Any] | None = None
         self._kinds: dict[Any, int] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "watch")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_lock", "watch")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.watch = None
+        self.on_header = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -131,17 +137,17 @@ class FileSet:
         """Return the stamp that a file had when its header was read, None where it was not or could not be."""
         return (int(self.changed_ns[row]), int(self.sizes[row])) if self.kind[row] >= 0 else None
 
-    def place(self, row: int, page: int) -> Place | None:
+    def place(self, row: int, page: int) -> PageLocation | None:
         """Return where a page of a file is, if another file may hold it; a header is read only next to such files."""
-        if self.places and self.kind[row] == UNKNOWN:
-            self.probe(row)
+        if self.places and self.kind[row] == UNREAD:
+            self.read_header(row)
         places = self.places.get(row)
         return None if places is None else places.of(page)
 
-    def probe(self, row: int) -> int:
+    def read_header(self, row: int) -> int:
         """Read one header, once; return the file's kind. A file that cannot be read is noted, not raised."""
         known = int(self.kind[row])
-        if known != UNKNOWN:
+        if known != UNREAD:
             return known
         path = self.path(row)
         problem = None
@@ -163,33 +169,34 @@ class FileSet:
             self.kind[row] = kind
             if problem is not None:
                 self.problems[row] = problem
-        if self.watch is not None:
-            self.watch(row)
+        if self.on_header is not None:
+            self.on_header(row)
         return kind
 
     def _kind_of(self, info: PictureInfo) -> int:
         key = (info.shape, info.dtype.str, info.axes, info.page_ndim)
         with self._lock:
-            kind = self._kinds.setdefault(key, len(self.infos))
-            if kind == len(self.infos):
-                self.infos.append(info)
-            elif (known := self.infos[kind].metadata) is not info.metadata:
+            kind = self._kinds.setdefault(key, len(self.header_classes))
+            if kind == len(self.header_classes):
+                self.header_classes.append(info)
+            elif (known := self.header_classes[kind].metadata) is not info.metadata:
                 shared = common_items(known, info.metadata)
                 self.differing |= (known.keys() | info.metadata.keys()) - shared.keys()
                 if len(shared) < len(known):
-                    self.infos[kind] = replace(self.infos[kind], metadata=shared)
+                    self.header_classes[kind] = replace(self.header_classes[kind], metadata=shared)
             return kind
 
     def forget(self, row: int) -> None:
         """Forget what is known of one file, so that the next probe reads it again."""
         with self._lock:
-            self.kind[row] = UNKNOWN
+            self.kind[row] = UNREAD
             self.problems.pop(row, None)
 
     def probe_for(self, seconds: float) -> bool:
         """Read headers, spread over the set first, until all are known or the time is up.
 
-        Where nothing could be read by then, the search for a file that can goes on for `PATIENCE` seconds.
+        Where nothing could be read by then, the search for a file that can goes on for `PATIENCE`
+        seconds.
 
         Returns
         -------
@@ -198,9 +205,9 @@ class FileSet:
         """
         end = time.perf_counter() + seconds
         for row in self._spread():
-            self.probe(row)
+            self.read_header(row)
             now = time.perf_counter()
-            if now > end and (self.infos or now > end + PATIENCE):
+            if now > end and (self.header_classes or now > end + RETRY_SECONDS):
                 break
         return self.all_known()
 
@@ -214,12 +221,12 @@ class FileSet:
 
     def all_known(self) -> bool:
         """Return whether every header was read."""
-        return not bool((self.kind == UNKNOWN).any())
+        return not bool((self.kind == UNREAD).any())
 
     def unknown(self) -> Iterator[int]:
         """Yield the rows whose headers were not read yet, in order; others may be read meanwhile."""
         for start in range(0, len(self), _BLOCK):
-            for row in np.flatnonzero(self.kind[start : start + _BLOCK] == UNKNOWN).tolist():
+            for row in np.flatnonzero(self.kind[start : start + _BLOCK] == UNREAD).tolist():
                 yield start + row
 
     def main_kind(self) -> int:
@@ -240,7 +247,7 @@ class FileSet:
         end = time.perf_counter() + seconds
         for row in range(len(self)):
             if not member[row] and time.perf_counter() < end:
-                self.probe(row)
+                self.read_header(row)
             if not member[row]:
                 others = (rows.get(path, row) for path in self.sets.get(row, ()))
                 member[[other for other in others if other > row]] = True
@@ -252,7 +259,11 @@ class FileSet:
         kept = ~dropped
         place = np.cumsum(kept) - 1
         self.listing.keep(kept, reason)
-        self.kind, self.sizes, self.changed_ns = self.kind[kept], self.sizes[kept], self.changed_ns[kept]
+        self.kind, self.sizes, self.changed_ns = (
+            self.kind[kept],
+            self.sizes[kept],
+            self.changed_ns[kept],
+        )
         self.problems = {int(place[row]): why for row, why in self.problems.items() if kept[row]}
         self.sets = {int(place[row]): paths for row, paths in self.sets.items() if kept[row]}
         self.places = {int(place[row]): places for row, places in self.places.items() if kept[row]}

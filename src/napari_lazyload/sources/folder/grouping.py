@@ -39,16 +39,19 @@ class FolderOptions:
     Parameters
     ----------
     subfolders : {"axis", "stack", "separate", "ignore"}
-        Sub-folders become an axis where they agree in number and shape (else one stack), always one stack, one image
-        each, or are left out.
+        Sub-folders become an axis where they agree in number and shape (else one stack), always one
+        stack, one image each, or are left out.
     mixed : {"groups", "pad"}
-        Pictures of several shapes or dtypes become one image for each group, or one image filled up to the largest.
+        Pictures of several shapes or dtypes become one image for each group, or one image filled up
+        to the largest.
     headers : {"budget", "all"}
-        Read headers for a short time and leave the rest to the background, or read all before opening.
+        Read headers for a short time and leave the rest to the background, or read all before
+        opening.
     pattern : str or None
         A glob pattern that names must match.
     max_images : int
-        More images than this are not made from one path: more groups are padded, more sub-folders refused.
+        More images than this are not made from one path: more groups are padded, more sub-folders
+        refused.
     """
 
     subfolders: Subfolders = "axis"
@@ -66,7 +69,11 @@ class FolderOptions:
         if not (self.pattern is None or isinstance(self.pattern, str)):
             msg = f"pattern must be a glob pattern such as '*.png', got {self.pattern!r}"
             raise TypeError(msg)
-        if isinstance(self.max_images, bool) or not isinstance(self.max_images, int) or self.max_images < 1:
+        if (
+            isinstance(self.max_images, bool)
+            or not isinstance(self.max_images, int)
+            or self.max_images < 1
+        ):
             msg = f"max_images must be a whole number of at least 1, got {self.max_images!r}"
             raise ValueError(msg)
 
@@ -106,7 +113,7 @@ class Group:
         return self.padded and self.info.dtype.kind not in "fc"
 
 
-def make_groups(files: FileSet, name: str, options: FolderOptions, notes: list[str]) -> list[Group]:
+def group_files(files: FileSet, name: str, options: FolderOptions, notes: list[str]) -> list[Group]:
     """Return which files become which image.
 
     Parameters
@@ -125,16 +132,22 @@ def make_groups(files: FileSet, name: str, options: FolderOptions, notes: list[s
     SourceOpenError
         If there would be more images than ``options.max_images``.
     """
-    parts = _by_folder(files, name) if options.subfolders == "separate" else {name: np.arange(len(files))}
+    parts = (
+        _by_folder(files, name)
+        if options.subfolders == "separate"
+        else {name: np.arange(len(files))}
+    )
     _check_number(len(parts), name, options, files)
     for rows in parts.values():
-        files.probe(int(rows[0]))  # none is taken for what the others are
+        files.read_header(int(rows[0]))  # none is taken for what the others are
     kinds = {part: _kinds(files, rows) for part, rows in parts.items()}
     pad = options.mixed == "pad"
     shapes = sum(map(len, kinds.values()))
     if not pad and shapes > options.max_images:
         pad = True
-        notes.append(f"{name}: {shapes} groups of different shape or type; each stack is filled up to its largest")
+        notes.append(
+            f"{name}: {shapes} groups of different shape or type; each stack is filled up to its largest"
+        )
     groups: list[Group] = []
     for part, rows in parts.items():
         split = _classes(files, kinds[part]) if pad else [[kind] for kind in kinds[part]]
@@ -149,7 +162,7 @@ def make_groups(files: FileSet, name: str, options: FolderOptions, notes: list[s
 
 def single(files: FileSet, name: str) -> Group:
     """Return the image of one file, without an axis that counts files."""
-    info = files.infos[files.main_kind()]
+    info = files.header_classes[files.main_kind()]
     if "images" in info.metadata:  # all are shown
         left = {key: value for key, value in info.metadata.items() if key not in ("note", "images")}
         info = replace(info, metadata=left)
@@ -161,7 +174,9 @@ def _by_folder(files: FileSet, name: str) -> dict[str, Array]:
     folders: dict[str, list[int]] = {}
     for row, path in enumerate(files.listing.names):
         folders.setdefault(path.rpartition("/")[0], []).append(row)
-    return {f"{name}/{folder}" if folder else name: np.array(rows) for folder, rows in folders.items()}
+    return {
+        f"{name}/{folder}" if folder else name: np.array(rows) for folder, rows in folders.items()
+    }
 
 
 def _kinds(files: FileSet, rows: Array) -> list[int]:
@@ -175,24 +190,31 @@ def _classes(files: FileSet, kinds: Iterable[int]) -> list[list[int]]:
     """Return the kinds that one frame can hold: those of the same axes, with or without colour."""
     classes: dict[Any, list[int]] = {}
     for kind in kinds:
-        info = files.infos[kind]
-        classes.setdefault((info.axes[: len(info.axes) - info.rgb], info.page_ndim), []).append(kind)
+        info = files.header_classes[kind]
+        classes.setdefault((info.axes[: len(info.axes) - info.rgb], info.page_ndim), []).append(
+            kind
+        )
     return list(classes.values())
 
 
 def _split(files: FileSet, name: str, rows: Array, classes: list[list[int]]) -> list[Group]:
     """Return a group for each list of kinds; files that are not known, or cannot be read, go with the most."""
     kinds = files.kind[rows]
-    members = [np.isin(kinds, wanted) if len(classes) > 1 else np.ones(len(rows), bool) for wanted in classes]
+    members = [
+        np.isin(kinds, wanted) if len(classes) > 1 else np.ones(len(rows), bool)
+        for wanted in classes
+    ]
     members[int(np.argmax([mask.sum() for mask in members]))] |= kinds < 0
     groups: list[Group] = []
     for wanted, mask in zip(classes, members, strict=True):
-        infos = [files.infos[kind] for kind in wanted]
+        infos = [files.header_classes[kind] for kind in wanted]
         info = infos[0] if len(infos) == 1 else padded_info(infos)
         title = name if len(classes) == 1 else f"{name} [{said(info.shape, info.dtype)}]"
         if any(group.name == title for group in groups):
             title = f"{title[:-1]} {''.join(info.axes)}, {len(groups) + 1}]"
-        groups.append(Group(title, rows[mask], info, {"frame": int(mask.sum())}, padded=len(infos) > 1))
+        groups.append(
+            Group(title, rows[mask], info, {"frame": int(mask.sum())}, padded=len(infos) > 1)
+        )
     return groups
 
 
@@ -231,13 +253,17 @@ def _folder_axes(names: Array) -> dict[str, int] | None:
     sizes: list[int] = []
     members: list[str] = names.tolist()
     for _ in range(depth + 1):
-        counts = [(folder, sum(1 for _ in inside)) for folder, inside in groupby(members, _folder_of)]
+        counts = [
+            (folder, sum(1 for _ in inside)) for folder, inside in groupby(members, _folder_of)
+        ]
         members = [folder for folder, _ in counts]
         if len({count for _, count in counts}) > 1 or len(set(members)) < len(members):
             return None
         sizes.insert(0, counts[0][1])
     sizes = [size for size in sizes if size > 1] or [1]
-    labels = ["folder"] if len(sizes) == 2 else [f"folder_{number}" for number in range(1, len(sizes))]
+    labels = (
+        ["folder"] if len(sizes) == 2 else [f"folder_{number}" for number in range(1, len(sizes))]
+    )
     return dict(zip([*labels, "frame"], sizes, strict=True))
 
 
@@ -245,27 +271,40 @@ def _folder_of(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def surprises(files: FileSet, name: str, groups: list[Group]) -> list[str]:
+def grouping_notes(files: FileSet, name: str, groups: list[Group]) -> list[str]:
     """Return what a user would not expect of the images."""
     notes = []
     forms = {(group.info.shape, group.info.dtype, group.info.axes) for group in groups}
     if len(forms) > 1 and not any(group.padded for group in groups):
         notes.append(f"{name}: pictures of {len(forms)} shapes or types; one image for each")
-    for what, shown in (("colormap", "palettes; their indices are shown in grey"), ("scale", "pixel sizes; no scale")):
+    for what, shown in (
+        ("colormap", "palettes; their indices are shown in grey"),
+        ("scale", "pixel sizes; no scale"),
+    ):
         if what in files.differing:
             notes.append(f"{name}: pictures of one shape and type have different {shown}")
     for group in groups:
-        types = {files.infos[kind].dtype for kind in _kinds(files, group.rows)} if group.padded else set()
+        types = (
+            {files.header_classes[kind].dtype for kind in _kinds(files, group.rows)}
+            if group.padded
+            else set()
+        )
         if len(types) > 1 and group.info.rgb:
             notes.append(
                 f"{group.name}: colours keep their values in {group.info.dtype}, in which those of a smaller type look "
                 "dark; open with mixed='groups' to see each as it is"
             )
-        if group.info.dtype.kind == "f" and any(kind.kind in "iu" and kind.itemsize == 8 for kind in types):
-            notes.append(f"{group.name}: 64-bit numbers above 2**53 are rounded in {group.info.dtype}")
+        if group.info.dtype.kind == "f" and any(
+            kind.kind in "iu" and kind.itemsize == 8 for kind in types
+        ):
+            notes.append(
+                f"{group.name}: 64-bit numbers above 2**53 are rounded in {group.info.dtype}"
+            )
         if "missing" in group.info.metadata:
             count = group.info.metadata["missing"]
-            notes.append(f"{group.name}: {count:,} of {group.info.pages:,} planes are described, but not there: blank")
+            notes.append(
+                f"{group.name}: {count:,} of {group.info.pages:,} planes are described, but not there: blank"
+            )
         if "note" in group.info.metadata:
             notes.append(f"{group.name}: {group.info.metadata['note']}")
     return notes

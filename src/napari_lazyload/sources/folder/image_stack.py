@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.sources.folder.file_set import FileSet
     from napari_lazyload.sources.image_files.decode import PictureInfo
-    from napari_lazyload.sources.image_header import Place
+    from napari_lazyload.sources.image_header import PageLocation
 
     Array = np.ndarray[Any, Any]
 
@@ -36,7 +36,7 @@ class PictureSource:
     files : FileSet
         The pictures and what is known of their headers.
     rows : numpy.ndarray of int
-        Which of them, in slider order; as many as the product of `lead_axes`.
+        Which of them, in slider order; as many as the product of `row_axes`.
     lead_axes : dict of str to int
         Name and length of each axis that counts files, slowest first; empty for one file.
     info : PictureInfo
@@ -53,7 +53,7 @@ class PictureSource:
         self,
         files: FileSet,
         rows: Array,
-        lead_axes: dict[str, int],
+        row_axes: dict[str, int],
         info: PictureInfo,
         name: str,
         *,
@@ -64,11 +64,13 @@ class PictureSource:
         self.rows = rows
         self.padded = padded
         self.series = series
-        self.lead_axes = lead_axes
+        self.row_axes = row_axes
         self.info = info
         digest = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=8).hexdigest()
-        self.token = f"{files.token}-{digest}-{'x'.join(map(str, lead_axes.values()))}-{int(padded)}-{series}"
-        self.meta = _image_meta(info, lead_axes, name)
+        self.token = (
+            f"{files.token}-{digest}-{'x'.join(map(str, row_axes.values()))}-{int(padded)}-{series}"
+        )
+        self.meta = _image_meta(info, row_axes, name)
 
     def chunk(self, level: int, index: BlockIndex) -> PictureChunk | PaddedChunk:
         """Return the reference to one page of one file."""
@@ -84,15 +86,19 @@ class PictureSource:
         else:
             place = self.files.place(row, page)
         probed = self.files.probed(row)
-        return PictureChunk(path, page, shape, ndim, dtype, self.info.pages, probed, self.series, place)
+        return PictureChunk(
+            path, page, shape, ndim, dtype, self.info.pages, probed, self.series, place
+        )
 
-    def _padded_place(self, row: int, at: tuple[int, ...]) -> Place | None:
+    def _padded_place(self, row: int, at: tuple[int, ...]) -> PageLocation | None:
         """Return where a page is, by its position on the axes that count pages; None for one beyond the file's own."""
         if row not in self.files.places or self.files.kind[row] < 0:
             return None
-        info = self.files.infos[self.files.kind[row]]
+        info = self.files.header_classes[self.files.kind[row]]
         pages = info.shape[: info.page_ndim]
-        inside = len(at) == len(pages) and all(place < count for place, count in zip(at, pages, strict=True))
+        inside = len(at) == len(pages) and all(
+            place < count for place, count in zip(at, pages, strict=True)
+        )
         return self.files.place(row, ravel(at, pages)) if inside else None
 
     def row(self, index: BlockIndex) -> int:
@@ -101,21 +107,21 @@ class PictureSource:
 
     def page(self, index: BlockIndex) -> tuple[int, ...]:
         """Return where a chunk is on the axes that count pages."""
-        lead = len(self.lead_axes)
+        lead = len(self.row_axes)
         return index[lead : lead + self.info.page_ndim]
 
     def position(self, index: BlockIndex) -> int:
         """Return the file's place among those of this image."""
-        return ravel(index[: len(self.lead_axes)], tuple(self.lead_axes.values()))
+        return ravel(index[: len(self.row_axes)], tuple(self.row_axes.values()))
 
     def frame_index(self, position: int) -> BlockIndex:
         """Return the index along the axes that count files of the file at `position`."""
-        lead = tuple(self.lead_axes.values())
+        lead = tuple(self.row_axes.values())
         return tuple(int(place) for place in np.unravel_index(position, lead)) if lead else ()
 
     def takes(self, kind: int) -> bool:
         """Return whether files of a kind (see `FileSet`) are shown as they are, or fitted in."""
-        found, wanted = self.files.infos[kind], self.info
+        found, wanted = self.files.header_classes[kind], self.info
         if self.padded:
             return fits_frame(found, wanted.page_shape, wanted.axes, wanted.dtype)
         return found == replace(wanted, format=found.format)
@@ -126,7 +132,7 @@ class CoverageSource:
 
     def __init__(self, padded: PictureSource) -> None:
         self._padded = padded
-        self.lead_axes = padded.lead_axes
+        self.row_axes = padded.row_axes
         self.position = padded.position
         self.frame_index = padded.frame_index
         self.token = f"{padded.token}-coverage"
@@ -153,20 +159,22 @@ class CoverageSource:
         return CoverageChunk(path, self._padded.page(index), shape, self._frame_ndim)
 
 
-def _image_meta(info: PictureInfo, lead_axes: dict[str, int], name: str) -> ImageMeta:
-    axes = (*lead_axes, *info.axes)
-    grid_shape = (*lead_axes.values(), *info.shape)
-    counted = len(lead_axes) + info.page_ndim
+def _image_meta(info: PictureInfo, row_axes: dict[str, int], name: str) -> ImageMeta:
+    axes = (*row_axes, *info.axes)
+    grid_shape = (*row_axes.values(), *info.shape)
+    counted = len(row_axes) + info.page_ndim
     grid = ChunkGrid(grid_shape, (*(1,) * counted, *grid_shape[counted:]))
     extras = dict(info.metadata)
     spatial = axes[: len(axes) - info.rgb]
     sizes = _pixel_sizes(extras)
     palette = _palette(extras.pop("colormap", None))
     limits = extras.pop("contrast_limits", None)
-    if lead_axes or limits is None:  # those of one file are not those of its neighbours
+    if row_axes or limits is None:  # those of one file are not those of its neighbours
         limits = _FULL_RANGE.get(info.dtype.str[1:])
     channels = extras.pop("channels", ())
-    plain = "gray_r" if extras.pop("white_is_zero", False) else None  # the values stay as they are stored
+    plain = (
+        "gray_r" if extras.pop("white_is_zero", False) else None
+    )  # the values stay as they are stored
     return ImageMeta(
         name=name,
         axes=axes,
@@ -176,7 +184,9 @@ def _image_meta(info: PictureInfo, lead_axes: dict[str, int], name: str) -> Imag
         units=_units(extras, sizes, spatial),
         contrast_limits=limits if palette is None else (0.0, len(palette) - 1.0),
         colormap=plain if palette is None else palette,
-        channels=channels if "c" in spatial and len(channels) == grid_shape[axes.index("c")] else (),
+        channels=channels
+        if "c" in spatial and len(channels) == grid_shape[axes.index("c")]
+        else (),
         metadata=extras,
     )
 
@@ -187,19 +197,21 @@ def _pixel_sizes(extras: dict[str, Any]) -> dict[str, float]:
     return {**extras.get("axis_scale", {}), **({"y": scale[0], "x": scale[1]} if scale else {})}
 
 
-def _units(extras: dict[str, Any], sizes: dict[str, float], axes: Sequence[str]) -> tuple[str | None, ...] | None:
+def _units(
+    extras: dict[str, Any], sizes: dict[str, float], axes: Sequence[str]
+) -> tuple[str | None, ...] | None:
     """Return the unit of each axis that has a size: that of lengths, but for those with their own."""
     own = extras.get("axis_units", {})
     units = tuple(own.get(axis, extras.get("unit")) if axis in sizes else None for axis in axes)
     return units if any(units) else None
 
 
-def _palette(colours: Array | None) -> Array | None:
+def _palette(colors: Array | None) -> Array | None:
     """Return a TIFF palette in 0 to 1; one that ends below 256 was written with 8 bits, as libtiff takes it too."""
-    if colours is None:
+    if colors is None:
         return None
-    colours = np.asarray(colours, np.float64)
-    return colours / (255 if colours.max(initial=0) < 256 else 65535)
+    colors = np.asarray(colors, np.float64)
+    return colors / (255 if colors.max(initial=0) < 256 else 65535)
 
 
 def file_name(path: str) -> str:

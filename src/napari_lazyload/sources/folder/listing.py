@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"})
-SIDECAR_SUFFIXES = frozenset({".csv", ".tsv", ".json", ".xlsx", ".txt", ".xml", ".yaml", ".yml", ".md", ".log", ".ini"})
+SIDECAR_SUFFIXES = frozenset(
+    {".csv", ".tsv", ".json", ".xlsx", ".txt", ".xml", ".yaml", ".yml", ".md", ".log", ".ini"}
+)
 MAX_DEPTH = 8
 MAX_NAMED = 1000
 """Of the files left out for one reason so many are remembered by name; the rest are counted."""
@@ -53,7 +55,8 @@ class Listing:
     Parameters
     ----------
     root : str
-        Absolute folder that the names start from; "" where files lie on several drives and the names are absolute.
+        Absolute folder that the names start from; "" where files lie on several drives and the
+        names are absolute.
     names : numpy.ndarray of object
         Paths from `root` with ``/`` between parts, in slider order.
     skipped : dict of str to list of str
@@ -103,7 +106,8 @@ def reason_to_skip(name: str) -> str:
 def path_key(name: str) -> str:
     """Return what to sort a relative path by: in natural order, the files of one folder next to each other.
 
-    A string, not a tuple: a million of them compare faster and the garbage collector has nothing to look at.
+    A string, not a tuple: a million of them compare faster and the garbage collector has nothing to
+    look at.
 
     Examples
     --------
@@ -126,7 +130,9 @@ def _as_array(names: Iterable[str]) -> Array:
 class _Walk:
     """One walk through a folder and, where `recurse`, its sub-folders; of the names that match alone."""
 
-    def __init__(self, root: str, *, recurse: bool = False, matches: Callable[[str], Any] | None = None) -> None:
+    def __init__(
+        self, root: str, *, recurse: bool = False, matches: Callable[[str], Any] | None = None
+    ) -> None:
         self.listing = Listing(root, np.empty(0, object))
         self.found: list[str] = []
         self._recurse = recurse
@@ -178,7 +184,9 @@ class _Walk:
         if reason is not None:
             self.listing.skip(reason, prefix + name)
 
-    def _reason(self, prefix: str, name: str, path: str, above: frozenset[tuple[int, int]]) -> str | None:
+    def _reason(
+        self, prefix: str, name: str, path: str, above: frozenset[tuple[int, int]]
+    ) -> str | None:
         """Return why a sub-folder is not entered."""
         if name.lower() in SYSTEM_FILES or name.startswith("."):
             return SYSTEM if name.lower() in SYSTEM_FILES else HIDDEN
@@ -223,8 +231,8 @@ def list_folder(folder: str, *, pattern: str | None = None, recurse: bool = True
     pattern : str, optional
         A glob pattern that the relative path or the file name must match, such as ``"*.png"``.
     recurse : bool
-        Whether sub-folders are entered; those of hidden folders, of Zarr stores and of links that lead back to a folder
-        around them never are.
+        Whether sub-folders are entered; those of hidden folders, of Zarr stores and of links that
+        lead back to a folder around them never are.
 
     Raises
     ------
@@ -306,8 +314,8 @@ def _common_folder(paths: list[str]) -> str:
 def list_glob(pattern: str) -> Listing:
     """List the pictures that a glob pattern matches (``**`` enters sub-folders), in natural order, each once.
 
-    The part of the pattern that is a folder as it is written stands for itself: ``a[1]/*.png`` finds the pictures of a
-    folder called "a[1]".
+    The part of the pattern that is a folder as it is written stands for itself: ``a[1]/*.png``
+    finds the pictures of a folder called "a[1]".
 
     Raises
     ------

@@ -12,13 +12,25 @@ import numpy as np
 from napari_lazyload.core import settings
 from napari_lazyload.core.errors import LazyLoadError, SourceOpenError
 from napari_lazyload.sources.files import not_there
-from napari_lazyload.sources.folder.file_set import PATIENCE, UNREADABLE, FileSet
-from napari_lazyload.sources.folder.grouping import FolderOptions, Group, make_groups, single, surprises
+from napari_lazyload.sources.folder.file_set import RETRY_SECONDS, UNREADABLE, FileSet
+from napari_lazyload.sources.folder.grouping import (
+    FolderOptions,
+    Group,
+    group_files,
+    grouping_notes,
+    single,
+)
 from napari_lazyload.sources.folder.image_stack import CoverageSource, PictureSource, file_name
-from napari_lazyload.sources.folder.listing import Listing, keep_matching, list_files, list_folder, list_glob
+from napari_lazyload.sources.folder.listing import (
+    Listing,
+    keep_matching,
+    list_files,
+    list_folder,
+    list_glob,
+)
 from napari_lazyload.sources.folder.table import FolderTable
 from napari_lazyload.sources.image_files.decode import read_series
-from napari_lazyload.sources.opened import Opened
+from napari_lazyload.sources.opened import OpenResult
 from napari_lazyload.sources.tiff.tag_table import with_tiff_header
 
 if TYPE_CHECKING:
@@ -32,7 +44,7 @@ PATTERN_SIGNS = "*?["
 FOLDER, GLOB, LIST, PICTURE = "image folder", "image glob", "image list", "picture"
 
 
-def open_pictures(path: str | Sequence[str], **options: Any) -> Opened:
+def open_pictures(path: str | Sequence[str], **options: Any) -> OpenResult:
     """Open a folder, a glob pattern, a list of files or one picture file.
 
     Parameters
@@ -63,21 +75,23 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> Opened:
         raise SourceOpenError(_nothing_readable(label, files), label)
     files.drop_empty()
     if kind != PICTURE:
-        files.drop_members(PATIENCE)
+        files.drop_members(RETRY_SECONDS)
     if kind == LIST and chosen.subfolders == "axis":
         chosen = replace(chosen, subfolders="stack")  # the order of a list is its user's
     notes: list[str] = []
     name = file_name(label)
-    groups = [single(files, name)] if kind == PICTURE else make_groups(files, name, chosen, notes)
-    notes += surprises(files, name, groups)
-    opened = _opened(label, kind, files, groups, notes, whole_folder=kind == FOLDER and chosen.pattern is None)
+    groups = [single(files, name)] if kind == PICTURE else group_files(files, name, chosen, notes)
+    notes += grouping_notes(files, name, groups)
+    opened = _opened(
+        label, kind, files, groups, notes, whole_folder=kind == FOLDER and chosen.pattern is None
+    )
     if kind == PICTURE and groups[0].info.format == "tiff":
         opened.columns = with_tiff_header(opened.columns, label)
         _add_series(opened, files, label)
     return opened
 
 
-def _add_series(opened: Opened, files: FileSet, path: str) -> None:
+def _add_series(opened: OpenResult, files: FileSet, path: str) -> None:
     """Add the other images of a TIFF file; they show the same row of the table, and are hidden at first."""
     try:
         found = read_series(path)
@@ -94,7 +108,9 @@ def _add_series(opened: Opened, files: FileSet, path: str) -> None:
         opened.rows += (range(1),)
     images = found[0].metadata.get("images", 1)
     if images > len(found):
-        opened.notes.append(f"{name}: {len(found)} of {images} images are opened; more are too many, or damaged")
+        opened.notes.append(
+            f"{name}: {len(found)} of {images} images are opened; more are too many, or damaged"
+        )
 
 
 def header_seconds(listed: float) -> float:
@@ -152,13 +168,23 @@ def _nothing_readable(label: str, files: FileSet) -> str:
     first = files.problems[min(files.problems)]
     if len(files) == 1:
         return first
-    tried = f"{len(files.problems):,}" if files.all_known() else f"the {len(files.problems):,} tried of {len(files):,}"
+    tried = (
+        f"{len(files.problems):,}"
+        if files.all_known()
+        else f"the {len(files.problems):,} tried of {len(files):,}"
+    )
     return f"{label}: none of {tried} pictures can be read. The first: {first}"
 
 
 def _opened(
-    label: str, kind: str, files: FileSet, groups: list[Group], notes: list[str], *, whole_folder: bool
-) -> Opened:
+    label: str,
+    kind: str,
+    files: FileSet,
+    groups: list[Group],
+    notes: list[str],
+    *,
+    whole_folder: bool,
+) -> OpenResult:
     """Make the images of groups, and the table of their files."""
     pictures: list[PictureSource] = []
     sources: list[RowSource] = []
@@ -166,16 +192,20 @@ def _opened(
     numbers: list[int] = []
     start = 0
     for group in groups:
-        source = PictureSource(files, group.rows, group.lead, group.info, group.name, padded=group.padded)
+        source = PictureSource(
+            files, group.rows, group.lead, group.info, group.name, padded=group.padded
+        )
         numbers.append(len(sources))
         pictures.append(source)
-        images: list[RowSource] = [source, CoverageSource(source)] if group.has_coverage else [source]
+        images: list[RowSource] = (
+            [source, CoverageSource(source)] if group.has_coverage else [source]
+        )
         sources += images
         rows += [range(start, start + len(group.rows))] * len(images)
         start += len(group.rows)
     table = FolderTable(files, pictures, numbers)
     listing = files.listing
-    return Opened(
+    return OpenResult(
         path=label,
         kind=kind,
         sources=tuple(sources),
@@ -188,5 +218,7 @@ def _opened(
         left_out=listing.skipped,
         notes=notes,
         background=None if files.all_known() else table.scan,
-        where=(lambda: list(map(listing.path, range(len(listing.names))))) if kind == LIST else (lambda: label),
+        where=(lambda: list(map(listing.path, range(len(listing.names)))))
+        if kind == LIST
+        else (lambda: label),
     )

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import LazyLoadError
-from napari_lazyload.sources.files import stamp_at_opening, unreadable
+from napari_lazyload.sources.files import read_error, stamp_at_opening
 from napari_lazyload.sources.folder.image_stack import PictureSource
 from napari_lazyload.sources.folder.open_folder import open_pictures
-from napari_lazyload.sources.image_header import Head
+from napari_lazyload.sources.image_header import FileHead
 from napari_lazyload.sources.tiff.ifd import SIGNATURES, read_plain
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
 from napari_lazyload.sources.tiff.ome_xml import COMPANION, described_file
@@ -19,7 +19,7 @@ from napari_lazyload.sources.tiff.tiled import _tiled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_lazyload.sources.opened import Opened, RowSource
+    from napari_lazyload.sources.opened import OpenResult, RowSource
     from napari_lazyload.sources.tiff.ifd import Plain
 
 
@@ -34,9 +34,11 @@ def takes_large_tiff(path: str) -> bool:
     if path.lower().endswith(COMPANION):
         return True
     try:
-        with Head(path) as head:
+        with FileHead(path) as head:
             plain = read_plain(head) if head.data.startswith(SIGNATURES) else None
-            return head.data.startswith(SIGNATURES) and (plain is None or page_nbytes(plain) > LARGE)
+            return head.data.startswith(SIGNATURES) and (
+                plain is None or page_nbytes(plain) > LARGE
+            )
     except Exception:  # noqa: BLE001 - whatever is wrong with it, the reader of pictures says so
         return False
 
@@ -46,7 +48,7 @@ def page_nbytes(plain: Plain) -> int:
     return plain.height * plain.width * plain.samples * plain.dtype.itemsize
 
 
-def open_large_tiff(path: str, **options: Any) -> Opened:
+def open_large_tiff(path: str, **options: Any) -> OpenResult:
     """Open one TIFF file as `open_pictures` does; large images and pyramids in chunks of tiles or strips, with levels.
 
     Raises
@@ -66,7 +68,7 @@ def open_large_tiff(path: str, **options: Any) -> Opened:
             raise
         except Exception as err:
             found = f"directories that cannot be read ({type(err).__name__}: {err})"
-            raise unreadable(path, "a TIFF file", found, "it is damaged: copy it again") from err
+            raise read_error(path, "a TIFF file", found, "it is damaged: copy it again") from err
         opened.sources = tuple(sources)
     return opened
 
@@ -85,7 +87,7 @@ def _cut(path: str, sources: list[RowSource], numbers: Sequence[int]) -> None:
     import tifffile
 
     stamp = stamp_at_opening(path, "a TIFF file")
-    with Head(path) as head:
+    with FileHead(path) as head:
         layouts = read_header(head).detail
     with quiet_tifffile(), tifffile.TiffFile(path) as tif:
         for number in numbers:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from napari_lazyload.sources.image_files.decode import PictureInfo
-    from napari_lazyload.sources.image_header import Place
+    from napari_lazyload.sources.image_header import PageLocation
 
     Array = np.ndarray[Any, Any]
 
@@ -38,7 +38,7 @@ class PaddedChunk:
         Of the image, without those that count files.
     dtype : numpy.dtype
         Of the image.
-    place : Place, optional
+    place : PageLocation, optional
         Where the page is, if another file may hold it.
     """
 
@@ -47,25 +47,37 @@ class PaddedChunk:
     shape: tuple[int, ...]
     axes: tuple[str, ...]
     dtype: np.dtype[Any]
-    place: Place | None = None
+    place: PageLocation | None = None
 
     @property
     def key(self) -> Hashable:
         """Path, time of change, size, where the page is, which it is, and the form of the result."""
         where = None if self.place is None else stamped(self.place, self.path)
-        return ("picture-padded", self.path, *file_stamp(self.path), where, self.page, self.shape, self.dtype.str)
+        return (
+            "picture-padded",
+            self.path,
+            *file_stamp(self.path),
+            where,
+            self.page,
+            self.shape,
+            self.dtype.str,
+        )
 
     def load(self) -> Array:
         """Decode the page and fill it up."""
         frame = self.shape[len(self.shape) - len(self.axes) + len(self.page) :]
         info = read_info(self.path)
         if not fits_frame(info, frame, self.axes, self.dtype):
-            raise unlike(self.path, f"at most {said(frame, self.dtype)}", said(info.page_shape, info.dtype))
+            raise unlike(
+                self.path, f"at most {said(frame, self.dtype)}", said(info.page_shape, info.dtype)
+            )
         pages = info.shape[: info.page_ndim]
         if any(place >= count for place, count in zip(self.page, pages, strict=True)):
             return blank(self.shape, self.dtype)
         pixels = decode(self.path, ravel(self.page, pages), place=self.place)
-        return fit_frame(pixels, frame, self.dtype, rgb=self.axes[-1] == RGB_AXIS).reshape(self.shape)
+        return fit_frame(pixels, frame, self.dtype, rgb=self.axes[-1] == RGB_AXIS).reshape(
+            self.shape
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,10 @@ class CoverageChunk:
         """Read the header."""
         coverage = np.zeros(self.shape[len(self.shape) - self.frame_ndim :], np.uint8)
         info = read_info(self.path)
-        if all(place < count for place, count in zip(self.page, info.shape[: info.page_ndim], strict=False)):
+        if all(
+            place < count
+            for place, count in zip(self.page, info.shape[: info.page_ndim], strict=False)
+        ):
             coverage[tuple(slice(0, size) for size in info.page_shape[: self.frame_ndim])] = 1
         return coverage.reshape(self.shape)
 
@@ -108,7 +123,9 @@ def blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.full(shape, np.nan if dtype.kind in "fc" else 0, dtype)
 
 
-def fits_frame(info: PictureInfo, frame: tuple[int, ...], axes: tuple[str, ...], dtype: np.dtype[Any]) -> bool:
+def fits_frame(
+    info: PictureInfo, frame: tuple[int, ...], axes: tuple[str, ...], dtype: np.dtype[Any]
+) -> bool:
     """Return whether each page of a picture can be filled up to a frame, and none of its values is lost.
 
     Parameters
@@ -123,7 +140,9 @@ def fits_frame(info: PictureInfo, frame: tuple[int, ...], axes: tuple[str, ...],
         Of the image.
     """
     rgb = axes[-1] == RGB_AXIS
-    if info.axes not in ((axes, axes[:-1]) if rgb else (axes,)) or info.page_ndim != len(axes) - len(frame):
+    if info.axes not in ((axes, axes[:-1]) if rgb else (axes,)) or info.page_ndim != len(
+        axes
+    ) - len(frame):
         return False
     return np.can_cast(info.dtype, dtype) and all(
         size <= room for size, room in zip(info.page_shape, frame, strict=False)
@@ -133,7 +152,8 @@ def fits_frame(info: PictureInfo, frame: tuple[int, ...], axes: tuple[str, ...],
 def fit_frame(pixels: Array, frame: tuple[int, ...], dtype: np.dtype[Any], *, rgb: bool) -> Array:
     """Return `pixels` at the origin of a `frame` of `dtype`, with NaN (or zero for whole numbers) around.
 
-    In a frame of colours (`rgb`) a grey picture is repeated in each of them, and a missing alpha is opaque.
+    In a frame of colours (`rgb`) a grey picture is repeated in each of them, and a missing alpha is
+    opaque.
     """
     if len(frame) > pixels.ndim:
         pixels = np.repeat(pixels[..., np.newaxis], 3, axis=-1)

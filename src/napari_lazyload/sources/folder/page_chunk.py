@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_lazyload.sources.image_header import Place
+    from napari_lazyload.sources.image_header import PageLocation
 
     Array = np.ndarray[Any, Any]
 
@@ -44,7 +44,7 @@ class PictureChunk:
         The stamp of the file when its header was read and found to be as expected.
     series : int, optional
         Of which image of the file.
-    place : Place, optional
+    place : PageLocation, optional
         Where the page is, if another file may hold it.
     """
 
@@ -56,13 +56,21 @@ class PictureChunk:
     pages: int | None = None
     probed: Stamp | None = None
     series: int = 0
-    place: Place | None = None
+    place: PageLocation | None = None
 
     @property
     def key(self) -> Hashable:
         """Path, time of change, size, which image or where it is, page, and the form of the result."""
         image = self.series if self.place is None else stamped(self.place, self.path)
-        return ("picture", self.path, *file_stamp(self.path), image, self.page, self.shape, self.dtype.str)
+        return (
+            "picture",
+            self.path,
+            *file_stamp(self.path),
+            image,
+            self.page,
+            self.shape,
+            self.dtype.str,
+        )
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""
@@ -81,7 +89,7 @@ class PictureChunk:
             raise unlike(self.path, f"{self.pages} page{'s'[: self.pages != 1]}", str(pages))
 
 
-def stamped(place: Place, opened: str) -> tuple[Hashable, ...]:
+def stamped(place: PageLocation, opened: str) -> tuple[Hashable, ...]:
     """Return a place with the stamp of the file that holds it, if not the one that was opened.
 
     One that is missing may come with another file: that changes the folder.
@@ -90,7 +98,7 @@ def stamped(place: Place, opened: str) -> tuple[Hashable, ...]:
     return (*place, *file_stamp(holder)) if holder else (*place,)
 
 
-def decode(path: str, page: int, series: int = 0, place: Place | None = None) -> Array:
+def decode(path: str, page: int, series: int = 0, place: PageLocation | None = None) -> Array:
     """Decode one page; a decoder that is missing is an error of the chunk too."""
     try:
         if not series and place is None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class FolderTable:
     """The files of some images, image after image, in slider order.
 
-    A row is a place in this table; the files keep their own order, which is another where there are several images.
+    A row is a place in this table; the files keep their own order, which is another where there are
+    several images.
 
     Parameters
     ----------
@@ -35,7 +36,9 @@ class FolderTable:
         What each image is called in the column ``image``.
     """
 
-    def __init__(self, files: FileSet, pictures: Sequence[PictureSource], numbers: Sequence[int]) -> None:
+    def __init__(
+        self, files: FileSet, pictures: Sequence[PictureSource], numbers: Sequence[int]
+    ) -> None:
         self._files = files
         self._pictures = pictures
         self._numbers = numbers
@@ -48,7 +51,7 @@ class FolderTable:
         self._problems: dict[int, str] = {}
         for place in np.flatnonzero(self._wrong()).tolist():
             self._note(int(self._rows[place]))
-        files.watch = self._note
+        files.on_header = self._note
 
     def _wrong(self) -> Array:
         """Return which rows are known to be unreadable or unlike their image, as a mask."""
@@ -76,12 +79,16 @@ class FolderTable:
         if kind == UNREADABLE:
             self._problems[place] = self._files.problems.get(file, "cannot be read")
         elif not self._fits(number, kind):
-            source, info = self._pictures[number], self._files.infos[kind]
+            source, info = self._pictures[number], self._files.header_classes[kind]
             expected, found = (said(one.shape, one.dtype) for one in (source.info, info))
             if expected == found:
-                expected, found = (f"{found} ({', '.join(axes)})" for axes in (source.info.axes, info.axes))
+                expected, found = (
+                    f"{found} ({', '.join(axes)})" for axes in (source.info.axes, info.axes)
+                )
             most = "at most " if source.padded else ""
-            self._problems[place] = f"expected {most}{expected}, found {found}; reopen in groups to see it"
+            self._problems[place] = (
+                f"expected {most}{expected}, found {found}; reopen in groups to see it"
+            )
         else:
             self._problems.pop(place, None)
 
@@ -93,14 +100,14 @@ class FolderTable:
         """Read a file's header again."""
         file = int(self._rows[row])
         self._files.forget(file)
-        self._files.probe(file)
+        self._files.read_header(file)
 
     def scan(self, cancelled: Callable[[], bool], found: Callable[[int], Any]) -> None:
         """Read all headers that were not read yet; `found` hears of each row with a problem."""
         for file in self._files.unknown():
             if cancelled():
                 return
-            self._files.probe(file)
+            self._files.read_header(file)
             place = int(self._places[file])
             if place in self._problems:
                 found(place)
@@ -108,17 +115,23 @@ class FolderTable:
     def columns(self) -> Columns:
         """Return names, where each file is on the axes, what its header says."""
         files = self._files
-        kinds, sizes, changed = (self._by_row(known) for known in (files.kind, files.sizes, files.changed_ns))
+        kinds, sizes, changed = (
+            self._by_row(known) for known in (files.kind, files.sizes, files.changed_ns)
+        )
         columns: dict[str, Any] = {"original_filename": self._by_row(files.listing.names)}
         if len(self._pictures) > 1:
             columns[IMAGE] = np.array(self._numbers)[self._owner]
         columns.update(self._axis_columns())
         # The last two are for files that are not known (-1) and those that cannot be read (-2).
-        texts = np.array([*map(_texts, files.infos), ("", "", ""), ("", "", "")], dtype=object)
+        texts = np.array(
+            [*map(_texts, files.header_classes), ("", "", ""), ("", "", "")], dtype=object
+        )
         for name, of_kind in zip(("shape", "dtype", "format"), texts.T, strict=True):
             columns[name] = of_kind[kinds]
         columns["size_bytes"] = np.where(sizes < 0, np.nan, sizes)
-        columns["modified"] = np.where(changed < 0, np.datetime64("NaT", "ns"), changed.view("M8[ns]"))
+        columns["modified"] = np.where(
+            changed < 0, np.datetime64("NaT", "ns"), changed.view("M8[ns]")
+        )
         return columns
 
     def _by_row(self, of_files: Array) -> Array:
@@ -126,14 +139,14 @@ class FolderTable:
         return of_files.copy() if len(self._pictures) == 1 else of_files[self._rows]
 
     def _axis_columns(self) -> dict[str, Array]:
-        names = dict.fromkeys(axis for source in self._pictures for axis in source.lead_axes)
+        names = dict.fromkeys(axis for source in self._pictures for axis in source.row_axes)
         columns = {name: np.zeros(len(self._rows), np.int64) for name in names}
         start = 0
         for source in self._pictures:
             count = len(source.rows)
-            if source.lead_axes:
-                places = np.unravel_index(np.arange(count), tuple(source.lead_axes.values()))
-                for name, along in zip(source.lead_axes, places, strict=True):
+            if source.row_axes:
+                places = np.unravel_index(np.arange(count), tuple(source.row_axes.values()))
+                for name, along in zip(source.row_axes, places, strict=True):
                     columns[name][start : start + count] = along
             start += count
         return columns
@@ -144,7 +157,8 @@ class FolderTable:
         Parameters
         ----------
         whole_folder : bool
-            Whether all pictures below the root are meant, so that their names need not be looked at.
+            Whether all pictures below the root are meant, so that their names need not be looked
+            at.
         """
         root = os.path.join(self._files.listing.root, "")
         names: set[str] = set()

@@ -1,7 +1,7 @@
 """Names, sizes and positions along the axes of a data set in HDF5, as the conventions of several fields have them.
 
-Dimension labels and scales are read from the attributes that hold them: behind h5py's `dims`, HDF5 takes the type of
-these for granted, and ends Python where it is another.
+Dimension labels and scales are read from the attributes that hold them: behind h5py's `dims`, HDF5
+takes the type of these for granted, and ends Python where it is another.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def axis_labels(dataset: Any) -> tuple[str, ...]:
 def axis_scales(dataset: Any) -> tuple[AxisScale | None, ...]:
     """Return what a data set and its neighbours say of its axes.
 
-    Read are dimension scales (netCDF, xarray), the vectors of Berkeley's EMD, the axes of NeXus, and the metadata of
-    Thermo Fisher's Velox.
+    Read are dimension scales (netCDF, xarray), the vectors of Berkeley's EMD, the axes of NeXus,
+    and the metadata of Thermo Fisher's Velox.
     """
     name, ndim = dataset.name.strip("/"), len(dataset.shape)
     if _VELOX.fullmatch(name) and ndim == 3:
@@ -92,7 +92,9 @@ def _attached(dataset: Any, number: int) -> Iterator[Any]:
 def _scale(vector: Any, name: str, size: int) -> AxisScale | None:
     """Return what a vector of positions says; no step where these are not evenly spaced."""
     shape = getattr(vector, "shape", None)
-    if shape not in ((size,), (2,)) or vector.dtype.kind not in "iuf":  # two positions stand for even steps
+    if (
+        shape not in ((size,), (2,)) or vector.dtype.kind not in "iuf"
+    ):  # two positions stand for even steps
         return None
     unit = _text(attribute(vector, "units")).strip("[]").replace("_", "")
     unit_or_none = None if " " in unit else unit or None  # times since a date are no unit
@@ -109,10 +111,16 @@ def _scale(vector: Any, name: str, size: int) -> AxisScale | None:
 def _velox(group: Any) -> tuple[AxisScale, ...]:
     """Return the axes of a series of pictures, whose frames come last, in nanometers where the file says so."""
     try:
-        known = json.loads(group["Metadata"][:_MOST_VALUES, 0].tobytes().split(b"\0")[0])["BinaryResult"]
+        known = json.loads(group["Metadata"][:_MOST_VALUES, 0].tobytes().split(b"\0")[0])[
+            "BinaryResult"
+        ]
         high, wide = (float(known["PixelSize"][side]) * 1e9 for side in ("height", "width"))
         if known["PixelUnitX"] == known["PixelUnitY"] == "m" and min(high, wide) > 0:
-            return AxisScale("y", high, unit="nanometer"), AxisScale("x", wide, unit="nanometer"), AxisScale("t")
+            return (
+                AxisScale("y", high, unit="nanometer"),
+                AxisScale("x", wide, unit="nanometer"),
+                AxisScale("t"),
+            )
     except (KeyError, TypeError, ValueError, AttributeError, OSError):
         pass
     return AxisScale("y"), AxisScale("x"), AxisScale("t")
@@ -125,7 +133,10 @@ def _text(value: Any) -> str:
 
 
 def stored_axes(
-    shape: Sequence[int], attributes: Mapping[str, Any], labels: Sequence[str], scales: Sequence[AxisScale | None]
+    shape: Sequence[int],
+    attributes: Mapping[str, Any],
+    labels: Sequence[str],
+    scales: Sequence[AxisScale | None],
 ) -> tuple[str, ...]:
     """Return the names of the axes of a data set, as they are stored."""
     ndim = len(shape)
@@ -136,7 +147,8 @@ def stored_axes(
     if [one.name for one in scales if one is not None] == ["y", "x", "t"]:
         return "y", "x", "t"
     names = tuple("" if one is None else one.name.lower() for one in scales)
-    # The names of positions are kept where the image stays as it is stored: some call the slowest axis x.
+    # The names of positions are kept where the image stays as it is stored: some call the slowest
+    # axis x.
     places = [PLACES.get(name, -1) for name in names]
     usable = len(names) == ndim and all(names) and len(set(names)) == ndim and RGB_AXIS not in names
     return names if usable and places == sorted(places) else usual
@@ -151,7 +163,10 @@ def _axis_tags(tags: Any) -> tuple[str, ...]:
 
 
 def placed(
-    axes: tuple[str, ...], order: Sequence[int], attributes: Mapping[str, Any], scales: Sequence[AxisScale | None]
+    axes: tuple[str, ...],
+    order: Sequence[int],
+    attributes: Mapping[str, Any],
+    scales: Sequence[AxisScale | None],
 ) -> dict[str, Any]:
     """Return the placement of an image whose axes, in the order in which they are shown, are those of a data set."""
     sizes = np.atleast_1d(np.asarray(attributes.get("element_size_um", ())))

@@ -10,7 +10,9 @@ from napari_lazyload.sources.safe_xml import MOST_BYTES, safe_parser
 
 _SETUP, _SIZE = ("ViewSetups", "ViewSetup"), ("ViewSetups", "ViewSetup", "voxelSize")
 _UNITS = {
-    **dict.fromkeys(("\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "um", "micron", "microns"), "micrometer"),
+    **dict.fromkeys(
+        ("\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "um", "micron", "microns"), "micrometer"
+    ),
     **{"micrometer": "micrometer", "nm": "nanometer", "nanometer": "nanometer", "mm": "millimeter"},
     **{"millimeter": "millimeter", "m": "meter"},
 }

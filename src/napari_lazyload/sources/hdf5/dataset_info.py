@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Hdf5Dataset:
     """A data set that may be an image: its name, form, place in the file, axes, and other files with its pixels."""
 
     name: str

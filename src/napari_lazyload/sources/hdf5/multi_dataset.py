@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from napari_lazyload.sources.files import Stamp
-    from napari_lazyload.sources.hdf5.dataset_info import Found
+    from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
 
 _NUMBERS = re.compile(r"[0-9]+")
 _MOST_PLACES = 1 << 20
 
 
-def bdv_sources(path: str, stamp: Stamp, found: Sequence[Found], sizes: Mapping[str, Any]) -> Iterator[Hdf5Source]:
+def bdv_sources(
+    path: str, stamp: Stamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
+) -> Iterator[Hdf5Source]:
     """Yield an image for each set-up of a BigDataViewer file: time points as an axis, resolutions as levels.
 
     The size of a voxel stands in an XML file beside it.
@@ -31,7 +33,7 @@ def bdv_sources(path: str, stamp: Stamp, found: Sequence[Found], sizes: Mapping[
     known = voxel_sizes(path) if setups else {}
     for setup in setups:
         members = [one for one in found if one.name.split("/")[1] == setup]
-        by_level: dict[int, dict[tuple[int, ...], Found]] = {}
+        by_level: dict[int, dict[tuple[int, ...], Hdf5Dataset]] = {}
         for one in members:
             time, _, level = map(int, _NUMBERS.findall(one.name))
             by_level.setdefault(level, {})[time,] = one
@@ -52,22 +54,28 @@ def _bdv_factors(sizes: Any, count: int) -> list[tuple[float, ...]]:
     return [tuple(map(float, row[::-1] / sizes[0][::-1])) for row in sizes]
 
 
-def ims_sources(path: str, stamp: Stamp, found: Sequence[Found], sizes: Mapping[str, Any]) -> Iterator[Hdf5Source]:
+def ims_sources(
+    path: str, stamp: Stamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
+) -> Iterator[Hdf5Source]:
     """Yield the image of an Imaris file: time points and channels as axes, resolutions as levels."""
-    by_level: dict[int, dict[tuple[int, ...], Found]] = {}
+    by_level: dict[int, dict[tuple[int, ...], Hdf5Dataset]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
     for one in found:
         level, time, channel = map(int, _NUMBERS.findall(one.name))
         by_level.setdefault(level, {})[time, channel] = one
         said = sizes.get(one.name, ())
         known = [int(size) if np.isfinite(size) else 0 for size in said]
-        if len(known) == 3 and all(0 < size <= stored for size, stored in zip(known, one.shape, strict=True)):
+        if len(known) == 3 and all(
+            0 < size <= stored for size, stored in zip(known, one.shape, strict=True)
+        ):
             shapes.setdefault(level, tuple(known))
     if not by_level:
         return
     levels = _levels(by_level, None, shapes)
     placed = _ims_placed(sizes.get("extent"), levels[0].shape)
-    yield from _source(path, stamp, file_name(path), ("t", "c"), levels, dtype=found[0].dtype, **placed)
+    yield from _source(
+        path, stamp, file_name(path), ("t", "c"), levels, dtype=found[0].dtype, **placed
+    )
 
 
 def _ims_placed(extent: Any, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -86,7 +94,7 @@ def _ims_placed(extent: Any, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _levels(
-    by_level: Mapping[int, Mapping[tuple[int, ...], Found]],
+    by_level: Mapping[int, Mapping[tuple[int, ...], Hdf5Dataset]],
     factors: Sequence[tuple[float, ...]] | None,
     shapes: Mapping[int, tuple[int, ...]] | None,
 ) -> list[Hdf5Level]:
@@ -107,7 +115,8 @@ def _levels(
             continue
         shape = (shapes or {}).get(number, first.shape)
         names = tuple(
-            members[index].name if index in members else "" for index in product(*(range(size) for size in lead))
+            members[index].name if index in members else ""
+            for index in product(*(range(size) for size in lead))
         )
         if factors is not None:
             spans = factors[place]
@@ -119,12 +128,22 @@ def _levels(
 
 
 def _source(
-    path: str, stamp: Stamp, name: str, lead: tuple[str, ...], levels: list[Hdf5Level], *, dtype: Any, **placed: Any
+    path: str,
+    stamp: Stamp,
+    name: str,
+    lead: tuple[str, ...],
+    levels: list[Hdf5Level],
+    *,
+    dtype: Any,
+    **placed: Any,
 ) -> Iterator[Hdf5Source]:
     """Yield the source, without leading axes of one."""
     if levels[0].lead == (1,):
         placed = {field: values[1:] for field, values in placed.items()}
-        levels = [Hdf5Level(one.datasets, (), one.shape, one.order, one.stored, one.factors) for one in levels]
+        levels = [
+            Hdf5Level(one.datasets, (), one.shape, one.order, one.stored, one.factors)
+            for one in levels
+        ]
         lead = ()
     axes = (*lead, "z", "y", "x")
     yield Hdf5Source((path, stamp), levels, name, axes, dtype, **placed)

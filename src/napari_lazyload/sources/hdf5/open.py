@@ -1,6 +1,7 @@
 """HDF5 files: every data set that is an image; those without chunks are read in place, others through `h5py`.
 
-BigDataViewer's and Imaris' files are put together: their resolutions as levels, their time points and channels as axes.
+BigDataViewer's and Imaris' files are put together: their resolutions as levels, their time points
+and channels as axes.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ import numpy as np
 
 from napari_lazyload.core.chunks import MOST_BLOCKS
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.sources.binary.dataset import opened_binary
+from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import KINDS, data_file, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import Layout, RawSource, dense
-from napari_lazyload.sources.files import BadOptionError, check_options, file_name, refusal, stamp_at_opening
+from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
+from napari_lazyload.sources.files import (
+    BadOptionError,
+    check_options,
+    file_name,
+    open_error,
+    stamp_at_opening,
+)
 from napari_lazyload.sources.hdf5.axes import PLACES, axis_labels, axis_scales, placed, stored_axes
-from napari_lazyload.sources.hdf5.dataset_info import Found
+from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
 from napari_lazyload.sources.hdf5.source import (
     UNREADABLE,
     Hdf5Level,
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_lazyload.sources.files import Stamp
-    from napari_lazyload.sources.opened import Opened
+    from napari_lazyload.sources.opened import OpenResult
 
 HDF5 = "HDF5"
 _MOST_OBJECTS = 100_000
@@ -58,14 +65,16 @@ class _Look:
 
     path: str
     outside: bool = False
-    found: list[Found] = field(default_factory=list)
+    found: list[Hdf5Dataset] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=dict)
     sizes: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def skip(self, why: str, name: str | bytes) -> None:
         """Note what is left out; h5py gives a name that is not UTF-8 as bytes."""
-        self.skipped.setdefault(why, []).append(name if isinstance(name, str) else name.decode("utf-8", "replace"))
+        self.skipped.setdefault(why, []).append(
+            name if isinstance(name, str) else name.decode("utf-8", "replace")
+        )
 
     def add(self, name: str | bytes, dataset: Any, linked: str | None = None) -> None:
         """Take a data set, of this file or a linked one, as an image, or note why it is none."""
@@ -81,11 +90,18 @@ class _Look:
         if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and dataset.size and dataset.size < 1000:
             self.sizes[name.split("/", maxsplit=1)[0]] = np.array(dataset[()], float)
         why = _why_not(name, dataset)
-        others = () if why is not None else (linked,) if linked else _other_files(self.path, dataset)
+        others = (
+            () if why is not None else (linked,) if linked else _other_files(self.path, dataset)
+        )
         gone = [file_name(other) for other in others if not os.path.exists(other)]
         if gone and dataset.external:
             why = "data set whose pixels are in a file that is not there"
-        elif why is None and dataset.external and not self.outside and not _are_beside(self.path, others):
+        elif (
+            why is None
+            and dataset.external
+            and not self.outside
+            and not _are_beside(self.path, others)
+        ):
             why = "data set whose pixels are in a file of another folder (if you trust it, open it with outside=True)"
         if why is not None:
             self.skip(why, name)
@@ -96,18 +112,20 @@ class _Look:
             self.notes.append(f"{self.path}: {said}: their part is shown as the fill value")
 
 
-def open_hdf5(path: str, **options: Any) -> Opened:
+def open_hdf5(path: str, **options: Any) -> OpenResult:
     """Open the images of an HDF5 file.
 
-    Axes are named by ``axistags`` (ilastik) or dimension labels, sizes by ``element_size_um``; both by dimension scales
-    (netCDF), EMD and NeXus. Links to data sets of other files in the same folder are followed.
+    Axes are named by ``axistags`` (ilastik) or dimension labels, sizes by ``element_size_um``; both
+    by dimension scales (netCDF), EMD and NeXus. Links to data sets of other files in the same
+    folder are followed.
 
     Parameters
     ----------
     path : str
         The file.
     **options
-        ``dataset`` (open this one alone), ``outside`` (whether raw files with its pixels may lie outside its folder).
+        ``dataset`` (open this one alone), ``outside`` (whether raw files with its pixels may lie
+        outside its folder).
 
     Raises
     ------
@@ -125,12 +143,19 @@ def open_hdf5(path: str, **options: Any) -> Opened:
     if not sources:
         left = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
         hint = "look into it with h5py"
-        raise refusal(path, "a data set with an image of two axes or more", f"none ({left})" if left else "none", hint)
+        raise open_error(
+            path,
+            "a data set with an image of two axes or more",
+            f"none ({left})" if left else "none",
+            hint,
+        )
     if len(sources) > _MOST_IMAGES:
-        notes.append(f"{path}: {len(sources)} images; the first {_MOST_IMAGES} are opened, name another with dataset=")
+        notes.append(
+            f"{path}: {len(sources)} images; the first {_MOST_IMAGES} are opened, name another with dataset="
+        )
         skipped["image"] = [source.meta.name for source in sources[_MOST_IMAGES:]]
         sources, headers = sources[:_MOST_IMAGES], headers[:_MOST_IMAGES]
-    return opened_binary(path, HDF5, sources, headers, notes=notes, skipped=skipped)
+    return binary_result(path, HDF5, sources, headers, notes=notes, skipped=skipped)
 
 
 def _look(path: str, *, outside: bool) -> _Look:
@@ -162,7 +187,9 @@ def _look(path: str, *, outside: bool) -> _Look:
             look.skip(_CANNOT_READ, "and all that follow it")
         with suppress(*UNREADABLE):
             image, ends = file["DataSetInfo/Image"], ("Min", "Max")
-            look.sizes["extent"] = [[_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ends]
+            look.sizes["extent"] = [
+                [_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ends
+            ]
         _follow_links(file, look)
     return look
 
@@ -214,7 +241,11 @@ def _other_files(path: str, dataset: Any) -> tuple[str, ...]:
     folder, others = os.path.dirname(path), []
     for name in names:
         if name != "." and "%b" not in name:
-            places = [os.path.join(folder, name), os.path.join(folder, os.path.basename(name)), os.path.abspath(name)]
+            places = [
+                os.path.join(folder, name),
+                os.path.join(folder, os.path.basename(name)),
+                os.path.abspath(name),
+            ]
             others.append(next((one for one in places if os.path.exists(one)), places[0]))
     return tuple(others)
 
@@ -251,15 +282,19 @@ def _why_not(name: str, dataset: Any) -> str | None:
     if len(shape) < 2 or prod(shape) == 0 or sorted(shape)[-2] < 2:
         return "data set of less than two axes"
     grid = zip(shape, grown_chunks(shape, dataset.chunks, dtype.itemsize), strict=True)
-    if prod(shape) * dtype.itemsize >= 1 << 63 or any(size // chunk >= MOST_BLOCKS for size, chunk in grid):
+    if prod(shape) * dtype.itemsize >= 1 << 63 or any(
+        size // chunk >= MOST_BLOCKS for size, chunk in grid
+    ):
         return "data set of too many pixels"
     if lacks_filter(dataset):
         return "data set packed by a filter that is not installed (pip install hdf5plugin)"
     return None
 
 
-def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool) -> Found:
-    attributes = {key: attribute(dataset, key) for key in list(dataset.attrs)[:100] if isinstance(key, str)}
+def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool) -> Hdf5Dataset:
+    attributes = {
+        key: attribute(dataset, key) for key in list(dataset.attrs)[:100] if isinstance(key, str)
+    }
     offset = None
     if dataset.chunks is None and not dataset.is_virtual and not linked and _is_plain(dataset):
         if not others:
@@ -267,7 +302,9 @@ def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool)
         elif dataset.external and len(dataset.external) == 1:
             offset = int(dataset.external[0][1])
     shape, labels, scales = tuple(dataset.shape), axis_labels(dataset), axis_scales(dataset)
-    return Found(name, shape, dataset.dtype, dataset.chunks, offset, attributes, labels, scales, others)
+    return Hdf5Dataset(
+        name, shape, dataset.dtype, dataset.chunks, offset, attributes, labels, scales, others
+    )
 
 
 def _is_plain(dataset: Any) -> bool:
@@ -277,7 +314,7 @@ def _is_plain(dataset: Any) -> bool:
     return bool(h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()))
 
 
-def _wanted(path: str, found: list[Found], name: str | None) -> list[Found]:
+def _wanted(path: str, found: list[Hdf5Dataset], name: str | None) -> list[Hdf5Dataset]:
     if name is None:
         return found
     wanted = [one for one in found if one.name == name.strip("/")]
@@ -289,7 +326,7 @@ def _wanted(path: str, found: list[Found], name: str | None) -> list[Found]:
 
 
 def _sources(
-    path: str, stamp: Stamp, found: list[Found], sizes: Mapping[str, Any]
+    path: str, stamp: Stamp, found: list[Hdf5Dataset], sizes: Mapping[str, Any]
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the images: put together where a format says so, the largest first."""
     bdv = [one for one in found if _BDV.fullmatch(one.name)]
@@ -305,12 +342,19 @@ def _sources(
         found = [one for one in found if one not in bdv and one not in ims]
     for one in sorted(found, key=lambda one: -prod(one.shape)):
         sources.append(_single(path, stamp, one, alone=len(found) == 1 and not sources))
-        plain = {name: value for name, value in one.attributes.items() if value is not None and np.ndim(value) == 0}
-        headers.append({"data_set": one.name, "chunks": str(one.chunks), "stored_dtype": str(one.dtype)} | plain)
+        plain = {
+            name: value
+            for name, value in one.attributes.items()
+            if value is not None and np.ndim(value) == 0
+        }
+        headers.append(
+            {"data_set": one.name, "chunks": str(one.chunks), "stored_dtype": str(one.dtype)}
+            | plain
+        )
     return sources, headers
 
 
-def _single(path: str, stamp: Stamp, one: Found, *, alone: bool) -> RawSource | Hdf5Source:
+def _single(path: str, stamp: Stamp, one: Hdf5Dataset, *, alone: bool) -> RawSource | Hdf5Source:
     """Return the source of one data set."""
     name = file_name(path) if alone else f"{file_name(path)} {one.name}"
     stored = stored_axes(one.shape, one.attributes, one.labels, one.scales)
@@ -323,8 +367,12 @@ def _single(path: str, stamp: Stamp, one: Found, *, alone: bool) -> RawSource | 
         if one.others:
             data = one.others[0], stamp_at_opening(one.others[0], header=path)
         check_extent(data[0], data[1][1], layout.end, exact=False)
-        shape, strides = (tuple(each[axis] for axis in order) for each in (layout.shape, layout.strides))
-        return RawSource(Layout(shape, layout.dtype, layout.offset, strides), [data], name, axes, **place)
+        shape, strides = (
+            tuple(each[axis] for axis in order) for each in (layout.shape, layout.strides)
+        )
+        return RawSource(
+            StridedLayout(shape, layout.dtype, layout.offset, strides), [data], name, axes, **place
+        )
     shape = tuple(one.shape[axis] for axis in order)
     chunks = None if one.chunks is None else tuple(one.chunks[axis] for axis in order)
     level = Hdf5Level((one.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))

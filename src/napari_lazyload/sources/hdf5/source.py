@@ -20,7 +20,7 @@ from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.sources.binary.chunk_sizes import SMALL, auto_chunks
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk
-from napari_lazyload.sources.files import Stamp, stamp_now, unreadable
+from napari_lazyload.sources.files import Stamp, read_error, stamp_now
 from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def lacks_filter(dataset: Any) -> bool:
     filters = [form.get_filter(number)[0] for number in range(form.get_nfilters())]
     if all(map(h5z.filter_avail, filters)):
         return False
-    with suppress(Exception):  # not installed, or broken: its libraries may fail in any way, and no other file needs it
+    with suppress(
+        Exception
+    ):  # not installed, or broken: its libraries may fail in any way, and no other file needs it
         import_module("hdf5plugin")
     return not all(map(h5z.filter_avail, filters))
 
@@ -110,7 +112,8 @@ class Hdf5Chunk:
     opened : tuple of int
         The stamp of the file when it was opened.
     state : int
-        Tells how other files that the pixels lie in were then, so that a file opened again never shows old pixels.
+        Tells how other files that the pixels lie in were then, so that a file opened again never
+        shows old pixels.
     """
 
     path: str
@@ -126,7 +129,16 @@ class Hdf5Chunk:
     def key(self) -> Hashable:
         """Path, time of change, size, state of other files, data set and box."""
         stamp = stamp_now(self.path, self.opened)
-        return ("hdf5", self.path, *stamp, self.state, self.dataset, self.box, self.order, self.shape)
+        return (
+            "hdf5",
+            self.path,
+            *stamp,
+            self.state,
+            self.dataset,
+            self.box,
+            self.order,
+            self.shape,
+        )
 
     def load(self) -> Array:
         """Read the box; see `napari_lazyload.core.source.Chunk`."""
@@ -136,13 +148,15 @@ class Hdf5Chunk:
         except Exception as err:
             found = f"data that cannot be read ({type(err).__name__}: {err})"
             hint = "it is damaged, or a filter is not installed (pip install hdf5plugin)"
-            raise unreadable(self.path, f"the data set {self.dataset!r}", found, hint) from err
+            raise read_error(self.path, f"the data set {self.dataset!r}", found, hint) from err
         shown = pixels.transpose(self.order).reshape(self.shape)
         return native(np.ascontiguousarray(shown)).astype(self.dtype, copy=False)
 
     def _read(self) -> Array:
         with open_file(self.path) as file:
-            found: Array = _dataset(file, self.dataset)[tuple(slice(start, stop) for start, stop in self.box)]
+            found: Array = _dataset(file, self.dataset)[
+                tuple(slice(start, stop) for start, stop in self.box)
+            ]
         return np.array(found)
 
 
@@ -174,7 +188,9 @@ class Hdf5Level:
     factors: tuple[float, ...]
 
 
-def grown_chunks(shape: Sequence[int], stored: Sequence[int] | None, itemsize: int) -> tuple[int, ...]:
+def grown_chunks(
+    shape: Sequence[int], stored: Sequence[int] | None, itemsize: int
+) -> tuple[int, ...]:
     """Return whole chunks of a file put together where they are small: planes first, then the axes before them."""
     if stored is None:
         return auto_chunks(shape, dense_strides(shape, itemsize), itemsize)
@@ -226,7 +242,9 @@ class Hdf5Source(OneRow):
         self._levels = tuple(levels)
         self._state = state
         shown = dtype.newbyteorder("=")
-        self.meta = ImageMeta(name, axes, shown, tuple(_level_meta(one, shown.itemsize) for one in levels), **meta)
+        self.meta = ImageMeta(
+            name, axes, shown, tuple(_level_meta(one, shown.itemsize) for one in levels), **meta
+        )
 
     def chunk(self, level: int, index: BlockIndex) -> Hdf5Chunk | BlankChunk:
         """Return the reference to one chunk."""
@@ -244,7 +262,9 @@ class Hdf5Source(OneRow):
         for axis, place in enumerate(found.order):
             stored[place] = inner[axis]
         path, opened = self.files[0]
-        return Hdf5Chunk(path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened, self._state)
+        return Hdf5Chunk(
+            path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened, self._state
+        )
 
 
 def _level_meta(level: Hdf5Level, itemsize: int) -> LevelMeta:

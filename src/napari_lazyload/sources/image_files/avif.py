@@ -1,7 +1,7 @@
 """AVIF: header and pixels.
 
-Sources: ISO/IEC 23008-12 (HEIF), sections 6.5 (ispe 6.5.3, auxC 6.5.8, irot 6.5.10, imir 6.5.12) and 9.3 (ipco, ipma);
-AV1 ISO media file format binding, section 2.3 (av1C).
+Sources: ISO/IEC 23008-12 (HEIF), sections 6.5 (ispe 6.5.3, auxC 6.5.8, irot 6.5.10, imir 6.5.12)
+and 9.3 (ipco, ipma); AV1 ISO media file format binding, section 2.3 (av1C).
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.sources.image_files.iso_boxes import file_boxes, inner_boxes
 from napari_lazyload.sources.image_files.orientation import orient
-from napari_lazyload.sources.image_header import UINT8, UINT16, Header, PictureError, flat_picture, rgba_from_grey_alpha
+from napari_lazyload.sources.image_header import (
+    UINT8,
+    UINT16,
+    ParsedHeader,
+    PictureError,
+    flat_picture,
+    rgba_from_gray_alpha,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 _BRANDS = (b"avif", b"avis")
 
@@ -45,7 +52,7 @@ def is_avif(data: bytes) -> bool:
     return any(data[i : i + 4] in _BRANDS for i in (8, *range(16, end, 4)))
 
 
-def read_header(head: Head) -> Header:
+def read_header(head: FileHead) -> ParsedHeader:
     """Parse the item properties of the primary picture."""
     meta = moving = None
     for kind, begin, end in file_boxes(head):
@@ -53,7 +60,9 @@ def read_header(head: Head) -> Header:
             meta = head.at(begin + 4, end - begin - 4)
         moving = moving or kind == b"moov"
     if meta is None:
-        raise PictureError("an AVIF file without a still picture", "a meta box", "convert it, for example to PNG")
+        raise PictureError(
+            "an AVIF file without a still picture", "a meta box", "convert it, for example to PNG"
+        )
     primary, alpha, properties, uses = _items(meta)
     width = height = 0
     turns, mirror, flags = 0, None, None
@@ -67,7 +76,9 @@ def read_header(head: Head) -> Header:
         elif kind == b"av1C" and len(body) >= 3:
             flags = body[2]
     if flags is None:  # a grid: its tiles hold the codec's settings
-        flags = next((body[2] for kind, body in properties if kind == b"av1C" and len(body) >= 3), 0)
+        flags = next(
+            (body[2] for kind, body in properties if kind == b"av1C" and len(body) >= 3), 0
+        )
     orientation = _ORIENTATIONS[turns, mirror]
     bits = 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
     samples = (1 if flags & 0x10 else 3) + alpha
@@ -80,8 +91,10 @@ def read_header(head: Head) -> Header:
     if orientation > 4:
         height, width = width, height
     dtype = UINT8 if bits == 8 else UINT16
-    info = flat_picture("avif", height, width, 4 if samples == 2 else samples, dtype, metadata=metadata)
-    return Header(info, packed, detail=orientation)
+    info = flat_picture(
+        "avif", height, width, 4 if samples == 2 else samples, dtype, metadata=metadata
+    )
+    return ParsedHeader(info, packed, detail=orientation)
 
 
 _Property = tuple[bytes, bytes]
@@ -101,7 +114,9 @@ def _items(meta: bytes) -> tuple[int, bool, list[_Property], dict[int, list[int]
         elif kind == b"iprp":
             for inner, start, stop in inner_boxes(meta, begin, end):
                 if inner == b"ipco":
-                    properties = [(name, meta[i:j]) for name, i, j in inner_boxes(meta, start, stop)]
+                    properties = [
+                        (name, meta[i:j]) for name, i, j in inner_boxes(meta, start, stop)
+                    ]
                 elif inner == b"ipma":
                     uses.update(_associations(meta[start:stop]))
     alpha = any(
@@ -112,7 +127,9 @@ def _items(meta: bytes) -> tuple[int, bool, list[_Property], dict[int, list[int]
     return primary, alpha, properties, uses
 
 
-def _properties_of(item: int, properties: list[_Property], uses: dict[int, list[int]]) -> list[_Property]:
+def _properties_of(
+    item: int, properties: list[_Property], uses: dict[int, list[int]]
+) -> list[_Property]:
     """Return the properties of one item, in their order."""
     return [properties[index - 1] for index in uses.get(item, ()) if 0 < index <= len(properties)]
 
@@ -141,15 +158,17 @@ def _associations(data: bytes) -> dict[int, list[int]]:
         mask = 0x7FFF if wide_index else 0x7F  # the highest bit says "essential"
         begin = position + 1
         position = begin + step * count
-        result[item] = [int.from_bytes(data[i : i + step], "big") & mask for i in range(begin, position, step)]
+        result[item] = [
+            int.from_bytes(data[i : i + step], "big") & mask for i in range(begin, position, step)
+        ]
     return result
 
 
-def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
+def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     """Decode the still picture; `page` is 0."""
     import imagecodecs
 
     array: npt.NDArray[Any] = imagecodecs.avif_decode(data, index=0)
     if array.ndim == 3 and array.shape[2] == 2:
-        array = rgba_from_grey_alpha(array)
+        array = rgba_from_gray_alpha(array)
     return orient(array, header.detail)

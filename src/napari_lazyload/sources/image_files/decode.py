@@ -1,8 +1,9 @@
 """Single picture files: which formats there are, what a header says, and the pixels of one page.
 
-`read_info` answers from the header, `decode` gives one page as an array. The contents decide the format (their first
-bytes); the suffix only tells which files are worth a look. Whatever a broken file does comes out as one
-`ChunkReadError` that says what was expected, what was found and what to do; nothing is ever decoded in part.
+`read_info` answers from the header, `decode` gives one page as an array. The contents decide the
+format (their first bytes); the suffix only tells which files are worth a look. Whatever a broken
+file does comes out as one `ChunkReadError` that says what was expected, what was found and what to
+do; nothing is ever decoded in part.
 
 All functions may be called from any thread. Files are opened, read and closed at once.
 """
@@ -16,7 +17,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from napari_lazyload.core.errors import ChunkReadError, LazyLoadError, MissingDependencyError
 from napari_lazyload.sources.image_files import avif, bmp, gif, jp2, jpeg, jxl, png, webp
 from napari_lazyload.sources.image_files.signatures import describe_contents
-from napari_lazyload.sources.image_header import Head, Header, PictureError, PictureInfo, Place, check_plausible
+from napari_lazyload.sources.image_header import (
+    FileHead,
+    PageLocation,
+    ParsedHeader,
+    PictureError,
+    PictureInfo,
+    check_plausible,
+)
 from napari_lazyload.sources.tiff import ifd, pages
 
 if TYPE_CHECKING:
@@ -26,7 +34,15 @@ if TYPE_CHECKING:
 
     from napari_lazyload.sources.tiff.pages import TiffLayout
 
-__all__ = ["PICTURE_SUFFIXES", "PictureInfo", "decode", "is_picture", "picture_formats", "read_info", "read_series"]
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "PictureInfo",
+    "decode",
+    "is_picture",
+    "picture_formats",
+    "read_info",
+    "read_series",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +69,19 @@ class _Format:
     suffixes: tuple[str, ...]
     codec: str
     library: str
-    read_header: Callable[[Head], Header]
-    decode: Callable[[bytes, Header, int], npt.NDArray[Any]] | None
+    read_header: Callable[[FileHead], ParsedHeader]
+    decode: Callable[[bytes, ParsedHeader, int], npt.NDArray[Any]] | None
 
 
 def _row(title: str, suffixes: str, codec: str, library: str, module: Any) -> _Format:
-    return _Format(title, tuple(suffixes.split()), codec, library, module.read_header, getattr(module, "decode", None))
+    return _Format(
+        title,
+        tuple(suffixes.split()),
+        codec,
+        library,
+        module.read_header,
+        getattr(module, "decode", None),
+    )
 
 
 _FORMATS = {
@@ -68,7 +91,9 @@ _FORMATS = {
     "bmp": _row("BMP", ".bmp .dib", "BMP", "imagecodecs, Pillow", bmp),
     "gif": _row("GIF", ".gif", "GIF", "imagecodecs, Pillow", gif),
     "webp": _row("WebP", ".webp", "WEBP", "imagecodecs", webp),
-    "jpeg2000": _row("JPEG 2000", ".jp2 .j2k .jpx .jpf .j2c .jpc .jph .jhc", "JPEG2K", "imagecodecs", jp2),
+    "jpeg2000": _row(
+        "JPEG 2000", ".jp2 .j2k .jpx .jpf .j2c .jpc .jph .jhc", "JPEG2K", "imagecodecs", jp2
+    ),
     "jpegxl": _row("JPEG XL", ".jxl", "JPEGXL", "imagecodecs", jxl),
     "avif": _row("AVIF", ".avif .avifs", "AVIF", "imagecodecs", avif),
 }
@@ -85,7 +110,9 @@ _SIGNATURES = (
 )
 
 #: Suffixes of the files that are worth a look, in lower case and with their dot.
-PICTURE_SUFFIXES: frozenset[str] = frozenset(suffix for row in _FORMATS.values() for suffix in row.suffixes)
+PICTURE_SUFFIXES: frozenset[str] = frozenset(
+    suffix for row in _FORMATS.values() for suffix in row.suffixes
+)
 
 
 def is_picture(name: str) -> bool:
@@ -117,10 +144,11 @@ def read_info(path: str, head: bytes | None = None) -> PictureInfo:
     Raises
     ------
     ChunkReadError
-        The file cannot be read, is no picture, is damaged, or declares more pixels than it can hold.
+        The file cannot be read, is no picture, is damaged, or declares more pixels than it can
+        hold.
     """
     try:
-        with Head(path, head) as source:
+        with FileHead(path, head) as source:
             return _read_header(source).info
     except Exception as error:  # noqa: BLE001  whatever a parser trips over is a damaged file
         _fail(path, error)
@@ -145,15 +173,24 @@ def read_series(path: str) -> tuple[PictureInfo, ...]:
         As of `read_info`.
     """
     try:
-        with Head(path) as source:
+        with FileHead(path) as source:
             header = _read_header(source)
     except Exception as error:  # noqa: BLE001  whatever a parser trips over is a damaged file
         _fail(path, error)
-    return tuple(layout.info for layout in header.detail) if header.info.format == "tiff" else (header.info,)
+    return (
+        tuple(layout.info for layout in header.detail)
+        if header.info.format == "tiff"
+        else (header.info,)
+    )
 
 
 def decode(
-    path: str, page: int = 0, *, series: int = 0, expect: PictureInfo | None = None, place: Place | None = None
+    path: str,
+    page: int = 0,
+    *,
+    series: int = 0,
+    expect: PictureInfo | None = None,
+    place: PageLocation | None = None,
 ) -> npt.NDArray[Any]:
     """Decode one page of a picture file.
 
@@ -167,18 +204,21 @@ def decode(
         Of which image of the file, counted as `read_series` does.
     expect : PictureInfo, optional
         What the file was when it was listed; a page of another shape or data type is an error.
-    place : Place, optional
-        Where the page was; it tells which image is meant, as `series` does not where files of a set come and go.
+    place : PageLocation, optional
+        Where the page was; it tells which image is meant, as `series` does not where files of a set
+        come and go.
 
     Returns
     -------
     ndarray
-        C-contiguous, writable, in native byte order, of shape ``info.shape[info.page_ndim:]``; the caller's own.
+        C-contiguous, writable, in native byte order, of shape ``info.shape[info.page_ndim:]``; the
+        caller's own.
 
     Raises
     ------
     ChunkReadError
-        The file cannot be read, is truncated or damaged, has no such page, or is not what was expected.
+        The file cannot be read, is truncated or damaged, has no such page, or is not what was
+        expected.
     MissingDependencyError
         The installed imagecodecs was built without this format.
     """
@@ -190,7 +230,11 @@ def decode(
     if (array.shape, array.dtype) != wanted:
         found = f"a picture of shape {array.shape} and type {array.dtype}"
         expected = f"shape {wanted[0]} and type {wanted[1]}"
-        hint = "export it again: it is damaged" if expect is None else "reopen the folder: the file was replaced"
+        hint = (
+            "export it again: it is damaged"
+            if expect is None
+            else "reopen the folder: the file was replaced"
+        )
         _fail(path, PictureError(found, expected, hint))
     return array
 
@@ -201,8 +245,9 @@ def picture_formats() -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict
-        By format: ``suffixes`` (list), ``readable`` (bool), ``library`` (str), ``extra`` (str or None: the extra of
-        this package to install), ``reason`` (str or None: why it is not readable). Ready for JSON.
+        By format: ``suffixes`` (list), ``readable`` (bool), ``library`` (str), ``extra`` (str or
+        None: the extra of this package to install), ``reason`` (str or None: why it is not
+        readable). Ready for JSON.
     """
     result: dict[str, dict[str, Any]] = {}
     for name, row in _FORMATS.items():
@@ -229,9 +274,11 @@ def _why_missing(row: _Format) -> str | None:
     return f"the installed imagecodecs {imagecodecs.__version__} was built without {row.codec}"
 
 
-def _decode(path: str, page: int, series: int, place: Place | None) -> tuple[PictureInfo, npt.NDArray[Any]]:
+def _decode(
+    path: str, page: int, series: int, place: PageLocation | None
+) -> tuple[PictureInfo, npt.NDArray[Any]]:
     """Read, check and decode one page."""
-    with Head(path) as source:
+    with FileHead(path) as source:
         kind = _sniff(source)
         if kind != "tiff":
             source.all()
@@ -239,7 +286,9 @@ def _decode(path: str, page: int, series: int, place: Place | None) -> tuple[Pic
         layout = _layout(header.detail, series, page, place) if kind == "tiff" else None
         info = layout.info if layout is not None else header.info
         if not 0 <= page < info.pages:
-            raise PictureError(f"{info.pages} pages", f"a page {page}", "reopen the folder: the file was replaced")
+            raise PictureError(
+                f"{info.pages} pages", f"a page {page}", "reopen the folder: the file was replaced"
+            )
         decoder = _FORMATS[kind].decode
         if decoder is not None:
             return info, decoder(source.data, header, page)
@@ -247,31 +296,40 @@ def _decode(path: str, page: int, series: int, place: Place | None) -> tuple[Pic
     return info, pages.decode_page(path, layout, page)
 
 
-def _layout(layouts: Sequence[TiffLayout], series: int, page: int, place: Place | None) -> TiffLayout:
+def _layout(
+    layouts: Sequence[TiffLayout], series: int, page: int, place: PageLocation | None
+) -> TiffLayout:
     """Return the image of a TIFF file that has a page at some place; by its number where that is not known.
 
-    The first image is one that the file itself holds, whatever is beside it: a plane that it misses may come later.
+    The first image is one that the file itself holds, whatever is beside it: a plane that it misses
+    may come later.
     """
     if place is not None and (series or place.offset):
         for layout in layouts:
             if layout.info.places is not None and layout.info.places.of(page) == place:
                 return layout
         expected = f"plane {page} of this image where it was ({place.path or 'in this file'})"
-        raise PictureError("none there", expected, "open it again: files of its set were added, removed or replaced")
+        raise PictureError(
+            "none there",
+            expected,
+            "open it again: files of its set were added, removed or replaced",
+        )
     if series >= len(layouts):
         expected = f"an image number {series}"
-        raise PictureError(f"{len(layouts)} images", expected, "open the file again: it was replaced")
+        raise PictureError(
+            f"{len(layouts)} images", expected, "open the file again: it was replaced"
+        )
     return layouts[series]
 
 
-def _read_header(source: Head, kind: str = "") -> Header:
+def _read_header(source: FileHead, kind: str = "") -> ParsedHeader:
     """Parse the header, and refuse what the file is too small for."""
     header = _FORMATS[kind or _sniff(source)].read_header(source)
     check_plausible(header, source)
     return header
 
 
-def _sniff(source: Head) -> str:
+def _sniff(source: FileHead) -> str:
     """Return the format that the first bytes belong to."""
     data = source.data
     for signatures, kind in _SIGNATURES:
@@ -283,7 +341,9 @@ def _sniff(source: Head) -> str:
         return "avif"
     if bmp.is_bare(data):
         return "bmp"
-    raise PictureError(describe_contents(data), f"a picture ({', '.join(row.title for row in _FORMATS.values())})")
+    raise PictureError(
+        describe_contents(data), f"a picture ({', '.join(row.title for row in _FORMATS.values())})"
+    )
 
 
 def _fail(path: str, error: Exception) -> NoReturn:
@@ -303,22 +363,40 @@ def _explain(error: Exception, path: str) -> tuple[str, str, str]:
     again = "copy or export the file again"
     if isinstance(error, FileNotFoundError):
         if os.path.exists(path):
-            error = PictureError(f"no {error.filename or 'file of that name'}", "all files of a set", "put it back")
+            error = PictureError(
+                f"no {error.filename or 'file of that name'}", "all files of a set", "put it back"
+            )
         else:
             found = "nothing (moved, renamed or deleted)"
             error = PictureError(found, "a picture file", "put it back, or reopen the folder")
     if isinstance(error, PictureError):
         return error.expected or "a picture", error.found, error.hint or again
     if isinstance(error, PermissionError):
-        return "a picture file", "one that may not be read", "allow reading it (permissions of file and folder)"
+        return (
+            "a picture file",
+            "one that may not be read",
+            "allow reading it (permissions of file and folder)",
+        )
     if isinstance(error, IsADirectoryError):
         return "a picture file", "a folder", "open the folder itself"
     if isinstance(error, MemoryError):
-        return "a picture that fits into memory", "one that does not", "close other programs, or convert it to OME-Zarr"
+        return (
+            "a picture that fits into memory",
+            "one that does not",
+            "close other programs, or convert it to OME-Zarr",
+        )
     if isinstance(error, OSError) and error.errno is not None:
-        return "a file that can be read", f"an error of the system: {error.strerror}", "check the disk or the network"
+        return (
+            "a file that can be read",
+            f"an error of the system: {error.strerror}",
+            "check the disk or the network",
+        )
     text = " ".join(str(error).split())[:200]
     if "not supported" in text or isinstance(error, NotImplementedError):
         hint = "convert it, or try newer versions of imagecodecs and tifffile"
         return "a kind of picture that can be decoded here", f"another one ({text})", hint
-    return "an undamaged picture", f"data that cannot be decoded ({type(error).__name__}: {text})", again
+    return (
+        "an undamaged picture",
+        f"data that cannot be decoded ({type(error).__name__}: {text})",
+        again,
+    )

@@ -1,7 +1,8 @@
 """GIF: blocks, frames and pixels.
 
-Source: CompuServe, "Graphics Interchange Format, version 89a", sections 18 (screen), 20 (image), 23 (graphic control)
-and 27 (trailer). Frames are put together as Pillow does, which decides between grey, RGB and RGBA too.
+Source: CompuServe, "Graphics Interchange Format, version 89a", sections 18 (screen), 20 (image), 23
+(graphic control) and 27 (trailer). Frames are put together as Pillow does, which decides between
+grey, RGB and RGBA too.
 """
 
 from __future__ import annotations
@@ -13,10 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from napari_lazyload.sources.image_header import UINT8, Header, PictureError, PictureInfo, TruncatedError, flat_picture
+from napari_lazyload.sources.image_header import (
+    UINT8,
+    ParsedHeader,
+    PictureError,
+    PictureInfo,
+    TruncatedError,
+    flat_picture,
+)
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
 
@@ -34,31 +42,44 @@ class _Frame(NamedTuple):
     palette: bytes
 
     @property
-    def grey(self) -> bool:
+    def gray(self) -> bool:
         """Every colour is its own number."""
-        return self.palette == bytes(value for i in range(len(self.palette) // 3) for value in (i, i, i))
+        return self.palette == bytes(
+            value for i in range(len(self.palette) // 3) for value in (i, i, i)
+        )
 
 
-def read_header(head: Head) -> Header:
+def read_header(head: FileHead) -> ParsedHeader:
     """Walk over all blocks without unpacking any: where frames begin is written nowhere."""
     data = head.all()
     head.need(13)
     frames = _frames(data)
     if not frames:
-        raise PictureError("a GIF file without a picture", "at least one image", "the file is damaged: export it again")
+        raise PictureError(
+            "a GIF file without a picture",
+            "at least one image",
+            "the file is damaged: export it again",
+        )
     width, height = struct.unpack_from("<HH", data, 6)
     height = max(height, *(frame.bottom for frame in frames), 0)
     width = max(width, *(frame.right for frame in frames), 0)
     first = frames[0]
-    grey = len(frames) == 1 and first.grey and not first.transparent
-    samples = 1 if grey else 4 if first.transparent else 3
+    gray = len(frames) == 1 and first.gray and not first.transparent
+    samples = 1 if gray else 4 if first.transparent else 3
     info = flat_picture("gif", height, width, samples, UINT8, metadata={"bits": 8})
     simple = len(frames) == 1 and not first.transparent and first.covers == (0, 0, width, height)
     if len(frames) > 1:
         info = PictureInfo(
-            (len(frames), *info.shape), UINT8, "gif", ("t", *info.axes), True, len(frames), 1, info.metadata
+            (len(frames), *info.shape),
+            UINT8,
+            "gif",
+            ("t", *info.axes),
+            True,
+            len(frames),
+            1,
+            info.metadata,
         )
-    return Header(info, height * width, _RATIO, 2**26, first.palette if simple else None)
+    return ParsedHeader(info, height * width, _RATIO, 2**26, first.palette if simple else None)
 
 
 def _frames(data: bytes) -> list[_Frame]:
@@ -111,7 +132,7 @@ def _skip_blocks(data: bytes, position: int) -> int:
     return position + 1
 
 
-def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
+def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     """Decode one frame, put together with those before it."""
     if header.detail is None:
         return _compose(data, header, page)
@@ -120,7 +141,9 @@ def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
 
     try:
         indices: npt.NDArray[Any] = imagecodecs.gif_decode(data, 0, asrgb=False)
-    except imagecodecs.GifError:  # giflib refuses empty comments and long codes, too, which Pillow reads
+    except (
+        imagecodecs.GifError
+    ):  # giflib refuses empty comments and long codes, too, which Pillow reads
         if ImageFile.LOAD_TRUNCATED_IMAGES:  # whoever sets this has Pillow make up what is missing
             raise
         return _compose(data, header, page)
@@ -132,7 +155,7 @@ def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
     return np.take(palette, indices, axis=0)
 
 
-def _compose(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
+def _compose(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     """Let Pillow put the frames up to `page` together."""
     from PIL import GifImagePlugin, Image
 
@@ -140,7 +163,9 @@ def _compose(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
         msg = f"an animated, transparent or unusual GIF of {width} x {height} pixels"
-        raise PictureError(msg, f"at most {limit:,} pixels in a frame", "export its frames as PNG files")
+        raise PictureError(
+            msg, f"at most {limit:,} pixels in a frame", "export its frames as PNG files"
+        )
     image = GifImagePlugin.GifImageFile(io.BytesIO(data))
     image.seek(page)
     frame = np.array(image.convert("RGBA" if samples == [4] else "RGB" if samples else "L"))

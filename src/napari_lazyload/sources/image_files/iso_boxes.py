@@ -1,7 +1,7 @@
 """Boxes: the container of JPEG 2000, JPEG XL and AVIF files.
 
-Source: ISO/IEC 14496-12, section 4.2 (a box is its length, its type and its contents; length 1 means that 64 bits
-follow, 0 that it reaches the end of the file).
+Source: ISO/IEC 14496-12, section 4.2 (a box is its length, its type and its contents; length 1
+means that 64 bits follow, 0 that it reaches the end of the file).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from napari_lazyload.sources.image_header import TruncatedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 
-def file_boxes(head: Head) -> Iterator[tuple[bytes, int, int]]:
+def file_boxes(head: FileHead) -> Iterator[tuple[bytes, int, int]]:
     """Yield type, begin and end of the contents of each box of a file; contents are not read.
 
     Raises

@@ -1,7 +1,7 @@
 """JPEG 2000: header and pixels, as a bare codestream or in JP2 boxes.
 
-Sources: ITU-T T.800 (ISO/IEC 15444-1), annex A (A.1: which markers stand alone, SIZ A.5.1, SOT A.4.2, EOC A.4.4) and
-annex I (boxes: pclr I.5.3.4, cmap I.5.3.5).
+Sources: ITU-T T.800 (ISO/IEC 15444-1), annex A (A.1: which markers stand alone, SIZ A.5.1, SOT
+A.4.2, EOC A.4.4) and annex I (boxes: pclr I.5.3.4, cmap I.5.3.5).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy.typing as npt
 from napari_lazyload.sources.image_files.iso_boxes import file_boxes, inner_boxes
 from napari_lazyload.sources.image_header import (
     BOMB_RATIO,
-    Header,
+    ParsedHeader,
     PictureError,
     TruncatedError,
     flat_picture,
-    rgba_from_grey_alpha,
+    rgba_from_gray_alpha,
 )
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 BOX_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 STREAM_SIGNATURE = b"\xff\x4f\xff\x51"
@@ -35,7 +35,7 @@ _WITHOUT_LENGTH = range(0xFF30, 0xFF40)
 _FLOOR = 2**25
 
 
-def read_header(head: Head) -> Header:
+def read_header(head: FileHead) -> ParsedHeader:
     """Parse the boxes and the SIZ segment of the codestream."""
     begin, end = 0, head.size
     columns = depth = None
@@ -47,7 +47,11 @@ def read_header(head: Head) -> Header:
                 begin, end = start, stop
                 break
         else:
-            raise PictureError("a JP2 file without a codestream", "a jp2c box", "the file is damaged: export it again")
+            raise PictureError(
+                "a JP2 file without a codestream",
+                "a jp2c box",
+                "the file is damaged: export it again",
+            )
     height, width, components = _siz(head, begin)
     bits = max(component & 0x7F for component in components) + 1
     signed = any(component & 0x80 for component in components)
@@ -59,16 +63,18 @@ def read_header(head: Head) -> Header:
     packed = height * width * samples * size
     shown = 4 if samples == 2 else samples
     info = flat_picture("jpeg2000", height, width, shown, dtype, metadata={"bits": bits})
-    return Header(info, packed, BOMB_RATIO, _FLOOR, (begin, end))
+    return ParsedHeader(info, packed, BOMB_RATIO, _FLOOR, (begin, end))
 
 
-def _siz(head: Head, begin: int) -> tuple[int, int, list[int]]:
+def _siz(head: FileHead, begin: int) -> tuple[int, int, list[int]]:
     """Return height, width and the depth byte of each component from the SIZ segment behind the start marker."""
     data = head.at(begin, 42)
     if len(data) < 42:
         raise TruncatedError("a file that ends inside its header")
     if not data.startswith(STREAM_SIGNATURE):
-        raise PictureError("a codestream without a size", "SOC and SIZ", "the file is damaged: export it again")
+        raise PictureError(
+            "a codestream without a size", "SOC and SIZ", "the file is damaged: export it again"
+        )
     right, bottom, left, top = struct.unpack_from(">IIII", data, 8)
     (count,) = struct.unpack_from(">H", data, 40)
     parts = head.at(begin + 42, 3 * count)
@@ -77,10 +83,18 @@ def _siz(head: Head, begin: int) -> tuple[int, int, list[int]]:
     steps = {(parts[i + 1], parts[i + 2]) for i in range(0, len(parts), 3)}
     across, down = parts[1], parts[2]
     if not across or not down:
-        raise PictureError("a component of no size", "a sampling of 1 or more", "the file is damaged: export it again")
+        raise PictureError(
+            "a component of no size",
+            "a sampling of 1 or more",
+            "the file is damaged: export it again",
+        )
     if len(steps) > 1:
         across = down = 1  # subsampled chroma: the decoder brings it to full size
-    return -(-bottom // down) - -(-top // down), -(-right // across) - -(-left // across), list(parts[::3])
+    return (
+        -(-bottom // down) - -(-top // down),
+        -(-right // across) - -(-left // across),
+        list(parts[::3]),
+    )
 
 
 def _palette(data: bytes) -> tuple[int, int] | tuple[None, None]:
@@ -95,14 +109,14 @@ def _palette(data: bytes) -> tuple[int, int] | tuple[None, None]:
     return (columns, depth) if columns is not None and depth is not None else (None, None)
 
 
-def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
+def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     """Decode the picture; `page` is 0."""
     import imagecodecs
 
     _check_complete(data, *header.detail)
     array: npt.NDArray[Any] = imagecodecs.jpeg2k_decode(data)
     if array.ndim == 3 and array.shape[2] == 2:
-        array = rgba_from_grey_alpha(array)
+        array = rgba_from_gray_alpha(array)
     return array
 
 

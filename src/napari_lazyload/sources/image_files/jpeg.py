@@ -1,7 +1,8 @@
 """JPEG: header and pixels.
 
-Sources: ITU-T T.81 (ISO/IEC 10918-1), annex B (markers, frame header B.2.2, scan header B.2.3); EXIF 2.32, section 4.7
-(APP1); Adobe technical note 5116 (APP14: the stored values of a CMYK picture are inverted).
+Sources: ITU-T T.81 (ISO/IEC 10918-1), annex B (markers, frame header B.2.2, scan header B.2.3);
+EXIF 2.32, section 4.7 (APP1); Adobe technical note 5116 (APP14: the stored values of a CMYK picture
+are inverted).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from napari_lazyload.sources.image_header import (
     BOMB_FLOOR,
     UINT8,
     UINT16,
-    Header,
+    ParsedHeader,
     PictureError,
     PictureInfo,
     TruncatedError,
@@ -27,7 +28,7 @@ from napari_lazyload.sources.image_header import (
 )
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 SIGNATURE = b"\xff\xd8\xff"
 
@@ -56,7 +57,7 @@ class _Parsed(NamedTuple):
     scan: int
 
 
-def read_header(head: Head) -> Header:
+def read_header(head: FileHead) -> ParsedHeader:
     """Parse the markers up to the first scan."""
     position = 2
     frame = None
@@ -78,7 +79,9 @@ def read_header(head: Head) -> Header:
             frame = (marker, *_FRAME.unpack_from(head.need(body + 6), body))
         elif marker in _OTHER_FRAMES:
             msg = f"a hierarchical or differential JPEG (frame type 0x{marker:02X})"
-            raise PictureError(msg, "a baseline, progressive or lossless JPEG", "convert it, for example to PNG")
+            raise PictureError(
+                msg, "a baseline, progressive or lossless JPEG", "convert it, for example to PNG"
+            )
         elif marker == _APP1:
             data = head.need(position)
             if exif is None and data.startswith(b"Exif\0\0", body):
@@ -87,11 +90,13 @@ def read_header(head: Head) -> Header:
                 xmp = data[body:position]
     if frame is None or marker == _EOI:
         raise PictureError(
-            "a JPEG file without a picture", "a frame and a scan", "the file is damaged: export it again"
+            "a JPEG file without a picture",
+            "a frame and a scan",
+            "the file is damaged: export it again",
         )
     info, packed = _describe(frame, choose_orientation(exif, xmp) if exif or xmp else 1)
     parsed = _Parsed(frame[4], info.metadata.get("orientation", 1), position)
-    return Header(info, packed, _RATIO, BOMB_FLOOR, parsed)
+    return ParsedHeader(info, packed, _RATIO, BOMB_FLOOR, parsed)
 
 
 @functools.lru_cache(maxsize=64)
@@ -101,9 +106,13 @@ def _describe(frame: tuple[int, int, int, int, int], orientation: int) -> tuple[
     lossless = marker == 0xC3
     if components not in (1, 3, 4) or (components == 4 and bits != 8):
         msg = f"a JPEG of {components} components of {bits} bits"
-        raise PictureError(msg, "1 or 3 components, or 4 of 8 bits", "convert it, for example to TIFF")
+        raise PictureError(
+            msg, "1 or 3 components, or 4 of 8 bits", "convert it, for example to TIFF"
+        )
     if bits not in (8, 12) and not (lossless and 2 <= bits <= 16):
-        raise PictureError(f"a JPEG of {bits} bits", "8 or 12 bits", "the file is damaged: export it again")
+        raise PictureError(
+            f"a JPEG of {bits} bits", "8 or 12 bits", "the file is damaged: export it again"
+        )
     metadata: dict[str, Any] = {"bits": bits}
     if orientation != 1:
         metadata["orientation"] = orientation
@@ -113,7 +122,7 @@ def _describe(frame: tuple[int, int, int, int, int], orientation: int) -> tuple[
     return flat_picture("jpeg", rows, columns, min(components, 3), dtype, metadata=metadata), packed
 
 
-def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
+def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     """Decode the picture; `page` is 0."""
     import imagecodecs
 
@@ -144,15 +153,15 @@ def _check_complete(data: bytes, scan: int) -> None:
 def _rgb_from_inverted_cmyk(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Turn the stored values of a CMYK JPEG into RGB, to the same grey level as Pillow.
 
-    Stored values are 255 - ink, so that red is what cyan leaves of the paper that black leaves: (255 - cyan) *
-    (255 - black) / 255, rounded.
+    Stored values are 255 - ink, so that red is what cyan leaves of the paper that black leaves:
+    (255 - cyan) * (255 - black) / 255, rounded.
     """
     paper = array[..., 3].astype(np.uint16)
     result = np.empty((*paper.shape, 3), np.uint8)
-    for colour in range(3):
-        product = array[..., colour] * paper
+    for color in range(3):
+        product = array[..., color] * paper
         product += 128
         product += product >> 8  # this and the next line: a rounded division by 255
         product >>= 8
-        result[..., colour] = product
+        result[..., color] = product
     return result

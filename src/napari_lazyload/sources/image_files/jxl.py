@@ -1,8 +1,8 @@
 """JPEG XL: header and pixels, as a bare codestream or in boxes.
 
-Source: ISO/IEC 18181-1, section 9.2 (field types U32, Bool, Enum) and annex D (SizeHeader, ImageMetadata with its
-orientation, preview and animation headers, BitDepth, ExtraChannelInfo, ColourEncoding). Bits are read from the lowest
-of each byte upwards.
+Source: ISO/IEC 18181-1, section 9.2 (field types U32, Bool, Enum) and annex D (SizeHeader,
+ImageMetadata with its orientation, preview and animation headers, BitDepth, ExtraChannelInfo,
+ColourEncoding). Bits are read from the lowest of each byte upwards.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lazyload.sources.image_files.iso_boxes import file_boxes
-from napari_lazyload.sources.image_header import Header, PictureError, flat_picture, rgba_from_grey_alpha
+from napari_lazyload.sources.image_header import (
+    ParsedHeader,
+    PictureError,
+    flat_picture,
+    rgba_from_gray_alpha,
+)
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 BOX_SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 STREAM_SIGNATURE = b"\xff\x0a"
@@ -31,7 +36,7 @@ _SIZE = ((1, 9), (1, 13), (1, 18), (1, 30))
 _ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _ALPHA, _SPOT, _CFA = 0, 2, 5
-_GREY = 1
+_GRAY = 1
 
 
 class _Bits:
@@ -45,7 +50,11 @@ class _Bits:
         """Return the next `count` bits as a number."""
         self._left -= count
         if self._left < 0:
-            raise PictureError("a JPEG XL header that does not end", "a header", "the file is damaged: export it again")
+            raise PictureError(
+                "a JPEG XL header that does not end",
+                "a header",
+                "the file is damaged: export it again",
+            )
         value = self._value & ((1 << count) - 1)
         self._value >>= count
         return value
@@ -71,22 +80,26 @@ class _Found(NamedTuple):
     animated: bool
 
 
-def read_header(head: Head) -> Header:
+def read_header(head: FileHead) -> ParsedHeader:
     """Parse size, orientation, bit depth, channels and colour space."""
     found = _parse(_Bits(_codestream(head)))
     if found.real:
         dtype = np.dtype(np.float16 if found.bits <= 16 else np.float32)
     else:
-        dtype = np.dtype(np.uint8 if found.bits <= 8 else np.uint16 if found.bits <= 16 else np.uint32)
+        dtype = np.dtype(
+            np.uint8 if found.bits <= 8 else np.uint16 if found.bits <= 16 else np.uint32
+        )
     metadata: dict[str, Any] = {"bits": found.bits}
     if found.animated:
         metadata["note"] = "an animation; its first frame is shown"
     samples = 4 if found.samples == 2 else found.samples
     info = flat_picture("jpegxl", found.height, found.width, samples, dtype, metadata=metadata)
-    return Header(info, found.height * found.width * found.samples * dtype.itemsize, detail=found.animated)
+    return ParsedHeader(
+        info, found.height * found.width * found.samples * dtype.itemsize, detail=found.animated
+    )
 
 
-def _codestream(head: Head) -> bytes:
+def _codestream(head: FileHead) -> bytes:
     """Return the beginning of the codestream, without its two signature bytes."""
     if head.data.startswith(STREAM_SIGNATURE):
         return head.at(2, _HEADER_BYTES)
@@ -98,7 +111,11 @@ def _codestream(head: Head) -> bytes:
             if len(parts) >= _HEADER_BYTES or kind == b"jxlc":
                 break
     if not parts.startswith(STREAM_SIGNATURE):
-        raise PictureError("a JPEG XL file without a codestream", "a jxlc box", "the file is damaged: export it again")
+        raise PictureError(
+            "a JPEG XL file without a codestream",
+            "a jxlc box",
+            "the file is damaged: export it again",
+        )
     return parts[2:]
 
 
@@ -123,11 +140,11 @@ def _parse(bits: _Bits) -> _Found:
     bits.flag()
     extra = [_extra_channel(bits) for _ in range(bits.choice((0, 0), (1, 0), (2, 4), (1, 12)))]
     bits.flag()  # XYB or not: what is decoded has the colour space below
-    grey = False
+    gray = False
     if not bits.flag():
         bits.flag()
-        grey = bits.choice(*_ENUM) == _GREY
-    return _Found(height, width, depth, real, (1 if grey else 3) + (_ALPHA in extra), animated)
+        gray = bits.choice(*_ENUM) == _GRAY
+    return _Found(height, width, depth, real, (1 if gray else 3) + (_ALPHA in extra), animated)
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
@@ -189,12 +206,12 @@ def _extra_channel(bits: _Bits) -> int:
     return kind
 
 
-def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
+def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     """Decode the picture, or the first frame of an animation; `page` is 0."""
     import imagecodecs
 
     index = 0 if header.detail else None
     array: npt.NDArray[Any] = imagecodecs.jpegxl_decode(data, index=index)
     if array.ndim == 3 and array.shape[2] == 2:
-        array = rgba_from_grey_alpha(array)
+        array = rgba_from_gray_alpha(array)
     return array

@@ -1,8 +1,8 @@
 """Orientation of photographs: how EXIF and XMP say it, and what it does to an array.
 
-Sources: EXIF 2.32, section 4.6.4 (tag 0x0112, values 1 to 8), TIFF 6.0, section 2 (image file directories), and Adobe
-XMP part 2 (``tiff:Orientation``). Which of the two counts follows Pillow's ``ImageOps.exif_transpose``: EXIF, and XMP
-only where EXIF says nothing.
+Sources: EXIF 2.32, section 4.6.4 (tag 0x0112, values 1 to 8), TIFF 6.0, section 2 (image file
+directories), and Adobe XMP part 2 (``tiff:Orientation``). Which of the two counts follows Pillow's
+``ImageOps.exif_transpose``: EXIF, and XMP only where EXIF says nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """PNG: header and pixels.
 
-Sources: PNG specification, third edition, sections 5 (chunks), 11.2 (IHDR, PLTE, IDAT, IEND) and 11.3 (tRNS, eXIf,
-iTXt, pHYs, acTL). The raw EXIF profile in text chunks is ImageMagick's habit, which Pillow honours too.
+Sources: PNG specification, third edition, sections 5 (chunks), 11.2 (IHDR, PLTE, IDAT, IEND) and
+11.3 (tRNS, eXIf, iTXt, pHYs, acTL). The raw EXIF profile in text chunks is ImageMagick's habit,
+which Pillow honours too.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from napari_lazyload.sources.image_header import (
     DEFLATE_RATIO,
     UINT8,
     UINT16,
-    Header,
+    ParsedHeader,
     PictureError,
     TruncatedError,
     flat_picture,
-    rgba_from_grey_alpha,
+    rgba_from_gray_alpha,
 )
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -36,9 +37,15 @@ _FIRST_CHUNK = 33
 _IHDR = struct.Struct(">IIBBBBB")
 _CHUNK = struct.Struct(">I4s")
 
-_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
-_SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}
-_DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GREY_ALPHA: (8, 16), _RGBA: (8, 16)}
+_GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGBA = 0, 2, 3, 4, 6
+_SAMPLES = {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGBA: 4}
+_DEPTHS = {
+    _GRAY: (1, 2, 4, 8, 16),
+    _RGB: (8, 16),
+    _PALETTE: (1, 2, 4, 8),
+    _GRAY_ALPHA: (8, 16),
+    _RGBA: (8, 16),
+}
 
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _EXIF_KEYWORD = b"Raw profile type exif"
@@ -56,7 +63,7 @@ class _Parsed(NamedTuple):
     """Where the parts of a PNG file are."""
 
     depth: int
-    colour: int
+    color: int
     interlaced: bool
     palette: tuple[int, int] | None
     transparency: tuple[int, int] | None
@@ -84,7 +91,7 @@ class _Notes:
         return choose_orientation(self.exif or self.raw_exif, self.xmp)
 
 
-def read_header(head: Head) -> Header:
+def read_header(head: FileHead) -> ParsedHeader:
     """Parse the chunks up to the first pixels (and look for EXIF behind them)."""
     data = head.need(41)
     start = _FIRST_CHUNK
@@ -99,43 +106,53 @@ def read_header(head: Head) -> Header:
 
 
 @functools.lru_cache(maxsize=64)
-def _bare_header(ihdr: bytes) -> Header:
+def _bare_header(ihdr: bytes) -> ParsedHeader:
     """Build the header of a file of nothing but pixels: the same one for all pictures of a series."""
     return _build_header(ihdr, _FIRST_CHUNK, _Notes())
 
 
-def _build_header(ihdr: bytes, start: int, notes: _Notes) -> Header:
+def _build_header(ihdr: bytes, start: int, notes: _Notes) -> ParsedHeader:
     """Build the header from the contents of IHDR, where the pixels begin, and what was found around them."""
     if ihdr[:4] != b"IHDR":
         msg = f"a chunk {ihdr[:4]!r} first"
-        raise PictureError(msg, "a PNG file that begins with IHDR", "the file is damaged: export it again")
-    width, height, depth, colour, _compression, _filters, interlace = _IHDR.unpack_from(ihdr, 4)
-    if depth not in _DEPTHS.get(colour, ()):
-        msg = f"bit depth {depth} with colour type {colour}"
-        raise PictureError(msg, "a PNG of a standard pixel type", "the file is damaged: export it again")
-    samples = _SAMPLES[colour]
+        raise PictureError(
+            msg, "a PNG file that begins with IHDR", "the file is damaged: export it again"
+        )
+    width, height, depth, color, _compression, _filters, interlace = _IHDR.unpack_from(ihdr, 4)
+    if depth not in _DEPTHS.get(color, ()):
+        msg = f"bit depth {depth} with colour type {color}"
+        raise PictureError(
+            msg, "a PNG of a standard pixel type", "the file is damaged: export it again"
+        )
+    samples = _SAMPLES[color]
     packed = height * (1 + (width * depth * samples + 7) // 8)
-    if colour == _PALETTE:
+    if color == _PALETTE:
         if notes.palette is None:
             msg = "a palette picture without a palette"
-            raise PictureError(msg, "a PLTE chunk before the pixels", "the file is damaged: export it again")
+            raise PictureError(
+                msg, "a PLTE chunk before the pixels", "the file is damaged: export it again"
+            )
         samples = 4 if notes.transparency else 3
-    elif colour == _GREY_ALPHA:
+    elif color == _GRAY_ALPHA:
         samples = 4
     orientation = notes.orientation
     if orientation > 4:
         height, width = width, height
-    dtype = UINT16 if depth == 16 else BOOL if depth == 1 and colour == _GREY else UINT8
-    info = flat_picture("png", height, width, samples, dtype, metadata=_metadata(depth, colour, orientation, notes))
-    parsed = _Parsed(depth, colour, bool(interlace), notes.palette, notes.transparency, start, orientation)
-    return Header(info, packed, DEFLATE_RATIO, 65536, parsed)
+    dtype = UINT16 if depth == 16 else BOOL if depth == 1 and color == _GRAY else UINT8
+    info = flat_picture(
+        "png", height, width, samples, dtype, metadata=_metadata(depth, color, orientation, notes)
+    )
+    parsed = _Parsed(
+        depth, color, bool(interlace), notes.palette, notes.transparency, start, orientation
+    )
+    return ParsedHeader(info, packed, DEFLATE_RATIO, 65536, parsed)
 
 
-def _metadata(depth: int, colour: int, orientation: int, notes: _Notes) -> dict[str, Any]:
+def _metadata(depth: int, color: int, orientation: int, notes: _Notes) -> dict[str, Any]:
     """Return the extras of the file."""
     metadata: dict[str, Any] = {"bits": depth}
     remarks = []
-    if notes.transparency and colour != _PALETTE:
+    if notes.transparency and color != _PALETTE:
         remarks.append("one colour is declared transparent; it is shown as it is")
     if notes.frames > 1:
         remarks.append(f"an animation of {notes.frames} frames; its default image is shown")
@@ -148,7 +165,7 @@ def _metadata(depth: int, colour: int, orientation: int, notes: _Notes) -> dict[
     return metadata
 
 
-def _may_go_on_behind_pixels(head: Head, start: int) -> bool:
+def _may_go_on_behind_pixels(head: FileHead, start: int) -> bool:
     """Tell whether chunks behind the pixels may say something; nearly always one look at the size is enough."""
     (length,) = struct.unpack_from(">I", head.need(start + 8), start)
     if start + 12 + length + len(_END) == head.size:
@@ -157,7 +174,7 @@ def _may_go_on_behind_pixels(head: Head, start: int) -> bool:
     return any(sign in tail for sign in _TAIL_SIGNS)
 
 
-def _walk(head: Head, position: int, notes: _Notes) -> int:
+def _walk(head: FileHead, position: int, notes: _Notes) -> int:
     """Note the chunks from `position` to the first pixels; return where those begin."""
     while True:
         length, kind = _CHUNK.unpack_from(head.need(position + 8), position)
@@ -165,12 +182,14 @@ def _walk(head: Head, position: int, notes: _Notes) -> int:
             return position
         if kind == b"IEND":
             msg = "a PNG file without pixels"
-            raise PictureError(msg, "at least one IDAT chunk", "the file is damaged: export it again")
+            raise PictureError(
+                msg, "at least one IDAT chunk", "the file is damaged: export it again"
+            )
         _note_chunk(head, kind, position, length, notes)
         position += 12 + length
 
 
-def _walk_behind_pixels(head: Head, position: int, notes: _Notes) -> None:
+def _walk_behind_pixels(head: FileHead, position: int, notes: _Notes) -> None:
     """Note the chunks that describe orientation behind the pixels; a damaged end is the decoder's business."""
     size = head.size
     while position + 12 <= size:
@@ -183,7 +202,7 @@ def _walk_behind_pixels(head: Head, position: int, notes: _Notes) -> None:
         position += 12 + length
 
 
-def _note_chunk(head: Head, kind: bytes, position: int, length: int, notes: _Notes) -> None:
+def _note_chunk(head: FileHead, kind: bytes, position: int, length: int, notes: _Notes) -> None:
     """Note one chunk that matters for what is shown."""
     begin, end = position + 8, position + 8 + length
     if kind == b"PLTE":
@@ -231,17 +250,20 @@ def _international_text(chunk: bytes) -> bytes | None:
         return None
 
 
-def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
+def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     """Decode the default image; `page` is 0."""
     import imagecodecs
 
     parsed: _Parsed = header.detail
     stream = _pixel_stream(data, parsed)
-    # libpng complains on stderr of each interlaced file that imagecodecs gives it; spng reads the common kinds in peace
+    # libpng complains on stderr of each interlaced file that imagecodecs gives it; spng reads the
+    # common kinds in peace
     quiet = parsed.interlaced and _spng_reads(parsed, header.info.shape[-1])
-    array: npt.NDArray[Any] = imagecodecs.spng_decode(stream) if quiet else imagecodecs.png_decode(stream)
-    if parsed.colour == _GREY_ALPHA:
-        array = rgba_from_grey_alpha(array)
+    array: npt.NDArray[Any] = (
+        imagecodecs.spng_decode(stream) if quiet else imagecodecs.png_decode(stream)
+    )
+    if parsed.color == _GRAY_ALPHA:
+        array = rgba_from_gray_alpha(array)
     elif header.info.dtype == BOOL:
         array = array.astype(np.bool_)
     return orient(array, parsed.orientation)
@@ -249,16 +271,16 @@ def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
 
 def _spng_reads(parsed: _Parsed, samples: int) -> bool:
     """Tell whether spng reads this pixel type; the others stay with libpng (spng leaves out the alpha of a palette)."""
-    if parsed.colour == _PALETTE:
+    if parsed.color == _PALETTE:
         return samples == 3
-    return parsed.colour != _GREY_ALPHA and (parsed.depth < 16 or samples == 4)
+    return parsed.color != _GRAY_ALPHA and (parsed.depth < 16 or samples == 4)
 
 
 def _pixel_stream(data: bytes, parsed: _Parsed) -> bytes:
     """Return a PNG of the pixel chunks alone, and make sure that the file is complete.
 
-    Other chunks change nothing that is shown, but let libpng write warnings to stderr; a colour key would become an
-    alpha channel.
+    Other chunks change nothing that is shown, but let libpng write warnings to stderr; a colour key
+    would become an alpha channel.
     """
     begin = parsed.pixels
     if begin == _FIRST_CHUNK and data.endswith(_END):
@@ -278,6 +300,6 @@ def _pixel_stream(data: bytes, parsed: _Parsed) -> bytes:
     if begin == _FIRST_CHUNK and end + 12 == len(data):
         return data
     parts = [data[:_FIRST_CHUNK]]
-    if parsed.colour == _PALETTE:
+    if parsed.color == _PALETTE:
         parts += [data[slice(*span)] for span in (parsed.palette, parsed.transparency) if span]
     return b"".join([*parts, data[begin:end], _END])

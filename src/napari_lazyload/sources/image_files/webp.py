@@ -1,7 +1,7 @@
 """WebP: header and pixels.
 
-Source: Google, "WebP Container Specification" (RIFF, VP8X, ANMF, EXIF, XMP), RFC 6386 section 9.1 (VP8 frame header)
-and the "WebP Lossless Bitstream Specification", section 3.
+Source: Google, "WebP Container Specification" (RIFF, VP8X, ANMF, EXIF, XMP), RFC 6386 section 9.1
+(VP8 frame header) and the "WebP Lossless Bitstream Specification", section 3.
 """
 
 from __future__ import annotations
@@ -10,17 +10,24 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.sources.image_files.orientation import choose_orientation, orient
-from napari_lazyload.sources.image_header import UINT8, Header, PictureError, PictureInfo, TruncatedError, flat_picture
+from napari_lazyload.sources.image_header import (
+    UINT8,
+    ParsedHeader,
+    PictureError,
+    PictureInfo,
+    TruncatedError,
+    flat_picture,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 _ANIMATION, _XMP, _EXIF, _ALPHA = 0x02, 0x04, 0x08, 0x10
 
 
-def read_header(head: Head) -> Header:
+def read_header(head: FileHead) -> ParsedHeader:
     """Parse the first chunk, and the list of chunks where EXIF or an animation asks for it."""
     data = head.need(25)
     (riff_size,) = struct.unpack_from("<I", data, 4)
@@ -38,16 +45,24 @@ def read_header(head: Head) -> Header:
             frames = count if flags & _ANIMATION else 1
     elif kind == b"VP8L":
         if data[20] != 0x2F:
-            raise PictureError("a broken lossless WebP", "its signature", "the file is damaged: export it again")
+            raise PictureError(
+                "a broken lossless WebP", "its signature", "the file is damaged: export it again"
+            )
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height, alpha = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1)
     elif kind == b"VP8 ":
         if head.need(30)[23:26] != b"\x9d\x01\x2a":
-            raise PictureError("a broken lossy WebP", "a key frame first", "the file is damaged: export it again")
+            raise PictureError(
+                "a broken lossy WebP", "a key frame first", "the file is damaged: export it again"
+            )
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", head.data, 26))
         alpha = False
     else:
-        raise PictureError(f"a WebP chunk {kind!r} first", "VP8, VP8L or VP8X", "the file is damaged: export it again")
+        raise PictureError(
+            f"a WebP chunk {kind!r} first",
+            "VP8, VP8L or VP8X",
+            "the file is damaged: export it again",
+        )
     samples = 4 if alpha else 3
     if orientation != 1:
         metadata["orientation"] = orientation
@@ -56,11 +71,13 @@ def read_header(head: Head) -> Header:
         height, width = width, height
     info = flat_picture("webp", height, width, samples, UINT8, metadata=metadata)
     if frames > 1:
-        info = PictureInfo((frames, *info.shape), UINT8, "webp", ("t", *info.axes), True, frames, 1, metadata)
-    return Header(info, packed, detail=(orientation, riff_size + 8))
+        info = PictureInfo(
+            (frames, *info.shape), UINT8, "webp", ("t", *info.axes), True, frames, 1, metadata
+        )
+    return ParsedHeader(info, packed, detail=(orientation, riff_size + 8))
 
 
-def _walk(head: Head, riff_size: int) -> tuple[int, int]:
+def _walk(head: FileHead, riff_size: int) -> tuple[int, int]:
     """Return the number of animation frames, and the orientation."""
     frames = 0
     exif = xmp = None
@@ -77,7 +94,7 @@ def _walk(head: Head, riff_size: int) -> tuple[int, int]:
     return max(frames, 1), choose_orientation(exif, xmp)
 
 
-def decode(data: bytes, header: Header, page: int) -> npt.NDArray[Any]:
+def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     """Decode one frame; those of an animation are composed from its beginning."""
     import imagecodecs
 

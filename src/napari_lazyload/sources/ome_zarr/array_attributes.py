@@ -34,11 +34,12 @@ class Described(NamedTuple):
     unit: str | None = None
 
 
-def described(attributes: Mapping[str, Any], count: int) -> list[Described]:
+def axis_attributes(attributes: Mapping[str, Any], count: int) -> list[Described]:
     """Return what attributes say of each of `count` axes.
 
-    TensorStore and Neuroglancer write ``dimension_units``: ``["4 nm", "4 nm", None]``; funlib (gunpowder, daisy)
-    ``voxel_size``, ``offset`` and ``units`` of the axes that are measured, and ``axis_names`` of all.
+    TensorStore and Neuroglancer write ``dimension_units``: ``["4 nm", "4 nm", None]``; funlib
+    (gunpowder, daisy) ``voxel_size``, ``offset`` and ``units`` of the axes that are measured, and
+    ``axis_names`` of all.
     """
     axes = [Described()] * count
     dimension_units = as_list(attributes.get("dimension_units"))
@@ -46,12 +47,17 @@ def described(attributes: Mapping[str, Any], count: int) -> list[Described]:
         axes = [_of_dimension_unit(as_text(one) or "") for one in dimension_units]
     names = [as_text(one) or "" for one in as_list(attributes.get("axis_names"))]
     if len(names) == count:
-        axes = [axis._replace(name=name.removesuffix(_NO_SPACE)) for axis, name in zip(axes, names, strict=True)]
+        axes = [
+            axis._replace(name=name.removesuffix(_NO_SPACE))
+            for axis, name in zip(axes, names, strict=True)
+        ]
     sizes = as_numbers(attributes.get("voxel_size"))
     if sizes is None or not 0 < len(sizes) <= count or min(sizes) <= 0:
         return axes
     measured = (
-        [place for place, name in enumerate(names) if not name.endswith(_NO_SPACE)] if len(names) == count else []
+        [place for place, name in enumerate(names) if not name.endswith(_NO_SPACE)]
+        if len(names) == count
+        else []
     )
     if len(measured) != len(sizes):
         measured = list(range(count - len(sizes), count))
@@ -79,6 +85,6 @@ def packing_note(attributes: Mapping[str, Any]) -> str | None:
     return f"its numbers are shown as they are stored; for the values that they stand for, {said}"
 
 
-def told_names(axes: Sequence[Described]) -> tuple[str | None, ...] | None:
+def axis_names_of(axes: Sequence[Described]) -> tuple[str | None, ...] | None:
     """Return the names of axes, where there is one."""
     return tuple(axis.name or None for axis in axes) if any(axis.name for axis in axes) else None

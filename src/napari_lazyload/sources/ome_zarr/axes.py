@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FIRST_AXES = "tczyx"
 """The axes of versions 0.1 and 0.2, which do not name them."""
 
-COLOUR_NAMES = frozenset({RGB_AXIS, "rgb", "rgba", "samples"})
+COLOR_NAMES = frozenset({RGB_AXIS, "rgb", "rgba", "samples"})
 _BY_TYPE = {"time": "t", "channel": CHANNEL_AXIS}
 SPACE = "zyx"
 _TYPES = {
@@ -103,15 +103,15 @@ def checked_axes(axes: tuple[Axis, ...], shape: Sequence[int], where: str) -> tu
 def axis_names(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[str, ...]:
     """Return a name of its own for each axis, as `ImageMeta` takes them.
 
-    The channel axis is called ``"c"`` whatever its writer called it. A last axis of three or four colour samples is
-    ``"s"``; no other axis is.
+    The channel axis is called ``"c"`` whatever its writer called it. A last axis of three or four
+    colour samples is ``"s"``; no other axis is.
     """
     names: list[str] = []
-    channels = [axis for axis in axes if axis.type == "channel" and axis.name not in COLOUR_NAMES]
+    channels = [axis for axis in axes if axis.type == "channel" and axis.name not in COLOR_NAMES]
     for number, axis in enumerate(axes):
         name = axis.name
         last = number == len(axes) - 1
-        if name.lower() in COLOUR_NAMES:
+        if name.lower() in COLOR_NAMES:
             name = RGB_AXIS if last and shape[number] in (3, 4) and number >= 2 else f"dim_{name}"
         elif channels == [axis]:
             name = CHANNEL_AXIS

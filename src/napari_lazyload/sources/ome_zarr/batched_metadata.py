@@ -1,7 +1,8 @@
 """Reading metadata in few round trips: steps that say which nodes they need next, run side by side.
 
-A *reading* is a generator. It yields paths within the store, is sent the nodes that are there, and returns what it made
-of them. Readings that run together ask together, so that ten images take as many round trips as one.
+A *reading* is a generator. It yields paths within the store, is sent the nodes that are there, and
+returns what it made of them. Readings that run together ask together, so that ten images take as
+many round trips as one.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     Nodes = Mapping[str, Node | SourceOpenError | None]
 
-Reading: TypeAlias = "Generator[list[str], Nodes, Any]"
+MetadataRead: TypeAlias = "Generator[list[str], Nodes, Any]"
 
 
-def together(readings: Sequence[Reading]) -> Reading:
+def run_together(readings: Sequence[MetadataRead]) -> MetadataRead:
     """Run several readings side by side; return what each returns, or the `SourceOpenError` that it raised."""
     results: list[Any] = [None] * len(readings)
     waiting: dict[int, list[str]] = {}
@@ -45,17 +46,21 @@ def together(readings: Sequence[Reading]) -> Reading:
     return results
 
 
-def fetcher(node: Node) -> Callable[[Iterable[str]], Nodes]:
+def metadata_fetcher(node: Node) -> Callable[[Iterable[str]], Nodes]:
     """Return what finds nodes by their path in the store: without a request where consolidated metadata know them.
 
     Below a folder without metadata of its own, nodes may be of any version.
     """
     start = f"{node.path}/" if node.path else ""
-    described = node.metadata or node.consolidated
+    axis_attributes = node.metadata or node.consolidated
 
     def fetch(paths: Iterable[str]) -> Nodes:
         wanted = list(paths)
-        below = {path: path.removeprefix(start) for path in wanted if path.startswith(start) and described}
+        below = {
+            path: path.removeprefix(start)
+            for path in wanted
+            if path.startswith(start) and axis_attributes
+        }
         found = node.nodes(below.values())
         rest = [path for path in wanted if path not in below]
         others = read_nodes(node.store, rest) if rest else {}
@@ -64,7 +69,7 @@ def fetcher(node: Node) -> Callable[[Iterable[str]], Nodes]:
     return fetch
 
 
-def run(reading: Reading, fetch: Callable[[Iterable[str]], Nodes]) -> Any:
+def run(reading: MetadataRead, fetch: Callable[[Iterable[str]], Nodes]) -> Any:
     """Return what a reading makes of the nodes that `fetch` finds.
 
     Raises

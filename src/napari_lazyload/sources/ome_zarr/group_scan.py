@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_zarr.array_attributes import packing_note
-from napari_lazyload.sources.ome_zarr.batched_metadata import Reading, together
+from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, run_together
 from napari_lazyload.sources.ome_zarr.images import level_places, read_image
 from napari_lazyload.sources.ome_zarr.options import Options, kind_of, where_is
 from napari_lazyload.sources.ome_zarr.plain_arrays import array_image
 from napari_lazyload.sources.ome_zarr.plate import read_plate
 from napari_lazyload.sources.ome_zarr.scale_groups import merged
-from napari_lazyload.sources.ome_zarr.source import Finding
+from napari_lazyload.sources.ome_zarr.source import OpenedNode
 from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
 from napari_lazyload.sources.zarr.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_lazyload.sources.ome_zarr.plate import PlateFinding
+    from napari_lazyload.sources.ome_zarr.plate import OpenedPlate
 
 MAX_DEPTH = 5
 MOST_NODES = 2000
@@ -33,7 +33,7 @@ SOME = 12
 
 
 @dataclass(slots=True)
-class _Inside:
+class GroupContents:
     """What lies below a group."""
 
     images: list[Node] = field(default_factory=list)
@@ -44,10 +44,10 @@ class _Inside:
     names: int = 0
 
 
-def read_group(node: Node, name: str, options: Options) -> Reading:
+def read_group(node: Node, name: str, options: Options) -> MetadataRead:
     """Read the images below a group: those of OME-Zarr, or where there are none, a plate, or plain arrays.
 
-    Returns a `Finding`, or that of the plate.
+    Returns a `OpenedNode`, or that of the plate.
 
     Raises
     ------
@@ -59,11 +59,14 @@ def read_group(node: Node, name: str, options: Options) -> Reading:
         msg = f"{where_is(node)}: expected images, found a table of {kind}, which is not shown here"
         raise SourceOpenError(msg, where_is(node))
     inside = yield from _look_inside(node)
-    if not (inside.images or inside.plates or inside.arrays or inside.broken) and node.store.is_local:
+    if (
+        not (inside.images or inside.plates or inside.arrays or inside.broken)
+        and node.store.is_local
+    ):
         inside = yield from _look_inside(node, bare=True)
     if inside.plates and not inside.images:
         return (yield from _read_first_plate(node, inside, name, options))
-    finding = Finding()
+    finding = OpenedNode()
     if inside.images:
         yield from _take_images(node, inside, name, options, finding)
     else:
@@ -80,16 +83,20 @@ def _is_table(node: Node) -> bool:
     return node.attributes.get("encoding-type") in TABLES
 
 
-def _read_first_plate(node: Node, inside: _Inside, name: str, options: Options) -> Reading:
+def _read_first_plate(
+    node: Node, inside: GroupContents, name: str, options: Options
+) -> MetadataRead:
     plate, *others = inside.plates
-    finding: PlateFinding = yield from read_plate(plate, f"{name} {_below(node, plate.path)}", options)
+    finding: OpenedPlate = yield from read_plate(
+        plate, f"{name} {_below(node, plate.path)}", options
+    )
     if others:
         names = _some([_below(node, one.path) for one in others])
         finding.notes.append(f"{name}: one plate is opened at a time; others are at {names}")
     return finding
 
 
-def read_image_or_inside(node: Node, name: str, options: Options) -> Reading:
+def read_image_or_inside(node: Node, name: str, options: Options) -> MetadataRead:
     """Read a group with ``multiscales``; where these lead to no arrays, as those of other conventions, what is in it.
 
     Raises
@@ -113,12 +120,13 @@ def read_image_or_inside(node: Node, name: str, options: Options) -> Reading:
         return finding
 
 
-def _look_inside(root: Node, *, bare: bool = False) -> Reading:
+def _look_inside(root: Node, *, bare: bool = False) -> MetadataRead:
     """Go through the groups below, a level at a time, down to images and arrays.
 
-    With `bare`, folders without metadata count as groups: TensorStore and others write arrays alone.
+    With `bare`, folders without metadata count as groups: TensorStore and others write arrays
+    alone.
     """
-    inside = _Inside()
+    inside = GroupContents()
     groups = [root]
     for _ in range(MAX_DEPTH):
         paths = [
@@ -129,7 +137,9 @@ def _look_inside(root: Node, *, bare: bool = False) -> Reading:
         ]
         inside.names += len(paths)
         if inside.names > MOST_NODES:
-            inside.broken.append(f"what lies deeper: there are {inside.names} names; open a path in it")
+            inside.broken.append(
+                f"what lies deeper: there are {inside.names} names; open a path in it"
+            )
         if not paths or inside.names > MOST_NODES:
             break
         nodes = yield paths
@@ -142,7 +152,9 @@ def _look_inside(root: Node, *, bare: bool = False) -> Reading:
     return inside
 
 
-def _sort_in(path: str, found: Node | SourceOpenError | None, inside: _Inside, groups: list[Node]) -> None:
+def _sort_in(
+    path: str, found: Node | SourceOpenError | None, inside: GroupContents, groups: list[Node]
+) -> None:
     if found is None:
         return
     if isinstance(found, SourceOpenError):
@@ -159,11 +171,16 @@ def _sort_in(path: str, found: Node | SourceOpenError | None, inside: _Inside, g
         groups.append(found)
 
 
-def _take_images(node: Node, inside: _Inside, name: str, options: Options, finding: Finding) -> Reading:
+def _take_images(
+    node: Node, inside: GroupContents, name: str, options: Options, finding: OpenedNode
+) -> MetadataRead:
     images = inside.images[: options.max_images]
     finding.notes += options.too_many(len(inside.images))
-    readings = [read_image(one, f"{name} {_below(node, one.path)}", options, kind=kind_of(one)) for one in images]
-    for result in (yield from together(readings)):
+    readings = [
+        read_image(one, f"{name} {_below(node, one.path)}", options, kind=kind_of(one))
+        for one in images
+    ]
+    for result in (yield from run_together(readings)):
         if isinstance(result, SourceOpenError):
             inside.broken.append(str(result))
         else:
@@ -171,13 +188,19 @@ def _take_images(node: Node, inside: _Inside, name: str, options: Options, findi
     # Labels lie over what they label.
     finding.images.sort(key=lambda one: one.source.meta.kind == "labels")
     if inside.plates:
-        finding.notes.append(f"{name}: plates are left out: {_some([_below(node, one.path) for one in inside.plates])}")
+        finding.notes.append(
+            f"{name}: plates are left out: {_some([_below(node, one.path) for one in inside.plates])}"
+        )
     plain = [_below(node, one.path) for one in inside.arrays]
     if plain:
-        finding.notes.append(f"{name}: arrays that belong to no OME-Zarr image are left out: {_some(plain)}")
+        finding.notes.append(
+            f"{name}: arrays that belong to no OME-Zarr image are left out: {_some(plain)}"
+        )
 
 
-def _take_arrays(node: Node, inside: _Inside, name: str, options: Options, finding: Finding) -> None:
+def _take_arrays(
+    node: Node, inside: GroupContents, name: str, options: Options, finding: OpenedNode
+) -> None:
     left: list[str] = []
     coordinates = _coordinates(node, inside.arrays)
     shown = []
@@ -232,7 +255,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:SOME]) + more
 
 
-def _nothing(node: Node, inside: _Inside, finding: Finding) -> str:
+def _nothing(node: Node, inside: GroupContents, finding: OpenedNode) -> str:
     if node.children() is None:
         return (
             f"{where_is(node)}: a Zarr group that says nothing of what is in it, on a server that does not list files. "

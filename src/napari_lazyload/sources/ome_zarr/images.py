@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
-from napari_lazyload.sources.ome_zarr.batched_metadata import Reading, together
-from napari_lazyload.sources.ome_zarr.image_builder import Entry
+from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, run_together
+from napari_lazyload.sources.ome_zarr.image_builder import ImageBuilder
 from napari_lazyload.sources.ome_zarr.multiscales import dataset_paths
 from napari_lazyload.sources.ome_zarr.options import LABELS, Options, place, where_is
-from napari_lazyload.sources.ome_zarr.source import Finding
-from napari_lazyload.sources.ome_zarr.tolerant import as_list, as_text, multiscales_of, ome_of, version_note
+from napari_lazyload.sources.ome_zarr.source import OpenedNode
+from napari_lazyload.sources.ome_zarr.tolerant import (
+    as_list,
+    as_text,
+    multiscales_of,
+    ome_of,
+    version_note,
+)
 
 if TYPE_CHECKING:
     from napari_lazyload.core.metadata import ImageMeta, Kind
@@ -21,8 +27,8 @@ if TYPE_CHECKING:
 
 def read_image(
     node: Node, name: str, options: Options, *, kind: Kind = "image", over: ImageMeta | None = None
-) -> Reading:
-    """Read the images of a group with ``multiscales``, and their labels; returns a `Finding`.
+) -> MetadataRead:
+    """Read the images of a group with ``multiscales``, and their labels; returns a `OpenedNode`.
 
     Labels that do not say where they lie are laid over an image, where one is given.
 
@@ -39,25 +45,32 @@ def read_image(
         raise SourceOpenError(msg, where_is(node))
     group = place(node, LABELS)
     nodes = yield [*level_places(node), *([group] if options.labels and kind == "image" else [])]
-    finding = Finding(notes=too_many)
+    finding = OpenedNode(notes=too_many)
     if (note := version_note(node.attributes)) is not None:
         finding.notes.append(f"{name}: {note}")
     errors = []
     for number, entry in enumerate(entries):
         called = name if len(entries) == 1 else f"{name} {as_text(entry.get('name')) or number}"
         try:
-            finding.take(Entry(node, entry, called, kind, options, over).finding(nodes))
+            finding.take(ImageBuilder(node, entry, called, kind, options, over).finding(nodes))
         except SourceOpenError as err:
             errors.append(err)
     if not finding.images:
         raise errors[0]
     finding.notes += [str(err) for err in errors]
     above = nodes.get(group)
-    if options.labels and kind == "image" and above is not None and not isinstance(above, SourceOpenError):
+    if (
+        options.labels
+        and kind == "image"
+        and above is not None
+        and not isinstance(above, SourceOpenError)
+    ):
         labelled = finding.images[0].source.meta
-        found: Finding = yield from read_labels(above, name, options, over=labelled)
+        found: OpenedNode = yield from read_labels(above, name, options, over=labelled)
         finding.take(found)
-        finding.notes += [note for one in found.images if (note := _crossed_axes(one.source.meta, labelled))]
+        finding.notes += [
+            note for one in found.images if (note := _crossed_axes(one.source.meta, labelled))
+        ]
     return finding
 
 
@@ -83,19 +96,23 @@ def level_places(node: Node) -> list[str]:
     found = []
     for entry in multiscales_of(node.attributes):
         for path in dataset_paths(entry):
-            with suppress(SourceOpenError):  # that it leads out of the store is said where the level is made
+            with suppress(
+                SourceOpenError
+            ):  # that it leads out of the store is said where the level is made
                 found.append(place(node, path))
     return found
 
 
-def read_labels(node: Node, name: str, options: Options, over: ImageMeta | None = None) -> Reading:
-    """Read every label image of a ``labels`` group; returns a `Finding`, empty where there is none.
+def read_labels(
+    node: Node, name: str, options: Options, over: ImageMeta | None = None
+) -> MetadataRead:
+    """Read every label image of a ``labels`` group; returns a `OpenedNode`, empty where there is none.
 
     Labels are named after the image, where it has a name.
     """
     listed = [one for one in map(as_text, as_list(ome_of(node.attributes).get("labels"))) if one]
     names = listed or [one for one in node.children() or () if not one.startswith(".")]
-    finding = Finding(notes=options.too_many(len(names)))
+    finding = OpenedNode(notes=options.too_many(len(names)))
     paths: dict[str, str] = {}
     for one in names[: options.max_images]:
         try:
@@ -110,10 +127,14 @@ def read_labels(node: Node, name: str, options: Options, over: ImageMeta | None 
             finding.notes.append(f"labels {one!r} are left out: {found}")
         elif found is None or not multiscales_of(found.attributes):
             if listed:
-                finding.notes.append(f"{name}: labels {one!r} are left out: there is no label image at {path!r}")
+                finding.notes.append(
+                    f"{name}: labels {one!r} are left out: there is no label image at {path!r}"
+                )
         else:
-            readings.append(read_image(found, f"{name} {one}".strip(), options, kind="labels", over=over))
-    for result in (yield from together(readings)):
+            readings.append(
+                read_image(found, f"{name} {one}".strip(), options, kind="labels", over=over)
+            )
+    for result in (yield from run_together(readings)):
         if isinstance(result, SourceOpenError):
             finding.notes.append(f"labels are left out: {result}")
         else:

@@ -47,7 +47,9 @@ def ordered(found: Sequence[Resolution], notes: list[str]) -> list[Resolution]:
     """Return the arrays that make one pyramid, finest first; `notes` say what was left out or put in order."""
     by_size = sorted(found, key=lambda one: -prod(one.array.shape))
     if [one.path for one in by_size] != [one.path for one in found]:
-        notes.append(f"its levels are in the order {', '.join(one.path for one in found)}; sorted by size")
+        notes.append(
+            f"its levels are in the order {', '.join(one.path for one in found)}; sorted by size"
+        )
     finest, *coarser = by_size
     kept = [finest]
     for level in coarser:
@@ -79,17 +81,19 @@ def level_metas(levels: Sequence[Resolution], notes: list[str]) -> tuple[LevelMe
     for level in levels[1:]:
         placed = _by_matrix(level, finest)
         if placed is None and level.matrix is not None and finest.matrix is not None:
-            notes.append(f"the transformations of level {level.path!r} do not suit its shape, which is followed")
+            notes.append(
+                f"the transformations of level {level.path!r} do not suit its shape, which is followed"
+            )
         if placed is None:
             metas.append(LevelMeta(level.array.grid, by_shape(level.array.grid, finest.array.grid)))
             continue
         factors, offsets = placed
-        centred = tuple((factor - 1) / 2 for factor in factors)
-        if np.allclose(offsets, centred) or not (level.shifted or any(offsets)):
+        centered = tuple((factor - 1) / 2 for factor in factors)
+        if np.allclose(offsets, centered) or not (level.shifted or any(offsets)):
             metas.append(LevelMeta(level.array.grid, factors))
             continue
         metas.append(LevelMeta(level.array.grid, factors, offsets))
-        off = max(abs(a - b) / f for a, b, f in zip(offsets, centred, factors, strict=True))
+        off = max(abs(a - b) / f for a, b, f in zip(offsets, centered, factors, strict=True))
         if off > FAR:
             notes.append(
                 f"level {level.path!r} lies {off:.2g} of its pixels from where viewers show it, which place levels by "
@@ -100,10 +104,14 @@ def level_metas(levels: Sequence[Resolution], notes: list[str]) -> tuple[LevelMe
 
 def by_shape(grid: ChunkGrid, finest: ChunkGrid) -> tuple[float, ...]:
     """Return how many pixels of the finest level one of this level spans, by their numbers."""
-    return tuple(big / small if small else 1.0 for big, small in zip(finest.shape, grid.shape, strict=True))
+    return tuple(
+        big / small if small else 1.0 for big, small in zip(finest.shape, grid.shape, strict=True)
+    )
 
 
-def _by_matrix(level: Resolution, finest: Resolution) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def _by_matrix(
+    level: Resolution, finest: Resolution
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Return factors and offsets that the transformations say, None where they do not or cannot be true."""
     if level.matrix is None or finest.matrix is None or not np.linalg.det(finest.matrix):
         return None
@@ -115,6 +123,9 @@ def _by_matrix(level: Resolution, finest: Resolution) -> tuple[tuple[float, ...]
     if stray.max(initial=0) > FAR or not all(map(isfinite, offsets)):
         return None
     shapes = zip(factors, finest.array.shape, level.array.shape, strict=True)
-    if all(factor > 0 and abs(big / factor - small) <= 1 + 1e-6 * small for factor, big, small in shapes):
+    if all(
+        factor > 0 and abs(big / factor - small) <= 1 + 1e-6 * small
+        for factor, big, small in shapes
+    ):
         return factors, offsets
     return None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
-    from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, Field, WellBook
+    from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, Field, WellRegistry
     from napari_lazyload.sources.zarr.array import ZarrArray
 
     Array = np.ndarray[Any, Any]
@@ -69,7 +69,7 @@ class TileChunk:
 
     Parameters
     ----------
-    book : WellBook
+    book : WellRegistry
         Knows the wells.
     look : Look
         What of a field is shown.
@@ -81,7 +81,7 @@ class TileChunk:
         Its pixels within the field.
     """
 
-    book: WellBook
+    book: WellRegistry
     look: Look
     tile: Tile
     level: int
@@ -110,7 +110,13 @@ class TileChunk:
         chunks = [array.chunk(index) for index in array.grid.touched(self.box)]
         if len(chunks) == 1 and array.grid.bounds(chunks[0].index) == self.box:
             return chunks[0].key
-        return (array.store.root, array.path, "part", self.box, tuple(chunk.key for chunk in chunks))
+        return (
+            array.store.root,
+            array.path,
+            "part",
+            self.box,
+            tuple(chunk.key for chunk in chunks),
+        )
 
     def load(self) -> Array:
         """Read it; zeros where there is no such field."""
@@ -149,7 +155,10 @@ class TileChunk:
         if arrays is None:
             return None
         shapes = tuple(array.shape for array in arrays)
-        if shapes[: len(self.look.shapes)] != self.look.shapes or arrays[0].dtype != self.look.dtype:
+        if (
+            shapes[: len(self.look.shapes)] != self.look.shapes
+            or arrays[0].dtype != self.look.dtype
+        ):
             where = self.book.store.address(field.path)
             msg = (
                 f"{where}: expected {_said(self.look.shapes, self.look.dtype)} like the other fields of the plate, "
@@ -169,7 +178,7 @@ class MosaicSource:
 
     Parameters
     ----------
-    book : WellBook
+    book : WellRegistry
         Knows the wells.
     tiles : mapping of (int, int) to Tile
         What is at each place of the mosaic, by row and column; other places are blank.
@@ -183,14 +192,14 @@ class MosaicSource:
 
     def __init__(
         self,
-        book: WellBook,
+        book: WellRegistry,
         tiles: Mapping[tuple[int, int], Tile],
         look: Look,
         field: ImageMeta,
         name: str,
     ) -> None:
         self.token = f"mosaic-{uuid.uuid4().hex}"
-        self.lead_axes: dict[str, int] = {}
+        self.row_axes: dict[str, int] = {}
         self.book = book
         self._tiles = dict(tiles)
         self._look = look
@@ -202,7 +211,12 @@ class MosaicSource:
             field,
             name=name,
             levels=tuple(
-                LevelMeta(grid, tuple(big / small for big, small in zip(grids[0].shape, grid.shape, strict=True)))
+                LevelMeta(
+                    grid,
+                    tuple(
+                        big / small for big, small in zip(grids[0].shape, grid.shape, strict=True)
+                    ),
+                )
                 for grid in grids
             ),
             translate=None,

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.ome_zarr.axes import Axis, checked_axes, read_axes, system_axes, unnamed_axes
+from napari_lazyload.sources.ome_zarr.axes import (
+    Axis,
+    checked_axes,
+    read_axes,
+    system_axes,
+    unnamed_axes,
+)
 from napari_lazyload.sources.ome_zarr.tolerant import as_dict, as_dicts, as_text
-from napari_lazyload.sources.ome_zarr.transforms import UnshownTransformError, composed, inverse, matrix_of
+from napari_lazyload.sources.ome_zarr.transforms import (
+    UnshownTransformError,
+    composed,
+    inverse,
+    matrix_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -19,16 +30,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Layout:
+class Placements:
     """Where the datasets of a multiscale image lie.
 
     Parameters
     ----------
     axes : tuple of Axis
-        Of the world that the matrices lead to, one for each array axis; the array's own where no matrix turns it.
+        Of the world that the matrices lead to, one for each array axis; the array's own where no
+        matrix turns it.
     matrices : list of numpy.ndarray or None
-        For each dataset the homogeneous matrix from pixel indices to world coordinates, None where the metadata say
-        nothing (or nothing that can be used).
+        For each dataset the homogeneous matrix from pixel indices to world coordinates, None where
+        the metadata say nothing (or nothing that can be used).
     notes : list of str
         What cannot be shown.
     system : str
@@ -36,7 +48,8 @@ class Layout:
     systems : tuple of str
         Names of all worlds that it can be shown in.
     reorder : bool
-        Whether an exchange of axes is one of their names alone; not where other images lie in the same world.
+        Whether an exchange of axes is one of their names alone; not where other images lie in the
+        same world.
     """
 
     axes: tuple[Axis, ...]
@@ -53,7 +66,11 @@ MOST_LEVELS = 64
 
 def named_datasets(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the datasets of a multiscale image that have a path."""
-    return [one for one in as_dicts(entry.get("datasets"))[:MOST_LEVELS] if as_text(one.get("path")) is not None]
+    return [
+        one
+        for one in as_dicts(entry.get("datasets"))[:MOST_LEVELS]
+        if as_text(one.get("path")) is not None
+    ]
 
 
 def dataset_paths(entry: Mapping[str, Any]) -> list[str]:
@@ -67,7 +84,9 @@ def is_shifted(dataset: Mapping[str, Any]) -> bool:
     return not kinds <= {"scale", "identity", None}
 
 
-def layout_of(entry: Mapping[str, Any], shape: Sequence[int], where: str, system: str | None = None) -> Layout:
+def layout_of(
+    entry: Mapping[str, Any], shape: Sequence[int], where: str, system: str | None = None
+) -> Placements:
     """Return where the datasets of `entry` lie; matrices are in the order of :func:`dataset_paths`.
 
     Parameters
@@ -79,8 +98,8 @@ def layout_of(entry: Mapping[str, Any], shape: Sequence[int], where: str, system
     where : str
         For messages.
     system : str, optional
-        Which coordinate system, of version 0.6 or spatialdata, to place it in; the first one that can be shown by
-        default, or the one called "global".
+        Which coordinate system, of version 0.6 or spatialdata, to place it in; the first one that
+        can be shown by default, or the one called "global".
 
     Raises
     ------
@@ -92,7 +111,7 @@ def layout_of(entry: Mapping[str, Any], shape: Sequence[int], where: str, system
         return _Systems(entry, shape, where).layout(datasets, system)
     axes = read_axes(entry["axes"]) if entry.get("axes") else unnamed_axes(len(shape))
     checked_axes(axes, shape, where)
-    layout = Layout(axes)
+    layout = Placements(axes)
     names = [axis.name for axis in axes]
     try:
         whole = composed(_own(entry.get("coordinateTransformations"), layout, system), names, names)
@@ -101,27 +120,35 @@ def layout_of(entry: Mapping[str, Any], shape: Sequence[int], where: str, system
         layout.notes.append(f"the transformations of the whole image are left out: {err}")
     for dataset in datasets:
         layout.matrices.append(_placed(dataset, names, whole, layout.notes))
-    if all(matrix is None for matrix in layout.matrices) and not np.array_equal(whole, np.eye(len(names) + 1)):
+    if all(matrix is None for matrix in layout.matrices) and not np.array_equal(
+        whole, np.eye(len(names) + 1)
+    ):
         layout.matrices = [whole, *layout.matrices[1:]]
     return layout
 
 
-def _own(transforms: Any, layout: Layout, system: str | None) -> list[Mapping[str, Any]]:
+def _own(transforms: Any, layout: Placements, system: str | None) -> list[Mapping[str, Any]]:
     """Return the transformations of a whole image; of those to worlds with a name, as spatialdata's, one alone."""
     own = [one for one in as_dicts(transforms) if not isinstance(one.get("output"), dict)]
     named = {
-        end_of(one["output"]): one for one in reversed(as_dicts(transforms)) if isinstance(one.get("output"), dict)
+        end_of(one["output"]): one
+        for one in reversed(as_dicts(transforms))
+        if isinstance(one.get("output"), dict)
     }
     if not named:
         return own
     layout.systems, layout.reorder = tuple(reversed(named)), False
     if system is not None and system not in named:
-        layout.notes.append(f"has no coordinate system {system!r}, but {', '.join(map(repr, layout.systems))}")
+        layout.notes.append(
+            f"has no coordinate system {system!r}, but {', '.join(map(repr, layout.systems))}"
+        )
     layout.system = next(name for name in (system, "global", *layout.systems) if name in named)
     return [*own, named[layout.system]]
 
 
-def _placed(dataset: Mapping[str, Any], names: list[str], whole: Array, notes: list[str]) -> Array | None:
+def _placed(
+    dataset: Mapping[str, Any], names: list[str], whole: Array, notes: list[str]
+) -> Array | None:
     transforms = as_dicts(dataset.get("coordinateTransformations"))
     if not transforms:
         return None
@@ -146,7 +173,12 @@ class _Systems:
         for transform in as_dicts(entry.get("coordinateTransformations")):
             start, end = end_of(transform.get("input")), end_of(transform.get("output"))
             try:
-                add_way(self._ways, start, end, matrix_of(transform, self._names(start), self._names(end)))
+                add_way(
+                    self._ways,
+                    start,
+                    end,
+                    matrix_of(transform, self._names(start), self._names(end)),
+                )
             except UnshownTransformError as err:
                 self.notes.append(f"the way from {start!r} to {end!r} is left out: {err}")
 
@@ -166,7 +198,7 @@ class _Systems:
         )
         return unnamed_axes(len(self._shape)) if axes is None else axes
 
-    def layout(self, datasets: list[Mapping[str, Any]], wanted: str | None) -> Layout:
+    def layout(self, datasets: list[Mapping[str, Any]], wanted: str | None) -> Placements:
         """Return the layout in the wanted system, or in the first one that the image can be shown in."""
         own = [self._dataset(dataset) for dataset in datasets]
         start = next((one[0] for one in own if one is not None), next(iter(self._systems)))
@@ -174,14 +206,20 @@ class _Systems:
         if wanted is not None and wanted not in reached:
             known = ", ".join(map(repr, reached))
             self.notes.append(f"has no coordinate system {wanted!r} that can be shown, but {known}")
-        order = [name for name in (wanted, *self._systems, start) if name is not None and name in reached]
+        order = [
+            name for name in (wanted, *self._systems, start) if name is not None and name in reached
+        ]
         target = next((name for name in order if self._fits(name)), order[0])
         axes = self._systems.get(target) or self._unlisted(target)
-        layout = Layout(checked_axes(axes, self._shape, self._where), notes=self.notes)
-        layout.systems = tuple(name for name in self._systems if name in reached and self._fits(name))
+        layout = Placements(checked_axes(axes, self._shape, self._where), notes=self.notes)
+        layout.systems = tuple(
+            name for name in self._systems if name in reached and self._fits(name)
+        )
         layout.system = target
         for one in own:
-            way = None if one is None else reachable(self._ways, one[0], len(self._shape)).get(target)
+            way = (
+                None if one is None else reachable(self._ways, one[0], len(self._shape)).get(target)
+            )
             layout.matrices.append(None if one is None or way is None else way @ one[1])
         return layout
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_colour
+from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_color
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ChannelMeta
 from napari_lazyload.sources.ome_zarr.tolerant import as_dict, as_dicts, as_list, as_number, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    Colour = tuple[float, float, float, float]
+    Color = tuple[float, float, float, float]
 
 
 UNLISTED = (0.5, 0.5, 0.5, 1.0)
@@ -51,13 +51,17 @@ def read_channels(omero: Any, count: int) -> tuple[ChannelMeta, ...]:
 
 
 def _channel(said: Mapping[str, Any], number: int, count: int) -> ChannelMeta:
-    plain = "" if count == 1 else f"channel {number}"  # an image of one channel needs no second name
+    plain = (
+        "" if count == 1 else f"channel {number}"
+    )  # an image of one channel needs no second name
     name = as_text(said.get("label")) or as_text(said.get("name")) or plain
-    colour = read_colour(said.get("color")) or default_colour(number, count)
-    return ChannelMeta(name, colour, read_window(said.get("window")), said.get("active") not in (False, "false"))
+    color = read_color(said.get("color")) or default_color(number, count)
+    return ChannelMeta(
+        name, color, read_window(said.get("window")), said.get("active") not in (False, "false")
+    )
 
 
-def read_colour(said: Any) -> str | None:
+def read_color(said: Any) -> str | None:
     """Return ``"#rrggbb"`` for a colour as hexadecimal digits, with or without a sign before and an alpha after."""
     match = _HEX.fullmatch(said.strip()) if isinstance(said, str) else None
     if match is None:
@@ -83,19 +87,22 @@ def labels_display(said: Any) -> dict[str, Any]:
     """Return the keyword arguments of a labels layer for ``image-label``: colours and a table of properties."""
     about = as_dict(said)
     display: dict[str, Any] = {}
-    colours = _label_colours(about.get("colors"))
-    if colours:
-        display["colormap"] = {None: UNLISTED, 0: (0.0, 0.0, 0.0, 0.0), **colours}
+    colors = _label_colors(about.get("colors"))
+    if colors:
+        display["colormap"] = {None: UNLISTED, 0: (0.0, 0.0, 0.0, 0.0), **colors}
     features = _features(about.get("properties"))
     if features:
         display["features"] = features
     return display
 
 
-def _label_colours(said: Any) -> dict[int, Colour]:
-    found: dict[int, Colour] = {}
+def _label_colors(said: Any) -> dict[int, Color]:
+    found: dict[int, Color] = {}
     for one in as_dicts(said):
-        value, rgba = as_number(one.get("label-value")), [as_number(part) for part in as_list(one.get("rgba"))]
+        value, rgba = (
+            as_number(one.get("label-value")),
+            [as_number(part) for part in as_list(one.get("rgba"))],
+        )
         parts = [part / 255 for part in rgba if part is not None and 0 <= part <= 255]
         if value is not None and value == int(value) and len(parts) == len(rgba) in (3, 4):
             red, green, blue, alpha = [*parts, 1.0][:4]
@@ -106,7 +113,9 @@ def _label_colours(said: Any) -> dict[int, Colour]:
 def _features(said: Any) -> dict[str, list[Any]]:
     """Return properties as columns, with the label in ``index``, by which a labels layer finds the row."""
     rows = [one for one in as_dicts(said) if as_number(one.get("label-value")) is not None]
-    names = dict.fromkeys(name for row in rows for name in row if name not in ("label-value", "index"))
+    names = dict.fromkeys(
+        name for row in rows for name in row if name not in ("label-value", "index")
+    )
     if not rows or not names:
         return {}
     columns = {name: [_cell(row.get(name)) for row in rows] for name in names}

@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.sources.ome_zarr.array_attributes import packing_note
-from napari_lazyload.sources.ome_zarr.batched_metadata import fetcher, run
+from napari_lazyload.sources.ome_zarr.batched_metadata import metadata_fetcher, run
 from napari_lazyload.sources.ome_zarr.group_scan import read_group, read_image_or_inside
 from napari_lazyload.sources.ome_zarr.images import read_image, read_labels
 from napari_lazyload.sources.ome_zarr.multiscales import named_datasets
 from napari_lazyload.sources.ome_zarr.options import LABELS, Options, kind_of, where_is
 from napari_lazyload.sources.ome_zarr.plain_arrays import array_image
-from napari_lazyload.sources.ome_zarr.plate import PlateFinding, read_plate, read_well
+from napari_lazyload.sources.ome_zarr.plate import OpenedPlate, read_plate, read_well
 from napari_lazyload.sources.ome_zarr.scene import read_scene
 from napari_lazyload.sources.ome_zarr.series import read_series
-from napari_lazyload.sources.ome_zarr.source import Finding
+from napari_lazyload.sources.ome_zarr.source import OpenedNode
 from napari_lazyload.sources.ome_zarr.table import image_columns, plate_columns
 from napari_lazyload.sources.ome_zarr.tolerant import as_dict, multiscales_of, ome_of
-from napari_lazyload.sources.opened import Opened
-from napari_lazyload.sources.zarr.location import Place, find_place, is_address
+from napari_lazyload.sources.opened import OpenResult
+from napari_lazyload.sources.zarr.location import StoreLocation, find_store, is_address
 from napari_lazyload.sources.zarr.node import Node, read_node, read_nodes
 from napari_lazyload.sources.zarr.open_store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_lazyload.sources.ome_zarr.batched_metadata import Reading
-    from napari_lazyload.sources.ome_zarr.source import Found
+    from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead
+    from napari_lazyload.sources.ome_zarr.source import ZarrImage
     from napari_lazyload.sources.zarr.store import Store
 
 LAYOUT = "bioformats2raw.layout"
@@ -43,7 +43,7 @@ _OTHERS = {
 }
 
 
-def open_zarr(path: str | list[str], **options: Any) -> Opened:
+def open_zarr(path: str | list[str], **options: Any) -> OpenResult:
     """Open a Zarr store, or an image, plate, well, label image or array in it.
 
     Parameters
@@ -65,7 +65,7 @@ def open_zarr(path: str | list[str], **options: Any) -> Opened:
         raise SourceOpenError(msg, path[0])
     known = {field.name for field in fields(Options)}
     storage = {name: value for name, value in options.items() if name not in known}
-    found = find_place(path)
+    found = find_store(path)
     if storage and not found.is_address:
         names = ", ".join(sorted(known))
         msg = f"{next(iter(storage))!r} is not an option of Zarr stores; there are: {names}"
@@ -73,11 +73,11 @@ def open_zarr(path: str | list[str], **options: Any) -> Opened:
     chosen = Options(**{name: value for name, value in options.items() if name in known})
     store = open_store(found.root, **storage)
     node, above = _node_at(store, found)
-    finding = run(_reading(node, above, found.name, chosen), fetcher(node))
+    finding = run(_reading(node, above, found.name, chosen), metadata_fetcher(node))
     return _opened(found, store, node, finding)
 
 
-def _node_at(store: Store, found: Place) -> tuple[Node, list[Node]]:
+def _node_at(store: Store, found: StoreLocation) -> tuple[Node, list[Node]]:
     """Return the node to open, and the groups around it that may tell of it."""
     if not found.inside:
         node = read_node(store)
@@ -93,7 +93,7 @@ def _node_at(store: Store, found: Place) -> tuple[Node, list[Node]]:
     return (node or _unmarked(store, found)), above
 
 
-def _unmarked(store: Store, found: Place) -> Node:
+def _unmarked(store: Store, found: StoreLocation) -> Node:
     """Return a group without metadata, such as a zip file made one folder too high; or say what is there instead."""
     where = store.address(found.inside) if found.inside else store.root
     try:
@@ -109,13 +109,17 @@ def _unmarked(store: Store, found: Place) -> Node:
             "the address; it may need a folder's name more"
         )
     elif not names:
-        msg = f"{where}: expected a Zarr store, found an empty folder" if not found.inside else f"{where}: is not there"
+        msg = (
+            f"{where}: expected a Zarr store, found an empty folder"
+            if not found.inside
+            else f"{where}: is not there"
+        )
     else:
         return Node(store, found.inside, "group", 2, {}, {})
     raise SourceOpenError(msg, where)
 
 
-def _reading(node: Node, above: list[Node], name: str, options: Options) -> Reading:
+def _reading(node: Node, above: list[Node], name: str, options: Options) -> MetadataRead:
     """Return how to read a node, by what its attributes say it is; the order is policy."""
     ome = ome_of(node.attributes)
     if node.kind == "array":
@@ -135,7 +139,7 @@ def _reading(node: Node, above: list[Node], name: str, options: Options) -> Read
     return read_group(node, name, options)
 
 
-def _read_array(node: Node, above: list[Node], name: str, options: Options) -> Reading:
+def _read_array(node: Node, above: list[Node], name: str, options: Options) -> MetadataRead:
     """Read one array: as the level of an image that it is, else as it stands."""
     for group in above:
         inside = node.path.removeprefix(group.path).strip("/")
@@ -143,16 +147,18 @@ def _read_array(node: Node, above: list[Node], name: str, options: Options) -> R
             own = [one for one in named_datasets(entry) if str(one["path"]).strip("/ ") == inside]
             if own:
                 ome = {**ome_of(group.attributes), "multiscales": [{**entry, "datasets": own}]}
-                attributes = {**as_dict(group.attributes), "ome": ome} if "ome" in group.attributes else ome
+                attributes = (
+                    {**as_dict(group.attributes), "ome": ome} if "ome" in group.attributes else ome
+                )
                 alone = replace(group, attributes=dict(attributes))
                 alone_options = replace(options, labels=False)
                 return (yield from read_image(alone, name, alone_options, kind=kind_of(group)))
     note = packing_note(node.attributes)
-    return Finding([array_image(node, name)], [f"{name}: {note}"] if note else [])
+    return OpenedNode([array_image(node, name)], [f"{name}: {note}"] if note else [])
 
 
-def _read_labels_alone(node: Node, name: str, options: Options) -> Reading:
-    finding: Finding = yield from read_labels(node, name, options)
+def _read_labels_alone(node: Node, name: str, options: Options) -> MetadataRead:
+    finding: OpenedNode = yield from read_labels(node, name, options)
     if not finding.images:
         said = "; ".join(finding.notes) or "it lists none"
         msg = f"{where_is(node)}: expected label images, but none can be opened: {said}"
@@ -160,11 +166,13 @@ def _read_labels_alone(node: Node, name: str, options: Options) -> Reading:
     return finding
 
 
-def _opened(found: Place, store: Store, node: Node, finding: Finding | PlateFinding) -> Opened:
+def _opened(
+    found: StoreLocation, store: Store, node: Node, finding: OpenedNode | OpenedPlate
+) -> OpenResult:
     images = finding.images
     count = len(images)
     whole: dict[str, Any] = {}
-    if isinstance(finding, PlateFinding):
+    if isinstance(finding, OpenedPlate):
         book = finding.book
         count = len(book.wells) if finding.fields is None else len(finding.fields)
         rows = (range(count),) * len(images)
@@ -180,7 +188,7 @@ def _opened(found: Place, store: Store, node: Node, finding: Finding | PlateFind
         whole["columns"] = lambda: image_columns(images)
         whole["problems"] = lambda: _denied(images)
     kind, row_name = _kinds(node, finding)
-    return Opened(
+    return OpenResult(
         path=where_is(node) if found.is_address else found.path,  # an address may hold credentials
         kind=kind,
         sources=tuple(one.source for one in images),
@@ -193,11 +201,11 @@ def _opened(found: Place, store: Store, node: Node, finding: Finding | PlateFind
     )
 
 
-def _denied(images: Sequence[Found]) -> dict[int, str]:
+def _denied(images: Sequence[ZarrImage]) -> dict[int, str]:
     """Return the rows of images of which a server keeps chunks back that it does not say are missing."""
     found = {}
     for row, image in enumerate(images):
-        count = sum(len(array.denied) for array in getattr(image.source, "arrays", ()))
+        count = sum(len(array.denied_keys) for array in getattr(image.source, "arrays", ()))
         if count:
             found[row] = (
                 f"{count} chunk{'s'[: count != 1]} denied to an anonymous user, shown blank: log in to read them"
@@ -205,9 +213,9 @@ def _denied(images: Sequence[Found]) -> dict[int, str]:
     return found
 
 
-def _kinds(node: Node, finding: Finding | PlateFinding) -> tuple[str, str]:
+def _kinds(node: Node, finding: OpenedNode | OpenedPlate) -> tuple[str, str]:
     """Return what it is, and what a row of its table is."""
-    if isinstance(finding, PlateFinding):
+    if isinstance(finding, OpenedPlate):
         return ("OME-Zarr plate", "well") if finding.fields is None else ("OME-Zarr well", "field")
     if node.kind == "array":
         return "Zarr array", "image"
@@ -231,4 +239,4 @@ def _owns(root: str, path: str) -> Callable[[Any], bool]:
 
 def takes_zarr(path: str | list[str]) -> bool:
     """Return whether a path is a Zarr store or within one, by names and kinds of files alone."""
-    return isinstance(path, str) and (is_address(path) or find_place(path).likely)
+    return isinstance(path, str) and (is_address(path) or find_store(path).likely)

@@ -100,5 +100,7 @@ def kind_of(node: Node) -> Kind:
     """Return whether a node with ``multiscales`` is an image or labels, by its attributes or its place."""
     names = f"{node.store.root}/{node.path}".replace("\\", "/").rstrip("/").split("/")
     # A store of its own, in a folder that happens to be called so, is told by its attributes alone.
-    by_place = len(names) > 1 and names[-2] == LABELS and not names[-1].lower().endswith(STORE_SUFFIXES)
+    by_place = (
+        len(names) > 1 and names[-2] == LABELS and not names[-1].lower().endswith(STORE_SUFFIXES)
+    )
     return "labels" if by_place or "image-label" in ome_of(node.attributes) else "image"

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
-from napari_lazyload.sources.ome_zarr.array_attributes import described, told_names
+from napari_lazyload.sources.ome_zarr.array_attributes import axis_attributes, axis_names_of
 from napari_lazyload.sources.ome_zarr.axes import axis_names, axis_of
 from napari_lazyload.sources.ome_zarr.omero import channel_count, read_channels
 from napari_lazyload.sources.ome_zarr.options import where_is
-from napari_lazyload.sources.ome_zarr.source import Found, ZarrSource
+from napari_lazyload.sources.ome_zarr.source import ZarrImage, ZarrSource
 from napari_lazyload.sources.zarr.array import ZarrArray, open_array
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from napari_lazyload.sources.zarr.node import Node
 
 SMALLEST_RGB = 30
-"""An array is taken for a colour picture by its shape alone where its sides are at least so long, as in napari."""
+"""An array is taken for a colour picture by its shape alone where its sides are at least so long,
+as in napari."""
 
 
 def no_image(array: ZarrArray) -> str | None:
@@ -35,7 +36,7 @@ def no_image(array: ZarrArray) -> str | None:
     return None
 
 
-def array_image(node: Node, name: str) -> Found:
+def array_image(node: Node, name: str) -> ZarrImage:
     """Return an array as an image of one level.
 
     Raises
@@ -46,10 +47,12 @@ def array_image(node: Node, name: str) -> Found:
     array = open_array(node.store, node)
     why = no_image(array)
     if why is not None:
-        msg = f"{where_is(node)}: expected an array of pixels with two dimensions or more, but {why}"
+        msg = (
+            f"{where_is(node)}: expected an array of pixels with two dimensions or more, but {why}"
+        )
         raise SourceOpenError(msg, where_is(node))
-    axes = described(node.attributes, len(array.shape))
-    names = _names(array, told_names(axes))
+    axes = axis_attributes(node.attributes, len(array.shape))
+    names = _names(array, axis_names_of(axes))
     kept = len(names) - (names[-1] == RGB_AXIS)
     axes = axes[:kept]
     meta = ImageMeta(
@@ -62,7 +65,7 @@ def array_image(node: Node, name: str) -> Found:
         units=tuple(axis.unit for axis in axes),
         channels=read_channels(None, channel_count(names, array.shape)),
     )
-    return Found(ZarrSource([array], meta), node.path)
+    return ZarrImage(ZarrSource([array], meta), node.path)
 
 
 def _names(array: ZarrArray, told: tuple[str | None, ...] | None) -> tuple[str, ...]:
@@ -76,7 +79,12 @@ def _names(array: ZarrArray, told: tuple[str | None, ...] | None) -> tuple[str, 
 
 def guessed_names(shape: Sequence[int], dtype: str) -> tuple[str, ...]:
     """Return names for axes that nobody named: of space the last three, of colours a last one of 3 or 4 bytes."""
-    colours = len(shape) > 2 and shape[-1] in (3, 4) and dtype[1:] == "u1" and min(shape[-3:-1]) >= SMALLEST_RGB
-    space = len(shape) - colours
+    colors = (
+        len(shape) > 2
+        and shape[-1] in (3, 4)
+        and dtype[1:] == "u1"
+        and min(shape[-3:-1]) >= SMALLEST_RGB
+    )
+    space = len(shape) - colors
     names = [f"dim_{number}" for number in range(space - 3)] + list("zyx"[-space:])
-    return (*names, RGB_AXIS) if colours else tuple(names)
+    return (*names, RGB_AXIS) if colors else tuple(names)

@@ -8,13 +8,24 @@ from math import ceil, isqrt
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.sources.ome_zarr.batched_metadata import Reading, fetcher, together
+from napari_lazyload.sources.ome_zarr.batched_metadata import (
+    MetadataRead,
+    metadata_fetcher,
+    run_together,
+)
 from napari_lazyload.sources.ome_zarr.images import read_image
 from napari_lazyload.sources.ome_zarr.mosaic import Look, MosaicSource, Tile
 from napari_lazyload.sources.ome_zarr.options import SOME, Options, place, where_is
-from napari_lazyload.sources.ome_zarr.source import Finding, Found
+from napari_lazyload.sources.ome_zarr.source import OpenedNode, ZarrImage
 from napari_lazyload.sources.ome_zarr.tolerant import as_count, as_dict, as_dicts, as_text, ome_of
-from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, Field, Well, WellBook, as_acquisition, fields_of
+from napari_lazyload.sources.ome_zarr.well_registry import (
+    Acquisition,
+    Field,
+    Well,
+    WellRegistry,
+    as_acquisition,
+    fields_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,32 +41,32 @@ TRIED = 16
 
 
 @dataclass(slots=True)
-class PlateFinding:
+class OpenedPlate:
     """What a plate or a well gives.
 
     Parameters
     ----------
-    images : list of Found
+    images : list of ZarrImage
         The mosaics; each shows all rows of the table.
     notes : list of str
         What the user should know.
-    book : WellBook
+    book : WellRegistry
         Knows the wells.
-    template : Found
+    template : ZarrImage
         One field, which the others are taken to be like.
     fields : list of Field or None
         The rows of the table of a well alone; None where the rows are wells.
     """
 
-    images: list[Found]
+    images: list[ZarrImage]
     notes: list[str]
-    book: WellBook
-    template: Found
+    book: WellRegistry
+    template: ZarrImage
     fields: list[Field] | None = None
 
 
-def read_plate(node: Node, name: str, options: Options) -> Reading:
-    """Read a plate: each acquisition as one mosaic, and its labels as others; returns a `PlateFinding`.
+def read_plate(node: Node, name: str, options: Options) -> MetadataRead:
+    """Read a plate: each acquisition as one mosaic, and its labels as others; returns a `OpenedPlate`.
 
     Raises
     ------
@@ -68,25 +79,27 @@ def read_plate(node: Node, name: str, options: Options) -> Reading:
     if not wells:
         msg = f"{where_is(node)}: the plate lists no wells; expected a list 'wells' with the path of each"
         raise SourceOpenError(msg, where_is(node))
-    book = WellBook(node.store, wells, fetcher(node))
+    book = WellRegistry(node.store, wells, metadata_fetcher(node))
     wanted, names = _acquisitions(plate, options, notes)
     templates = yield from _templates(node, book, wanted, options, notes)
-    images: list[Found] = []
+    images: list[ZarrImage] = []
     for acquisition, finding in templates.items():
         said = as_count(plate.get("field_count")) if acquisition is None else None
         count = max(said or 1, *(len(_of(book, well, acquisition)) for well in range(len(wells))))
         count = min(count, MOST_PLACES)
-        book.room[acquisition] = count
-        called = " ".join(filter(None, (name, names.get(acquisition) if len(templates) > 1 else None)))
+        book.capacity[acquisition] = count
+        called = " ".join(
+            filter(None, (name, names.get(acquisition) if len(templates) > 1 else None))
+        )
         tiles = _plate_tiles(wells, count)
         images += _mosaics(book, tiles, acquisition, finding, called)
         notes += finding.notes
     template = next(iter(templates.values())).images[0]
-    return PlateFinding(images, notes, book, template)
+    return OpenedPlate(images, notes, book, template)
 
 
-def read_well(node: Node, name: str, options: Options) -> Reading:
-    """Read a well alone: its fields side by side, each acquisition as one mosaic; returns a `PlateFinding`.
+def read_well(node: Node, name: str, options: Options) -> MetadataRead:
+    """Read a well alone: its fields side by side, each acquisition as one mosaic; returns a `OpenedPlate`.
 
     Raises
     ------
@@ -94,9 +107,9 @@ def read_well(node: Node, name: str, options: Options) -> Reading:
         If it has no fields, or none that can be opened.
     """
     notes: list[str] = []
-    book = WellBook(node.store, (Well(node.path),), fetcher(node))
+    book = WellRegistry(node.store, (Well(node.path),), metadata_fetcher(node))
     fields = fields_of(node)
-    book.learn(0, fields)
+    book.record(0, fields)
     if not fields:
         msg = f"{where_is(node)}: the well has no fields; expected a list 'images' with the path of each"
         raise SourceOpenError(msg, where_is(node))
@@ -104,17 +117,21 @@ def read_well(node: Node, name: str, options: Options) -> Reading:
     plate = {} if None in present else {"acquisitions": [{"id": one} for one in present]}
     wanted, names = _acquisitions(plate, options, notes)
     templates = yield from _templates(node, book, wanted, options, notes)
-    images: list[Found] = []
+    images: list[ZarrImage] = []
     for acquisition, finding in templates.items():
-        mine = [field for field in fields if acquisition is None or field.acquisition == acquisition]
+        mine = [
+            field for field in fields if acquisition is None or field.acquisition == acquisition
+        ]
         tiles = {
             slot: Tile(0, number, fields.index(field))
             for slot, (number, field) in zip(_slots(len(mine)), enumerate(mine), strict=False)
         }
-        called = " ".join(filter(None, (name, names.get(acquisition) if len(templates) > 1 else None)))
+        called = " ".join(
+            filter(None, (name, names.get(acquisition) if len(templates) > 1 else None))
+        )
         images += _mosaics(book, tiles, acquisition, finding, called)
         notes += finding.notes
-    return PlateFinding(images, notes, book, next(iter(templates.values())).images[0], fields)
+    return OpenedPlate(images, notes, book, next(iter(templates.values())).images[0], fields)
 
 
 def _names(plate: Mapping[str, Any], side: str) -> list[str]:
@@ -144,7 +161,9 @@ def _wells(node: Node, plate: Mapping[str, Any], notes: list[str]) -> tuple[Well
         by_name = (_index(rows, row_name), _index(columns, column_name))
         by_number = as_count(said.get("rowIndex")), as_count(said.get("columnIndex"))
         row, column = by_number if None in by_name else by_name
-        if row is None or column is None:  # a plate without rows and columns: they come as they are met
+        if (
+            row is None or column is None
+        ):  # a plate without rows and columns: they come as they are met
             for side, one in ((rows, row_name), (columns, column_name)):
                 if one not in side:
                     side.append(one)
@@ -152,13 +171,19 @@ def _wells(node: Node, plate: Mapping[str, Any], notes: list[str]) -> tuple[Well
         elif None not in by_number and by_number != (row, column):
             moved += 1
         if max(row, column) >= MOST_PLACES:
-            notes.append(f"the well {path!r} is left out: row {row}, column {column} is on no plate")
+            notes.append(
+                f"the well {path!r} is left out: row {row}, column {column} is on no plate"
+            )
         elif (row, column) in found:
-            notes.append(f"the plate lists two wells at row {row}, column {column}; {path!r} is left out")
+            notes.append(
+                f"the plate lists two wells at row {row}, column {column}; {path!r} is left out"
+            )
         else:
             found[row, column] = Well(inside, row, column, row_name, column_name)
     if moved:
-        notes.append(f"the indices of {moved} wells do not agree with their names, which are followed")
+        notes.append(
+            f"the indices of {moved} wells do not agree with their names, which are followed"
+        )
     return tuple(found[key] for key in sorted(found))
 
 
@@ -174,7 +199,9 @@ def _acquisitions(
     }
     wanted = options.acquisition
     if wanted is not None:
-        chosen: list[Acquisition] = [key for key, name in names.items() if wanted in (key, str(key), name)]
+        chosen: list[Acquisition] = [
+            key for key, name in names.items() if wanted in (key, str(key), name)
+        ]
         if chosen:
             return [chosen[0]], names
         known = ", ".join(f"{number} ({name})" for number, name in names.items()) or "none"
@@ -182,20 +209,26 @@ def _acquisitions(
     return (list(names) if len(names) > 1 else [None]), names
 
 
-def _of(book: WellBook, well: int, acquisition: Acquisition) -> list[Field]:
+def _of(book: WellRegistry, well: int, acquisition: Acquisition) -> list[Field]:
     """Return the fields of a well as far as they are known."""
     fields = book.known_fields(well) or []
     return [field for field in fields if acquisition is None or field.acquisition == acquisition]
 
 
 def _templates(
-    node: Node, book: WellBook, wanted: Sequence[Acquisition], options: Options, notes: list[str]
-) -> Reading:
+    node: Node,
+    book: WellRegistry,
+    wanted: Sequence[Acquisition],
+    options: Options,
+    notes: list[str],
+) -> MetadataRead:
     """Return for each acquisition what a field of it is, from a few wells."""
     count = len(book.wells)
-    spread = list(dict.fromkeys((0, count - 1, count // 2, *range(0, count, max(1, count // TRIED)))))[:TRIED]
+    spread = list(
+        dict.fromkeys((0, count - 1, count // 2, *range(0, count, max(1, count // TRIED))))
+    )[:TRIED]
     errors: list[str] = []
-    found: dict[Acquisition, Finding] = {}
+    found: dict[Acquisition, OpenedNode] = {}
     for some in (spread[:3], spread[3:]):
         yield from _look_up(book, some, errors)
         for acquisition in wanted:
@@ -218,7 +251,7 @@ def _templates(
     return found
 
 
-def _look_up(book: WellBook, wells: Sequence[int], errors: list[str]) -> Reading:
+def _look_up(book: WellRegistry, wells: Sequence[int], errors: list[str]) -> MetadataRead:
     """Read the metadata of some wells, in one round trip."""
     new = [well for well in wells if book.known_fields(well) is None]
     nodes = yield [book.wells[well].path for well in new]
@@ -227,12 +260,12 @@ def _look_up(book: WellBook, wells: Sequence[int], errors: list[str]) -> Reading
         try:
             if isinstance(found, SourceOpenError):
                 raise found
-            book.learn(well, None if found is None else fields_of(found))
+            book.record(well, None if found is None else fields_of(found))
         except SourceOpenError as err:
             errors.append(str(err))
 
 
-def _most_alike(fields: Sequence[Field], options: Options, errors: list[str]) -> Reading:
+def _most_alike(fields: Sequence[Field], options: Options, errors: list[str]) -> MetadataRead:
     """Return the finding of the first field that is as most of some fields are; None where none can be opened."""
     nodes = yield [field.path for field in fields]
     readings = []
@@ -242,13 +275,15 @@ def _most_alike(fields: Sequence[Field], options: Options, errors: list[str]) ->
             errors.append(str(one))
         elif one is not None:
             readings.append(read_image(one, field.path, options))
-    forms: dict[Any, list[Finding]] = {}
-    for result in (yield from together(readings)):
+    forms: dict[Any, list[OpenedNode]] = {}
+    for result in (yield from run_together(readings)):
         if isinstance(result, SourceOpenError):
             errors.append(str(result))
         else:
             meta: ImageMeta = result.images[0].source.meta
-            forms.setdefault((tuple(level.shape for level in meta.levels), meta.dtype), []).append(result)
+            forms.setdefault((tuple(level.shape for level in meta.levels), meta.dtype), []).append(
+                result
+            )
     return max(forms.values(), key=len)[0] if forms else None
 
 
@@ -270,15 +305,21 @@ def _plate_tiles(wells: Sequence[Well], fields: int) -> dict[tuple[int, int], Ti
 
 
 def _mosaics(
-    book: WellBook, tiles: Mapping[tuple[int, int], Tile], acquisition: Acquisition, finding: Finding, name: str
-) -> list[Found]:
+    book: WellRegistry,
+    tiles: Mapping[tuple[int, int], Tile],
+    acquisition: Acquisition,
+    finding: OpenedNode,
+    name: str,
+) -> list[ZarrImage]:
     """Return the mosaic of the field's image, and one of each of its labels."""
     images = []
-    for one in finding.images[:1] + [other for other in finding.images if other.source.meta.kind == "labels"]:
+    for one in finding.images[:1] + [
+        other for other in finding.images if other.source.meta.kind == "labels"
+    ]:
         meta: ImageMeta = one.source.meta
         label = posixpath.basename(one.path) if meta.kind == "labels" else ""
         shapes = tuple(level.shape for level in meta.levels)
         look = Look(acquisition, label, shapes, meta.dtype)
         called = f"{name} {label}".strip()
-        images.append(Found(MosaicSource(book, tiles, look, meta, called), one.path))
+        images.append(ZarrImage(MosaicSource(book, tiles, look, meta, called), one.path))
     return images

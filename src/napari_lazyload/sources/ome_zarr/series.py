@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.ome_zarr.batched_metadata import Reading, together
+from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, run_together
 from napari_lazyload.sources.ome_zarr.images import read_image
 from napari_lazyload.sources.ome_zarr.ome_xml_names import image_names
 from napari_lazyload.sources.ome_zarr.options import Options, place, where_is
-from napari_lazyload.sources.ome_zarr.source import Finding
+from napari_lazyload.sources.ome_zarr.source import OpenedNode
 from napari_lazyload.sources.ome_zarr.tolerant import as_list, as_text, ome_of
 from napari_lazyload.sources.zarr.node import Node
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 XML = "OME/METADATA.ome.xml"
 
 
-def read_series(node: Node, name: str, options: Options) -> Reading:
-    """Read the series of a store of bioformats2raw; returns a `Finding`.
+def read_series(node: Node, name: str, options: Options) -> MetadataRead:
+    """Read the series of a store of bioformats2raw; returns a `OpenedNode`.
 
-    They are those that ``OME`` lists, else as many as the XML file describes, else the groups with a number.
+    They are those that ``OME`` lists, else as many as the XML file describes, else the groups with
+    a number.
 
     Raises
     ------
@@ -67,8 +68,8 @@ def read_several(
     names: Sequence[str],
     options: Options,
     systems: Mapping[str, str] | None = None,
-) -> Reading:
-    """Read some groups with ``multiscales``; returns one `Finding` for all.
+) -> MetadataRead:
+    """Read some groups with ``multiscales``; returns one `OpenedNode` for all.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def read_several(
     SourceOpenError
         If none of them can be opened.
     """
-    finding = Finding()
+    finding = OpenedNode()
     finding.notes += options.too_many(len(paths))
     chosen = dict(zip(paths[: options.max_images], names, strict=False))
     inside = {path: place(node, path) for path in chosen}
@@ -97,7 +98,7 @@ def read_several(
         else:
             system = options.system or (systems or {}).get(path) or None
             readings.append(read_image(found, name, replace(options, system=system)))
-    for result in (yield from together(readings)):
+    for result in (yield from run_together(readings)):
         if isinstance(result, SourceOpenError):
             errors.append(str(result))
         else:

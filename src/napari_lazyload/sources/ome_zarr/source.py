@@ -31,7 +31,7 @@ class ZarrSource:
         self.arrays = tuple(arrays)
         self.meta = meta
         self.token = f"zarr-{uuid.uuid4().hex}"
-        self.lead_axes: dict[str, int] = {}
+        self.row_axes: dict[str, int] = {}
 
     @property
     def remote(self) -> bool:
@@ -52,7 +52,7 @@ class ZarrSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ZarrImage:
     """An image, and what the meta table says of it.
 
     Parameters
@@ -76,9 +76,13 @@ class Found:
             "path": self.path,
             "name": meta.name,
             "kind": meta.kind,
-            "axes": "".join(meta.axes) if all(len(axis) == 1 for axis in meta.axes) else " ".join(meta.axes),
+            "axes": "".join(meta.axes)
+            if all(len(axis) == 1 for axis in meta.axes)
+            else " ".join(meta.axes),
             "shape": _times(meta.shape),
-            "chunks": _times(size if isinstance(size, int) else max(size, default=0) for size in grid.chunks),
+            "chunks": _times(
+                size if isinstance(size, int) else max(size, default=0) for size in grid.chunks
+            ),
             "shards": _times(array.shard_shape) if array is not None and array.shard_shape else "",
             "levels": len(meta.levels),
             "dtype": str(meta.dtype) if array is None else array.stored_dtype,
@@ -93,21 +97,21 @@ def _times(sizes: Any) -> str:
 
 
 @dataclass(slots=True)
-class Finding:
+class OpenedNode:
     """What one node gives.
 
     Parameters
     ----------
-    images : list of Found
+    images : list of ZarrImage
         In the order in which they are shown.
     notes : list of str
         What the user should know.
     """
 
-    images: list[Found] = field(default_factory=list)
+    images: list[ZarrImage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def take(self, other: Finding) -> None:
+    def take(self, other: OpenedNode) -> None:
         """Add what another node gives."""
         self.images += other.images
         self.notes += other.notes

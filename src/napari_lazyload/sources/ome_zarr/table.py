@@ -11,21 +11,21 @@ from napari_lazyload.sources.opened import IMAGE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_lazyload.sources.ome_zarr.plate import PlateFinding
-    from napari_lazyload.sources.ome_zarr.source import Found
+    from napari_lazyload.sources.ome_zarr.plate import OpenedPlate
+    from napari_lazyload.sources.ome_zarr.source import ZarrImage
     from napari_lazyload.sources.opened import Columns
 
 _OF_FIELDS = ("axes", "shape", "chunks", "shards", "levels", "dtype", "codec", "channels")
 
 
-def image_columns(images: Sequence[Found]) -> Columns:
+def image_columns(images: Sequence[ZarrImage]) -> Columns:
     """Return a row for each image, series or label image."""
     rows = [one.row for one in images]
     numbers = {IMAGE: list(range(len(rows)))} if len(rows) > 1 else {}
     return {**numbers, **{name: [row[name] for row in rows] for name in rows[0]}}
 
 
-def plate_columns(finding: PlateFinding) -> Columns:
+def plate_columns(finding: OpenedPlate) -> Columns:
     """Return a row for each well of a plate, or for each field of a well.
 
     What a field is like is told of wells that were read; ``fields`` of the others is not known.
@@ -45,7 +45,9 @@ def plate_columns(finding: PlateFinding) -> Columns:
         "path": [well.path for well in book.wells],
     }
     known = [book.known_fields(number) for number in range(len(book.wells))]
-    columns["fields"] = np.array([None if fields is None else len(fields) for fields in known], object)
+    columns["fields"] = np.array(
+        [None if fields is None else len(fields) for fields in known], object
+    )
     for name, value in _like(about).items():
         columns[name] = np.array([value if fields else None for fields in known], object)
     sizes = [None if fields is None else len(fields) * about["size_bytes"] for fields in known]

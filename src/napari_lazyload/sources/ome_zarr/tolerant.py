@@ -63,7 +63,8 @@ def as_count(value: Any) -> int | None:
 
 
 _OLD_NAMES = ("multiscales", "omero", "labels", "image-label", "plate", "well")
-"""What versions before 0.5 put right into the attributes; some writers of 0.5 leave a part of it there."""
+"""What versions before 0.5 put right into the attributes; some writers of 0.5 leave a part of it
+there."""
 
 
 def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,6 +101,4 @@ def version_note(attributes: Mapping[str, Any]) -> str | None:
     version = version_of(attributes)
     if version is None or version.startswith(KNOWN_VERSIONS):
         return None
-    return (
-        f"says OME-Zarr version {version!r}, which is not known here; read as the versions up to {KNOWN_VERSIONS[-1]}"
-    )
+    return f"says OME-Zarr version {version!r}, which is not known here; read as the versions up to {KNOWN_VERSIONS[-1]}"

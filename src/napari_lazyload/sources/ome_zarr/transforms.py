@@ -1,7 +1,8 @@
 """Coordinate transformations of OME-Zarr as matrices, and matrices as what a viewer places an image by.
 
-Source of the formats: https://ngff.openmicroscopy.org, versions 0.4, 0.5 and the drafts of 0.6 (RFC-5). A matrix is
-homogeneous, of shape (n + 1, n + 1), and maps an array's pixel indices, in the order of its axes, to world coordinates.
+Source of the formats: https://ngff.openmicroscopy.org, versions 0.4, 0.5 and the drafts of 0.6
+(RFC-5). A matrix is homogeneous, of shape (n + 1, n + 1), and maps an array's pixel indices, in the
+order of its axes, to world coordinates.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import linear
-from napari_lazyload.sources.ome_zarr.tolerant import as_count, as_dict, as_dicts, as_list, as_numbers, as_text
+from napari_lazyload.sources.ome_zarr.tolerant import (
+    as_count,
+    as_dict,
+    as_dicts,
+    as_list,
+    as_numbers,
+    as_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +52,11 @@ def matrix_of(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Ar
     if reader is None:
         msg = f"a transformation of type {transform.get('type')!r} cannot be shown"
         raise UnshownTransformError(msg)
-    if kind in ("scale", "translation", "rotation", "affine") and kind not in transform and "path" in transform:
+    if (
+        kind in ("scale", "translation", "rotation", "affine")
+        and kind not in transform
+        and "path" in transform
+    ):
         msg = f"the {kind} whose values are in the array {transform['path']!r} is not read"
         raise UnshownTransformError(msg)
     before, after = _own_axes(transform, "input", inputs), _own_axes(transform, "output", outputs)
@@ -57,7 +69,9 @@ def matrix_of(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Ar
 
 def _own_axes(transform: Mapping[str, Any], side: str, names: Names) -> list[str]:
     """Return the axes in the order that the transformation counts them in, which spatialdata writes into each."""
-    found = [as_text(one.get("name")) or "" for one in as_dicts(as_dict(transform.get(side)).get("axes"))]
+    found = [
+        as_text(one.get("name")) or "" for one in as_dicts(as_dict(transform.get(side)).get("axes"))
+    ]
     if found and len(found) != len(names):
         msg = f"a transformation with the {side} axes {', '.join(found)} cannot be shown; expected {', '.join(names)}"
         raise UnshownTransformError(msg)
@@ -83,7 +97,9 @@ def _numbers(transform: Mapping[str, Any], name: str, count: int) -> tuple[float
 def _table(transform: Mapping[str, Any], name: str, rows: int, columns: int) -> Array:
     found = transform.get(name)
     table = [as_numbers(row) for row in as_list(found)]
-    if len(table) not in (rows, columns) or any(row is None or len(row) != columns for row in table):
+    if len(table) not in (rows, columns) or any(
+        row is None or len(row) != columns for row in table
+    ):
         msg = f"expected a {name} of {rows} x {columns} numbers, found {found!r}"
         raise UnshownTransformError(msg)
     return np.array(table[:rows], float)
@@ -143,13 +159,16 @@ def _by_dimension(transform: Mapping[str, Any], inputs: Names, outputs: Names) -
         inner = as_dict(part.get("transformation")) or part  # drafts nest it, or do not
         sides = [_axes_of_part(part, side) for side in ("input", "output")]
         before, after = (
-            [_place(one, names) for one in side] for side, names in zip(sides, (inputs, outputs), strict=True)
+            [_place(one, names) for one in side]
+            for side, names in zip(sides, (inputs, outputs), strict=True)
         )
         if None in before or None in after or len(before) != len(after) or not before:
             msg = f"a byDimension transformation from axes {sides[0]} to {sides[1]} cannot be shown"
             raise UnshownTransformError(msg)
         rows, columns = [*after, len(inputs)], [*before, len(inputs)]
-        small = matrix_of(inner, [inputs[place] for place in before], [outputs[place] for place in after])  # type: ignore[index] # none is None
+        small = matrix_of(
+            inner, [inputs[place] for place in before], [outputs[place] for place in after]
+        )  # type: ignore[index] # none is None
         for row in after:
             whole[row, :-1] = 0
         whole[np.ix_(rows[:-1], columns)] = small[:-1]  # type: ignore[arg-type] # none is None

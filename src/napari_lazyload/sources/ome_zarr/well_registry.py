@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_lazyload.core.metadata import Kind
-    from napari_lazyload.sources.ome_zarr.batched_metadata import Nodes, Reading
+    from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, Nodes
     from napari_lazyload.sources.zarr.array import ZarrArray
     from napari_lazyload.sources.zarr.node import Node
     from napari_lazyload.sources.zarr.store import Store
@@ -74,7 +74,9 @@ def fields_of(node: Node) -> list[Field]:
         If a path leads out of the store.
     """
     well = as_dict(ome_of(node.attributes).get("well"))
-    found = [(as_text(one.get("path")), one.get("acquisition")) for one in as_dicts(well.get("images"))]
+    found = [
+        (as_text(one.get("path")), one.get("acquisition")) for one in as_dicts(well.get("images"))
+    ]
     if not found:
         children = node.children()
         names = ["0"] if children is None else [one for one in children if one.isdigit()]
@@ -88,10 +90,10 @@ def as_acquisition(said: Any) -> Acquisition:
     return int(number) if number is not None and number == int(number) else as_text(said)
 
 
-_books: weakref.WeakValueDictionary[str, WellBook] = weakref.WeakValueDictionary()
+_books: weakref.WeakValueDictionary[str, WellRegistry] = weakref.WeakValueDictionary()
 
 
-class WellBook:
+class WellRegistry:
     """The wells of a plate. Copies in one process are one; in another process a copy reads for itself.
 
     Parameters
@@ -101,7 +103,8 @@ class WellBook:
     wells : tuple of Well
         In the order of the table.
     fetch : callable, optional
-        Finds nodes by path; where it knows of consolidated metadata, wells cost no request. Stays in this process.
+        Finds nodes by path; where it knows of consolidated metadata, wells cost no request. Stays
+        in this process.
 
     Attributes
     ----------
@@ -111,7 +114,9 @@ class WellBook:
         So many fields of each well are shown.
     """
 
-    def __init__(self, store: Store, wells: tuple[Well, ...], fetch: Callable[..., Nodes] | None = None) -> None:
+    def __init__(
+        self, store: Store, wells: tuple[Well, ...], fetch: Callable[..., Nodes] | None = None
+    ) -> None:
         self.store = store
         self.wells = wells
         self.token = uuid.uuid4().hex
@@ -120,7 +125,7 @@ class WellBook:
         self._arrays: dict[tuple[str, str], tuple[ZarrArray, ...] | None] = {}
         self._locks: dict[Any, threading.Lock] = {}
         self.problems: dict[int, str] = {}
-        self.room: dict[Acquisition, int] = {}
+        self.capacity: dict[Acquisition, int] = {}
         _books[self.token] = self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -130,17 +135,21 @@ class WellBook:
         """Return the fields of a well that was read, without reading."""
         return self._fields.get(well)
 
-    def learn(self, well: int, fields: list[Field] | None) -> None:
+    def record(self, well: int, fields: list[Field] | None) -> None:
         """Note the fields of a well; None where there is no such well."""
         self._fields[well] = fields
         where = self.store.address(self.wells[well].path)
         if fields is None:
-            self.problems[well] = f"{where}: the plate lists it, but it is not there; it is shown blank"
+            self.problems[well] = (
+                f"{where}: the plate lists it, but it is not there; it is shown blank"
+            )
             return
-        for acquisition, room in self.room.items():
+        for acquisition, capacity in self.capacity.items():
             count = sum(acquisition is None or field.acquisition == acquisition for field in fields)
-            if count > room:
-                self.problems[well] = f"{where}: {room} of {count} fields are shown; open it alone to see all"
+            if count > capacity:
+                self.problems[well] = (
+                    f"{where}: {capacity} of {count} fields are shown; open it alone to see all"
+                )
 
     def forget(self, well: int) -> None:
         """Forget what was read of a well, so that it is read again."""
@@ -162,7 +171,7 @@ class WellBook:
             if well not in self._fields:
                 path = self.wells[well].path
                 node = self._run(_node(path), path)
-                self.learn(well, None if node is None else fields_of(node))
+                self.record(well, None if node is None else fields_of(node))
             return self._fields[well]
 
     def knows_well(self, well: int) -> bool:
@@ -191,7 +200,7 @@ class WellBook:
     def _lock(self, key: Any) -> threading.Lock:
         return self._locks.setdefault(key, threading.Lock())
 
-    def _run(self, reading: Reading, path: str) -> Any:
+    def _run(self, reading: MetadataRead, path: str) -> Any:
         try:
             return run(reading, self._fetch)
         except SourceOpenError as err:
@@ -210,14 +219,14 @@ class WellBook:
                 found(well)
 
 
-def _node(path: str) -> Reading:
+def _node(path: str) -> MetadataRead:
     found = (yield [path]).get(path)
     if isinstance(found, SourceOpenError):
         raise found
     return found
 
 
-def _levels(path: str, kind: Kind) -> Reading:
+def _levels(path: str, kind: Kind) -> MetadataRead:
     node = yield from _node(path)
     if node is None:
         return None
@@ -235,11 +244,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_locks)
 
 
-def _book(token: str, store: Store, wells: tuple[Well, ...]) -> WellBook:
+def _book(token: str, store: Store, wells: tuple[Well, ...]) -> WellRegistry:
     """Return the book of this process, made anew where there is none."""
     book = _books.get(token)
     if book is None:
-        book = WellBook(store, wells)
+        book = WellRegistry(store, wells)
         book.token = token
         _books[token] = book
     return book

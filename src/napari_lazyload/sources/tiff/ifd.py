@@ -1,9 +1,9 @@
 """TIFF structure: image file directories, how far they reach, and plain files without a library.
 
-Sources: TIFF 6.0, section 2 (header, IFD, field types) and section 8 (baseline tags); BigTIFF as in the libtiff
-documentation. `tifffile` reads the pixels and everything that is not plain; what is here tells truncated files, which
-it opens with fewer pages or default values, and answers for the plain files of cameras and exports in a fraction of its
-time.
+Sources: TIFF 6.0, section 2 (header, IFD, field types) and section 8 (baseline tags); BigTIFF as in
+the libtiff documentation. `tifffile` reads the pixels and everything that is not plain; what is
+here tells truncated files, which it opens with fewer pages or default values, and answers for the
+plain files of cameras and exports in a fraction of its time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,21 @@ import numpy as np
 from napari_lazyload.sources.image_header import PictureError, TruncatedError
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 FILL_ORDER, DESCRIPTION = 266, 270
 STRIP_OFFSETS, SAMPLES, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION = 273, 277, 279, 282, 283
-PLANAR, RESOLUTION_UNIT, SOFTWARE, PREDICTOR, TILE_WIDTH, SAMPLE_FORMAT = 284, 296, 305, 317, 322, 339
+PLANAR, RESOLUTION_UNIT, SOFTWARE, PREDICTOR, TILE_WIDTH, SAMPLE_FORMAT = (
+    284,
+    296,
+    305,
+    317,
+    322,
+    339,
+)
 
 #: The first private tag: those of instruments are sometimes broken in files that are otherwise fine.
 _PRIVATE = 32768
@@ -35,12 +42,72 @@ _PRIVATE = 32768
 #: Tags that say nothing about how pages make up an image; any other one makes a file "not plain".
 _HARMLESS = frozenset(
     (
-        *(254, 256, 257, 258, 259, 262, 266, 269, 270, 271, 272, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 296),
-        *(305, 306, 315, 316, 317, 322, 323, 324, 325, 338, 339, 340, 341, 700, 33432, 34377, 34665, 34675, 36867),
+        *(
+            254,
+            256,
+            257,
+            258,
+            259,
+            262,
+            266,
+            269,
+            270,
+            271,
+            272,
+            273,
+            274,
+            277,
+            278,
+            279,
+            280,
+            281,
+            282,
+            283,
+            284,
+            296,
+        ),
+        *(
+            305,
+            306,
+            315,
+            316,
+            317,
+            322,
+            323,
+            324,
+            325,
+            338,
+            339,
+            340,
+            341,
+            700,
+            33432,
+            34377,
+            34665,
+            34675,
+            36867,
+        ),
     )
 )
 
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_TYPE_BYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 
 _WIDE = frozenset(kind for kind, width in _TYPE_BYTES.items() if width > 4)
@@ -48,8 +115,28 @@ _WIDE = frozenset(kind for kind, width in _TYPE_BYTES.items() if width > 4)
 _MAX_TAGS = 4096
 
 #: Software and descriptions from which `tifffile` makes something other than "one page, one image".
-_SPECIAL_SOFTWARE = (b"SI.", b"PerkinElmer", b"Philips", b"IndicaLabs", b"MedScan", b"Ventana", b"ScanOutput", b"TVX")
-_SPECIAL_DESCRIPTIONS = (b"<", b"{", b"[", b"shape=", b"SCIFIO=", b"ImageJ=", b"Aperio", b"state.", b"FLIM", b"Motic")
+_SPECIAL_SOFTWARE = (
+    b"SI.",
+    b"PerkinElmer",
+    b"Philips",
+    b"IndicaLabs",
+    b"MedScan",
+    b"Ventana",
+    b"ScanOutput",
+    b"TVX",
+)
+_SPECIAL_DESCRIPTIONS = (
+    b"<",
+    b"{",
+    b"[",
+    b"shape=",
+    b"SCIFIO=",
+    b"ImageJ=",
+    b"Aperio",
+    b"state.",
+    b"FLIM",
+    b"Motic",
+)
 
 _PIXELS = re.compile(rb"<(?:\w+:)?Pixels\b[^>]*>")
 _COMPANION = re.compile(rb"""<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile=["']([^"'>]+)["']""")
@@ -114,7 +201,7 @@ class Directory(NamedTuple):
     following: int
 
 
-def read_flavour(head: Head) -> tuple[Flavour, int]:
+def read_flavour(head: FileHead) -> tuple[Flavour, int]:
     """Return the flavour of a TIFF file and the position of its first directory."""
     data = head.need(8)
     big = data[2:4] in (b"+\0", b"\0+")
@@ -123,7 +210,7 @@ def read_flavour(head: Head) -> tuple[Flavour, int]:
     return flavour, first
 
 
-def read_directory(head: Head, flavour: Flavour, offset: int) -> Directory:
+def read_directory(head: FileHead, flavour: Flavour, offset: int) -> Directory:
     """Read one directory; raises what `_fields` does."""
     found, following = _fields(head, flavour, offset)
     entries: dict[int, Entry] = {}
@@ -133,7 +220,9 @@ def read_directory(head: Head, flavour: Flavour, offset: int) -> Directory:
     return Directory(entries, following)
 
 
-def _fields(head: Head, flavour: Flavour, offset: int) -> tuple[list[tuple[int, int, int, bytes]], int]:
+def _fields(
+    head: FileHead, flavour: Flavour, offset: int
+) -> tuple[list[tuple[int, int, int, bytes]], int]:
     """Return tag, type, number and value of each field of a directory, and where the next directory is.
 
     Raises
@@ -148,7 +237,11 @@ def _fields(head: Head, flavour: Flavour, offset: int) -> tuple[list[tuple[int, 
         raise TruncatedError(msg)
     (count,) = flavour.counter.unpack_from(data)
     if count > _MAX_TAGS:
-        raise PictureError(f"a directory of {count:,} tags", "a TIFF directory", "the file is damaged: export it again")
+        raise PictureError(
+            f"a directory of {count:,} tags",
+            "a TIFF directory",
+            "the file is damaged: export it again",
+        )
     end = width + count * step
     if len(data) < end + pointer:
         data = head.at(offset, end + pointer)
@@ -167,20 +260,21 @@ def _fields(head: Head, flavour: Flavour, offset: int) -> tuple[list[tuple[int, 
     return found, following
 
 
-def is_imagej(head: Head) -> bool:
+def is_imagej(head: FileHead) -> bool:
     """Return whether the description of the first page is one of ImageJ."""
     flavour, offset = read_flavour(head)
     text = _text(head, flavour, read_directory(head, flavour, offset).entries.get(DESCRIPTION))
     return text.startswith(b"ImageJ=")
 
 
-def check_chain(head: Head) -> int:
+def check_chain(head: FileHead) -> int:
     """Walk over all directories; return how many there are.
 
     Raises
     ------
     TruncatedError
-        One lies beyond the end of the file: readers stop there and show fewer pages than the file has.
+        One lies beyond the end of the file: readers stop there and show fewer pages than the file
+        has.
     """
     flavour, offset = read_flavour(head)
     seen: set[int] = set()
@@ -193,7 +287,7 @@ def check_chain(head: Head) -> int:
     return len(seen)
 
 
-def ome_xml(head: Head) -> str:
+def ome_xml(head: FileHead) -> str:
     """Return the OME-XML of a set's companion where a file names one, else "": that of the file itself is to be taken.
 
     Raises
@@ -213,20 +307,28 @@ def ome_xml(head: Head) -> str:
             with open(path, "rb") as file:
                 text = file.read()
             other = text.decode("utf-8", "replace")
-    planes = max((math.prod(map(int, _PLANE_AXES.findall(one))) for one in _PIXELS.findall(text)), default=0)
+    planes = max(
+        (math.prod(map(int, _PLANE_AXES.findall(one))) for one in _PIXELS.findall(text)), default=0
+    )
     if planes > _MOST_PLANES:
         found = f"OME-XML that describes {planes:,} planes"
-        raise PictureError(found, f"at most {_MOST_PLANES:,}", "the file is damaged: export it again")
+        raise PictureError(
+            found, f"at most {_MOST_PLANES:,}", "the file is damaged: export it again"
+        )
     return other
 
 
-def value_bytes(head: Head, flavour: Flavour, entry: Entry) -> bytes:
+def value_bytes(head: FileHead, flavour: Flavour, entry: Entry) -> bytes:
     """Return the bytes of the values of a field."""
     nbytes = entry.nbytes
-    return entry.raw[:nbytes] if nbytes <= flavour.pointer.size else head.at(flavour.number(entry.raw), nbytes)
+    return (
+        entry.raw[:nbytes]
+        if nbytes <= flavour.pointer.size
+        else head.at(flavour.number(entry.raw), nbytes)
+    )
 
 
-def values(head: Head, flavour: Flavour, entry: Entry) -> tuple[int, ...]:
+def values(head: FileHead, flavour: Flavour, entry: Entry) -> tuple[int, ...]:
     """Return the whole numbers of a field."""
     code = f"{flavour.order}{entry.number}{_INTEGERS[entry.kind]}"
     return struct.unpack(code, value_bytes(head, flavour, entry))
@@ -246,15 +348,20 @@ class Plain(NamedTuple):
     flavour: Flavour
 
 
-def read_plain(head: Head) -> Plain | None:
+def read_plain(head: FileHead) -> Plain | None:
     """Describe a plain file from its only directory, or return None for one that `tifffile` has to look at.
 
-    Plain means: one directory, known tags alone, grey or RGB samples side by side of 8, 16, 32 or 64 bits, and no
-    description of a format that arranges pages.
+    Plain means: one directory, known tags alone, grey or RGB samples side by side of 8, 16, 32 or
+    64 bits, and no description of a format that arranges pages.
     """
     flavour, offset = read_flavour(head)
     entries, following = read_directory(head, flavour, offset)
-    if following or not _HARMLESS.issuperset(entries) or WIDTH not in entries or LENGTH not in entries:
+    if (
+        following
+        or not _HARMLESS.issuperset(entries)
+        or WIDTH not in entries
+        or LENGTH not in entries
+    ):
         return None
 
     def number(tag: int, default: int) -> int:
@@ -269,13 +376,13 @@ def read_plain(head: Head) -> Plain | None:
         return found.pop() if len(found) == 1 else -1
 
     samples, photometric = number(SAMPLES, 1), number(PHOTOMETRIC, -1)
-    grey = samples == 1 and photometric in (0, 1)
-    colour = samples in (3, 4) and photometric == 2 and number(PLANAR, 1) == 1
+    gray = samples == 1 and photometric in (0, 1)
+    color = samples in (3, 4) and photometric == 2 and number(PLANAR, 1) == 1
     kind = _DTYPES.get((number(SAMPLE_FORMAT, 1), number(BITS, 1)))
-    if not (grey or colour) or kind is None or number(SUBFILE_TYPE, 0) or number(FILL_ORDER, 1) != 1:
+    if not (gray or color) or kind is None or number(SUBFILE_TYPE, 0) or number(FILL_ORDER, 1) != 1:
         return None
     height, width = number(LENGTH, 0), number(WIDTH, 0)
-    shape = (height, width) if grey else (height, width, samples)
+    shape = (height, width) if gray else (height, width, samples)
     description = _text(head, flavour, entries.get(DESCRIPTION))
     software = _text(head, flavour, entries.get(SOFTWARE))
     if not _is_plain_description(description, shape) or software.startswith(_SPECIAL_SOFTWARE):
@@ -286,9 +393,13 @@ def read_plain(head: Head) -> Plain | None:
     return Plain(height, width, samples, kind, offset, data_offset, description, entries, flavour)
 
 
-def _text(head: Head, flavour: Flavour, entry: Entry | None) -> bytes:
+def _text(head: FileHead, flavour: Flavour, entry: Entry | None) -> bytes:
     """Return the bytes of a text field."""
-    return value_bytes(head, flavour, entry).rstrip(b"\0 ") if entry is not None and entry.kind == 2 else b""
+    return (
+        value_bytes(head, flavour, entry).rstrip(b"\0 ")
+        if entry is not None and entry.kind == 2
+        else b""
+    )
 
 
 def _is_plain_description(text: bytes, shape: tuple[int, ...]) -> bool:
@@ -298,13 +409,23 @@ def _is_plain_description(text: bytes, shape: tuple[int, ...]) -> bool:
     if text.startswith(b'{"shape":'):
         try:
             shaped = json.loads(text)
-            return tuple(shaped["shape"]) == shape and "axes" not in shaped and "truncated" not in shaped
+            return (
+                tuple(shaped["shape"]) == shape
+                and "axes" not in shaped
+                and "truncated" not in shaped
+            )
         except (ValueError, TypeError, KeyError):
             return False
-    return not text.startswith(_SPECIAL_DESCRIPTIONS) and not text.endswith(b">") and b"scanimage" not in text
+    return (
+        not text.startswith(_SPECIAL_DESCRIPTIONS)
+        and not text.endswith(b">")
+        and b"scanimage" not in text
+    )
 
 
-def _contiguous(head: Head, flavour: Flavour, entries: dict[int, Entry], nbytes: int) -> int | None:
+def _contiguous(
+    head: FileHead, flavour: Flavour, entries: dict[int, Entry], nbytes: int
+) -> int | None:
     """Return where the strips begin that follow each other without a gap, or None."""
     offsets, counts = entries.get(STRIP_OFFSETS), entries.get(STRIP_COUNTS)
     if offsets is None or counts is None or offsets.number != counts.number:
@@ -316,5 +437,8 @@ def _contiguous(head: Head, flavour: Flavour, entries: dict[int, Entry], nbytes:
         return None
     if len(starts) == 1:
         return starts[0] if sizes[0] in (0, nbytes) or sizes[0] > nbytes else None
-    follows = all(start + size == following for start, size, following in zip(starts, sizes, starts[1:], strict=False))
+    follows = all(
+        start + size == following
+        for start, size, following in zip(starts, sizes, starts[1:], strict=False)
+    )
     return starts[0] if follows and sum(sizes) == nbytes else None

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_colour
+from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_color
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.core.units import time_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_COLOURED = ("composite", "color")
+_COLORED = ("composite", "color")
 
 
-def imagej_metadata(said: Mapping[str, Any], axes: Sequence[str], shape: Sequence[int]) -> dict[str, Any]:
+def imagej_metadata(
+    said: Mapping[str, Any], axes: Sequence[str], shape: Sequence[int]
+) -> dict[str, Any]:
     """Return what ImageJ says of an image.
 
     Parameters
@@ -54,30 +56,46 @@ def imagej_limits(said: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
         low, high = float(said["min"]), float(said["max"])
     except (KeyError, TypeError, ValueError):
         return {}
-    usable = math.isfinite(low) and math.isfinite(high) and low < high and "cf" not in said and "c0" not in said
+    usable = (
+        math.isfinite(low)
+        and math.isfinite(high)
+        and low < high
+        and "cf" not in said
+        and "c0" not in said
+    )
     return {"contrast_limits": (low, high)} if usable else {}
 
 
 def _step(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) and value > 0 else 0.0
+    return (
+        float(value)
+        if isinstance(value, (int, float)) and math.isfinite(value) and value > 0
+        else 0.0
+    )
 
 
 def _channels(said: Mapping[str, Any], count: int) -> tuple[ChannelMeta, ...]:
     """Return how channels are shown, where ImageJ showed them in colours."""
-    if said.get("mode") not in _COLOURED or count > MOST_CHANNELS:
+    if said.get("mode") not in _COLORED or count > MOST_CHANNELS:
         return ()
     tables, ranges = said.get("LUTs") or (), said.get("Ranges") or ()
     channels = []
     for number in range(count):
         table = np.asarray(tables[number]) if len(tables) == count else np.empty(0)
-        colour = _colour(table) if table.shape == (3, 256) else default_colour(number, count)
-        limits = tuple(map(float, ranges[2 * number : 2 * number + 2])) if len(ranges) == 2 * count else ()
+        color = _color(table) if table.shape == (3, 256) else default_color(number, count)
+        limits = (
+            tuple(map(float, ranges[2 * number : 2 * number + 2]))
+            if len(ranges) == 2 * count
+            else ()
+        )
         usable = len(limits) == 2 and all(map(math.isfinite, limits)) and limits[0] < limits[1]
-        channels.append(ChannelMeta(f"channel {number}", colour, (limits[0], limits[1]) if usable else None))
+        channels.append(
+            ChannelMeta(f"channel {number}", color, (limits[0], limits[1]) if usable else None)
+        )
     return tuple(channels)
 
 
-def _colour(table: np.ndarray[Any, Any]) -> Any:
+def _color(table: np.ndarray[Any, Any]) -> Any:
     """Return the colour at the end of a table that is a ramp from black to it, or the colours of any other."""
     ramp = np.round(np.outer(table[:, -1], np.arange(256) / 255))
     if np.abs(ramp - table).max() <= 1:

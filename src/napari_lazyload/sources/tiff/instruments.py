@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_colour
+from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_color
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.core.units import length_unit
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _MPP = re.compile(r"\bMPP\s*=\s*([0-9.eE+-]+)")
 
 
-def instrument_metadata(tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequence[int]) -> dict[str, Any]:
+def instrument_metadata(
+    tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequence[int]
+) -> dict[str, Any]:
     """Return what the maker's own tags say of the first image of a file.
 
     Parameters
@@ -34,7 +36,8 @@ def instrument_metadata(tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequ
     Returns
     -------
     dict
-        ``scale`` (y, x), ``unit``, ``axis_scale``, ``axis_units`` and ``channels``, as far as known.
+        ``scale`` (y, x), ``unit``, ``axis_scale``, ``axis_units`` and ``channels``, as far as
+        known.
     """
     for name, read in _READERS.items():
         if getattr(tif, f"is_{name}", False):
@@ -54,7 +57,9 @@ def _number(value: Any) -> float:
     return number if number > 0 and math.isfinite(number) else 0.0
 
 
-def _sizes(x: Any, y: Any, z: Any = 0, unit: str = "micrometer", *, seconds: Any = 0) -> dict[str, Any]:
+def _sizes(
+    x: Any, y: Any, z: Any = 0, unit: str = "micrometer", *, seconds: Any = 0
+) -> dict[str, Any]:
     """Return sizes of pixels, and of steps in time, as far as they are numbers."""
     found: dict[str, Any] = {}
     steps = {axis: step for axis, step in (("z", _number(z)), ("t", _number(seconds))) if step}
@@ -83,7 +88,9 @@ def _stk(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) ->
     if not said.get("SpatialCalibration", 1) or unit is None:
         return {}
     distances = [_number(one) for one in said.get("ZDistance", ())]
-    return _sizes(said.get("XCalibration"), said.get("YCalibration"), distances[0] if distances else 0, unit)
+    return _sizes(
+        said.get("XCalibration"), said.get("YCalibration"), distances[0] if distances else 0, unit
+    )
 
 
 def _svs(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
@@ -98,36 +105,45 @@ def _sis(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) ->
     return _sizes(_number(said.get("pixelsizex")) * 1e6, _number(said.get("pixelsizey")) * 1e6)
 
 
-def _fluoview(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
+def _fluoview(
+    tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]
+) -> dict[str, Any]:
     """Olympus FluoView: each axis with its step and unit."""
     said: Any = tif.fluoview_metadata
-    steps = {str(name).strip().lower(): (step, str(unit)) for name, _, _, step, unit in said["Dimensions"]}
+    steps = {
+        str(name).strip().lower(): (step, str(unit))
+        for name, _, _, step, unit in said["Dimensions"]
+    }
     (x, unit), (y, _), (z, z_unit) = (steps.get(axis, (0, "")) for axis in "xyz")
     name = length_unit(unit)
     return _sizes(x, y, z if length_unit(z_unit) == name else 0, name) if name else {}
 
 
-def _micromanager(tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequence[int]) -> dict[str, Any]:
+def _micromanager(
+    tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequence[int]
+) -> dict[str, Any]:
     """Micro-Manager: the summary of its settings, with names and colours of channels."""
     said: Any = (tif.micromanager_metadata or {}).get("Summary", {})
     size = said.get("PixelSize_um")
-    found = _sizes(size, size, said.get("z-step_um"), seconds=_number(said.get("Interval_ms")) / 1000)
-    names, colours = said.get("ChNames"), said.get("ChColors")
+    found = _sizes(
+        size, size, said.get("z-step_um"), seconds=_number(said.get("Interval_ms")) / 1000
+    )
+    names, colors = said.get("ChNames"), said.get("ChColors")
     own = _ndtiff_channels(tif) if tif.is_ndtiff else []
     if own:
-        paired = isinstance(names, list) and isinstance(colours, list) and len(names) == len(colours)
-        known = dict(zip(names, colours, strict=True)) if paired else {}
-        names, colours = own, [known.get(name) for name in own]
+        paired = isinstance(names, list) and isinstance(colors, list) and len(names) == len(colors)
+        known = dict(zip(names, colors, strict=True)) if paired else {}
+        names, colors = own, [known.get(name) for name in own]
     count = shape[axes.index("c")] if "c" in axes else 1
     if isinstance(names, list) and 1 < count == len(names) <= MOST_CHANNELS:
-        if not (isinstance(colours, list) and len(colours) == count and len(set(colours)) == count):
-            colours = [None] * count  # what differs in no channel says nothing
+        if not (isinstance(colors, list) and len(colors) == count and len(set(colors)) == count):
+            colors = [None] * count  # what differs in no channel says nothing
         found["channels"] = tuple(
             ChannelMeta(
                 str(name) or f"channel {number}",
-                default_colour(number, count) if colour is None else f"#{int(colour) & 0xFFFFFF:06x}",
+                default_color(number, count) if color is None else f"#{int(color) & 0xFFFFFF:06x}",
             )
-            for number, (name, colour) in enumerate(zip(names, colours, strict=True))
+            for number, (name, color) in enumerate(zip(names, colors, strict=True))
         )
     return found
 

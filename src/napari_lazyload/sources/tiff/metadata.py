@@ -1,7 +1,8 @@
 """TIFF: what a file says besides its pixels (scale, units, palette), and silence while tifffile reads it.
 
-Resolution tags of plain files are mostly the leftovers of a print setting, so that only three things become a scale:
-ImageJ's calibration, OME-XML's physical sizes, and resolutions finer than any printer's.
+Resolution tags of plain files are mostly the leftovers of a print setting, so that only three
+things become a scale: ImageJ's calibration, OME-XML's physical sizes, and resolutions finer than
+any printer's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     import tifffile
 
-    from napari_lazyload.sources.image_header import Head
+    from napari_lazyload.sources.image_header import FileHead
 
 #: Size of a pixel in micrometres from which on a resolution is that of a screen or a printer (1200 dots per inch).
 _PRINT_PIXEL = 21.0
@@ -65,7 +66,7 @@ def quiet_tifffile() -> Iterator[None]:
         _SILENCE.depth -= 1
 
 
-def plain_metadata(head: Head, plain: Plain) -> dict[str, Any]:
+def plain_metadata(head: FileHead, plain: Plain) -> dict[str, Any]:
     """Return the extras of a plain file."""
     metadata: dict[str, Any] = {"bits": plain.dtype.itemsize * 8}
     if values(head, plain.flavour, plain.entries[PHOTOMETRIC])[0] == 0:
@@ -79,12 +80,14 @@ def plain_metadata(head: Head, plain: Plain) -> dict[str, Any]:
     return metadata
 
 
-def _rational(head: Head, plain: Plain, tag: int) -> float:
+def _rational(head: FileHead, plain: Plain, tag: int) -> float:
     """Return a rational field as a number, 0 where there is none."""
     entry = plain.entries.get(tag)
     if entry is None or entry.kind != 5 or entry.number != 1:
         return 0.0
-    numerator, denominator = struct.unpack(plain.flavour.order + "II", value_bytes(head, plain.flavour, entry))
+    numerator, denominator = struct.unpack(
+        plain.flavour.order + "II", value_bytes(head, plain.flavour, entry)
+    )
     return numerator / denominator if denominator else 0.0
 
 
@@ -92,7 +95,9 @@ def _description(description: bytes) -> dict[str, str]:
     """Return the lines of ImageJ's description."""
     if not description.startswith(b"ImageJ="):
         return {}
-    return dict(line.split("=", 1) for line in description.decode("latin-1").splitlines() if "=" in line)
+    return dict(
+        line.split("=", 1) for line in description.decode("latin-1").splitlines() if "=" in line
+    )
 
 
 def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """OME-XML of a TIFF file: sizes of pixels, steps of time, names and colours of channels.
 
-Source: the OME data model, schema of June 2016. The text is searched, not parsed: that of a long recording has a
-hundred megabytes, nearly all of it about single planes.
+Source: the OME data model, schema of June 2016. The text is searched, not parsed: that of a long
+recording has a hundred megabytes, nearly all of it about single planes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_colour
+from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_color
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.core.units import in_unit, length_unit, time_unit
-from napari_lazyload.sources.files import refusal
+from napari_lazyload.sources.files import open_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,17 +43,22 @@ def described_file(companion: str) -> str:
     folder = os.path.dirname(os.path.abspath(companion))
     with open(companion, "rb") as file:
         names = dict.fromkeys(
-            html.unescape(name.decode("utf-8", "replace")) for name in _FILE_NAME.findall(file.read())
+            html.unescape(name.decode("utf-8", "replace"))
+            for name in _FILE_NAME.findall(file.read())
         )
     for name in names:
         path = os.path.join(folder, os.path.basename(name))
         if os.path.isfile(path):
             return path
     found = f"none of the {len(names)} that it names"
-    raise refusal(companion, "TIFF files beside it", found, "put its files and it into one folder")
+    raise open_error(
+        companion, "TIFF files beside it", found, "put its files and it into one folder"
+    )
 
 
-def ome_metadata(xml: str, number: int, axes: Sequence[str], shape: Sequence[int], name: str = "") -> dict[str, Any]:
+def ome_metadata(
+    xml: str, number: int, axes: Sequence[str], shape: Sequence[int], name: str = ""
+) -> dict[str, Any]:
     """Return what OME-XML says of one image of a file.
 
     Parameters
@@ -72,7 +77,8 @@ def ome_metadata(xml: str, number: int, axes: Sequence[str], shape: Sequence[int
     Returns
     -------
     dict
-        ``scale``, ``unit``, ``axis_scale``, ``axis_units``, ``channels`` and ``series`` (its name), as far as known.
+        ``scale``, ``unit``, ``axis_scale``, ``axis_units``, ``channels`` and ``series`` (its name),
+        as far as known.
     """
     image = _image(xml, number, dict(zip(axes, shape, strict=True)), name)
     if image is None:
@@ -97,20 +103,30 @@ def _image(
 ) -> tuple[dict[str, str], dict[str, str], str] | None:
     """Return the attributes of an image and of its pixels, and what stands between them and its planes.
 
-    Images without data are none in the file, so that those before may be missing: a name that no other image has tells
-    which one it is, else sizes do.
+    Images without data are none in the file, so that those before may be missing: a name that no
+    other image has tells which one it is, else sizes do.
     """
     starts = [*_IMAGE.finditer(xml)]
-    named = [place for place, start in enumerate(starts) if name and _attributes(start[0]).get("Name") == name]
+    named = [
+        place
+        for place, start in enumerate(starts)
+        if name and _attributes(start[0]).get("Name") == name
+    ]
     for place in (*(named if len(named) == 1 else ()), *range(number, len(starts))):
         end = starts[place + 1].start() if place + 1 < len(starts) else len(xml)
         pixels = PIXELS.search(xml, starts[place].end(), end)
         if pixels is None:
             continue
         said = _attributes(pixels[0])
-        if all(said.get(f"Size{axis.upper()}") == str(sizes[axis]) for axis in "xyzt" if axis in sizes):
+        if all(
+            said.get(f"Size{axis.upper()}") == str(sizes[axis]) for axis in "xyzt" if axis in sizes
+        ):
             planes = _PLANES.search(xml, pixels.end(), end)
-            return _attributes(starts[place][0]), said, xml[pixels.end() : planes.start() if planes else end]
+            return (
+                _attributes(starts[place][0]),
+                said,
+                xml[pixels.end() : planes.start() if planes else end],
+            )
     return None
 
 
@@ -129,10 +145,17 @@ def _sizes(pixels: dict[str, str]) -> dict[str, Any]:
         result = {"scale": (in_unit(*sizes["Y"], unit), sizes["X"][0]), "unit": unit}
         if "Z" in sizes:
             steps["z"] = in_unit(*sizes["Z"], unit)
-    step, unit_of_time = _positive(pixels.get("TimeIncrement")), time_unit(pixels.get("TimeIncrementUnit", "s"))
+    step, unit_of_time = (
+        _positive(pixels.get("TimeIncrement")),
+        time_unit(pixels.get("TimeIncrementUnit", "s")),
+    )
     if step and unit_of_time:
         steps["t"], units["t"] = step, unit_of_time
-    return {**result, **({"axis_scale": steps} if steps else {}), **({"axis_units": units} if units else {})}
+    return {
+        **result,
+        **({"axis_scale": steps} if steps else {}),
+        **({"axis_units": units} if units else {}),
+    }
 
 
 def _positive(said: str | None) -> float:
@@ -146,20 +169,22 @@ def _positive(said: str | None) -> float:
 
 def _channels(said: list[dict[str, str]], count: int) -> tuple[ChannelMeta, ...]:
     """Return how channels are shown, where each has its own entry and one has a name or a colour."""
-    colours = [_colour(one.get("Color")) for one in said]
-    known = any(colours) or any(one.get("Name") for one in said)
+    colors = [_color(one.get("Color")) for one in said]
+    known = any(colors) or any(one.get("Name") for one in said)
     if not known or not 1 < count == len(said) <= MOST_CHANNELS:
         return ()
     return tuple(
         ChannelMeta(
             one.get("Name") or f"channel {number}",
-            (colour or "#ffffff") if any(colours) and "Color" in one else default_colour(number, count),
+            (color or "#ffffff")
+            if any(colors) and "Color" in one
+            else default_color(number, count),
         )
-        for number, (one, colour) in enumerate(zip(said, colours, strict=True))
+        for number, (one, color) in enumerate(zip(said, colors, strict=True))
     )
 
 
-def _colour(said: str | None) -> str | None:
+def _color(said: str | None) -> str | None:
     """Return ``"#rrggbb"`` of a colour as a signed number of red, green, blue, alpha; None for white, the default."""
     try:
         value = int(said or -1) & _WHITE

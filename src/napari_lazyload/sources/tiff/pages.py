@@ -1,8 +1,9 @@
 """TIFF: header and pixels, through `tifffile`.
 
-Each image of a file is shown as `tifffile`'s series gives it: palettes are indices, MINISWHITE is not inverted,
-orientation is not applied. Pages are decoded alone: from one block of the file where the whole series is contiguous
-(ImageJ stacks of a single directory too), else from their own directories, found without a walk along the chain.
+Each image of a file is shown as `tifffile`'s series gives it: palettes are indices, MINISWHITE is
+not inverted, orientation is not applied. Pages are decoded alone: from one block of the file where
+the whole series is contiguous (ImageJ stacks of a single directory too), else from their own
+directories, found without a walk along the chain.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import numpy.typing as npt
 from napari_lazyload.sources.image_header import (
     BOMB_FLOOR,
     BOMB_RATIO,
-    Head,
-    Header,
+    FileHead,
+    PageLocations,
+    ParsedHeader,
     PictureError,
     PictureInfo,
-    Places,
     TruncatedError,
     check_size,
 )
@@ -41,7 +42,21 @@ if TYPE_CHECKING:
 
 #: Lower-case suffixes of TIFF files, slide scanners' and instruments' among them.
 SUFFIXES = (
-    *(".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk", ".gel", ".pcoraw", ".flex", ".svs", ".ndpi", ".scn"),
+    *(
+        ".tif",
+        ".tiff",
+        ".btf",
+        ".tf2",
+        ".tf8",
+        ".lsm",
+        ".stk",
+        ".gel",
+        ".pcoraw",
+        ".flex",
+        ".svs",
+        ".ndpi",
+        ".scn",
+    ),
     *(".qptiff", ".qpi", ".ptif", ".ptiff", ".bif", ".avs", ".zif", ".eer"),
 )
 
@@ -68,15 +83,17 @@ class TiffLayout:
     order : {"<", ">"}
         Byte order of the file.
     data_offset : int, sequence of int or None
-        Where the planes begin that are stored as they are: the first of them, the others follow; or each (0: the plane
-        is missing), where their directories are not known. None where they are not stored like that.
+        Where the planes begin that are stored as they are: the first of them, the others follow; or
+        each (0: the plane is missing), where their directories are not known. None where they are
+        not stored like that.
     directories : sequence of int or None
-        Where the directory of each page is (0: the page is missing), or None where the series cannot be decoded page by
-        page.
+        Where the directory of each page is (0: the page is missing), or None where the series
+        cannot be decoded page by page.
     files : tuple of str
         The file that holds each page, for a set of files; empty where this one holds all.
     around : tuple
-        Of a set of files, and where pages are missing that another file may hold: stamps of the folder and the files.
+        Of a set of files, and where pages are missing that another file may hold: stamps of the
+        folder and the files.
     number : int
         Of the series in the file.
     """
@@ -90,7 +107,7 @@ class TiffLayout:
     number: int = 0
 
 
-def read_header(head: Head) -> Header:
+def read_header(head: FileHead) -> ParsedHeader:
     """Describe a TIFF file: by its only directory where it is plain, else by tifffile."""
     plain = read_plain(head)
     if plain is not None:
@@ -100,13 +117,15 @@ def read_header(head: Head) -> Header:
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         path = os.path.abspath(head.path)
         layouts = _series_layouts(path, stamp)
-        if any(layout.around != _around(path, layout.info.files) for layout in layouts if layout.around):
+        if any(
+            layout.around != _around(path, layout.info.files) for layout in layouts if layout.around
+        ):
             _series_layouts.cache_clear()
             layouts = _series_layouts(path, stamp)
-    return Header(layouts[0].info, layouts[0].info.page_nbytes, detail=layouts)
+    return ParsedHeader(layouts[0].info, layouts[0].info.page_nbytes, detail=layouts)
 
 
-def _plain_layout(head: Head, plain: Plain) -> TiffLayout:
+def _plain_layout(head: FileHead, plain: Plain) -> TiffLayout:
     """Describe a file of one page without tifffile."""
     check_size(plain.height, plain.width)
     rgb = plain.samples > 1
@@ -121,7 +140,7 @@ def _plain_layout(head: Head, plain: Plain) -> TiffLayout:
 @functools.lru_cache(maxsize=256)
 def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]:
     """Describe the images by tifffile; `stamp` is part of the key, so that a replaced file is looked at anew."""
-    with Head(path) as head:
+    with FileHead(path) as head:
         directories = 0 if _tells_all(path, head) else check_chain(head)
         xml = ome_xml(head)
     more: dict[str, Any] = {"omexml": xml} if xml else {}
@@ -132,7 +151,9 @@ def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]
     with _open(path, **more) as tif:
         if not len(tif.pages):
             raise PictureError(
-                "a TIFF file without a page", "at least one page", "the file is damaged: export it again"
+                "a TIFF file without a page",
+                "at least one page",
+                "the file is damaged: export it again",
             )
         own = [number for number, series in enumerate(tif.series) if _is_held(tif, series)]
         # What a file holds itself comes first: the files of a set all describe all of its images.
@@ -148,7 +169,7 @@ def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]
         return (first, *filter(None, (_described(tif, number, stamp[0]) for number in numbers[1:])))
 
 
-def _tells_all(path: str, head: Head) -> bool:
+def _tells_all(path: str, head: FileHead) -> bool:
     """Return whether the first directory says where all pixels are, as ImageJ's do: the others need not be walked."""
     if not is_imagej(head):
         return False
@@ -158,14 +179,18 @@ def _tells_all(path: str, head: Head) -> bool:
 
 def in_other_files(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
     """Return whether pixels of a series are in other files; tifffile would look for those of just one here."""
-    return bool(series.is_multifile or series.keyframe.parent.filehandle.path != tif.filehandle.path)
+    return bool(
+        series.is_multifile or series.keyframe.parent.filehandle.path != tif.filehandle.path
+    )
 
 
 def _is_held(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
     """Return whether a file holds pixels of a series."""
     if not series.is_multifile:
         return not in_other_files(tif, series)
-    return any(page is not None and page.parent.filehandle.path == tif.filehandle.path for page in series)
+    return any(
+        page is not None and page.parent.filehandle.path == tif.filehandle.path for page in series
+    )
 
 
 def _described(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout | None:
@@ -190,13 +215,15 @@ def _open(path: str, **options: Any) -> Iterator[tifffile.TiffFile]:
 def _check_kind(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
     """Raise where an ImageJ stack is cut short: tifffile then shows its first plane, as if there were no others.
 
-    ImageJ writes the directory before the pixels. Behind them it is that of a program that took the description over
-    from a longer stack: what is there is all.
+    ImageJ writes the directory before the pixels. Behind them it is that of a program that took the
+    description over from a longer stack: what is there is all.
     """
     page = tif.pages.first
     foreign = len(page.dataoffsets) > 0 and page.dataoffsets[0] < page.offset
     if tif.is_imagej and series.kind in ("generic", "uniform") and not foreign:
-        raise TruncatedError("an ImageJ stack with less data than it describes", "all planes of its description")
+        raise TruncatedError(
+            "an ImageJ stack with less data than it describes", "all planes of its description"
+        )
 
 
 def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
@@ -217,7 +244,11 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
         )
     shape = tuple(int(n) for n in series.shape)
     if series.dtype is None or not shape or math.prod(shape) == 0:
-        raise PictureError(f"an image of shape {shape}", "an image with pixels", "the file is damaged: export it again")
+        raise PictureError(
+            f"an image of shape {shape}",
+            "an image with pixels",
+            "the file is damaged: export it again",
+        )
     dtype = np.dtype(series.dtype).newbyteorder("=")
     page_ndim, data_offset, directories, files = _pages(tif, series, shape)
     axes, rgb = _axes(series.axes, shape, keyframe)
@@ -233,8 +264,22 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     places = None
     if offsets is not None and (held or missing):
         own = tif.filehandle.path
-        places = Places([path if path != own else "" for path in files] or [""] * len(offsets), offsets)
-    info = PictureInfo(shape, dtype, "tiff", axes, rgb, pages, page_ndim, metadata, len(series.levels), held, places)
+        places = PageLocations(
+            [path if path != own else "" for path in files] or [""] * len(offsets), offsets
+        )
+    info = PictureInfo(
+        shape,
+        dtype,
+        "tiff",
+        axes,
+        rgb,
+        pages,
+        page_ndim,
+        metadata,
+        len(series.levels),
+        held,
+        places,
+    )
     if isinstance(data_offset, int):
         _check_extent(size, data_offset, info.nbytes)
     around = _around(tif.filehandle.path, held) if held or missing else ()
@@ -262,27 +307,44 @@ def _pages(
     while len(plane) > 2 and plane[-1] == 1 and plane != shape[-len(plane) :]:
         plane = plane[:-1]  # tifffile squeezes a single sample out of a series
     page_ndim = len(shape) - len(plane)
-    if page_ndim < 0 or shape[page_ndim:] != plane or getattr(series, "transform", None) is not None:
+    if (
+        page_ndim < 0
+        or shape[page_ndim:] != plane
+        or getattr(series, "transform", None) is not None
+    ):
         return 0, None, None, ()
     start = contiguous_from(tif, series)
     if start is not None:
         return page_ndim, start, None, ()
     count = math.prod(shape[:page_ndim])
-    # Of ImageJ, tifffile takes the pages of the file or none: neither are those of a stack that others wrote anew.
+    # Of ImageJ, tifffile takes the pages of the file or none: neither are those of a stack that
+    # others wrote anew.
     members = tif.pages[:count] if tif.is_imagej and len(tif.series) == 1 else series[:]
     if len(members) != count:
         return 0, None, None, ()
     files = tuple("" if page is None else page.parent.filehandle.path for page in members)
     files = files if in_other_files(tif, series) else ()
     if all(page is None or page.offset > 0 for page in members):
-        return page_ndim, None, array("Q", (0 if page is None else page.offset for page in members)), files
+        return (
+            page_ndim,
+            None,
+            array("Q", (0 if page is None else page.offset for page in members)),
+            files,
+        )
     # Frames that an index names, as that of NDTiff does.
     if not all(page is None or _is_plain_plane(page, plane, tif.byteorder) for page in members):
         return 0, None, None, ()
-    return page_ndim, array("Q", (0 if page is None else page.dataoffsets[0] for page in members)), None, files
+    return (
+        page_ndim,
+        array("Q", (0 if page is None else page.dataoffsets[0] for page in members)),
+        None,
+        files,
+    )
 
 
-def _is_plain_plane(page: tifffile.TiffPage | tifffile.TiffFrame, shape: tuple[int, ...], order: str) -> bool:
+def _is_plain_plane(
+    page: tifffile.TiffPage | tifffile.TiffFrame, shape: tuple[int, ...], order: str
+) -> bool:
     """Return whether a page of a series is stored as it is, in the byte order of the file."""
     keyframe = page.keyframe
     plain = keyframe is not None and keyframe.is_contiguous and keyframe.shape == shape
@@ -292,10 +354,12 @@ def _is_plain_plane(page: tifffile.TiffPage | tifffile.TiffFrame, shape: tuple[i
 def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int | None:
     """Return where the pixels of a series begin that lie together, or None where they do not.
 
-    tifffile takes ImageJ at its word that all planes follow the first, as they do in stacks beyond 4 GiB; other
-    programs keep the description and put each plane elsewhere.
+    tifffile takes ImageJ at its word that all planes follow the first, as they do in stacks beyond
+    4 GiB; other programs keep the description and put each plane elsewhere.
     """
-    if not series.dataoffset or in_other_files(tif, series):  # nothing is at 0: the plane was left out
+    if not series.dataoffset or in_other_files(
+        tif, series
+    ):  # nothing is at 0: the plane was left out
         return None
     start, nbytes = int(series.dataoffset), int(series.keyframe.nbytes)
     if tif.is_imagej and series.nbytes > nbytes and tif.pages.is_multipage:
@@ -304,10 +368,14 @@ def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> 
     return start
 
 
-def _axes(names: str, shape: tuple[int, ...], keyframe: tifffile.TiffPage) -> tuple[tuple[str, ...], bool]:
+def _axes(
+    names: str, shape: tuple[int, ...], keyframe: tifffile.TiffPage
+) -> tuple[tuple[str, ...], bool]:
     """Return axis names, unique, and whether the last one is colour."""
-    colour = keyframe.photometric == _RGB or (keyframe.photometric == _YCBCR and keyframe.compression in _TO_RGB)
-    rgb = colour and names.endswith("S") and shape[-1] in (3, 4)
+    color = keyframe.photometric == _RGB or (
+        keyframe.photometric == _YCBCR and keyframe.compression in _TO_RGB
+    )
+    rgb = color and names.endswith("S") and shape[-1] in (3, 4)
     result: list[str] = []
     for index, letter in enumerate(names):
         name = _AXES.get(letter, "page" if letter in "QI" else letter.lower())
@@ -343,7 +411,9 @@ def decode_page(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
 
 def _not_there(layout: TiffLayout, page: int) -> PictureError:
     hint = "add the missing files of this set, if it is one; else the plane was not recorded"
-    return PictureError(f"no plane {page}", f"{layout.info.pages} planes, as its metadata says", hint)
+    return PictureError(
+        f"no plane {page}", f"{layout.info.pages} planes, as its metadata says", hint
+    )
 
 
 def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any]:
@@ -352,10 +422,16 @@ def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any
         series = tif.series[number]
         if in_other_files(tif, series) and not series.is_multifile:
             held = series.keyframe.parent.filehandle.name
-            raise PictureError(f"an image that another file holds ({held})", "one of its own", "open that file")
+            raise PictureError(
+                f"an image that another file holds ({held})", "one of its own", "open that file"
+            )
         for page in series:
             if page is None:
-                raise PictureError("a series with missing planes", "all planes", "add the missing files of this set")
+                raise PictureError(
+                    "a series with missing planes",
+                    "all planes",
+                    "add the missing files of this set",
+                )
             _check_segments(page, page.parent.filehandle.size)
         return _native(series.asarray(maxworkers=threads))
 
@@ -363,14 +439,19 @@ def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any
 def page_at(tif: tifffile.TiffFile, offset: int, index: int) -> tifffile.TiffPage:
     """Return the page of a directory without the ones before it.
 
-    The directories of Zeiss and Hamamatsu say wrong things, which tifffile mends in its list of all pages.
+    The directories of Zeiss and Hamamatsu say wrong things, which tifffile mends in its list of all
+    pages.
     """
     import tifffile
 
     first = tif.pages.first
     if first.offset == offset:
         return first
-    mended = next(page for page in tif.pages if page.offset == offset) if tif.is_lsm or tif.is_ndpi else None
+    mended = (
+        next(page for page in tif.pages if page.offset == offset)
+        if tif.is_lsm or tif.is_ndpi
+        else None
+    )
     if isinstance(mended, tifffile.TiffPage):
         return mended
     tif.filehandle.seek(offset)
@@ -424,11 +505,17 @@ def _check_segments(page: tifffile.TiffPage | tifffile.TiffFrame, size: int) -> 
     """Raise where strips or tiles are missing or cut short: tifffile would leave their pixels undefined."""
     keyframe = page.keyframe
     if keyframe is None or keyframe.dtype is None:
-        raise PictureError("a page without a data type", "one that is known", "the file is damaged: export it again")
+        raise PictureError(
+            "a page without a data type",
+            "one that is known",
+            "the file is damaged: export it again",
+        )
     offsets, counts = page.dataoffsets, page.databytecounts
     if keyframe.is_contiguous:
         if not offsets[0]:
-            raise PictureError("a page without pixels", "one with them", "the file is damaged: export it again")
+            raise PictureError(
+                "a page without pixels", "one with them", "the file is damaged: export it again"
+            )
         _check_extent(size, offsets[0], math.prod(keyframe.shape) * keyframe.dtype.itemsize)
         return
     if not len(offsets) or len(offsets) < math.prod(keyframe.chunked) or len(counts) < len(offsets):

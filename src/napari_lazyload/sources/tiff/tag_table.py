@@ -81,10 +81,16 @@ def _ome_fields(xml: str) -> Iterator[tuple[str, Any]]:
     for name, value in _ATTRIBUTE.findall(pixels[0]) if pixels else ():
         if name != "ID":
             try:
-                yield name, float(value) if "Physical" in name or "Increment" in name else int(value)
+                yield (
+                    name,
+                    float(value) if "Physical" in name or "Increment" in name else int(value),
+                )
             except ValueError:
                 yield name, value
-    for name, found in (("channels", _CHANNEL.findall(xml)), ("AcquisitionDate", _ACQUIRED.findall(xml)[:1])):
+    for name, found in (
+        ("channels", _CHANNEL.findall(xml)),
+        ("AcquisitionDate", _ACQUIRED.findall(xml)[:1]),
+    ):
         if found:
             yield name, ", ".join(found)
 
@@ -96,7 +102,9 @@ def with_tiff_header(columns: Callable[[], Columns], path: str) -> Callable[[], 
         known = columns()
         count = max((len(values) for values in known.values()), default=0)
         header: dict[str, Any] = {
-            name: np.full(count, value, _kind(value)) for name, value in tiff_header(path).items() if name not in known
+            name: np.full(count, value, _kind(value))
+            for name, value in tiff_header(path).items()
+            if name not in known
         }
         return {**known, **header}
 

@@ -1,7 +1,8 @@
 """Large TIFF files, and such with a pyramid: chunks are tiles or strips, put together where they are small.
 
-What the image is called, its axes and its scale come from the reader of pictures; this module only reads it in smaller
-pieces than whole pages, and gives its levels. Pixels without compression that lie together are read in place.
+What the image is called, its axes and its scale come from the reader of pictures; this module only
+reads it in smaller pieces than whole pages, and gives its levels. Pixels without compression that
+lie together are read in place.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.sources.binary.read_strided import Array, native
 from napari_lazyload.sources.binary.strided import RawSource, dense
-from napari_lazyload.sources.files import Stamp, stamp_now, unreadable
+from napari_lazyload.sources.files import Stamp, read_error, stamp_now
 from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
 from napari_lazyload.sources.tiff.pages import contiguous_from, in_other_files, page_at
@@ -42,7 +43,7 @@ _parsing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TileGrid:
     """How the pages of one level are cut.
 
     Parameters
@@ -52,7 +53,8 @@ class Plan:
     lead : tuple of int
         Lengths of the axes that count pages.
     planes : int
-        Planes of a page that are stored one behind the other: samples kept apart; 0 where the page has no such axis.
+        Planes of a page that are stored one behind the other: samples kept apart; 0 where the page
+        has no such axis.
     size : (int, int)
         Rows and columns.
     samples : int
@@ -126,8 +128,12 @@ class TileChunk:
         except ChunkReadError:
             raise
         except Exception as err:
-            found = f"tiles of page {self.page} that cannot be decoded ({type(err).__name__}: {err})"
-            raise unreadable(self.path, "an undamaged TIFF file", found, "copy or export the file again") from err
+            found = (
+                f"tiles of page {self.page} that cannot be decoded ({type(err).__name__}: {err})"
+            )
+            raise read_error(
+                self.path, "an undamaged TIFF file", found, "copy or export the file again"
+            ) from err
         return native(pixels).astype(self.dtype, copy=False).reshape(self.shape)
 
     def _decode(self) -> Array:
@@ -142,7 +148,9 @@ class TileChunk:
                 for column in range(left // wide, -(-(left + self.size[1]) // wide)):
                     tile = _decoded(file, page, (plane * down + row) * across + column)
                     if tile is not None:
-                        part = pixels[row * tall - top :, column * wide - left :][: tile.shape[0], : tile.shape[1]]
+                        part = pixels[row * tall - top :, column * wide - left :][
+                            : tile.shape[0], : tile.shape[1]
+                        ]
                         part[...] = tile[: part.shape[0], : part.shape[1]]
         return pixels
 
@@ -156,8 +164,14 @@ def _decoded(file: IO[bytes], page: Any, number: int) -> Array | None:
     data = file.read(count)
     if len(data) < count:
         found = f"one that ends at byte {offset + len(data):,}"
-        raise unreadable(file.name, f"a file of at least {offset + count:,} bytes", found, "copy it again")
-    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in _WITH_TABLES else {}
+        raise read_error(
+            file.name, f"a file of at least {offset + count:,} bytes", found, "copy it again"
+        )
+    tables = (
+        {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+        if page.compression in _WITH_TABLES
+        else {}
+    )
     tile, _, _ = page.decode(data, number, **tables)
     found_tile: Array | None = None if tile is None else tile[0]
     return found_tile
@@ -177,10 +191,19 @@ def _page(path: str, stamp: Stamp, directory: int) -> Any:
     with _parsing, quiet_tifffile(), tifffile.TiffFile(path) as tif:
         page = page_at(tif, directory, 0)
         # What tifffile reads when it is first asked for, and cannot once the file is closed.
-        _ = page.decode, page.dataoffsets, page.databytecounts, page.jpegtables, page.jpegheader, page.nodata
-        if len(page.dataoffsets) < prod(page.chunked) or len(page.databytecounts) < len(page.dataoffsets):
+        _ = (
+            page.decode,
+            page.dataoffsets,
+            page.databytecounts,
+            page.jpegtables,
+            page.jpegheader,
+            page.nodata,
+        )
+        if len(page.dataoffsets) < prod(page.chunked) or len(page.databytecounts) < len(
+            page.dataoffsets
+        ):
             found = f"a page with {len(page.dataoffsets)} of {prod(page.chunked)} tiles or strips"
-            raise unreadable(path, "all of them", found, "the file is damaged: export it again")
+            raise read_error(path, "all of them", found, "the file is damaged: export it again")
         return page
 
 
@@ -191,18 +214,20 @@ class TiledSource(OneRow):
     ----------
     file : (str, Stamp)
         Absolute path, and its stamp when it was opened.
-    plans : sequence of Plan
+    plans : sequence of TileGrid
         The levels, finest first.
     meta : ImageMeta
         Of the image; its levels do not count.
     """
 
-    def __init__(self, file: tuple[str, Stamp], plans: Sequence[Plan], meta: ImageMeta) -> None:
+    def __init__(self, file: tuple[str, Stamp], plans: Sequence[TileGrid], meta: ImageMeta) -> None:
         self.files = (file,)
         self.token = f"tiff-{uuid.uuid4().hex}"
         self._plans = tuple(plans)
         grids = [plan.grid for plan in plans]
-        factors = [tuple(a / b for a, b in zip(grids[0].shape, grid.shape, strict=True)) for grid in grids]
+        factors = [
+            tuple(a / b for a, b in zip(grids[0].shape, grid.shape, strict=True)) for grid in grids
+        ]
         self.meta = replace(meta, levels=tuple(map(LevelMeta, grids, factors)))
 
     def chunk(self, level: int, index: BlockIndex) -> TileChunk:
@@ -230,15 +255,22 @@ class TiledSource(OneRow):
 
 
 def _tiled(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, meta: ImageMeta, file: tuple[str, Stamp]
+    tif: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    meta: ImageMeta,
+    file: tuple[str, Stamp],
 ) -> RowSource | None:
     """Return the source of an image in smaller pieces, or None where there are none."""
-    if in_other_files(tif, series) or getattr(series, "transform", None) is not None or series.dtype != meta.dtype:
+    if (
+        in_other_files(tif, series)
+        or getattr(series, "transform", None) is not None
+        or series.dtype != meta.dtype
+    ):
         return None
     start = contiguous_from(tif, series)
     if len(series.levels) == 1 and start is not None and tuple(series.shape) == meta.shape:
         return _in_place(*file, meta, (tif.byteorder, start))
-    plans: list[Plan] = []
+    plans: list[TileGrid] = []
     for level in series.levels:
         plan = _plan(level)
         if plan is not None and len(plan.grid.shape) == len(meta.shape):
@@ -256,18 +288,26 @@ def _in_place(path: str, stamp: Stamp, meta: ImageMeta, where: tuple[str, int]) 
     order: Any = where[0]
     layout = dense(meta.shape, meta.dtype.newbyteorder(order), where[1])
     kept = {
-        name: getattr(meta, name) for name in type(meta).__slots__ if name not in ("name", "axes", "dtype", "levels")
+        name: getattr(meta, name)
+        for name in type(meta).__slots__
+        if name not in ("name", "axes", "dtype", "levels")
     }
     return RawSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
 
 
-def _plan(level: Any) -> Plan | None:
+def _plan(level: Any) -> TileGrid | None:
     """Return how a level is cut, or None where its pages are of a kind that is read whole."""
     page = level.keyframe
     planes, depth, height, width, samples = map(int, page.shaped)
     plain = tuple(int(size) for size in page.shape)
-    kinds = {(height, width): (0, 0), (height, width, samples): (0, samples), (planes, height, width): (planes, 0)}
-    if page.compression == 1 and page.predictor != 1:  # tifffile and libtiff disagree on what that is
+    kinds = {
+        (height, width): (0, 0),
+        (height, width, samples): (0, samples),
+        (planes, height, width): (planes, 0),
+    }
+    if (
+        page.compression == 1 and page.predictor != 1
+    ):  # tifffile and libtiff disagree on what that is
         return None
     if depth != 1 or plain not in kinds or page.dtype != level.dtype or not page.chunked:
         return None
@@ -279,7 +319,7 @@ def _plan(level: Any) -> Plan | None:
     tile = _tile_of(page)
     before, after = kinds[plain]
     group = _grouped(tile, (height, width), max(1, after) * page.dtype.itemsize)
-    return Plan(directories, lead, before, (height, width), after, tile, group)
+    return TileGrid(directories, lead, before, (height, width), after, tile, group)
 
 
 def _grouped(tile: tuple[int, int], size: tuple[int, int], itemsize: int) -> tuple[int, int]:

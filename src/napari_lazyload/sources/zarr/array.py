@@ -61,14 +61,19 @@ class ZarrArray:
     nbytes : int
         Of all pixels, decoded.
     form : str
-        Tells these metadata from others of the same array: what they say of its chunks is part of their keys.
+        Tells these metadata from others of the same array: what they say of its chunks is part of
+        their keys.
     denied : set of str
-        Keys of chunks that a server did not let an anonymous user read, in this process, and that are shown as not
-        there. A warning told of the first.
+        Keys of chunks that a server did not let an anonymous user read, in this process, and that
+        are shown as not there. A warning told of the first.
     """
 
     def __init__(
-        self, store: Store, path: str, metadata_json: str, dimension_names: tuple[str | None, ...] | None
+        self,
+        store: Store,
+        path: str,
+        metadata_json: str,
+        dimension_names: tuple[str | None, ...] | None,
     ) -> None:
         metadata = json.loads(metadata_json)
         self.store = store
@@ -84,7 +89,7 @@ class ZarrArray:
         self.fill_value = layout.fill_value
         self.codec = layout.codec
         self.nbytes = prod(self.shape) * self.dtype.itemsize
-        self.denied: set[str] = set()
+        self.denied_keys: set[str] = set()
         self.form = hashlib.blake2b(metadata_json.encode(), digest_size=8).hexdigest()
         self._made_from = (store, path, metadata_json, dimension_names)
 
@@ -92,16 +97,18 @@ class ZarrArray:
         return (_shared_array, self._made_from)
 
     def __repr__(self) -> str:
-        return f"ZarrArray({self.store.address(self.path)!r}, shape={self.shape}, dtype={self.dtype})"
+        return (
+            f"ZarrArray({self.store.address(self.path)!r}, shape={self.shape}, dtype={self.dtype})"
+        )
 
     def chunk(self, index: BlockIndex) -> ZarrChunk:
         """Return the reference to one chunk of `grid`; nothing is read."""
         return ZarrChunk(self, tuple(index))
 
-    def deny(self, key: str) -> None:
+    def mark_denied(self, key: str) -> None:
         """Note that a chunk is shown as not there because the server keeps it back."""
-        first = not self.denied
-        self.denied.add(key)
+        first = not self.denied_keys
+        self.denied_keys.add(key)
         if first:
             msg = (
                 f"{self.store.address(key)}: the server does not let an anonymous user read this chunk, or it is not "
@@ -151,7 +158,8 @@ class ZarrChunk:
         Returns
         -------
         numpy.ndarray
-            The fill value where it is not there; also where a server denies it to an anonymous user, which
+            The fill value where it is not there; also where a server denies it to an anonymous
+            user, which
             :attr:`ZarrArray.denied` notes.
 
         Raises
@@ -167,11 +175,13 @@ class ZarrChunk:
             except AccessDeniedError:
                 if not array.store.anonymous:
                     raise
-                array.deny(key)
+                array.mark_denied(key)
                 data = None
             if data is not None:
                 return self._decode(data, shape, key)
-        if not layout.fill_value:  # zeros of the operating system's own making cost nothing until they are used
+        if (
+            not layout.fill_value
+        ):  # zeros of the operating system's own making cost nothing until they are used
             return np.zeros(shape, layout.dtype)
         return np.full(shape, layout.fill_value, layout.dtype)
 
@@ -203,7 +213,11 @@ def open_array(store: Store, node: Node) -> ZarrArray:
     if node.kind != "array":
         msg = f"{address}: expected a Zarr array, found a group"
         raise SourceOpenError(msg, address)
-    metadata = {name: value for name, value in node.metadata.items() if name not in ("attributes", "dimension_names")}
+    metadata = {
+        name: value
+        for name, value in node.metadata.items()
+        if name not in ("attributes", "dimension_names")
+    }
     try:
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
         return _shared_array(store, node.path, text, _dimension_names(node))

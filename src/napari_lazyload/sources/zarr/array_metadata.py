@@ -33,7 +33,15 @@ SHARDING = "sharding_indexed"
 _MEMBERS = frozenset(
     (
         *("zarr_format", "node_type", "attributes", "dimension_names", "consolidated_metadata"),
-        *("shape", "data_type", "fill_value", "codecs", "chunk_grid", "chunk_key_encoding", "storage_transformers"),
+        *(
+            "shape",
+            "data_type",
+            "fill_value",
+            "codecs",
+            "chunk_grid",
+            "chunk_key_encoding",
+            "storage_transformers",
+        ),
     )
 )
 MOST_EDGES = 1 << 24
@@ -51,7 +59,8 @@ class KeyEncoding:
     separator : str
         Between numbers.
     declared : bool
-        Whether the metadata name the separator: writers of version 2 once left it out, whichever they took.
+        Whether the metadata name the separator: writers of version 2 once left it out, whichever
+        they took.
     """
 
     prefix: str
@@ -96,7 +105,7 @@ class Shards:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ArrayMetadata:
     """One array.
 
     Parameters
@@ -136,10 +145,13 @@ class Layout:
 
     def stored_shape(self, index: BlockIndex) -> tuple[int, ...]:
         """Return the shape that a chunk has in its store, where it may reach over the array's end."""
-        return tuple(edge if isinstance(edge, int) else edge[at] for edge, at in zip(self.edges, index, strict=True))
+        return tuple(
+            edge if isinstance(edge, int) else edge[at]
+            for edge, at in zip(self.edges, index, strict=True)
+        )
 
 
-def parse_layout(metadata: Metadata) -> Layout:
+def parse_layout(metadata: Metadata) -> ArrayMetadata:
     """Return what ``.zarray`` or the ``zarr.json`` of an array says.
 
     Raises
@@ -150,7 +162,7 @@ def parse_layout(metadata: Metadata) -> Layout:
     return _layout_v2(metadata) if metadata["zarr_format"] == 2 else _layout_v3(metadata)
 
 
-def _layout_v2(metadata: Metadata) -> Layout:
+def _layout_v2(metadata: Metadata) -> ArrayMetadata:
     shape = _sizes(metadata, "shape", 0)
     dtype, name = dtype_v2(metadata.get("dtype"))
     chunks = _chunk_shape(metadata.get("chunks"), shape)
@@ -159,7 +171,7 @@ def _layout_v2(metadata: Metadata) -> Layout:
         msg = f'expected "dimension_separator": "." or "/", found {separator!r}'
         raise ValueError(msg)
     decoder, codec = decoder_v2(metadata, dtype, len(shape))
-    return Layout(
+    return ArrayMetadata(
         shape,
         dtype.newbyteorder("="),
         name,
@@ -178,14 +190,15 @@ def _refuse_unknown(metadata: Metadata) -> None:
     unknown = [
         name
         for name, value in metadata.items()
-        if name not in _MEMBERS and not (isinstance(value, dict) and value.get("must_understand") is False)
+        if name not in _MEMBERS
+        and not (isinstance(value, dict) and value.get("must_understand") is False)
     ]
     if unknown:
         msg = f"its metadata have {', '.join(map(repr, unknown))}, which a reader must understand and is not known here"
         raise ValueError(msg)
 
 
-def _layout_v3(metadata: Metadata) -> Layout:
+def _layout_v3(metadata: Metadata) -> ArrayMetadata:
     _refuse_unknown(metadata)
     if metadata.get("storage_transformers"):
         msg = f"its storage transformers are not known here: {metadata['storage_transformers']}"
@@ -207,7 +220,18 @@ def _layout_v3(metadata: Metadata) -> Layout:
         listed = codecs[0].config.get("codecs", [LITTLE])
     first = tuple(edge if isinstance(edge, int) else next(iter(edge), 1) for edge in edges)
     decoder = decoder_v3(metadata, listed, dtype, first)
-    return Layout(shape, dtype, name, edges, fill, encoding, decoder, shards, _told(codecs), _grid(shape, edges))
+    return ArrayMetadata(
+        shape,
+        dtype,
+        name,
+        edges,
+        fill,
+        encoding,
+        decoder,
+        shards,
+        _told(codecs),
+        _grid(shape, edges),
+    )
 
 
 def _told(codecs: Sequence[Codec]) -> str:
@@ -235,7 +259,9 @@ def _is_size(value: Any, least: int) -> bool:
 def _chunk_shape(found: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of all chunks; an axis without pixels may have chunks of none."""
     if isinstance(found, list) and len(found) == len(shape):
-        sizes = [1 if chunk == 0 == size else chunk for chunk, size in zip(found, shape, strict=True)]
+        sizes = [
+            1 if chunk == 0 == size else chunk for chunk, size in zip(found, shape, strict=True)
+        ]
         if all(_is_size(size, 1) for size in sizes):
             return tuple(sizes)
     msg = f"expected a chunk shape of {len(shape)} whole numbers, as the array's shape {list(shape)}, found {found!r}"
@@ -252,7 +278,8 @@ def _edges(grid: Any, shape: tuple[int, ...]) -> Edges:
         raise ValueError(msg)
     edges = tuple(map(_axis_edges, config["chunk_shapes"]))
     if len(edges) != len(shape) or any(
-        not isinstance(edge, int) and sum(edge) < size for edge, size in zip(edges, shape, strict=True)
+        not isinstance(edge, int) and sum(edge) < size
+        for edge, size in zip(edges, shape, strict=True)
     ):
         msg = f"its chunks {config['chunk_shapes']} do not cover the shape {list(shape)}"
         raise ValueError(msg)

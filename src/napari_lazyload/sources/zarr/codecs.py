@@ -1,8 +1,9 @@
 """From the bytes of a Zarr chunk to its pixels.
 
-Bytes that are packed once, by zstd, blosc, gzip or zlib, are unpacked straight into the array that is returned. All
-other codecs of version 2, and those of version 3 that turn bytes into bytes, are numcodecs' own. What is left, such as
-filters of version 3, is decoded by zarr itself, chunk by chunk.
+Bytes that are packed once, by zstd, blosc, gzip or zlib, are unpacked straight into the array that
+is returned. All other codecs of version 2, and those of version 3 that turn bytes into bytes, are
+numcodecs' own. What is left, such as filters of version 3, is decoded by zarr itself, chunk by
+chunk.
 """
 
 from __future__ import annotations
@@ -31,8 +32,14 @@ Step: TypeAlias = "Callable[[Any, Array | None], Any]"
 NOT_STORED = (1 << 64) - 1
 """Offset and length, in the index of a shard, of a chunk that is not there."""
 
-# Functions of imagecodecs that unpack into an array, by the name of the codec; the second of zlib is libdeflate's.
-_FAST = {"zstd": "zstd_decode", "blosc": "blosc_decode", "gzip": "gzip_decode", "zlib": "deflate_decode"}
+# Functions of imagecodecs that unpack into an array, by the name of the codec; the second of zlib
+# is libdeflate's.
+_FAST = {
+    "zstd": "zstd_decode",
+    "blosc": "blosc_decode",
+    "gzip": "gzip_decode",
+    "zlib": "deflate_decode",
+}
 _CHECKSUMS = ("adler32", "crc32", "fletcher32", "jenkins_lookup3")
 _BYTES_TO_BYTES = frozenset((*_FAST, *_CHECKSUMS, "bz2", "lz4", "lzma", "shuffle"))
 _SILENT = frozenset(("bytes", "crc32c", "transpose"))
@@ -134,7 +141,9 @@ class ThroughZarr:
         self._buffer = default_buffer_prototype().buffer
         self._bytes = {"zarr.json": self._buffer.from_bytes(json.dumps(alone).encode())}
         self._lock = threading.Lock()
-        with warnings.catch_warnings():  # zarr's about codecs outside the standard; what is read is what counts
+        with (
+            warnings.catch_warnings()
+        ):  # zarr's about codecs outside the standard; what is read is what counts
             warnings.simplefilter("ignore")
             self._array = zarr.open_array(MemoryStore(self._bytes), mode="r")
 
@@ -150,7 +159,8 @@ class ThroughZarr:
                 del self._bytes[self._key]
 
 
-# --- Version 2 -------------------------------------------------------------------------------------------------------
+# --- Version 2
+# -------------------------------------------------------------------------------------------------------
 
 
 def decoder_v2(metadata: Config, dtype: np.dtype[Any], ndim: int) -> tuple[Pipeline, str]:
@@ -164,7 +174,9 @@ def decoder_v2(metadata: Config, dtype: np.dtype[Any], ndim: int) -> tuple[Pipel
     filters = metadata.get("filters") or []
     compressor = metadata.get("compressor")
     configs = [*filters, *([compressor] if compressor else [])]
-    if not all(isinstance(config, dict) and isinstance(config.get("id"), str) for config in configs):
+    if not all(
+        isinstance(config, dict) and isinstance(config.get("id"), str) for config in configs
+    ):
         msg = f'expected filters and a compressor with an "id", found {configs}'
         raise ValueError(msg)
     order = metadata.get("order", "C")
@@ -193,7 +205,9 @@ def _numcodecs_step(codec: str, config: Config) -> Step:
             _check_blosc(data, out)
         if out is not None and _unpack(_FAST[codec], data, out):
             return out
-        return _numcodec(text).decode(data)  # the library that knows every form, and what to say of broken ones
+        return _numcodec(text).decode(
+            data
+        )  # the library that knows every form, and what to say of broken ones
 
     return step
 
@@ -212,7 +226,9 @@ def _unpack(function: str, data: Any, out: Array) -> bool:
 def _check_blosc(data: Any, out: Array | None) -> None:
     """Refuse what is shorter than its header says, behind which the library would read on, or of another size."""
     found = memoryview(data).nbytes
-    decoded, packed = struct.unpack_from("<I4xI", data, 4) if found >= _BLOSC_HEADER else (0, _BLOSC_HEADER)
+    decoded, packed = (
+        struct.unpack_from("<I4xI", data, 4) if found >= _BLOSC_HEADER else (0, _BLOSC_HEADER)
+    )
     if found < packed:
         msg = f"it has {found} bytes, expected {packed}: cut short"
         raise CodecError(msg)
@@ -243,7 +259,8 @@ def _numcodec(text: str) -> Any:
         raise ValueError(msg) from err
 
 
-# --- Version 3 -------------------------------------------------------------------------------------------------------
+# --- Version 3
+# -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +296,17 @@ def parse_codecs(listed: Any) -> list[Codec]:
 def codecs_name(codecs: Sequence[Codec]) -> str:
     """Return codecs for people; those that every array has are left out."""
     names = [codec.name.removeprefix("numcodecs.") for codec in codecs]
-    told = [_name(name, codec.config) for name, codec in zip(names, codecs, strict=True) if name not in _SILENT]
+    told = [
+        _name(name, codec.config)
+        for name, codec in zip(names, codecs, strict=True)
+        if name not in _SILENT
+    ]
     return " + ".join(told) or "none"
 
 
-def decoder_v3(metadata: Config, listed: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Decoder:
+def decoder_v3(
+    metadata: Config, listed: Any, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Decoder:
     """Return the decoder of chunks of version 3.
 
     Parameters
@@ -341,7 +364,11 @@ def _own_pipeline(codecs: Sequence[Codec], dtype: np.dtype[Any], ndim: int) -> P
 def _order(order: Any, ndim: int) -> tuple[int, ...]:
     if order in ("C", "F"):  # drafts of version 3
         return tuple(range(ndim))[:: -1 if order == "F" else 1]
-    if not isinstance(order, list) or len(order) != ndim or any(axis not in order for axis in range(ndim)):
+    if (
+        not isinstance(order, list)
+        or len(order) != ndim
+        or any(axis not in order for axis in range(ndim))
+    ):
         msg = f"expected a transpose of {ndim} axes, found {order!r}"
         raise ValueError(msg)
     return tuple(order)

@@ -1,6 +1,7 @@
 """What one process needs to read from a server: obstore's client, and what was learnt of the server.
 
-obstore's errors hold the address with all credentials in it, so they are neither shown nor kept as causes.
+obstore's errors hold the address with all credentials in it, so they are neither shown nor kept as
+causes.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ CREDENTIALS = {
         "AZURE_STORAGE_SAS_TOKEN",
     ),
 }
-"""Variables of the environment that say that there are credentials. Without any, obstore would ask the service that
-clouds have for their own machines, which elsewhere costs seconds."""
+"""Variables of the environment that say that there are credentials. Without any, obstore would ask
+the service that clouds have for their own machines, which elsewhere costs seconds."""
 CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
 KEPT_WHOLE = 256 << 20
 """Bytes of the one file that is kept where a server does not answer ranges."""
@@ -145,7 +146,10 @@ class Connection:
         addresses = (self._url, *options.values(), os.environ.get("AWS_ENDPOINT_URL", ""))
         if any(str(text).startswith("http://") for text in addresses):
             client["allow_http"] = True
-        more: dict[str, Any] = {"client_options": client, "retry_config": {"max_retries": 0}}  # `retrying` does that
+        more: dict[str, Any] = {
+            "client_options": client,
+            "retry_config": {"max_retries": 0},
+        }  # `retrying` does that
         if self._scheme in WEB:
             return HTTPStore(without_login(self._url), **options, **more)
         kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
@@ -161,7 +165,8 @@ class Connection:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
-    # --- What is asked for -------------------------------------------------------------------------------------------
+    # --- What is asked for
+    # -------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> bytes | None:
         """Return all bytes of a key; None where it is not there."""
@@ -205,7 +210,9 @@ class Connection:
             return None
         start = f"{prefix}/" if prefix else ""
         try:
-            found = self._ask(prefix, lambda client: self._obstore.list_with_delimiter(client, start or None))
+            found = self._ask(
+                prefix, lambda client: self._obstore.list_with_delimiter(client, start or None)
+            )
         except (AccessDeniedError, _UnusableError):
             return None
         if found is None:
@@ -218,7 +225,8 @@ class Connection:
         found = self._ask(key, lambda client: self._obstore.head(client, key))
         return None if found is None else int(found["size"])
 
-    # --- Asking ------------------------------------------------------------------------------------------------------
+    # --- Asking
+    # ------------------------------------------------------------------------------------------------------
 
     def _address(self, key: str) -> str:
         root = plain_url(self._url)
@@ -227,7 +235,9 @@ class Connection:
     def _ask(self, key: str, request: Callable[[Any], T]) -> T | None:
         """Return the answer, asked for again where that may help; None where there is nothing at the key."""
         try:
-            return retrying(lambda: self._answer(key, request), lambda err: isinstance(err, _PassingError))
+            return retrying(
+                lambda: self._answer(key, request), lambda err: isinstance(err, _PassingError)
+            )
         except _PassingError as err:
             reason = str(err)
         address = self._address(key)
@@ -281,14 +291,18 @@ class Connection:
         status, said = _status(err)
         if status in (401, 403) or isinstance(err, (PermissionDeniedError, UnauthenticatedError)):
             address = self._address(key)
-            return AccessDeniedError(f"{address}: access denied ({said}). {self._advice()}", address)
+            return AccessDeniedError(
+                f"{address}: access denied ({said}). {self._advice()}", address
+            )
         if _WRONG_REGION in said and self._scheme == "s3":
             return _WrongRegionError()
         if status == 429 or status >= 500 or (not status and _PASSING.search(said)):
             return _PassingError(said)
         address = self._address(key)
         kind = _BeyondTheEndError if status == 416 else _UnusableError
-        return kind(f"{address}: the server's answer cannot be used ({said}). Check the address", address)
+        return kind(
+            f"{address}: the server's answer cannot be used ({said}). Check the address", address
+        )
 
     def _advice(self) -> str:
         if self._mode == "signed":

@@ -1,6 +1,7 @@
 """Data types and fill values of Zarr metadata, versions 2 and 3, as NumPy's.
 
-What is no number is refused by name; dates and durations are read as the whole numbers that they are stored as.
+What is no number is refused by name; dates and durations are read as the whole numbers that they
+are stored as.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def dtype_v2(stored: Any) -> tuple[DType, str]:
         raise ValueError(msg)
     if re.fullmatch(r"[<>|=][mM]8(\[\d*\w+\])?", text):
         return np.dtype(f"{text[0]}i8"), text
-    if not re.fullmatch(r"[<>|=]?([biu]\d+|f[248]|c8|c16)", text):  # longer floats differ from machine to machine
+    if not re.fullmatch(
+        r"[<>|=]?([biu]\d+|f[248]|c8|c16)", text
+    ):  # longer floats differ from machine to machine
         msg = f"its type {stored!r} is not known; expected one such as '<u2'"
         raise ValueError(msg)
     try:

@@ -11,18 +11,20 @@ from napari_lazyload.sources.files import suffix_of
 from napari_lazyload.sources.zarr.store import ZIP_SUFFIXES
 
 STORE_SUFFIXES = (".zarr", *ZIP_SUFFIXES)
-# A folder with one of these endings, or one of these files in it, is one data set of another format.
+# A folder with one of these endings, or one of these files in it, is one data set of another
+# format.
 DATASET_FOLDERS = frozenset({".zarr", ".n5", ".ozx"})
 DATASET_FILES = ("zarr.json", ".zgroup", ".zarray")
 _MARKERS = (*DATASET_FILES, ".zattrs", ".zmetadata")
 _DEEPEST = 8
-"""So many folders above a path are looked at: those of a plate, a well, a field, its labels and their levels."""
+"""So many folders above a path are looked at: those of a plate, a well, a field, its labels and
+their levels."""
 
 ADDRESSES = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "file")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoreLocation:
     """Where something is.
 
     Parameters
@@ -63,7 +65,7 @@ def is_address(path: str) -> bool:
     return "://" in path
 
 
-def find_place(path: str) -> Place:
+def find_store(path: str) -> StoreLocation:
     """Return where the store is that a path leads into: the outermost folder that tells of one, or a zip file.
 
     The path of a file with metadata stands for that of its folder.
@@ -81,7 +83,7 @@ def find_place(path: str) -> Place:
     return _in_zip(path) or _in_folder(path)
 
 
-def _of_address(address: str) -> Place:
+def _of_address(address: str) -> StoreLocation:
     scheme = address.partition("://")[0].lower()
     if scheme not in ADDRESSES:
         msg = f"{address}: addresses that begin with {scheme}:// cannot be opened; known are {', '.join(ADDRESSES)}"
@@ -90,7 +92,7 @@ def _of_address(address: str) -> Place:
     if scheme == "file":
         from urllib.request import url2pathname
 
-        return find_place(url2pathname(parts.path))
+        return find_store(url2pathname(parts.path))
     names = parts.path.split("/")
     if names[-1] in _MARKERS:
         names.pop()
@@ -100,16 +102,16 @@ def _of_address(address: str) -> Place:
         if name.lower().endswith(STORE_SUFFIXES):
             inside = "/".join(filter(None, names[number + 1 :]))
             root = urlunsplit(parts._replace(path="/".join(names[: number + 1])))
-            return Place(address, root, unquote(inside))
-    return Place(address, address.rstrip("/") if not parts.query else address)
+            return StoreLocation(address, root, unquote(inside))
+    return StoreLocation(address, address.rstrip("/") if not parts.query else address)
 
 
-def _in_zip(path: str) -> Place | None:
+def _in_zip(path: str) -> StoreLocation | None:
     parts: list[str] = []
     here = path
     for _ in range(_DEEPEST + 1):
         if here.lower().endswith(ZIP_SUFFIXES) and os.path.isfile(here):
-            return Place(path, here, "/".join(reversed(parts)))
+            return StoreLocation(path, here, "/".join(reversed(parts)))
         above, name = os.path.split(here)
         if not name:
             break
@@ -118,7 +120,7 @@ def _in_zip(path: str) -> Place | None:
     return None
 
 
-def _in_folder(path: str) -> Place:
+def _in_folder(path: str) -> StoreLocation:
     root, named = path, _named(path)
     marked = os.path.isdir(path) and (is_store(path) or _marked(path))
     likely = marked
@@ -126,9 +128,13 @@ def _in_folder(path: str) -> Place:
     for _ in range(_DEEPEST):
         here = os.path.dirname(here)
         if _named(here) or (marked and _marked(here)):
-            root, likely, named = here, likely or (_named(here) and os.path.isdir(path)), named or _named(here)
+            root, likely, named = (
+                here,
+                likely or (_named(here) and os.path.isdir(path)),
+                named or _named(here),
+            )
     inside = os.path.relpath(path, root).replace(os.sep, "/")
-    return Place(path, root, "" if inside == "." else inside, likely=likely)
+    return StoreLocation(path, root, "" if inside == "." else inside, likely=likely)
 
 
 def _named(folder: str) -> bool:

@@ -1,7 +1,8 @@
 """The metadata of Zarr arrays and groups, versions 2 and 3, consolidated or not.
 
-Local stores are asked for the files themselves, which cannot be out of date; servers for consolidated metadata first,
-so that a cold open costs few round trips. What the one does not have, the other may.
+Local stores are asked for the files themselves, which cannot be out of date; servers for
+consolidated metadata first, so that a cold open costs few round trips. What the one does not have,
+the other may.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
     Outcomes = Mapping[str, bytes | ChunkReadError | None]
 
-V3, ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = "zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"
+V3, ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = (
+    "zarr.json",
+    ".zarray",
+    ".zgroup",
+    ".zattrs",
+    ".zmetadata",
+)
 FILES = (V3, ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED)
 """The files that may describe one node; all are asked for at the same time."""
 
@@ -42,12 +49,14 @@ class Node:
     attributes : dict
         The user's attributes (``.zattrs``, or ``attributes`` in ``zarr.json``).
     metadata : dict
-        ``.zarray``, ``.zgroup`` or ``zarr.json`` as it is, without consolidated metadata; empty where there is none.
+        ``.zarray``, ``.zgroup`` or ``zarr.json`` as it is, without consolidated metadata; empty
+        where there is none.
     consolidated : mapping of str to Node
-        All nodes that the consolidated metadata of this node or of one above tell of, by path within the store.
+        All nodes that the consolidated metadata of this node or of one above tell of, by path
+        within the store.
     denies_missing : bool
-        Whether the server was seen to deny an anonymous user all that is not there. Then what it denies under this
-        node counts as not there.
+        Whether the server was seen to deny an anonymous user all that is not there. Then what it
+        denies under this node counts as not there.
     """
 
     store: Store
@@ -75,8 +84,8 @@ class Node:
     def children(self) -> tuple[str, ...] | None:
         """Return the names right under a group, sorted; None where neither metadata nor the server tell them.
 
-        A folder is listed, so that names of foreign files may be among them: :meth:`child` of such a name is None. A
-        server is asked only where there is no consolidated metadata.
+        A folder is listed, so that names of foreign files may be among them: :meth:`child` of such
+        a name is None. A server is asked only where there is no consolidated metadata.
 
         Raises
         ------
@@ -84,7 +93,11 @@ class Node:
             If the folder cannot be listed.
         """
         prefix = f"{self.path}/" if self.path else ""
-        under = (path.removeprefix(prefix) for path in self.consolidated if path and path.startswith(prefix))
+        under = (
+            path.removeprefix(prefix)
+            for path in self.consolidated
+            if path and path.startswith(prefix)
+        )
         known = {name.split("/", 1)[0] for name in under}
         if self.consolidated and not self.store.is_local:
             return tuple(sorted(known))
@@ -113,10 +126,16 @@ class Node:
         paths = {name: self.join(name) for name in names}
         known = self.consolidated
         asked = [path for path in paths.values() if self.store.is_local or path not in known]
-        found = read_nodes(self.store, asked, self.zarr_format, denies_missing=self.denies_missing) if asked else {}
+        found = (
+            read_nodes(self.store, asked, self.zarr_format, denies_missing=self.denies_missing)
+            if asked
+            else {}
+        )
         return {name: self._hand_down(found.get(path), path) for name, path in paths.items()}
 
-    def _hand_down(self, found: Node | SourceOpenError | None, path: str) -> Node | SourceOpenError | None:
+    def _hand_down(
+        self, found: Node | SourceOpenError | None, path: str
+    ) -> Node | SourceOpenError | None:
         """Return a node with what is known here of those under it; where it was not found, what the metadata say."""
         known = self.consolidated.get(path)
         if found is None:
@@ -126,7 +145,9 @@ class Node:
         if not isinstance(found, Node):
             return found
         denies = self.denies_missing or found.denies_missing
-        return replace(found, consolidated=found.consolidated or self.consolidated, denies_missing=denies)
+        return replace(
+            found, consolidated=found.consolidated or self.consolidated, denies_missing=denies
+        )
 
 
 def _or_raise(found: Node | SourceOpenError | None) -> Node | None:
@@ -138,12 +159,14 @@ def _or_raise(found: Node | SourceOpenError | None) -> Node | None:
 def read_node(store: Store, path: str = "") -> Node | None:
     """Read the metadata at `path`, in one round trip; None where there is neither array nor group.
 
-    Where there are both, version 3 counts. A folder with attributes alone counts as a group of version 2.
+    Where there are both, version 3 counts. A folder with attributes alone counts as a group of
+    version 2.
 
     Raises
     ------
     SourceOpenError
-        If the metadata are broken (the message names the file and what is wrong), or cannot be read.
+        If the metadata are broken (the message names the file and what is wrong), or cannot be
+        read.
     """
     return _or_raise(read_nodes(store, [path])[path])
 
@@ -169,19 +192,30 @@ def read_nodes(
         Whether what an anonymous user is denied counts as not there; see `Node`.
     """
     wanted = {None: FILES, 2: FILES[1:], 3: FILES[:1]}[zarr_format]
-    keys = {path: {name: f"{path.strip('/')}/{name}".lstrip("/") for name in wanted} for path in paths}
+    keys = {
+        path: {name: f"{path.strip('/')}/{name}".lstrip("/") for name in wanted} for path in paths
+    }
     found = store.outcomes(key for names in keys.values() for key in names.values())
     return {
-        path: _try_make(store, path.strip("/"), {name: found[key] for name, key in names.items()}, denies_missing)
+        path: _try_make(
+            store,
+            path.strip("/"),
+            {name: found[key] for name, key in names.items()},
+            denies_missing,
+        )
         for path, names in keys.items()
     }
 
 
-def _try_make(store: Store, path: str, found: Outcomes, denies_missing: bool) -> Node | SourceOpenError | None:
+def _try_make(
+    store: Store, path: str, found: Outcomes, denies_missing: bool
+) -> Node | SourceOpenError | None:
     try:
         learnt = _denies_missing(store, found)
         if denies_missing or learnt:
-            found = {name: None if _is_denied(outcome) else outcome for name, outcome in found.items()}
+            found = {
+                name: None if _is_denied(outcome) else outcome for name, outcome in found.items()
+            }
         node = _make(store, path, found)
     except SourceOpenError as err:
         return err
@@ -195,10 +229,16 @@ def _is_denied(outcome: bytes | ChunkReadError | None) -> bool:
 def _denies_missing(store: Store, found: Outcomes) -> bool:
     """Return whether a server seems to deny an anonymous user what is not there, as those do that let nobody list.
 
-    So it is where the node itself was found, others of its files were denied, and none was said not to be there.
+    So it is where the node itself was found, others of its files were denied, and none was said not
+    to be there.
     """
     there = any(isinstance(found.get(name), bytes) for name in (V3, ARRAY, GROUP))
-    return store.anonymous and there and None not in found.values() and any(map(_is_denied, found.values()))
+    return (
+        store.anonymous
+        and there
+        and None not in found.values()
+        and any(map(_is_denied, found.values()))
+    )
 
 
 def _make(store: Store, path: str, found: Outcomes) -> Node | None:
@@ -218,11 +258,15 @@ def _make(store: Store, path: str, found: Outcomes) -> Node | None:
         metadata = _parse(found[name], store.address(prefix + name))
         _check_format(metadata, 2, store.address(prefix + name))
         kind: Literal["array", "group"] = "array" if name == ARRAY else "group"
-        node = Node(store, path, kind, 2, {} if node is None else node.attributes, metadata, consolidated)
+        node = Node(
+            store, path, kind, 2, {} if node is None else node.attributes, metadata, consolidated
+        )
     elif name and node is None:
         node = Node(store, path, "group", 2, {}, {}, consolidated)
     if node is not None and found[ATTRIBUTES] is not None:
-        node = replace(node, attributes=_parse(found[ATTRIBUTES], store.address(prefix + ATTRIBUTES)))
+        node = replace(
+            node, attributes=_parse(found[ATTRIBUTES], store.address(prefix + ATTRIBUTES))
+        )
     return node
 
 
@@ -242,11 +286,17 @@ def _parse(data: bytes | ChunkReadError | None, address: str) -> dict[str, Any]:
         value = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as err:
         start = data[:40].decode("utf-8", "replace")
-        hint = ". It is a pointer of Git LFS: fetch the files themselves" if data.startswith(b"version http") else ""
+        hint = (
+            ". It is a pointer of Git LFS: fetch the files themselves"
+            if data.startswith(b"version http")
+            else ""
+        )
         msg = f"{address}: expected JSON, found {start!r}... ({err}){hint}"
         raise SourceOpenError(msg, address) from err
     if not isinstance(value, dict):
-        msg = f"{address}: expected a JSON object with names and values, found {type(value).__name__}"
+        msg = (
+            f"{address}: expected a JSON object with names and values, found {type(value).__name__}"
+        )
         raise SourceOpenError(msg, address)
     return value
 
@@ -286,13 +336,17 @@ def _consolidated_v3(store: Store, path: str, known: Mapping[str, Any]) -> dict[
     for name, metadata in known.items():
         where = f"{path}/{name}".strip("/")
         if isinstance(metadata, dict) and _is_key(where):
-            node = _try(lambda where=where, metadata=metadata: _node_v3(store, where, metadata, nested=True))
+            node = _try(
+                lambda where=where, metadata=metadata: _node_v3(store, where, metadata, nested=True)
+            )
             if node is not None:
                 nodes[where] = node
     return _linked(nodes)
 
 
-def _consolidated_v2(store: Store, path: str, data: bytes | ChunkReadError | None) -> dict[str, Node]:
+def _consolidated_v2(
+    store: Store, path: str, data: bytes | ChunkReadError | None
+) -> dict[str, Node]:
     """Return the nodes of a ``.zmetadata``, that of its own folder too; what is broken is left to be read itself."""
     try:
         known = _parse(data, CONSOLIDATED).get("metadata")
@@ -306,7 +360,9 @@ def _consolidated_v2(store: Store, path: str, data: bytes | ChunkReadError | Non
     nodes: dict[str, Node] = {}
     for folder, files in folders.items():
         where = f"{path}/{folder}".strip("/")
-        metadata = files.get(ARRAY) or files.get(GROUP) or {"zarr_format": 2}  # attributes alone: a group
+        metadata = (
+            files.get(ARRAY) or files.get(GROUP) or {"zarr_format": 2}
+        )  # attributes alone: a group
         if (where == path or _is_key(where)) and metadata.get("zarr_format") == 2:
             kind: Literal["array", "group"] = "array" if ARRAY in files else "group"
             nodes[where] = Node(store, where, kind, 2, files.get(ATTRIBUTES, {}), metadata)

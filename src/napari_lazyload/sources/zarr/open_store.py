@@ -21,9 +21,10 @@ def open_remote(url: str, **storage_options: Any) -> Store:
     url : str
         ``http``, ``https``, ``s3``, ``gs`` or ``az``.
     **storage_options
-        What obstore's store of that kind takes, such as ``endpoint``, ``region`` or ``access_key_id``; besides
-        ``anon`` (False: begin with the user's credentials; True: never use them), ``headers`` (a dict, sent with each
-        request), ``timeout`` (seconds that one request may take), and ``client_options`` of obstore.
+        What obstore's store of that kind takes, such as ``endpoint``, ``region`` or
+        ``access_key_id``; besides ``anon`` (False: begin with the user's credentials; True: never
+        use them), ``headers`` (a dict, sent with each request), ``timeout`` (seconds that one
+        request may take), and ``client_options`` of obstore.
 
     Raises
     ------
@@ -54,13 +55,19 @@ def open_remote(url: str, **storage_options: Any) -> Store:
     from napari_lazyload.sources.zarr.zip_store import open_zip
 
     folder, _, name = path.rpartition("/")
-    outer = RemoteStore(urlunsplit(urlsplit(store.url)._replace(path=folder)), options, store.opening)
+    outer = RemoteStore(
+        urlunsplit(urlsplit(store.url)._replace(path=folder)), options, store.opening
+    )
     return open_zip(outer, name)
 
 
 def _frozen(value: Any) -> Any:
     """Return an option as what can be told from another one: a dictionary as pairs."""
-    return tuple((name, _frozen(one)) for name, one in sorted(value.items())) if isinstance(value, dict) else value
+    return (
+        tuple((name, _frozen(one)) for name, one in sorted(value.items()))
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def open_store(path_or_url: str, **storage_options: Any) -> Store:
@@ -69,14 +76,17 @@ def open_store(path_or_url: str, **storage_options: Any) -> Store:
     Parameters
     ----------
     path_or_url : str
-        A folder, a ``.zip`` or ``.ozx`` file, or an address with ``http``, ``https``, ``s3``, ``gs`` or ``az``.
+        A folder, a ``.zip`` or ``.ozx`` file, or an address with ``http``, ``https``, ``s3``,
+        ``gs`` or ``az``.
     **storage_options
-        For addresses: what obstore's store of that kind takes, such as ``endpoint``, ``region``, ``access_key_id``.
+        For addresses: what obstore's store of that kind takes, such as ``endpoint``, ``region``,
+        ``access_key_id``.
 
     Raises
     ------
     SourceOpenError
-        If there is no such folder or zip file, it cannot be read, or the address is of another kind.
+        If there is no such folder or zip file, it cannot be read, or the address is of another
+        kind.
     MissingDependencyError
         If an address needs the extra ``remote``.
     """

@@ -1,7 +1,8 @@
 """Zarr stores on servers: http(s) by plain requests, s3, gs and az by their own, all through obstore.
 
-Where a server is asked without credentials first, and denies, those of the environment are tried; if they help, they
-are used from then on. Nothing is taken for granted of a web server: no listing, and ranges only while it answers them.
+Where a server is asked without credentials first, and denies, those of the environment are tried;
+if they help, they are used from then on. Nothing is taken for granted of a web server: no listing,
+and ranges only while it answers them.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ def at_once(call: Callable[[str], T], keys: Iterable[str]) -> dict[str, T]:
             except Exception as err:  # noqa: BLE001 - for the caller, in whose thread it belongs
                 errors.append(err)
 
-    threads = [Thread(target=work, daemon=True, name="lazyload-metadata") for _ in wanted[1:AT_ONCE]]
+    threads = [
+        Thread(target=work, daemon=True, name="lazyload-metadata") for _ in wanted[1:AT_ONCE]
+    ]
     for thread in threads:
         thread.start()
     work()

@@ -107,7 +107,9 @@ class _Kept:
             return self.get(key, read)
         raise copy.copy(error) from error.__cause__
 
-    def _read(self, key: Hashable, read: Callable[[], Array | None], mine: Future[Array | None]) -> Array | None:
+    def _read(
+        self, key: Hashable, read: Callable[[], Array | None], mine: Future[Array | None]
+    ) -> Array | None:
         try:
             found = read()
         except BaseException as err:

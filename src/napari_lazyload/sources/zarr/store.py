@@ -1,8 +1,8 @@
 """Where Zarr keys are read from: a local folder, a zip file, or a server. Read-only: nothing here can write.
 
-A *key* is a path within the store, with slashes, such as ``"0/.zarray"``. A store is small, frozen, hashable and
-picklable; whatever it needs to read with (connections, the directory of a zip file) is made on first use, in each
-process for itself.
+A *key* is a path within the store, with slashes, such as ``"0/.zarray"``. A store is small, frozen,
+hashable and picklable; whatever it needs to read with (connections, the directory of a zip file) is
+made on first use, in each process for itself.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ class Store(Protocol):
     def stamp(self, key: str) -> Hashable:
         """Return what tells a replaced key from the old one, without reading it.
 
-        Folders and zip files give size and time of change (None: not there). A server is taken not to change while a
-        store of it is open: the stamp is the same for all keys, and another one for each opening.
+        Folders and zip files give size and time of change (None: not there). A server is taken not
+        to change while a store of it is open: the stamp is the same for all keys, and another one
+        for each opening.
         """
 
     def address(self, key: str) -> str:
@@ -181,7 +182,7 @@ class LocalStore:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
         except OSError as err:
-            raise _unreadable(path, err) from err
+            raise _read_error(path, err) from err
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
         """See `Store`."""
@@ -199,7 +200,7 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as err:
-            raise _unreadable(path, err) from err
+            raise _read_error(path, err) from err
 
     def size(self, key: str) -> int | None:
         """See `Store`."""
@@ -214,7 +215,7 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as err:
-            raise _unreadable(path, err) from err
+            raise _read_error(path, err) from err
         return stat.st_mtime_ns, stat.st_size
 
 
@@ -226,6 +227,9 @@ def _read_all(file: Any, length: int) -> bytes:
     return data
 
 
-def _unreadable(path: str, err: OSError) -> ChunkReadError:
+def _read_error(path: str, err: OSError) -> ChunkReadError:
     kind = AccessDeniedError if isinstance(err, PermissionError) else ChunkReadError
-    return kind(f"{path}: cannot be read ({err.strerror or err}). Check the file and its permissions, then retry", path)
+    return kind(
+        f"{path}: cannot be read ({err.strerror or err}). Check the file and its permissions, then retry",
+        path,
+    )

@@ -16,7 +16,8 @@ from napari_lazyload.sources.zarr.store import Store, first_error, outcome_of
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-# APPNOTE.TXT 4.3.7: 30 bytes with the lengths of the name and of the extra field, which follow, at 26 and 28.
+# APPNOTE.TXT 4.3.7: 30 bytes with the lengths of the name and of the extra field, which follow,
+# at 26 and 28.
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _LOCAL_SIGN = b"PK\x03\x04"
 _SLACK = 64
@@ -76,7 +77,9 @@ class ZipStore:
         if entry is not None and entry.external_attr >> 16 & 0o170000 == _LINK:
             msg = f"{self.address(key)}: a symbolic link; expected a file in the zip. Zip what it leads to instead"
             raise ChunkReadError(msg, self.address(key))
-        if entry is not None and (entry.flag_bits & _ENCRYPTED or entry.compress_type not in (0, zipfile.ZIP_DEFLATED)):
+        if entry is not None and (
+            entry.flag_bits & _ENCRYPTED or entry.compress_type not in (0, zipfile.ZIP_DEFLATED)
+        ):
             msg = (
                 f"{self.address(key)}: encrypted, or compressed by method {entry.compress_type}; expected a zip file "
                 "that is stored or deflated. Zip it again"
@@ -110,7 +113,9 @@ class ZipStore:
             return (self.get(key) or b"")[begin : begin + size]
         starts = self._directory().starts
         if key not in starts:
-            starts[key] = self._data_start(entry, self._read(entry.header_offset, _LOCAL_HEADER.size, key), key)
+            starts[key] = self._data_start(
+                entry, self._read(entry.header_offset, _LOCAL_HEADER.size, key), key
+            )
         return self._read(starts[key] + begin, size, key)
 
     def _packed(self, entry: zipfile.ZipInfo, key: str) -> bytes:
@@ -198,7 +203,9 @@ def _read_directory(outer: Store, file: str, stamp: Hashable) -> _Directory:
     return _Directory(*_as_store(infos, address))
 
 
-def _as_store(infos: list[zipfile.ZipInfo], address: str) -> tuple[dict[str, zipfile.ZipInfo], dict[str, list[str]]]:
+def _as_store(
+    infos: list[zipfile.ZipInfo], address: str
+) -> tuple[dict[str, zipfile.ZipInfo], dict[str, list[str]]]:
     """Return the files by key and the names in each folder; folders around all are left away."""
     absolute = all(info.filename.startswith("/") for info in infos)  # as netCDF-C wrote them once
     entries = {}
@@ -210,7 +217,9 @@ def _as_store(infos: list[zipfile.ZipInfo], address: str) -> tuple[dict[str, zip
         if not name.endswith("/"):
             entries[name] = info
     while not _MARKERS & entries.keys() and (top := _only_folder(entries)):
-        entries = {name.removeprefix(top): info for name, info in entries.items() if name.startswith(top)}
+        entries = {
+            name.removeprefix(top): info for name, info in entries.items() if name.startswith(top)
+        }
     names: dict[str, set[str]] = {}
     for name in entries:
         while name:
@@ -267,6 +276,9 @@ class _RangeFile(io.RawIOBase):
         if start < self._tail_start:
             return self._store.get_range(self._key, start, length) or b""
         if self._tail is None:
-            self._tail = self._store.get_range(self._key, self._tail_start, self._size - self._tail_start) or b""
+            self._tail = (
+                self._store.get_range(self._key, self._tail_start, self._size - self._tail_start)
+                or b""
+            )
         begin = start - self._tail_start
         return self._tail[begin : begin + length]

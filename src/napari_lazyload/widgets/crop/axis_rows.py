@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     Range = tuple[int, int]
 
 _TOLERANCE = 1e-6
-"""Pixels by which an edge may miss the border between two pixels and still be taken to lie on it."""
+"""Pixels by which an edge may miss the border between two pixels and still be taken to lie on
+it."""
 
 
 class AxisRows(QWidget):
@@ -93,7 +94,9 @@ class AxisRows(QWidget):
         slider.setEnabled(size > 1)
         slider.valueChanged.connect(lambda value: self._on_slider(axis, value))
         start, stop = (self._make_box(axis, end) for end in (0, 1))
-        for end, (box, what) in enumerate(((start, "first pixel"), (stop, "end, the first pixel that is left out"))):
+        for end, (box, what) in enumerate(
+            ((start, "first pixel"), (stop, "end, the first pixel that is left out"))
+        ):
             told = f"position of the {('first', 'last')[end]} edge" if self._in_world else what
             box.native.setAccessibleName(f"{name}, {told}")
             box.native.setToolTip(f"{name}: {told}")
@@ -116,7 +119,11 @@ class AxisRows(QWidget):
     def _make_box(self, axis: int, end: int) -> Any:
         size = self._axes[axis][1]
         if not self._in_world:
-            return SpinBox(value=0, min=0, max=max(0, size - 1)) if end == 0 else SpinBox(value=1, min=1, max=size or 1)
+            return (
+                SpinBox(value=0, min=0, max=max(0, size - 1))
+                if end == 0
+                else SpinBox(value=1, min=1, max=size or 1)
+            )
         pixel = abs(self._scales[axis][1])
         low, high = sorted((self._position(axis, 0), self._position(axis, size)))
         box = FloatSpinBox(value=low, min=low, max=high, step=pixel)
@@ -153,7 +160,9 @@ class AxisRows(QWidget):
     def fields(self) -> list[QWidget]:
         """Sliders and fields as they are gone through with the tab key."""
         rows = zip(self._sliders, self._boxes, strict=True)
-        return [field for slider, (start, stop) in rows for field in (slider, start.native, stop.native)]
+        return [
+            field for slider, (start, stop) in rows for field in (slider, start.native, stop.native)
+        ]
 
     def ranges(self) -> list[Range]:
         """Return the half-open range of each axis, in pixels."""
@@ -195,4 +204,6 @@ class Elided(QLabel):
     def resizeEvent(self, event: Any) -> None:
         """Shorten the text to the new width."""
         super().resizeEvent(event)
-        self.setText(self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width()))
+        self.setText(
+            self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width())
+        )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels, Shapes
 
 from napari_lazyload.arrays.lazy_array import LazyArray
-from napari_lazyload.core.text import computed_said
+from napari_lazyload.core.text import describe_computed
 from napari_lazyload.layers.crop import geometry
 from napari_lazyload.layers.crop.named_regions import kept_names
 from napari_lazyload.layers.crop.outline import is_outline
-from napari_lazyload.widgets.crop.fields import offer
-from napari_lazyload.widgets.crop.region_source import CENTRE, KEPT, NUMBERS, RANDOM, VIEW
+from napari_lazyload.widgets.crop.fields import set_choices
+from napari_lazyload.widgets.crop.region_source import CENTER, KEPT, NUMBERS, RANDOM, VIEW
 
 if TYPE_CHECKING:
     from napari_lazyload.widgets.crop.form import CropForm
@@ -22,19 +22,30 @@ _TYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "
 
 def offer_layers(form: CropForm, viewer: Any) -> None:
     """Offer the layers that can be cropped, the top one first, as napari lists them."""
-    images = [(layer.name, layer) for layer in reversed(viewer.layers) if isinstance(layer, (Image, Labels))]
-    offer(form.layer, images, viewer.layers.selection.active)
+    images = [
+        (layer.name, layer)
+        for layer in reversed(viewer.layers)
+        if isinstance(layer, (Image, Labels))
+    ]
+    set_choices(form.layer, images, viewer.layers.selection.active)
 
 
 def offer_regions(form: CropForm, viewer: Any) -> None:
     """Offer what a region can be taken from."""
     layer = form.layer.value
-    shapes = [one for one in reversed(viewer.layers) if isinstance(one, Shapes) and not is_outline(one)]
+    shapes = [
+        one for one in reversed(viewer.layers) if isinstance(one, Shapes) and not is_outline(one)
+    ]
     choices: list[tuple[str, Any]] = [(f"Rectangle in {one.name}", one) for one in shapes]
-    choices += [("Current view", VIEW), ("Numbers", NUMBERS), ("Centre box", CENTRE), ("Random box", RANDOM)]
+    choices += [
+        ("Current view", VIEW),
+        ("Numbers", NUMBERS),
+        ("Centre box", CENTER),
+        ("Random box", RANDOM),
+    ]
     if layer is not None:
         choices += [(f"Kept: {name}", f"{KEPT}{name}") for name in kept_names(layer)]
-    offer(form.region, choices, next((one for one in shapes if one.data), VIEW))
+    set_choices(form.region, choices, next((one for one in shapes if one.data), VIEW))
 
 
 def show_layer(form: CropForm) -> None:
@@ -56,11 +67,15 @@ def _computed(data: Any) -> str:
     """Return which pixels a level has that no file holds, in words."""
     if not isinstance(data, LazyArray) or data.source is None:
         return ""
-    return computed_said(data.source.meta.levels[data.level], data.source.meta.axes)
+    return describe_computed(data.source.meta.levels[data.level], data.source.meta.axes)
 
 
 def selected_layers(viewer: Any, layer: Any) -> list[Any]:
     """Return the selected layers that can be cropped together with one, that one first."""
     chosen = viewer.layers.selection
-    others = [one for one in viewer.layers if one in chosen and one is not layer and isinstance(one, (Image, Labels))]
+    others = [
+        one
+        for one in viewer.layers
+        if one in chosen and one is not layer and isinstance(one, (Image, Labels))
+    ]
     return [layer, *others] if layer in chosen else [layer]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_lazyload.widgets.crop.plan import CropPlan, costs_text, fits, level_costs, peak_nbytes, refusal
+from napari_lazyload.widgets.crop.plan import (
+    CropPlan,
+    costs_text,
+    fits,
+    level_costs,
+    open_error,
+    peak_nbytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,10 +49,16 @@ def show_costs(
     room = bool(plans) and (not in_memory or fits(plans))
     instead = bool(plans) and not room
     if instead:
-        ways_out = ["add it as a lazy layer, which reads nothing yet"] * lazy + ["write it into a file"]
-        problem = f"{outcome}\n{refusal(peak_nbytes(plans), ways_out)}".strip()
+        ways_out = ["add it as a lazy layer, which reads nothing yet"] * lazy + [
+            "write it into a file"
+        ]
+        problem = f"{outcome}\n{open_error(peak_nbytes(plans), ways_out)}".strip()
     lost = "\n".join(dict.fromkeys(plan.cast_warning for plan in plans if plan.cast_warning))
-    texts = ((form.cost, costs_text(plans) if plans else ""), (form.warning, lost), (form.message, problem or outcome))
+    texts = (
+        (form.cost, costs_text(plans) if plans else ""),
+        (form.warning, lost),
+        (form.message, problem or outcome),
+    )
     for label, text in texts:
         label.setText(text)
         label.setVisible(bool(text))

@@ -44,7 +44,8 @@ class CropDock(RegionDock):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        # The proxy guards private names, of which none is used here; layers are told apart by identity.
+        # The proxy guards private names, of which none is used here; layers are told apart by
+        # identity.
         super().__init__(getattr(viewer, "__wrapped__", viewer), parent)
         self._current = CurrentRun()
         self._looking = self._timer(_LOOK, self._look)
@@ -59,7 +60,8 @@ class CropDock(RegionDock):
         self.destroyed.connect(partial(_destroyed, weakref.ref(self), self._current))
         weakref.finalize(self, self._current.drop).atexit = False
 
-    # --- what the user does ------------------------------------------------------------------------------------
+    # --- what the user does
+    # ------------------------------------------------------------------------------------
 
     @property
     def running(self) -> bool:
@@ -110,7 +112,8 @@ class CropDock(RegionDock):
         clipboard.setText(script(self.plans, target))
         self._tell("The script is on the clipboard.")
 
-    # --- a crop under way --------------------------------------------------------------------------------------
+    # --- a crop under way
+    # --------------------------------------------------------------------------------------
 
     def _target(self, *, overwrite: bool) -> FileTarget:
         output = self.form.output
@@ -192,7 +195,8 @@ class CropDock(RegionDock):
             layers.selection.update(new)
             self._tell(f"Added {', '.join(repr(layer.name) for layer in new)}.")
 
-    # --- following the viewer ----------------------------------------------------------------------------------
+    # --- following the viewer
+    # ----------------------------------------------------------------------------------
 
     def _detach(self) -> None:
         """Follow nothing any more, and drop the run."""
@@ -208,7 +212,11 @@ class CropDock(RegionDock):
         """Offer the layers that there are; end the run of one that is gone."""
         super()._on_layers(event)
         run = self._current.run
-        gone = [] if run is None else [plan.layer.name for plan in run.plans if plan.layer not in self.viewer.layers]
+        gone = (
+            []
+            if run is None
+            else [plan.layer.name for plan in run.plans if plan.layer not in self.viewer.layers]
+        )
         if gone:
             self._end(f"Stopped: {gone[0]!r} was removed.")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def offer(combo: ComboBox, choices: Sequence[tuple[str, Any]], otherwise: Any = None) -> None:
+def set_choices(combo: ComboBox, choices: Sequence[tuple[str, Any]], otherwise: Any = None) -> None:
     """Put choices into a drop-down list, in their order, quietly; what is chosen stays so where it still is one.
 
     Parameters
@@ -28,9 +28,13 @@ def offer(combo: ComboBox, choices: Sequence[tuple[str, Any]], otherwise: Any = 
     values = [value for _, value in choices]
     with combo.changed.blocked():
         combo.native.clear()  # magicgui would leave the old ones before the new ones
-        combo.choices = lambda _combo: choices  # a function, for magicgui asks again when the dock moves
+        combo.choices = lambda _combo: (
+            choices
+        )  # a function, for magicgui asks again when the dock moves
         for wanted in (before, otherwise):
-            if any(wanted is value or (isinstance(wanted, str) and wanted == value) for value in values):
+            if any(
+                wanted is value or (isinstance(wanted, str) and wanted == value) for value in values
+            ):
                 combo.value = wanted
                 break
 
@@ -47,7 +51,9 @@ def combo(name: str, tip: str) -> ComboBox:
     made = ComboBox(choices=())
     made.native.setAccessibleName(name)
     made.native.setToolTip(tip)
-    made.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    made.native.setSizeAdjustPolicy(
+        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    )
     made.native.setMinimumContentsLength(8)
     made.native.installEventFilter(_ElidedText(made.native))
     return made
@@ -69,7 +75,9 @@ class _ElidedText(QObject):
         whole = option.currentText
         part = QStyle.SubControl.SC_ComboBoxEditField
         field = combo.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, combo)
-        option.currentText = combo.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, field.width())
+        option.currentText = combo.fontMetrics().elidedText(
+            whole, Qt.TextElideMode.ElideMiddle, field.width()
+        )
         combo.setToolTip(self._tip if option.currentText == whole else f"{whole}\n{self._tip}")
         painter = QStylePainter(combo)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
@@ -77,12 +85,13 @@ class _ElidedText(QObject):
         return True
 
 
-def line(name: str) -> QLabel:
+def text_line(name: str) -> QLabel:
     """Return a line of text that wraps and can be copied."""
     label = QLabel()
     label.setAccessibleName(name)
     label.setWordWrap(True)
     label.setTextInteractionFlags(
-        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        Qt.TextInteractionFlag.TextSelectableByMouse
+        | Qt.TextInteractionFlag.TextSelectableByKeyboard
     )
     return label

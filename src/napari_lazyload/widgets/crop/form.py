@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_lazyload.widgets.crop.axis_rows import AxisRows
-from napari_lazyload.widgets.crop.fields import check, combo, line, offer
+from napari_lazyload.widgets.crop.fields import check, combo, set_choices, text_line
 from napari_lazyload.widgets.crop.output import ZARR, OutputForm
 from napari_lazyload.widgets.panels.section import Scrolling, Section
 
@@ -21,17 +21,24 @@ if TYPE_CHECKING:
 class CropForm(QWidget):
     """The fields and lines of the crop dock.
 
-    What is chosen scrolls where the dock is low; what is done (the costs, the buttons, the message) stays in sight.
+    What is chosen scrolls where the dock is low; what is done (the costs, the buttons, the message)
+    stays in sight.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.layer = combo("Layer", "What to crop")
-        self.several = check("All selected layers", "Crop each layer that is selected in the list, at the same place")
-        self.region = combo("Region", "Where the region comes from; editing the numbers makes it yours")
+        self.several = check(
+            "All selected layers", "Crop each layer that is selected in the list, at the same place"
+        )
+        self.region = combo(
+            "Region", "Where the region comes from; editing the numbers makes it yours"
+        )
         self.draw = _button("Draw", "Drag a rectangle over the image")
         self.draw.native.setAccessibleName("Draw a rectangle")
-        self.masked = check("Only what is inside the shape", "Pixels whose centre lies outside of it become 0")
+        self.masked = check(
+            "Only what is inside the shape", "Pixels whose centre lies outside of it become 0"
+        )
         self.box_size = LineEdit(value="64")
         self.box_size.native.setAccessibleName("Size")
         self.box_size.native.setToolTip(
@@ -40,29 +47,39 @@ class CropForm(QWidget):
         self.seed = SpinBox(value=0, min=0, max=2**31 - 1)
         self.seed.native.setAccessibleName("Seed")
         self.seed.native.setToolTip("The same number gives the same box again")
-        self.frames = combo("Other axes", "What is taken along the axes that the region says nothing about")
+        self.frames = combo(
+            "Other axes", "What is taken along the axes that the region says nothing about"
+        )
         self.rows = AxisRows()
         self.level = combo("Level", "Resolution; 0 is the finest")
         self.dtype = combo("Type", "Type of the result's pixels")
         self.output = OutputForm()
-        self.in_world = check("Numbers in world units", "Positions of the region's edges instead of pixel numbers")
-        self.outline = check("Outline on the canvas", "Show the region as a layer of its own", checked=True)
+        self.in_world = check(
+            "Numbers in world units", "Positions of the region's edges instead of pixel numbers"
+        )
+        self.outline = check(
+            "Outline on the canvas", "Show the region as a layer of its own", checked=True
+        )
         self.name = LineEdit(value="")
         self.name.native.setAccessibleName("Name of the region")
         self.name.native.setPlaceholderText("name of the region")
-        self.keep = _button("Keep", "Keep this region with its layer, to pick it again from the list of regions")
+        self.keep = _button(
+            "Keep", "Keep this region with its layer, to pick it again from the list of regions"
+        )
         self.forget = _button("Forget", "Take the region of this name off the list of regions")
         self.more = Section(self._lay_out_more(), opened=False)
         self.more.set_text("More")
-        self.cost = line("Size and cost of the crop")
-        self.warning = line("What the type loses")
+        self.cost = text_line("Size and cost of the crop")
+        self.warning = text_line("What the type loses")
         self.crop = PushButton(text="Crop")
-        self.lazy = _button("Lazy layer", "Add the region as a layer that reads what is looked at, and nothing now")
+        self.lazy = _button(
+            "Lazy layer", "Add the region as a layer that reads what is looked at, and nothing now"
+        )
         self.to_file = _button("To a file", "Write the region into a file, piece by piece")
         self.copy = _button("Copy as Python", "Put a script that does the same on the clipboard")
         self.cancel = PushButton(text="Cancel")
         self.progress = ProgressBar(value=0, min=0, max=1)
-        self.message = line("Message")
+        self.message = text_line("Message")
         self._labels: dict[Any, QLabel] = {}
         self._levels: list[str] = []
         self._lay_out()
@@ -91,23 +108,38 @@ class CropForm(QWidget):
             What turns pixels into world units, as `AxisRows.set_axes` takes it.
         """
         self.rows.set_axes(axes, scales, in_world=bool(self.in_world.value))
-        names = [" x ".join(map(str, shape)) + (computed and f" ({computed})") for shape, computed in levels]
+        names = [
+            " x ".join(map(str, shape)) + (computed and f" ({computed})")
+            for shape, computed in levels
+        ]
         self._levels = [f"{number}: {name}" for number, name in enumerate(names)]
-        offer(self.level, [(name, number) for number, name in enumerate(self._levels)])
+        set_choices(self.level, [(name, number) for number, name in enumerate(self._levels)])
         self.set_row_visible(self.level, len(names) > 1)
-        offer(self.dtype, [(f"Unchanged ({own})", ""), *((name, name) for name in types)])
+        set_choices(self.dtype, [(f"Unchanged ({own})", ""), *((name, name) for name in types)])
         self._set_tab_order()
 
     def _set_tab_order(self) -> None:
         """Go through all fields from top to bottom with the tab key."""
         output = self.output
-        above: list[Any] = [self.layer, self.several, self.region, self.draw, self.masked, self.box_size, self.seed]
+        above: list[Any] = [
+            self.layer,
+            self.several,
+            self.region,
+            self.draw,
+            self.masked,
+            self.box_size,
+            self.seed,
+        ]
         below: list[Any] = [self.level, self.dtype, output.kind, output.path, output.browse]
         below += [output.reopen, output.pyramid, output.sharded]
         more: list[Any] = [self.in_world, self.outline, self.name, self.keep, self.forget]
         done: list[Any] = [self.crop, self.lazy, self.to_file, self.copy, self.cancel]
         fields = [*(field.native for field in (*above, self.frames)), *self.rows.fields]
-        fields += [*(field.native for field in below), self.more.header, *(field.native for field in (*more, *done))]
+        fields += [
+            *(field.native for field in below),
+            self.more.header,
+            *(field.native for field in (*more, *done)),
+        ]
         for field, after in pairwise(fields):
             QWidget.setTabOrder(field, after)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import LineEdit, PushButton
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMessageBox, QWidget
 
-from napari_lazyload.widgets.crop.fields import check, combo, offer
+from napari_lazyload.widgets.crop.fields import check, combo, set_choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,10 @@ class OutputForm:
     """Fields that say what becomes of a crop."""
 
     def __init__(self) -> None:
-        self.kind = combo("Result", "A layer in memory, a layer that reads what is looked at, or a file")
-        offer(self.kind, _CHOICES)
+        self.kind = combo(
+            "Result", "A layer in memory, a layer that reads what is looked at, or a file"
+        )
+        set_choices(self.kind, _CHOICES)
         self.path = LineEdit(value="")
         self.path.native.setAccessibleName("File")
         self.path.native.setPlaceholderText("where to write it")
@@ -46,7 +48,9 @@ class OutputForm:
         self.browse.native.setMaximumWidth(32)
         self.pyramid = check("Pyramid", "Write coarser levels, too", checked=True)
         self.sharded = check("Sharded", "Put the chunks together in few files")
-        self.reopen = check("Open it afterwards", "Show the file as layers once it is written", checked=True)
+        self.reopen = check(
+            "Open it afterwards", "Show the file as layers once it is written", checked=True
+        )
         self._labels: list[QLabel] = []
         self._file_row, self._option_row = QWidget(), QWidget()
         for row, fields in (
@@ -64,7 +68,9 @@ class OutputForm:
 
     def add_to(self, grid: QGridLayout, row: int) -> None:
         """Put the fields into rows of a grid, from one on."""
-        for at, (name, field) in enumerate((("Result", self.kind.native), ("File", self._file_row))):
+        for at, (name, field) in enumerate(
+            (("Result", self.kind.native), ("File", self._file_row))
+        ):
             label = QLabel(name)
             label.setBuddy(self.kind.native if at == 0 else self.path.native)
             self._labels.append(label)
@@ -122,7 +128,10 @@ class OutputForm:
         if len(names) == 1:
             return (stem.with_name(stem.name + self.kind.value),)
         plain = [re.sub(r"[^\w\-.]+", "_", name) for name in names]
-        unique = [f"{name}_{number}" if plain.count(name) > 1 else name for number, name in enumerate(plain)]
+        unique = [
+            f"{name}_{number}" if plain.count(name) > 1 else name
+            for number, name in enumerate(plain)
+        ]
         return tuple(stem.with_name(f"{stem.name}_{name}{self.kind.value}") for name in unique)
 
 
@@ -134,6 +143,10 @@ def may_replace(parent: Any, paths: Sequence[Path]) -> bool | None:
     names = "\n".join(map(str, there))
     buttons = QMessageBox.StandardButton
     answer = QMessageBox.question(
-        parent, "Replace it?", f"This is there already:\n{names}\n\nReplace it?", buttons.Yes | buttons.No, buttons.No
+        parent,
+        "Replace it?",
+        f"This is there already:\n{names}\n\nReplace it?",
+        buttons.Yes | buttons.No,
+        buttons.No,
     )
     return True if answer == buttons.Yes else None

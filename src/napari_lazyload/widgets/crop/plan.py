@@ -14,14 +14,14 @@ from napari_lazyload.core.text import size_text
 from napari_lazyload.cropping.cast_loss import cast_loss
 from napari_lazyload.cropping.crop import estimate
 from napari_lazyload.layers.crop import geometry
-from napari_lazyload.widgets.crop.region_source import find_elsewhere
+from napari_lazyload.widgets.crop.region_source import resolve_on_other_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_lazyload.core.region import Estimate
     from napari_lazyload.layers.crop.mask import Mask
-    from napari_lazyload.widgets.crop.region_source import Found, Wish
+    from napari_lazyload.widgets.crop.region_source import RegionChoice, ResolvedRegion
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,11 @@ class CropPlan:
         """Whether there is memory for it now."""
         return self.peak_nbytes <= free_memory()
 
-    def refusal(self, *, lazy: bool) -> str:
+    def open_error(self, *, lazy: bool) -> str:
         """Return what to tell where it does not fit; `lazy` says whether a lazy layer is a way out."""
-        return refusal(self.peak_nbytes, ["add it as a lazy layer, which reads nothing yet"] * lazy)
+        return open_error(
+            self.peak_nbytes, ["add it as a lazy layer, which reads nothing yet"] * lazy
+        )
 
     @property
     def text(self) -> str:
@@ -87,7 +89,7 @@ def peak_nbytes(plans: Sequence[CropPlan]) -> int:
     return results + max((plan.peak_nbytes - plan.cost.result_nbytes for plan in plans), default=0)
 
 
-def refusal(peak: int, ways_out: Sequence[str]) -> str:
+def open_error(peak: int, ways_out: Sequence[str]) -> str:
     """Return what to tell where a crop does not fit memory."""
     instead = f", or {' or '.join(ways_out)}" if ways_out else ""
     return (
@@ -124,7 +126,13 @@ def fits(plans: Sequence[CropPlan]) -> bool:
 
 
 def planned(
-    viewer: Any, layers: Sequence[Any], found: Found, wish: Wish, *, level: int, dtype: str | None
+    viewer: Any,
+    layers: Sequence[Any],
+    found: ResolvedRegion,
+    choice: RegionChoice,
+    *,
+    level: int,
+    dtype: str | None,
 ) -> tuple[CropPlan, ...]:
     """Return what to crop of some layers.
 
@@ -134,9 +142,9 @@ def planned(
         Where they lie.
     layers : sequence of napari layer
         The first one is the one whose region was found.
-    found : Found
+    found : ResolvedRegion
         Its region.
-    wish : Wish
+    wish : RegionChoice
         What was chosen.
     level : int
         Which level, of all layers that are not coarser than that.
@@ -152,19 +160,23 @@ def planned(
     region = geometry.clipped(found.ranges, first)
     plans = [_plan(first, region, level, dtype, found.mask)]
     for layer in others:
-        there = find_elsewhere(viewer, first, region, layer, wish)
+        there = resolve_on_other_layer(viewer, first, region, layer, choice)
         count = len(layer.data) if layer.multiscale else 1
         if level >= count:
             msg = f"{layer.name!r} has no level {level}, only {count}: choose one that all selected layers have"
             raise RegionError(msg)
         if isinstance(layer, Labels) and dtype is not None and dtype.startswith("float"):
-            msg = f"{layer.name!r} holds labels, which are whole numbers: they cannot become {dtype}"
+            msg = (
+                f"{layer.name!r} holds labels, which are whole numbers: they cannot become {dtype}"
+            )
             raise RegionError(msg)
         plans.append(_plan(layer, geometry.clipped(there.ranges, layer), level, dtype, there.mask))
     return tuple(plans)
 
 
-def _plan(layer: Any, region: tuple[slice, ...], level: int, dtype: str | None, mask: Mask | None) -> CropPlan:
+def _plan(
+    layer: Any, region: tuple[slice, ...], level: int, dtype: str | None, mask: Mask | None
+) -> CropPlan:
     box = geometry.level_box(layer, region, level)
     shape = tuple(stop - start for start, stop in box)
     return CropPlan(layer, region, level, dtype, shape, estimate(layer, region, level, dtype), mask)

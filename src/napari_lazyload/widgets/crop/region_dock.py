@@ -13,12 +13,12 @@ from napari_lazyload.layers.crop.named_regions import forget, keep, kept_names
 from napari_lazyload.layers.crop.outline import Outline, drawing_layer
 from napari_lazyload.widgets.crop import choices
 from napari_lazyload.widgets.crop.costs_view import show_costs
-from napari_lazyload.widgets.crop.fields import offer
+from napari_lazyload.widgets.crop.fields import set_choices
 from napari_lazyload.widgets.crop.form import CropForm
 from napari_lazyload.widgets.crop.output import LAZY
 from napari_lazyload.widgets.crop.plan import CropPlan, planned, sentence
 from napari_lazyload.widgets.crop.region_source import (
-    CENTRE,
+    CENTER,
     KEPT,
     NUMBERS,
     RANDOM,
@@ -26,9 +26,9 @@ from napari_lazyload.widgets.crop.region_source import (
     TYPED,
     VIEW,
     WHOLE,
-    Found,
-    Wish,
-    find,
+    RegionChoice,
+    ResolvedRegion,
+    resolve,
 )
 from napari_lazyload.widgets.crop.viewer_links import FollowingDock, layer_links
 
@@ -56,7 +56,7 @@ class RegionDock(FollowingDock):
         super().__init__(viewer, parent)
         self.form = CropForm(self)
         self.plans: tuple[CropPlan, ...] = ()
-        self._found: Found | None = None
+        self._found: ResolvedRegion | None = None
         self._outline = Outline(self.viewer)
         self._outcome = ""
         self._drawn: Any = None
@@ -71,7 +71,8 @@ class RegionDock(FollowingDock):
         """Whether a crop is being computed."""
         return False
 
-    # --- what the user does ------------------------------------------------------------------------------------
+    # --- what the user does
+    # ------------------------------------------------------------------------------------
 
     @property
     def layer(self) -> Any:
@@ -138,11 +139,12 @@ class RegionDock(FollowingDock):
         self._show_outline()
         self._show_plan(problem)
 
-    # --- the region and its cost -------------------------------------------------------------------------------
+    # --- the region and its cost
+    # -------------------------------------------------------------------------------
 
-    def _wish(self) -> Wish:
+    def _wish(self) -> RegionChoice:
         form = self.form
-        return Wish(
+        return RegionChoice(
             form.region.value,
             form.frames.value,
             tuple(form.rows.ranges()),
@@ -152,22 +154,26 @@ class RegionDock(FollowingDock):
         )
 
     def _plan(self, layer: Any) -> None:
-        wish, form = self._wish(), self.form
-        self._found = find(self.viewer, layer, wish)
+        choice, form = self._wish(), self.form
+        self._found = resolve(self.viewer, layer, choice)
         chosen = choices.selected_layers(self.viewer, layer) if form.several.value else [layer]
         level, dtype = form.level.value or 0, form.dtype.value or None
-        self.plans = planned(self.viewer, chosen, self._found, wish, level=level, dtype=dtype)
+        self.plans = planned(self.viewer, chosen, self._found, choice, level=level, dtype=dtype)
         form.rows.set_ranges([(part.start, part.stop) for part in self.plans[0].region])
 
     def _show_fields(self) -> None:
         """Show what the choice of region and layers asks for, and nothing else."""
         form, layer, source = self.form, self.layer, self.form.region.value
         outlined = len(self._found.outlined) if self._found is not None else 0
-        form.set_row_visible(form.frames, layer is not None and source != NUMBERS and outlined < layer.ndim)
-        form.set_row_visible(form.box_size, source in (CENTRE, RANDOM))
+        form.set_row_visible(
+            form.frames, layer is not None and source != NUMBERS and outlined < layer.ndim
+        )
+        form.set_row_visible(form.box_size, source in (CENTER, RANDOM))
         form.set_row_visible(form.seed, source == RANDOM)
         form.masked.native.setVisible(
-            isinstance(source, Shapes) and (self._found is None or not self._found.upright) and bool(source.data)
+            isinstance(source, Shapes)
+            and (self._found is None or not self._found.upright)
+            and bool(source.data)
         )
         form.crop.text = form.output.verb
         several = 0 if layer is None else len(choices.selected_layers(self.viewer, layer))
@@ -186,13 +192,22 @@ class RegionDock(FollowingDock):
         """Say what the crop would cost, and what is in its way."""
         memory = not (self.form.output.is_file or self.form.output.kind.value == LAZY)
         lazy = all(can_be_lazy(plan.layer, plan.level) for plan in self.plans)
-        show_costs(self.form, self.plans, problem, self._outcome, in_memory=memory, lazy=lazy, running=self.running)
+        show_costs(
+            self.form,
+            self.plans,
+            problem,
+            self._outcome,
+            in_memory=memory,
+            lazy=lazy,
+            running=self.running,
+        )
 
     def _tell(self, outcome: str) -> None:
         self._outcome = outcome
         self.refresh()
 
-    # --- drawing -----------------------------------------------------------------------------------------------
+    # --- drawing
+    # -----------------------------------------------------------------------------------------------
 
     def _on_shapes(self, event: Any) -> None:
         """Once a rectangle is drawn, let the next drag move it instead of drawing another."""
@@ -206,11 +221,15 @@ class RegionDock(FollowingDock):
             self._drawn.mode = "select"
         self._tell("")
 
-    # --- following the viewer ----------------------------------------------------------------------------------
+    # --- following the viewer
+    # ----------------------------------------------------------------------------------
 
     def _connect_form(self) -> None:
         form = self.form
-        offer(form.frames, [("Shown position", SHOWN), ("All of them", WHOLE), ("Numbers below", TYPED)])
+        set_choices(
+            form.frames,
+            [("Shown position", SHOWN), ("All of them", WHOLE), ("Numbers below", TYPED)],
+        )
         form.layer.changed.connect(self._on_layer)
         form.region.changed.connect(self._on_region)
         output = form.output

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Shapes
 
 from napari_lazyload.core.errors import RegionError
-from napari_lazyload.core.region import centre_region, random_region
+from napari_lazyload.core.region import center_region, random_region
 from napari_lazyload.layers.crop import geometry
 from napari_lazyload.layers.crop.mask import shapes_mask
 from napari_lazyload.layers.crop.named_regions import kept_region
@@ -17,7 +17,7 @@ from napari_lazyload.layers.crop.named_regions import kept_region
 if TYPE_CHECKING:
     from napari_lazyload.layers.crop.mask import Mask
 
-VIEW, NUMBERS, CENTRE, RANDOM, KEPT = "view", "numbers", "centre", "random", "kept: "
+VIEW, NUMBERS, CENTER, RANDOM, KEPT = "view", "numbers", "centre", "random", "kept: "
 """Regions that are no Shapes layer; the last one goes before the name of a region that was kept."""
 
 SHOWN, WHOLE, TYPED = "shown", "whole", "typed"
@@ -25,7 +25,7 @@ SHOWN, WHOLE, TYPED = "shown", "whole", "typed"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RegionChoice:
     """What is chosen in the dock.
 
     Parameters
@@ -53,7 +53,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedRegion:
     """The region that was meant.
 
     Parameters
@@ -74,7 +74,7 @@ class Found:
     upright: bool = False
 
 
-def find(viewer: Any, layer: Any, wish: Wish) -> Found:
+def resolve(viewer: Any, layer: Any, choice: RegionChoice) -> ResolvedRegion:
     """Return the region of a layer that is meant.
 
     Raises
@@ -83,50 +83,58 @@ def find(viewer: Any, layer: Any, wish: Wish) -> Found:
         If there is none.
     """
     every = frozenset(range(layer.ndim))
-    if wish.source == NUMBERS:
-        return Found(wish.typed, every)
-    if isinstance(wish.source, str) and wish.source.startswith(KEPT):
-        ranges, mask = kept_region(layer, wish.source.removeprefix(KEPT))
-        return Found(tuple(ranges), every, mask)
+    if choice.source == NUMBERS:
+        return ResolvedRegion(choice.typed, every)
+    if isinstance(choice.source, str) and choice.source.startswith(KEPT):
+        ranges, mask = kept_region(layer, choice.source.removeprefix(KEPT))
+        return ResolvedRegion(tuple(ranges), every, mask)
     mask, upright = None, False
-    if wish.source == VIEW:
+    if choice.source == VIEW:
         found = geometry.view_ranges(viewer, layer)
-    elif isinstance(wish.source, Shapes):
-        found = geometry.rectangle_ranges(viewer, wish.source, layer)
-        upright = geometry.is_upright(viewer, wish.source, layer, found)
-        if wish.masked and not upright:
-            mask = shapes_mask(viewer, wish.source, layer)
+    elif isinstance(choice.source, Shapes):
+        found = geometry.rectangle_ranges(viewer, choice.source, layer)
+        upright = geometry.is_upright(viewer, choice.source, layer, found)
+        if choice.masked and not upright:
+            mask = shapes_mask(viewer, choice.source, layer)
     else:
-        found = _box(viewer, layer, wish)
+        found = _box(viewer, layer, choice)
     outlined = frozenset(found)
-    return Found(_filled(viewer, layer, wish, found), outlined, mask, upright)
+    return ResolvedRegion(_filled(viewer, layer, choice, found), outlined, mask, upright)
 
 
-def find_elsewhere(viewer: Any, layer: Any, region: tuple[slice, ...], other: Any, wish: Wish) -> Found:
+def resolve_on_other_layer(
+    viewer: Any, layer: Any, region: tuple[slice, ...], other: Any, choice: RegionChoice
+) -> ResolvedRegion:
     """Return the region of another layer that lies where the region of a layer lies."""
     found = geometry.ranges_elsewhere(viewer, layer, region, other)
     mask = None
-    if wish.masked and isinstance(wish.source, Shapes):
-        mask = shapes_mask(viewer, wish.source, other)
-    return Found(_filled(viewer, other, wish, found), frozenset(found), mask)
+    if choice.masked and isinstance(choice.source, Shapes):
+        mask = shapes_mask(viewer, choice.source, other)
+    return ResolvedRegion(_filled(viewer, other, choice, found), frozenset(found), mask)
 
 
-def _filled(viewer: Any, layer: Any, wish: Wish, found: dict[int, tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def _filled(
+    viewer: Any, layer: Any, choice: RegionChoice, found: dict[int, tuple[int, int]]
+) -> tuple[tuple[int, int], ...]:
     """Return a range for each axis."""
-    if wish.others == SHOWN:
+    if choice.others == SHOWN:
         found = {**geometry.shown_ranges(viewer, layer), **found}
-    elif wish.others == TYPED and len(wish.typed) == layer.ndim:
-        found = {**dict(enumerate(wish.typed)), **found}
+    elif choice.others == TYPED and len(choice.typed) == layer.ndim:
+        found = {**dict(enumerate(choice.typed)), **found}
     return tuple(found.get(axis, (0, size)) for axis, size in enumerate(geometry.axis_sizes(layer)))
 
 
-def _box(viewer: Any, layer: Any, wish: Wish) -> dict[int, tuple[int, int]]:
+def _box(viewer: Any, layer: Any, choice: RegionChoice) -> dict[int, tuple[int, int]]:
     names, shape = geometry.axis_names(layer), geometry.axis_sizes(layer)
-    sizes = box_sizes(wish.size, names, geometry.displayed_axes(viewer, layer))
+    sizes = box_sizes(choice.size, names, geometry.displayed_axes(viewer, layer))
     # By numbers, for two axes of a layer may have one name.
     keys = [str(axis) for axis in range(layer.ndim)]
     wanted = {keys[axis]: size for axis, size in sizes.items()}
-    box = centre_region(keys, shape, wanted) if wish.source == CENTRE else random_region(keys, shape, wanted, wish.seed)
+    box = (
+        center_region(keys, shape, wanted)
+        if choice.source == CENTER
+        else random_region(keys, shape, wanted, choice.seed)
+    )
     return {axis: box[keys[axis]] for axis in sizes}
 
 
@@ -136,7 +144,8 @@ def box_sizes(text: str, axes: tuple[str, ...], displayed: tuple[int, ...]) -> d
     Parameters
     ----------
     text : str
-        ``64`` for the displayed axes, ``16 x 64 x 64`` for the last ones, or ``z=16, y=64`` by name.
+        ``64`` for the displayed axes, ``16 x 64 x 64`` for the last ones, or ``z=16, y=64`` by
+        name.
     axes : tuple of str
         Names of the axes.
     displayed : tuple of int

@@ -1,7 +1,7 @@
 """A crop beside the window, into memory or into files.
 
-No Qt here: the dock looks at the run from a timer of its own. A thread that never touches a Qt object cannot call one
-that is gone, and a late result is dropped by forgetting the run.
+No Qt here: the dock looks at the run from a timer of its own. A thread that never touches a Qt
+object cannot call one that is gone, and a late result is dropped by forgetting the run.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class CropRun:
     done, total : int
         Chunks done so far, and all of them.
     results : list
-        The pixels of each plan, or the path that they were written to; all of them once `finished` without an error.
+        The pixels of each plan, or the path that they were written to; all of them once `finished`
+        without an error.
     error : BaseException or None
         What went wrong, once `finished`.
     """
@@ -77,8 +78,14 @@ class CropRun:
         self._cancelled = threading.Event()
         self._ended = threading.Event()
         # Made here: napari's layers belong to the main thread.
-        writes = [] if target is None else [to_write(plan.layer, plan.region, plan.level, plan.mask) for plan in plans]
-        threading.Thread(target=self._work, args=(writes,), name="lazyload-crop", daemon=True).start()
+        writes = (
+            []
+            if target is None
+            else [to_write(plan.layer, plan.region, plan.level, plan.mask) for plan in plans]
+        )
+        threading.Thread(
+            target=self._work, args=(writes,), name="lazyload-crop", daemon=True
+        ).start()
 
     @property
     def plan(self) -> CropPlan:
@@ -98,7 +105,11 @@ class CropRun:
     @property
     def failure(self) -> str:
         """Why it ended without what was wanted, and what was written all the same; for people."""
-        written = f"\nWritten before: {', '.join(map(str, self.results))}" if self.target and self.results else ""
+        written = (
+            f"\nWritten before: {', '.join(map(str, self.results))}"
+            if self.target and self.results
+            else ""
+        )
         if isinstance(self.error, CancelledError):
             return f"Cancelled, nothing {'else ' * bool(written)}was written.{written}"
         return ("" if self.error is None else failure_text(self.error)) + written
@@ -110,15 +121,22 @@ class CropRun:
     def _work(self, writes: list[tuple[Any, Any, int]]) -> None:
         try:
             for number, plan in enumerate(self.plans):
-                before, after = self.done, sum(one.cost.touched_chunks for one in self.plans[number + 1 :])
+                before, after = (
+                    self.done,
+                    sum(one.cost.touched_chunks for one in self.plans[number + 1 :]),
+                )
 
-                def progress(done: int, total: int, before: int = before, after: int = after) -> None:
+                def progress(
+                    done: int, total: int, before: int = before, after: int = after
+                ) -> None:
                     self.done, self.total = before + done, before + total + after
 
                 if self.target is None:
                     self.results.append(self._read(plan, progress))
                 else:
-                    self.results.append(self._write(plan, writes[number], self.target.paths[number], progress))
+                    self.results.append(
+                        self._write(plan, writes[number], self.target.paths[number], progress)
+                    )
         except BaseException as err:  # noqa: BLE001 - told in the window
             self.error = err
         finally:
@@ -134,7 +152,9 @@ class CropRun:
             cancel=self._cancelled,
         )
         if plan.mask is not None:
-            kept = inside(plan.mask, plan.layer, plan.level, level_box(plan.layer, plan.region, plan.level))
+            kept = inside(
+                plan.mask, plan.layer, plan.level, level_box(plan.layer, plan.region, plan.level)
+            )
             np.copyto(pixels, 0, where=~kept)
         return pixels
 

@@ -36,7 +36,14 @@ class _Script:
     datasets: dict[int, str] = field(default_factory=dict)
 
     def text(self) -> str:
-        imports = sorted(self.imports, key=lambda line: ("napari_lazyload" in line, line.startswith("from"), line))
+        imports = sorted(
+            self.imports,
+            key=lambda text_line: (
+                "napari_lazyload" in text_line,
+                text_line.startswith("from"),
+                text_line,
+            ),
+        )
         return "\n".join([*imports, "", *self.lines]).rstrip() + "\n"
 
 
@@ -46,7 +53,8 @@ def script(plans: Sequence[CropPlan], target: FileTarget | None = None) -> str:
     Parameters
     ----------
     plans : sequence of CropPlan
-        What is cropped. The pixels of the first one are called ``pixels``, of the next ones ``pixels_2`` and so on.
+        What is cropped. The pixels of the first one are called ``pixels``, of the next ones
+        ``pixels_2`` and so on.
     target : FileTarget, optional
         Where they are written.
     """
@@ -77,9 +85,17 @@ def _dataset_of(found: Origin) -> Any:
 
 def _links(dataset: Any, found: Origin) -> list[int]:
     """Return which layers of a dataset show an image, its channel alone."""
-    links = [keywords["metadata"][METADATA_KEY] for image in dataset.images for _, keywords, _ in _layers(image)]
+    links = [
+        keywords["metadata"][METADATA_KEY]
+        for image in dataset.images
+        for _, keywords, _ in _layers(image)
+    ]
     wanted = (found.image.source.token, found.link.channel)
-    return [number for number, link in enumerate(links) if (link.image.source.token, link.channel) == wanted]
+    return [
+        number
+        for number, link in enumerate(links)
+        if (link.image.source.token, link.channel) == wanted
+    ]
 
 
 def _layers(image: Any) -> list[Any]:
@@ -96,7 +112,8 @@ def _image_number(plan: CropPlan, found: Origin | None) -> int | None:
     return tokens.index(found.image.source.token) if found.image.source.token in tokens else None
 
 
-# --- pixels --------------------------------------------------------------------------------------------------------
+# --- pixels
+# --------------------------------------------------------------------------------------------------------
 
 
 def _read(made: _Script, plan: CropPlan, found: Origin | None, last: str) -> None:
@@ -106,7 +123,11 @@ def _read(made: _Script, plan: CropPlan, found: Origin | None, last: str) -> Non
     if found is not None and number is not None:
         made.lines.append(f"image{last} = {_dataset(made, found)}.images[{number}]")
         level = f", level={plan.level}" if plan.level else ""
-        drop = "" if found.link.channel is None else f".squeeze({found.image.axes.index(CHANNEL_AXIS)})"
+        drop = (
+            ""
+            if found.link.channel is None
+            else f".squeeze({found.image.axes.index(CHANNEL_AXIS)})"
+        )
         call = f"nl.crop(image{last}, {_region(plan, found)}{level}{dtype}){drop}"
     else:
         array, parts = _array(made, plan, found, f"image{last}")
@@ -120,7 +141,9 @@ def _dataset(made: _Script, found: Origin) -> str:
     """Return the name of a dataset, which is opened where it was not yet."""
     dataset = _dataset_of(found)
     if id(dataset) not in made.datasets:
-        made.datasets[id(dataset)] = name = f"dataset{f'_{len(made.datasets) + 1}' if made.datasets else ''}"
+        made.datasets[id(dataset)] = name = (
+            f"dataset{f'_{len(made.datasets) + 1}' if made.datasets else ''}"
+        )
         path, options = dataset.opened_with
         given = "".join(f", {key}={value!r}" for key, value in options.items())
         made.lines.append(f"{name} = nl.open_dataset({path!r}{given})")
@@ -132,7 +155,9 @@ def _region(plan: CropPlan, found: Origin) -> str:
     parts = found.region(plan.region)
     if len(set(axes)) < len(axes):
         return f"({', '.join(f'slice({part.start}, {part.stop})' for part in parts)},)"
-    named = (f'"{axis}": ({part.start}, {part.stop})' for axis, part in zip(axes, parts, strict=True))
+    named = (
+        f'"{axis}": ({part.start}, {part.stop})' for axis, part in zip(axes, parts, strict=True)
+    )
     return f"{{{', '.join(named)}}}"
 
 
@@ -148,8 +173,13 @@ def _array(made: _Script, plan: CropPlan, found: Origin | None, name: str) -> tu
         starts = [array.box[axis][0] for axis in array.kept_axes]
         number = _links(_dataset_of(found), found)[0]
         of_level = f"[{array.level}]" if len(found.image.boxes) > 1 else ""
-        made.lines.append(f"{name} = {_dataset(made, found)}.to_layer_data()[{number}][0]{of_level}")
-    parts = (f"slice({start + base}, {stop + base})" for (start, stop), base in zip(box, starts, strict=False))
+        made.lines.append(
+            f"{name} = {_dataset(made, found)}.to_layer_data()[{number}][0]{of_level}"
+        )
+    parts = (
+        f"slice({start + base}, {stop + base})"
+        for (start, stop), base in zip(box, starts, strict=False)
+    )
     return name, ", ".join(parts)
 
 
@@ -172,7 +202,9 @@ def _mask(made: _Script, plan: CropPlan, pixels: str) -> None:
     made.imports |= {"import numpy as np", "from skimage.measure import grid_points_in_poly"}
     box = level_box(plan.layer, plan.region, plan.level)
     shape = tuple(box[axis][1] - box[axis][0] for axis in plan.mask.axes)
-    broad = tuple(stop - start if axis in plan.mask.axes else 1 for axis, (start, stop) in enumerate(box))
+    broad = tuple(
+        stop - start if axis in plan.mask.axes else 1 for axis, (start, stop) in enumerate(box)
+    )
     polygons = [
         f"grid_points_in_poly({shape}, {corners.round(_DIGITS).tolist()})"
         for corners in corners_in_level(plan.mask, plan.layer, plan.level, box)
@@ -181,10 +213,13 @@ def _mask(made: _Script, plan: CropPlan, pixels: str) -> None:
     made.lines.append(f"np.copyto({pixels}, 0, where=~inside.reshape({broad}))")
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files
+# ---------------------------------------------------------------------------------------------------------
 
 
-def _write(made: _Script, plan: CropPlan, found: Origin | None, target: FileTarget, place: int) -> None:
+def _write(
+    made: _Script, plan: CropPlan, found: Origin | None, target: FileTarget, place: int
+) -> None:
     """Write how a file comes into being."""
     path = target.paths[place]
     more = f", dtype={plan.dtype!r}" if plan.dtype is not None and plan.mask is None else ""
@@ -194,10 +229,17 @@ def _write(made: _Script, plan: CropPlan, found: Origin | None, target: FileTarg
         more += ", shards=True"
     last = f"_{place + 1}" if place else ""
     number = _image_number(plan, found)
-    if found is not None and number is not None and plan.mask is None and as_opened(plan.layer, found):
+    if (
+        found is not None
+        and number is not None
+        and plan.mask is None
+        and as_opened(plan.layer, found)
+    ):
         made.lines.append(f"image{last} = {_dataset(made, found)}.images[{number}]")
         level = f", level={plan.level}" if plan.level else ""
-        made.lines.append(f"nl.export(image{last}, {str(path)!r}, {_region(plan, found)}{level}{more})")
+        made.lines.append(
+            f"nl.export(image{last}, {str(path)!r}, {_region(plan, found)}{level}{more})"
+        )
         return
     if plan.mask is not None:
         _read(made, plan, found, last)
@@ -223,7 +265,11 @@ def _layer(made: _Script, plan: CropPlan, last: str) -> None:
         "translate": placed["translate"].tolist(),
     }
     ndim = layer.ndim
-    for name, matrix in (("rotate", layer.rotate), ("shear", layer.shear), ("affine", layer.affine.affine_matrix)):
+    for name, matrix in (
+        ("rotate", layer.rotate),
+        ("shear", layer.shear),
+        ("affine", layer.affine.affine_matrix),
+    ):
         same = np.zeros(np.shape(matrix)) if np.ndim(matrix) == 1 else np.eye(len(matrix))
         if ndim and not np.array_equal(matrix, same):
             keywords[name] = np.asarray(matrix).tolist()
@@ -231,6 +277,9 @@ def _layer(made: _Script, plan: CropPlan, last: str) -> None:
         if layer.rgb:
             keywords["rgb"] = True
         else:
-            keywords |= {"contrast_limits": list(map(float, layer.contrast_limits)), "colormap": layer.colormap.name}
+            keywords |= {
+                "contrast_limits": list(map(float, layer.contrast_limits)),
+                "colormap": layer.colormap.name,
+            }
     given = "".join(f"\n    {name}={value!r}," for name, value in keywords.items())
     made.lines.append(f"layer{last} = {kind}(\n    pixels{last},{given}\n)")

@@ -20,7 +20,7 @@ _MOVED = ("scale", "translate", "rotate", "shear", "affine", "units")
 """Events of a layer that comes to lie elsewhere."""
 
 
-class Links:
+class Connections:
     """Callbacks of an object that are connected together, and disconnected together."""
 
     def __init__(self) -> None:
@@ -47,8 +47,17 @@ def viewer_links(viewer: Any) -> list[tuple[Any, str]]:
     """Return what tells of layers that come and go, and of a view that moves."""
     layers, dims, camera = viewer.layers.events, viewer.dims.events, viewer.scene.camera.events
     listed = (layers.inserted, layers.removed, layers.reordered, layers.renamed)
-    moved = (dims.point, dims.order, dims.ndisplay, camera.center, camera.zoom, viewer.canvas.events.size)
-    links = [(emitter, "_on_layers") for emitter in listed] + [(emitter, "_schedule") for emitter in moved]
+    moved = (
+        dims.point,
+        dims.order,
+        dims.ndisplay,
+        camera.center,
+        camera.zoom,
+        viewer.canvas.events.size,
+    )
+    links = [(emitter, "_on_layers") for emitter in listed] + [
+        (emitter, "_schedule") for emitter in moved
+    ]
     return [*links, (viewer.layers.selection.events.changed, "_schedule")]
 
 
@@ -56,9 +65,13 @@ def layer_links(layer: Any, source: Any) -> list[tuple[Any, str]]:
     """Return what tells of changes in the layer to be cropped, and in the one that the region is drawn on."""
     links = []
     if layer is not None:
-        links += [(getattr(layer.events, name), "_on_data") for name in (*_MOVED, "data", "axis_labels")]
+        links += [
+            (getattr(layer.events, name), "_on_data") for name in (*_MOVED, "data", "axis_labels")
+        ]
     if isinstance(source, Shapes):
-        links += [(getattr(source.events, name), "_on_shapes") for name in (*_MOVED, "data", "set_data")]
+        links += [
+            (getattr(source.events, name), "_on_shapes") for name in (*_MOVED, "data", "set_data")
+        ]
         links.append((source.selected_data.events.items_changed, "_schedule"))
     return links
 
@@ -77,7 +90,7 @@ class FollowingDock(QWidget):
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self._links, self._watched = Links(), Links()
+        self._links, self._watched = Connections(), Connections()
         self._settling = self._timer(_SETTLE, self.refresh, single=True)
 
     def refresh(self) -> None:
@@ -128,7 +141,9 @@ class FollowingDock(QWidget):
         self._leave()
         super().closeEvent(event)
 
-    def _timer(self, milliseconds: int, slot: Callable[[], None], *, single: bool = False) -> QTimer:
+    def _timer(
+        self, milliseconds: int, slot: Callable[[], None], *, single: bool = False
+    ) -> QTimer:
         timer = QTimer(self)
         timer.setTimerType(Qt.TimerType.CoarseTimer)
         timer.setSingleShot(single)

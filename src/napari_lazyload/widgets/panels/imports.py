@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_lazyload.core import lazy_imports
 from napari_lazyload.widgets.table.painting import state_styles
 from napari_lazyload.widgets.table.row_view import present
 
 _ROWS_SEEN = 6
-_MARKS = {"loaded": "loaded", "loading": "loading", "failed": "failed", "pending": "queued", "not installed": "evicted"}
+_MARKS = {
+    "loaded": "loaded",
+    "loading": "loading",
+    "failed": "failed",
+    "pending": "queued",
+    "not installed": "evicted",
+}
 """The mark of a row of the data set's table that a package of each state has."""
 
 
@@ -50,7 +63,10 @@ class ImportPanel(QWidget):
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme."""
         super().changeEvent(event)
-        if event is not None and event.type() in {QEvent.Type.StyleChange, QEvent.Type.PaletteChange}:
+        if event is not None and event.type() in {
+            QEvent.Type.StyleChange,
+            QEvent.Type.PaletteChange,
+        }:
             self._shown = {}
 
     def _show(self, packages: dict[str, Any]) -> None:
@@ -60,7 +76,9 @@ class ImportPanel(QWidget):
         styles = state_styles(table.palette(), height, table.devicePixelRatioF())
         present(table.verticalHeader()).setDefaultSectionSize(height + 6)
         table.setRowCount(len(packages))
-        names = sorted(packages, key=lambda name: (packages[name]["status"] == "not installed", name.lower()))
+        names = sorted(
+            packages, key=lambda name: (packages[name]["status"] == "not installed", name.lower())
+        )
         for row, name in enumerate(names):
             package = packages[name]
             seconds = "" if package["load_time"] is None else f"{package['load_time']:.2f}"
@@ -73,4 +91,6 @@ class ImportPanel(QWidget):
             state.setIcon(icon)
             state.setForeground(brush)
         rows = min(len(packages), _ROWS_SEEN)
-        table.setFixedHeight(present(table.horizontalHeader()).sizeHint().height() + rows * (height + 6) + 4)
+        table.setFixedHeight(
+            present(table.horizontalHeader()).sizeHint().height() + rows * (height + 6) + 4
+        )

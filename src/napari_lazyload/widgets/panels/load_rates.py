@@ -79,7 +79,11 @@ def counts_text(summary: LoadSummary) -> str:
 def head_text(summary: LoadSummary, left: float | None, *, paused: bool) -> str:
     """Return in one line what goes on."""
     parts = ["paused"] if paused else []
-    parts += [f"{count:,} {state}" for state in ("loading", "queued") if (count := getattr(summary, state))]
+    parts += [
+        f"{count:,} {state}"
+        for state in ("loading", "queued")
+        if (count := getattr(summary, state))
+    ]
     if not summary.loading and not summary.queued and not paused:
         parts.append("idle")
     if left is not None and left > LONG_SECONDS and not paused:
@@ -107,5 +111,5 @@ def rate_text(summary: LoadSummary, rates: Rates) -> str:
 
 def cache_text(cache: dict[str, int]) -> str:
     """Return what the chunk cache holds of its budget."""
-    lent = f", {size_text(cache['lent'])} lent to views" if cache["lent"] else ""
-    return f"Memory {size_text(cache['nbytes'])} of {size_text(cache['budget'])}{lent}"
+    reserved = f", {size_text(cache['lent'])} lent to views" if cache["lent"] else ""
+    return f"Memory {size_text(cache['nbytes'])} of {size_text(cache['budget'])}{reserved}"

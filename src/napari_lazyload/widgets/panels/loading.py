@@ -13,7 +13,14 @@ from superqt import QElidingLabel
 from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache, scheduler, status
-from napari_lazyload.widgets.panels.load_rates import Rates, cache_text, counts_text, head_text, rate_text, seconds_left
+from napari_lazyload.widgets.panels.load_rates import (
+    Rates,
+    cache_text,
+    counts_text,
+    head_text,
+    rate_text,
+    seconds_left,
+)
 from napari_lazyload.widgets.panels.section import Scrolling
 
 if TYPE_CHECKING:
@@ -39,7 +46,9 @@ class LoadingPanel(QWidget):
         The Qt parent.
     """
 
-    def __init__(self, layers: Any, followed: Callable[[], Any], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, layers: Any, followed: Callable[[], Any], parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._layers = layers
         self._followed = followed
@@ -51,10 +60,16 @@ class LoadingPanel(QWidget):
         for label in (self.totals, self.memory):
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.pause = _button(
-            "Pause", "Let what is queued wait, in all viewers; what is being read is read", self._pause
+            "Pause",
+            "Let what is queued wait, in all viewers; what is being read is read",
+            self._pause,
         )
-        self.cancel = _button("Cancel", "Read nothing more for this view of the selected layer", self._cancel)
-        self.clear = _button("Clear cache", "Free the memory of loaded chunks; what is shown stays", self._clear)
+        self.cancel = _button(
+            "Cancel", "Read nothing more for this view of the selected layer", self._cancel
+        )
+        self.clear = _button(
+            "Clear cache", "Free the memory of loaded chunks; what is shown stays", self._clear
+        )
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -76,7 +91,8 @@ class LoadingPanel(QWidget):
         layout.addWidget(self.memory)
         layout.addLayout(buttons)
 
-    # --- what there is to tell ---------------------------------------------------------------------------------------
+    # --- what there is to tell
+    # ---------------------------------------------------------------------------------------
 
     def look(self) -> str:
         """Take what the status is now, show it if the panel is seen, and return it in one line."""
@@ -124,7 +140,8 @@ class LoadingPanel(QWidget):
         summary = status.shared.summary([link.image.source.token])
         return bool(summary.queued or summary.loading)
 
-    # --- what the buttons do -----------------------------------------------------------------------------------------
+    # --- what the buttons do
+    # -----------------------------------------------------------------------------------------
 
     def _pause(self) -> None:
         self._paused_here = not scheduler.shared.paused
@@ -181,7 +198,7 @@ class _LayerRow(QWidget):
         summary = status.shared.summary([link.image.source.token])
         self.name.setText(layer.name)
         display = display_of(layer)
-        shown = "" if display is None else display.detail
+        shown = "" if display is None else display.level_text
         self.name.setToolTip("\n".join(filter(None, (layer.name, shown))))
         self.counts.setText(counts_text(summary))
         self.counts.setToolTip(f"{summary.evicted:,} more were loaded and are no longer in memory")

@@ -81,7 +81,8 @@ class Scrolling(QScrollArea):
     inner : QWidget
         What is in it.
     least, most : int
-        How high it is, where there is little room and where there is much; less where there is less in it.
+        How high it is, where there is little room and where there is much; less where there is less
+        in it.
     """
 
     def __init__(self, inner: QWidget, *, least: int = 120, most: int = 1 << 20) -> None:
@@ -96,19 +97,28 @@ class Scrolling(QScrollArea):
 
     def eventFilter(self, watched: Any, event: QEvent | None) -> bool:
         """Follow the size that is asked for inside."""
-        if watched is self._inner and event is not None and event.type() == QEvent.Type.LayoutRequest:
+        if (
+            watched is self._inner
+            and event is not None
+            and event.type() == QEvent.Type.LayoutRequest
+        ):
             self.updateGeometry()
         return super().eventFilter(watched, event)
 
     def minimumSizeHint(self) -> QSize:
         """Ask for the width of what is inside, and for room for a part of it."""
         bar = self.verticalScrollBar()
-        width = self._inner.minimumSizeHint().width() + (0 if bar is None else bar.sizeHint().width())
+        width = self._inner.minimumSizeHint().width() + (
+            0 if bar is None else bar.sizeHint().width()
+        )
         return QSize(width, min(self._least, self._inner.minimumSizeHint().height() + self._border))
 
     def sizeHint(self) -> QSize:
         """Ask for room for all of it, up to a limit."""
-        return QSize(self.minimumSizeHint().width(), min(self._most, self._inner.sizeHint().height() + self._border))
+        return QSize(
+            self.minimumSizeHint().width(),
+            min(self._most, self._inner.sizeHint().height() + self._border),
+        )
 
     @property
     def _border(self) -> int:

@@ -40,10 +40,14 @@ def canvas_of(viewer: napari.Viewer) -> QOpenGLWidget | None:
 class _Waiting(QObject):
     """Hears of each frame that a canvas has brought to the screen; ends with the first one of a new lazy layer."""
 
-    def __init__(self, viewer: napari.Viewer, canvas: QOpenGLWidget, function: Callable[[], Any]) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, canvas: QOpenGLWidget, function: Callable[[], Any]
+    ) -> None:
         super().__init__(canvas)
         self._canvas = canvas
-        self._layers = weakref.ref(viewer.layers)  # this object lives until Qt comes to delete the canvas
+        self._layers = weakref.ref(
+            viewer.layers
+        )  # this object lives until Qt comes to delete the canvas
         self._before = {id(layer) for layer in viewer.layers}
         self._function = function
         background.drawing.begin()

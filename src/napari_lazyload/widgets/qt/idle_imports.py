@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 IDLE_SECONDS = 1.0
-"""How long nobody must have touched the window, nor asked for a chunk, before a package is imported."""
+"""How long nobody must have touched the window, nor asked for a chunk, before a package is
+imported."""
 
 LOOK_MS = 100
 
@@ -34,7 +35,10 @@ _USED = frozenset(
 
 def import_when_idle(window: QWidget | None) -> None:
     """Import what is pending, package by package, while nobody uses a window; once a window."""
-    if window is not None and window.findChild(IdleImports, options=Qt.FindChildOption.FindDirectChildrenOnly) is None:
+    if (
+        window is not None
+        and window.findChild(IdleImports, options=Qt.FindChildOption.FindDirectChildrenOnly) is None
+    ):
         IdleImports(window)
 
 
@@ -71,7 +75,9 @@ class IdleImports(QObject):
         if self._nothing_left:
             self.end()
         elif self._idle() and (self._job is None or self._job.done.is_set()):
-            self._job = scheduler.shared.submit(self._import_one, tier=Tier.BACKGROUND, owner=self._owner)
+            self._job = scheduler.shared.submit(
+                self._import_one, tier=Tier.BACKGROUND, owner=self._owner
+            )
 
     def _import_one(self, _job: Job) -> None:
         """Import one package; runs in a worker thread."""
@@ -80,7 +86,7 @@ class IdleImports(QObject):
     def _idle(self) -> bool:
         counters = cache.shared.counters
         seen = (counters.hits + counters.reads + counters.shared, status.shared.version)
-        if not self._watches() or seen != self._seen or background.drawing.awaited():
+        if not self._watches() or seen != self._seen or background.drawing.active():
             self._seen, self._quiet_at = seen, time.monotonic() + IDLE_SECONDS
         return time.monotonic() >= self._quiet_at
 
@@ -88,7 +94,9 @@ class IdleImports(QObject):
         """Hear of the user's input, which a window brings once it is on the screen; return whether it is."""
         if not self._window.isVisible():
             return False
-        handle = self._window.windowHandle()  # the one object that all input passes, and little else
+        handle = (
+            self._window.windowHandle()
+        )  # the one object that all input passes, and little else
         if handle is not None and handle is not self._watched:
             handle.installEventFilter(self)
             self._watched = handle

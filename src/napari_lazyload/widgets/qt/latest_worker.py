@@ -1,7 +1,7 @@
 """Work beside the window, on a thread that ends when there is nothing to do.
 
-No Qt here: whoever submits looks at the task from a timer of its own. A thread that never touches a Qt object cannot
-call one that is gone.
+No Qt here: whoever submits looks at the task from a timer of its own. A thread that never touches a
+Qt object cannot call one that is gone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any, Generic, TypeAlias, TypeVar
 T = TypeVar("T")
 
 Checkpoint: TypeAlias = Callable[[], None]
-"""Called between short pieces of work: lets other threads run, raises `Cancelled` when the result is not wanted."""
+"""Called between short pieces of work: lets other threads run, raises `Cancelled` when the result
+is not wanted."""
 
 _WORK = 0.0005
 _PAUSE = 0.0003
-"""Seconds of work after which to sleep, and for how long: a window that paints asks for the interpreter lock hundreds
-of times, and gets it all at once while this thread sleeps. ``sleep(0)`` takes it back before a waiter is awake."""
+"""Seconds of work after which to sleep, and for how long: a window that paints asks for the
+interpreter lock hundreds of times, and gets it all at once while this thread sleeps. ``sleep(0)``
+takes it back before a waiter is awake."""
 
 
 class Cancelled(Exception):  # noqa: N818 - no error: the work was called off

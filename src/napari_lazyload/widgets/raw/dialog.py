@@ -140,12 +140,16 @@ class RawDialog(QDialog):
         self.order.addItems(list(ORDERS))
         self.shape = QLineEdit()
         self.shape.setPlaceholderText("100 x 512 x 512, slowest axis first")
-        self.shape.setToolTip("Sizes along each axis, slowest first; one may be -1: as many as there are")
+        self.shape.setToolTip(
+            "Sizes along each axis, slowest first; one may be -1: as many as there are"
+        )
         self.offset = QSpinBox()
         self.offset.setRange(0, min(self._size, MOST_HEADER))
         self.offset.setSuffix(" bytes")
         self.keep = QCheckBox(f"&Keep this in {os.path.basename(self.path)}.json")
-        self.keep.setToolTip("A file beside the data, by which it opens without a question from then on")
+        self.keep.setToolTip(
+            "A file beside the data, by which it opens without a question from then on"
+        )
         self.said = QLabel()
         self.said.setWordWrap(True)
         self.preview = RawPreview()
@@ -174,7 +178,9 @@ class RawDialog(QDialog):
         columns = QHBoxLayout()
         columns.addLayout(left, 1)
         columns.addWidget(self.preview)
-        where = QElidingLabel(f"{self.path}: {self._size:,} bytes, and nothing that says what they are")
+        where = QElidingLabel(
+            f"{self.path}: {self._size:,} bytes, and nothing that says what they are"
+        )
         where.setToolTip(self.path)
         whole = QVBoxLayout(self)
         whole.addWidget(where)
@@ -218,7 +224,9 @@ class RawDialog(QDialog):
             If the shape is none.
         """
         order: Any = _value(BYTE_ORDERS, self.byte_order)
-        known: dict[str, Any] = {"dtype": np.dtype(self.dtype.currentText()).newbyteorder(order).str}
+        known: dict[str, Any] = {
+            "dtype": np.dtype(self.dtype.currentText()).newbyteorder(order).str
+        }
         known["shape"] = _sizes(self.shape.text())
         if self.offset.value():
             known["offset"] = self.offset.value()
@@ -233,14 +241,20 @@ class RawDialog(QDialog):
         try:
             source = raw_source(self.path, {**self.description(), "trailing": True})[1]
         except (LazyLoadError, ValueError) as err:
-            text = str(err).removeprefix(f"cannot open {self.path!r}: ").removeprefix(f"{self.path}: ")
+            text = (
+                str(err).removeprefix(f"cannot open {self.path!r}: ").removeprefix(f"{self.path}: ")
+            )
             self.said.setText(f"Does not fit: {text.partition('; ')[0]}")
             self.open_button.setEnabled(False)
             self.preview.show_source(None)
             return
         left = self._size - source.layout.end
         self._trailing = left > 0
-        more = f"{left:,} bytes behind the last pixel are left over." if left else "That is the whole file."
+        more = (
+            f"{left:,} bytes behind the last pixel are left over."
+            if left
+            else "That is the whole file."
+        )
         self.said.setText(f"{_words(source.meta.shape)} {source.meta.dtype}. {more}")
         self.open_button.setEnabled(True)
         self.preview.show_source(source)

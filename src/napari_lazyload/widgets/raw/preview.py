@@ -83,7 +83,12 @@ class RawPreview(QWidget):
         """Read the plane that the slider is at; what was asked for before is dropped."""
         self._asked += 1
         scheduler.shared.cancel(self._owner)
-        asked, source, number, mine = self._asked, self._source, self.slider.value(), weakref.ref(self)
+        asked, source, number, mine = (
+            self._asked,
+            self._source,
+            self.slider.value(),
+            weakref.ref(self),
+        )
         if source is None:
             self.picture.clear()
             self.said.clear()
@@ -129,13 +134,21 @@ def _as_shown(pixels: Array) -> tuple[Array, float, float]:
         finite = values[np.isfinite(values)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         half = high / 2 - low / 2  # halves, for the range of floats may be more than a float holds
-        grey = np.nan_to_num((values / 2 - low / 2) / (half or 1.0), nan=0.0, posinf=1.0, neginf=0.0)
-    return (grey.clip(0, 1) * 255).astype("u1"), low, high
+        gray = np.nan_to_num(
+            (values / 2 - low / 2) / (half or 1.0), nan=0.0, posinf=1.0, neginf=0.0
+        )
+    return (gray.clip(0, 1) * 255).astype("u1"), low, high
 
 
 def _pixmap(pixels: Array) -> QPixmap:
     high, wide = pixels.shape[:2]
-    formats = {2: QImage.Format.Format_Grayscale8, 3: QImage.Format.Format_RGB888, 4: QImage.Format.Format_RGBA8888}
+    formats = {
+        2: QImage.Format.Format_Grayscale8,
+        3: QImage.Format.Format_RGB888,
+        4: QImage.Format.Format_RGBA8888,
+    }
     kind = formats[2 if pixels.ndim == 2 else pixels.shape[2]]
-    image = QImage(pixels.tobytes(), wide, high, pixels.strides[0], kind).copy()  # Qt would keep a bare pointer
+    image = QImage(
+        pixels.tobytes(), wide, high, pixels.strides[0], kind
+    ).copy()  # Qt would keep a bare pointer
     return QPixmap.fromImage(image).scaled(SIDE, SIDE, Qt.AspectRatioMode.KeepAspectRatio)

@@ -1,6 +1,7 @@
 """The rows of a table that grows and changes: whole frames one behind another, with small pages where values changed.
 
-Nothing here is kept per cell. A row number is the row's place in slider order, for as long as the table lives.
+Nothing here is kept per cell. A row number is the row's place in slider order, for as long as the
+table lives.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class TableData:
     Parameters
     ----------
     frame : pandas.DataFrame
-        The first rows. They are not copied: where pandas has no copy-on-write (before 3.0), leave the frame alone.
+        The first rows. They are not copied: where pandas has no copy-on-write (before 3.0), leave
+        the frame alone.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -89,7 +91,8 @@ class TableData:
         column : int
             The column's place.
         size : int, optional
-            The most rows of a block, a multiple of ``PAGE``; None gives the largest blocks that need no copy.
+            The most rows of a block, a multiple of ``PAGE``; None gives the largest blocks that
+            need no copy.
         """
         pages = dict(self._pages[column])  # a copy: the window's thread may add some meanwhile
         step = PAGE if pages else (size or max(self._length, 1))
@@ -114,7 +117,11 @@ class TableData:
         if unknown:
             msg = f"appended rows must have the table's columns, found also {', '.join(unknown)}; set a new frame"
             raise ValueError(msg)
-        return frame if tuple(frame.columns) == self.columns else frame.reindex(columns=list(self.columns))
+        return (
+            frame
+            if tuple(frame.columns) == self.columns
+            else frame.reindex(columns=list(self.columns))
+        )
 
     def append(self, frame: pd.DataFrame) -> None:
         """Add rows at the end, in time that does not grow with the table.
@@ -127,14 +134,23 @@ class TableData:
         frame = self.aligned(frame)
         frames, starts, arrays = list(self._frames), list(self._starts), list(self._arrays)
         start = self._length
-        # Rows that come one by one are gathered, so that a lookup never searches thousands of frames.
-        while len(frames) > 1 and len(frames[-1]) <= 2 * len(frame) and len(frames[-1]) + len(frame) <= _MERGE_BELOW:
+        # Rows that come one by one are gathered, so that a lookup never searches thousands of
+        # frames.
+        while (
+            len(frames) > 1
+            and len(frames[-1]) <= 2 * len(frame)
+            and len(frames[-1]) + len(frame) <= _MERGE_BELOW
+        ):
             frame = pd.concat([frames.pop(), frame], ignore_index=True)
             start = starts.pop()
             arrays.pop()
         old_length, self._length = self._length, start + len(frame)
         # New lists, never changed ones: a snapshot in another thread still reads the old.
-        self._frames, self._starts, self._arrays = (*frames, frame), [*starts, start], [*arrays, _arrays(frame)]
+        self._frames, self._starts, self._arrays = (
+            (*frames, frame),
+            [*starts, start],
+            [*arrays, _arrays(frame)],
+        )
         self._extend_pages(old_length)
 
     def update(self, rows: NDArray[np.intp], columns: Mapping[str, Sequence[Any]]) -> list[int]:

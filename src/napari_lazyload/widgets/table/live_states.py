@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from napari_lazyload.widgets.table.view import MetaTableView
 
 REST, MOST_REST = 100, 2.0
-"""So many times the work that it took to find the states of the rows in sight, none are looked for; seconds at most."""
+"""So many times the work that it took to find the states of the rows in sight, none are looked for;
+seconds at most."""
 
 
 class LiveStates:
@@ -40,7 +41,7 @@ class LiveStates:
         self._table = table
         self._dataset: Dataset | None = None
         self._written: dict[int, str] = {}
-        self._looked_at: Any = None
+        self._verified: Any = None
         self._rest_until = 0.0
         self._task: Task[None] | None = None
         self._worker = LatestWorker("napari-lazyload-states")
@@ -55,7 +56,7 @@ class LiveStates:
         self._dataset = dataset
         self.problems = problems
         self._written = dict.fromkeys(problems, FAILED)
-        self._looked_at = None
+        self._verified = None
 
     def look(self) -> None:
         """Find the states of the rows in sight, if any chunk has another one or other rows are in sight.
@@ -63,18 +64,24 @@ class LiveStates:
         That is done beside the window: where a row has thousands of chunks it takes a while.
         """
         dataset = self._dataset
-        if dataset is None or time.monotonic() < self._rest_until or not (self._task is None or self._task.done):
+        if (
+            dataset is None
+            or time.monotonic() < self._rest_until
+            or not (self._task is None or self._task.done)
+        ):
             return
         rows = self._table.visible_source_rows()
         seen = (status.shared.version, rows)
-        if seen == self._looked_at:
+        if seen == self._verified:
             return
-        self._looked_at = seen
+        self._verified = seen
 
         def find(checkpoint: Callable[[], None]) -> None:
             began = time.thread_time()  # a busy machine makes it longer, not more
             states = dataset.row_states(rows)
-            self._rest_until = time.monotonic() + min(REST * (time.thread_time() - began), MOST_REST)
+            self._rest_until = time.monotonic() + min(
+                REST * (time.thread_time() - began), MOST_REST
+            )
             checkpoint()
             post_to_main(lambda: self._take(dataset, states))
 
@@ -82,7 +89,9 @@ class LiveStates:
 
     def _take(self, dataset: Dataset, states: dict[int, str]) -> None:
         if dataset is self._dataset:
-            self._write({row: state for row, state in states.items() if row < self._table.model.total_rows})
+            self._write(
+                {row: state for row, state in states.items() if row < self._table.model.total_rows}
+            )
 
     def show(self, rows: list[int]) -> None:
         """Show the states of some rows, and filter by them."""

@@ -47,15 +47,17 @@ FAILED = "failed"
 class MetaTableModel(QAbstractTableModel):
     """A pandas table as a Qt model that sorts and filters itself in a thread of its own.
 
-    A *source row* is a row's number in slider order; a *view row* is where it stands now. The model keeps the
-    permutation between them as two arrays and swaps them when the thread has worked out new ones.
+    A *source row* is a row's number in slider order; a *view row* is where it stands now. The model
+    keeps the permutation between them as two arrays and swaps them when the thread has worked out
+    new ones.
 
     Parameters
     ----------
     frame : pandas.DataFrame, optional
         The table; row order is slider order, the index is not used.
     status_column, error_column : str
-        The columns with a row's state ("loaded", "failed", ...) and the reason of a failure. Either may be absent.
+        The columns with a row's state ("loaded", "failed", ...) and the reason of a failure. Either
+        may be absent.
     parent : QObject, optional
         The Qt parent.
 
@@ -106,7 +108,8 @@ class MetaTableModel(QAbstractTableModel):
         self.destroyed.connect(self._worker.cancel)
         self._adopt(pd.DataFrame() if frame is None else frame)
 
-    # --- the table ---------------------------------------------------------------------------------------------
+    # --- the table
+    # ---------------------------------------------------------------------------------------------
 
     def set_frame(self, frame: pd.DataFrame, *, keep_order: bool = False) -> None:
         """Show another table.
@@ -116,12 +119,14 @@ class MetaTableModel(QAbstractTableModel):
         frame : pandas.DataFrame
             The table; row order is slider order.
         keep_order : bool
-            Whether this is the same data set read again: a sort and a filter stay in force then, if its columns are
-            the same. Otherwise the table starts in slider order and unfiltered.
+            Whether this is the same data set read again: a sort and a filter stay in force then, if
+            its columns are the same. Otherwise the table starts in slider order and unfiltered.
         """
         keep = keep_order and tuple(map(str, frame.columns)) == self._data.columns
         sort, text = (self._sort, self._filter_text) if keep else (None, "")
-        order = self._order if keep and len(frame) == len(self._data) else None  # until the new one is worked out
+        order = (
+            self._order if keep and len(frame) == len(self._data) else None
+        )  # until the new one is worked out
         self.cancel()
         self.beginResetModel()
         self._adopt(frame)
@@ -169,8 +174,8 @@ class MetaTableModel(QAbstractTableModel):
     ) -> None:
         """Set values of some source rows, in time that grows with their number alone.
 
-        A filter that looks at these columns is applied again a little later; a sort is not, so that rows do not
-        jump about while their states change.
+        A filter that looks at these columns is applied again a little later; a sort is not, so that
+        rows do not jump about while their states change.
 
         Parameters
         ----------
@@ -197,7 +202,8 @@ class MetaTableModel(QAbstractTableModel):
         if refilter and self._filter is not None and self._filter.column in {None, *places}:
             self._schedule()
 
-    # --- order -------------------------------------------------------------------------------------------------
+    # --- order
+    # -------------------------------------------------------------------------------------------------
 
     @property
     def sort_key(self) -> SortKey | None:
@@ -250,7 +256,9 @@ class MetaTableModel(QAbstractTableModel):
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort as Qt's views ask for it; a negative column is slider order."""
-        self.sort_by(column if column >= 0 else None, ascending=order == Qt.SortOrder.AscendingOrder)
+        self.sort_by(
+            column if column >= 0 else None, ascending=order == Qt.SortOrder.AscendingOrder
+        )
 
     def filter_by(self, text: str) -> None:
         """Show only the rows in which a column contains the text (or ``column:text``); returns at once."""
@@ -285,7 +293,8 @@ class MetaTableModel(QAbstractTableModel):
             self._task = None
             self.busyChanged.emit(False)
 
-    # --- Qt's questions ----------------------------------------------------------------------------------------
+    # --- Qt's questions
+    # ----------------------------------------------------------------------------------------
 
     def rowCount(self, parent: QModelIndex | QPersistentModelIndex = _NOWHERE) -> int:
         """Return the number of rows shown."""
@@ -317,7 +326,11 @@ class MetaTableModel(QAbstractTableModel):
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _DISPLAY) -> Any:
         """Return a column's title, or a row's number in slider order."""
         if orientation == Qt.Orientation.Vertical:
-            return str(self.source_row(section)) if role == _DISPLAY and section < self.rowCount() else None
+            return (
+                str(self.source_row(section))
+                if role == _DISPLAY and section < self.rowCount()
+                else None
+            )
         if not 0 <= section < len(self._data.columns):
             return None
         if role == _DISPLAY:
@@ -337,7 +350,10 @@ class MetaTableModel(QAbstractTableModel):
 
     def row_texts(self, source_row: int) -> list[str]:
         """Return the whole texts of a row, column by column."""
-        return [full_text(self._data.value(source_row, column)) for column in range(len(self._data.columns))]
+        return [
+            full_text(self._data.value(source_row, column))
+            for column in range(len(self._data.columns))
+        ]
 
     def set_state_styles(self, styles: Mapping[str, tuple[Any, Any]]) -> None:
         """Set for each state the icon (or None) and the brush (or None) of its cell in the status column."""
@@ -346,12 +362,15 @@ class MetaTableModel(QAbstractTableModel):
             bottom = self.index(self.rowCount() - 1, self._status)
             self.dataChanged.emit(self.index(0, self._status), bottom, [_DECORATION, _FOREGROUND])
 
-    # --- within ------------------------------------------------------------------------------------------------
+    # --- within
+    # ------------------------------------------------------------------------------------------------
 
     def _adopt(self, frame: pd.DataFrame) -> None:
         self._data = TableData(frame)
         columns = self._data.columns
-        self._status, self._error = (columns.index(name) if name in columns else None for name in self._names)
+        self._status, self._error = (
+            columns.index(name) if name in columns else None for name in self._names
+        )
         self._right = [self._data.is_numeric(column) for column in range(len(columns))]
         self._sort = self._filter = self._order = self._sorted_rows = None
         self._filter_text = ""
@@ -381,9 +400,16 @@ class MetaTableModel(QAbstractTableModel):
             self.cancel()
             self._swap(None)
             return
-        data, sort, wanted, ordered = self._data.snapshot(), self._sort, self._filter, self._sorted_rows
+        data, sort, wanted, ordered = (
+            self._data.snapshot(),
+            self._sort,
+            self._filter,
+            self._sorted_rows,
+        )
         was_busy = self.busy
-        self._task = self._worker.submit(lambda checkpoint: arrange(data, sort, wanted, ordered, checkpoint))
+        self._task = self._worker.submit(
+            lambda checkpoint: arrange(data, sort, wanted, ordered, checkpoint)
+        )
         self._poll.start(_POLL)
         if not was_busy:
             self.busyChanged.emit(True)
@@ -417,7 +443,10 @@ class MetaTableModel(QAbstractTableModel):
             held = self.persistentIndexList()
             sources = [self.source_row(index.row()) for index in held]
             self._order = order
-            moved = [self.index(self.view_row(source), k.column()) for source, k in zip(sources, held, strict=True)]
+            moved = [
+                self.index(self.view_row(source), k.column())
+                for source, k in zip(sources, held, strict=True)
+            ]
             self.changePersistentIndexList(held, moved)
             self.layoutChanged.emit()
         self.orderChanged.emit()

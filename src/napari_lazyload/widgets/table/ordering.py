@@ -1,8 +1,8 @@
 """The order of a table's rows: sorting and filtering as pure functions, made to run beside a live window.
 
-What a window feels of a thread next to it is how long the interpreter lock is held in one piece. So values become
-Python objects only ``PAGE`` rows at a time, with a checkpoint in between; everything over a whole column is NumPy on
-numbers or on fixed-width bytes, which lets the lock go.
+What a window feels of a thread next to it is how long the interpreter lock is held in one piece. So
+values become Python objects only ``PAGE`` rows at a time, with a checkpoint in between; everything
+over a whole column is NumPy on numbers or on fixed-width bytes, which lets the lock go.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from napari_lazyload.widgets.table.data import PAGE, Block, TableData, format_float, format_value, is_missing
+from napari_lazyload.widgets.table.data import (
+    PAGE,
+    Block,
+    TableData,
+    format_float,
+    format_value,
+    is_missing,
+)
 from napari_lazyload.widgets.table.text_search import (
     Checkpoint,
     Rows,
@@ -31,10 +38,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _GATHER = 1 << 20
-"""Bytes of text that NumPy handles at once: each of its calls may wait for the interpreter lock to come back."""
+"""Bytes of text that NumPy handles at once: each of its calls may wait for the interpreter lock to
+come back."""
 
 _NAME_WORDS = frozenset(
-    ["file", "files", "filename", "filenames", "filepath", "image", "name", "names", "path", "paths"]
+    [
+        "file",
+        "files",
+        "filename",
+        "filenames",
+        "filepath",
+        "image",
+        "name",
+        "names",
+        "path",
+        "paths",
+    ]
 )
 _CHARACTERS = {
     "i": set("0123456789-"),
@@ -130,7 +149,8 @@ def parse_filter(text: str, columns: Sequence[str]) -> TextFilter | None:
     Parameters
     ----------
     text : str
-        ``text`` or ``column:text``; what stands before the colon has to be a column's title, in any case of letters.
+        ``text`` or ``column:text``; what stands before the colon has to be a column's title, in any
+        case of letters.
     columns : sequence of str
         The table's columns.
 
@@ -166,7 +186,8 @@ def arrange(
     wanted : TextFilter, optional
         None shows every row.
     sorted_rows : ndarray of intp, optional
-        The rows as this sort gave them before, to be filtered again without sorting unless rows have come since.
+        The rows as this sort gave them before, to be filtered again without sorting unless rows
+        have come since.
     checkpoint : callable
         Called between pieces of about a millisecond; may raise to end the work.
     """
@@ -186,14 +207,16 @@ def arrange(
 def sort_rows(data: TableData, sort: SortKey, checkpoint: Checkpoint = lambda: None) -> Rows:
     """Return all rows in sorted order: a stable sort with missing values last.
 
-    Numbers, times and categories sort by value (categories in their own order). Other columns may be mixed: numbers
-    come before text, and what is neither sorts by its text.
+    Numbers, times and categories sort by value (categories in their own order). Other columns may
+    be mixed: numbers come before text, and what is neither sorts by its text.
     """
     plain = _plain_keys(data, sort.column, checkpoint)
     if plain is not None:
         keys, missing = plain
         present = np.flatnonzero(~missing)
-        return np.concatenate([present[_argsort(keys[present], sort.ascending)], np.flatnonzero(missing)])
+        return np.concatenate(
+            [present[_argsort(keys[present], sort.ascending)], np.flatnonzero(missing)]
+        )
     kinds, numbers, texts = _mixed_keys(data, sort, checkpoint)
     number_rows = np.flatnonzero(kinds == _NUMBER)[_argsort(numbers, sort.ascending)]
     text_rows = np.flatnonzero(kinds == _TEXT)[argsort_text(texts, sort.ascending, checkpoint)]
@@ -201,7 +224,9 @@ def sort_rows(data: TableData, sort: SortKey, checkpoint: Checkpoint = lambda: N
     return np.concatenate([*parts, np.flatnonzero(kinds == _MISSING)])
 
 
-def match_rows(data: TableData, wanted: TextFilter, checkpoint: Checkpoint = lambda: None) -> NDArray[np.bool_]:
+def match_rows(
+    data: TableData, wanted: TextFilter, checkpoint: Checkpoint = lambda: None
+) -> NDArray[np.bool_]:
     """Return for each row whether the filter lets it through."""
     matched = np.zeros(len(data), dtype=bool)
     columns = range(len(data.columns)) if wanted.column is None else [wanted.column]
@@ -221,7 +246,9 @@ def _argsort(keys: NDArray[Any], ascending: bool) -> Rows:
     return len(keys) - 1 - np.argsort(keys[::-1], kind="stable")[::-1]
 
 
-def _plain_keys(data: TableData, column: int, checkpoint: Checkpoint) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+def _plain_keys(
+    data: TableData, column: int, checkpoint: Checkpoint
+) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
     """Return a column's numbers and where they are missing, or None where it is no column of numbers or times."""
     found = []
     dtypes = set()
@@ -230,11 +257,17 @@ def _plain_keys(data: TableData, column: int, checkpoint: Checkpoint) -> tuple[N
         if keys is None:
             return None
         found.append(keys)
-        dtypes.add(block.dtype if isinstance(block.dtype, pd.CategoricalDtype) else keys[0].dtype.kind in "mM")
+        dtypes.add(
+            block.dtype
+            if isinstance(block.dtype, pd.CategoricalDtype)
+            else keys[0].dtype.kind in "mM"
+        )
         checkpoint()
     if len(dtypes) != 1:
         return None
-    return np.concatenate([keys for keys, _ in found]), np.concatenate([missing for _, missing in found])
+    return np.concatenate([keys for keys, _ in found]), np.concatenate(
+        [missing for _, missing in found]
+    )
 
 
 def _plain_block(block: Block) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
@@ -270,7 +303,11 @@ def _mixed_keys(
             found = [_kind(value) for value in values]
             kinds[start : start + len(values)] = found
             pairs = zip(values, found, strict=True)
-            numbers.append(np.array([_number(value) for value, kind in pairs if kind == _NUMBER], dtype=np.float64))
+            numbers.append(
+                np.array(
+                    [_number(value) for value, kind in pairs if kind == _NUMBER], dtype=np.float64
+                )
+            )
             words = [str(value) for value, kind in zip(values, found, strict=True) if kind == _TEXT]
         gathered.append(encode(words, natural=sort.natural))
         if sum(map(len, gathered)) >= _GATHER or start + len(values) == len(data):

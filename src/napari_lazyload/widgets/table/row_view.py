@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QEvent, QItemSelectionModel, QModelIndex, QSize, Qt, Signal
-from qtpy.QtGui import QHelpEvent, QKeyEvent, QKeySequence, QMouseEvent, QPaintEvent, QResizeEvent, QShowEvent
+from qtpy.QtGui import (
+    QHelpEvent,
+    QKeyEvent,
+    QKeySequence,
+    QMouseEvent,
+    QPaintEvent,
+    QResizeEvent,
+    QShowEvent,
+)
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -31,7 +39,8 @@ _WISH = 400
 _ROW_PADDING = 8
 _CELL_PADDING = 12
 
-# Flat headers, so that a row's number stands level with its text, and room for the arrow; colours are the theme's.
+# Flat headers, so that a row's number stands level with its text, and room for the arrow; colours
+# are the theme's.
 _FLAT = """
 QHeaderView::section { border: none; padding: 0px 4px; }
 QHeaderView::section:horizontal { padding-right: 14px; }
@@ -70,7 +79,9 @@ class RowTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # the names of one folder differ at their ends
+        self.setTextElideMode(
+            Qt.TextElideMode.ElideMiddle
+        )  # the names of one folder differ at their ends
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)  # Tab leaves the table
         self.setCornerButtonEnabled(False)
@@ -108,14 +119,19 @@ class RowTable(QTableView):
         """Return the view rows that are in sight."""
         height = present(self.viewport()).height()
         top, bottom = self.rowAt(0), self.rowAt(height - 1)
-        return range(max(top, 0), bottom + 1 if bottom >= 0 else self._model.rowCount()) if top >= 0 else range(0)
+        return (
+            range(max(top, 0), bottom + 1 if bottom >= 0 else self._model.rowCount())
+            if top >= 0
+            else range(0)
+        )
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Keep the selected row in sight where it was in sight."""
         index = self.currentIndex()
         seen = (
             index.isValid()
-            and self.rowViewportPosition(index.row()) < (event.oldSize() if event else self.size()).height()
+            and self.rowViewportPosition(index.row())
+            < (event.oldSize() if event else self.size()).height()
         )
         super().resizeEvent(event)
         if seen and present(self.selectionModel()).isRowSelected(index.row(), QModelIndex()):
@@ -132,7 +148,9 @@ class RowTable(QTableView):
         present(self.verticalHeader()).setDefaultSectionSize(metrics.height() + _ROW_PADDING)
         header = present(self.horizontalHeader())
         style = present(self.style())
-        padding = _CELL_PADDING + 2 * style.pixelMetric(QStyle.PixelMetric.PM_FocusFrameHMargin, None, self)
+        padding = _CELL_PADDING + 2 * style.pixelMetric(
+            QStyle.PixelMetric.PM_FocusFrameHMargin, None, self
+        )
         most = _MOST_CHARACTERS * metrics.averageCharWidth()
         for column in range(self._model.columnCount()):
             rows = range(min(self._model.rowCount(), _SAMPLE_ROWS))
@@ -142,7 +160,9 @@ class RowTable(QTableView):
                 texts += STATES  # a row's state will change
                 extra += metrics.height() + _CELL_PADDING // 2
             widest = max((metrics.horizontalAdvance(text) for text in texts), default=0)
-            header.resizeSection(column, max(header.sectionSizeHint(column), min(widest, most) + extra))
+            header.resizeSection(
+                column, max(header.sectionSizeHint(column), min(widest, most) + extra)
+            )
 
     def style_states(self) -> None:
         """Give the model marks for its states that read on this table's ground."""
@@ -157,7 +177,10 @@ class RowTable(QTableView):
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme."""
         super().changeEvent(event)
-        if event is not None and event.type() in {QEvent.Type.StyleChange, QEvent.Type.PaletteChange}:
+        if event is not None and event.type() in {
+            QEvent.Type.StyleChange,
+            QEvent.Type.PaletteChange,
+        }:
             self.style_states()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -195,7 +218,9 @@ class RowTable(QTableView):
     def keyboardSearch(self, search: str | None) -> None:
         """Do nothing: Qt's search for typed letters asks for every row of the table, in the window's thread."""
 
-    def moveCursor(self, action: QAbstractItemView.CursorAction, modifiers: Qt.KeyboardModifier) -> QModelIndex:
+    def moveCursor(
+        self, action: QAbstractItemView.CursorAction, modifiers: Qt.KeyboardModifier
+    ) -> QModelIndex:
         """Take Home and End for the first and last row, not for the first and last column."""
         ends = {
             QAbstractItemView.CursorAction.MoveHome: 0,
@@ -205,7 +230,9 @@ class RowTable(QTableView):
             return self._model.index(ends[action], max(self.currentIndex().column(), 0))
         return super().moveCursor(action, modifiers)
 
-    def selectionCommand(self, index: QModelIndex, event: QEvent | None = None) -> QItemSelectionModel.SelectionFlag:
+    def selectionCommand(
+        self, index: QModelIndex, event: QEvent | None = None
+    ) -> QItemSelectionModel.SelectionFlag:
         """Select the row, whatever keys are held; a click beside the rows changes nothing."""
         return _SELECT if index.isValid() else QItemSelectionModel.SelectionFlag.NoUpdate
 
@@ -218,7 +245,9 @@ class RowTable(QTableView):
 
 
 def _is_copy_override(event: QKeyEvent) -> bool:
-    return event.type() == QEvent.Type.ShortcutOverride and event.matches(QKeySequence.StandardKey.Copy)
+    return event.type() == QEvent.Type.ShortcutOverride and event.matches(
+        QKeySequence.StandardKey.Copy
+    )
 
 
 class _Delegate(QStyledItemDelegate):
@@ -233,7 +262,11 @@ class _Delegate(QStyledItemDelegate):
     ) -> bool:
         """Hide the tooltip of a cell whose text is not cut off, unless its row has a failure to tell."""
         model = index.model()
-        if event is not None and event.type() == QEvent.Type.ToolTip and isinstance(model, MetaTableModel):
+        if (
+            event is not None
+            and event.type() == QEvent.Type.ToolTip
+            and isinstance(model, MetaTableModel)
+        ):
             whole = self.sizeHint(option, index).width() <= option.rect.width()
             if whole and not model.failure(model.source_row(index.row())):
                 QToolTip.hideText()

@@ -1,7 +1,7 @@
 """Columns of text as bytes: sorting them, with digits as numbers where wanted, and looking for a text in them.
 
-Text is handled as UTF-8 bytes in which every word ends with a zero byte: bytes sort as code points do, and a needle
-found in bytes is found in the text.
+Text is handled as UTF-8 bytes in which every word ends with a zero byte: bytes sort as code points
+do, and a needle found in bytes is found in the text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def encode(words: list[str], *, natural: bool = False) -> Text:
     words : list of str
         The words.
     natural : bool
-        Whether `natural_keys` is to come: letters' case is dropped then, and a slash sorts before all else.
+        Whether `natural_keys` is to come: letters' case is dropped then, and a slash sorts before
+        all else.
     """
     if not words:
         return np.zeros(0, dtype=np.uint8)
@@ -40,7 +41,11 @@ def encode(words: list[str], *, natural: bool = False) -> Text:
     if joined.count("\0") != len(words) - 1:
         joined = "\0".join([word.replace("\0", "\1") for word in words])
     if natural:
-        joined = (joined if joined.isascii() else unicodedata.normalize("NFC", joined)).replace("/", "\1").casefold()
+        joined = (
+            (joined if joined.isascii() else unicodedata.normalize("NFC", joined))
+            .replace("/", "\1")
+            .casefold()
+        )
     # File names that are not valid text come with lone surrogates.
     return np.frombuffer((joined + "\0").encode("utf-8", "surrogatepass"), dtype=np.uint8)
 
@@ -48,10 +53,11 @@ def encode(words: list[str], *, natural: bool = False) -> Text:
 def natural_keys(text: Text) -> Text:
     """Return text whose bytes sort as the given text's words do with their digits taken as numbers.
 
-    Together with `encode` this gives the order of the slider, that of `napari_lazyload.core.natural_sort.natural_key`.
-    Where that pads a run of digits with zeros, this drops the zeros and puts the number of digits in front, in a code
-    that sorts as the number does and, like a digit, after ``.`` and before letters: 0 to 8, then 90 to 98, 990 ...
-    That is quick to make for a million words, and short to compare.
+    Together with `encode` this gives the order of the slider, that of
+    `napari_lazyload.core.natural_sort.natural_key`. Where that pads a run of digits with zeros,
+    this drops the zeros and puts the number of digits in front, in a code that sorts as the number
+    does and, like a digit, after ``.`` and before letters: 0 to 8, then 90 to 98, 990 ... That is
+    quick to make for a million words, and short to compare.
 
     Parameters
     ----------
@@ -77,7 +83,9 @@ def natural_keys(text: Text) -> Text:
     dropped[first] -= 1
     kept = np.cumsum(dropped[:-1], dtype=np.int8) == 0
     places = np.repeat(starts, heads)
-    keys: Text = np.insert(text, places, codes)[np.insert(kept, places, np.ones(len(places), dtype=bool))]
+    keys: Text = np.insert(text, places, codes)[
+        np.insert(kept, places, np.ones(len(places), dtype=bool))
+    ]
     return keys
 
 
@@ -102,7 +110,9 @@ def contains(words: list[str], needle: str) -> NDArray[np.bool_]:
     text = "\0".join(words).casefold().encode("utf-8", "surrogatepass") + b"\0"
     if text.count(0) != len(words) or "\0" in needle or not needle:
         return np.array([needle in word.casefold() for word in words], dtype=bool)
-    hits = [hit.start() for hit in re.finditer(re.escape(needle.encode("utf-8", "surrogatepass")), text)]
+    hits = [
+        hit.start() for hit in re.finditer(re.escape(needle.encode("utf-8", "surrogatepass")), text)
+    ]
     if hits:
         ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == 0)
         found[np.searchsorted(ends, hits)] = True

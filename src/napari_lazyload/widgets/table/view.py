@@ -27,7 +27,8 @@ _BUSY_AFTER = 150
 class MetaTableView(QWidget):
     """A data set's table with a filter line and a count of rows.
 
-    Rows are named by their source row throughout: the row's number in slider order, wherever it is shown.
+    Rows are named by their source row throughout: the row's number in slider order, wherever it is
+    shown.
 
     Parameters
     ----------
@@ -67,7 +68,8 @@ class MetaTableView(QWidget):
         self._connect()
         self._show_count()
 
-    # --- the table ---------------------------------------------------------------------------------------------
+    # --- the table
+    # ---------------------------------------------------------------------------------------------
 
     def set_frame(self, frame: pd.DataFrame, *, keep_order: bool = False) -> None:
         """Show another table; see `MetaTableModel.set_frame`. Keeping the order keeps the selected row too."""
@@ -111,7 +113,9 @@ class MetaTableView(QWidget):
         row = self.selected_source_row
         clipboard = QGuiApplication.clipboard()
         if row is not None and clipboard is not None:
-            texts = [" ".join(text.replace("\t", " ").splitlines()) for text in self.model.row_texts(row)]
+            texts = [
+                " ".join(text.replace("\t", " ").splitlines()) for text in self.model.row_texts(row)
+            ]
             clipboard.setText("\t".join(texts))
 
     def cycle_sort(self, column: int) -> None:
@@ -127,7 +131,8 @@ class MetaTableView(QWidget):
         self.model.sort_by(column, ascending=ascending)
         self._show_sort()
 
-    # --- Qt's events -------------------------------------------------------------------------------------------
+    # --- Qt's events
+    # -------------------------------------------------------------------------------------------
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Fit the columns, now that the window's font is known."""
@@ -140,13 +145,16 @@ class MetaTableView(QWidget):
         self.model.cancel()
         super().closeEvent(event)
 
-    # --- within ------------------------------------------------------------------------------------------------
+    # --- within
+    # ------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
         self.filter_edit.setPlaceholderText("Filter: text, or column:text")
         self.filter_edit.setClearButtonEnabled(True)
         self.filter_edit.setAccessibleName("Filter rows")
-        self.filter_edit.setToolTip("Show only rows that contain this text; column:text looks in one column")
+        self.filter_edit.setToolTip(
+            "Show only rows that contain this text; column:text looks in one column"
+        )
         self.table.setAccessibleName("Rows of the data set")
         self.count_label.setAccessibleName("Number of rows shown")
         self.count_label.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
@@ -223,7 +231,9 @@ class MetaTableView(QWidget):
 
     def _show_count(self) -> None:
         shown, everything = self.model.rowCount(), self.model.total_rows
-        count = f"{everything:,} rows" if shown == everything else f"{shown:,} of {everything:,} rows"
+        count = (
+            f"{everything:,} rows" if shown == everything else f"{shown:,} of {everything:,} rows"
+        )
         waiting = self.model.busy and not self._busy_hint.isActive()
         self.count_label.setText("Working…" if waiting else count)
         self.count_label.setToolTip("")
@@ -232,7 +242,9 @@ class MetaTableView(QWidget):
         key = self.model.sort_key
         ascending = key is None or key.ascending
         order = Qt.SortOrder.AscendingOrder if ascending else Qt.SortOrder.DescendingOrder
-        present(self.table.horizontalHeader()).setSortIndicator(-1 if key is None else key.column, order)
+        present(self.table.horizontalHeader()).setSortIndicator(
+            -1 if key is None else key.column, order
+        )
 
     def _show_menu(self, position: QPoint) -> None:
         index = self.table.indexAt(position)
@@ -244,7 +256,9 @@ class MetaTableView(QWidget):
             column = index.column()
             title = self.model.columns[column]
             menu.addAction(f"Sort by {title}", lambda: self.sort_by(column))
-            menu.addAction(f"Sort by {title}, descending", lambda: self.sort_by(column, ascending=False))
+            menu.addAction(
+                f"Sort by {title}, descending", lambda: self.sort_by(column, ascending=False)
+            )
         back = present(menu.addAction("Slider order", lambda: self.sort_by(None)))
         back.setEnabled(self.model.sort_key is not None)
         menu.popup(present(self.table.viewport()).mapToGlobal(position))
