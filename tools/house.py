@@ -1,4 +1,4 @@
-"""Measure the house: `python3 tools/house.py` prints what docs/explanation/architecture.md promises.
+"""Measure the layout: `python3 tools/house.py` prints what the architecture page promises.
 
 Standard library alone. `tests/test_house.py` holds each figure against its limit.
 """
@@ -104,6 +104,9 @@ RETIRED_NAMES = (
 )
 
 
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
 def modules() -> list[Path]:
     """Every Python file of the package."""
     return sorted(PACKAGE.rglob("*.py"))
@@ -128,9 +131,9 @@ def code_lines(path: Path, tree: ast.AST) -> int:
         if token.type not in skipped and token.type != tokenize.ENDMARKER:
             lines.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):
-                lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        text_alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if text_alone and isinstance(node.value.value, str):
+            lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return len(lines)
 
 
@@ -196,8 +199,7 @@ def figures() -> dict[str, float]:
     parsed = trees()
     code = sum(code_lines(path, tree) for path, tree in parsed.items())
     ternaries = sum(count(tree, (ast.IfExp,)) for tree in parsed.values())
-    forms = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-    comprehensions = sum(count(tree, forms) for tree in parsed.values())
+    comprehensions = sum(count(tree, COMPREHENSIONS) for tree in parsed.values())
     return {
         "entries in the top folder": len(top_entries()),
         "files in the largest folder": max(folder_sizes().values()),
@@ -211,18 +213,27 @@ def figures() -> dict[str, float]:
     }
 
 
+def print_rooms() -> None:
+    """Print statements, and ternaries and comprehensions per 100 code lines, of each room."""
+    rooms: dict[str, list[int]] = {}
+    for path, tree in trees().items():
+        sums = rooms.setdefault(str(path.parent.relative_to(PACKAGE)), [0, 0, 0, 0])
+        sums[0] += statements(tree)
+        sums[1] += code_lines(path, tree)
+        sums[2] += count(tree, (ast.IfExp,))
+        sums[3] += count(tree, COMPREHENSIONS)
+    for room, (number, code, ternaries, comprehensions) in sorted(rooms.items()):
+        densities = f"{100 * ternaries / code:8.2f}{100 * comprehensions / code:8.2f}"
+        print(f"{room:28}{number:>8}{densities}")
+
+
 def main() -> None:
     """Print the figures, and with ``-v`` what stands behind them."""
     for name, value in figures().items():
         print(f"{name:36}{value:>10}")
     if "-v" in sys.argv:
         print(*probes(), *retired_words().most_common(), sep="\n")
-        parsed = trees()
-        rooms: Counter[Path] = Counter()
-        for path, tree in parsed.items():
-            rooms[path.parent.relative_to(PACKAGE)] += statements(tree)
-        for room, number in rooms.most_common():
-            print(f"{str(room):36}{number:>10}")
+        print_rooms()
 
 
 if __name__ == "__main__":

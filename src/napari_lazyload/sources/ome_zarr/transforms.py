@@ -166,9 +166,9 @@ def _by_dimension(transform: Mapping[str, Any], inputs: Names, outputs: Names) -
             msg = f"a byDimension transformation from axes {sides[0]} to {sides[1]} cannot be shown"
             raise UnshownTransformError(msg)
         rows, columns = [*after, len(inputs)], [*before, len(inputs)]
-        small = matrix_of(
-            inner, [inputs[place] for place in before], [outputs[place] for place in after]
-        )  # type: ignore[index] # none is None
+        inner_inputs = [inputs[place] for place in before if place is not None]
+        inner_outputs = [outputs[place] for place in after if place is not None]
+        small = matrix_of(inner, inner_inputs, inner_outputs)
         for row in after:
             whole[row, :-1] = 0
         whole[np.ix_(rows[:-1], columns)] = small[:-1]  # type: ignore[arg-type] # none is None
