@@ -187,7 +187,7 @@ def test_the_status_of_the_real_packages_adds_up():
 
 ALL = """
 import sys
-from napari_lazyload import imports
+from napari_lazyload.core import lazy_imports as imports
 while (name := imports.load_next()):
     qt = [one for one in sys.modules if one.split(".")[0] in {"PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy", "wx"}]
     assert not qt, (name, qt)

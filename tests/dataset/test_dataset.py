@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import napari_lazyload as nl
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.dataset import dataset as module
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.sources.folder import open_folder as pictures_module
@@ -211,7 +212,7 @@ def test_a_numpy_row_is_found_at_once_among_a_million():
     opened = OpenResult(
         "", "", (RecordingSource(np.zeros((1, 1, 1)), (1, 1, 1)),), (range(1_000_000),)
     )
-    opened.sources[0].frame_index = lambda position: (position,)
+    opened.sources[0].row_map = RowMap({"z": 1_000_000})
     dataset = nl.Dataset(opened)
     start = time.process_time()
     for _ in range(100):
@@ -362,11 +363,11 @@ def test_a_retry_forgets_failures_of_a_coverage_too(folder):
 
 def test_failures_of_a_layer_that_shows_converted_values_are_rows(tmp_path):
     source = RecordingSource(np.zeros((3, 2, 2), "c8"), (1, 2, 2))
-    source.position, source.frame_index = (lambda index: index[0]), (lambda row: (row,))
+    source.row_map = RowMap({"z": 3})
     dataset = nl.Dataset(OpenResult("", "", (source,), (range(3),)))
     with pytest.warns(nl.LazyLoadWarning, match="magnitude"):
         (data, _, _) = dataset.to_layer_data()[0]
-    status.shared.fail(data.source.token, 0, (1, 0, 0), "broken")
+    status.shared.fail(source.token, 0, (1, 0, 0), "broken")
     assert dataset.problems() == {1: "broken"}
     dataset.retry(1)
     assert dataset.problems() == {}
@@ -454,7 +455,7 @@ def test_closing_stops_the_scan(folder, hurried, monkeypatch):
     dataset = nl.open_dataset(folder)
     rows = []
     dataset.connect(rows.append)
-    monkeypatch.setattr(pictures_module.FileSet, "probe", slow)
+    monkeypatch.setattr(pictures_module.FileSet, "read_header", slow)
     dataset.scan()
     assert entered.wait(20)
     dataset.close()

@@ -249,7 +249,7 @@ def test_a_read_that_ends_between_two_looks_is_not_done_again(monkeypatch):
             self.read(first[0])  # another thread is faster
         return original(self, key, mine, keep=keep)
 
-    monkeypatch.setattr(ChunkCache, "_join", join)
+    monkeypatch.setattr(ChunkCache, "_join_pending", join)
     second = FakeChunk("a")
     assert cache.read(second).size == 10
     assert (first[0].loads, second.loads) == (1, 0)
@@ -275,13 +275,13 @@ def test_who_waits_for_a_read_that_is_interrupted_reads_it_himself(interrupt):
     assert_adds_up(cache)
 
 
-@pytest.mark.parametrize("method", ["_join", "_load"])
+@pytest.mark.parametrize("method", ["_join_pending", "_load"])
 def test_an_interrupt_at_any_point_leaves_no_read_that_never_ends(monkeypatch, method):
     cache = ChunkCache(lambda: 100)
     original = getattr(cache, method)
 
     def interrupted(*args, **kwargs):
-        if method == "_join":
+        if method == "_join_pending":
             original(*args, **kwargs)
         raise KeyboardInterrupt
 

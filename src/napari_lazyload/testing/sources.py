@@ -12,6 +12,8 @@ import numpy as np
 from napari_lazyload.core.chunks import BlockIndex, ChunkGrid, box_slices
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW, RowMap
+from napari_lazyload.core.source import ChunkKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +83,7 @@ class RecordingSource:
             **meta,
         )
         self.token = f"recording-{uuid.uuid4().hex}"
+        self.row_map: RowMap = ONE_ROW
         self.failing = set(failing)
         self.gate = gate
         self.loads: list[tuple[int, BlockIndex]] = []
@@ -120,9 +123,9 @@ class RecordedChunk:
     index: BlockIndex
 
     @property
-    def key(self) -> tuple[str, int, BlockIndex]:
+    def key(self) -> ChunkKey:
         """What it is cached under."""
-        return (self.source.token, self.level, self.index)
+        return ChunkKey(self.source.token, None, (self.level, self.index))
 
     def load(self) -> Array:
         """Note the load, wait at the gate, and return the pixels.
