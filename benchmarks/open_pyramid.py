@@ -193,7 +193,8 @@ def measure(reader: str, path: str, small: str, steps: int) -> dict[str, float]:
 
 def serve(folder: str) -> None:
     """Serve a folder until standard input ends."""
-    from napari_lazyload.testing.server import FolderServer
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+    from helpers.server import FolderServer
 
     with FolderServer(folder, latency=LATENCY) as server:
         print(server.url, flush=True)
