@@ -60,7 +60,7 @@ def pixels_of(path, number=0):
 
 IMPORTED = """
 import sys
-from napari_lazyload._cli import app
+from napari_lazyload.cli.app import app
 try:
     app({words!r})
 except SystemExit as end:
