@@ -57,7 +57,7 @@ def until(condition):
 
 
 # --- opening
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_opening_decodes_nothing_and_a_frame_decodes_its_file_alone(
@@ -122,7 +122,7 @@ def test_a_change_of_the_working_directory_changes_nothing(folder, monkeypatch):
 
 
 # --- the table
-# -------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_in_slider_order(tmp_path):
@@ -551,7 +551,7 @@ def test_reopening_keeps_what_was_chosen(folder):
 
 
 # --- the end
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_closing_frees_its_own_chunks_and_leaves_the_others(tmp_path, write_folder):
@@ -671,7 +671,7 @@ def test_its_images_work_in_another_process(folder, tmp_path):
 
 
 def test_tables_of_a_million_rows_hold_no_lists(folder):
-    """What the garbage collector walks over at each full pass must not grow with the number of files."""
+    """What the garbage collector visits at a full pass must not grow with the number of files."""
     with nl.open_dataset(folder) as dataset:
         files = dataset.images[0].source.files
         assert isinstance(files.listing.names, np.ndarray)

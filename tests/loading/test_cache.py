@@ -1,4 +1,4 @@
-"""The chunk cache: one budget, each chunk read once, failures shared and not kept, nothing that leaks or hangs."""
+"""The chunk cache: one budget, each chunk read once, failures shared, no leak, no deadlock."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_who_joins_a_read_decides_too_whether_it_is_kept(first, second):
 
 
 # --- reads under way
-# ----------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_each_chunk_is_read_once_however_many_threads_ask():
@@ -241,7 +241,7 @@ def test_the_cause_of_a_failure_reaches_those_who_waited():
 
 
 def test_a_read_that_ends_between_two_looks_is_not_done_again(monkeypatch):
-    cache, original, first = ChunkCache(lambda: 100), ChunkCache._join, []
+    cache, original, first = ChunkCache(lambda: 100), ChunkCache._join_pending, []
 
     def join(self, key, mine, *, keep):
         if not first:
@@ -316,7 +316,7 @@ def test_a_file_that_is_gone_is_told_before_anything_is_counted():
 
 
 # --- dropping
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_chunks_are_dropped_by_key():
@@ -524,7 +524,7 @@ def test_a_look_does_not_wait_for_a_read_under_way():
 
 
 # --- whom it tells
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 class Told:

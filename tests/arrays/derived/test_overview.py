@@ -1,4 +1,4 @@
-"""Computed coarse levels: every k-th pixel, bit by bit, each chunk of the file decoded once, and only where needed."""
+"""Computed coarse levels: every k-th pixel, each chunk decoded once, and only where needed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def whole(source, level):
 
 
 # --- which levels
-# -------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_small_image_stays_as_it_is():
@@ -343,7 +343,7 @@ def test_what_a_view_of_a_computed_level_decodes_is_known_before():
 
 
 # --- data sets
-# ----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_scripts_have_what_is_stored_and_layers_have_more(small_planes, tmp_path, write_folder):

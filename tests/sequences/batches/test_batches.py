@@ -1,4 +1,4 @@
-"""Batches: what they are made of, their order, what a wrong argument is told, and what a bad image does."""
+"""Batches: their images, their order, messages for wrong arguments, and bad images."""
 
 from __future__ import annotations
 

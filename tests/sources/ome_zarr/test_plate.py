@@ -15,6 +15,17 @@ import zarr
 from napari.layers import Layer
 
 import napari_lazyload as nl
+from helpers.ome_stores import (
+    axes_of,
+    pyramid,
+    scaled,
+    write_array,
+    write_group,
+    write_image,
+    write_plate,
+)
+from helpers.server import FolderServer
+from helpers.stores import CountingStore
 from napari_lazyload.arrays.derived.channels import select_channels
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.core.source import is_ready
@@ -24,18 +35,7 @@ from napari_lazyload.loading import cache
 from napari_lazyload.loading.read_box import peek_block
 from napari_lazyload.sources.ome_zarr import open
 from napari_lazyload.sources.ome_zarr.mosaic import mosaic_axes
-from napari_lazyload.testing.ome_stores import (
-    axes_of,
-    pyramid,
-    scaled,
-    write_array,
-    write_group,
-    write_image,
-    write_plate,
-)
-from napari_lazyload.testing.server import FolderServer
 from napari_lazyload.testing.sources import RecordingSource
-from napari_lazyload.testing.stores import CountingStore
 
 
 def field(seed, shape=(6, 8), dtype="uint16"):
