@@ -593,7 +593,7 @@ def test_names_tell_pixels_apart_and_are_the_same_in_every_process(source):
 
 NAMES = """
 from tests_source import CountingSource
-from napari_lazyload.arrays import level_array
+from napari_lazyload.arrays.lazy_array import level_array
 from dask.base import tokenize
 lazy = level_array(CountingSource())
 print(lazy.name, lazy[3:9, 2].name, tokenize(lazy.dask), tokenize(lazy[2] + 1))
