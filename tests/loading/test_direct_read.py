@@ -71,7 +71,6 @@ def source(tmp_path):
 
 
 # --- exact
-# --------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -169,7 +168,6 @@ def test_pixels_are_read_into_an_array_of_any_strides(source, monkeypatch, page,
 
 
 # --- what is read, and how often
-# -------------------------------------------------------------------------------------
 
 
 def test_a_plane_is_one_read_and_not_kept(source, read_pieces):
@@ -306,7 +304,6 @@ def test_neighbours_are_read_together_as_far_as_that_goes(data):
 
 
 # --- what fails
-# --------------------------------------------------------------------------------------------------
 
 
 def test_a_file_cut_short_fails_chunk_by_chunk(source):
@@ -363,7 +360,6 @@ def test_ctrl_c_while_reading_leaves_nothing_loading(source, monkeypatch):
 
 
 # --- what others hear
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_status_counts_what_was_read_and_says_that_it_is_not_kept(source):
