@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import napari_lazyload as nl
+from helpers.waiting import eventually
 from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.dataset import dataset as module
@@ -50,15 +51,7 @@ def hurried(monkeypatch):
     )
 
 
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.002)
-
-
 # --- opening
-# --------------------------------------------------------------------------------------------------
 
 
 def test_opening_decodes_nothing_and_a_frame_decodes_its_file_alone(
@@ -123,7 +116,6 @@ def test_a_change_of_the_working_directory_changes_nothing(folder, monkeypatch):
 
 
 # --- the table
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_in_slider_order(tmp_path):
@@ -223,7 +215,6 @@ def test_a_numpy_row_is_found_at_once_among_a_million():
 
 
 # --- files that change or break
-# --------------------------------------------------------------------------------------
 
 
 def break_file(path, how):
@@ -285,7 +276,7 @@ def test_a_file_that_is_broken_when_opened(folder, how, number):
         assert dataset.images[0].shape == (6, 24, 32)
         rows = [row for row in range(6) if row != number]
         assert np.asarray(dataset.images[0].data[rows[2]]).shape == (24, 32)
-        if how == "text":  # what a header tells is told at once
+        if how == "text":  # what a header says is reported at once
             assert list(dataset.problems()) == [number]
             meta = dataset.meta
             assert meta["status"].tolist() == [
@@ -376,7 +367,6 @@ def test_failures_of_a_layer_that_shows_converted_values_are_rows(tmp_path):
 
 
 # --- the background
-# --------------------------------------------------------------------------------------------------
 
 
 def test_a_scan_finds_in_the_background_what_differs(folder, hurried):
@@ -386,7 +376,7 @@ def test_a_scan_finds_in_the_background_what_differs(folder, hurried):
         dataset.connect(rows.append)
         assert dataset.meta["size_bytes"].isna().sum() == 5
         dataset.scan()
-        until(lambda: None in rows)
+        eventually(lambda: None in rows)
         assert rows == [3, None]
         assert dataset.meta["status"].tolist() == ["", "", "", "failed", "", ""]
         assert "found 24 x 40 uint8; reopen in groups" in dataset.meta["error"][3]
@@ -420,13 +410,13 @@ def test_a_scan_of_one_scene_tells_of_its_rows(tmp_path, monkeypatch):
         rows = []
         dataset.connect(rows.append)
         dataset.scan()
-        until(lambda: None in rows)
+        eventually(lambda: None in rows)
         assert rows == [0, 5, None]
         assert list(dataset.problems()) == [0, 5]
         with nl.open_dataset(tmp_path, scene=0) as other:
             other.connect(rows.append)
             other.scan()
-            until(lambda: rows.count(None) == 2)
+            eventually(lambda: rows.count(None) == 2)
             assert (rows[3:], other.problems()) == ([None], {})
 
 
@@ -438,7 +428,7 @@ def test_listeners_are_not_flooded(folder, hurried, monkeypatch):
         rows = []
         dataset.connect(rows.append)
         dataset.scan()
-        until(lambda: None in rows)
+        eventually(lambda: None in rows)
         assert rows == [1, 2, None]
         assert len(dataset.problems()) == 5
 
@@ -461,7 +451,7 @@ def test_closing_stops_the_scan(folder, hurried, monkeypatch):
     assert entered.wait(20)
     dataset.close()
     gate.set()
-    until(lambda: scheduler.shared.snapshot()["running"] == 0)
+    eventually(lambda: scheduler.shared.snapshot()["running"] == 0)
     assert rows == []
     assert dataset.meta["size_bytes"].notna().sum() == 3
     dataset.scan()
@@ -469,7 +459,6 @@ def test_closing_stops_the_scan(folder, hurried, monkeypatch):
 
 
 # --- one image, some channels, other chunks
-# --------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:.*2 shapes or types")
@@ -552,7 +541,6 @@ def test_reopening_keeps_what_was_chosen(folder):
 
 
 # --- the end
-# --------------------------------------------------------------------------------------------------
 
 
 def test_closing_frees_its_own_chunks_and_leaves_the_others(tmp_path, write_folder):
@@ -567,9 +555,8 @@ def test_closing_frees_its_own_chunks_and_leaves_the_others(tmp_path, write_fold
     assert cache.shared.snapshot()["chunks"] == 9
     one.close()
     one.close()
-    assert (
-        cache.shared.snapshot()["chunks"] == 7
-    )  # all but two of its own: one is still shown by the list
+    # All but two of its own: one is still shown by the list.
+    assert cache.shared.snapshot()["chunks"] == 7
     some.close()
     assert cache.shared.snapshot()["chunks"] == 6
     two.close()

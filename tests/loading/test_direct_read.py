@@ -72,7 +72,6 @@ def source(tmp_path):
 
 
 # --- exact
-# --------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -170,7 +169,6 @@ def test_pixels_are_read_into_an_array_of_any_strides(source, monkeypatch, page,
 
 
 # --- what is read, and how often
-# -------------------------------------------------------------------------------------
 
 
 def test_a_plane_is_one_read_and_not_kept(source, read_pieces):
@@ -307,7 +305,6 @@ def test_neighbours_are_read_together_as_far_as_that_goes(data):
 
 
 # --- what fails
-# --------------------------------------------------------------------------------------------------
 
 
 def test_a_file_cut_short_fails_chunk_by_chunk(source):
@@ -364,7 +361,6 @@ def test_ctrl_c_while_reading_leaves_nothing_loading(source, monkeypatch):
 
 
 # --- what others hear
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_status_counts_what_was_read_and_says_that_it_is_not_kept(source):
