@@ -295,7 +295,8 @@ def _in_place(path: str, stamp: Stamp, meta: ImageMeta, where: tuple[str, int]) 
         for name in type(meta).__slots__
         if name not in ("name", "axes", "dtype", "levels")
     }
-    return RawSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
+    source = RawSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
+    return source.with_strided_levels()
 
 
 def _plan(level: Any) -> TileGrid | None:
