@@ -21,6 +21,7 @@ from napari_lazyload.loading.read_box import read_block, read_box
 from napari_lazyload.sources.binary import read_strided, strided_chunks
 from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear
+from napari_lazyload.sources.files import FileStamp
 
 SHAPE = (6, 40, 50)
 WHOLE = tuple((0, size) for size in SHAPE)
@@ -329,7 +330,7 @@ def test_a_file_that_was_replaced_is_not_read(tmp_path):
     path = tmp_path / "a.raw"
     free = source_of(path)
     source = RawSource(
-        free.layout, [(str(path), read_strided.stamp_at_opening(str(path)))], "raw", ("z", "y", "x")
+        free.layout, [(str(path), FileStamp.at_open(str(path)))], "raw", ("z", "y", "x")
     )
     os.utime(path, ns=(1, 1))
     for read in (np.asarray, lambda x: x.compute(), lambda x: (x + 0).compute()):

@@ -22,6 +22,7 @@ from napari_lazyload.sources.binary import read_strided
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks, chunk_sizes, run_nbytes
 from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, Linear, Shifted
+from napari_lazyload.sources.files import FileStamp
 
 DTYPES = ["u1", "i1", "<u2", ">u2", "<i4", ">i4", "<f4", ">f4", ">f8", "<c8", ">c16", "<f2", "?"]
 
@@ -47,9 +48,7 @@ def full(source):
 def source_of(path, layout, **options):
     stat = os.stat(path)
     axes = tuple("uvtczyx"[-len(layout.shape) :])
-    return RawSource(
-        layout, [(str(path), (stat.st_mtime_ns, stat.st_size))], "raw", axes, **options
-    )
+    return RawSource(layout, [(str(path), FileStamp.from_stat(stat))], "raw", axes, **options)
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def test_frames_over_several_files_and_with_gaps_in_the_grid(tmp_path):
     for number in range(0, 7, 3):  # three frames a file, one in the last
         path = tmp_path / f"{number}.raw"
         path.write_bytes(b"12345" + stack[number : number + 3].tobytes())
-        files.append((str(path), read_strided.stamp_at_opening(str(path))))
+        files.append((str(path), FileStamp.at_open(str(path))))
     layout = dense((7, 6, 8), ">u2", 5)
     frames = Frames(1, 96, 3)
     for chunks in ("auto", 1, (2, 6, 8), (2, 4, 3)):
@@ -380,7 +379,7 @@ def test_colors_are_never_split(tmp_path):
     path = tmp_path / "a.raw"
     pixels = values((3000, 1000, 3), "u1")
     pixels.tofile(path)
-    stamp = read_strided.stamp_at_opening(str(path))
+    stamp = FileStamp.at_open(str(path))
     source = RawSource(dense(pixels.shape, "u1"), [(str(path), stamp)], "rgb", ("y", "x", "s"))
     assert source.meta.rgb
     assert source.meta.levels[0].grid.chunks == (600, 1000, 3)
@@ -461,7 +460,7 @@ def test_a_pipe_in_place_of_the_file_does_not_hang(opened):
     with pytest.raises(ChunkReadError, match="no regular file"):
         free.chunk(0, (0, 0, 0)).load()
     with pytest.raises(SourceOpenError, match="no regular file"):
-        read_strided.stamp_at_opening(str(path))
+        FileStamp.at_open(str(path))
 
 
 def test_errors_of_the_disk_are_the_packages_own(opened, monkeypatch):
@@ -546,7 +545,7 @@ def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):
     stack.tofile(path)
     for more in ({}, {"row_axes": 2}, {"frames": Frames(2, 30 * 40 * 2, 30)}):
         layout = dense(stack.shape, ">i2")
-        stamp = read_strided.stamp_at_opening(str(path))
+        stamp = FileStamp.at_open(str(path))
         source = RawSource(
             layout, [(str(path), stamp)], "raw", ("c", "z", "y", "x"), coarse=True, **more
         )

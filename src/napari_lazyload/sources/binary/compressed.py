@@ -15,7 +15,7 @@ from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.core.settings import current
 from napari_lazyload.sources.binary.read_strided import Array, native, span_nbytes
-from napari_lazyload.sources.files import Stamp, open_error, read_error, stamp_now
+from napari_lazyload.sources.files import FileStamp, open_error, read_error
 from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
@@ -59,19 +59,19 @@ class PackedChunk:
     start: int
     layout: StridedLayout
     convert: Convert | None
-    opened: Stamp
+    opened: FileStamp
 
     @property
     def key(self) -> Hashable:
         """Path, time of change, size, and what is unpacked as what."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         layout = self.layout
         form = (layout.shape, layout.dtype.str, layout.offset, layout.strides)
         return ("packed", self.path, *stamp, self.codec, self.start, form, self.convert)
 
     def load(self) -> Array:
         """Unpack; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         layout = self.layout
         span = span_nbytes(layout.shape, layout.strides, layout.dtype.itemsize)
         try:
@@ -167,7 +167,7 @@ class PackedSource(OneRow):
     def __init__(
         self,
         layout: StridedLayout,
-        file: tuple[str, Stamp],
+        file: tuple[str, FileStamp],
         codec: str,
         name: str,
         axes: tuple[str, ...],
@@ -178,7 +178,7 @@ class PackedSource(OneRow):
         **meta: Any,
     ) -> None:
         path, opened = file
-        check_packed(path, layout, codec, opened[1] - start)
+        check_packed(path, layout, codec, opened.size - start)
         self.files = (file,)
         self.token = f"packed-{uuid.uuid4().hex}"
         self._chunk = PackedChunk(path, codec, start, layout, convert, opened)

@@ -17,10 +17,10 @@ from napari_lazyload.sources.binary.read_strided import check_extent, dense_stri
 from napari_lazyload.sources.binary.strided import RawSource, StridedLayout
 from napari_lazyload.sources.files import (
     BadOptionError,
+    FileStamp,
     check_options,
     file_name,
     open_error,
-    stamp_at_opening,
 )
 
 if TYPE_CHECKING:
@@ -97,13 +97,13 @@ def open_envi(path: str, **options: Any) -> OpenResult:
         raise open_error(
             path, f"an ENVI header {file_name(path)}.hdr beside it", "none", "put the header back"
         )
-    stamp_at_opening(head, header=path)
+    FileStamp.at_open(head, header=path)
     with reading_header(head, "an ENVI header"):
         known = _read_header(head)
         layout = _layout(head, known)
     data = _data_of(path, head, options.get("data"))
-    stamp = stamp_at_opening(data, header=path)
-    check_extent(data, stamp[1], layout.end, exact=not options.get("trailing", False))
+    stamp = FileStamp.at_open(data, header=path)
+    check_extent(data, stamp.size, layout.end, exact=not options.get("trailing", False))
     with reading_header(head, "an ENVI header"):
         more, rows = _per_band(known, layout.shape[0]), _placed(known)
     row_axes = int(bool(more))

@@ -19,7 +19,7 @@ from napari_lazyload.sources.binary.header_checks import check_image, default_ax
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
 from napari_lazyload.sources.binary.strided import RawSource, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear, Shifted
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,12 +83,12 @@ def open_fits(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("scaled",), "FITS files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "a FITS file")
+    stamp = FileStamp.at_open(path, "a FITS file")
     packed = _is_packed(path)
     opener: Any = gzip.open if packed else open
     with reading_header(path, "a FITS file"), opener(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's, about cards that it mends
-        size = _unpacked_size(path, file) if packed else stamp[1]
+        size = _unpacked_size(path, file) if packed else stamp.size
         units, skipped, notes = _units(path, file, size)
         images = [unit for unit in units if _is_image(unit, skipped)]
         if not images:
@@ -253,7 +253,7 @@ def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
 
 def _image(
     path: str,
-    stamp: tuple[int, int],
+    stamp: FileStamp,
     unit: _Unit,
     title: str,
     options: Mapping[str, Any],

@@ -25,7 +25,7 @@ from napari_lazyload.sources.binary.header_checks import (
 )
 from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
 from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense, samples_first
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,14 +73,14 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("outside", "trailing"), "MetaImage files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "a MetaImage header")
+    stamp = FileStamp.at_open(path, "a MetaImage header")
     with reading_header(path, "a MetaImage header"):
         header, names, start = _read_header(path)
         layout, axes = _layout(path, header)
         files = [(path, stamp)]
         if names is not None:
             found = [data_file(path, name, outside=options.get("outside", False)) for name in names]
-            files = [(one, stamp_at_opening(one, header=path)) for one in found]
+            files = [(one, FileStamp.at_open(one, header=path)) for one in found]
             start = 0
         placed = _placed(header, axes)
         skip = int(header.get("HeaderSize", 0))

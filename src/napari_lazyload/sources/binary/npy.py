@@ -27,14 +27,13 @@ from napari_lazyload.sources.binary.records import pick_field
 from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
 from napari_lazyload.sources.files import (
     BadOptionError,
+    FileStamp,
     check_options,
     file_name,
     open_error,
-    stamp_at_opening,
 )
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.files import Stamp
     from napari_lazyload.sources.opened import OpenResult
 
 NPY, NPZ = "NPY", "NPZ"
@@ -63,7 +62,7 @@ def open_npy(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, _OPTIONS, "NPY files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "a NumPy array")
+    stamp = FileStamp.at_open(path, "a NumPy array")
     with reading_header(path, "a NumPy array (.npy)"), open(path, "rb") as file:
         start = file.read(6)
         if start[:4] == b"PK\x03\x04":
@@ -75,7 +74,7 @@ def open_npy(path: str, **options: Any) -> OpenResult:
             raise open_error(path, "a NumPy array (.npy)", found, "save it again with numpy.save")
         file.seek(0)
         layout, fortran = read_layout(path, file)
-    source = npy_source((path, stamp), layout, file_name(path), stamp[1], options)
+    source = npy_source((path, stamp), layout, file_name(path), stamp.size, options)
     header = {
         "fortran_order": fortran,
         "data_offset": layout.offset,
@@ -122,7 +121,7 @@ def _read_version_3(path: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, 
 
 
 def npy_source(
-    file: tuple[str, Stamp], layout: StridedLayout, name: str, end: int, options: dict[str, Any]
+    file: tuple[str, FileStamp], layout: StridedLayout, name: str, end: int, options: dict[str, Any]
 ) -> RawSource:
     """Return the source of an array that ends at `end`."""
     path = file[0]
@@ -140,7 +139,7 @@ _LOCAL_HEADER = 30
 _HINT = "save the arrays with numpy.savez (without compression), or one by one with numpy.save"
 
 
-def open_npz(path: str, stamp: Stamp, options: dict[str, Any]) -> OpenResult:
+def open_npz(path: str, stamp: FileStamp, options: dict[str, Any]) -> OpenResult:
     """Open the images of an archive; called by `napari_lazyload.sources.binary.npy.open_npy`, which turns errors."""
     key = options.get("key")
     sources, headers, skipped = [], [], {}

@@ -24,7 +24,7 @@ from napari_lazyload.sources.binary.header_checks import (
 )
 from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
 from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,14 +62,14 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("outside", "trailing"), "NRRD files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "a NRRD file")
+    stamp = FileStamp.at_open(path, "a NRRD file")
     with reading_header(path, "a NRRD file"):
         header, names, start = _read_header(path)
         shape, dtype, codec = _form(path, header)
         files = [(path, stamp)]
         if names is not None:
             found = [data_file(path, name, outside=options.get("outside", False)) for name in names]
-            files = [(one, stamp_at_opening(one, header=path)) for one in found]
+            files = [(one, FileStamp.at_open(one, header=path)) for one in found]
             start = 0
         layout = dense(shape, dtype)
         axes = _axes(header, shape, layout.dtype)

@@ -22,10 +22,10 @@ from napari_lazyload.sources.binary.raw_description import (
 from napari_lazyload.sources.binary.raw_guesses import guesses
 from napari_lazyload.sources.files import (
     BadOptionError,
+    FileStamp,
     check_options,
     file_name,
     open_error,
-    stamp_at_opening,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def open_raw(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, SIDECAR_KEYS, "raw files")
     path = os.path.abspath(path)
-    size = stamp_at_opening(path, "a raw file")[1]
+    size = FileStamp.at_open(path, "a raw file").size
     if size == 0:
         raise open_error(path, "pixels", "an empty file (0 bytes)", "copy it again")
     beside = sidecar_of(path)

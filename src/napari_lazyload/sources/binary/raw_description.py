@@ -13,7 +13,7 @@ from napari_lazyload.sources.binary.header_checks import check_image, default_ax
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides, item_count
 from napari_lazyload.sources.binary.records import pick_field
 from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
-from napari_lazyload.sources.files import file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.files import FileStamp, file_name, open_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +162,7 @@ def described_source(
     ValueError
         If shape, positions or chunks do not suit it.
     """
-    size = stamp_at_opening(path, "a raw file")[1]
+    size = FileStamp.at_open(path, "a raw file").size
     if what.positions is not None:
         layout, frames = _scattered(path, size, what, what.positions)
     else:

@@ -13,7 +13,7 @@ from napari_lazyload.sources.files import file_name, open_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_lazyload.sources.files import Stamp
+    from napari_lazyload.sources.files import FileStamp
 
 _DAMAGED = "the header is damaged, or describes other files"
 _NUMBERED = re.compile(r"(.*?)%(0?)([0-9]{0,2})[diu](.*?)((?:\s+-?[0-9]+){2,4})", re.ASCII)
@@ -46,7 +46,7 @@ def source_of_files(
     path: str,
     layout: StridedLayout,
     axes: tuple[str, ...],
-    files: Sequence[tuple[str, Stamp]],
+    files: Sequence[tuple[str, FileStamp]],
     *,
     start: int,
     skip: int,
@@ -63,7 +63,7 @@ def source_of_files(
         Of the whole image; its offset does not count.
     axes : tuple of str
         Of the image.
-    files : sequence of (str, Stamp)
+    files : sequence of (str, FileStamp)
         The data files, in order.
     start : int
         Where the data part of each begins.
@@ -106,10 +106,10 @@ def _spread(path: str, layout: StridedLayout, files: int) -> tuple[int, int]:
 
 
 def _offset(
-    path: str, data: str, stamp: Stamp, start: int, skip: int, *, each: int, exact: bool
+    path: str, data: str, stamp: FileStamp, start: int, skip: int, *, each: int, exact: bool
 ) -> int:
     """Return where the pixels of one file begin, after a look at its size."""
-    size = stamp[1]
+    size = stamp.size
     offset = size - each if skip == -1 else start + max(0, skip)
     if offset < start:
         hint = "it is truncated, or described wrongly: copy it again"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.sources.binary.strided_chunks import Convert
-    from napari_lazyload.sources.files import Stamp
+    from napari_lazyload.sources.files import FileStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class RawSource:
     ----------
     layout : StridedLayout
         Where the pixels are; of a `Frames` image the leading strides do not count.
-    files : sequence of (str, Stamp or None)
+    files : sequence of (str, FileStamp or None)
         Absolute paths, each with its stamp when the header was read, or None where that shall not
         be checked.
     name : str
@@ -128,7 +128,7 @@ class RawSource:
     def __init__(
         self,
         layout: StridedLayout,
-        files: Sequence[tuple[str, Stamp | None]],
+        files: Sequence[tuple[str, FileStamp | None]],
         name: str,
         axes: tuple[str, ...],
         *,

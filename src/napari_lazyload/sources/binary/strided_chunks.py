@@ -15,7 +15,7 @@ import numpy as np
 from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.sources.binary.chunk_sizes import run_nbytes
 from napari_lazyload.sources.binary.read_strided import Array, item_count, read_strided
-from napari_lazyload.sources.files import Stamp, stamp_now
+from napari_lazyload.sources.files import FileStamp
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -113,12 +113,12 @@ class RawChunk:
     strides: tuple[int, ...]
     dtype: np.dtype[Any]
     convert: Convert | None = None
-    opened: Stamp | None = None
+    opened: FileStamp | None = None
 
     @property
     def key(self) -> Hashable:
         """Path, time of change, size, and which bytes are read as what."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         return (
             "raw",
             self.path,
@@ -151,12 +151,12 @@ class RawChunk:
         if self.convert is not None or target.dtype != self.dtype.newbyteorder("="):
             np.copyto(target, self.load(), casting="unsafe")
             return
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         read_strided(self.path, self.offset, target.view(self.dtype), self.strides)
 
     def load(self) -> Array:
         """Read the block; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         stored = np.empty(self.shape, self.dtype.newbyteorder("="))
         read_strided(self.path, self.offset, stored.view(self.dtype), self.strides)
         return stored if self.convert is None else np.ascontiguousarray(self.convert(stored))

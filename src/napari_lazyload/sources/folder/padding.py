@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.core.text import said
-from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.file_set import read_info
 from napari_lazyload.sources.folder.page_chunk import decode, ravel, stamped, unlike
 
@@ -56,7 +56,7 @@ class PaddedChunk:
         return (
             "picture-padded",
             self.path,
-            *file_stamp(self.path),
+            *FileStamp.of(self.path),
             where,
             self.page,
             self.shape,
@@ -104,7 +104,7 @@ class CoverageChunk:
     @property
     def key(self) -> Hashable:
         """Path, time of change and size."""
-        return ("picture-coverage", self.path, *file_stamp(self.path), self.page, self.shape)
+        return ("picture-coverage", self.path, *FileStamp.of(self.path), self.page, self.shape)
 
     def load(self) -> Array:
         """Read the header."""

@@ -15,7 +15,7 @@ from napari_lazyload.sources.hdf5.source import Hdf5Level, Hdf5Source
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from napari_lazyload.sources.files import Stamp
+    from napari_lazyload.sources.files import FileStamp
     from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
 
 _NUMBERS = re.compile(r"[0-9]+")
@@ -23,7 +23,7 @@ _MOST_PLACES = 1 << 20
 
 
 def bdv_sources(
-    path: str, stamp: Stamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str, stamp: FileStamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
 ) -> Iterator[Hdf5Source]:
     """Yield an image for each set-up of a BigDataViewer file: time points as an axis, resolutions as levels.
 
@@ -55,7 +55,7 @@ def _bdv_factors(sizes: Any, count: int) -> list[tuple[float, ...]]:
 
 
 def ims_sources(
-    path: str, stamp: Stamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str, stamp: FileStamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
 ) -> Iterator[Hdf5Source]:
     """Yield the image of an Imaris file: time points and channels as axes, resolutions as levels."""
     by_level: dict[int, dict[tuple[int, ...], Hdf5Dataset]] = {}
@@ -129,7 +129,7 @@ def _levels(
 
 def _source(
     path: str,
-    stamp: Stamp,
+    stamp: FileStamp,
     name: str,
     lead: tuple[str, ...],
     levels: list[Hdf5Level],

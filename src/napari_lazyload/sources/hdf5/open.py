@@ -23,10 +23,10 @@ from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
 from napari_lazyload.sources.files import (
     BadOptionError,
+    FileStamp,
     check_options,
     file_name,
     open_error,
-    stamp_at_opening,
 )
 from napari_lazyload.sources.hdf5.axes import PLACES, axis_labels, axis_scales, placed, stored_axes
 from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
@@ -43,7 +43,6 @@ from napari_lazyload.sources.hdf5.source import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.files import Stamp
     from napari_lazyload.sources.opened import OpenResult
 
 HDF5 = "HDF5"
@@ -134,7 +133,7 @@ def open_hdf5(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("dataset", "outside"), "HDF5 files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "an HDF5 file")
+    stamp = FileStamp.at_open(path, "an HDF5 file")
     with reading_header(path, "an HDF5 file"):
         look = _look(path, outside=options.get("outside", False))
         wanted = _wanted(path, look.found, options.get("dataset"))
@@ -326,7 +325,7 @@ def _wanted(path: str, found: list[Hdf5Dataset], name: str | None) -> list[Hdf5D
 
 
 def _sources(
-    path: str, stamp: Stamp, found: list[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str, stamp: FileStamp, found: list[Hdf5Dataset], sizes: Mapping[str, Any]
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the images: put together where a format says so, the largest first."""
     bdv = [one for one in found if _BDV.fullmatch(one.name)]
@@ -354,7 +353,9 @@ def _sources(
     return sources, headers
 
 
-def _single(path: str, stamp: Stamp, one: Hdf5Dataset, *, alone: bool) -> RawSource | Hdf5Source:
+def _single(
+    path: str, stamp: FileStamp, one: Hdf5Dataset, *, alone: bool
+) -> RawSource | Hdf5Source:
     """Return the source of one data set."""
     name = file_name(path) if alone else f"{file_name(path)} {one.name}"
     stored = stored_axes(one.shape, one.attributes, one.labels, one.scales)
@@ -365,7 +366,7 @@ def _single(path: str, stamp: Stamp, one: Hdf5Dataset, *, alone: bool) -> RawSou
         layout = dense(one.shape, one.dtype, one.offset)
         data = path, stamp
         if one.others:
-            data = one.others[0], stamp_at_opening(one.others[0], header=path)
+            data = one.others[0], FileStamp.at_open(one.others[0], header=path)
         check_extent(data[0], data[1][1], layout.end, exact=False)
         shape, strides = (
             tuple(each[axis] for axis in order) for each in (layout.shape, layout.strides)
@@ -376,13 +377,5 @@ def _single(path: str, stamp: Stamp, one: Hdf5Dataset, *, alone: bool) -> RawSou
     shape = tuple(one.shape[axis] for axis in order)
     chunks = None if one.chunks is None else tuple(one.chunks[axis] for axis in order)
     level = Hdf5Level((one.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))
-    state = hash(tuple(map(_stamp_or_none, one.others)))
+    state = hash(tuple(map(FileStamp.or_none, one.others)))
     return Hdf5Source((path, stamp), [level], name, axes, one.dtype, state=state, **place)
-
-
-def _stamp_or_none(path: str) -> Stamp | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

@@ -20,7 +20,7 @@ from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.sources.binary.chunk_sizes import SMALL, auto_chunks
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk
-from napari_lazyload.sources.files import Stamp, read_error, stamp_now
+from napari_lazyload.sources.files import FileStamp, read_error
 from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
@@ -122,13 +122,13 @@ class Hdf5Chunk:
     order: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    opened: Stamp
+    opened: FileStamp
     state: int = 0
 
     @property
     def key(self) -> Hashable:
         """Path, time of change, size, state of other files, data set and box."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         return (
             "hdf5",
             self.path,
@@ -142,7 +142,7 @@ class Hdf5Chunk:
 
     def load(self) -> Array:
         """Read the box; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         try:
             pixels = self._read()
         except Exception as err:
@@ -210,7 +210,7 @@ class Hdf5Source(OneRow):
 
     Parameters
     ----------
-    file : (str, Stamp)
+    file : (str, FileStamp)
         Absolute path, and its stamp when it was opened.
     levels : sequence of Hdf5Level
         Finest first.
@@ -228,7 +228,7 @@ class Hdf5Source(OneRow):
 
     def __init__(
         self,
-        file: tuple[str, Stamp],
+        file: tuple[str, FileStamp],
         levels: Sequence[Hdf5Level],
         name: str,
         axes: tuple[str, ...],

@@ -22,7 +22,7 @@ from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.sources.binary.read_strided import Array, native
 from napari_lazyload.sources.binary.strided import RawSource, dense
-from napari_lazyload.sources.files import Stamp, read_error, stamp_now
+from napari_lazyload.sources.files import FileStamp, read_error
 from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
 from napari_lazyload.sources.tiff.pages import contiguous_from, in_other_files, page_at
@@ -112,17 +112,17 @@ class TileChunk:
     size: tuple[int, int]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    opened: Stamp
+    opened: FileStamp
 
     @property
     def key(self) -> Hashable:
         """Path, time of change, size, and which pixels."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         return ("picture", self.path, *stamp, "tiles", self.directory, self.corner, self.shape)
 
     def load(self) -> Array:
         """Read and decode the tiles; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         try:
             pixels = self._decode()
         except ChunkReadError:
@@ -184,7 +184,7 @@ def _tile_of(page: Any) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=64)
-def _page(path: str, stamp: Stamp, directory: int) -> Any:
+def _page(path: str, stamp: FileStamp, directory: int) -> Any:
     """Return a page by its directory, with all that decoding needs; `stamp` is part of the key."""
     import tifffile
 
@@ -212,7 +212,7 @@ class TiledSource(OneRow):
 
     Parameters
     ----------
-    file : (str, Stamp)
+    file : (str, FileStamp)
         Absolute path, and its stamp when it was opened.
     plans : sequence of TileGrid
         The levels, finest first.
@@ -220,7 +220,9 @@ class TiledSource(OneRow):
         Of the image; its levels do not count.
     """
 
-    def __init__(self, file: tuple[str, Stamp], plans: Sequence[TileGrid], meta: ImageMeta) -> None:
+    def __init__(
+        self, file: tuple[str, FileStamp], plans: Sequence[TileGrid], meta: ImageMeta
+    ) -> None:
         self.files = (file,)
         self.token = f"tiff-{uuid.uuid4().hex}"
         self._plans = tuple(plans)
@@ -258,7 +260,7 @@ def _tiled(
     tif: tifffile.TiffFile,
     series: tifffile.TiffPageSeries,
     meta: ImageMeta,
-    file: tuple[str, Stamp],
+    file: tuple[str, FileStamp],
 ) -> RowSource | None:
     """Return the source of an image in smaller pieces, or None where there are none."""
     if (
@@ -283,7 +285,7 @@ def _tiled(
     return TiledSource(file, [plan for plan in plans if plan.lead == lead], meta)
 
 
-def _in_place(path: str, stamp: Stamp, meta: ImageMeta, where: tuple[str, int]) -> RawSource:
+def _in_place(path: str, stamp: FileStamp, meta: ImageMeta, where: tuple[str, int]) -> RawSource:
     """Return the source of pixels that lie together, without compression."""
     order: Any = where[0]
     layout = dense(meta.shape, meta.dtype.newbyteorder(order), where[1])
