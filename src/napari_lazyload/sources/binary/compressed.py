@@ -156,7 +156,7 @@ def _text(file: IO[bytes], layout: StridedLayout) -> Array:
 
 
 class PackedSource(OneRow):
-    """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `RawSource`.
+    """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `StridedSource`.
 
     Raises
     ------

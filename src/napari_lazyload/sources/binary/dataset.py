@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.sources.binary.read_strided import item_count
-from napari_lazyload.sources.binary.strided import RawSource
+from napari_lazyload.sources.binary.strided import StridedSource
 from napari_lazyload.sources.files import file_name, in_table
 from napari_lazyload.sources.opened import IMAGE, OpenResult
 
@@ -49,7 +49,8 @@ def binary_result(
         What was left out, by reason.
     """
     sources = [
-        source.with_overview() if isinstance(source, RawSource) else source for source in sources
+        source.with_overview() if isinstance(source, StridedSource) else source
+        for source in sources
     ]
     headers = [
         {**header, **_overview(source)} for header, source in zip(headers, sources, strict=True)
@@ -82,7 +83,7 @@ def binary_result(
 def _overview(source: RowSource) -> dict[str, str]:
     """Return which pixels the coarse levels of an image have, for its table."""
     meta = source.meta
-    if not isinstance(source, RawSource) or len(meta.levels) == 1:
+    if not isinstance(source, StridedSource) or len(meta.levels) == 1:
         return {}
     said = (
         ", ".join(

@@ -20,7 +20,12 @@ from napari_lazyload.sources.binary.header_checks import (
     reading_header,
 )
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense, samples_first
+from napari_lazyload.sources.binary.strided import (
+    StridedLayout,
+    StridedSource,
+    dense,
+    samples_first,
+)
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
@@ -84,7 +89,7 @@ def open_iwi(path: str, **options: Any) -> OpenResult:
         )
     stamp = FileStamp.at_open(data, header=path)
     check_extent(data, stamp.size, layout.end)
-    source = RawSource(layout, [(data, stamp)], file_name(path), axes, **placed)
+    source = StridedSource(layout, [(data, stamp)], file_name(path), axes, **placed)
     fields = {
         "componentType": dtype,
         "pixelType": kind.get("pixelType", ""),

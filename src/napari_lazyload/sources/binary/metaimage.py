@@ -24,7 +24,12 @@ from napari_lazyload.sources.binary.header_checks import (
     reading_header,
 )
 from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense, samples_first
+from napari_lazyload.sources.binary.strided import (
+    StridedLayout,
+    StridedSource,
+    dense,
+    samples_first,
+)
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
@@ -87,7 +92,7 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
         if skip > 0:  # counted from the beginning of the file, also behind a header
             start = 0
         codec = _codec(path, header)
-    source: RawSource | PackedSource
+    source: StridedSource | PackedSource
     if codec and len(files) > 1:
         raise open_error(
             path,

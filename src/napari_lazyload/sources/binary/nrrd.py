@@ -23,7 +23,7 @@ from napari_lazyload.sources.binary.header_checks import (
     reading_header,
 )
 from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
+from napari_lazyload.sources.binary.strided import StridedLayout, StridedSource, dense
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
         )
         skip = int(header.get("byte skip", header.get("byteskip", 0)))
     layout, axes = _shown(layout, axes)
-    source: RawSource | PackedSource
+    source: StridedSource | PackedSource
     if codec and len(files) > 1:
         raise open_error(
             path,

@@ -31,7 +31,7 @@ from napari_lazyload.sources.files import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.binary.strided import RawSource
+    from napari_lazyload.sources.binary.strided import StridedSource
     from napari_lazyload.sources.opened import OpenResult
 
 RAW = "raw"
@@ -131,7 +131,7 @@ def open_raw(path: str, **options: Any) -> OpenResult:
     )
 
 
-def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, RawSource]:
+def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, StridedSource]:
     """Return what a file holds, and its source, by what is known of it: `SIDECAR_KEYS`, ``dtype`` at least.
 
     Raises

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.binary.strided_chunks import RawChunk
+from napari_lazyload.sources.binary.strided_chunks import StridedBlock
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import Box
-    from napari_lazyload.sources.binary.strided import RawSource
+    from napari_lazyload.sources.binary.strided import StridedSource
 
     Array = np.ndarray[Any, Any]
 
@@ -140,18 +140,18 @@ def _unlikely(guess: Guess) -> tuple[bool, bool, bool, int]:
     )
 
 
-def plane_count(source: RawSource) -> int:
+def plane_count(source: StridedSource) -> int:
     """Return how many planes an image has, counted along all axes before the last two (and the colours)."""
     sizes = source.meta.shape[: -3 if source.meta.rgb else -2]
     return int(np.prod(sizes, dtype=object)) if sizes else 1
 
 
-def plane_sketch(source: RawSource, number: int, side: int) -> Array:
+def plane_sketch(source: StridedSource, number: int, side: int) -> Array:
     """Return every k-th pixel of one plane, at most `side` each way; nothing else is read.
 
     Parameters
     ----------
-    source : RawSource
+    source : StridedSource
         Of one block of one file.
     number : int
         Of the plane.
@@ -180,5 +180,5 @@ def plane_sketch(source: RawSource, number: int, side: int) -> Array:
         steps[axis] = -(-shape[axis] // side)
     sizes = tuple(-(-size // step) for size, step in zip(whole.shape, steps, strict=True))
     strides = tuple(stride * step for stride, step in zip(whole.strides, steps, strict=True))
-    thin = RawChunk(whole.path, whole.offset, sizes, strides, whole.dtype, opened=whole.opened)
+    thin = StridedBlock(whole.path, whole.offset, sizes, strides, whole.dtype, opened=whole.opened)
     return thin.load().reshape(sizes[lead:])

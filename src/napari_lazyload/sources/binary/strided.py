@@ -17,7 +17,7 @@ from napari_lazyload.core.coarse_levels import coarse_chunks, coarse_shape, coar
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.sources.binary.chunk_sizes import chunk_sizes
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, span_nbytes
-from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, RawChunk
+from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, StridedBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ class Frames:
     numbers: Array | None = None
 
 
-class RawSource:
+class StridedSource:
     """An image whose pixels are read in place.
 
     Parameters
@@ -170,16 +170,16 @@ class RawSource:
             chunks, axes, layout.shape, layout.strides, itemsize, fixed=fixed, single=single
         )
 
-    def rechunked(self, chunks: Any) -> RawSource:
+    def rechunked(self, chunks: Any) -> StridedSource:
         """Return the same image, read in other chunks."""
         return self._again(chunks=chunks)
 
-    def with_overview(self) -> RawSource:
+    def with_overview(self) -> StridedSource:
         """Return the same image; a big one with coarse levels of every k-th pixel."""
         grid = self.meta.levels[0].grid
         return self if self._coarse else self._again(chunks=grid.chunks, coarse=True)
 
-    def _again(self, **changes: Any) -> RawSource:
+    def _again(self, **changes: Any) -> StridedSource:
         """Return the same image with some arguments changed.
 
         Raises
@@ -200,7 +200,7 @@ class RawSource:
             "coarse": self._coarse,
         }
         kept |= {"row_axes": self._row_axes, **changes}
-        return RawSource(self.layout, self.files, meta.name, meta.axes, **kept)
+        return StridedSource(self.layout, self.files, meta.name, meta.axes, **kept)
 
     def position(self, index: BlockIndex) -> int:
         """Return the row, among those of this image, that a pixel belongs to."""
@@ -221,14 +221,14 @@ class RawSource:
         lead = tuple(self.row_axes.values())
         return tuple(int(one) for one in np.unravel_index(position, lead)) if lead else ()
 
-    def chunk(self, level: int, index: BlockIndex) -> RawChunk | BlankChunk | GroupChunk:
+    def chunk(self, level: int, index: BlockIndex) -> StridedBlock | BlankChunk | GroupChunk:
         """Return the reference to one chunk."""
         box, spans = self.meta.levels[level].grid.bounds(index), self._spans[level]
         if self.frames is not None:
             return self._frames_chunk(self.frames, box, spans)
         return self._box_chunk(box, spans)
 
-    def box_reader(self, level: int, box: Box) -> RawChunk | None:
+    def box_reader(self, level: int, box: Box) -> StridedBlock | None:
         """Return what reads a box in one go; None where it is of several frames that lie apart, or of none."""
         spans, frames = self._spans[level], self.frames
         if frames is None:
@@ -236,9 +236,9 @@ class RawSource:
         if any(stop - start != 1 for start, stop in box[: frames.axes]):
             return None
         found = self._frames_chunk(frames, box, spans)
-        return found if isinstance(found, RawChunk) else None
+        return found if isinstance(found, StridedBlock) else None
 
-    def _box_chunk(self, box: Box, spans: tuple[int, ...]) -> RawChunk:
+    def _box_chunk(self, box: Box, spans: tuple[int, ...]) -> StridedBlock:
         strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
         offset = self.layout.offset + sum(
             start * step for (start, _), step in zip(box, strides, strict=True)
@@ -247,13 +247,13 @@ class RawSource:
 
     def _block(
         self, file: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
-    ) -> RawChunk:
+    ) -> StridedBlock:
         path, opened = self.files[file]
-        return RawChunk(path, offset, shape, strides, self.layout.dtype, self.convert, opened)
+        return StridedBlock(path, offset, shape, strides, self.layout.dtype, self.convert, opened)
 
     def _frames_chunk(
         self, frames: Frames, box: Box, spans: tuple[int, ...]
-    ) -> RawChunk | BlankChunk | GroupChunk:
+    ) -> StridedBlock | BlankChunk | GroupChunk:
         shape, ahead = box_shape(box), frames.axes
         strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
         within = sum(
@@ -278,7 +278,7 @@ class RawSource:
         shape: tuple[int, ...],
         strides: tuple[int, ...],
         within: int,
-    ) -> RawChunk | BlankChunk:
+    ) -> StridedBlock | BlankChunk:
         number = flat if frames.numbers is None else int(frames.numbers[flat])
         if number < 0:
             return BlankChunk(shape, self.meta.dtype)

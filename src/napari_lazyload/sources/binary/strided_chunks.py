@@ -85,7 +85,7 @@ class Shifted:
 
 
 @dataclass(frozen=True, slots=True)
-class RawChunk:
+class StridedBlock:
     """A strided block of one file.
 
     Parameters
@@ -130,7 +130,7 @@ class RawChunk:
             self.convert,
         )
 
-    def cut(self, box: Box) -> RawChunk:
+    def cut(self, box: Box) -> StridedBlock:
         """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
         offset = self.offset + sum(
             start * step for (start, _), step in zip(box, self.strides, strict=True)
@@ -189,7 +189,7 @@ class GroupChunk:
 
     Parameters
     ----------
-    parts : tuple of RawChunk or BlankChunk
+    parts : tuple of StridedBlock or BlankChunk
         One frame each, in C order of the axes that count frames.
     shape : tuple of int
         Of the whole.
@@ -197,7 +197,7 @@ class GroupChunk:
         Of the result.
     """
 
-    parts: tuple[RawChunk | BlankChunk, ...]
+    parts: tuple[StridedBlock | BlankChunk, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
@@ -209,7 +209,7 @@ class GroupChunk:
     @property
     def path(self) -> str:
         """The file of the first frame that has one."""
-        return next((part.path for part in self.parts if isinstance(part, RawChunk)), "")
+        return next((part.path for part in self.parts if isinstance(part, StridedBlock)), "")
 
     def load(self) -> Array:
         """Read the frames one after the other."""

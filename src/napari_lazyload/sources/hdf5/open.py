@@ -20,7 +20,7 @@ from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import KINDS, data_file, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
+from napari_lazyload.sources.binary.strided import StridedLayout, StridedSource, dense
 from napari_lazyload.sources.files import (
     BadOptionError,
     FileStamp,
@@ -355,7 +355,7 @@ def _sources(
 
 def _single(
     path: str, stamp: FileStamp, one: Hdf5Dataset, *, alone: bool
-) -> RawSource | Hdf5Source:
+) -> StridedSource | Hdf5Source:
     """Return the source of one data set."""
     name = file_name(path) if alone else f"{file_name(path)} {one.name}"
     stored = stored_axes(one.shape, one.attributes, one.labels, one.scales)
@@ -371,7 +371,7 @@ def _single(
         shape, strides = (
             tuple(each[axis] for axis in order) for each in (layout.shape, layout.strides)
         )
-        return RawSource(
+        return StridedSource(
             StridedLayout(shape, layout.dtype, layout.offset, strides), [data], name, axes, **place
         )
     shape = tuple(one.shape[axis] for axis in order)

@@ -21,7 +21,7 @@ from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.sources.binary.read_strided import Array, native
-from napari_lazyload.sources.binary.strided import RawSource, dense
+from napari_lazyload.sources.binary.strided import StridedSource, dense
 from napari_lazyload.sources.files import FileStamp, read_error
 from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
@@ -285,7 +285,9 @@ def _tiled(
     return TiledSource(file, [plan for plan in plans if plan.lead == lead], meta)
 
 
-def _in_place(path: str, stamp: FileStamp, meta: ImageMeta, where: tuple[str, int]) -> RawSource:
+def _in_place(
+    path: str, stamp: FileStamp, meta: ImageMeta, where: tuple[str, int]
+) -> StridedSource:
     """Return the source of pixels that lie together, without compression."""
     order: Any = where[0]
     layout = dense(meta.shape, meta.dtype.newbyteorder(order), where[1])
@@ -294,7 +296,7 @@ def _in_place(path: str, stamp: FileStamp, meta: ImageMeta, where: tuple[str, in
         for name in type(meta).__slots__
         if name not in ("name", "axes", "dtype", "levels")
     }
-    return RawSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
+    return StridedSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
 
 
 def _plan(level: Any) -> TileGrid | None:
