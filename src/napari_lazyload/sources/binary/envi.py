@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.units import unit_of
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides
@@ -35,15 +36,6 @@ _DATA_SUFFIXES = ("", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".
 _WHOLE = ("samples", "lines", "bands")
 _LISTS = ("wavelength", "fwhm", "band names", "bbl")
 _BANDS = "c"
-_UNITS = {
-    **{
-        "meters": "meter",
-        "micrometers": "micrometer",
-        "millimeters": "millimeter",
-        "kilometers": "kilometer",
-    },
-    **{"km": "kilometer", "degrees": "degree", "feet": "foot"},
-}
 
 
 def takes_envi(path: str) -> bool:
@@ -250,6 +242,6 @@ def _placed(known: Mapping[str, Any]) -> dict[str, Any]:
                 for one in said[first + 2 :]
                 if "unit" in str(one).lower()
             ]
-            unit = _UNITS.get(units[0]) if units else None
+            unit = unit_of(units[0]) if units else None
             return {"scale": (1.0, high, wide), "units": (None, unit, unit) if unit else None}
     return {}

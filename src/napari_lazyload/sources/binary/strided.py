@@ -66,6 +66,13 @@ def samples_first(layout: StridedLayout) -> StridedLayout:
     return StridedLayout((count, *sizes), layout.dtype, layout.offset, (step, *strides))
 
 
+def transposed(layout: StridedLayout, order: Sequence[int]) -> StridedLayout:
+    """Return the same pixels with the axes in another order."""
+    shape = tuple(layout.shape[axis] for axis in order)
+    strides = tuple(layout.strides[axis] for axis in order)
+    return StridedLayout(shape, layout.dtype, layout.offset, strides)
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
     """Frames that are not one block: spread over files, or scattered over a grid.
