@@ -11,9 +11,11 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import RowMap, first_pixel
+from napari_lazyload.core.source import ChunkKey, joined_key
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, Field, WellRegistry
@@ -101,22 +103,16 @@ class TileChunk:
         return self.book.knows_arrays(wanted[self.tile.field], self.look.label)
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """That of the field's own chunk where it is one; of a blank one its place."""
         array = self._array()
         if array is None:
-            root, well = self.book.store.root, self.book.wells[self.tile.well].path
-            return (root, well, "blank", box_shape(self.box), self.look.dtype.str)
+            well = self.book.store.address(self.book.wells[self.tile.well].path)
+            return ChunkKey(well, None, ("blank", box_shape(self.box), self.look.dtype.str))
         chunks = [array.chunk(index) for index in array.grid.touched(self.box)]
         if len(chunks) == 1 and array.grid.bounds(chunks[0].index) == self.box:
             return chunks[0].key
-        return (
-            array.store.root,
-            array.path,
-            "part",
-            self.box,
-            tuple(chunk.key for chunk in chunks),
-        )
+        return joined_key([chunk.key for chunk in chunks], "part", self.box)
 
     def load(self) -> Array:
         """Read it; zeros where there is no such field."""
@@ -173,6 +169,36 @@ def _said(shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]) -> str:
     return f"{' x '.join(map(str, shapes[0]))} {dtype}{levels}"
 
 
+class MosaicRows(RowMap):
+    """Which well, or field, a mosaic shows where.
+
+    Parameters
+    ----------
+    rows : mapping of (int, int) to int
+        The row of the table for each place of the mosaic; elsewhere it is the first.
+    along : (int, int)
+        The axes along which places lie side by side.
+    sides : (int, int)
+        Pixels of a place along these.
+    """
+
+    def __init__(
+        self, rows: Mapping[tuple[int, int], int], along: Sequence[int], sides: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self._rows = dict(rows)
+        self._along = tuple(along)
+        self._sides = tuple(sides)
+
+    def row_of_chunk(self, level: LevelMeta, index: BlockIndex) -> int:
+        """Return the row of the place that the first pixel of a chunk is in."""
+        down, across = (
+            first_pixel(level, axis, index[axis]) // side
+            for axis, side in zip(self._along, self._sides, strict=True)
+        )
+        return self._rows.get((down, across), 0)
+
+
 class MosaicSource:
     """Fields of wells side by side along ``"y"`` and ``"x"``.
 
@@ -199,14 +225,17 @@ class MosaicSource:
         name: str,
     ) -> None:
         self.token = f"mosaic-{uuid.uuid4().hex}"
-        self.row_axes: dict[str, int] = {}
         self.book = book
+        self._root = book.store.address(book.wells[0].path)
         self._tiles = dict(tiles)
         self._look = look
         self._along = mosaic_axes(field)
         counts = tuple(1 + max(place[side] for place in tiles) for side in (0, 1))
         self._fields = [level.grid for level in field.levels]
         grids = [self._grid(grid, counts) for grid in self._fields]
+        sides = tuple(self._fields[0].shape[axis] for axis in self._along)
+        rows = {place: tile.row for place, tile in tiles.items()}
+        self.row_map = MosaicRows(rows, self._along, sides)
         self.meta = replace(
             field,
             name=name,
@@ -250,21 +279,8 @@ class MosaicSource:
         box = self._fields[level].bounds(within)
         tile = self._tiles.get(where)
         if tile is None:
-            return BlankChunk(self.book.store.root, box_shape(box), self.meta.dtype)
+            return BlankChunk(self._root, box_shape(box), self.meta.dtype)
         return TileChunk(self.book, self._look, tile, level, box)
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return 0: no axis counts rows."""
-        return 0
-
-    def chunk_position(self, level: int, index: BlockIndex) -> int:
-        """Return the row of the well (or field) that a chunk shows; the first one for a place without."""
-        tile = self._tiles.get(self._split(level, index)[0])
-        return 0 if tile is None else tile.row
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return (): no axis counts rows."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +290,7 @@ class BlankChunk:
     Parameters
     ----------
     root : str
-        Of the store.
+        Address of a well.
     shape : tuple of int
         Of the chunk.
     dtype : numpy.dtype
@@ -286,9 +302,9 @@ class BlankChunk:
     dtype: np.dtype[Any]
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """Its form: all blank chunks of one form are the same."""
-        return (self.root, "", "blank", self.shape, self.dtype.str)
+        return ChunkKey(self.root, None, ("blank", self.shape, self.dtype.str))
 
     def load(self) -> Array:
         """Return zeros."""

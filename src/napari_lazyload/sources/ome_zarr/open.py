@@ -20,13 +20,13 @@ from napari_lazyload.sources.ome_zarr.series import read_series
 from napari_lazyload.sources.ome_zarr.source import OpenedNode
 from napari_lazyload.sources.ome_zarr.table import image_columns, plate_columns
 from napari_lazyload.sources.ome_zarr.tolerant import as_dict, multiscales_of, ome_of
-from napari_lazyload.sources.opened import OpenResult
+from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.zarr.location import StoreLocation, find_store, is_address
 from napari_lazyload.sources.zarr.node import Node, read_node, read_nodes
 from napari_lazyload.sources.zarr.open_store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead
     from napari_lazyload.sources.ome_zarr.source import ZarrImage
@@ -194,7 +194,7 @@ def _opened(
         sources=tuple(one.source for one in images),
         rows=rows,
         row_name=row_name,
-        owns=_owns(store.root, node.path),
+        files=Below(store.address(node.path)),
         notes=list(dict.fromkeys(finding.notes)),
         where=lambda: found.path,
         **whole,
@@ -205,7 +205,7 @@ def _denied(images: Sequence[ZarrImage]) -> dict[int, str]:
     """Return the rows of images of which a server keeps chunks back that it does not say are missing."""
     found = {}
     for row, image in enumerate(images):
-        count = sum(len(array.denied_keys) for array in getattr(image.source, "arrays", ()))
+        count = len(image.denied_keys)
         if count:
             found[row] = (
                 f"{count} chunk{'s'[: count != 1]} denied to an anonymous user, shown blank: log in to read them"
@@ -221,20 +221,6 @@ def _kinds(node: Node, finding: OpenedNode | OpenedPlate) -> tuple[str, str]:
         return "Zarr array", "image"
     ours = {LABELS, "scene", LAYOUT} & {*ome_of(node.attributes), *node.attributes}
     return ("OME-Zarr" if ours or multiscales_of(node.attributes) else "Zarr group"), "image"
-
-
-def _owns(root: str, path: str) -> Callable[[Any], bool]:
-    """Return a function that tells whether the key of a chunk belongs to a node of a store."""
-    below = f"{path}/" if path else ""
-
-    def belongs(key: Any) -> bool:
-        while isinstance(key, tuple) and key and key[0] == "converted":
-            key = key[-1]
-        if not isinstance(key, tuple) or len(key) < 2 or key[0] != root:
-            return False
-        return isinstance(key[1], str) and (key[1] == path or key[1].startswith(below))
-
-    return belongs
 
 
 def takes_zarr(path: str | list[str]) -> bool:

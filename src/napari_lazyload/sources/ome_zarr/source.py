@@ -6,6 +6,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_lazyload.core.row_map import ONE_ROW
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,7 +33,7 @@ class ZarrSource:
         self.arrays = tuple(arrays)
         self.meta = meta
         self.token = f"zarr-{uuid.uuid4().hex}"
-        self.row_axes: dict[str, int] = {}
+        self.row_map = ONE_ROW
 
     @property
     def remote(self) -> bool:
@@ -41,14 +43,6 @@ class ZarrSource:
     def chunk(self, level: int, index: BlockIndex) -> Chunk:
         """Return the reference to one chunk of the level's array."""
         return self.arrays[level].chunk(index)
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return 0: the image has one row."""
-        return 0
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return (): no axis counts rows."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +61,19 @@ class ZarrImage:
     path: str
 
     @property
+    def denied_keys(self) -> set[str]:
+        """The chunks that a server keeps back."""
+        if not isinstance(self.source, ZarrSource):
+            return set()
+        return set().union(*(array.denied_keys for array in self.source.arrays))
+
+    @property
     def row(self) -> dict[str, Any]:
         """The columns of its row."""
         meta = self.source.meta
-        array: ZarrArray | None = next(iter(getattr(self.source, "arrays", ())), None)
+        array: ZarrArray | None = (
+            self.source.arrays[0] if isinstance(self.source, ZarrSource) else None
+        )
         grid = meta.levels[0].grid
         return {
             "path": self.path,
