@@ -260,7 +260,7 @@ class ForeignChunk:
     @property
     def key(self) -> ChunkKey:
         """Its file, image and box."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         return ChunkKey(self.path, stamp, (self.library, self.number, self.box))
 
     def load(self) -> Array:
@@ -303,7 +303,9 @@ class ForeignSource:
         Whether it is the only one.
     """
 
-    def __init__(self, library: str, file: tuple[str, Stamp], number: int, *, alone: bool) -> None:
+    def __init__(
+        self, library: str, file: tuple[str, FileStamp], number: int, *, alone: bool
+    ) -> None:
         self.file = file
         self.paths = (file[0],)
         self.row_map = ONE_ROW

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 import napari_lazyload as nl
-from napari_lazyload.sources.binary.strided import StridedSource
+from napari_lazyload.sources.binary.strided import StridedFileSource
 from napari_lazyload.sources.tiff import tiled
 from napari_lazyload.sources.tiff.tiled import TiledSource
 
@@ -75,7 +75,7 @@ def test_it_is_what_tifffile_reads(tmp_path, name):
     with nl.open_dataset(path) as dataset:
         (image,) = dataset.images
         assert isinstance(
-            image.source, StridedSource if name.startswith("in place") else TiledSource
+            image.source, StridedFileSource if name.startswith("in place") else TiledSource
         )
         assert image.dtype == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(image.data, expected)

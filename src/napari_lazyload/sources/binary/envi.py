@@ -15,7 +15,7 @@ from napari_lazyload.core.units import unit_of
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides
-from napari_lazyload.sources.binary.strided import StridedLayout, StridedSource
+from napari_lazyload.sources.binary.strided import StridedFileSource, StridedLayout
 from napari_lazyload.sources.files import (
     BadOptionError,
     FileStamp,
@@ -99,7 +99,7 @@ def open_envi(path: str, **options: Any) -> OpenResult:
     with reading_header(head, "an ENVI header"):
         more, rows = _per_band(known, layout.shape[0]), _placed(known)
     row_axes = int(bool(more))
-    source = StridedSource(
+    source = StridedFileSource(
         layout, [(data, stamp)], file_name(data), (_BANDS, "y", "x"), row_axes=row_axes, **rows
     )
     fields = {name: value for name, value in known.items() if name not in more}

@@ -17,7 +17,7 @@ from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource,
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, default_axes, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
-from napari_lazyload.sources.binary.strided import StridedSource, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear, Shifted
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
@@ -259,7 +259,7 @@ def _image(
     options: Mapping[str, Any],
     *,
     packed: bool,
-) -> tuple[StridedSource | PackedSource, dict[str, Any]]:
+) -> tuple[StridedFileSource | PackedSource, dict[str, Any]]:
     """Return the source of one unit, and its cards."""
     cards = unit.cards
     layout = dense(_shape(path, cards), _TYPES[_bitpix(path, cards)], unit.offset)
@@ -278,11 +278,11 @@ def _image(
     )
     name = f"{file_name(path)} {title}".strip()
     more = {"convert": convert, "dtype": dtype, **_limits(cards)}
-    source: StridedSource | PackedSource
+    source: StridedFileSource | PackedSource
     if packed:
         source = PackedSource(layout, (path, stamp), "gzip", name, axes, **more)
     else:
-        source = StridedSource(layout, [(path, stamp)], name, axes, **more)
+        source = StridedFileSource(layout, [(path, stamp)], name, axes, **more)
     fields = {
         key: value
         for key, value in cards.items()

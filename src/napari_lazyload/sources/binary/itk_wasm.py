@@ -21,8 +21,8 @@ from napari_lazyload.sources.binary.header_checks import (
 )
 from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.strided import (
+    StridedFileSource,
     StridedLayout,
-    StridedSource,
     dense,
     samples_first,
 )
@@ -89,7 +89,7 @@ def open_iwi(path: str, **options: Any) -> OpenResult:
         )
     stamp = FileStamp.at_open(data, header=path)
     check_extent(data, stamp.size, layout.end)
-    source = StridedSource(layout, [(data, stamp)], file_name(path), axes, **placed)
+    source = StridedFileSource(layout, [(data, stamp)], file_name(path), axes, **placed)
     fields = {
         "componentType": dtype,
         "pixelType": kind.get("pixelType", ""),

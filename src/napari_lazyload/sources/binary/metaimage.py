@@ -32,8 +32,8 @@ from napari_lazyload.sources.binary.split_files import (
     stamped_files,
 )
 from napari_lazyload.sources.binary.strided import (
+    StridedFileSource,
     StridedLayout,
-    StridedSource,
     dense,
     samples_first,
 )
@@ -103,7 +103,7 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
         if skip > 0:  # counted from the beginning of the file, also behind a header
             start = 0
         codec = _codec(path, header)
-    source: StridedSource | PackedSource
+    source: StridedFileSource | PackedSource
     if codec:
         check_single(path, files)
         begin = start + max(0, skip)
@@ -126,7 +126,7 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
     return binary_result(path, METAIMAGE, [source], [fields], notes=notes)
 
 
-def _trailing_notes(path: str, source: StridedSource) -> list[str]:
+def _trailing_notes(path: str, source: StridedFileSource) -> list[str]:
     """Return what to say of data files that go on behind their pixels."""
     layout, files = source.layout, source.files
     nbytes = item_count(layout.shape) * layout.dtype.itemsize // len(files)

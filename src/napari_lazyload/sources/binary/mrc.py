@@ -16,7 +16,7 @@ from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import StridedLayout, StridedSource, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, StridedLayout, dense
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
@@ -228,11 +228,13 @@ def _source(
     axes: tuple[str, ...],
     header: Any,
     row_axes: int,
-) -> StridedSource | PackedSource:
+) -> StridedFileSource | PackedSource:
     meta = _placed(header, axes) | _limits(header, layout)
     if codec:
         return PackedSource(layout, (path, stamp), codec, file_name(path), axes, **meta)
-    return StridedSource(layout, [(path, stamp)], file_name(path), axes, row_axes=row_axes, **meta)
+    return StridedFileSource(
+        layout, [(path, stamp)], file_name(path), axes, row_axes=row_axes, **meta
+    )
 
 
 def _limits(header: Any, layout: StridedLayout) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import StridedLayout, StridedSource, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
@@ -78,7 +78,7 @@ def open_nifti(path: str, **options: Any) -> OpenResult:
     with reading_header(head, "a NIfTI, Analyze or MGH header"):
         affine, notes = _affine(header, head)
         more |= _placed(header, axes, affine)
-    source: StridedSource | PackedSource
+    source: StridedFileSource | PackedSource
     if _starts_with(data, _GZIP):
         source = PackedSource(layout, (data, stamp), "gzip", file_name(path), axes, **more)
     else:
@@ -88,7 +88,7 @@ def open_nifti(path: str, **options: Any) -> OpenResult:
             layout.end,
             exact=_is_exact(header) and not options.get("trailing", False),
         )
-        source = StridedSource(layout, [(data, stamp)], file_name(path), axes, **more)
+        source = StridedFileSource(layout, [(data, stamp)], file_name(path), axes, **more)
     stored |= {"data_offset": offset, "slope": slope, "intercept": intercept}
     return binary_result(path, NIFTI, [source], [stored], notes=[*notes, *packed_notes(source)])
 

@@ -24,7 +24,7 @@ from napari_lazyload.sources.binary.header_checks import (
 )
 from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import StridedLayout, StridedSource, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, StridedLayout, dense
 from napari_lazyload.sources.files import (
     BadOptionError,
     FileStamp,
@@ -115,7 +115,7 @@ def _read_version_3(path: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, 
 
 def npy_source(
     file: tuple[str, FileStamp], layout: StridedLayout, name: str, end: int, options: dict[str, Any]
-) -> StridedSource:
+) -> StridedFileSource:
     """Return the source of an array that ends at `end`."""
     path = file[0]
     check_extent(path, end, layout.end, exact=not options.get("trailing", False))
@@ -123,7 +123,7 @@ def npy_source(
     check_image(path, layout.shape, layout.dtype)
     names = named_axes(path, options.get("axes"), layout.shape)
     axes = names or default_axes(layout.shape, layout.dtype)
-    return StridedSource(layout, [file], name, axes)
+    return StridedFileSource(layout, [file], name, axes)
 
 
 _LOCAL_HEADER = 30

@@ -28,8 +28,8 @@ from napari_lazyload.sources.binary.split_files import (
     stamped_files,
 )
 from napari_lazyload.sources.binary.strided import (
+    StridedFileSource,
     StridedLayout,
-    StridedSource,
     dense,
     transposed,
 )
@@ -94,7 +94,7 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
         start += _skipped_lines(files[0][0], start, lines)
         skip = int(header.get("byte skip", header.get("byteskip", 0)))
     layout, axes = _shown(layout, axes)
-    source: StridedSource | PackedSource
+    source: StridedFileSource | PackedSource
     if codec:
         check_single(path, files)
         if skip < 0:

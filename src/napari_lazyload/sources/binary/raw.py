@@ -31,7 +31,7 @@ from napari_lazyload.sources.files import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.binary.strided import StridedSource
+    from napari_lazyload.sources.binary.strided import StridedFileSource
     from napari_lazyload.sources.opened import OpenResult
 
 RAW = "raw"
@@ -141,7 +141,7 @@ def open_raw(path: str, **options: Any) -> OpenResult:
     return binary_result(path, RAW, [source], [header], notes=notes)
 
 
-def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, StridedSource]:
+def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, StridedFileSource]:
     """Return the description of a file, and its source.
 
     Parameters

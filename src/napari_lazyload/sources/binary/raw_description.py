@@ -12,7 +12,7 @@ import numpy as np
 from napari_lazyload.sources.binary.header_checks import check_image, default_axes, named_axes
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides, item_count
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import Frames, StridedLayout, StridedSource, dense
+from napari_lazyload.sources.binary.strided import Frames, StridedFileSource, StridedLayout, dense
 from napari_lazyload.sources.files import FileStamp, file_name, open_error
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def described_source(
     chunks: Any = "auto",
     least: int = 1,
     **meta: Any,
-) -> StridedSource:
+) -> StridedFileSource:
     """Return the source of a raw file that a description fits.
 
     Parameters
@@ -176,7 +176,7 @@ def described_source(
     names = named_axes(path, axes, layout.shape) or default_axes(layout.shape, layout.dtype)
     # No stamp: nothing but the size is known of the file, and one that is still being written is
     # welcome.
-    return StridedSource(
+    return StridedFileSource(
         layout, [(path, None)], file_name(path), names, frames=frames, chunks=chunks, **meta
     )
 

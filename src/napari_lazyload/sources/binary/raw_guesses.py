@@ -12,7 +12,7 @@ from napari_lazyload.sources.binary.strided_chunks import StridedBlock
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import Box
-    from napari_lazyload.sources.binary.strided import StridedSource
+    from napari_lazyload.sources.binary.strided import StridedFileSource
 
     Array = np.ndarray[Any, Any]
 
@@ -117,18 +117,18 @@ def _unlikely(guess: Guess) -> tuple[bool, bool, bool, int]:
     return not usual, not single, min(shape[-2:]) < _SMALL_SIDE, rank
 
 
-def plane_count(source: StridedSource) -> int:
+def plane_count(source: StridedFileSource) -> int:
     """Return how many planes an image has, along all axes before those of a plane."""
     sizes = source.meta.shape[: -3 if source.meta.rgb else -2]
     return int(np.prod(sizes, dtype=object)) if sizes else 1
 
 
-def plane_sketch(source: StridedSource, number: int, side: int) -> Array:
+def plane_sketch(source: StridedFileSource, number: int, side: int) -> Array:
     """Return every k-th pixel of one plane, at most `side` each way; nothing else is read.
 
     Parameters
     ----------
-    source : StridedSource
+    source : StridedFileSource
         Of one block of one file.
     number : int
         Of the plane.

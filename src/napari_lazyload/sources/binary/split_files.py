@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.sources.binary.header_checks import data_file
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
-from napari_lazyload.sources.binary.strided import Frames, StridedLayout, StridedSource
+from napari_lazyload.sources.binary.strided import Frames, StridedFileSource, StridedLayout
 from napari_lazyload.sources.files import FileStamp, file_name, open_error
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def source_of_files(
     skip: int,
     exact: bool,
     **placed: Any,
-) -> StridedSource:
+) -> StridedFileSource:
     """Return the source of the data files of a header.
 
     Parameters
@@ -110,7 +110,7 @@ def source_of_files(
         raise open_error(path, "data files of one size", "several", "open them one by one")
     placing = StridedLayout(layout.shape, layout.dtype, offsets.pop(), layout.strides)
     frames = Frames(lead, layout.strides[lead - 1], count) if len(files) > 1 else None
-    return StridedSource(placing, files, file_name(path), axes, frames=frames, **placed)
+    return StridedFileSource(placing, files, file_name(path), axes, frames=frames, **placed)
 
 
 def _spread(path: str, layout: StridedLayout, files: int) -> tuple[int, int]:

@@ -97,7 +97,7 @@ class Frames:
     numbers: Array | None = None
 
 
-class StridedSource:
+class StridedFileSource:
     """An image whose pixels are read in place.
 
     Parameters
@@ -176,16 +176,16 @@ class StridedSource:
             chunks, axes, layout.shape, layout.strides, itemsize, fixed=fixed, single=single
         )
 
-    def rechunked(self, chunks: Any) -> RawSource:
+    def rechunked(self, chunks: Any) -> StridedFileSource:
         """See `napari_lazyload.core.source.StridedSource`."""
         return self._again(chunks=chunks)
 
-    def with_strided_levels(self) -> RawSource:
+    def with_strided_levels(self) -> StridedFileSource:
         """See `napari_lazyload.core.source.StridedSource`."""
         grid = self.meta.levels[0].grid
         return self if self._coarse else self._again(chunks=grid.chunks, coarse=True)
 
-    def _again(self, **changes: Any) -> StridedSource:
+    def _again(self, **changes: Any) -> StridedFileSource:
         """Return the same image with some arguments changed.
 
         Raises
@@ -206,7 +206,7 @@ class StridedSource:
             "coarse": self._coarse,
         }
         kept |= {"row_axes": self._row_axes, **changes}
-        return StridedSource(self.layout, self.files, meta.name, meta.axes, **kept)
+        return StridedFileSource(self.layout, self.files, meta.name, meta.axes, **kept)
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -117,11 +117,11 @@ class StridedBlock:
     @property
     def key(self) -> ChunkKey:
         """Its file, and which bytes are read as what."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         part = (self.offset, self.shape, self.strides, self.dtype.str, self.convert)
         return ChunkKey(self.path, stamp, part)
 
-    def sub_chunk(self, box: Box) -> RawChunk:
+    def sub_chunk(self, box: Box) -> StridedBlock:
         """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
         offset = self.offset + sum(
             start * step for (start, _), step in zip(box, self.strides, strict=True)

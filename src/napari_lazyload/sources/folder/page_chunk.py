@@ -64,7 +64,7 @@ class PictureChunk:
         """Its file, which image or where it is, page, and the form of the result."""
         image = self.series if self.place is None else stamped(self.place, self.path)
         part = (image, self.page, self.shape, self.dtype.str)
-        return ChunkKey(self.path, file_stamp(self.path), part)
+        return ChunkKey(self.path, FileStamp.of(self.path), part)
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""

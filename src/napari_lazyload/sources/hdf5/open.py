@@ -20,7 +20,7 @@ from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import KINDS, data_file, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import StridedSource, dense, transposed
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense, transposed
 from napari_lazyload.sources.files import (
     BadOptionError,
     FileStamp,
@@ -360,7 +360,7 @@ def _sources(
 
 def _single(
     path: str, stamp: FileStamp, image: Hdf5Dataset, *, alone: bool
-) -> StridedSource | Hdf5Source:
+) -> StridedFileSource | Hdf5Source:
     """Return the source of one data set."""
     name = file_name(path) if alone else f"{file_name(path)} {image.name}"
     stored = stored_axes(image.shape, image.attributes, image.labels, image.scales)
@@ -372,7 +372,7 @@ def _single(
         if image.others:
             path, stamp = image.others[0], FileStamp.at_open(image.others[0], header=path)
         check_extent(path, stamp.size, layout.end, exact=False)
-        return StridedSource(transposed(layout, order), [(path, stamp)], name, axes, **place)
+        return StridedFileSource(transposed(layout, order), [(path, stamp)], name, axes, **place)
     shape = tuple(image.shape[axis] for axis in order)
     chunks = image.chunks and tuple(image.chunks[axis] for axis in order)
     level = Hdf5Level((image.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))

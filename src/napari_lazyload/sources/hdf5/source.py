@@ -23,7 +23,7 @@ from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.chunk_sizes import SMALL, auto_chunks
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk
-from napari_lazyload.sources.files import Stamp, read_error, stamp_now
+from napari_lazyload.sources.files import FileStamp, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,7 @@ class Hdf5Chunk:
     @property
     def key(self) -> ChunkKey:
         """Its file, the state of other files, data set and box."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         part = (self.dataset, self.box, self.order, self.shape)
         return ChunkKey(self.path, (stamp, self.state), part)
 

@@ -23,8 +23,8 @@ from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.read_strided import Array, native
-from napari_lazyload.sources.binary.strided import RawSource, dense
-from napari_lazyload.sources.files import Stamp, read_error, stamp_now
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense
+from napari_lazyload.sources.files import FileStamp, read_error
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
 from napari_lazyload.sources.tiff.pages import contiguous_from, in_other_files, page_at
 
@@ -118,7 +118,7 @@ class TileChunk:
     @property
     def key(self) -> ChunkKey:
         """Its file, and which pixels."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         return ChunkKey(self.path, stamp, (self.directory, self.corner, self.shape))
 
     def load(self) -> Array:
@@ -221,7 +221,9 @@ class TiledSource:
         Of the image; its levels do not count.
     """
 
-    def __init__(self, file: tuple[str, Stamp], plans: Sequence[TileGrid], meta: ImageMeta) -> None:
+    def __init__(
+        self, file: tuple[str, FileStamp], plans: Sequence[TileGrid], meta: ImageMeta
+    ) -> None:
         self.file = file
         self.paths = (file[0],)
         self.row_map = ONE_ROW
@@ -288,7 +290,7 @@ def _tiled(
 
 def _in_place(
     path: str, stamp: FileStamp, meta: ImageMeta, where: tuple[str, int]
-) -> StridedSource:
+) -> StridedFileSource:
     """Return the source of pixels that lie together, without compression."""
     order: Any = where[0]
     layout = dense(meta.shape, meta.dtype.newbyteorder(order), where[1])
@@ -297,7 +299,7 @@ def _in_place(
         for name in type(meta).__slots__
         if name not in ("name", "axes", "dtype", "levels")
     }
-    return StridedSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
+    return StridedFileSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
 
 
 def _plan(level: Any) -> TileGrid | None:
