@@ -6,16 +6,10 @@ import os
 from math import isfinite
 from xml.parsers import expat
 
+from napari_lazyload.core.units import length_unit
 from napari_lazyload.sources.safe_xml import MOST_BYTES, safe_parser
 
 _SETUP, _SIZE = ("ViewSetups", "ViewSetup"), ("ViewSetups", "ViewSetup", "voxelSize")
-_UNITS = {
-    **dict.fromkeys(
-        ("\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "um", "micron", "microns"), "micrometer"
-    ),
-    **{"micrometer": "micrometer", "nm": "nanometer", "nanometer": "nanometer", "mm": "millimeter"},
-    **{"millimeter": "millimeter", "m": "meter"},
-}
 
 Sizes = dict[int, tuple[tuple[float, float, float], "str | None"]]
 
@@ -64,11 +58,11 @@ def _parsed(document: bytes) -> Sizes:
         elif where[-3:] == _SIZE:
             known[tag] = "".join(text).strip()
         if tag == _SETUP[-1] and where[-1:] == _SETUP[:1]:
-            sizes = [float(one) for one in known.get("size", "").split()]
-            if len(sizes) == 3 and all(isfinite(one) and one > 0 for one in sizes):
+            sizes = list(map(float, known.get("size", "").split()))
+            if len(sizes) == 3 and min(sizes) > 0 and all(map(isfinite, sizes)):
                 found[int(known.get("id", "-1"))] = (
                     (sizes[2], sizes[1], sizes[0]),
-                    _UNITS.get(known.get("unit", "").lower()),
+                    length_unit(known.get("unit")),
                 )
 
     parser = safe_parser()
