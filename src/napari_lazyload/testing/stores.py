@@ -104,12 +104,6 @@ class CountingStore:
         self._note("get", found, found.values())
         return found
 
-    def many(self, keys: Iterable[str]) -> dict[str, bytes | None]:
-        """See `Store`."""
-        found = self.store.many(keys)
-        self._note("get", found, found.values())
-        return found
-
     def list_dir(self, prefix: str) -> list[str] | None:
         """See `Store`."""
         found = self.store.list_dir(prefix)

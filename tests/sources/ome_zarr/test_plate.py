@@ -509,7 +509,7 @@ def test_a_mosaic_pickles_small_and_reads_by_itself(tmp_path):
         cache.shared.drop(lambda _key: True)
         from napari_lazyload.sources.ome_zarr import well_registry
 
-        well_registry._books.clear()  # as in another process
+        well_registry._registries.clear()  # as in another process
         alone = pickle.loads(text)
         assert alone.book is not chunk.book
         np.testing.assert_array_equal(alone.load(), field(1))

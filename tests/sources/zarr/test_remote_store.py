@@ -95,7 +95,7 @@ def test_an_address_is_a_store_that_is_not_local_and_lists_nothing(serve):
     assert isinstance(store, Store)
     assert (store.is_local, store.anonymous, store.list_dir("")) == (False, True, None)
     assert store.root.endswith("/a b.zarr")
-    assert store.get("plain/0.0") == store.many(["plain/0.0"])["plain/0.0"]
+    assert store.get("plain/0.0") == store.outcomes(["plain/0.0"])["plain/0.0"]
     assert store.get("nowhere") is None
     assert store.size("plain/0.0") == len(store.get("plain/0.0"))
     assert store.size("nowhere") is None
@@ -431,7 +431,7 @@ def test_many_threads_read_at_once(serve):
 def test_metadata_threads_end_with_the_call(serve):
     store = open_store(f"{serve().url}/a b.zarr")
 
-    assert len(store.many([f"plain/{y}.{x}" for y in range(4) for x in range(3)])) == 12
+    assert len(store.outcomes([f"plain/{y}.{x}" for y in range(4) for x in range(3)])) == 12
     assert not [
         thread for thread in threading.enumerate() if thread.name.startswith("lazyload-metadata")
     ]

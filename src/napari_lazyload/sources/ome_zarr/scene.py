@@ -1,4 +1,4 @@
-"""Scenes of version 0.6: several images, placed in one world by transformations between their coordinate systems."""
+"""Scenes of version 0.6: several images, placed in one world by their transformations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_lazyload.sources.ome_zarr.tolerant import as_dict, as_dicts, as_text
 from napari_lazyload.sources.ome_zarr.transforms import UnshownTransformError, matrix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
 
@@ -28,14 +28,14 @@ End: TypeAlias = "tuple[str, str]"
 
 
 class _World(NamedTuple):
-    """Where the images of a scene are placed."""
+    """The world that the images of a scene are placed in."""
 
     end: End
     units: tuple[str | None, ...]
 
 
 def read_scene(node: Node, name: str, options: Options) -> MetadataRead:
-    """Read the images of a scene, each where its transformations put it; returns a `OpenedNode`.
+    """Read the images of a scene, placed by its transformations; returns an `OpenedNode`.
 
     Raises
     ------
@@ -44,38 +44,37 @@ def read_scene(node: Node, name: str, options: Options) -> MetadataRead:
     """
     scene = as_dict(ome_of(node.attributes).get("scene"))
     transforms = as_dicts(scene.get("coordinateTransformations"))
-    ends = [_end(one.get(side)) for one in transforms for side in ("input", "output")]
-    named = {path: system for path, system in reversed(ends) if path}  # of several the first
-    paths = list(dict.fromkeys(path for path, _ in ends if path)) or list(node.children() or ())
+    systems: dict[str, str] = {}  # of several of an image the first
+    for transform in transforms:
+        for path, system in (_end(transform.get("input")), _end(transform.get("output"))):
+            if path:
+                systems.setdefault(path, system)
+    paths = list(systems or node.children() or ())
     names = [f"{name} {path}" for path in paths]
-    finding: OpenedNode = yield from read_several(node, paths, names, options, named)
-    worlds = as_dicts(scene.get("coordinateSystems"))
-    target = (
-        ("", as_text(worlds[0].get("name")) or "") if worlds else next(iter(ends[1::2]), ("", ""))
-    )
-    units = (
-        [axis.unit for axis in system_axes(worlds[0])]
-        if worlds
-        else _units_of(finding, node.path, target)
-    )
-    world = _World(target, tuple(units))
-    finding.images = [
-        _moved(one, node.path, transforms, world, finding.notes) for one in finding.images
-    ]
-    return finding
+    opened: OpenedNode = yield from read_several(node, paths, names, options, systems)
+    world = _world(scene, transforms, opened, node.path)
+    images = opened.images
+    opened.images = [_moved(one, node.path, transforms, world, opened.notes) for one in images]
+    return opened
 
 
-def _units_of(finding: OpenedNode, root: str, target: End) -> Sequence[str | None]:
-    """Return the units of the image whose coordinate system is the world of a scene; none where it is not there."""
-    return next(
-        (one.source.meta.units or () for one in finding.images if _own(one, root) == target), ()
-    )
+def _world(
+    scene: Mapping[str, Any], transforms: list[Mapping[str, Any]], opened: OpenedNode, root: str
+) -> _World:
+    """Return the first world that a scene describes, else that of its first transformation."""
+    for system in as_dicts(scene.get("coordinateSystems")):
+        return _World(("", end_of(system)), tuple(axis.unit for axis in system_axes(system)))
+    target = _end(transforms[0].get("output")) if transforms else ("", "")
+    for image in opened.images:
+        if _own(image, root) == target:
+            return _World(target, image.source.meta.units or ())
+    return _World(target, ())
 
 
-def _own(one: ZarrImage, root: str) -> End:
-    """Return the path of an image, that which they lie over for labels, and the coordinate system it is placed in."""
-    path = one.path.removeprefix(root).strip("/").split("/labels/")[0]
-    return path, str(one.source.meta.metadata.get("coordinate_system", ""))
+def _own(image: ZarrImage, root: str) -> End:
+    """Return the path of an image, for labels that of their image, and its coordinate system."""
+    path = image.path.removeprefix(root).strip("/").split("/labels/")[0]
+    return path, str(image.source.meta.metadata.get("coordinate_system", ""))
 
 
 def _end(found: Any) -> End:
@@ -84,11 +83,15 @@ def _end(found: Any) -> End:
 
 
 def _moved(
-    one: ZarrImage, root: str, transforms: list[Mapping[str, Any]], world: _World, notes: list[str]
+    image: ZarrImage,
+    root: str,
+    transforms: list[Mapping[str, Any]],
+    world: _World,
+    notes: list[str],
 ) -> ZarrImage:
-    """Return an image placed in the world of the scene; where that cannot be done, as it is, and say so."""
-    source, meta = one.source, one.source.meta
-    own = _own(one, root)
+    """Return an image placed in the world of the scene; unchanged, with a note, if it cannot be."""
+    source, meta = image.source, image.source.meta
+    own = _own(image, root)
     ways: Ways = {}
     for transform in transforms:
         start, end = _end(transform.get("input")), _end(transform.get("output"))
@@ -100,12 +103,13 @@ def _moved(
     way = reachable(ways, own, len(meta.axes)).get(world.end)
     if way is None or meta.scale is None or not isinstance(source, ZarrSource):
         notes.append(
-            f"{meta.name}: is not placed in the scene, for no way leads from {own[1]!r} to {world.end[1]!r}"
+            f"{meta.name}: is not placed in the scene, for no way leads from {own[1]!r} to "
+            f"{world.end[1]!r}"
         )
-        return one
+        return image
     placed = placement_of(way @ matrix_from(meta.scale, meta.translate, meta.affine), reorder=False)
     units = world.units if len(world.units) == len(placed.scale) else meta.units
     meta = replace(
         meta, scale=placed.scale, translate=placed.translate, affine=placed.affine, units=units
     )
-    return replace(one, source=ZarrSource(source.arrays, meta))
+    return replace(image, source=ZarrSource(source.arrays, meta))

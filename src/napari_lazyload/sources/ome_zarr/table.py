@@ -9,51 +9,53 @@ import numpy as np
 from napari_lazyload.sources.opened import IMAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.sources.ome_zarr.plate import OpenedPlate
     from napari_lazyload.sources.ome_zarr.source import ZarrImage
     from napari_lazyload.sources.opened import Columns
+
+    Row = Mapping[str, Any]
 
 _OF_FIELDS = ("axes", "shape", "chunks", "shards", "levels", "dtype", "codec", "channels")
 
 
 def image_columns(images: Sequence[ZarrImage]) -> Columns:
     """Return a row for each image, series or label image."""
-    rows = [one.row for one in images]
-    numbers = {IMAGE: list(range(len(rows)))} if len(rows) > 1 else {}
-    return {**numbers, **{name: [row[name] for row in rows] for name in rows[0]}}
+    columns = _columns([image.row for image in images])
+    return {IMAGE: list(range(len(images))), **columns} if len(images) > 1 else columns
 
 
-def plate_columns(finding: OpenedPlate) -> Columns:
+def plate_columns(opened: OpenedPlate) -> Columns:
     """Return a row for each well of a plate, or for each field of a well.
 
-    What a field is like is told of wells that were read; ``fields`` of the others is not known.
+    The columns of fields are known only for wells that were read.
     """
-    about, book = finding.template.row, finding.book
-    if finding.fields is not None:
-        size = about["size_bytes"]
-        rows = [
-            {"path": one.path, "acquisition": one.acquisition, **_like(about), "size_bytes": size}
-            for one in finding.fields
-        ]
-        return {name: [row[name] for row in rows] for name in rows[0]}
-    columns: dict[str, Any] = {
-        "well": [f"{well.row_name}{well.column_name}" for well in book.wells],
-        "row": [well.row_name for well in book.wells],
-        "column": [well.column_name for well in book.wells],
-        "path": [well.path for well in book.wells],
-    }
-    known = [book.known_fields(number) for number in range(len(book.wells))]
-    columns["fields"] = np.array(
-        [None if fields is None else len(fields) for fields in known], object
-    )
-    for name, value in _like(about).items():
-        columns[name] = np.array([value if fields else None for fields in known], object)
-    sizes = [None if fields is None else len(fields) * about["size_bytes"] for fields in known]
-    columns["size_bytes"] = np.array(sizes, object)
+    template, registry = opened.template.row, opened.registry
+    alike = {name: template[name] for name in _OF_FIELDS}
+    size = template["size_bytes"]
+    if opened.fields is not None:
+        known = {**alike, "size_bytes": size}
+        return _columns(
+            [{"path": one.path, "acquisition": one.acquisition, **known} for one in opened.fields]
+        )
+    rows: list[Row] = []
+    for number, well in enumerate(registry.wells):
+        fields = registry.known_fields(number)
+        title = f"{well.row_name}{well.column_name}"
+        row = {"well": title, "row": well.row_name, "column": well.column_name, "path": well.path}
+        row |= {"fields": None, **dict.fromkeys(alike), "size_bytes": None}
+        if fields is not None:
+            row |= {"fields": len(fields), "size_bytes": len(fields) * size}
+        rows.append({**row, **alike} if fields else row)
+    columns = _columns(rows)
+    for name in ("fields", *alike, "size_bytes"):
+        columns[name] = np.array(columns[name], object)
     return columns
 
 
-def _like(about: dict[str, Any]) -> dict[str, Any]:
-    return {name: about[name] for name in _OF_FIELDS}
+def _columns(rows: Sequence[Row]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for name in rows[0]:
+        columns[name] = [row[name] for row in rows]
+    return columns
