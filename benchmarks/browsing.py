@@ -1,4 +1,4 @@
-"""Browsing a pyramid whose chunks take 300 ms each: pauses of the window, and how soon there is something to see.
+"""Browsing a pyramid whose chunks take 300 ms each: pauses of the window, and the first pixels.
 
 Each action is done in turn on lazy layers and on arrays in memory of the same shape, in one real
 window; the longest time that the event loop did not come round is held against that of the arrays.

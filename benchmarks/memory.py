@@ -26,7 +26,7 @@ MB = 1 << 20
 
 
 def resident() -> dict[str, float]:
-    """Return the resident memory of this process now ("VmRSS") and at its peak ("VmHWM"), in MB. Linux."""
+    """Return the resident memory in MB, now ("VmRSS") or at its peak ("VmHWM"). Linux."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return {
         name: int(kb) / 1024
@@ -45,7 +45,7 @@ def steps(data: Any, _folder: str) -> None:
 
 
 def boxes(data: Any, _folder: str) -> None:
-    """Read windows that go through many frames: each touches as many chunks as the result has frames."""
+    """Read windows through many frames: each touches as many chunks as the result has frames."""
     frames = max(1, len(data) // 20)
     for start in range(0, len(data), frames):
         np.asarray(data[start : start + frames, :64, :64])

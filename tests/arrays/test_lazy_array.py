@@ -1,4 +1,4 @@
-"""Lazy arrays against dask and NumPy: every form of index, every scheduler, nothing read or built in vain."""
+"""Lazy arrays against dask and NumPy: every form of index, every scheduler, nothing in vain."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def slices_of(lazy):
 
 
 # --- index forms
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 FORMS = {
     "integer": np.s_[2],
@@ -165,7 +165,7 @@ def keys(size):
 
 @st.composite
 def indices(draw):
-    """An index as users and napari write them; a list or a mask in it, or a new axis (dask cannot take both)."""
+    """An index as users and napari write it, with a list, a mask or a new axis (dask takes one)."""
     index = [draw(keys(size)) for size in SHAPE[: draw(st.integers(0, 3))]]
     extra = draw(st.sampled_from(["nothing", "list", "mask", "ellipsis", "new axis"]))
     if index and extra in ("list", "mask"):
@@ -406,7 +406,7 @@ def test_a_slice_of_a_million_frames_pickles_small(dump):
 
 
 # --- to NumPy
-# --------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[2], np.s_[1:3, 5], np.s_[1, 2, 3]])
@@ -607,7 +607,8 @@ def test_names_do_not_depend_on_the_hash_seed(tmp_path):
         "from napari_lazyload.core.metadata import ImageMeta, LevelMeta\n"
         "class CountingSource:\n"
         "    token = 'same'\n"
-        "    meta = ImageMeta('i', ('t', 'y'), np.dtype('u1'), (LevelMeta(ChunkGrid((10, 4), (1, 4)), (1.0, 1.0)),))\n"
+        "    level = LevelMeta(ChunkGrid((10, 4), (1, 4)), (1.0, 1.0))\n"
+        "    meta = ImageMeta('i', ('t', 'y'), np.dtype('u1'), (level,))\n"
         "    def chunk(self, level, index): return index\n"
     )
     told = {
@@ -694,7 +695,7 @@ def test_a_ufunc_may_write_into_it(lazy):
 
 
 # --- what cannot be read
-# ---------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[3], np.s_[2:4, 3:12, 12], np.s_[3, 9, 12]])
@@ -741,7 +742,7 @@ def test_who_is_called_while_napari_slices_reads_exactly(source):
 
 
 # --- odd levels
-# ------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0, 4), (0,)])

@@ -18,11 +18,11 @@ import pytest
 from typer.testing import CliRunner
 
 import napari_lazyload as nl
+from helpers.ome_stores import pyramid, write_image
 from napari_lazyload import sample_data
 from napari_lazyload.cli import app, common
 from napari_lazyload.core.errors import RegionError
 from napari_lazyload.loading import cache
-from napari_lazyload.testing.ome_stores import pyramid, write_image
 
 HEAVY = {"numpy", "dask", "zarr", "pandas", "napari", "qtpy", "skimage", "rich.progress"}
 GUI = {"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt6", "PySide6", "PyQt5"}
@@ -60,7 +60,7 @@ def pixels_of(path, number=0):
 
 IMPORTED = """
 import sys
-from napari_lazyload._cli import app
+from napari_lazyload.cli.app import app
 try:
     app({words!r})
 except SystemExit as end:

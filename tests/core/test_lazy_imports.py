@@ -187,13 +187,15 @@ def test_the_status_of_the_real_packages_adds_up():
 
 ALL = """
 import sys
-from napari_lazyload import imports
-while (name := imports.load_next()):
-    qt = [one for one in sys.modules if one.split(".")[0] in {"PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy", "wx"}]
-    assert not qt, (name, qt)
-told = imports.import_status()
-assert told["progress"]["progress_percentage"] == 100, told
-print({name: one["error"] for name, one in told["packages"].items() if one["status"] == "failed"})
+from napari_lazyload.core import lazy_imports
+GUIS = {"PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy", "wx"}
+while (name := lazy_imports.load_next()):
+    loaded = GUIS.intersection(sys.modules)
+    assert not loaded, (name, loaded)
+status = lazy_imports.import_status()
+assert status["progress"]["progress_percentage"] == 100, status
+packages = status["packages"].items()
+print({name: state["error"] for name, state in packages if state["status"] == "failed"})
 """
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import napari_lazyload as nl
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.dataset import dataset as module
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.sources.folder import open_folder as pictures_module
@@ -56,7 +57,7 @@ def until(condition):
 
 
 # --- opening
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_opening_decodes_nothing_and_a_frame_decodes_its_file_alone(
@@ -121,7 +122,7 @@ def test_a_change_of_the_working_directory_changes_nothing(folder, monkeypatch):
 
 
 # --- the table
-# -------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_in_slider_order(tmp_path):
@@ -211,7 +212,7 @@ def test_a_numpy_row_is_found_at_once_among_a_million():
     opened = OpenResult(
         "", "", (RecordingSource(np.zeros((1, 1, 1)), (1, 1, 1)),), (range(1_000_000),)
     )
-    opened.sources[0].frame_index = lambda position: (position,)
+    opened.sources[0].row_map = RowMap({"z": 1_000_000})
     dataset = nl.Dataset(opened)
     start = time.process_time()
     for _ in range(100):
@@ -362,11 +363,11 @@ def test_a_retry_forgets_failures_of_a_coverage_too(folder):
 
 def test_failures_of_a_layer_that_shows_converted_values_are_rows(tmp_path):
     source = RecordingSource(np.zeros((3, 2, 2), "c8"), (1, 2, 2))
-    source.position, source.frame_index = (lambda index: index[0]), (lambda row: (row,))
+    source.row_map = RowMap({"z": 3})
     dataset = nl.Dataset(OpenResult("", "", (source,), (range(3),)))
     with pytest.warns(nl.LazyLoadWarning, match="magnitude"):
         (data, _, _) = dataset.to_layer_data()[0]
-    status.shared.fail(data.source.token, 0, (1, 0, 0), "broken")
+    status.shared.fail(source.token, 0, (1, 0, 0), "broken")
     assert dataset.problems() == {1: "broken"}
     dataset.retry(1)
     assert dataset.problems() == {}
@@ -454,7 +455,7 @@ def test_closing_stops_the_scan(folder, hurried, monkeypatch):
     dataset = nl.open_dataset(folder)
     rows = []
     dataset.connect(rows.append)
-    monkeypatch.setattr(pictures_module.FileSet, "probe", slow)
+    monkeypatch.setattr(pictures_module.FileSet, "read_header", slow)
     dataset.scan()
     assert entered.wait(20)
     dataset.close()
@@ -550,7 +551,7 @@ def test_reopening_keeps_what_was_chosen(folder):
 
 
 # --- the end
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_closing_frees_its_own_chunks_and_leaves_the_others(tmp_path, write_folder):
@@ -670,7 +671,7 @@ def test_its_images_work_in_another_process(folder, tmp_path):
 
 
 def test_tables_of_a_million_rows_hold_no_lists(folder):
-    """What the garbage collector walks over at each full pass must not grow with the number of files."""
+    """What the garbage collector visits at a full pass must not grow with the number of files."""
     with nl.open_dataset(folder) as dataset:
         files = dataset.images[0].source.files
         assert isinstance(files.listing.names, np.ndarray)

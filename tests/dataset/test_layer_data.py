@@ -1,4 +1,4 @@
-"""What napari gets: real layers are made of it, which are exact and read no more than the frame they show."""
+"""What napari gets: real layers of it are exact and read no more than the frame they show."""
 
 from __future__ import annotations
 
@@ -329,7 +329,7 @@ def test_what_is_converted_is_said_and_the_image_keeps_its_values(dtype, note):
 
 
 # --- palettes
-# --------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
@@ -365,7 +365,7 @@ def test_a_palette_that_the_graphics_card_cannot_look_up_is_said():
 
 
 # --- the link
-# --------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_copies_of_a_layer_have_the_same_link(tmp_path, write_folder):

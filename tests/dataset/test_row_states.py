@@ -10,6 +10,7 @@ import pytest
 
 import napari_lazyload as nl
 from napari_lazyload.core.chunk_states import ChunkState
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.dataset import row_states
 from napari_lazyload.loading import cache, status
 from napari_lazyload.loading.read_box import read_block
@@ -22,20 +23,8 @@ class Frames(RecordingSource):
 
     def __init__(self, levels, chunks, lead, **keywords):
         super().__init__(levels, chunks, **keywords)
-        self.row_axes = dict(zip(self.meta.axes[:lead], self.arrays[0].shape[:lead], strict=True))
-
-    def position(self, index):
-        lead = tuple(self.row_axes.values())
-        return int(np.ravel_multi_index(index[: len(lead)], lead)) if lead else 0
-
-    def frame_index(self, position):
-        lead = tuple(self.row_axes.values())
-        return tuple(map(int, np.unravel_index(position, lead))) if lead else ()
-
-    def chunk_position(self, level, index):
-        return self.position(
-            tuple(start for start, _ in self.meta.levels[level].grid.bounds(index))
-        )
+        lengths = self.arrays[0].shape[:lead]
+        self.row_map = RowMap(dict(zip(self.meta.axes[:lead], lengths, strict=True)))
 
 
 @pytest.fixture
@@ -44,7 +33,7 @@ def open_frames():
     made = []
 
     def open_sources(*sources):
-        counts = [int(np.prod(tuple(source.row_axes.values()))) for source in sources]
+        counts = [source.row_map.count for source in sources]
         starts = np.cumsum([0, *counts]).tolist()
         rows = tuple(range(*pair) for pair in pairwise(starts))
         made.append(nl.Dataset(OpenResult("", "test", sources, rows)))

@@ -1,4 +1,4 @@
-"""The chunk cache: one budget, each chunk read once, failures shared and not kept, nothing that leaks or hangs."""
+"""The chunk cache: one budget, each chunk read once, failures shared, no leak, no deadlock."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_who_joins_a_read_decides_too_whether_it_is_kept(first, second):
 
 
 # --- reads under way
-# ----------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_each_chunk_is_read_once_however_many_threads_ask():
@@ -241,7 +241,7 @@ def test_the_cause_of_a_failure_reaches_those_who_waited():
 
 
 def test_a_read_that_ends_between_two_looks_is_not_done_again(monkeypatch):
-    cache, original, first = ChunkCache(lambda: 100), ChunkCache._join, []
+    cache, original, first = ChunkCache(lambda: 100), ChunkCache._join_pending, []
 
     def join(self, key, mine, *, keep):
         if not first:
@@ -249,7 +249,7 @@ def test_a_read_that_ends_between_two_looks_is_not_done_again(monkeypatch):
             self.read(first[0])  # another thread is faster
         return original(self, key, mine, keep=keep)
 
-    monkeypatch.setattr(ChunkCache, "_join", join)
+    monkeypatch.setattr(ChunkCache, "_join_pending", join)
     second = FakeChunk("a")
     assert cache.read(second).size == 10
     assert (first[0].loads, second.loads) == (1, 0)
@@ -275,13 +275,13 @@ def test_who_waits_for_a_read_that_is_interrupted_reads_it_himself(interrupt):
     assert_adds_up(cache)
 
 
-@pytest.mark.parametrize("method", ["_join", "_load"])
+@pytest.mark.parametrize("method", ["_join_pending", "_load"])
 def test_an_interrupt_at_any_point_leaves_no_read_that_never_ends(monkeypatch, method):
     cache = ChunkCache(lambda: 100)
     original = getattr(cache, method)
 
     def interrupted(*args, **kwargs):
-        if method == "_join":
+        if method == "_join_pending":
             original(*args, **kwargs)
         raise KeyboardInterrupt
 
@@ -316,7 +316,7 @@ def test_a_file_that_is_gone_is_told_before_anything_is_counted():
 
 
 # --- dropping
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_chunks_are_dropped_by_key():
@@ -524,7 +524,7 @@ def test_a_look_does_not_wait_for_a_read_under_way():
 
 
 # --- whom it tells
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 class Told:

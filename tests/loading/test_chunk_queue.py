@@ -1,4 +1,4 @@
-"""What a view wants: in order, never more of the pool than its threads, dropped unread when the view changes."""
+"""The requests of a view: in order, no more than the pool has threads, dropped when it changes."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_as_many_are_read_at_once_as_the_pool_has_threads(pool):
 
 
 # --- what goes wrong
-# ----------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 class PanicError(BaseException):
@@ -373,7 +373,7 @@ def test_what_is_wanted_later_may_be_more_urgent(pool):
 
 
 def test_a_view_of_many_chunks_settles_once(pool, monkeypatch):
-    """While the reads of the view before it still run, each further chunk would otherwise wait anew."""
+    """Else each further chunk would wait again while the reads of the view before run."""
     monkeypatch.setattr(scheduler, "SETTLE_SECONDS", 0.05)
     settings.update(workers=2)
     source, came = Frames(40).hold(0), Delivered()
@@ -461,7 +461,7 @@ def test_a_chunk_that_was_read_ahead_stays_queued_when_the_view_takes_it_over(po
 
 
 def test_a_chunk_read_while_it_is_told_of_does_not_stay_queued(pool, monkeypatch):
-    """A thread that is free already must not read before the status heard that chunks are queued."""
+    """A thread that is free already must not read before the status has the chunks as queued."""
     settings.update(workers=2)
     source, came = Frames(failing=[(1, 0), (2, 0)]).hold(0), Delivered()
     fetch = ChunkQueue(source, Tier.VISIBLE, came)
@@ -481,7 +481,7 @@ def test_a_chunk_read_while_it_is_told_of_does_not_stay_queued(pool, monkeypatch
 
 
 # --- many at once
-# -------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("budget", [0, 1 << 20])

@@ -18,6 +18,7 @@ from napari_lazyload.core.chunks import ChunkGrid, box_slices
 from napari_lazyload.core.errors import CancelledError, ChunkReadError
 from napari_lazyload.loading import cache, direct_read, status
 from napari_lazyload.loading.read_box import read_block, read_box
+from napari_lazyload.sources import files
 from napari_lazyload.sources.binary import read_strided, strided_chunks
 from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear
@@ -71,7 +72,7 @@ def source(tmp_path):
 
 
 # --- exact
-# -----------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -306,7 +307,7 @@ def test_neighbours_are_read_together_as_far_as_that_goes(data):
 
 
 # --- what fails
-# ------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_file_cut_short_fails_chunk_by_chunk(source):
@@ -329,7 +330,7 @@ def test_a_file_that_was_replaced_is_not_read(tmp_path):
     path = tmp_path / "a.raw"
     free = source_of(path)
     source = RawSource(
-        free.layout, [(str(path), read_strided.stamp_at_opening(str(path)))], "raw", ("z", "y", "x")
+        free.layout, [(str(path), files.stamp_at_opening(str(path)))], "raw", ("z", "y", "x")
     )
     os.utime(path, ns=(1, 1))
     for read in (np.asarray, lambda x: x.compute(), lambda x: (x + 0).compute()):
@@ -363,7 +364,7 @@ def test_ctrl_c_while_reading_leaves_nothing_loading(source, monkeypatch):
 
 
 # --- what others hear
-# ------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_status_counts_what_was_read_and_says_that_it_is_not_kept(source):

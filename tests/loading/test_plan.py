@@ -1,4 +1,4 @@
-"""Which chunks a view needs, in which order, and what lies where in another level: against brute force."""
+"""Which chunks a view needs, in which order, and where in another level: against brute force."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_an_axis_without_pixels_has_none():
 
 
 # --- what comes next
-# ----------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_next_views_come_in_the_order_of_the_movement():
@@ -206,7 +206,7 @@ def test_ahead_against_brute_force(along, size, across, thickness, stride, depth
 
 
 # --- what fits
-# ----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_first_chunks_that_fit_are_taken():

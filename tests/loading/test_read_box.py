@@ -1,4 +1,4 @@
-"""Exact boxes: the pixels, the chunks that are read for them, and what failing and cancelling leave."""
+"""Exact boxes: the pixels, the chunks that are read, and what failures and cancelling leave."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_what_leaves_is_a_copy_even_of_a_whole_chunk(source):
     found = read_box(source, 0, box)
     assert found.flags.writeable
     assert found.flags.c_contiguous
-    kept = cache.shared._entries[(source.token, 0, (2, 0, 0))]
+    kept = cache.shared._entries[source.chunk(0, (2, 0, 0)).key]
     assert not np.shares_memory(found, kept)
     found[...] = 0
     np.testing.assert_array_equal(read_box(source, 0, box), source.arrays[0][box_slices(box)])
@@ -148,7 +148,7 @@ def test_a_box_beyond_the_level_is_refused(source, box):
 
 
 # --- what cannot be read
-# ---------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_chunk_that_cannot_be_read_raises(source):
@@ -235,7 +235,7 @@ def test_a_chunk_of_another_form_is_an_error_and_never_stretched(source, wrong):
 
 
 # --- cancel and progress
-# ---------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("box", [WHOLE, ((2, 3), (0, 8), (0, 10))])
@@ -308,7 +308,7 @@ def test_ctrl_c_while_reading_ends_the_read_and_spoils_nothing(source):
 
 
 # --- sampled
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @given(sources_and_boxes(), st.data())
@@ -445,7 +445,7 @@ class Other:
 
 
 # --- where samples lie
-# --------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @given(st.data())

@@ -1,4 +1,4 @@
-"""The status against a simple model, told by a real cache: whatever is read, replaced, evicted, dropped or closed."""
+"""The status of a real cache against a simple model: read, replaced, evicted, dropped, closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sub-sequences: by index as NumPy has it, by query, mask and order of the table; pixels and rows stay together."""
+"""Sub-sequences by index, query, mask and order of the table: pixels and rows stay together."""
 
 from __future__ import annotations
 

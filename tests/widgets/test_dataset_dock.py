@@ -276,7 +276,7 @@ def test_a_store_at_an_address_is_opened_by_its_button(
     import zarr
     from qtpy.QtWidgets import QInputDialog, QPushButton
 
-    from napari_lazyload.testing.server import FolderServer
+    from helpers.server import FolderServer
 
     pixels = np.arange(4 * 20 * 30, dtype="u2").reshape(4, 20, 30)
     zarr.create_array(str(tmp_path / "a.zarr"), shape=pixels.shape, chunks=(1, 20, 30), dtype="u2")[

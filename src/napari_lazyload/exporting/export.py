@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.errors import ExportError, LazyLoadError, LazyLoadWarning
+from napari_lazyload.core.source import original_of, path_of, paths_of
 from napari_lazyload.exporting.atomic_write import atomic_target, check_space, check_target
 from napari_lazyload.exporting.npy import npy_nbytes, npy_steps, plan_npy, write_npy
 from napari_lazyload.exporting.ome_metadata import pixel_to_world
@@ -17,6 +18,7 @@ from napari_lazyload.exporting.ome_zarr import plan_zarr, write_zarr, zarr_steps
 from napari_lazyload.exporting.selection import ExportSelection, select
 from napari_lazyload.exporting.streaming import ExportProgress
 from napari_lazyload.exporting.tiff import plan_tiff, tiff_steps, write_tiff
+from napari_lazyload.sources.folder.image_stack import PictureSource
 from napari_lazyload.sources.zarr.location import find_store
 
 if TYPE_CHECKING:
@@ -217,20 +219,16 @@ def _sources(path: str, selection: ExportSelection) -> Iterator[str]:
 
 def _files_of(source: Any, target: str) -> Iterator[str]:
     """Yield the files of a source of ours, or the folder of its store; of a folder of pictures those of that name."""
-    while (original := getattr(source, "original", None)) is not None:
-        source = original
-    files = getattr(source, "files", None)
-    if isinstance(files, tuple):
-        for path, *_ in files:
-            yield path
-    elif files is not None:
+    source = original_of(source)
+    if paths := paths_of(source):
+        yield from paths
+    elif isinstance(source, PictureSource):
         name = os.path.basename(target)
         rows = source.rows if os.path.lexists(target) else ()
-        yield from (
-            path for path in map(files.path, map(int, rows)) if os.path.basename(path) == name
-        )
+        paths_of_rows = (source.files.path(int(row)) for row in rows)
+        yield from (path for path in paths_of_rows if os.path.basename(path) == name)
     else:
         with suppress(LazyLoadError):  # it cannot be read, which is said where that is tried
-            path = str(getattr(source.chunk(0, (0,) * len(source.meta.axes)), "path", ""))
+            path = path_of(source.chunk(0, (0,) * len(source.meta.axes)))
             if path and "://" not in path:
                 yield find_store(path).root

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.arrays.lazy_array import LazyArray
+from napari_lazyload.core.source import status_token
 from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.canvas_text import CanvasText
 from napari_lazyload.layers.display.layer_display import LayerDisplay, link_of
@@ -183,7 +184,7 @@ class ViewerDisplays:
         """Collect what failed, from any thread; one notification tells of all that came until it is shown."""
         del level, index
         if reason is None or not any(
-            display.link is not None and display.link.image.source.token == token
+            display.link is not None and status_token(display.link.image.source) == token
             for display in list(self._displays.values())
         ):
             return

@@ -25,7 +25,7 @@ from napari_lazyload.loading import status
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from napari_lazyload.core.source import Chunk
+    from napari_lazyload.core.source import Chunk, ChunkKey
     from napari_lazyload.loading.status import ChunkReporter
 
     Array = np.ndarray[Any, Any]
@@ -101,7 +101,7 @@ class ChunkCache:
     def __init__(
         self,
         budget: Callable[[], int] | None = None,
-        evicted: Callable[[Hashable], Any] | None = None,
+        evicted: Callable[[ChunkKey], Any] | None = None,
     ) -> None:
         self._setting = budget or (lambda: settings.current().cache_budget)
         self._evicted = evicted or (lambda _key: None)
@@ -112,8 +112,8 @@ class ChunkCache:
         self._lock = (
             threading.RLock()
         )  # the garbage collector may close a data set in a thread that holds it
-        self._entries: OrderedDict[Hashable, Array] = OrderedDict()
-        self._flights: dict[Hashable, PendingRead] = {}
+        self._entries: OrderedDict[ChunkKey, Array] = OrderedDict()
+        self._flights: dict[ChunkKey, PendingRead] = {}
         self._nbytes = 0
         self._reserved: dict[Hashable, int] = {}
         self.counters = CacheCounters()
@@ -140,7 +140,7 @@ class ChunkCache:
         """Return how many chunks are kept now."""
         return len(self._entries)
 
-    def __contains__(self, key: Hashable) -> bool:
+    def __contains__(self, key: ChunkKey) -> bool:
         """Return whether the chunk is kept, without counting it as used."""
         return key in self._entries
 
@@ -161,11 +161,11 @@ class ChunkCache:
             self._tell(reporter, key)
         return array
 
-    def kept(self, key: Hashable) -> Array | None:
+    def kept(self, key: ChunkKey) -> Array | None:
         """Return the decoded chunk that is kept under a key, whatever became of its file meanwhile."""
         return self._kept(key, touch=True)
 
-    def _tell(self, reporter: ChunkReporter, key: Hashable) -> None:
+    def _tell(self, reporter: ChunkReporter, key: ChunkKey) -> None:
         """Tell that a chunk is there, and whether it is kept."""
         with self._lock:  # nobody may evict it, nor keep it, between the look and the word
             again = reporter.loaded(key, kept=key in self._entries)
@@ -218,7 +218,7 @@ class ChunkCache:
         return array
 
     def _find(
-        self, chunk: Chunk, key: Hashable, keep: bool, reporter: ChunkReporter | None
+        self, chunk: Chunk, key: ChunkKey, keep: bool, reporter: ChunkReporter | None
     ) -> Array:
         array = self._kept(key, touch=keep)
         while array is None:
@@ -232,7 +232,7 @@ class ChunkCache:
             array = self._kept(key, touch=keep) if pending is None else pending.result()
         return array
 
-    def _kept(self, key: Hashable, *, touch: bool) -> Array | None:
+    def _kept(self, key: ChunkKey, *, touch: bool) -> Array | None:
         """Return a chunk from memory; `touch` says whether this counts as its latest use."""
         with self._lock:
             array = self._entries.get(key)
@@ -242,7 +242,7 @@ class ChunkCache:
                     self._entries.move_to_end(key)
             return array
 
-    def _join_pending(self, key: Hashable, mine: PendingRead, *, keep: bool) -> PendingRead | None:
+    def _join_pending(self, key: ChunkKey, mine: PendingRead, *, keep: bool) -> PendingRead | None:
         """Return the read under way for `key`, which is now `mine` if there was none; None if one has just ended."""
         with self._lock:
             if key in self._entries:
@@ -266,7 +266,7 @@ class ChunkCache:
             reporter.end(pending.array.nbytes)
         return pending.array
 
-    def _finish(self, key: Hashable, pending: PendingRead) -> None:
+    def _finish(self, key: ChunkKey, pending: PendingRead) -> None:
         """Take a read that is over off the list, count it, and keep its array if somebody wanted that."""
         try:
             with self._lock:
@@ -278,7 +278,7 @@ class ChunkCache:
         finally:
             pending.done.set()
 
-    def _take_in(self, key: Hashable, pending: PendingRead) -> None:
+    def _take_in(self, key: ChunkKey, pending: PendingRead) -> None:
         self.counters.reads += 1
         if pending.array is None:
             self.counters.failures += 1
@@ -304,7 +304,7 @@ class ChunkCache:
         with self._lock:
             self._evict()
 
-    def drop(self, belongs: Callable[[Hashable], bool] | None = None) -> int:
+    def drop(self, belongs: Callable[[ChunkKey], bool] | None = None) -> int:
         """Drop the chunks whose key `belongs` says yes to, all by default; return how many.
 
         What is being read now is not kept either, unless somebody asks for it again.

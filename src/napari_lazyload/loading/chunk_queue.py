@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.source import status_token
 from napari_lazyload.loading import scheduler, status
 from napari_lazyload.loading.read_box import read_block
 
@@ -33,7 +34,7 @@ QUICK_SECONDS = 0.02
 def is_quick(source: Source) -> bool:
     """Return whether the latest reads of a source kept a core busy for a moment, and waited for nothing."""
     return scheduler.pool_of(source) is scheduler.shared and (
-        0 < status.shared.read_seconds(source.token) < QUICK_SECONDS
+        0 < status.shared.read_seconds(status_token(source)) < QUICK_SECONDS
     )
 
 
@@ -93,7 +94,7 @@ class ChunkQueue:
 
     def _tell(self, before: Iterable[ChunkAddress]) -> None:
         """Tell the status what is wanted no more, and what is now; the lock is held, so that no read comes between."""
-        token, stays = self._source.token, set(self._wanted)
+        token, stays = status_token(self._source), set(self._wanted)
         dropped = {place: place not in stays for place in before}
         for level, gone in _by_level(place for place, drop in dropped.items() if drop).items():
             status.shared.unqueue(token, level, gone)
@@ -132,7 +133,7 @@ class ChunkQueue:
                 return
             level, index = place = self._wanted.popleft()
             self._running[place] = job
-            status.shared.dequeued(self._source.token, level, index)
+            status.shared.dequeued(status_token(self._source), level, index)
         pixels = error = None
         try:
             pixels = read_block(self._source, level, index)

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lazyload.core.chunks import box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ChunkReadError, RegionError
+from napari_lazyload.core.source import path_of, status_token
 from napari_lazyload.loading import cache as _cache
 from napari_lazyload.loading import scheduler as _scheduler
 from napari_lazyload.loading import status as _status
@@ -34,7 +35,7 @@ def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = Tr
     ChunkReadError
         If it cannot be read, or is not what the source said.
     """
-    reporter = _status.shared.reporter(source.token, level, index)
+    reporter = _status.shared.reporter(status_token(source), level, index)
     shape = box_shape(source.meta.levels[level].grid.bounds(index))
     try:
         chunk = source.chunk(level, index)
@@ -47,7 +48,7 @@ def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = Tr
 def peek_block(source: Source, level: int, index: BlockIndex) -> Array | None:
     """Return one decoded chunk of a source if it is in memory and whole; reads nothing."""
     shape, dtype = box_shape(source.meta.levels[level].grid.bounds(index)), source.meta.dtype
-    reporter = _status.shared.reporter(source.token, level, index)
+    reporter = _status.shared.reporter(status_token(source), level, index)
     try:
         return _cache.shared.peek(
             source.chunk(level, index),
@@ -87,7 +88,7 @@ def read_chunk(
 
     def check(pixels: Array) -> None:
         if pixels.shape != shape or pixels.dtype != dtype:
-            path = str(getattr(chunk, "path", ""))
+            path = path_of(chunk)
             msg = (
                 f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, found {pixels.shape} and "
                 f"{pixels.dtype}. It was changed since it was opened: open it again"

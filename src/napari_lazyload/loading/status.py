@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from napari_lazyload.core.chunk_states import NEXT, ChunkState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
     from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.core.source import ChunkKey
 
     Listener = Callable[[str, int, BlockIndex, str | None], object]
     ChunkAddress = tuple[int, BlockIndex]
@@ -86,12 +87,10 @@ class _Chunks:
 
     def __init__(self) -> None:
         self.states: dict[ChunkAddress, ChunkState] = {}
-        self.keys: dict[
-            ChunkAddress, Hashable
-        ] = {}  # under which the cache keeps the latest pixels
-        self.lists: Counter[ChunkAddress] = (
-            Counter()
-        )  # on how many lists of wanted chunks each stands
+        # Under which the cache keeps the latest pixels.
+        self.keys: dict[ChunkAddress, ChunkKey] = {}
+        # On how many lists of requested chunks each stands.
+        self.lists: Counter[ChunkAddress] = Counter()
         self.reasons: dict[ChunkAddress, str] = {}
         self.counts: Counter[ChunkState] = Counter()
         self.reads = self.read_nbytes = 0
@@ -170,7 +169,7 @@ class ChunkReporter:
         """Tell that it was read."""
         self.status.ended(self, nbytes, time.perf_counter() - self._began)
 
-    def loaded(self, key: Hashable, *, kept: bool) -> bool:
+    def loaded(self, key: ChunkKey, *, kept: bool) -> bool:
         """Tell that its pixels are there, and whether in the cache; return whether :meth:`recovered` is to be told."""
         return self.status.loaded(self, key, kept=kept)
 
@@ -199,7 +198,7 @@ class LoadStatus:
             threading.RLock()
         )  # the garbage collector may close a data set in a thread that holds it
         self._sources: dict[str, _Chunks] = {}
-        self._kept: dict[Hashable, set[tuple[str, ChunkAddress]]] = {}
+        self._kept: dict[ChunkKey, set[tuple[str, ChunkAddress]]] = {}
         self._listeners: list[Listener] = []
         self.version = 0
 
@@ -281,7 +280,7 @@ class LoadStatus:
         for index in recovered:
             self._tell(reporter.token, reporter.level, index, None)
 
-    def loaded(self, reporter: ChunkReporter, key: Hashable, *, kept: bool) -> bool:
+    def loaded(self, reporter: ChunkReporter, key: ChunkKey, *, kept: bool) -> bool:
         """Note that a chunk's pixels are there, and whether in the cache; return whether it failed before."""
         place, chunks = (reporter.level, reporter.index), reporter.chunks
         with self._lock:
@@ -307,13 +306,13 @@ class LoadStatus:
     def _let_go(self, token: str, chunks: _Chunks, place: ChunkAddress) -> None:
         """Forget under which key the cache keeps a chunk; the lock is held."""
         key = chunks.keys.pop(place, None)
-        owners = self._kept.get(key)
-        if owners is not None:
-            owners.discard((token, place))
-            if not owners:
-                del self._kept[key]
+        if key is None or key not in self._kept:
+            return
+        self._kept[key].discard((token, place))
+        if not self._kept[key]:
+            del self._kept[key]
 
-    def evicted(self, key: Hashable) -> None:
+    def evicted(self, key: ChunkKey) -> None:
         """Note that the cache let go of a chunk."""
         with self._lock:
             for token, place in self._kept.pop(key, ()):
@@ -400,7 +399,7 @@ class LoadStatus:
         chunks = self._sources.get(token)
         return None if chunks is None else chunks.states.get((level, index))
 
-    def key(self, token: str, level: int, index: BlockIndex) -> Hashable | None:
+    def key(self, token: str, level: int, index: BlockIndex) -> ChunkKey | None:
         """Return under which key the cache keeps one chunk; None where it has it not."""
         chunks = self._sources.get(token)
         return None if chunks is None else chunks.keys.get((level, index))

@@ -18,6 +18,8 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import MissingDependencyError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, ChannelMeta, ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
@@ -37,10 +39,9 @@ from napari_lazyload.sources.files import (
     stamp_now,
 )
 from napari_lazyload.sources.files import read_error as _read_error
-from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Iterator
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.sources.opened import OpenResult
@@ -265,16 +266,10 @@ class ForeignChunk:
     opened: Stamp
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, image and box."""
-        return (
-            "packed",
-            self.path,
-            *stamp_now(self.path, self.opened),
-            self.library,
-            self.number,
-            self.box,
-        )
+    def key(self) -> ChunkKey:
+        """Its file, image and box."""
+        stamp = stamp_now(self.path, self.opened)
+        return ChunkKey(self.path, stamp, (self.library, self.number, self.box))
 
     def load(self) -> Array:
         """Compute the box; see `napari_lazyload.core.source.Chunk`."""
@@ -301,7 +296,7 @@ class ForeignChunk:
         return pixels
 
 
-class ForeignSource(OneRow):
+class ForeignSource:
     """An image of a file that another library reads.
 
     Parameters
@@ -317,7 +312,9 @@ class ForeignSource(OneRow):
     """
 
     def __init__(self, library: str, file: tuple[str, Stamp], number: int, *, alone: bool) -> None:
-        self.files = (file,)
+        self.file = file
+        self.paths = (file[0],)
+        self.row_map = ONE_ROW
         self.token = f"foreign-{uuid.uuid4().hex}"
         self._library = library
         self._number = number
@@ -333,7 +330,7 @@ class ForeignSource(OneRow):
     def chunk(self, level: int, index: BlockIndex) -> ForeignChunk:
         """Return the reference to one chunk."""
         box = self.meta.levels[level].grid.bounds(index)
-        path, opened = self.files[0]
+        path, opened = self.file
         return ForeignChunk(self._library, path, self._number, box, self.meta.dtype, opened)
 
 

@@ -1,4 +1,4 @@
-"""Batches: what they are made of, their order, what a wrong argument is told, and what a bad image does."""
+"""Batches: their images, their order, messages for wrong arguments, and bad images."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class TestContents:
 
     def test_freed_memory_goes_back_to_the_system_as_images_come(self, seq, monkeypatch):
         counted = []
-        monkeypatch.setattr(malloc_trimmer, "count", counted.append)
+        monkeypatch.setattr(malloc_trimmer, "record", counted.append)
         for _ in seq.batches(4):
             pass
         assert counted == [12] * NUMBERED

@@ -850,8 +850,8 @@ def test_closing_frees_the_chunks(tmp_path):
     np.save(tmp_path / "a.npy", values((6, 50, 60)))
     with nl.open_dataset(tmp_path / "a.npy") as dataset:
         np.asarray(dataset.images[0].data)
-        assert any(key[1] == str(tmp_path / "a.npy") for key in cache.shared._entries)
-    assert not any(key[1] == str(tmp_path / "a.npy") for key in cache.shared._entries)
+        assert any(key.file == str(tmp_path / "a.npy") for key in cache.shared._entries)
+    assert not any(key.file == str(tmp_path / "a.npy") for key in cache.shared._entries)
 
 
 def test_an_option_that_is_none_is_refused(tmp_path):

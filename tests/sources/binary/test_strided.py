@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_lazyload.core import coarse_levels
-from napari_lazyload.core.coarse_levels import coarse_spans
+from napari_lazyload.core.coarse_levels import strided_levels
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
+from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.loading.read_box import read_block, read_box
+from napari_lazyload.sources import files
 from napari_lazyload.sources.binary import chunk_sizes as raw_grid
 from napari_lazyload.sources.binary import read_strided
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks, chunk_sizes, run_nbytes
@@ -145,7 +147,7 @@ def test_frames_over_several_files_and_with_gaps_in_the_grid(tmp_path):
     for number in range(0, 7, 3):  # three frames a file, one in the last
         path = tmp_path / f"{number}.raw"
         path.write_bytes(b"12345" + stack[number : number + 3].tobytes())
-        files.append((str(path), read_strided.stamp_at_opening(str(path))))
+        files.append((str(path), files.stamp_at_opening(str(path))))
     layout = dense((7, 6, 8), ">u2", 5)
     frames = Frames(1, 96, 3)
     for chunks in ("auto", 1, (2, 6, 8), (2, 4, 3)):
@@ -380,7 +382,7 @@ def test_colors_are_never_split(tmp_path):
     path = tmp_path / "a.raw"
     pixels = values((3000, 1000, 3), "u1")
     pixels.tofile(path)
-    stamp = read_strided.stamp_at_opening(str(path))
+    stamp = files.stamp_at_opening(str(path))
     source = RawSource(dense(pixels.shape, "u1"), [(str(path), stamp)], "rgb", ("y", "x", "s"))
     assert source.meta.rgb
     assert source.meta.levels[0].grid.chunks == (600, 1000, 3)
@@ -461,7 +463,7 @@ def test_a_pipe_in_place_of_the_file_does_not_hang(opened):
     with pytest.raises(ChunkReadError, match="no regular file"):
         free.chunk(0, (0, 0, 0)).load()
     with pytest.raises(SourceOpenError, match="no regular file"):
-        read_strided.stamp_at_opening(str(path))
+        files.stamp_at_opening(str(path))
 
 
 def test_errors_of_the_disk_are_the_packages_own(opened, monkeypatch):
@@ -485,15 +487,17 @@ def test_frames_that_the_table_counts_have_chunks_of_one(tmp_path):
     stack = values((6, 5, 8, 8), "u1")
     stack.tofile(path)
     source = source_of(path, dense(stack.shape, "u1"), row_axes=2)
-    assert source.row_axes == {"c": 6, "z": 5}
-    assert source.meta.levels[0].grid.chunks == (1, 1, 8, 8)
+    rows, finest = source.row_map, source.meta.levels[0]
+    assert rows.axes == {"c": 6, "z": 5}
+    assert finest.grid.chunks == (1, 1, 8, 8)
     for row, index in enumerate(itertools.product(range(6), range(5))):
-        assert source.frame_index(row) == index
-        assert source.position((*index, 0, 0)) == row
-        assert source.chunk_position(0, (*index, 0, 0)) == row
+        assert rows.index_of(row) == index
+        assert rows.row_of((*index, 0, 0)) == row
+        assert rows.row_of_chunk(finest, (*index, 0, 0)) == row
     grouped = source.rechunked({"z": 5})
-    assert grouped.row_axes == source.row_axes
-    assert (grouped.position((3, 1)), grouped.chunk_position(0, (3, 0, 0, 0))) == (16, 15)
+    assert grouped.row_map.axes == rows.axes
+    assert grouped.row_map.row_of((3, 1)) == 16
+    assert grouped.row_map.row_of_chunk(grouped.meta.levels[0], (3, 0, 0, 0)) == 15
 
 
 # --- coarse levels
@@ -506,13 +510,13 @@ def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
         file.truncate(640 * 2048 * 2048 * 2)
     source = source_of(path, dense((640, 2048, 2048), "<u2"))
     assert len(source.meta.levels) == 1
-    source = source.with_overview()
-    assert source.with_overview() is source
+    source = source.with_strided_levels()
+    assert source.with_strided_levels() is source
     finest, coarse = source.meta.levels
-    assert coarse.shape == (64, 256, 256)
-    assert (coarse.factors, coarse.first_center) == ((10, 8, 8), (0, 0, 0))
+    assert coarse.shape == (40, 256, 256)
+    assert (coarse.factors, coarse.first_center) == ((16, 8, 8), (0, 0, 0))
     read_box(source, 1, coarse.grid.full_box)
-    assert sum(size for _, size in counted) < 64 * 256 * 2048 * 2 + 1  # its rows alone
+    assert sum(size for _, size in counted) < 40 * 256 * 2048 * 2 + 1  # its rows alone
     assert source.rechunked((2, -1, -1)).meta.levels[0].grid.chunks == (2, 2048, 2048)
     assert source.rechunked(-1).meta.levels[1] == coarse
     assert finest.grid == source_of(path, dense((640, 2048, 2048), "<u2")).meta.levels[0].grid
@@ -522,31 +526,40 @@ def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
     ("axes", "shape", "expected"),
     [
         pytest.param("zyx", (100, 1000, 1000), [], id="small"),
-        pytest.param("tyx", (600, 1024, 1024), [(1, 4, 4)], id="time is not space"),
-        pytest.param("czyx", (2, 600, 1024, 1024), [(1, 10, 4, 4)], id="channels stay"),
+        pytest.param("tyx", (600, 1024, 1024), [], id="time is not space"),
+        pytest.param("czyx", (2, 600, 1024, 1024), [(1, 16, 4, 4)], id="channels stay"),
+        pytest.param(("page", "y", "x"), (600, 1024, 1024), [(16, 4, 4)], id="pages are planes"),
         pytest.param(
-            "yx", (40_000, 30_000), [(2, 2), (4, 4), (8, 8), (157, 118)], id="large planes"
+            "yx",
+            (40_000, 30_000),
+            [(2, 2), (4, 4), (8, 8), (16, 16), (32, 32)],
+            id="large planes",
         ),
         pytest.param(
-            "zyx", (9, 20_000, 9000), [(1, 2, 2), (1, 4, 4), (1, 79, 36)], id="planes first"
+            "zyx",
+            (20, 20_000, 9000),
+            [(1, 2, 2), (1, 4, 4), (1, 8, 8), (1, 16, 16)],
+            id="planes first",
         ),
-        pytest.param(("a", "b"), (40_000, 30_000), [], id="no plane"),
     ],
 )
 def test_which_levels_an_image_gets(axes, shape, expected):
-    assert coarse_spans(tuple(axes), shape, 2) == expected
+    finest = LevelMeta(ChunkGrid(shape, shape), (1.0,) * len(shape))
+    meta = ImageMeta("", tuple(axes), np.dtype("<u2"), (finest,))
+    assert [level.steps for level in strided_levels(meta, 0)] == expected
 
 
 def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):
-    monkeypatch.setattr(coarse_levels, "COARSE_FROM", 0)
-    monkeypatch.setattr(coarse_levels, "OVERVIEW", {"z": 3, "y": 4, "x": 5})
-    monkeypatch.setattr(coarse_levels, "MOST_SIDE", 16)
+    limits = {"PLANE_NBYTES": 0, "PLANE_SIDE": 16, "LEAST_SIDE": 1}
+    limits |= {"VOLUME_NBYTES": 0, "VOLUME_SIDE": 5, "VOLUME_PLANES": 3}
+    for name, value in limits.items():
+        monkeypatch.setattr(coarse_levels, name, value)
     path = tmp_path / "a.raw"
     stack = values((3, 10, 30, 40), ">i2")
     stack.tofile(path)
     for more in ({}, {"row_axes": 2}, {"frames": Frames(2, 30 * 40 * 2, 30)}):
         layout = dense(stack.shape, ">i2")
-        stamp = read_strided.stamp_at_opening(str(path))
+        stamp = files.stamp_at_opening(str(path))
         source = RawSource(
             layout, [(str(path), stamp)], "raw", ("c", "z", "y", "x"), coarse=True, **more
         )
@@ -560,7 +573,7 @@ def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):
             expected = stack[tuple(slice(None, None, int(factor)) for factor in level.factors)]
             np.testing.assert_array_equal(read_box(source, number, level.grid.full_box), expected)
         if more.get("row_axes"):
-            assert source.chunk_position(3, (2, 1, 0, 0)) == 24
+            assert source.row_map.row_of_chunk(source.meta.levels[3], (2, 1, 0, 0)) == 24
 
 
 def test_rows_that_are_interleaved_are_read_together(tmp_path):
@@ -570,5 +583,5 @@ def test_rows_that_are_interleaved_are_read_together(tmp_path):
     layout = StridedLayout((200, 50, 60), np.dtype("<u2"), 0, (2, 24_000, 400))
     source = source_of(path, layout, row_axes=1)
     assert source.meta.levels[0].grid.chunks == (200, 50, 60)
-    assert source.row_axes == {"z": 200}
+    assert source.row_map.axes == {"z": 200}
     np.testing.assert_array_equal(full(source), np.moveaxis(cube, -1, 0))

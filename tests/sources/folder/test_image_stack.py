@@ -72,8 +72,9 @@ def test_files_on_two_axes(tmp_path, write_folder):
     stack = write_folder(tmp_path, 6)
     source = source_of(tmp_path, lead={"t": 2, "z": 3})
     np.testing.assert_array_equal(full(source), stack.reshape(2, 3, 24, 32))
-    assert [source.position(source.frame_index(row)) for row in range(6)] == list(range(6))
-    assert source.frame_index(4) == (1, 1)
+    rows = source.row_map
+    assert [rows.row_of(rows.index_of(row)) for row in range(6)] == list(range(6))
+    assert rows.index_of(4) == (1, 1)
 
 
 def test_pages_are_chunks_of_their_own(tmp_path):
@@ -84,7 +85,7 @@ def test_pages_are_chunks_of_their_own(tmp_path):
     assert source.meta.axes == ("frame", "page", "y", "x")
     assert source.meta.levels[0].grid.chunks == (1, 1, 4, 5)
     np.testing.assert_array_equal(full(source), stacks)
-    assert source.position((1, 2, 0, 0)) == 1
+    assert source.row_map.row_of((1, 2, 0, 0)) == 1
 
 
 def test_a_key_names_the_file_as_it_is_now(tmp_path, write_folder):
@@ -198,7 +199,7 @@ def test_padded_frames_and_where_they_have_data(tmp_path):
         expected[:height, :width] = pixels
         np.testing.assert_array_equal(full(source)[row], expected)
         np.testing.assert_array_equal(full(coverage)[row], expected > 0)
-    assert coverage.position((2, 0, 0)) == 2
+    assert coverage.row_map.row_of((2, 0, 0)) == 2
     np.testing.assert_array_equal(full(pickle.loads(pickle.dumps(coverage))), full(coverage))
 
 

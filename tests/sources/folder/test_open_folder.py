@@ -196,7 +196,7 @@ def test_trees(folder, names, expected):
     if len({str(entry) for entry in path.iterdir()}) < len({name.split("/")[0] for name in names}):
         pytest.skip("the file system does not tell case apart")
     found = opened(path)
-    assert found.sources[0].row_axes == expected
+    assert found.sources[0].row_map.axes == expected
     assert np.ravel(values(found)[0]).tolist() == list(range(len(names)))
 
 

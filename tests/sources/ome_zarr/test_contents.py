@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import napari_lazyload as nl
-from napari_lazyload.testing.ome_stores import (
+from helpers.ome_stores import (
     pyramid,
     write_array,
     write_group,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import napari_lazyload as nl
-from napari_lazyload.testing.ome_stores import (
+from helpers.ome_stores import (
     axes_of,
     pyramid,
     scaled,

@@ -13,12 +13,7 @@ import zarr
 from yaozarrs.write import v05
 
 import napari_lazyload as nl
-from napari_lazyload.sources.ome_zarr import group_scan
-from napari_lazyload.sources.ome_zarr.plain_arrays import guessed_names
-from napari_lazyload.sources.registry import can_open, open_path
-from napari_lazyload.sources.zarr.location import find_store
-from napari_lazyload.sources.zarr.store import LocalStore
-from napari_lazyload.testing.ome_stores import (
+from helpers.ome_stores import (
     axes_of,
     pyramid,
     scaled,
@@ -26,7 +21,12 @@ from napari_lazyload.testing.ome_stores import (
     write_group,
     write_image,
 )
-from napari_lazyload.testing.server import FolderServer
+from helpers.server import FolderServer
+from napari_lazyload.sources.ome_zarr import group_scan
+from napari_lazyload.sources.ome_zarr.plain_arrays import guessed_names
+from napari_lazyload.sources.registry import can_open, open_path
+from napari_lazyload.sources.zarr.location import find_store
+from napari_lazyload.sources.zarr.store import LocalStore
 
 
 def pixels_of(image):

@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Layer
 
 import napari_lazyload as nl
-from napari_lazyload.testing.ome_stores import pyramid, write_group, write_image
+from helpers.ome_stores import pyramid, write_group, write_image
 
 
 @pytest.fixture

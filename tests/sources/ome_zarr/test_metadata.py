@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from helpers.ome_stores import axes_of, scaled
 from napari_lazyload.core.affine import linear
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import SourceOpenError
@@ -24,6 +25,7 @@ from napari_lazyload.sources.ome_zarr.omero import (
     read_color,
     read_window,
 )
+from napari_lazyload.sources.ome_zarr.series import image_names
 from napari_lazyload.sources.ome_zarr.tolerant import (
     as_number,
     as_text,
@@ -31,7 +33,6 @@ from napari_lazyload.sources.ome_zarr.tolerant import (
     version_note,
     version_of,
 )
-from napari_lazyload.testing.ome_stores import axes_of, scaled
 
 
 def names_of(found, shape=None):

@@ -14,9 +14,7 @@ from napari.layers import Layer
 from yaozarrs.write import v05
 
 import napari_lazyload as nl
-from napari_lazyload.sources.ome_zarr import open
-from napari_lazyload.sources.registry import can_open, open_path
-from napari_lazyload.testing.ome_stores import (
+from helpers.ome_stores import (
     axes_of,
     pyramid,
     scaled,
@@ -24,8 +22,10 @@ from napari_lazyload.testing.ome_stores import (
     write_group,
     write_image,
 )
-from napari_lazyload.testing.server import FolderServer
-from napari_lazyload.testing.stores import CountingStore
+from helpers.server import FolderServer
+from helpers.stores import CountingStore
+from napari_lazyload.sources.ome_zarr import open
+from napari_lazyload.sources.registry import can_open, open_path
 
 
 def notes_of(path, **options):

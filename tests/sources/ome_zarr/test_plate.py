@@ -15,6 +15,17 @@ import zarr
 from napari.layers import Layer
 
 import napari_lazyload as nl
+from helpers.ome_stores import (
+    axes_of,
+    pyramid,
+    scaled,
+    write_array,
+    write_group,
+    write_image,
+    write_plate,
+)
+from helpers.server import FolderServer
+from helpers.stores import CountingStore
 from napari_lazyload.arrays.derived.channels import select_channels
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.core.source import is_ready
@@ -24,18 +35,7 @@ from napari_lazyload.loading import cache
 from napari_lazyload.loading.read_box import peek_block
 from napari_lazyload.sources.ome_zarr import open
 from napari_lazyload.sources.ome_zarr.mosaic import mosaic_axes
-from napari_lazyload.testing.ome_stores import (
-    axes_of,
-    pyramid,
-    scaled,
-    write_array,
-    write_group,
-    write_image,
-    write_plate,
-)
-from napari_lazyload.testing.server import FolderServer
 from napari_lazyload.testing.sources import RecordingSource
-from napari_lazyload.testing.stores import CountingStore
 
 
 def field(seed, shape=(6, 8), dtype="uint16"):
@@ -375,7 +375,9 @@ def test_a_bad_field_of_a_well_marks_its_own_row(tmp_path):
     with nl.open_dataset(path / "A" / "1", on_error="blank") as dataset:
         np.asarray(dataset.images[0].boxes[0])
         source = dataset.images[0].source
-        assert [source.chunk_position(0, (y, x)) for y in (0, 1) for x in (0, 1)] == [0, 1, 2, 3]
+        rows, level = source.row_map, source.meta.levels[0]
+        places = [(y, x) for y in (0, 1) for x in (0, 1)]
+        assert [rows.row_of_chunk(level, place) for place in places] == [0, 1, 2, 3]
         with pytest.raises(nl.ChunkReadError, match="A/1/2: expected"):
             source.chunk(0, (1, 0)).load()
 

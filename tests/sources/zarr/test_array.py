@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from operator import methodcaller
+from pathlib import Path
 
 import numcodecs
 import numpy as np
@@ -22,12 +23,7 @@ import zarr.codecs as zc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.loading.read_box import read_block, read_box
-from napari_lazyload.sources.zarr.node import read_node
-from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.sources.zarr.sharding import IndexCache
-from napari_lazyload.testing.stores import (
+from helpers.stores import (
     ArraySource,
     CountingStore,
     array_at,
@@ -35,6 +31,11 @@ from napari_lazyload.testing.stores import (
     v3_json,
     write_raw,
 )
+from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.loading.read_box import read_block, read_box
+from napari_lazyload.sources.zarr.node import read_node
+from napari_lazyload.sources.zarr.open_store import open_store
+from napari_lazyload.sources.zarr.sharding import IndexCache
 
 DTYPES = (
     "bool",
@@ -650,15 +651,16 @@ def test_imagecodecs_own_codecs_of_version_2_are_known(tmp_path):
 
 def test_reading_needs_no_zarr(tmp_path, volume):
     folder, _ = volume
+    tests = Path(__file__).parents[2]  # where helpers is
     script = (
         "import sys\n"
-        "from napari_lazyload.testing.stores import array_at\n"
+        "from helpers.stores import array_at\n"
         "for name in ('v2', 'v3', 'sharded'):\n"
         f"    array_at({str(folder)!r} + '/' + name).chunk((0, 0, 0)).load()\n"
         "print([name for name in ('zarr', 'dask', 'obstore') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=tests, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
 

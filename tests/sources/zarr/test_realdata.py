@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.stores import ArraySource
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr.array import open_array
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.testing.stores import ArraySource
 
 ROOT = Path(__file__).resolve().parents[3]
 REALDATA = Path(os.environ.get("NAPARI_LAZYLOAD_REALDATA", ROOT.parent / "shared" / "realdata"))

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import zarr
 
+from helpers.server import FolderServer
+from helpers.stores import ArraySource, array_at
 from napari_lazyload.core.errors import ChunkReadError, LazyLoadWarning, SourceOpenError
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr import connection as remote_connection
@@ -20,8 +22,6 @@ from napari_lazyload.sources.zarr.connection import Connection, find_region
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.store import AccessDeniedError
-from napari_lazyload.testing.server import FolderServer
-from napari_lazyload.testing.stores import ArraySource, array_at
 
 pytest.importorskip("obstore", reason="the extra 'remote' is not installed")
 boto3 = pytest.importorskip("boto3", reason="moto, the S3 server of the tests, is not installed")

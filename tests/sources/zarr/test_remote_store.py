@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import zarr
 
+from helpers.server import FolderServer
+from helpers.stores import ArraySource, array_at
 from napari_lazyload.core import retry
 from napari_lazyload.core.errors import (
     ChunkReadError,
@@ -31,8 +33,6 @@ from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.remote_store import RemoteStore, at_once, plain_url
 from napari_lazyload.sources.zarr.store import AccessDeniedError, Store
-from napari_lazyload.testing.server import FolderServer
-from napari_lazyload.testing.stores import ArraySource, array_at
 
 pytest.importorskip("obstore", reason="the extra 'remote' is not installed")
 

@@ -82,11 +82,6 @@ def labels(make_napari_viewer, qtbot):
     source = RecordingSource(
         pixels, (1, 16, 16), kind="labels", name="cells", scale=(2.0, 0.5, 0.5)
     )
-    source.row_axes, source.position, source.frame_index = (
-        {},
-        lambda _index: 0,
-        lambda _position: (),
-    )
     dataset = nl.Dataset(
         OpenResult(
             "/somewhere", "test", (source,), (range(1),), lambda: {"original_filename": ["a"]}

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 import napari_lazyload as nl
 from napari_lazyload.arrays.layer_link import METADATA_KEY
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.loading.status import LoadSummary
 from napari_lazyload.sources.opened import OpenResult
@@ -34,13 +35,7 @@ class Frames(RecordingSource):
     def __init__(self, **keywords):
         pixels = np.arange(FRAMES, dtype="u1")[:, None, None] * np.ones((1, 16, 16), "u1")
         super().__init__(pixels, (1, 16, 16), contrast_limits=(0, FRAMES), **keywords)
-        self.row_axes = {"z": FRAMES}
-
-    def position(self, index):
-        return index[0]
-
-    def frame_index(self, position):
-        return (position,)
+        self.row_map = RowMap({"z": FRAMES})
 
 
 @pytest.fixture

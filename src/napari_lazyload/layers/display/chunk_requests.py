@@ -6,6 +6,7 @@ import time
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from napari_lazyload.core.source import status_token
 from napari_lazyload.layers.display.revalidate import Revalidator
 from napari_lazyload.loading import cache, plan, scheduler, status
 from napari_lazyload.loading.chunk_queue import ChunkQueue, is_quick
@@ -94,7 +95,7 @@ class ChunkRequests:
     def prefetch(self, level: int, indices: list[BlockIndex]) -> None:
         """Replace what is read ahead, but for what is in memory or failed."""
         state = status.shared.state
-        token = self.source.token
+        token = status_token(self.source)
         self._ahead.request(
             [
                 (level, index)
@@ -118,7 +119,7 @@ class ChunkRequests:
     def fill(self, frame: Frame) -> None:
         """Put in what is in memory, for as long as that may take."""
         end = time.monotonic() + COPY_SECONDS
-        state, token = status.shared.state, frame.source.token
+        state, token = status.shared.state, status_token(frame.source)
         taken = _unverified if frame.total > VERIFY_LATER_FROM else _verified
         for index in frame.missing():
             if state(token, frame.level, index) != "loaded":
@@ -131,7 +132,7 @@ class ChunkRequests:
 
     def expected_within_budget(self, frame: Frame) -> bool:
         """Return whether what is not in memory of a frame may be read within the patience of a view."""
-        state, token = status.shared.state, self.source.token
+        state, token = status.shared.state, status_token(self.source)
         count = sum(state(token, frame.level, index) != "loaded" for index in frame.missing())
         turns = ceil(count / scheduler.pool_of(self.source).at_once(quick=is_quick(self.source)))
         return turns * status.shared.read_seconds(token) <= self._patience.seconds
@@ -148,7 +149,7 @@ def _verified(frame: Frame, index: BlockIndex) -> Array | None:
 
 def _unverified(frame: Frame, index: BlockIndex) -> Array | None:
     """Return a chunk that is in memory; its file is still to be looked at."""
-    key = status.shared.key(frame.source.token, frame.level, index)
+    key = status.shared.key(status_token(frame.source), frame.level, index)
     pixels = None if key is None else cache.shared.kept(key)
     if pixels is not None:
         frame.unverified[index] = key

@@ -13,14 +13,13 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.settings import current
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.read_strided import Array, native, span_nbytes
 from napari_lazyload.sources.files import Stamp, open_error, read_error, stamp_now
-from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.sources.binary.strided import StridedLayout
     from napari_lazyload.sources.binary.strided_chunks import Convert
@@ -62,12 +61,12 @@ class PackedChunk:
     opened: Stamp
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, and what is unpacked as what."""
-        stamp = stamp_now(self.path, self.opened)
+    def key(self) -> ChunkKey:
+        """Its file, and what is unpacked as what."""
         layout = self.layout
         form = (layout.shape, layout.dtype.str, layout.offset, layout.strides)
-        return ("packed", self.path, *stamp, self.codec, self.start, form, self.convert)
+        part = (self.codec, self.start, form, self.convert)
+        return ChunkKey(self.path, stamp_now(self.path, self.opened), part)
 
     def load(self) -> Array:
         """Unpack; see `napari_lazyload.core.source.Chunk`."""
@@ -155,7 +154,7 @@ def _text(file: IO[bytes], layout: StridedLayout) -> Array:
     return np.array([kind(word) for word in words], layout.dtype)
 
 
-class PackedSource(OneRow):
+class PackedSource:
     """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `RawSource`.
 
     Raises
@@ -179,7 +178,9 @@ class PackedSource(OneRow):
     ) -> None:
         path, opened = file
         check_packed(path, layout, codec, opened[1] - start)
-        self.files = (file,)
+        self.file = file
+        self.paths = (file[0],)
+        self.row_map = ONE_ROW
         self.token = f"packed-{uuid.uuid4().hex}"
         self._chunk = PackedChunk(path, codec, start, layout, convert, opened)
         shown = np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("=")

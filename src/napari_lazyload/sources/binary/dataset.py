@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.binary.read_strided import item_count
+from napari_lazyload.core.source import paths_of
 from napari_lazyload.sources.binary.strided import RawSource
 from napari_lazyload.sources.files import file_name, in_table
 from napari_lazyload.sources.opened import IMAGE, OpenResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.sources.opened import RowSource
 
@@ -49,7 +50,8 @@ def binary_result(
         What was left out, by reason.
     """
     sources = [
-        source.with_overview() if isinstance(source, RawSource) else source for source in sources
+        source.with_strided_levels() if isinstance(source, RawSource) else source
+        for source in sources
     ]
     headers = [
         {**header, **_overview(source)} for header, source in zip(headers, sources, strict=True)
@@ -70,11 +72,11 @@ def binary_result(
             for start, count in zip(starts, counts, strict=False)
         ),
         columns=columns,
-        owns=_owner(sources, path),
+        files={path, *chain.from_iterable(map(paths_of, sources))},
         skipped={reason: len(found) for reason, found in skipped.items()},
         left_out={reason: list(found) for reason, found in skipped.items()},
         notes=list(notes),
-        row_name="frame" if any(source.row_axes for source in sources) else "image",
+        row_name="frame" if any(source.row_map.axes for source in sources) else "image",
         where=lambda: path,
     )
 
@@ -96,7 +98,7 @@ def _overview(source: RowSource) -> dict[str, str]:
 
 
 def _rows(source: RowSource) -> int:
-    return item_count(tuple(source.row_axes.values()))
+    return source.row_map.count
 
 
 def _columns(
@@ -119,7 +121,7 @@ def _columns(
         fields: dict[str, Any] = {"original_filename": name}
         if len(sources) > 1:
             fields |= {IMAGE: number, "name": meta.name}
-        fields |= {axis: _along(source, place) for place, axis in enumerate(source.row_axes)}
+        fields |= {axis: _along(source, place) for place, axis in enumerate(source.row_map.axes)}
         fields |= {
             "shape": " x ".join(map(str, meta.shape)),
             "dtype": str(meta.dtype),
@@ -138,7 +140,7 @@ def _moment(value: Any) -> Any:
 
 
 def _along(source: RowSource, axis: int) -> list[int]:
-    return [source.frame_index(row)[axis] for row in range(_rows(source))]
+    return [source.row_map.index_of(row)[axis] for row in range(_rows(source))]
 
 
 def _cells(value: Any, count: int) -> list[Any]:
@@ -161,19 +163,3 @@ def _as_column(cells: list[Any]) -> np.ndarray[Any, Any]:
     column = np.empty(len(cells), object)
     column[:] = cells
     return column
-
-
-def _owner(sources: Sequence[RowSource], path: str) -> Callable[[Hashable], bool]:
-    """Return a function that tells whether the key of a chunk belongs to the files of some images."""
-    paths = {path}
-    for source in sources:
-        paths.update(name for name, _ in getattr(source, "files", ()))
-
-    def owns(key: Any) -> bool:
-        if not isinstance(key, tuple) or len(key) < 2:
-            return False
-        if key[0] in ("converted", "raw-group"):
-            return any(owns(part) for part in key[1:])
-        return key[0] in ("raw", "packed", "hdf5") and key[1] in paths
-
-    return owns

@@ -70,7 +70,7 @@ def open_mrc(path: str, **options: Any) -> OpenResult:
     source = _source(
         path, stamp, codec, layout, axes=axes, header=header, row_axes=int(bool(frames))
     )
-    if not source.row_axes:
+    if not source.row_map.axes:
         frames = {}
     return binary_result(
         path, MRC, [source], [_fields(header, layout) | frames], notes=packed_notes(source)

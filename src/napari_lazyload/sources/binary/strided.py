@@ -7,14 +7,15 @@ module makes chunks of that.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
-from napari_lazyload.core.coarse_levels import coarse_chunks, coarse_shape, coarse_spans
+from napari_lazyload.core.coarse_levels import strided_levels
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.sources.binary.chunk_sizes import chunk_sizes
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, span_nbytes
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, RawChunk
@@ -115,7 +116,7 @@ class RawSource:
         How many leading axes count rows of the meta table; chunks along them have one index, unless
         `chunks` says otherwise or the file has them interleaved.
     coarse : bool
-        Whether a big image gets coarse levels of every k-th pixel; `raw_coarse` says which.
+        Whether a large image gets the coarse levels of `napari_lazyload.core.coarse_levels`.
     **meta
         More fields of `ImageMeta`.
 
@@ -148,17 +149,15 @@ class RawSource:
         self._row_axes = row_axes
         self._coarse = coarse
         finest = LevelMeta(ChunkGrid(layout.shape, self._sizes(chunks, axes)), (1.0,) * len(axes))
-        spans = coarse_spans(axes, layout.shape, layout.dtype.itemsize) if coarse else []
-        self._spans = ((1,) * len(axes), *spans)
-        levels = (finest, *(self._coarse_level(axes, one) for one in spans))
         shown = np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("=")
-        self.meta = ImageMeta(name, axes, shown, levels, **meta)
-        self.row_axes = dict(zip(axes[:row_axes], layout.shape[:row_axes], strict=True))
+        self.meta = ImageMeta(name, axes, shown, (finest,), **meta)
+        if coarse:
+            levels = (finest, *strided_levels(self.meta, row_axes))
+            self.meta = replace(self.meta, levels=levels)
+        self.row_map = RowMap(dict(zip(axes[:row_axes], layout.shape[:row_axes], strict=True)))
 
-    def _coarse_level(self, axes: tuple[str, ...], spans: tuple[int, ...]) -> LevelMeta:
-        shape = coarse_shape(self.layout.shape, spans)
-        grid = ChunkGrid(shape, coarse_chunks(axes, shape, spans, self._row_axes))
-        return LevelMeta(grid, tuple(map(float, spans)), offsets=(0.0,) * len(axes), steps=spans)
+    def _steps(self, level: int) -> tuple[int, ...]:
+        return self.meta.levels[level].steps or (1,) * len(self.meta.axes)
 
     def _sizes(self, chunks: Any, axes: tuple[str, ...]) -> tuple[int | tuple[int, ...], ...]:
         layout, rows = self.layout, self._row_axes
@@ -171,11 +170,11 @@ class RawSource:
         )
 
     def rechunked(self, chunks: Any) -> RawSource:
-        """Return the same image, read in other chunks."""
+        """See `napari_lazyload.core.source.StridedSource`."""
         return self._again(chunks=chunks)
 
-    def with_overview(self) -> RawSource:
-        """Return the same image; a big one with coarse levels of every k-th pixel."""
+    def with_strided_levels(self) -> RawSource:
+        """See `napari_lazyload.core.source.StridedSource`."""
         grid = self.meta.levels[0].grid
         return self if self._coarse else self._again(chunks=grid.chunks, coarse=True)
 
@@ -202,35 +201,21 @@ class RawSource:
         kept |= {"row_axes": self._row_axes, **changes}
         return RawSource(self.layout, self.files, meta.name, meta.axes, **kept)
 
-    def position(self, index: BlockIndex) -> int:
-        """Return the row, among those of this image, that a pixel belongs to."""
-        place = 0
-        for one, size in zip(index, self.row_axes.values(), strict=False):
-            place = place * size + one
-        return place
-
-    def chunk_position(self, level: int, index: BlockIndex) -> int:
-        """Return the row that the first pixel of a chunk belongs to."""
-        bounds = self.meta.levels[level].grid.bounds(index)
-        return self.position(
-            tuple(start * span for (start, _), span in zip(bounds, self._spans[level], strict=True))
-        )
-
-    def frame_index(self, position: int) -> BlockIndex:
-        """Return the index along the axes that count rows."""
-        lead = tuple(self.row_axes.values())
-        return tuple(int(one) for one in np.unravel_index(position, lead)) if lead else ()
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Its files."""
+        return tuple(path for path, _ in self.files)
 
     def chunk(self, level: int, index: BlockIndex) -> RawChunk | BlankChunk | GroupChunk:
         """Return the reference to one chunk."""
-        box, spans = self.meta.levels[level].grid.bounds(index), self._spans[level]
+        box, spans = self.meta.levels[level].grid.bounds(index), self._steps(level)
         if self.frames is not None:
             return self._frames_chunk(self.frames, box, spans)
         return self._box_chunk(box, spans)
 
     def box_reader(self, level: int, box: Box) -> RawChunk | None:
         """Return what reads a box in one go; None where it is of several frames that lie apart, or of none."""
-        spans, frames = self._spans[level], self.frames
+        spans, frames = self._steps(level), self.frames
         if frames is None:
             return self._box_chunk(box, spans)
         if any(stop - start != 1 for start, stop in box[: frames.axes]):
@@ -281,7 +266,7 @@ class RawSource:
     ) -> RawChunk | BlankChunk:
         number = flat if frames.numbers is None else int(frames.numbers[flat])
         if number < 0:
-            return BlankChunk(shape, self.meta.dtype)
+            return BlankChunk(self.files[0][0], shape, self.meta.dtype)
         file, place = divmod(number, frames.per_file)
         offset = self.layout.offset + place * frames.stride + within
         return self._block(file, offset, shape, (frames.stride,) * frames.axes + strides)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_lazyload.core.chunks import box_shape
+from napari_lazyload.core.source import ChunkKey, joined_key
 from napari_lazyload.sources.binary.chunk_sizes import run_nbytes
 from napari_lazyload.sources.binary.read_strided import Array, item_count, read_strided
 from napari_lazyload.sources.files import Stamp, stamp_now
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from napari_lazyload.core.chunks import Box
 
 
@@ -116,21 +115,13 @@ class RawChunk:
     opened: Stamp | None = None
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, and which bytes are read as what."""
+    def key(self) -> ChunkKey:
+        """Its file, and which bytes are read as what."""
         stamp = stamp_now(self.path, self.opened)
-        return (
-            "raw",
-            self.path,
-            *stamp,
-            self.offset,
-            self.shape,
-            self.strides,
-            self.dtype.str,
-            self.convert,
-        )
+        part = (self.offset, self.shape, self.strides, self.dtype.str, self.convert)
+        return ChunkKey(self.path, stamp, part)
 
-    def cut(self, box: Box) -> RawChunk:
+    def sub_chunk(self, box: Box) -> RawChunk:
         """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
         offset = self.offset + sum(
             start * step for (start, _), step in zip(box, self.strides, strict=True)
@@ -164,15 +155,26 @@ class RawChunk:
 
 @dataclass(frozen=True, slots=True)
 class BlankChunk:
-    """A block that no file holds: zeros."""
+    """A block that no file holds: zeros.
 
+    Parameters
+    ----------
+    path : str
+        The file of its image.
+    shape : tuple of int
+        Of the chunk in the grid.
+    dtype : numpy.dtype
+        Of the image.
+    """
+
+    path: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """Its form; all blanks of one form are the same."""
-        return ("raw-blank", self.shape, self.dtype.str)
+        return ChunkKey(self.path, None, ("blank", self.shape, self.dtype.str))
 
     def load_into(self, target: Array) -> None:
         """Fill an array with zeros."""
@@ -202,14 +204,14 @@ class GroupChunk:
     dtype: np.dtype[Any]
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """The keys of all frames."""
-        return ("raw-group", self.shape, *(part.key for part in self.parts))
+        return joined_key([part.key for part in self.parts], self.shape)
 
     @property
     def path(self) -> str:
-        """The file of the first frame that has one."""
-        return next((part.path for part in self.parts if isinstance(part, RawChunk)), "")
+        """The file of the first frame."""
+        return self.parts[0].path
 
     def load(self) -> Array:
         """Read the frames one after the other."""

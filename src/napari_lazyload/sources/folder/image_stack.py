@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.sources.folder.padding import CoverageChunk, PaddedChunk, fits_frame
 from napari_lazyload.sources.folder.page_chunk import PictureChunk, ravel
 
@@ -37,7 +38,7 @@ class PictureSource:
         The pictures and what is known of their headers.
     rows : numpy.ndarray of int
         Which of them, in slider order; as many as the product of `row_axes`.
-    lead_axes : dict of str to int
+    row_axes : dict of str to int
         Name and length of each axis that counts files, slowest first; empty for one file.
     info : PictureInfo
         What each file is expected to be, or the frame that each is fitted into.
@@ -64,7 +65,7 @@ class PictureSource:
         self.rows = rows
         self.padded = padded
         self.series = series
-        self.row_axes = row_axes
+        self.row_map = RowMap(row_axes)
         self.info = info
         digest = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=8).hexdigest()
         self.token = (
@@ -103,21 +104,12 @@ class PictureSource:
 
     def row(self, index: BlockIndex) -> int:
         """Return the file's number in its `FileSet`."""
-        return int(self.rows[self.position(index)])
+        return int(self.rows[self.row_map.row_of(index)])
 
     def page(self, index: BlockIndex) -> tuple[int, ...]:
         """Return where a chunk is on the axes that count pages."""
-        lead = len(self.row_axes)
+        lead = len(self.row_map.axes)
         return index[lead : lead + self.info.page_ndim]
-
-    def position(self, index: BlockIndex) -> int:
-        """Return the file's place among those of this image."""
-        return ravel(index[: len(self.row_axes)], tuple(self.row_axes.values()))
-
-    def frame_index(self, position: int) -> BlockIndex:
-        """Return the index along the axes that count files of the file at `position`."""
-        lead = tuple(self.row_axes.values())
-        return tuple(int(place) for place in np.unravel_index(position, lead)) if lead else ()
 
     def takes(self, kind: int) -> bool:
         """Return whether files of a kind (see `FileSet`) are shown as they are, or fitted in."""
@@ -132,9 +124,7 @@ class CoverageSource:
 
     def __init__(self, padded: PictureSource) -> None:
         self._padded = padded
-        self.row_axes = padded.row_axes
-        self.position = padded.position
-        self.frame_index = padded.frame_index
+        self.row_map = padded.row_map
         self.token = f"{padded.token}-coverage"
         meta = padded.meta
         kept = len(meta.axes) - meta.rgb

@@ -30,7 +30,7 @@ from napari_lazyload.sources.folder.listing import (
 )
 from napari_lazyload.sources.folder.table import FolderTable
 from napari_lazyload.sources.image_files.decode import read_series
-from napari_lazyload.sources.opened import OpenResult
+from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.tiff.tag_table import with_tiff_header
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _opened(
         columns=table.columns,
         problems=table.problems,
         recheck=table.recheck,
-        owns=table.owns(whole_folder),
+        files=Below(listing.root, None if whole_folder else lambda: listing.names),
         skipped=listing.skipped_counts(),
         left_out=listing.skipped,
         notes=notes,

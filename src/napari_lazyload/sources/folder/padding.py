@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.metadata import RGB_AXIS
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.core.text import said
 from napari_lazyload.sources.files import file_stamp
 from napari_lazyload.sources.folder.file_set import read_info
 from napari_lazyload.sources.folder.page_chunk import decode, ravel, stamped, unlike
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from napari_lazyload.sources.image_files.decode import PictureInfo
     from napari_lazyload.sources.image_header import PageLocation
 
@@ -50,18 +49,11 @@ class PaddedChunk:
     place: PageLocation | None = None
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, where the page is, which it is, and the form of the result."""
+    def key(self) -> ChunkKey:
+        """Its file, where the page is, which it is, and the form of the result."""
         where = None if self.place is None else stamped(self.place, self.path)
-        return (
-            "picture-padded",
-            self.path,
-            *file_stamp(self.path),
-            where,
-            self.page,
-            self.shape,
-            self.dtype.str,
-        )
+        part = ("padded", where, self.page, self.shape, self.dtype.str)
+        return ChunkKey(self.path, file_stamp(self.path), part)
 
     def load(self) -> Array:
         """Decode the page and fill it up."""
@@ -102,9 +94,9 @@ class CoverageChunk:
     frame_ndim: int
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change and size."""
-        return ("picture-coverage", self.path, *file_stamp(self.path), self.page, self.shape)
+    def key(self) -> ChunkKey:
+        """Its file, and which page."""
+        return ChunkKey(self.path, file_stamp(self.path), ("coverage", self.page, self.shape))
 
     def load(self) -> Array:
         """Read the header."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.core.text import said
 from napari_lazyload.sources.files import file_stamp
 from napari_lazyload.sources.folder.file_set import Stamp, read_info
@@ -59,18 +60,11 @@ class PictureChunk:
     place: PageLocation | None = None
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, which image or where it is, page, and the form of the result."""
+    def key(self) -> ChunkKey:
+        """Its file, which image or where it is, page, and the form of the result."""
         image = self.series if self.place is None else stamped(self.place, self.path)
-        return (
-            "picture",
-            self.path,
-            *file_stamp(self.path),
-            image,
-            self.page,
-            self.shape,
-            self.dtype.str,
-        )
+        part = (image, self.page, self.shape, self.dtype.str)
+        return ChunkKey(self.path, file_stamp(self.path), part)
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""

@@ -17,14 +17,15 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.chunk_sizes import SMALL, auto_chunks
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk
 from napari_lazyload.sources.files import Stamp, read_error, stamp_now
-from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
 
@@ -126,19 +127,11 @@ class Hdf5Chunk:
     state: int = 0
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, state of other files, data set and box."""
+    def key(self) -> ChunkKey:
+        """Its file, the state of other files, data set and box."""
         stamp = stamp_now(self.path, self.opened)
-        return (
-            "hdf5",
-            self.path,
-            *stamp,
-            self.state,
-            self.dataset,
-            self.box,
-            self.order,
-            self.shape,
-        )
+        part = (self.dataset, self.box, self.order, self.shape)
+        return ChunkKey(self.path, (stamp, self.state), part)
 
     def load(self) -> Array:
         """Read the box; see `napari_lazyload.core.source.Chunk`."""
@@ -205,7 +198,7 @@ def grown_chunks(
     return tuple(chunks)
 
 
-class Hdf5Source(OneRow):
+class Hdf5Source:
     """An image in one or several data sets of a file.
 
     Parameters
@@ -237,7 +230,9 @@ class Hdf5Source(OneRow):
         state: int = 0,
         **meta: Any,
     ) -> None:
-        self.files = (file,)
+        self.file = file
+        self.paths = (file[0],)
+        self.row_map = ONE_ROW
         self.token = f"hdf5-{uuid.uuid4().hex}"
         self._levels = tuple(levels)
         self._state = state
@@ -256,12 +251,12 @@ class Hdf5Source(OneRow):
             number = number * size + start
         dataset = found.datasets[number]
         if not dataset:
-            return BlankChunk(shape, self.meta.dtype)
+            return BlankChunk(self.paths[0], shape, self.meta.dtype)
         inner = box[lead:]
         stored = [(0, 0)] * len(inner)
         for axis, place in enumerate(found.order):
             stored[place] = inner[axis]
-        path, opened = self.files[0]
+        path, opened = self.file
         return Hdf5Chunk(
             path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened, self._state
         )

@@ -11,12 +11,14 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, intersect
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import RowMap, first_pixel
+from napari_lazyload.core.source import ChunkKey, joined_key
 from napari_lazyload.sources.ome_zarr.levels import by_shape
 from napari_lazyload.sources.ome_zarr.well_registry import of_acquisition
 from napari_lazyload.sources.zarr.store import read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, WellRegistry
@@ -105,22 +107,16 @@ class TileChunk:
         return self.book.knows_arrays(fields[self.tile.field], self.look.label)
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """That of the field's own chunk where it is one; of a blank one its place."""
         array = self._array()
         if array is None:
-            root, well = self.book.store.root, self.book.wells[self.tile.well].path
-            return (root, well, "blank", box_shape(self.box), self.look.dtype.str)
+            well = self.book.store.address(self.book.wells[self.tile.well].path)
+            return ChunkKey(well, None, ("blank", box_shape(self.box), self.look.dtype.str))
         chunks = [array.chunk(index) for index in array.grid.touched(self.box)]
         if len(chunks) == 1 and array.grid.bounds(chunks[0].index) == self.box:
             return chunks[0].key
-        return (
-            array.store.root,
-            array.path,
-            "part",
-            self.box,
-            tuple(chunk.key for chunk in chunks),
-        )
+        return joined_key([chunk.key for chunk in chunks], "part", self.box)
 
     def load(self) -> Array:
         """Read it; zeros where there is no such field."""
@@ -170,6 +166,36 @@ def _describe(shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]) -> str:
     return f"{' x '.join(map(str, shapes[0]))} {dtype}{levels}"
 
 
+class MosaicRows(RowMap):
+    """Which well, or field, a mosaic shows where.
+
+    Parameters
+    ----------
+    rows : mapping of (int, int) to int
+        The row of the table for each place of the mosaic; elsewhere it is the first.
+    along : (int, int)
+        The axes along which places lie side by side.
+    sides : (int, int)
+        Pixels of a place along these.
+    """
+
+    def __init__(
+        self, rows: Mapping[tuple[int, int], int], along: Sequence[int], sides: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self._rows = dict(rows)
+        self._along = tuple(along)
+        self._sides = tuple(sides)
+
+    def row_of_chunk(self, level: LevelMeta, index: BlockIndex) -> int:
+        """Return the row of the place that the first pixel of a chunk is in."""
+        down, across = (
+            first_pixel(level, axis, index[axis]) // side
+            for axis, side in zip(self._along, self._sides, strict=True)
+        )
+        return self._rows.get((down, across), 0)
+
+
 class MosaicSource:
     """Fields of wells side by side along ``"y"`` and ``"x"``.
 
@@ -196,8 +222,8 @@ class MosaicSource:
         name: str,
     ) -> None:
         self.token = f"mosaic-{uuid.uuid4().hex}"
-        self.row_axes: dict[str, int] = {}
         self.book = book
+        self._root = book.store.address(book.wells[0].path)
         self._tiles = dict(tiles)
         self._look = look
         self._along = mosaic_axes(field)
@@ -205,6 +231,9 @@ class MosaicSource:
         counts = (1 + max(rows), 1 + max(columns))
         self._fields = [level.grid for level in field.levels]
         grids = [self._grid(grid, counts) for grid in self._fields]
+        table_rows = {place: tile.row for place, tile in tiles.items()}
+        sides = np.take(self._fields[0].shape, self._along).tolist()
+        self.row_map = MosaicRows(table_rows, self._along, sides)
         levels = tuple(LevelMeta(grid, by_shape(grid, grids[0])) for grid in grids)
         self.meta = replace(field, name=name, levels=levels, translate=None, affine=None)
 
@@ -235,21 +264,8 @@ class MosaicSource:
         box = self._fields[level].bounds(within)
         tile = self._tiles.get(place)
         if tile is None:
-            return BlankChunk(self.book.store.root, box_shape(box), self.meta.dtype)
+            return BlankChunk(self._root, box_shape(box), self.meta.dtype)
         return TileChunk(self.book, self._look, tile, level, box)
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return 0: no axis counts rows."""
-        return 0
-
-    def chunk_position(self, level: int, index: BlockIndex) -> int:
-        """Return the row of the well (or field) that a chunk shows; the first one for a place without."""
-        tile = self._tiles.get(self._split(level, index)[0])
-        return 0 if tile is None else tile.row
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return (): no axis counts rows."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +275,7 @@ class BlankChunk:
     Parameters
     ----------
     root : str
-        Of the store.
+        Address of a well.
     shape : tuple of int
         Of the chunk.
     dtype : numpy.dtype
@@ -271,9 +287,9 @@ class BlankChunk:
     dtype: np.dtype[Any]
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """Its form: all blank chunks of one form are the same."""
-        return (self.root, "", "blank", self.shape, self.dtype.str)
+        return ChunkKey(self.root, None, ("blank", self.shape, self.dtype.str))
 
     def load(self) -> Array:
         """Return zeros."""

@@ -23,14 +23,14 @@ from napari_lazyload.sources.ome_zarr.series import read_series
 from napari_lazyload.sources.ome_zarr.source import OpenedNode
 from napari_lazyload.sources.ome_zarr.table import image_columns, plate_columns
 from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
-from napari_lazyload.sources.opened import OpenResult
+from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.zarr.location import StoreLocation, find_store, is_address
 from napari_lazyload.sources.zarr.node import Node, read_node, read_nodes
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead
     from napari_lazyload.sources.ome_zarr.source import ZarrImage
@@ -187,7 +187,7 @@ def _result(location: StoreLocation, node: Node, opened: OpenedNode | OpenedPlat
     return OpenResult(
         path=path,
         sources=tuple(image.source for image in opened.images),
-        owns=_owns(node.store.root, node.path),
+        files=Below(where_is(node)),
         notes=list(dict.fromkeys(opened.notes)),
         where=lambda: location.path,
         **whole,
@@ -225,7 +225,7 @@ def _denied(images: Sequence[ZarrImage]) -> dict[int, str]:
     """Return the rows of images with chunks that a server denies, and does not call missing."""
     problems = {}
     for row, image in enumerate(images):
-        count = sum(len(array.denied_keys) for array in getattr(image.source, "arrays", ()))
+        count = len(image.denied_keys)
         if count:
             problems[row] = (
                 f"{count} chunk{'s'[: count != 1]} denied to an anonymous user, shown blank: "
@@ -239,20 +239,6 @@ def _kind_name(node: Node) -> str:
         return "Zarr array"
     names = {LABELS, "scene", LAYOUT} & {*ome_of(node.attributes), *node.attributes}
     return "OME-Zarr" if names or multiscales_of(node.attributes) else "Zarr group"
-
-
-def _owns(root: str, path: str) -> Callable[[Any], bool]:
-    """Return a function that tells whether the key of a chunk belongs to a node of a store."""
-    below = f"{path}/" if path else ""
-
-    def belongs(key: Any) -> bool:
-        while isinstance(key, tuple) and key and key[0] == "converted":
-            key = key[-1]
-        if not isinstance(key, tuple) or len(key) < 2 or key[0] != root:
-            return False
-        return isinstance(key[1], str) and (key[1] == path or key[1].startswith(below))
-
-    return belongs
 
 
 def takes_zarr(path: str | list[str]) -> bool:

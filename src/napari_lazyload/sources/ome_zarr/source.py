@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.errors import SourceOpenError
+from napari_lazyload.core.row_map import ONE_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ class ZarrSource:
         self.arrays = tuple(arrays)
         self.meta = meta
         self.token = f"zarr-{uuid.uuid4().hex}"
-        self.row_axes: dict[str, int] = {}
+        self.row_map = ONE_ROW
 
     @property
     def remote(self) -> bool:
@@ -46,14 +47,6 @@ class ZarrSource:
     def chunk(self, level: int, index: BlockIndex) -> Chunk:
         """Return the reference to one chunk of the level's array."""
         return self.arrays[level].chunk(index)
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return 0: the image has one row."""
-        return 0
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return (): no axis counts rows."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +65,23 @@ class ZarrImage:
     path: str
 
     @property
+    def denied_keys(self) -> set[str]:
+        """The chunks that a server keeps back."""
+        if not isinstance(self.source, ZarrSource):
+            return set()
+        return set().union(*(array.denied_keys for array in self.source.arrays))
+
+    @property
     def row(self) -> dict[str, Any]:
         """The columns of its row."""
         meta = self.source.meta
-        array: ZarrArray | None = next(iter(getattr(self.source, "arrays", ())), None)
+        arrays = self.source.arrays if isinstance(self.source, ZarrSource) else ()
         sizes = map(np.atleast_1d, meta.levels[0].grid.chunks)
         chunks = [max(axis.tolist(), default=0) for axis in sizes]
         axes = "".join(meta.axes)
         if len(axes) > len(meta.axes):  # a name of several letters
             axes = " ".join(meta.axes)
-        row = {
+        row: dict[str, Any] = {
             "path": self.path,
             "name": meta.name,
             "kind": meta.kind,
@@ -95,7 +95,7 @@ class ZarrImage:
             "size_bytes": 0,
             "channels": ", ".join(filter(None, map(attrgetter("name"), meta.channels))),
         }
-        if array is not None:
+        for array in arrays[:1]:
             row |= {"dtype": array.stored_dtype, "codec": array.codec, "size_bytes": array.nbytes}
             row["shards"] = _times(array.shard_shape or ())
         return row

@@ -43,7 +43,12 @@ def plate_columns(opened: OpenedPlate) -> Columns:
     for number, well in enumerate(registry.wells):
         fields = registry.known_fields(number)
         title = f"{well.row_name}{well.column_name}"
-        row = {"well": title, "row": well.row_name, "column": well.column_name, "path": well.path}
+        row: dict[str, Any] = {
+            "well": title,
+            "row": well.row_name,
+            "column": well.column_name,
+            "path": well.path,
+        }
         row |= {"fields": None, **dict.fromkeys(alike), "size_bytes": None}
         if fields is not None:
             row |= {"fields": len(fields), "size_bytes": len(fields) * size}

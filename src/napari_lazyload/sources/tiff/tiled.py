@@ -20,15 +20,16 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.read_strided import Array, native
 from napari_lazyload.sources.binary.strided import RawSource, dense
 from napari_lazyload.sources.files import Stamp, read_error, stamp_now
-from napari_lazyload.sources.opened import OneRow
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
 from napari_lazyload.sources.tiff.pages import contiguous_from, in_other_files, page_at
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     import tifffile
 
@@ -115,10 +116,10 @@ class TileChunk:
     opened: Stamp
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, and which pixels."""
+    def key(self) -> ChunkKey:
+        """Its file, and which pixels."""
         stamp = stamp_now(self.path, self.opened)
-        return ("picture", self.path, *stamp, "tiles", self.directory, self.corner, self.shape)
+        return ChunkKey(self.path, stamp, (self.directory, self.corner, self.shape))
 
     def load(self) -> Array:
         """Read and decode the tiles; see `napari_lazyload.core.source.Chunk`."""
@@ -207,7 +208,7 @@ def _page(path: str, stamp: Stamp, directory: int) -> Any:
         return page
 
 
-class TiledSource(OneRow):
+class TiledSource:
     """An image of a TIFF file, in chunks of tiles or strips.
 
     Parameters
@@ -221,7 +222,9 @@ class TiledSource(OneRow):
     """
 
     def __init__(self, file: tuple[str, Stamp], plans: Sequence[TileGrid], meta: ImageMeta) -> None:
-        self.files = (file,)
+        self.file = file
+        self.paths = (file[0],)
+        self.row_map = ONE_ROW
         self.token = f"tiff-{uuid.uuid4().hex}"
         self._plans = tuple(plans)
         grids = [plan.grid for plan in plans]
@@ -239,7 +242,7 @@ class TiledSource(OneRow):
             number = number * length + start
         plane = box[count][0] if plan.planes else 0
         (top, bottom), (left, right) = box[count + bool(plan.planes) :][:2]
-        path, opened = self.files[0]
+        path, opened = self.file
         size = (bottom - top, right - left)
         corner = (plane, top, left)
         return TileChunk(

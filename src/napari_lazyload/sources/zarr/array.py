@@ -14,13 +14,12 @@ import numpy as np
 
 from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.errors import LazyLoadWarning
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.zarr.array_metadata import parse_metadata
 from napari_lazyload.sources.zarr.sharding import read_encoded
 from napari_lazyload.sources.zarr.store import AccessDeniedError, open_error, read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.sources.zarr.node import Node
     from napari_lazyload.sources.zarr.store import Store
@@ -145,11 +144,11 @@ class ZarrChunk:
         return self.array.store.address(self._keys()[0])
 
     @property
-    def key(self) -> Hashable:
-        """What it is cached under; begins with the store's root and the array's path."""
+    def key(self) -> ChunkKey:
+        """The array, the files that may hold the chunk, and its place and form."""
         array = self.array
         stamps = tuple(array.store.stamp(key) for key in self._keys())
-        return (array.store.root, array.path, array.form, self.index, stamps)
+        return ChunkKey(array.store.address(array.path), stamps, (array.form, self.index))
 
     def load(self) -> Array:
         """Read and decode it.

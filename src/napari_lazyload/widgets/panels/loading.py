@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
+from napari_lazyload.core.source import status_token
 from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache, scheduler, status
@@ -98,7 +99,7 @@ class LoadingPanel(QWidget):
         """Take what the status is now, show it if the panel is seen, and return it in one line."""
         layers = {id(layer): layer for layer in self._layers if link_of(layer) is not None}
         links = [link for layer in layers.values() if (link := link_of(layer)) is not None]
-        summary = status.shared.summary({link.image.source.token for link in links})
+        summary = status.shared.summary({status_token(link.image.source) for link in links})
         self._rates.add(time.monotonic(), summary.reads, summary.read_nbytes)
         if self.isVisible():
             self._show_layers(layers)
@@ -137,7 +138,7 @@ class LoadingPanel(QWidget):
         link = None if layer is None else link_of(layer)
         if link is None:
             return False
-        summary = status.shared.summary([link.image.source.token])
+        summary = status.shared.summary([status_token(link.image.source)])
         return bool(summary.queued or summary.loading)
 
     # --- what the buttons do
@@ -195,7 +196,7 @@ class _LayerRow(QWidget):
         link = link_of(layer)
         if link is None:
             return
-        summary = status.shared.summary([link.image.source.token])
+        summary = status.shared.summary([status_token(link.image.source)])
         self.name.setText(layer.name)
         display = display_of(layer)
         shown = "" if display is None else display.level_text
