@@ -174,9 +174,7 @@ def test_pyramids_of_other_conventions_open_as_the_arrays_they_have(tmp_path, sa
     dataset, notes = opened(path)
     np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
     assert dataset.kind == ("OME-Zarr" if isinstance(said, list) and said else "Zarr group")
-    assert (
-        "a: it has no pyramid as OME-Zarr describes them, so that what is in it is shown" in notes
-    )
+    assert "a: it has no pyramid as OME-Zarr describes them, so its contents are shown" in notes
 
 
 def test_an_image_whose_axes_are_wrong_does_not_open_as_arrays(tmp_path):

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from multiprocessing import get_context
 from operator import attrgetter, methodcaller
 from pathlib import Path
@@ -210,6 +211,19 @@ def test_faults_that_pass_are_asked_again(serve, fault):
 
     assert np.array_equal(read_all(array), PIXELS)
     assert server.requests.count("sharded.zarr/zarr.json") == 3
+
+
+def test_an_answer_that_breaks_off_is_asked_again_without_an_etag_too(serve, monkeypatch):
+    send = BaseHTTPRequestHandler.send_header
+    monkeypatch.setattr(
+        BaseHTTPRequestHandler,
+        "send_header",
+        lambda self, name, value: None if name == "ETag" else send(self, name, value),
+    )
+    server = serve(fault=lambda _key, attempt: "cut" if attempt < 2 else None)
+
+    assert open_store(f"{server.url}/a b.zarr").get("plain/0.0")
+    assert server.requests.count("a b.zarr/plain/0.0") == 3
 
 
 @pytest.mark.parametrize("fault", [500, "drop", "cut"])

@@ -65,15 +65,13 @@ def metadata_fetcher(node: Node) -> Callable[[Iterable[str]], Nodes]:
     has_metadata = node.metadata or node.consolidated
 
     def fetch(paths: Iterable[str]) -> Nodes:
-        below: dict[str, str] = {}
-        others = []
-        for path in paths:
-            if has_metadata and path.startswith(start):
-                below[path] = path.removeprefix(start)
-            else:
-                others.append(path)
+        wanted = list(paths)
+        below = {path: path.removeprefix(start) for path in wanted if path.startswith(start)}
+        if not has_metadata:
+            below = {}
         found = node.nodes(below.values())
-        return read_nodes(node.store, others) | {path: found[below[path]] for path in below}
+        nodes = read_nodes(node.store, filter(lambda path: path not in below, wanted))
+        return nodes | {path: found[name] for path, name in below.items()}
 
     return fetch
 

@@ -153,8 +153,11 @@ def _scan(root: Node, *, bare: bool = False) -> MetadataRead:
 
 def _child_paths(group: Node) -> list[str]:
     """Return the paths under a group that may be nodes."""
-    names = [name for name in group.children() or () if not name.startswith((".", MAC_FOLDER))]
-    return [group.join(name) for name in names if not name.endswith(".json")]
+    return [
+        group.join(name)
+        for name in group.children() or ()
+        if not name.startswith((".", MAC_FOLDER)) and not name.endswith(".json")
+    ]
 
 
 def _sort_in(

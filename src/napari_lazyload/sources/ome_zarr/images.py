@@ -6,8 +6,7 @@ The door of this room is `open`.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
@@ -27,10 +26,7 @@ from napari_lazyload.sources.zarr.node import Node
 from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from napari_lazyload.core.metadata import ImageMeta, Kind
-    from napari_lazyload.sources.ome_zarr.batched_metadata import Nodes
 
 
 def read_image(
@@ -57,7 +53,21 @@ def read_image(
     if with_labels:
         wanted.append(labels_path)
     nodes = yield wanted
-    opened = _build_images(ImageBuilder(node, {}, name, kind, options, over), entries, nodes)
+    opened = OpenedNode(notes=options.too_many(len(entries)))
+    if (note := version_note(node.attributes)) is not None:
+        opened.notes.append(f"{name}: {note}")
+    errors = []
+    entries = entries[: options.max_images]
+    for number, entry in enumerate(entries):
+        own = as_text(entry.get("name")) or number
+        title = f"{name} {own}" if len(entries) > 1 else name
+        try:
+            opened.take(ImageBuilder(node, entry, title, kind, options, over).build(nodes))
+        except SourceOpenError as err:
+            errors.append(err)
+    if not opened.images:
+        raise errors[0]
+    opened.notes += map(str, errors)
     labels_node = nodes.get(labels_path)
     if with_labels and isinstance(labels_node, Node):
         image = opened.images[0].source.meta
@@ -65,28 +75,6 @@ def read_image(
         opened.take(labels)
         for label_image in labels.images:
             opened.notes += _crossed_axes(label_image.source.meta, image)
-    return opened
-
-
-def _build_images(
-    builder: ImageBuilder, entries: Sequence[Mapping[str, Any]], nodes: Nodes
-) -> OpenedNode:
-    """Return the image of each entry of ``multiscales``, built as `builder` says."""
-    options, name = builder.options, builder.name
-    opened = OpenedNode(notes=options.too_many(len(entries)))
-    if (note := version_note(builder.node.attributes)) is not None:
-        opened.notes.append(f"{name}: {note}")
-    entries = entries[: options.max_images]
-    errors = []
-    for number, entry in enumerate(entries):
-        title = name if len(entries) == 1 else f"{name} {as_text(entry.get('name')) or number}"
-        try:
-            opened.take(replace(builder, entry=entry, name=title).build(nodes))
-        except SourceOpenError as err:
-            errors.append(err)
-    if not opened.images:
-        raise errors[0]
-    opened.notes += map(str, errors)
     return opened
 
 

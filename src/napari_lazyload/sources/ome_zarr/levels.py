@@ -105,9 +105,12 @@ def level_metas(levels: Sequence[Resolution], notes: list[str]) -> tuple[LevelMe
 
 
 def by_shape(grid: ChunkGrid, finest: ChunkGrid) -> tuple[float, ...]:
-    """Return the number of pixels of the finest level in one of this level, along each axis."""
+    """Return the number of pixels of the finest level in one of this level, along each axis.
+
+    The finest level has pixels on every axis; an axis of a coarser one without any counts as equal.
+    """
     sizes = zip(finest.shape, grid.shape, strict=True)
-    return tuple(big / small if small else 1.0 for big, small in sizes)
+    return tuple(big / (small or big) for big, small in sizes)
 
 
 def _by_matrix(level: Resolution, finest: Resolution) -> tuple[Array, Array] | None:

@@ -225,7 +225,7 @@ class MosaicSource:
         self.book = book
         self._root = book.store.address(book.wells[0].path)
         self._tiles = dict(tiles)
-        self._look = look
+        self._shown = look
         self._along = mosaic_axes(field)
         rows, columns = zip(*tiles, strict=True)
         counts = (1 + max(rows), 1 + max(columns))
@@ -265,7 +265,7 @@ class MosaicSource:
         tile = self._tiles.get(place)
         if tile is None:
             return BlankChunk(self._root, box_shape(box), self.meta.dtype)
-        return TileChunk(self.book, self._look, tile, level, box)
+        return TileChunk(self.book, self._shown, tile, level, box)
 
 
 @dataclass(frozen=True, slots=True)

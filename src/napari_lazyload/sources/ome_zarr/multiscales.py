@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def read_placements(
         return _Systems(entry, shape, where).placements(datasets, system)
     axes = read_axes(entry["axes"]) if entry.get("axes") else unnamed_axes(len(shape))
     placements = Placements(checked_axes(axes, shape, where))
-    names = axis_titles(axes)
+    names = list(map(attrgetter("name"), axes))
     identity = np.eye(len(names) + 1)
     try:
         transforms = _transforms_of_all(entry, placements, system)
@@ -144,8 +145,7 @@ def _transforms_of_all(
     if system is not None and system not in named:
         known = ", ".join(map(repr, named))
         placements.notes.append(f"has no coordinate system {system!r}, but {known}")
-    wanted = (system, "global", *named)
-    placements.system = next(name for name in wanted if name in named)
+    placements.system = next(name for name in (system, "global", *named) if name in named)
     return [*own, named[placements.system]]
 
 
@@ -185,7 +185,8 @@ class _Systems:
                 self.notes.append(f"the way from {start!r} to {end!r} is left out: {err}")
 
     def _names(self, system: str) -> list[str]:
-        return axis_titles(self._systems[system]) if self._fits(system) else self._array
+        names = map(attrgetter("name"), self._systems.get(system, ()))
+        return list(names) if self._fits(system) else self._array
 
     def _fits(self, system: str) -> bool:
         return len(self._systems.get(system, ())) == len(self._shape)
@@ -203,49 +204,46 @@ class _Systems:
 
     def placements(self, datasets: list[Mapping[str, Any]], wanted: str | None) -> Placements:
         """Return the places in the wanted system, or in the first one that can be shown."""
-        own = list(map(self._dataset, datasets))
-        start = next((one[0] for one in own if one is not None), next(iter(self._systems)))
+        own, first = list(map(self._dataset, datasets)), next(iter(self._systems))
+        start = next((system for system, matrix in own if matrix is not None), first)
         reached = reachable(self._ways, start, len(self._shape))
         if wanted is not None and wanted not in reached:
             known = ", ".join(map(repr, reached))
             self.notes.append(f"has no coordinate system {wanted!r} that can be shown, but {known}")
-        order = [name for name in (wanted, *self._systems, start) if name and name in reached]
+        order = [
+            name for name in (wanted, *self._systems, start) if name is not None and name in reached
+        ]
         target = next(filter(self._fits, order), order[0])
         axes = self._systems.get(target) or self._unlisted(target)
         placements = Placements(checked_axes(axes, self._shape, self._where), notes=self.notes)
         placements.systems = tuple(filter(reached.__contains__, self._fitting))
         placements.system = target
-        placements.matrices = [self._matrix_to(target, one) for one in own]
+        for system, matrix in own:
+            way = reachable(self._ways, system, len(self._shape)).get(target)
+            placed = None if way is None or matrix is None else way @ matrix
+            placements.matrices.append(placed)
         return placements
 
-    def _matrix_to(self, target: str, own: tuple[str, Array] | None) -> Array | None:
-        """Return the matrix from the pixels of a dataset to a system, None without a way there."""
-        if own is None:
-            return None
-        way = reachable(self._ways, own[0], len(self._shape)).get(target)
-        return None if way is None else way @ own[1]
+    def _dataset(self, dataset: Mapping[str, Any]) -> tuple[str, Array | None]:
+        """Return the system that a dataset's own transformations lead to, and their matrix.
 
-    def _dataset(self, dataset: Mapping[str, Any]) -> tuple[str, Array] | None:
-        """Return the system that a dataset's own transformations lead to, and their matrix."""
+        Without transformations it is the first system, and None.
+        """
         transforms = as_dicts(dataset.get("coordinateTransformations"))
+        first = next(iter(self._systems))
         if not transforms:
-            return None
+            return first, None
         end = end_of(transforms[-1].get("output"))
         try:
             return end, composed(transforms, self._array, self._names(end))
         except UnshownTransformError as err:
             self.notes.append(f"the transformations of {dataset['path']!r} are left out: {err}")
-            return None
+            return first, None
 
 
 def end_of(found: Any) -> str:
     """Return the name of a coordinate system, or of that at the end of a transformation."""
     return as_text(found) or as_text(as_dict(found).get("name")) or ""
-
-
-def axis_titles(axes: Sequence[Axis]) -> list[str]:
-    """Return the names of axes, as in the metadata."""
-    return [axis.name for axis in axes]
 
 
 def add_way(ways: Ways, start: Hashable, end: Hashable, matrix: Array) -> None:

@@ -63,9 +63,8 @@ def read_channels(omero: Any, count: int) -> tuple[ChannelMeta, ...]:
 
 
 def _channel(fields: Mapping[str, Any], number: int, count: int) -> ChannelMeta:
-    name = as_text(fields.get("label")) or as_text(fields.get("name"))
-    if name is None:  # an image of one channel needs no second name
-        name = "" if count == 1 else f"channel {number}"
+    plain = "" if count == 1 else f"channel {number}"  # one channel needs no second name
+    name = as_text(fields.get("label")) or as_text(fields.get("name")) or plain
     color = read_color(fields.get("color")) or default_color(number, count)
     visible = fields.get("active") not in (False, "false")
     return ChannelMeta(name, color, read_window(fields.get("window")), visible)

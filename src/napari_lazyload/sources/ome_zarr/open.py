@@ -18,10 +18,8 @@ from napari_lazyload.sources.ome_zarr.multiscales import named_datasets
 from napari_lazyload.sources.ome_zarr.options import LABELS, Options, kind_of, where_is
 from napari_lazyload.sources.ome_zarr.plain_arrays import array_image, packing_note
 from napari_lazyload.sources.ome_zarr.plate import OpenedPlate, read_plate, read_well
-from napari_lazyload.sources.ome_zarr.scene import read_scene
-from napari_lazyload.sources.ome_zarr.series import read_series
-from napari_lazyload.sources.ome_zarr.source import OpenedNode
-from napari_lazyload.sources.ome_zarr.table import image_columns, plate_columns
+from napari_lazyload.sources.ome_zarr.series import read_scene, read_series
+from napari_lazyload.sources.ome_zarr.source import OpenedNode, image_columns, plate_columns
 from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
 from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.zarr.location import StoreLocation, find_store, is_address
@@ -45,6 +43,14 @@ _OTHERS = {
     "repo": "an Icechunk repository",
     "meta": "a store of an early draft of Zarr version 3",
 }
+
+_READERS = {
+    "plate": read_plate,
+    "well": read_well,
+    "multiscales": read_image_or_inside,
+    "scene": read_scene,
+}
+"""The readings of groups by a name in their attributes; the first that fits is taken."""
 
 
 def open_zarr(path: str | list[str], **options: Any) -> OpenResult:
@@ -132,14 +138,9 @@ def _read(node: Node, above: list[Node], name: str, options: Options) -> Metadat
     ome = ome_of(node.attributes)
     if node.kind == "array":
         return _read_array(node, above, name, options)
-    if "plate" in ome:
-        return read_plate(node, name, options)
-    if "well" in ome:
-        return read_well(node, name, options)
-    if "multiscales" in ome:
-        return read_image_or_inside(node, name, options)
-    if "scene" in ome:
-        return read_scene(node, name, options)
+    for key, read in _READERS.items():
+        if key in ome:
+            return read(node, name, options)
     if isinstance(ome.get(LABELS), list):
         return _read_labels_group(node, name, options)
     if LAYOUT in ome or LAYOUT in node.attributes:
@@ -180,9 +181,7 @@ def _read_labels_group(node: Node, name: str, options: Options) -> MetadataRead:
 
 
 def _result(location: StoreLocation, node: Node, opened: OpenedNode | OpenedPlate) -> OpenResult:
-    path = location.path
-    if location.is_address:  # which may hold credentials
-        path = where_is(node)
+    path = where_is(node) if location.is_address else location.path  # that may hold credentials
     whole = _plate_table(opened) if isinstance(opened, OpenedPlate) else _image_table(node, opened)
     return OpenResult(
         path=path,

@@ -63,15 +63,15 @@ def array_image(node: Node, name: str) -> ZarrImage:
     axes = axis_attributes(node.attributes, len(array.shape))
     names = _names(array, [axis.name for axis in axes])
     kept = len(names) - (names[-1] == RGB_AXIS)
-    axes = axes[:kept]
+    _, scale, translate, units = zip(*axes[:kept], strict=True)
     meta = ImageMeta(
         name=name,
         axes=names,
         dtype=array.dtype,
         levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
-        scale=tuple(axis.scale for axis in axes),
-        translate=tuple(axis.translate for axis in axes),
-        units=tuple(axis.unit for axis in axes),
+        scale=scale,
+        translate=translate,
+        units=units,
         channels=read_channels(None, channel_count(names, array.shape)),
     )
     return ZarrImage(ZarrSource([array], meta), node.path)
@@ -79,10 +79,8 @@ def array_image(node: Node, name: str) -> ZarrImage:
 
 def _names(array: ZarrArray, attribute_names: Sequence[str | None]) -> tuple[str, ...]:
     """Return the names of the axes: the array's own, else from its attributes, else guessed."""
-    own = array.dimension_names or ()
-    if not any(own):
-        own = tuple(attribute_names)
-    if len(own) == len(array.shape) and any(own):
+    own = array.dimension_names if any(array.dimension_names or ()) else attribute_names
+    if own and len(own) == len(array.shape) and any(own):
         axes = [axis_of(name or f"dim_{number}") for number, name in enumerate(own)]
         return axis_names(axes, array.shape)
     return guessed_names(array.shape, array.dtype.str)
@@ -145,11 +143,9 @@ def axis_attributes(attributes: Mapping[str, Any], count: int) -> list[Described
     if len(measured) != len(sizes):
         measured = list(range(count - len(sizes), count))
     starts = as_numbers(attributes.get("offset")) or ()
-    if len(starts) != len(sizes):
-        starts = (0.0,) * len(sizes)
+    starts = starts if len(starts) == len(sizes) else (0.0,) * len(sizes)
     units = as_list(attributes.get("units"))
-    if len(units) != len(sizes):
-        units = [None] * len(sizes)
+    units = units if len(units) == len(sizes) else [None] * len(sizes)
     for place, size, start, unit in zip(measured, sizes, starts, units, strict=True):
         axes[place] = axes[place]._replace(scale=size, translate=start, unit=as_text(unit))
     return axes
@@ -167,10 +163,9 @@ def packing_note(attributes: Mapping[str, Any], title: str) -> list[str]:
     factor, offset = attributes.get("scale_factor"), attributes.get("add_offset")
     if (as_number(factor) or 1.0) == 1.0 and not as_number(offset):
         return []
-    factor = 1 if factor is None else factor
     return [
         f"{title}: its numbers are shown as they are stored; for the values that they stand for, "
-        f"multiply by {factor} and add {offset or 0}"
+        f"multiply by {1 if factor is None else factor} and add {offset or 0}"
     ]
 
 

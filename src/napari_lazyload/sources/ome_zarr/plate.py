@@ -30,7 +30,7 @@ from napari_lazyload.sources.ome_zarr.well_registry import (
 from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Sized
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.core.metadata import ImageMeta
     from napari_lazyload.sources.zarr.node import Node
@@ -93,16 +93,11 @@ def read_plate(node: Node, name: str, options: Options) -> MetadataRead:
         most = max(len(of_acquisition(fields, acquisition)) for fields in known)
         count = min(max(listed or 1, most), MOST_PLACES)
         registry.capacity[acquisition] = count
-        title = _title(name, names.get(acquisition), templates)
+        title = f"{name} {names[acquisition]}" if len(templates) > 1 else name
         images += _mosaics(registry, _plate_tiles(wells, count), acquisition, field, title)
         notes += field.notes
     template = next(iter(templates.values())).images[0]
     return OpenedPlate(images, notes, registry, template)
-
-
-def _title(name: str, acquisition: str | None, templates: Sized) -> str:
-    """Return the name of a mosaic, with that of the acquisition where there are several."""
-    return f"{name} {acquisition}" if acquisition and len(templates) > 1 else name
 
 
 def read_well(node: Node, name: str, options: Options) -> MetadataRead:
@@ -131,7 +126,7 @@ def read_well(node: Node, name: str, options: Options) -> MetadataRead:
         shown = of_acquisition(fields, acquisition)
         slots = enumerate(_slots(len(shown)))
         tiles = {slot: Tile(0, number, fields.index(shown[number])) for number, slot in slots}
-        title = _title(name, names.get(acquisition), templates)
+        title = f"{name} {names[acquisition]}" if len(templates) > 1 else name
         images += _mosaics(registry, tiles, acquisition, field, title)
         notes += field.notes
     return OpenedPlate(images, notes, registry, next(iter(templates.values())).images[0], fields)

@@ -1,4 +1,4 @@
-"""An image whose levels are Zarr arrays, and the result of reading a node."""
+"""An image whose levels are Zarr arrays, the result of reading a node, and the meta table."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import numpy as np
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.row_map import ONE_ROW
+from napari_lazyload.sources.opened import IMAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.metadata import ImageMeta
     from napari_lazyload.core.source import Chunk
-    from napari_lazyload.sources.opened import RowSource
+    from napari_lazyload.sources.ome_zarr.plate import OpenedPlate
+    from napari_lazyload.sources.opened import Columns, RowSource
     from napari_lazyload.sources.zarr.array import ZarrArray
+
+    Row = Mapping[str, Any]
+
+_OF_FIELDS = ("axes", "shape", "chunks", "shards", "levels", "dtype", "codec", "channels")
 
 
 class ZarrSource:
@@ -78,9 +84,8 @@ class ZarrImage:
         arrays = self.source.arrays if isinstance(self.source, ZarrSource) else ()
         sizes = map(np.atleast_1d, meta.levels[0].grid.chunks)
         chunks = [max(axis.tolist(), default=0) for axis in sizes]
-        axes = "".join(meta.axes)
-        if len(axes) > len(meta.axes):  # a name of several letters
-            axes = " ".join(meta.axes)
+        letters = "".join(meta.axes)
+        axes = letters if len(letters) == len(meta.axes) else " ".join(meta.axes)
         row: dict[str, Any] = {
             "path": self.path,
             "name": meta.name,
@@ -134,3 +139,53 @@ class OpenedNode:
             else:
                 self.take(result)
         return errors
+
+
+# --- The columns of the meta table
+# --------------------------------------------------------------------------------------------------
+
+
+def image_columns(images: Sequence[ZarrImage]) -> Columns:
+    """Return a row for each image, series or label image."""
+    columns = _columns([image.row for image in images])
+    return {IMAGE: list(range(len(images))), **columns} if len(images) > 1 else columns
+
+
+def plate_columns(opened: OpenedPlate) -> Columns:
+    """Return a row for each well of a plate, or for each field of a well.
+
+    The columns of fields are known only for wells that were read.
+    """
+    template, registry = opened.template.row, opened.registry
+    alike = {name: template[name] for name in _OF_FIELDS}
+    size = template["size_bytes"]
+    if opened.fields is not None:
+        known = {**alike, "size_bytes": size}
+        return _columns(
+            [{"path": one.path, "acquisition": one.acquisition, **known} for one in opened.fields]
+        )
+    rows: list[Row] = []
+    for number, well in enumerate(registry.wells):
+        fields = registry.known_fields(number)
+        title = f"{well.row_name}{well.column_name}"
+        row: dict[str, Any] = {
+            "well": title,
+            "row": well.row_name,
+            "column": well.column_name,
+            "path": well.path,
+        }
+        row |= {"fields": None, **dict.fromkeys(alike), "size_bytes": None}
+        if fields is not None:
+            row |= {"fields": len(fields), "size_bytes": len(fields) * size}
+        rows.append({**row, **alike} if fields else row)
+    columns = _columns(rows)
+    for name in ("fields", *alike, "size_bytes"):
+        columns[name] = np.array(columns[name], object)
+    return columns
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for name in rows[0]:
+        columns[name] = [row[name] for row in rows]
+    return columns

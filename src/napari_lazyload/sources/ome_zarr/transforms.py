@@ -134,7 +134,7 @@ def _map_axis(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Ar
     axes = as_list(wanted)
     if isinstance(wanted, dict):
         axes = [wanted.get(name, name) for name in outputs]
-    places: list[Any] = [_place(axis, inputs) for axis in axes]
+    places = [_place(axis, inputs) for axis in axes]
     if set(places) != set(range(count)) or len(places) != count:
         raise UnshownTransformError(
             f"expected a mapAxis that names each of {count} axes once, found {wanted!r}"
@@ -142,12 +142,14 @@ def _map_axis(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Ar
     return linear(np.eye(count)[places])
 
 
-def _place(axis: Any, names: Names) -> int | None:
+def _place(axis: Any, names: Names) -> int:
     """Return the number of an axis, given by number or name."""
     if isinstance(axis, str) and axis in names:
         return list(names).index(axis)
     number = as_count(axis)
-    return number if number is not None and number < len(names) else None
+    if number is None or number >= len(names):
+        raise UnshownTransformError(f"expected one of the axes {', '.join(names)}, found {axis!r}")
+    return number
 
 
 def _sequence(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
@@ -176,16 +178,7 @@ def _places(part: Mapping[str, Any], side: str, names: Names) -> list[int]:
     """Return the numbers of the axes of one side of a part."""
     keys = (f"{side}_axes", f"{side}Axes", side)
     axes = next(filter(None, map(as_list, map(part.get, keys))), [])
-    places = []
-    for axis in axes:
-        place = _place(axis, names)
-        if place is None:
-            known = ", ".join(names)
-            raise UnshownTransformError(
-                f"expected axes of a byDimension transformation among {known}, found {axis!r}"
-            )
-        places.append(place)
-    return places
+    return [_place(axis, names) for axis in axes]
 
 
 def _bijection(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:

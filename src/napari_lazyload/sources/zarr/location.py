@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from napari_lazyload.core.errors import UnknownFormatError
@@ -110,16 +111,10 @@ def _of_address(address: str) -> StoreLocation:
 
 
 def _in_zip(path: str) -> StoreLocation | None:
-    parts: list[str] = []
-    here = path
-    for _ in range(_DEEPEST + 1):
-        if here.lower().endswith(ZIP_SUFFIXES) and os.path.isfile(here):
-            return StoreLocation(path, here, "/".join(reversed(parts)))
-        above, name = os.path.split(here)
-        if not name:
-            break
-        parts.append(name)
-        here = above
+    whole = Path(path)
+    for above in [whole, *whole.parents][: _DEEPEST + 1]:
+        if above.name.lower().endswith(ZIP_SUFFIXES) and above.is_file():
+            return StoreLocation(path, str(above), "/".join(whole.parts[len(above.parts) :]))
     return None
 
 
@@ -128,9 +123,7 @@ def _in_folder(path: str) -> StoreLocation:
     is_folder = os.path.isdir(path)
     marked = is_folder and (is_store(path) or _marked(path))
     likely = marked
-    here = path
-    for _ in range(_DEEPEST):
-        here = os.path.dirname(here)
+    for here in map(str, list(Path(path).parents)[:_DEEPEST]):
         named = _named(here)
         if named or (marked and _marked(here)):
             root = here

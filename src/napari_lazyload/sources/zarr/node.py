@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.zarr.store import AccessDeniedError, check_key, open_error
+from napari_lazyload.sources.zarr.store import AccessDeniedError, is_key, open_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -204,8 +204,8 @@ def _try_make(
     try:
         denies_missing |= _denies_missing(store, found)
         if denies_missing:
-            denied = [name for name in found if isinstance(found[name], AccessDeniedError)]
-            found = {**found, **dict.fromkeys(denied)}
+            missing = [name for name in found if isinstance(found[name], AccessDeniedError)]
+            found = {**found, **dict.fromkeys(missing)}
         node = _make(store, path, found)
     except SourceOpenError as err:
         return err
@@ -306,7 +306,7 @@ def _consolidated_v3(store: Store, path: str, known: Mapping[str, Any]) -> dict[
     nodes: dict[str, Node] = {}
     for name, metadata in known.items():
         where = f"{path}/{name}".strip("/")
-        if isinstance(metadata, dict) and _is_key(where):
+        if isinstance(metadata, dict) and is_key(where):
             with suppress(SourceOpenError):
                 nodes[where] = _node_v3(store, where, metadata, nested=True)
     return _linked(nodes)
@@ -330,18 +330,10 @@ def _consolidated_v2(
         where = f"{path}/{folder}".strip("/")
         # Attributes alone make a group.
         metadata = files.get(ARRAY) or files.get(GROUP) or {"zarr_format": 2}
-        if (where == path or _is_key(where)) and metadata.get("zarr_format") == 2:
+        if (where == path or is_key(where)) and metadata.get("zarr_format") == 2:
             kind: Literal["array", "group"] = "array" if ARRAY in files else "group"
             nodes[where] = Node(store, where, kind, 2, files.get(ATTRIBUTES, {}), metadata)
     return _linked(nodes)
-
-
-def _is_key(path: str) -> bool:
-    try:
-        check_key(path)
-    except ChunkReadError:
-        return False
-    return True
 
 
 def _linked(nodes: dict[str, Node]) -> dict[str, Node]:

@@ -106,6 +106,13 @@ def read_error(address: str, text: str) -> ChunkReadError:
     return ChunkReadError(f"{address}: {text}", address)
 
 
+def is_key(key: str) -> bool:
+    """Return whether a key stays within a store."""
+    if os.sep != "/" and (os.sep in key or ":" in key):
+        return False
+    return "\0" not in key and _OUTSIDE.isdisjoint(key.split("/"))
+
+
 def check_key(key: str) -> str:
     """Return a key unchanged if it stays within the store.
 
@@ -114,8 +121,7 @@ def check_key(key: str) -> str:
     ChunkReadError
         If it is absolute, contains ``..``, or contains a sign that leads out on this system.
     """
-    outside = "\0" in key or not _OUTSIDE.isdisjoint(key.split("/"))
-    if outside or (os.sep != "/" and (os.sep in key or ":" in key)):
+    if not is_key(key):
         raise ChunkReadError(
             f"{key!r} is no place within a Zarr store: expected names with slashes between them, "
             "and no '..'",
