@@ -343,7 +343,8 @@ def test_a_displacement_field_is_said_and_the_image_stays_where_it_can_be_shown(
     layout = read_placements(modern(warped, systems=("warped", "physical")), (4, 4), "here")
     assert (layout.system, layout.systems) == ("physical", ("physical",))
     assert layout.notes == [
-        "the way from 'physical' to 'warped' is left out: a transformation of type 'displacements' cannot be shown"
+        "the way from 'physical' to 'warped' is left out: a transformation of type "
+        "'displacements' cannot be shown"
     ]
 
 
@@ -662,7 +663,8 @@ OME = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{}</OME>'
 
 def test_names_of_images_come_from_the_xml():
     document = OME.format(
-        '<Image ID="a" Name="one"><Pixels/></Image><Instrument/><Image ID="b"><Image Name="inner"/></Image>'
+        '<Image ID="a" Name="one"><Pixels/></Image><Instrument/>'
+        '<Image ID="b"><Image Name="inner"/></Image>'
     )
     assert image_names(document.encode()) == ["one", ""]
 

@@ -1,4 +1,4 @@
-"""Arrays against zarr's own reading, bit by bit: types, orders, codecs, chunk forms; and what is damaged."""
+"""Arrays against zarr's own reading, bit by bit: types, orders, codecs, chunk forms; damage."""
 
 from __future__ import annotations
 

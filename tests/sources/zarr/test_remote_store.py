@@ -1,4 +1,4 @@
-"""Stores on a web server that lists nothing: round trips, ranges, faults that pass and those that do not, secrets."""
+"""Stores on a web server that lists nothing: round trips, ranges, faults, retries, secrets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PIXELS = np.arange(40 * 60, dtype="uint16").reshape(40, 60)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A consolidated group with an array in chunks and one in shards, and the same in a zip file."""
+    """A consolidated group with an array in chunks, one in shards, and the same in a zip file."""
     folder = tmp_path_factory.mktemp("served")
     root = zarr.open_group(
         folder / "a b.zarr", mode="w", zarr_format=2, attributes={"name": "served"}

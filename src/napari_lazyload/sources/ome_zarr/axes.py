@@ -96,11 +96,11 @@ def checked_axes(axes: tuple[Axis, ...], shape: Sequence[int], where: str) -> tu
     if len(axes) == len(shape):
         return axes
     names = ", ".join(map(attrgetter("name"), axes))
-    sizes = " x ".join(map(str, shape))
     raise open_error(
         where,
-        f"expected one axis for each dimension of an array of shape {sizes}, found {len(axes)} "
-        f"({names}). Correct the list of axes in the metadata, or open the array by its path",
+        "expected one axis for each dimension of an array of shape "
+        f"{' x '.join(map(str, shape))}, found {len(axes)} ({names}). "
+        "Correct the list of axes in the metadata, or open the array by its path",
     )
 
 

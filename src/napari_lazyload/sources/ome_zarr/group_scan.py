@@ -189,8 +189,9 @@ def _take_images(
     # Labels lie over the image that they label.
     opened.images.sort(key=lambda image: image.source.meta.kind == "labels")
     if inside.plates:
-        plates = _some(_names_below(node, inside.plates))
-        opened.notes.append(f"{name}: plates are left out: {plates}")
+        opened.notes.append(
+            f"{name}: plates are left out: {_some(_names_below(node, inside.plates))}"
+        )
     if inside.arrays:
         arrays = _some(_names_below(node, inside.arrays))
         opened.notes.append(

@@ -199,8 +199,10 @@ class ImageBuilder:
         ome = ome_of(self.node.attributes)
         count = channel_count(names, shape)
         if CHANNEL_AXIS in names and not count:
-            size = shape[names.index(CHANNEL_AXIS)]
-            self._notes.append(f"its {size} channels are one layer with a slider for them")
+            self._notes.append(
+                f"its {shape[names.index(CHANNEL_AXIS)]} channels are one layer with a slider "
+                "for them"
+            )
         if self.kind == "labels":
             # Split as the image that they lie over: viewers count axes from the last.
             split = self.over is None or CHANNEL_AXIS not in self.over.axes or self.over.channels

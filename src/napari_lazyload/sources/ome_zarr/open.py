@@ -17,9 +17,14 @@ from napari_lazyload.sources.ome_zarr.images import read_image, read_labels
 from napari_lazyload.sources.ome_zarr.multiscales import named_datasets
 from napari_lazyload.sources.ome_zarr.options import LABELS, Options, kind_of, where_is
 from napari_lazyload.sources.ome_zarr.plain_arrays import array_image, packing_note
-from napari_lazyload.sources.ome_zarr.plate import OpenedPlate, read_plate, read_well
+from napari_lazyload.sources.ome_zarr.plate import (
+    OpenedPlate,
+    plate_columns,
+    read_plate,
+    read_well,
+)
 from napari_lazyload.sources.ome_zarr.series import read_scene, read_series
-from napari_lazyload.sources.ome_zarr.source import OpenedNode, image_columns, plate_columns
+from napari_lazyload.sources.ome_zarr.source import OpenedNode, image_columns
 from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
 from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.zarr.location import StoreLocation, find_store, is_address
@@ -79,9 +84,9 @@ def open_zarr(path: str | list[str], **options: Any) -> OpenResult:
     chosen = {name: storage.pop(name) for name in known if name in options}
     location = find_store(path)
     if storage and not location.is_address:
-        names = ", ".join(known)
         raise TypeError(
-            f"{next(iter(storage))!r} is not an option of Zarr stores; there are: {names}"
+            f"{next(iter(storage))!r} is not an option of Zarr stores; there are: "
+            f"{', '.join(known)}"
         )
     user_options = Options(**chosen)
     store = open_store(location.root, **storage)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import ceil, isqrt
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_zarr.batched_metadata import (
     MetadataRead,
@@ -16,7 +18,7 @@ from napari_lazyload.sources.ome_zarr.batched_metadata import (
 from napari_lazyload.sources.ome_zarr.images import read_image
 from napari_lazyload.sources.ome_zarr.mosaic import FieldImage, MosaicSource, Tile
 from napari_lazyload.sources.ome_zarr.options import SOME, Options, place, where_is
-from napari_lazyload.sources.ome_zarr.source import OpenedNode, ZarrImage
+from napari_lazyload.sources.ome_zarr.source import OpenedNode, ZarrImage, columns_of
 from napari_lazyload.sources.ome_zarr.tolerant import as_count, as_dict, as_dicts, as_text, ome_of
 from napari_lazyload.sources.ome_zarr.well_registry import (
     Acquisition,
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_lazyload.core.metadata import ImageMeta
+    from napari_lazyload.sources.opened import Columns
     from napari_lazyload.sources.zarr.node import Node
 
 MOST_PLACES = 1000
 """Most rows, columns, or fields of a well; a larger number in the metadata is a mistake."""
 
+_OF_FIELDS = ("axes", "shape", "chunks", "shards", "levels", "dtype", "codec", "channels")
 TRIED = 16
 """Most wells that are read at opening, to find a field that the others are like."""
 
@@ -324,3 +328,36 @@ def _mosaics(
         source = MosaicSource(registry, tiles, look, meta, f"{name} {label}".strip())
         mosaics.append(ZarrImage(source, image.path))
     return mosaics
+
+
+def plate_columns(opened: OpenedPlate) -> Columns:
+    """Return a row for each well of a plate, or for each field of a well.
+
+    The columns of fields are known only for wells that were read.
+    """
+    template, registry = opened.template.row, opened.registry
+    alike = {name: template[name] for name in _OF_FIELDS}
+    size = template["size_bytes"]
+    if opened.fields is not None:
+        known = {**alike, "size_bytes": size}
+        return columns_of(
+            [{"path": one.path, "acquisition": one.acquisition, **known} for one in opened.fields]
+        )
+    rows: list[dict[str, Any]] = []
+    for number, well in enumerate(registry.wells):
+        fields = registry.known_fields(number)
+        title = f"{well.row_name}{well.column_name}"
+        row: dict[str, Any] = {
+            "well": title,
+            "row": well.row_name,
+            "column": well.column_name,
+            "path": well.path,
+        }
+        row |= {"fields": None, **dict.fromkeys(alike), "size_bytes": None}
+        if fields is not None:
+            row |= {"fields": len(fields), "size_bytes": len(fields) * size}
+        rows.append({**row, **alike} if fields else row)
+    columns = columns_of(rows)
+    for name in ("fields", *alike, "size_bytes"):
+        columns[name] = np.array(columns[name], object)
+    return columns

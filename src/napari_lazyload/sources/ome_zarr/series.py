@@ -117,9 +117,9 @@ def read_several(
             reads.append(read_image(found, name, replace(options, system=system)))
     errors += opened.take_all((yield from run_together(reads)))
     if not opened.images:
-        reasons = "; ".join(errors[:3])
         raise open_error(
-            where_is(node), f"none of its {len(paths)} images can be opened: {reasons}"
+            where_is(node),
+            f"none of its {len(paths)} images can be opened: {'; '.join(errors[:3])}",
         )
     opened.notes += map("left out: {}".format, errors)
     return opened

@@ -1,4 +1,4 @@
-"""An image whose levels are Zarr arrays, the result of reading a node, and the meta table."""
+"""An image whose levels are Zarr arrays, the result of reading a node, and its table."""
 
 from __future__ import annotations
 
@@ -14,18 +14,13 @@ from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.sources.opened import IMAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.metadata import ImageMeta
     from napari_lazyload.core.source import Chunk
-    from napari_lazyload.sources.ome_zarr.plate import OpenedPlate
     from napari_lazyload.sources.opened import Columns, RowSource
     from napari_lazyload.sources.zarr.array import ZarrArray
-
-    Row = Mapping[str, Any]
-
-_OF_FIELDS = ("axes", "shape", "chunks", "shards", "levels", "dtype", "codec", "channels")
 
 
 class ZarrSource:
@@ -147,44 +142,12 @@ class OpenedNode:
 
 def image_columns(images: Sequence[ZarrImage]) -> Columns:
     """Return a row for each image, series or label image."""
-    columns = _columns([image.row for image in images])
+    columns = columns_of([image.row for image in images])
     return {IMAGE: list(range(len(images))), **columns} if len(images) > 1 else columns
 
 
-def plate_columns(opened: OpenedPlate) -> Columns:
-    """Return a row for each well of a plate, or for each field of a well.
-
-    The columns of fields are known only for wells that were read.
-    """
-    template, registry = opened.template.row, opened.registry
-    alike = {name: template[name] for name in _OF_FIELDS}
-    size = template["size_bytes"]
-    if opened.fields is not None:
-        known = {**alike, "size_bytes": size}
-        return _columns(
-            [{"path": one.path, "acquisition": one.acquisition, **known} for one in opened.fields]
-        )
-    rows: list[Row] = []
-    for number, well in enumerate(registry.wells):
-        fields = registry.known_fields(number)
-        title = f"{well.row_name}{well.column_name}"
-        row: dict[str, Any] = {
-            "well": title,
-            "row": well.row_name,
-            "column": well.column_name,
-            "path": well.path,
-        }
-        row |= {"fields": None, **dict.fromkeys(alike), "size_bytes": None}
-        if fields is not None:
-            row |= {"fields": len(fields), "size_bytes": len(fields) * size}
-        rows.append({**row, **alike} if fields else row)
-    columns = _columns(rows)
-    for name in ("fields", *alike, "size_bytes"):
-        columns[name] = np.array(columns[name], object)
-    return columns
-
-
-def _columns(rows: Sequence[Row]) -> dict[str, Any]:
+def columns_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return rows with the same names as columns."""
     columns: dict[str, Any] = {}
     for name in rows[0]:
         columns[name] = [row[name] for row in rows]

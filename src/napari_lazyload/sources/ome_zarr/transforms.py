@@ -71,9 +71,9 @@ def _own_axes(transform: Mapping[str, Any], side: str, names: Names) -> list[str
     axes = as_dicts(as_dict(transform.get(side)).get("axes"))
     found = [as_text(axis.get("name")) or "" for axis in axes]
     if found and len(found) != len(names):
-        own, expected = ", ".join(found), ", ".join(names)
         raise UnshownTransformError(
-            f"a transformation with the {side} axes {own} cannot be shown; expected {expected}"
+            f"a transformation with the {side} axes {', '.join(found)} cannot be shown; expected "
+            f"{', '.join(names)}"
         )
     return found if sorted(found) == sorted(set(names)) else list(names)
 
@@ -89,9 +89,9 @@ def composed(transforms: Any, inputs: Names, outputs: Names) -> Array:
 def _numbers(transform: Mapping[str, Any], name: str, count: int) -> tuple[float, ...]:
     numbers = as_numbers(transform.get(name))
     if numbers is None or len(numbers) != count:
-        found = transform.get(name)
         raise UnshownTransformError(
-            f"expected a {name} of {count} numbers, one for each axis, found {found!r}"
+            f"expected a {name} of {count} numbers, one for each axis, found "
+            f"{transform.get(name)!r}"
         )
     return numbers
 

@@ -193,9 +193,9 @@ def _refuse_unknown(metadata: Metadata) -> None:
         and not (isinstance(value, dict) and value.get("must_understand") is False)
     ]
     if unknown:
-        names = ", ".join(unknown)
         raise ValueError(
-            f"its metadata have {names}, which a reader must understand and is not known here"
+            f"its metadata have {', '.join(unknown)}, which a reader must understand and is not "
+            "known here"
         )
 
 

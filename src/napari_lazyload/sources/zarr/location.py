@@ -87,9 +87,9 @@ def find_store(path: str) -> StoreLocation:
 def _of_address(address: str) -> StoreLocation:
     scheme = address.partition("://")[0].lower()
     if scheme not in ADDRESSES:
-        known = ", ".join(ADDRESSES)
         raise UnknownFormatError(
-            f"{address}: addresses that begin with {scheme}:// cannot be opened; known are {known}",
+            f"{address}: addresses that begin with {scheme}:// cannot be opened; known are "
+            f"{', '.join(ADDRESSES)}",
             address,
         )
     parts = urlsplit(address)

@@ -99,8 +99,11 @@ def open_store(path_or_url: str, **storage_options: Any) -> Store:
     else:
         return open_remote(path_or_url, **storage_options)
     if storage_options:
-        names = ", ".join(sorted(storage_options))
-        raise open_error(path, f"options are for addresses, a local path takes none; got {names}")
+        raise open_error(
+            path,
+            "options are for addresses, a local path takes none; got "
+            f"{', '.join(sorted(storage_options))}",
+        )
     if os.path.isdir(path):
         return LocalStore(path)
     if not os.path.isfile(path):
