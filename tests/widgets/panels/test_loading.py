@@ -211,9 +211,9 @@ def test_rows_in_sight_change_with_their_chunks_and_seldom(slow, gate, qtbot, mo
     nl.wait(viewer, 10)
     run(0.2)
     written = []
-    update = dock.table.update_rows
+    update = dock.table.model.update_rows
     monkeypatch.setattr(
-        dock.table,
+        dock.table.model,
         "update_rows",
         lambda *args, **more: written.append(args[0]) or update(*args, **more),
     )
