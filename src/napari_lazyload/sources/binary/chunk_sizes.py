@@ -67,26 +67,21 @@ def auto_chunks(
     plane = free[-2:]
     chunks = [size if axis in fixed else 1 for axis, size in enumerate(shape)]
     room = band // max(1, prod(shape[axis] for axis in fixed) * itemsize)  # in pixels
-    if run_nbytes(shape, strides, itemsize, [*plane, *fixed]) >= min(
-        SHORT_RUN, _plane_nbytes(shape, plane, itemsize)
-    ):
-        _grow(chunks, shape, sorted(plane, key=lambda axis: strides[axis]), room)
+    by_stride = strides.__getitem__
+    plane_nbytes = prod(shape[axis] for axis in plane) * itemsize
+    run = run_nbytes(shape, strides, itemsize, [*plane, *fixed])
+    if run >= min(SHORT_RUN, plane_nbytes):
+        _grow(chunks, shape, sorted(plane, key=by_stride), room)
         room = small // max(1, prod(chunks) * itemsize)
-        if all(chunks[axis] == shape[axis] for axis in plane):
-            _grow(
-                chunks, shape, sorted(free[single:-2], key=lambda axis: strides[axis]), max(1, room)
-            )
+        if prod(chunks[axis] for axis in plane) * itemsize == plane_nbytes:
+            _grow(chunks, shape, sorted(free[single:-2], key=by_stride), room)
     else:
-        _grow(chunks, shape, sorted(free[single:], key=lambda axis: strides[axis]), room)
+        _grow(chunks, shape, sorted(free[single:], key=by_stride), room)
     return tuple(chunks)
 
 
-def _plane_nbytes(shape: Sequence[int], plane: Sequence[int], itemsize: int) -> int:
-    return prod(shape[axis] for axis in plane) * itemsize
-
-
 def _grow(chunks: list[int], shape: Sequence[int], axes: Sequence[int], room: int) -> None:
-    """Let axes be whole, one after the other, as long as there is room; the last one is split evenly."""
+    """Let axes be whole, one by one, as long as there is room; the last is split evenly."""
     for axis in axes:
         parts = ceil(shape[axis] / max(1, room))
         chunks[axis] = ceil(shape[axis] / parts)
@@ -96,9 +91,11 @@ def _grow(chunks: list[int], shape: Sequence[int], axes: Sequence[int], room: in
 def run_nbytes(
     shape: Sequence[int], strides: Sequence[int], itemsize: int, axes: Sequence[int] | None = None
 ) -> int:
-    """Return how many bytes of the block that spans `axes`, all by default, lie next to each other."""
+    """Return how many bytes lie next to each other in the block that spans `axes` (all of them)."""
     run = itemsize
-    for axis in sorted(range(len(shape)) if axes is None else axes, key=lambda axis: strides[axis]):
+    if axes is None:
+        axes = range(len(shape))
+    for axis in sorted(axes, key=strides.__getitem__):
         if shape[axis] > 1:
             if strides[axis] > run + run // 8:  # a little padding is no gap
                 break
@@ -116,7 +113,7 @@ def chunk_sizes(
     fixed: Sequence[int] = (),
     single: int = 0,
 ) -> Sizes:
-    """Return the chunk sizes that a user asks for.
+    """Return the chunk sizes that a user requests.
 
     Parameters
     ----------
@@ -147,7 +144,8 @@ def chunk_sizes(
     elif isinstance(chunks, Iterable):
         sizes = list(chunks)
         if len(sizes) != len(shape):
-            msg = f"chunks {chunks!r}: expected {len(shape)} sizes for axes {', '.join(axes)}, got {len(sizes)}"
+            expected = f"{len(shape)} sizes for axes {', '.join(axes)}"
+            msg = f"chunks {chunks!r}: expected {expected}, got {len(sizes)}"
             raise ValueError(msg)
         wanted = [now if size is None else size for size, now in zip(sizes, wanted, strict=True)]
     else:
@@ -164,7 +162,8 @@ def _axis_number(axis: Any, axes: Sequence[str]) -> int:
     except TypeError:
         number = len(axes)
     if not -len(axes) <= number < len(axes):
-        msg = f"chunks name the axis {axis!r}; there are {', '.join(axes)}, or numbers below {len(axes)}"
+        known = f"{', '.join(axes)}, or numbers below {len(axes)}"
+        msg = f"chunks name the axis {axis!r}; there are {known}"
         raise ValueError(msg)
     return number
 
@@ -176,14 +175,16 @@ def _size(wanted: Any, automatic: int, size: int, axis: str, chunks: Any) -> int
     if isinstance(wanted, Iterable) and not isinstance(wanted, str):
         parts = tuple(_whole(part, axis, chunks) for part in wanted)
         if sum(parts) != size or min(parts, default=0) < 1:
-            msg = f"chunks {chunks!r}: those of axis {axis!r} must be positive and sum to {size}, got {parts}"
+            expected = f"must be positive and sum to {size}"
+            msg = f"chunks {chunks!r}: those of axis {axis!r} {expected}, got {parts}"
             raise ValueError(msg)
         return parts
     number = _whole(wanted, axis, chunks)
     if number == -1:
         return size
     if number < 1:
-        msg = f"chunks {chunks!r}: the size along axis {axis!r} must be at least 1, or -1 for all of it, got {number}"
+        expected = "must be at least 1, or -1 for all of it"
+        msg = f"chunks {chunks!r}: the size along axis {axis!r} {expected}, got {number}"
         raise ValueError(msg)
     return min(number, size)
 
@@ -199,10 +200,11 @@ def _whole(value: Any, axis: str, chunks: Any) -> int:
 
 
 def _nbytes(text: str) -> int:
-    """Return the bytes that a text such as ``"16 MiB"`` says."""
+    """Return the bytes of a text such as ``"16 MiB"``."""
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", text, re.IGNORECASE | re.ASCII)
     if found is None or found[2].lower() not in _UNITS:
-        msg = f"chunks {text!r}: expected 'auto' or bytes such as '16 MiB' (B, kB, MB, GB, KiB, MiB or GiB)"
+        units = "(B, kB, MB, GB, KiB, MiB or GiB)"
+        msg = f"chunks {text!r}: expected 'auto' or bytes such as '16 MiB' {units}"
         raise ValueError(msg)
     if (nbytes := int(float(found[1]) * _UNITS[found[2].lower()])) < 1:
         msg = f"chunks {text!r}: expected at least one byte"

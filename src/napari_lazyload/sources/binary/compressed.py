@@ -1,4 +1,4 @@
-"""Pixels that are compressed, or written as text, in one piece: unpacked as one chunk, when first asked for."""
+"""Pixels that are compressed, or written as text, in one piece: unpacked as one chunk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.settings import current
 from napari_lazyload.core.source import ChunkKey
-from napari_lazyload.sources.binary.read_strided import Array, native, span_nbytes
+from napari_lazyload.sources.binary.read_strided import Array, item_count, native, span_nbytes
 from napari_lazyload.sources.files import FileStamp, open_error, read_error
 
 if TYPE_CHECKING:
@@ -76,17 +76,15 @@ class PackedChunk:
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.start)
-                block = (
-                    _text(file, layout)
-                    if self.codec == "text"
-                    else _unpack(file, self.codec, layout.offset, span)
-                )
+                if self.codec == "text":
+                    block = _text(file, layout)
+                else:
+                    block = _unpack(file, self.codec, layout.offset, span)
         except (OSError, EOFError, zlib.error, ValueError, MemoryError, OverflowError) as err:
             found = f"data that cannot be unpacked ({type(err).__name__}: {err})"
+            expected = f"{span:,} bytes of {self.codec} data"
             hint = "it is truncated or damaged: copy it again"
-            raise read_error(
-                self.path, f"{span:,} bytes of {self.codec} data", found, hint
-            ) from err
+            raise read_error(self.path, expected, found, hint) from err
         stored = np.ndarray(layout.shape, layout.dtype, block, strides=layout.strides)
         pixels = native(stored.astype(stored.dtype, order="C", copy=not stored.flags.c_contiguous))
         return pixels if self.convert is None else np.ascontiguousarray(self.convert(pixels))
@@ -122,9 +120,8 @@ def _bzip2(file: IO[bytes]) -> Any:
 
 
 def _zlib(file: IO[bytes]) -> Any:
-    unpacker = zlib.decompressobj(
-        zlib.MAX_WBITS | 32
-    )  # or with the header of gzip, as some writers have it
+    # With the header of gzip too, as some writers have it.
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     while not unpacker.eof and (packed := unpacker.unconsumed_tail or file.read(_PIECE)):
         yield unpacker.decompress(packed, _PIECE)
 
@@ -143,9 +140,7 @@ _PIECES = {"gzip": _gzip, "bzip2": _bzip2, "zlib": _zlib, "hex": _hex}
 
 def _text(file: IO[bytes], layout: StridedLayout) -> Array:
     """Return numbers that are written as text, as stored values in the order of the file."""
-    count = 1
-    for size in layout.shape:
-        count *= size
+    count = item_count(layout.shape)
     words = file.read().replace(b",", b" ").split()
     if len(words) != count:
         msg = f"it has {len(words):,} numbers instead of {count:,}"
@@ -155,7 +150,7 @@ def _text(file: IO[bytes], layout: StridedLayout) -> Array:
 
 
 class PackedSource:
-    """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `StridedFileSource`.
+    """An image that is one chunk; arguments as of `PackedChunk` and `StridedFileSource`.
 
     Raises
     ------
@@ -203,21 +198,16 @@ def check_packed(path: str, layout: StridedLayout, codec: str, size: int) -> Non
     least = 2 * count - 1 if codec == "text" else nbytes // _DENSEST[codec]
     if size < least:
         found = f"{size:,} bytes of {codec}, which cannot hold them"
-        raise open_error(
-            path, f"{nbytes:,} bytes of pixels", found, "it is truncated, or its header is damaged"
-        )
+        hint = "it is truncated, or its header is damaged"
+        raise open_error(path, f"{nbytes:,} bytes of pixels", found, hint)
 
 
 def packed_notes(source: Any) -> list[str]:
-    """Return what to say of images that the cache cannot keep: each view unpacks them anew."""
+    """Return what to say of an image that the cache cannot keep: each view unpacks it again."""
     if not isinstance(source, PackedSource):
         return []
     meta = source.meta
-    nbytes = meta.dtype.itemsize
-    for size in meta.shape:
-        nbytes *= size
-    if nbytes <= current().cache_budget:
+    if item_count(meta.shape) * meta.dtype.itemsize <= current().cache_budget:
         return []
-    return [
-        f"{meta.name}: compressed in one piece, larger than the cache: each view unpacks all of it; unpack the file"
-    ]
+    problem = "compressed in one piece, larger than the cache: each view unpacks all of it"
+    return [f"{meta.name}: {problem}; unpack the file"]

@@ -1,4 +1,4 @@
-"""What the modules of binary formats share: from a source to `OpenResult`, default axes, safe names of data files."""
+"""What opening a binary gives: its sources, the table of its headers, and notes."""
 
 from __future__ import annotations
 
@@ -53,9 +53,8 @@ def binary_result(
         source.with_strided_levels() if isinstance(source, StridedFileSource) else source
         for source in sources
     ]
-    headers = [
-        {**header, **_overview(source)} for header, source in zip(headers, sources, strict=True)
-    ]
+    both = zip(headers, sources, strict=True)
+    headers = [{**header, **_overview(source)} for header, source in both]
     counts = [_rows(source) for source in sources]
     starts = np.cumsum([0, *counts])
     skipped = dict(skipped or {})
@@ -82,19 +81,16 @@ def binary_result(
 
 
 def _overview(source: RowSource) -> dict[str, str]:
-    """Return which pixels the coarse levels of an image have, for its table."""
+    """Return which pixels the coarse levels of an image have, as a column of its table."""
     meta = source.meta
     if not isinstance(source, StridedFileSource) or len(meta.levels) == 1:
         return {}
-    said = (
-        ", ".join(
-            f"{axis} {factor:g}"
-            for axis, factor in zip(meta.axes, level.factors, strict=True)
-            if factor > 1
-        )
-        for level in meta.levels[1:]
-    )
-    return {"coarse_levels": "; ".join(f"every k-th pixel: {one}" for one in said)}
+    texts = []
+    for level in meta.levels[1:]:
+        factors = zip(meta.axes, level.factors, strict=True)
+        strides = ", ".join(f"{axis} {factor:g}" for axis, factor in factors if factor > 1)
+        texts.append(f"every k-th pixel: {strides}")
+    return {"coarse_levels": "; ".join(texts)}
 
 
 def _rows(source: RowSource) -> int:
@@ -144,13 +140,13 @@ def _along(source: RowSource, axis: int) -> list[int]:
 
 
 def _cells(value: Any, count: int) -> list[Any]:
-    if (
-        isinstance(value, (list, np.ndarray))
-        and np.shape(value)[:1] == (count,)
-        and np.ndim(value) == 1
-    ):
-        return [one if isinstance(one, np.datetime64) else in_table(one) for one in value]
-    return [value if isinstance(value, np.datetime64) else in_table(value)] * count
+    if isinstance(value, (list, np.ndarray)) and np.shape(value) == (count,):
+        return list(map(_cell, value))
+    return [_cell(value)] * count
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, np.datetime64) else in_table(value)
 
 
 def _as_column(cells: list[Any]) -> np.ndarray[Any, Any]:
