@@ -37,6 +37,7 @@ from napari_lazyload.sources.files import (
     in_table,
     open_error,
     read_error,
+    refuse_if,
 )
 
 if TYPE_CHECKING:
@@ -107,9 +108,9 @@ def _open(library: str, path: str, options: dict[str, Any]) -> OpenResult:
     _check_installed(library, path)
     with reading_header(path, f"a file that {library} can read"):
         scenes = _scenes(library, path, stamp)
-        if not scenes:
-            hint = f"look into it with {library}"
-            raise open_error(path, "an image of two axes or more", "none", hint)
+        refuse_if(
+            not scenes, path, "an image of two axes or more", "none", f"look into it with {library}"
+        )
         for scene in scenes:
             check_image(path, scene.array.shape, np.dtype(scene.array.dtype))
         alone = len(scenes) == 1
@@ -184,8 +185,12 @@ def _by_rosettasciio(path: str) -> Iterator[Scene]:
     )
     reader = next(fitting, None)
     if reader is None:
-        hint = "rename the file as its software does"
-        raise open_error(path, "a suffix that rosettasciio knows", repr(suffix), hint)
+        raise open_error(
+            path,
+            "a suffix that rosettasciio knows",
+            repr(suffix),
+            "rename the file as its software does",
+        )
     for number, signal in enumerate(import_module(reader["api"]).file_reader(path, lazy=True)):
         array = signal["data"]
         axes = sorted(signal["axes"], key=lambda axis: int(axis.get("index_in_array", 0)))
@@ -266,14 +271,18 @@ class ForeignChunk:
                 part = part.compute(scheduler="synchronous")
             pixels = np.array(part, order="C")
         except Exception as err:
-            found = f"data that cannot be read ({type(err).__name__}: {err})"
-            expected, hint = f"pixels by {self.library}", "it is damaged: copy it again"
-            raise read_error(self.path, expected, found, hint) from err
+            raise read_error(
+                self.path,
+                f"pixels by {self.library}",
+                f"data that cannot be read ({type(err).__name__}: {err})",
+                "it is damaged: copy it again",
+            ) from err
         pixels = native(pixels).astype(self.dtype, copy=False)
         shape = box_shape(self.box)
         if pixels.shape != shape:
-            expected = f"pixels of shape {shape}"
-            raise read_error(self.path, expected, f"{pixels.shape}", "open it again")
+            raise read_error(
+                self.path, f"pixels of shape {shape}", f"{pixels.shape}", "open it again"
+            )
         return pixels
 
 

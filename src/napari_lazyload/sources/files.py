@@ -64,6 +64,18 @@ def open_error(path: str, expected: str, found: str, hint: str) -> SourceOpenErr
     )
 
 
+def refuse_if(wrong: object, path: str, expected: str, found: str, hint: str) -> None:
+    """Refuse to open a file if something in it is wrong.
+
+    Raises
+    ------
+    SourceOpenError
+        The error of `open_error`.
+    """
+    if wrong:
+        raise open_error(path, expected, found, hint)
+
+
 def read_error(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
     """Return the error for a chunk that cannot be read."""
     return ChunkReadError(f"cannot read {path!r}: expected {expected}, found {found}; {hint}", path)

@@ -17,7 +17,7 @@ from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.settings import current
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.read_strided import Array, item_count, native, span_nbytes
-from napari_lazyload.sources.files import FileStamp, open_error, read_error
+from napari_lazyload.sources.files import FileStamp, read_error, refuse_if
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex
@@ -81,10 +81,12 @@ class PackedChunk:
                 else:
                     block = _unpack(file, self.codec, layout.offset, span)
         except (OSError, EOFError, zlib.error, ValueError, MemoryError, OverflowError) as err:
-            found = f"data that cannot be unpacked ({type(err).__name__}: {err})"
-            expected = f"{span:,} bytes of {self.codec} data"
-            hint = "it is truncated or damaged: copy it again"
-            raise read_error(self.path, expected, found, hint) from err
+            raise read_error(
+                self.path,
+                f"{span:,} bytes of {self.codec} data",
+                f"data that cannot be unpacked ({type(err).__name__}: {err})",
+                "it is truncated or damaged: copy it again",
+            ) from err
         stored = np.ndarray(layout.shape, layout.dtype, block, strides=layout.strides)
         pixels = native(stored.astype(stored.dtype, order="C", copy=not stored.flags.c_contiguous))
         return pixels if self.convert is None else np.ascontiguousarray(self.convert(pixels))
@@ -190,16 +192,22 @@ class PackedSource:
 def check_packed(path: str, layout: StridedLayout, codec: str, size: int) -> None:
     """Refuse what cannot be unpacked in one piece; `size` is that of the packed bytes."""
     nbytes = layout.end - layout.offset
-    if nbytes > MOST_PACKED:
-        expected = f"at most {MOST_PACKED >> 30} GiB in one compressed piece"
-        hint = "unpack it (gunzip, or save it without compression) to read it in place"
-        raise open_error(path, expected, f"{nbytes:,} bytes as {codec}", hint)
+    refuse_if(
+        nbytes > MOST_PACKED,
+        path,
+        f"at most {MOST_PACKED >> 30} GiB in one compressed piece",
+        f"{nbytes:,} bytes as {codec}",
+        "unpack it (gunzip, or save it without compression) to read it in place",
+    )
     count = nbytes // layout.dtype.itemsize
     least = 2 * count - 1 if codec == "text" else nbytes // _DENSEST[codec]
-    if size < least:
-        found = f"{size:,} bytes of {codec}, which cannot hold them"
-        hint = "it is truncated, or its header is damaged"
-        raise open_error(path, f"{nbytes:,} bytes of pixels", found, hint)
+    refuse_if(
+        size < least,
+        path,
+        f"{nbytes:,} bytes of pixels",
+        f"{size:,} bytes of {codec}, which cannot hold them",
+        "it is truncated, or its header is damaged",
+    )
 
 
 def packed_notes(source: Any) -> list[str]:

@@ -27,6 +27,7 @@ from napari_lazyload.sources.files import (
     check_options,
     file_name,
     open_error,
+    refuse_if,
 )
 
 if TYPE_CHECKING:
@@ -88,8 +89,9 @@ def open_envi(path: str, **options: Any) -> OpenResult:
     path = os.path.abspath(path)
     head = header_of(path)
     if head is None:
-        expected = f"an ENVI header {file_name(path)}.hdr beside it"
-        raise open_error(path, expected, "none", "put the header back")
+        raise open_error(
+            path, f"an ENVI header {file_name(path)}.hdr beside it", "none", "put the header back"
+        )
     FileStamp.at_open(head, header=path)
     with reading_header(head, "an ENVI header"):
         known = _read_header(head)
@@ -112,9 +114,13 @@ def _read_header(path: str) -> dict[str, Any]:
 
     with open(path, "rb") as file:
         content = file.read(_MOST_HEADER + 1)
-    if len(content) > _MOST_HEADER:
-        expected = f"a header of at most {_MOST_HEADER >> 20} MiB"
-        raise open_error(path, expected, "a longer one", "it is no ENVI header")
+    refuse_if(
+        len(content) > _MOST_HEADER,
+        path,
+        f"a header of at most {_MOST_HEADER >> 20} MiB",
+        "a longer one",
+        "it is no ENVI header",
+    )
     with warnings.catch_warnings(), _plain_copy(path, content) as plain:
         warnings.simplefilter("ignore")  # about upper-case names
         return {str(name).lower(): value for name, value in envi.read_envi_header(plain).items()}
@@ -146,21 +152,28 @@ def _layout(path: str, known: Mapping[str, Any]) -> StridedLayout:
     """Return where the pixels are, as bands, lines and samples."""
     from spectral.io.envi import envi_to_dtype
 
-    if _whole(path, known, "file compression", "0"):
-        found, hint = "file compression = 1", "save it without compression"
-        raise open_error(path, "data without compression", found, hint)
+    refuse_if(
+        _whole(path, known, "file compression", "0"),
+        path,
+        "data without compression",
+        "file compression = 1",
+        "save it without compression",
+    )
     code = str(known.get("data type"))
-    if code not in envi_to_dtype:
-        raise open_error(path, f"a data type of {', '.join(envi_to_dtype)}", code, _DAMAGED)
+    refuse_if(
+        code not in envi_to_dtype,
+        path,
+        f"a data type of {', '.join(envi_to_dtype)}",
+        code,
+        _DAMAGED,
+    )
     order = _whole(path, known, "byte order", "0")
-    if order not in (0, 1):
-        raise open_error(path, "byte order 0 or 1", str(order), _DAMAGED)
+    refuse_if(order not in (0, 1), path, "byte order 0 or 1", str(order), _DAMAGED)
     dtype = np.dtype(f"{'<>'[order]}{envi_to_dtype[code]}")
     columns, rows, bands = (_whole(path, known, name) for name in _WHOLE)
     check_image(path, (bands, rows, columns), dtype)
     offset = _whole(path, known, "header offset", "0")
-    if offset < 0:
-        raise open_error(path, "a header offset of 0 or more", str(offset), _DAMAGED)
+    refuse_if(offset < 0, path, "a header offset of 0 or more", str(offset), _DAMAGED)
     interleave = known.get("interleave")
     stored = _ORDERS.get(str(interleave).lower())
     if stored is None:

@@ -19,7 +19,7 @@ from napari_lazyload.sources.binary.header_checks import check_image, gray_axes,
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
 from napari_lazyload.sources.binary.strided import StridedFileSource, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear, Shifted
-from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,10 +97,13 @@ def open_fits(path: str, **options: Any) -> OpenResult:
         size = _unpacked_size(path, file) if packed else stamp.size
         units, skipped, notes = _units(path, file, size)
         images = [unit for unit in units if _is_image(unit, skipped)]
-        if not images:
-            found = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items()) or "none"
-            expected = "at least one image of two axes or more"
-            raise open_error(path, expected, found, "open it with astropy")
+        refuse_if(
+            not images,
+            path,
+            "at least one image of two axes or more",
+            "; ".join(f"{len(names)} x {why}" for why, names in skipped.items()) or "none",
+            "open it with astropy",
+        )
         sources, headers = [], []
         for unit, title in zip(images, _titles(images), strict=True):
             source, fields = _image(path, stamp, unit, title, options, packed=packed)
@@ -120,9 +123,13 @@ def _unpacked_size(path: str, file: IO[bytes]) -> int:
     size = 0
     while piece := file.read(_PIECE):
         size += len(piece)
-        if size > MOST_PACKED:
-            expected = f"at most {MOST_PACKED >> 30} GiB in one compressed file"
-            raise open_error(path, expected, "more", "unpack it with gunzip to read it in place")
+        refuse_if(
+            size > MOST_PACKED,
+            path,
+            f"at most {MOST_PACKED >> 30} GiB in one compressed file",
+            "more",
+            "unpack it with gunzip to read it in place",
+        )
     return size
 
 
@@ -144,8 +151,7 @@ def _units(
         )
         units.append(unit)
         place = unit.offset + -(-unit.nbytes // _BLOCK) * _BLOCK
-    if not units:
-        raise open_error(path, f"a header of at least {_BLOCK} bytes", f"{size} bytes", _HINT)
+    refuse_if(not units, path, f"a header of at least {_BLOCK} bytes", f"{size} bytes", _HINT)
     if 0 < size - place < _BLOCK:
         skipped.setdefault("bytes that are no header", []).append(f"at byte {place}")
     notes = []
@@ -190,9 +196,13 @@ def _unit(path: str, number: int, text: str, offset: int) -> _Unit:
         count = item_count(shape[:-1])
     extra, groups = int(cards.get("PCOUNT", 0)), int(cards.get("GCOUNT", 1))
     nbytes = abs(_bitpix(path, cards)) // 8 * groups * (extra + count)
-    if min(extra, groups) < 0 or nbytes >= 1 << 63:
-        found = f"PCOUNT {extra}, GCOUNT {groups}, axes of {shape}"
-        raise open_error(path, "a size of data", found, _HINT)
+    refuse_if(
+        min(extra, groups) < 0 or nbytes >= 1 << 63,
+        path,
+        "a size of data",
+        f"PCOUNT {extra}, GCOUNT {groups}, axes of {shape}",
+        _HINT,
+    )
     return _Unit(number, cards, offset, nbytes)
 
 
@@ -295,8 +305,12 @@ def _scaling(
     """Return the conversion of stored values, as astropy has it, and the type of the result."""
     for key in ("BSCALE", "BZERO"):
         if isinstance(cards.get(key), str):
-            hint = "mend the header, or open it with scaled=False"
-            raise open_error(path, f"a number for {key}", repr(cards[key]), hint)
+            raise open_error(
+                path,
+                f"a number for {key}",
+                repr(cards[key]),
+                "mend the header, or open it with scaled=False",
+            )
     slope, zero = _number(cards, "BSCALE", 1.0), _number(cards, "BZERO", 0.0)
     blank = cards.get("BLANK")
     if not _is_whole(blank) or dtype.kind not in "iu":

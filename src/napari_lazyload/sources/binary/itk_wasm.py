@@ -26,7 +26,7 @@ from napari_lazyload.sources.binary.strided import (
     dense,
     samples_first,
 )
-from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, refuse_if
 
 if TYPE_CHECKING:
     from napari_lazyload.sources.opened import OpenResult
@@ -60,17 +60,25 @@ def open_iwi(path: str, **options: Any) -> OpenResult:
         known = json.loads(file.read(MOST_HEADER))
         kind = known["imageType"]
         dtype, components = str(kind["componentType"]), int(kind.get("components", 1))
-        if dtype not in _TYPES:
-            expected = "a componentType of numbers"
-            raise open_error(path, expected, repr(dtype), "save it with another type")
+        refuse_if(
+            dtype not in _TYPES,
+            path,
+            "a componentType of numbers",
+            repr(dtype),
+            "save it with another type",
+        )
         sizes = tuple(map(int, known["size"]))[::-1]
         check_image(path, sizes, np.dtype(dtype))
         layout, axes = _layout(sizes, components, dtype, str(kind.get("pixelType", "")))
         check_image(path, layout.shape, layout.dtype)
         address = str(known["data"])
-        if not address.startswith(_ADDRESS):
-            found, hint = repr(address[:60]), "save it with its data in a file"
-            raise open_error(path, f"data at {_ADDRESS}...", found, hint)
+        refuse_if(
+            not address.startswith(_ADDRESS),
+            path,
+            f"data at {_ADDRESS}...",
+            repr(address[:60]),
+            "save it with its data in a file",
+        )
         data = data_file(index, address.removeprefix(_ADDRESS))
         spatial = tuple(axis for axis in axes if axis not in ("c", "s"))
         steps = np.array(known["spacing"], float)[::-1]

@@ -23,7 +23,7 @@ from napari_lazyload.sources.binary.strided import (
     dense,
     transposed,
 )
-from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from napari_lazyload.sources.opened import OpenResult
@@ -115,9 +115,13 @@ def _read_header(path: str, block: bytes) -> tuple[Any, str]:
     from mrcfile import utils
     from mrcfile.dtypes import HEADER_DTYPE
 
-    if len(block) < _HEADER:
-        expected, hint = f"an MRC header of {_HEADER} bytes", "it is truncated: copy it again"
-        raise open_error(path, expected, f"{len(block)} bytes", hint)
+    refuse_if(
+        len(block) < _HEADER,
+        path,
+        f"an MRC header of {_HEADER} bytes",
+        f"{len(block)} bytes",
+        "it is truncated: copy it again",
+    )
     plain = np.frombuffer(block, HEADER_DTYPE)[0]
     try:
         stamped = str(utils.byte_order_from_machine_stamp(plain["machst"]))
@@ -132,8 +136,12 @@ def _read_header(path: str, block: bytes) -> tuple[Any, str]:
     if found:
         # Some software leaves a wrong stamp; read in the wrong order, sizes come out far larger.
         return min(found, key=operator.itemgetter(0))[1:]
-    values = f"sizes and mode of {tuple(int(plain[name]) for name in ('nx', 'ny', 'nz', 'mode'))}"
-    raise open_error(path, "an MRC file", values, "it is damaged or of another format")
+    raise open_error(
+        path,
+        "an MRC file",
+        f"sizes and mode of {tuple(int(plain[name]) for name in ('nx', 'ny', 'nz', 'mode'))}",
+        "it is damaged or of another format",
+    )
 
 
 def _layout(path: str, header: Any, order: str) -> tuple[StridedLayout, tuple[str, ...]]:
@@ -146,13 +154,21 @@ def _layout(path: str, header: Any, order: str) -> tuple[StridedLayout, tuple[st
         if mode == _BYTES and _is_unsigned(path, header, order):
             dtype = np.dtype(np.uint8)
     except ValueError as err:
-        hint = "convert it to mode 2 (float32) or 1 (int16)"
-        raise open_error(path, "mode 0, 1, 2, 4, 6 or 12", f"mode {mode}", hint) from err
+        raise open_error(
+            path,
+            "mode 0, 1, 2, 4, 6 or 12",
+            f"mode {mode}",
+            "convert it to mode 2 (float32) or 1 (int16)",
+        ) from err
     shape = _shape(header)
     extended = int(header["nsymbt"])
-    if extended < 0:
-        expected = "an extended header of 0 bytes or more"
-        raise open_error(path, expected, f"{extended} bytes", "the header is damaged")
+    refuse_if(
+        extended < 0,
+        path,
+        "an extended header of 0 bytes or more",
+        f"{extended} bytes",
+        "the header is damaged",
+    )
     layout = dense(shape, dtype, _HEADER + extended)
     check_image(path, shape, layout.dtype)
     if int(header["ispg"]) == _IMAGE_STACK:
@@ -170,9 +186,13 @@ def _is_unsigned(path: str, header: Any, order: str) -> bool:
     """
     stamp, flags = np.frombuffer(header["extra2"].tobytes(), f"{order}i4", 2, _STAMP_IN_EXTRA)
     if stamp == _IMOD:
-        if flags & _HALF_BYTES:
-            hint = "unpack it with clip, of IMOD"
-            raise open_error(path, "a byte for each pixel", "two pixels in a byte", hint)
+        refuse_if(
+            flags & _HALF_BYTES,
+            path,
+            "a byte for each pixel",
+            "two pixels in a byte",
+            "unpack it with clip, of IMOD",
+        )
         return not flags & _SIGNED
     return float(header["dmin"]) >= 0 and 127 < float(header["dmax"]) <= 255
 

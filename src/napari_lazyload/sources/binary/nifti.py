@@ -158,8 +158,12 @@ def _read_header(path: str) -> tuple[Any, bytes]:
     found = f"a file that begins with {block[:4]!r}"
     if len(block) < 348:
         found = f"{len(block)} bytes"
-    hint = "it is truncated, or of another format"
-    raise open_error(path, "a NIfTI, Analyze or MGH header of 284, 348 or 540 bytes", found, hint)
+    raise open_error(
+        path,
+        "a NIfTI, Analyze or MGH header of 284, 348 or 540 bytes",
+        found,
+        "it is truncated, or of another format",
+    )
 
 
 def _is_mgh(header: Any) -> bool:

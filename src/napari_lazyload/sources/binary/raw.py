@@ -26,6 +26,7 @@ from napari_lazyload.sources.files import (
     check_options,
     file_name,
     open_error,
+    refuse_if,
 )
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def open_raw(path: str, **options: Any) -> OpenResult:
     check_options(options, SIDECAR_KEYS, "raw files")
     path = os.path.abspath(path)
     size = FileStamp.at_open(path, "a raw file").size
-    if size == 0:
-        raise open_error(path, "pixels", "an empty file (0 bytes)", "copy it again")
+    refuse_if(size == 0, path, "pixels", "an empty file (0 bytes)", "copy it again")
     beside = sidecar_of(path)
     if beside is None:
         by, described = "name", from_name(path)
@@ -257,8 +257,9 @@ def read_sidecar(path: str) -> dict[str, Any]:
         found = f"a {type(known).__name__}"
         if isinstance(known, dict):
             found = ", ".join(map(str, known))[:200] or "an empty one"
-        expected = "a JSON object with dtype and shape"
-        raise open_error(path, expected, found, "describe the raw file in it")
+        raise open_error(
+            path, "a JSON object with dtype and shape", found, "describe the raw file in it"
+        )
     if isinstance(known["dtype"], list):
         known["dtype"] = [tuple(map(_as_tuple, field)) for field in known["dtype"]]
     return {name: known[name] for name in SIDECAR_KEYS if name in known}
@@ -290,9 +291,12 @@ def write_sidecar(path: str, known: Mapping[str, Any]) -> str:
             json.dump(known, file, indent=2)
             file.write("\n")
     except OSError as err:
-        found = f"an error of the system: {err.strerror}"
-        hint = "allow writing into the folder, or move the file there"
-        raise open_error(beside, "a new sidecar", found, hint) from err
+        raise open_error(
+            beside,
+            "a new sidecar",
+            f"an error of the system: {err.strerror}",
+            "allow writing into the folder, or move the file there",
+        ) from err
     return beside
 
 

@@ -195,9 +195,12 @@ def _full_shape(path: str, size: int, what: Description) -> tuple[int, ...]:
     rest = size - what.offset
     count = rest // step
     if count < 1 or (rest % step and (what.exact or what.shape is None)):
-        expected = f"{what.offset:,} bytes and then whole pieces of {step:,} bytes"
-        hint = "check dtype, shape and offset"
-        raise open_error(path, expected, f"{size:,} bytes, {rest % step:,} of them left over", hint)
+        raise open_error(
+            path,
+            f"{what.offset:,} bytes and then whole pieces of {step:,} bytes",
+            f"{size:,} bytes, {rest % step:,} of them left over",
+            "check dtype, shape and offset",
+        )
     place = known.index(-1)
     return (*known[:place], count, *known[place + 1 :])
 

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.sources.files import open_error, read_error
+from napari_lazyload.sources.files import read_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,9 +72,12 @@ def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]
     except (OSError, ValueError, MemoryError) as err:
         if isinstance(err, ChunkReadError):
             raise
-        found = f"an error of the system: {getattr(err, 'strerror', None) or err}"
-        hint = "check the disk or the network and retry"
-        raise read_error(path, "a file that can be read", found, hint) from err
+        raise read_error(
+            path,
+            "a file that can be read",
+            f"an error of the system: {getattr(err, 'strerror', None) or err}",
+            "check the disk or the network and retry",
+        ) from err
     if not target.dtype.isnative:
         target.byteswap(inplace=True)
 
@@ -151,9 +154,12 @@ def _read_into(file: IO[bytes], offset: int, target: Array) -> None:
         count = file.readinto(view[done:])  # type: ignore[attr-defined] # typeshed: raw files only
         if not count:
             end = offset + len(view)
-            found = f"one that ends at byte {min(offset + done, os.fstat(file.fileno()).st_size):,}"
-            hint = "it was cut short while open: copy it again, and open it again"
-            raise read_error(str(file.name), f"a file of at least {end:,} bytes", found, hint)
+            raise read_error(
+                str(file.name),
+                f"a file of at least {end:,} bytes",
+                f"one that ends at byte {min(offset + done, os.fstat(file.fileno()).st_size):,}",
+                "it was cut short while open: copy it again, and open it again",
+            )
         done += count
 
 
@@ -180,14 +186,20 @@ def check_extent(
     SourceOpenError
         With both sizes.
     """
-    if size < end:
-        hint = "it is truncated, or described wrongly: copy it again"
-        raise open_error(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
-    if exact and size > end:
-        hint = "check the description, or open it with trailing=True"
-        found = f"{size:,} bytes"
-        left = f"{size - end:,} bytes are left over: {hint}"
-        raise open_error(path, f"{end:,} bytes as {what} says", found, left)
+    refuse_if(
+        size < end,
+        path,
+        f"{end:,} bytes as {what} says",
+        f"{size:,} bytes",
+        "it is truncated, or described wrongly: copy it again",
+    )
+    refuse_if(
+        exact and size > end,
+        path,
+        f"{end:,} bytes as {what} says",
+        f"{size:,} bytes",
+        f"{size - end:,} bytes are left over: check the description, or open it with trailing=True",
+    )
 
 
 def item_count(shape: Sequence[int]) -> int:

@@ -144,9 +144,12 @@ def open_hdf5(path: str, **options: Any) -> OpenResult:
     notes, skipped = contents.notes, contents.skipped
     if not sources:
         left = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
-        found = f"none ({left})" if left else "none"
-        expected = "a data set with an image of two axes or more"
-        raise open_error(path, expected, found, "look into it with h5py")
+        raise open_error(
+            path,
+            "a data set with an image of two axes or more",
+            f"none ({left})" if left else "none",
+            "look into it with h5py",
+        )
     if len(sources) > _MOST_IMAGES:
         opened = f"the first {_MOST_IMAGES} are opened, name another with dataset="
         notes.append(f"{path}: {len(sources)} images; {opened}")
