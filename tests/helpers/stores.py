@@ -104,12 +104,6 @@ class CountingStore:
         self._record("get", answer, answer.values())
         return answer
 
-    def many(self, keys: Iterable[str]) -> dict[str, bytes | None]:
-        """See `Store`."""
-        answer = self.store.many(keys)
-        self._record("get", answer, answer.values())
-        return answer
-
     def list_dir(self, prefix: str) -> list[str] | None:
         """See `Store`."""
         answer = self.store.list_dir(prefix)

@@ -1,4 +1,4 @@
-"""The contract of sources, inherited for each format and for each source that is made from another."""
+"""The contract of sources, inherited for each format and for each derived source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups that are no OME-Zarr image: plates in groups, bare arrays, pyramids of other conventions, packed numbers."""
+"""Groups that are no OME-Zarr image: plates, bare arrays, pyramids of others, packed numbers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_numbers_that_stand_for_others_are_shown_as_stored_and_said(tmp_path):
         zarr.open_array(path / name, mode="a").attrs.update(said)
     dataset, said = opened(path)
     assert said == (
-        "a packed: its numbers are shown as they are stored; for the values that they stand for, multiply by 0.01 and "
+        "a packed: its numbers are shown as they are stored; for the values that they stand for, "
+        "multiply by 0.01 and "
         "add 273"
     )
     np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
@@ -174,9 +175,7 @@ def test_pyramids_of_other_conventions_open_as_the_arrays_they_have(tmp_path, sa
     dataset, notes = opened(path)
     np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
     assert dataset.kind == ("OME-Zarr" if isinstance(said, list) and said else "Zarr group")
-    assert (
-        "a: it has no pyramid as OME-Zarr describes them, so that what is in it is shown" in notes
-    )
+    assert "a: it has no pyramid as OME-Zarr describes them, so its contents are shown" in notes
 
 
 def test_an_image_whose_axes_are_wrong_does_not_open_as_arrays(tmp_path):

@@ -1,4 +1,4 @@
-"""Metadata with anything anywhere: a store opens, or is refused by the package's own error, and soon."""
+"""Metadata with anything anywhere: a store opens, or is refused by the package's own error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that are not one OME-Zarr image: plain arrays, groups of them, xarray's, series, scenes, spatialdata's."""
+"""Stores that are not one OME-Zarr image: plain arrays, groups of them, series, scenes."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_group_opens_each_array_that_could_be_an_image(tmp_path):
 
 
 def xarray_store(path):
-    """A data set as xarray writes it: two variables, their coordinates, one of which has two dimensions."""
+    """A dataset as xarray writes it: two variables and their coordinates, one of two dimensions."""
     write_group(path, {"coordinates": "lon2d"}, "0.4")
     shapes = {
         "temp": ("time", "y", "x"),
@@ -234,7 +234,10 @@ def test_images_and_labels_of_spatialdata_open_and_tables_are_said(tmp_path):
         nl.open_dataset(path / "tables")
 
 
-XML = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image Name="one"/><Image Name="two"/></OME>'
+XML = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+    '<Image Name="one"/><Image Name="two"/></OME>'
+)
 
 
 def write_series(path, version, *, xml, listed):

@@ -1,4 +1,4 @@
-"""OME-Zarr images and their labels, opened as a user does: what is written comes back, what is wrong is said."""
+"""OME-Zarr images and their labels, opened as a user does: pixels, places, notes, errors."""
 
 from __future__ import annotations
 

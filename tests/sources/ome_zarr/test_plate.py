@@ -1,4 +1,4 @@
-"""Plates and wells: one mosaic, read well by well; a bad well is a marked blank, never a wrong picture."""
+"""Plates and wells: one mosaic, read well by well; a bad well is a marked blank."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_wells_that_are_listed_and_not_there_are_blank_and_marked(tmp_path):
 
 
 def odd_plate(folder):
-    """A plate with a well of another size, one of another type, and one whose metadata are broken."""
+    """A plate with a well of another size, one of another type, and one with broken metadata."""
     wells = {
         "A/1": [field(0)],
         "A/2": [field(1, (3, 4))],
@@ -511,7 +511,7 @@ def test_a_mosaic_pickles_small_and_reads_by_itself(tmp_path):
         cache.shared.drop(lambda _key: True)
         from napari_lazyload.sources.ome_zarr import well_registry
 
-        well_registry._books.clear()  # as in another process
+        well_registry._registries.clear()  # as in another process
         alone = pickle.loads(text)
         assert alone.book is not chunk.book
         np.testing.assert_array_equal(alone.load(), field(1))

@@ -1,4 +1,4 @@
-"""Zarr stores of other people's software, opened the way a user does: bit by bit what the reference says."""
+"""Zarr stores of other software, opened as a user does: equal to the reference bit by bit."""
 
 from __future__ import annotations
 

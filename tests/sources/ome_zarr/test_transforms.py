@@ -96,7 +96,7 @@ def test_the_inverse_leads_from_the_names_after_to_those_before():
                 "type": "byDimension",
                 "transformations": [{**SCALE, "input_axes": ["q"], "output_axes": ["z"]}],
             },
-            "byDimension",
+            "expected one of the axes z, y, x, found 'q'",
         ),
         (
             {

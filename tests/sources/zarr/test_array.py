@@ -1,4 +1,4 @@
-"""Arrays against zarr's own reading, bit by bit: types, orders, codecs, chunk forms; and what is damaged."""
+"""Arrays against zarr's own reading, bit by bit: types, orders, codecs, chunk forms; damage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from operator import methodcaller
 from pathlib import Path
@@ -35,7 +35,7 @@ from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.loading.read_box import read_block, read_box
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.sources.zarr.sharding import _Kept
+from napari_lazyload.sources.zarr.sharding import IndexCache
 
 DTYPES = (
     "bool",
@@ -673,7 +673,7 @@ def test_node_and_array_agree(volume):
 
 
 def test_threads_that_wait_for_an_index_share_its_error_and_later_ones_read_again():
-    kept, begun, go, calls = _Kept(), threading.Event(), threading.Event(), []
+    kept, begun, go, calls = IndexCache(), threading.Event(), threading.Event(), []
 
     def read():
         calls.append(1)
@@ -702,7 +702,7 @@ def test_threads_that_wait_for_an_index_share_its_error_and_later_ones_read_agai
 
 
 def test_an_index_whose_reader_was_interrupted_is_read_by_the_next():
-    kept, begun, go = _Kept(), threading.Event(), threading.Event()
+    kept, begun, go = IndexCache(), threading.Event(), threading.Event()
 
     def interrupted():
         begun.set()
@@ -723,7 +723,7 @@ def test_an_index_whose_reader_was_interrupted_is_read_by_the_next():
 
 def test_indices_are_kept_up_to_a_budget(monkeypatch):
     monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.INDEX_BUDGET", 3000)
-    kept, calls = _Kept(), []
+    kept, calls = IndexCache(), []
 
     def read(key):
         return kept.get(key, lambda: calls.append(key) or np.zeros((60, 2), "uint64"))
@@ -740,20 +740,20 @@ def test_indices_are_kept_up_to_a_budget(monkeypatch):
 
 def test_an_index_larger_than_the_budget_is_kept_until_the_next(monkeypatch):
     monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.INDEX_BUDGET", 10)
-    kept, calls = _Kept(), []
+    kept, calls = IndexCache(), []
     for _ in range(2):
         kept.get("a", lambda: calls.append("a") or np.zeros((60, 2), "uint64"))
     assert calls == ["a"]
 
 
 def test_an_index_is_kept_before_its_read_is_over(monkeypatch):
-    kept, calls = _Kept(), []
-    land = kept._land
+    kept, calls = IndexCache(), []
 
-    def landed(key):
-        land(key)
-        kept.get(key, lambda: calls.append("again"))  # as a thread that comes at this moment
+    class Watched(Future):
+        def set_result(self, result):
+            kept.get("a", lambda: calls.append("again"))  # as a thread that comes at this moment
+            super().set_result(result)
 
-    monkeypatch.setattr(kept, "_land", landed)
+    monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.Future", Watched)
     kept.get("a", lambda: calls.append("read"))
     assert calls == ["read"]

@@ -1,4 +1,4 @@
-"""The metadata of arrays and groups: both versions, consolidated or listed, broken in many ways; requests counted."""
+"""Metadata of arrays and groups: both versions, consolidated, listed, broken; requests counted."""
 
 from __future__ import annotations
 

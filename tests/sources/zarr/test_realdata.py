@@ -1,4 +1,4 @@
-"""The real Zarr stores of the catalogue: arrays equal what the reference library read, the rest is refused by name."""
+"""Real Zarr stores: arrays equal those of the reference library, the rest is refused by name."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def nodes_below(node):
 
 
 def check(node, expected):
-    """Return whether an array equals what is expected of it; False where it is refused, as it holds no numbers."""
+    """Return whether an array is as expected; False where it is refused, for it has no numbers."""
     try:
         array = open_array(node.store, node)
     except SourceOpenError:

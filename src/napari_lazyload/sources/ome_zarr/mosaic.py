@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, intersect
-from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.core.row_map import RowMap, first_pixel
 from napari_lazyload.core.source import ChunkKey, joined_key
+from napari_lazyload.sources.ome_zarr.levels import by_shape
+from napari_lazyload.sources.ome_zarr.well_registry import of_acquisition
+from napari_lazyload.sources.zarr.store import read_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
-    from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, Field, WellRegistry
+    from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, WellRegistry
     from napari_lazyload.sources.zarr.array import ZarrArray
 
     Array = np.ndarray[Any, Any]
@@ -31,9 +34,9 @@ class Tile:
     Parameters
     ----------
     well : int
-        Which one of the book.
+        Its number in the registry.
     field : int
-        Which one among the well's fields of the acquisition.
+        Its number among the well's fields of the acquisition.
     row : int
         Of the meta table.
     """
@@ -44,13 +47,13 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What of a field is shown.
+class FieldImage:
+    """The image of each field that a mosaic shows.
 
     Parameters
     ----------
     acquisition : int, str or None
-        Which fields are counted; None counts all.
+        Fields of other acquisitions are not counted; None counts all.
     label : str
         A label image of the field; "" for the field itself.
     shapes : tuple of tuple of int
@@ -67,40 +70,41 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class TileChunk:
-    """A chunk of a field; where and what it is, is looked up when it is read.
+    """A chunk of a field; its array is looked up when it is read.
 
     Parameters
     ----------
     book : WellRegistry
-        Knows the wells.
-    look : Look
-        What of a field is shown.
+        The wells.
+    look : FieldImage
+        The image of a field.
     tile : Tile
-        Which field.
+        The field.
     level : int
-        Which level of it.
+        Of the image.
     box : tuple of (int, int)
         Its pixels within the field.
     """
 
     book: WellRegistry
-    look: Look
+    look: FieldImage
     tile: Tile
     level: int
     box: Box
 
     @property
     def path(self) -> str:
-        """Where the well is."""
+        """Path or URL of the well."""
         return self.book.store.address(self.book.wells[self.tile.well].path)
 
     @property
     def ready(self) -> bool:
-        """Whether the metadata that the key is made from were read."""
-        wanted = self._wanted(self.book.known_fields(self.tile.well))
-        if self.tile.field >= len(wanted):
+        """Whether the metadata for the key were read."""
+        known = self.book.known_fields(self.tile.well)
+        fields = of_acquisition(known, self.look.acquisition)
+        if self.tile.field >= len(fields):
             return self.book.knows_well(self.tile.well)
-        return self.book.knows_arrays(wanted[self.tile.field], self.look.label)
+        return self.book.knows_arrays(fields[self.tile.field], self.look.label)
 
     @property
     def key(self) -> ChunkKey:
@@ -130,11 +134,6 @@ class TileChunk:
             pixels[box_slices(part, self.box)] = array.chunk(index).load()[box_slices(part, bounds)]
         return pixels
 
-    def _wanted(self, fields: Sequence[Field] | None) -> list[Field]:
-        """Return those of a well's fields that are shown."""
-        wanted = self.look.acquisition
-        return [one for one in fields or () if wanted is None or one.acquisition == wanted]
-
     def _array(self) -> ZarrArray | None:
         """Return the level of the field, None where there is no such field.
 
@@ -143,28 +142,26 @@ class TileChunk:
         ChunkReadError
             If it cannot be read, or is not like the others.
         """
-        wanted = self._wanted(self.book.fields(self.tile.well))
-        if self.tile.field >= len(wanted):
+        fields = of_acquisition(self.book.fields(self.tile.well), self.look.acquisition)
+        if self.tile.field >= len(fields):
             return None
-        field = wanted[self.tile.field]
+        field = fields[self.tile.field]
         arrays = self.book.arrays(field, self.look.label)
         if arrays is None:
             return None
-        shapes = tuple(array.shape for array in arrays)
-        if (
-            shapes[: len(self.look.shapes)] != self.look.shapes
-            or arrays[0].dtype != self.look.dtype
-        ):
-            where = self.book.store.address(field.path)
-            msg = (
-                f"{where}: expected {_said(self.look.shapes, self.look.dtype)} like the other fields of the plate, "
-                f"found {_said(shapes, arrays[0].dtype)}. Open it alone to see it"
+        shapes, dtype = tuple(map(attrgetter("shape"), arrays)), arrays[0].dtype
+        expected = self.look.shapes
+        if shapes[: len(expected)] != expected or dtype != self.look.dtype:
+            raise read_error(
+                self.book.store.address(field.path),
+                f"expected {_describe(expected, self.look.dtype)} like the other fields of the "
+                f"plate, found {_describe(shapes, dtype)}. Open it by its path to see it",
             )
-            raise ChunkReadError(msg, where)
         return arrays[self.level]
 
 
-def _said(shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]) -> str:
+def _describe(shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]) -> str:
+    """Return the shape and type of a field for a message."""
     levels = f" and {len(shapes) - 1} smaller levels" if len(shapes) > 1 else ""
     return f"{' x '.join(map(str, shapes[0]))} {dtype}{levels}"
 
@@ -205,11 +202,11 @@ class MosaicSource:
     Parameters
     ----------
     book : WellRegistry
-        Knows the wells.
+        The wells.
     tiles : mapping of (int, int) to Tile
-        What is at each place of the mosaic, by row and column; other places are blank.
-    look : Look
-        What of a field is shown.
+        The field at each place of the mosaic, by row and column; other places are blank.
+    look : FieldImage
+        The image of a field.
     field : ImageMeta
         Of one field.
     name : str
@@ -220,7 +217,7 @@ class MosaicSource:
         self,
         book: WellRegistry,
         tiles: Mapping[tuple[int, int], Tile],
-        look: Look,
+        look: FieldImage,
         field: ImageMeta,
         name: str,
     ) -> None:
@@ -228,29 +225,17 @@ class MosaicSource:
         self.book = book
         self._root = book.store.address(book.wells[0].path)
         self._tiles = dict(tiles)
-        self._look = look
+        self._shown = look
         self._along = mosaic_axes(field)
-        counts = tuple(1 + max(place[side] for place in tiles) for side in (0, 1))
+        rows, columns = zip(*tiles, strict=True)
+        counts = (1 + max(rows), 1 + max(columns))
         self._fields = [level.grid for level in field.levels]
         grids = [self._grid(grid, counts) for grid in self._fields]
-        sides = tuple(self._fields[0].shape[axis] for axis in self._along)
-        rows = {place: tile.row for place, tile in tiles.items()}
-        self.row_map = MosaicRows(rows, self._along, sides)
-        self.meta = replace(
-            field,
-            name=name,
-            levels=tuple(
-                LevelMeta(
-                    grid,
-                    tuple(
-                        big / small for big, small in zip(grids[0].shape, grid.shape, strict=True)
-                    ),
-                )
-                for grid in grids
-            ),
-            translate=None,
-            affine=None,
-        )
+        table_rows = {place: tile.row for place, tile in tiles.items()}
+        sides = np.take(self._fields[0].shape, self._along).tolist()
+        self.row_map = MosaicRows(table_rows, self._along, sides)
+        levels = tuple(LevelMeta(grid, by_shape(grid, grids[0])) for grid in grids)
+        self.meta = replace(field, name=name, levels=levels, translate=None, affine=None)
 
     def _grid(self, field: ChunkGrid, counts: tuple[int, ...]) -> ChunkGrid:
         """Return the grid of a level: the field's chunks over and over along two axes."""
@@ -261,12 +246,12 @@ class MosaicSource:
         return ChunkGrid(tuple(shape), tuple(chunks))
 
     def _split(self, level: int, index: BlockIndex) -> tuple[tuple[int, int], BlockIndex]:
-        """Return which place of the mosaic a chunk is in, and its index within the field."""
-        within, where = list(index), []
-        for axis in self._along:
-            place, within[axis] = divmod(index[axis], self._fields[level].numblocks[axis])
-            where.append(place)
-        return (where[0], where[1]), tuple(within)
+        """Return the place in the mosaic of a chunk, and its index within the field."""
+        within, counts = list(index), self._fields[level].numblocks
+        y, x = self._along
+        row, within[y] = divmod(index[y], counts[y])
+        column, within[x] = divmod(index[x], counts[x])
+        return (row, column), tuple(within)
 
     @property
     def remote(self) -> bool:
@@ -275,12 +260,12 @@ class MosaicSource:
 
     def chunk(self, level: int, index: BlockIndex) -> TileChunk | BlankChunk:
         """Return the reference to one chunk of one field."""
-        where, within = self._split(level, index)
+        place, within = self._split(level, index)
         box = self._fields[level].bounds(within)
-        tile = self._tiles.get(where)
+        tile = self._tiles.get(place)
         if tile is None:
             return BlankChunk(self._root, box_shape(box), self.meta.dtype)
-        return TileChunk(self.book, self._look, tile, level, box)
+        return TileChunk(self.book, self._shown, tile, level, box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +297,7 @@ class BlankChunk:
 
 
 def mosaic_axes(field: ImageMeta) -> tuple[int, int]:
-    """Return the axes along which fields lie side by side: ``"y"`` and ``"x"``, or the last two of an image."""
+    """Return the axes along which fields lie side by side: ``"y"`` and ``"x"``, or the last two."""
     names = field.axes
     if "y" in names and "x" in names:
         return names.index("y"), names.index("x")

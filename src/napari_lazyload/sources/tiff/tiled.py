@@ -299,7 +299,8 @@ def _in_place(
         for name in type(meta).__slots__
         if name not in ("name", "axes", "dtype", "levels")
     }
-    return StridedFileSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
+    source = StridedFileSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
+    return source.with_strided_levels()
 
 
 def _plan(level: Any) -> TileGrid | None:
