@@ -1,4 +1,4 @@
-"""Binaries written by the libraries of their fields open equal: values, types, axes, scale, header fields."""
+"""Binaries written by the libraries of their fields open equal: values, axes, scale, header."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def opened(path, expected, number=0, **options):
 
 
 # --- NPY and NPZ
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @EXAMPLES
@@ -144,7 +144,7 @@ def test_members_of_an_npz_are_read_in_place(tmp_path):
 
 
 # --- MRC
-# -------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "f4", "c8", "f2"])
@@ -332,7 +332,7 @@ def test_analyze_and_colors_and_mgh(tmp_path):
 
 
 # --- NRRD
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @EXAMPLES
@@ -394,7 +394,10 @@ def test_nrrd_with_spacings_and_colors_before_the_plane(tmp_path):
 
 def test_nrrd_data_in_several_files_with_skips(tmp_path):
     array = values((6, 4, 5), ">u2")
-    head = "NRRD0004\ntype: ushort\ndimension: 3\nsizes: 5 4 6\nendian: big\nencoding: raw\nline skip: 1\nbyte skip: 3\n"
+    head = (
+        "NRRD0004\ntype: ushort\ndimension: 3\nsizes: 5 4 6\n"
+        "endian: big\nencoding: raw\nline skip: 1\nbyte skip: 3\n"
+    )
     for number in range(3):
         (tmp_path / f"part{number + 1:02d}.raw").write_bytes(
             b"a line\nabc" + array[2 * number : 2 * number + 2].tobytes()
@@ -415,7 +418,7 @@ def test_nrrd_data_in_several_files_with_skips(tmp_path):
 
 
 # --- MetaImage
-# -------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 META = (
     "ObjectType = Image\nNDims = 3\nDimSize = 5 4 3\nElementType = {}\nElementSpacing = 1 2 3\n"
@@ -481,7 +484,7 @@ def test_metaimage_counts_its_header_size_from_the_beginning_of_the_file(tmp_pat
 
 
 # --- FITS
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @EXAMPLES
@@ -585,7 +588,7 @@ def test_fits_with_several_images_and_tables(tmp_path):
 
 
 # --- ENVI
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("interleave", ["bsq", "bil", "bip"])
@@ -615,7 +618,8 @@ def test_envi_with_an_offset_and_data_without_a_suffix(tmp_path):
     cube = values((3, 5, 6), ">f4")
     (tmp_path / "scene").write_bytes(b"12345678" + cube.tobytes())
     (tmp_path / "scene.hdr").write_text(
-        "ENVI\nsamples = 6\nlines = 5\nbands = 3\nheader offset = 8\ndata type = 4\ninterleave = bsq\nbyte order = 1\n"
+        "ENVI\nsamples = 6\nlines = 5\nbands = 3\nheader offset = 8\n"
+        "data type = 4\ninterleave = bsq\nbyte order = 1\n"
         "pixel size = {2.0, 3.0, units=Meters}\n"
     )
     for name in ("scene.hdr", "scene"):
@@ -626,7 +630,7 @@ def test_envi_with_an_offset_and_data_without_a_suffix(tmp_path):
 
 
 # --- HDF5
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", ">f4", "<f8", "?", "<c8"])
@@ -724,7 +728,7 @@ def test_imaris(tmp_path):
 
 
 # --- raw
-# -------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -799,7 +803,7 @@ def test_what_nothing_describes_is_refused_with_guesses(tmp_path):
 
 
 # --- all
-# -------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_chunks_are_those_of_the_reading(tmp_path):

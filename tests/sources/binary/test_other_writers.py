@@ -1,4 +1,4 @@
-"""Binaries as software other than Python's writes them, by hand after the specification of each format."""
+"""Binaries as other software writes them, by hand after the specification of each format."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def refused(path, said, **options):
 
 
 # --- MRC
-# -------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 LITTLE, BIG, NONE = (0x44, 0x44, 0, 0), (0x11, 0x11, 0, 0), (0, 0, 0, 0)
 MODES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
@@ -113,7 +113,7 @@ def test_mrc_of_volumes_that_are_not_whole_is_one_volume(tmp_path, each):
 
 
 # --- FITS
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 FITS = [
     "SIMPLE  =                    T",
@@ -137,7 +137,8 @@ def test_fits_cut_behind_its_pixels_opens_and_says_so(tmp_path, cut):
 
     array = values((4, 5, 6), "i2")
     path = fits(tmp_path / "a.fits", array, cut=cut)
-    said = f"expected 5,760 bytes .*, found {5760 - cut:,}; its pixels are whole, but it may be truncated"
+    found = f"found {5760 - cut:,}; its pixels are whole, but it may be truncated"
+    said = f"expected 5,760 bytes .*, {found}"
     with pytest.warns(nl.LazyLoadWarning, match=said):
         _, dataset = opened(path, array)
     assert describe(dataset, [])["warnings"] == list(dataset.notes)
@@ -399,7 +400,7 @@ def test_a_pair_beside_one_of_the_same_name_that_is_compressed(tmp_path):
 
 
 # --- HDF5
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 CUBE = values((6, 20, 30))
 
@@ -934,7 +935,8 @@ def bdv(file):
 
 
 BDV = """{}<SpimData><SequenceDescription><ViewSetups>
-<ViewSetup><id>0</id><name>a</name><size>30 20 6</size><voxelSize><unit>µm</unit><size>0.5 0.25 2.0</size></voxelSize>
+<ViewSetup><id>0</id><name>a</name><size>30 20 6</size>
+<voxelSize><unit>µm</unit><size>0.5 0.25 2.0</size></voxelSize>
 <attributes><id>7</id></attributes></ViewSetup>
 <ViewSetup><id>1</id><voxelSize><unit>pixel</unit><size>1 nan 3</size></voxelSize></ViewSetup>
 </ViewSetups></SequenceDescription></SpimData>"""
@@ -953,7 +955,7 @@ def test_hdf5_of_bigdataviewer_has_the_size_of_voxels_from_its_xml(hdf5, tmp_pat
 
 
 # --- ITK-Wasm
-# --------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kept", ["file", "list"])
@@ -984,7 +986,7 @@ def test_itk_wasm_turned(tmp_path, kept):
 
 
 # --- raw files
-# -------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1056,9 +1058,9 @@ def test_a_name_whose_first_size_is_the_slowest_says_nothing(tmp_path, sizes):
         ({"scale": ["1", "2", "3"]}, "scale must be a list of finite numbers"),
         ({"translate": [0, 0, float("nan")]}, "translate must be a list of finite numbers"),
         ({"units": [1, 2, 3]}, "units must be a list of texts"),
-        ({"axes": 5}, "name each of them"),
-        ({"axes": ["z", "y", "s"]}, "'s' names 3 or 4 colours along the last axis"),
-        ({"axes": ["s", "y", "x"]}, "'s' names 3 or 4 colours along the last axis"),
+        ({"axes": 5}, "3 different names, one for each axis"),
+        ({"axes": ["z", "y", "s"]}, "'s' names 3 or 4 colors along the last axis"),
+        ({"axes": ["s", "y", "x"]}, "'s' names 3 or 4 colors along the last axis"),
         ({"dtype": None}, "dtype=None is no type"),
     ],
 )
