@@ -370,29 +370,6 @@ def test_a_bad_sidecar_is_refused(tmp_path):
             nl.open_dataset(path)
 
 
-def test_hdf5_files_that_are_none_or_hold_no_image(tmp_path):
-    h5py = pytest.importorskip("h5py")
-    path = tmp_path / "a.h5"
-    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    refused(path, "an HDF5 file")
-    with h5py.File(path, "w") as file:
-        file["spectrum"] = np.arange(5)
-    refused(path, "a data set with an image")
-    with h5py.File(path, "w") as file:
-        file.create_dataset("packed", data=ARRAY, chunks=(1, 40, 50), compression="gzip")
-    with nl.open_dataset(path) as dataset:
-        content = bytearray(path.read_bytes())
-        (image,) = dataset.images
-        with h5py.File(path) as file:
-            at = file["packed"].id.get_chunk_info(0).byte_offset
-        content[at + 10 : at + 60] = bytes(50)
-        stat = path.stat()
-        path.write_bytes(content)
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        with pytest.raises(nl.ChunkReadError, match="'packed'"):
-            np.asarray(image.data)
-
-
 def test_several_files_at_once_are_said_to_be_too_many(tmp_path):
     first, second = npy(tmp_path), raw(tmp_path)
     with pytest.raises(nl.UnknownFormatError, match="no reader here knows"):
