@@ -76,6 +76,18 @@ def refuse_if(wrong: object, path: str, expected: str, found: str, hint: str) ->
         raise open_error(path, expected, found, hint)
 
 
+def refuse_option_if(wrong: object, message: str) -> None:
+    """Refuse the value of an option.
+
+    Raises
+    ------
+    BadOptionError
+        With the message; it is a ValueError too.
+    """
+    if wrong:
+        raise BadOptionError(message)
+
+
 def read_error(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
     """Return the error for a chunk that cannot be read."""
     return ChunkReadError(f"cannot read {path!r}: expected {expected}, found {found}; {hint}", path)

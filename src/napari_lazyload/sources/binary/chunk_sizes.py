@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
+from napari_lazyload.sources.files import refuse_option_if
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -137,21 +139,21 @@ def chunk_sizes(
         return auto()
     if isinstance(chunks, str):
         return auto(_nbytes(chunks))
-    wanted: list[Any] = list(auto())
+    requested: list[Any] = [None] * len(shape)
     if isinstance(chunks, Mapping):
         for axis, size in chunks.items():
-            wanted[_axis_number(axis, axes)] = size
+            requested[_axis_number(axis, axes)] = size
     elif isinstance(chunks, Iterable):
-        sizes = list(chunks)
-        if len(sizes) != len(shape):
-            expected = f"{len(shape)} sizes for axes {', '.join(axes)}"
-            msg = f"chunks {chunks!r}: expected {expected}, got {len(sizes)}"
-            raise ValueError(msg)
-        wanted = [now if size is None else size for size, now in zip(sizes, wanted, strict=True)]
+        requested = list(chunks)
+        refuse_option_if(
+            len(requested) != len(shape),
+            f"chunks {chunks!r}: expected {len(shape)} sizes for axes {', '.join(axes)}, "
+            f"got {len(requested)}",
+        )
     else:
-        wanted = [size if axis in fixed else chunks for axis, size in enumerate(shape)]
-    automatic = auto()
-    return tuple(_size(*one, chunks) for one in zip(wanted, automatic, shape, axes, strict=True))
+        requested = [-1 if axis in fixed else chunks for axis in range(len(shape))]
+    each = zip(requested, auto(), shape, axes, strict=True)
+    return tuple(_size(*along, chunks) for along in each)
 
 
 def _axis_number(axis: Any, axes: Sequence[str]) -> int:
@@ -161,31 +163,35 @@ def _axis_number(axis: Any, axes: Sequence[str]) -> int:
         number = operator.index(axis)
     except TypeError:
         number = len(axes)
-    if not -len(axes) <= number < len(axes):
-        known = f"{', '.join(axes)}, or numbers below {len(axes)}"
-        msg = f"chunks name the axis {axis!r}; there are {known}"
-        raise ValueError(msg)
+    refuse_option_if(
+        not -len(axes) <= number < len(axes),
+        f"chunks name the axis {axis!r}; there are {', '.join(axes)}, or numbers below {len(axes)}",
+    )
     return number
 
 
-def _size(wanted: Any, automatic: int, size: int, axis: str, chunks: Any) -> int | tuple[int, ...]:
+def _size(
+    requested: Any, automatic: int, size: int, axis: str, chunks: Any
+) -> int | tuple[int, ...]:
     """Return the chunks along one axis."""
-    if wanted is None or (isinstance(wanted, str) and wanted == "auto"):
+    if requested is None or (isinstance(requested, str) and requested == "auto"):
         return automatic
-    if isinstance(wanted, Iterable) and not isinstance(wanted, str):
-        parts = tuple(_whole(part, axis, chunks) for part in wanted)
-        if sum(parts) != size or min(parts, default=0) < 1:
-            expected = f"must be positive and sum to {size}"
-            msg = f"chunks {chunks!r}: those of axis {axis!r} {expected}, got {parts}"
-            raise ValueError(msg)
+    if isinstance(requested, Iterable) and not isinstance(requested, str):
+        parts = tuple(_whole(part, axis, chunks) for part in requested)
+        refuse_option_if(
+            sum(parts) != size or min(parts, default=0) < 1,
+            f"chunks {chunks!r}: those of axis {axis!r} must be positive and sum to {size}, "
+            f"got {parts}",
+        )
         return parts
-    number = _whole(wanted, axis, chunks)
+    number = _whole(requested, axis, chunks)
     if number == -1:
         return size
-    if number < 1:
-        expected = "must be at least 1, or -1 for all of it"
-        msg = f"chunks {chunks!r}: the size along axis {axis!r} {expected}, got {number}"
-        raise ValueError(msg)
+    refuse_option_if(
+        number < 1,
+        f"chunks {chunks!r}: the size along axis {axis!r} must be at least 1, or -1 for all of it, "
+        f"got {number}",
+    )
     return min(number, size)
 
 
@@ -206,7 +212,6 @@ def _nbytes(text: str) -> int:
         units = "(B, kB, MB, GB, KiB, MiB or GiB)"
         msg = f"chunks {text!r}: expected 'auto' or bytes such as '16 MiB' {units}"
         raise ValueError(msg)
-    if (nbytes := int(float(found[1]) * _UNITS[found[2].lower()])) < 1:
-        msg = f"chunks {text!r}: expected at least one byte"
-        raise ValueError(msg)
+    nbytes = int(float(found[1]) * _UNITS[found[2].lower()])
+    refuse_option_if(nbytes < 1, f"chunks {text!r}: expected at least one byte")
     return nbytes

@@ -13,7 +13,7 @@ import numpy as np
 from napari_lazyload.core.errors import LazyLoadError, MissingDependencyError
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.sources.binary.read_strided import item_count
-from napari_lazyload.sources.files import BadOptionError, open_error, refuse_if
+from napari_lazyload.sources.files import open_error, refuse_if, refuse_option_if
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,9 +149,9 @@ def named_axes(path: str, axes: Any, shape: Sequence[int]) -> tuple[str, ...] | 
         problem = f"expected {len(shape)} different names, one for each axis"
     elif RGB_AXIS in names and (names[-1] != RGB_AXIS or shape[-1] not in (3, 4)):
         problem = f"{RGB_AXIS!r} names 3 or 4 colors along the last axis"
-    if problem:
-        msg = f"axes={axes!r}: {path} has {len(shape)} axes of {tuple(shape)} pixels; {problem}"
-        raise BadOptionError(msg)
+    refuse_option_if(
+        problem, f"axes={axes!r}: {path} has {len(shape)} axes of {tuple(shape)} pixels; {problem}"
+    )
     return names
 
 

@@ -27,6 +27,7 @@ from napari_lazyload.sources.files import (
     file_name,
     open_error,
     refuse_if,
+    refuse_option_if,
 )
 
 if TYPE_CHECKING:
@@ -171,10 +172,11 @@ def _along_axes(path: str, name: str, values: Any) -> tuple[Any, ...]:
     is_valid, expected = _is_number, "finite numbers"
     if name == "units":
         is_valid, expected = _is_text, "texts"
-    if isinstance(values, (list, tuple, np.ndarray)) and all(map(is_valid, values)):
-        return tuple(values)
-    msg = f"{path}: {name} must be a list of {expected}, got {values!r}"
-    raise BadOptionError(msg)
+    refuse_option_if(
+        not isinstance(values, (list, tuple, np.ndarray)) or not all(map(is_valid, values)),
+        f"{path}: {name} must be a list of {expected}, got {values!r}",
+    )
+    return tuple(values)
 
 
 def _is_number(value: Any) -> bool:
@@ -203,19 +205,21 @@ def _check_placement(
 ) -> None:
     spatial = [axis for axis in axes if axis != "s"]
     for name, values in place.items():
-        if len(values) != len(spatial):
-            expected = f"a value for each of the axes {', '.join(spatial)}"
-            msg = f"{path}: {name} must have {expected}, got {values}"
-            raise BadOptionError(msg)
+        refuse_option_if(
+            len(values) != len(spatial),
+            f"{path}: {name} must have a value for each of the axes {', '.join(spatial)}, "
+            f"got {values}",
+        )
 
 
 def _description(path: str, known: Mapping[str, Any]) -> Description:
     """Return the description of a file; an error names the file."""
     order = str(known.get("order", "C"))
     byte_order = str(known.get("byte_order", "")).lower().split("-")[0]
-    if byte_order and byte_order not in _ORDERS:
-        msg = f"{path}: byte_order must be 'little' or 'big', got {known['byte_order']!r}"
-        raise BadOptionError(msg)
+    refuse_option_if(
+        byte_order and byte_order not in _ORDERS,
+        f"{path}: byte_order must be 'little' or 'big', got {known.get('byte_order')!r}",
+    )
     try:
         shape = known.get("shape")
         if order == "F" and shape is not None and known.get("axes") is None:
@@ -228,11 +232,8 @@ def _description(path: str, known: Mapping[str, Any]) -> Description:
     except (ValueError, TypeError) as err:
         msg = f"{path}: {err}"
         raise BadOptionError(msg) from err
-    if not byte_order:
-        return what
-    sign: Any = _ORDERS[byte_order]
-    swapped = what.dtype.newbyteorder(sign)
-    return replace(what, dtype=swapped)
+    sign: Any = _ORDERS.get(byte_order)
+    return replace(what, dtype=what.dtype.newbyteorder(sign)) if sign else what
 
 
 def sidecar_of(path: str) -> str | None:
