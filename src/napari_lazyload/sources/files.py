@@ -64,6 +64,30 @@ def open_error(path: str, expected: str, found: str, hint: str) -> SourceOpenErr
     )
 
 
+def refuse_if(wrong: object, path: str, expected: str, found: str, hint: str) -> None:
+    """Refuse to open a file if something in it is wrong.
+
+    Raises
+    ------
+    SourceOpenError
+        The error of `open_error`.
+    """
+    if wrong:
+        raise open_error(path, expected, found, hint)
+
+
+def refuse_option_if(wrong: object, message: str) -> None:
+    """Refuse the value of an option.
+
+    Raises
+    ------
+    BadOptionError
+        With the message; it is a ValueError too.
+    """
+    if wrong:
+        raise BadOptionError(message)
+
+
 def read_error(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
     """Return the error for a chunk that cannot be read."""
     return ChunkReadError(f"cannot read {path!r}: expected {expected}, found {found}; {hint}", path)
@@ -86,7 +110,7 @@ class FileStamp(NamedTuple):
     @classmethod
     def from_stat(cls, stat: os.stat_result) -> FileStamp:
         """Return the stamp of a file whose state is known."""
-        # Built as a tuple, without the Python function of a named one: keys of chunks take this way.
+        # Faster than a call of the class, whose __new__ is Python: keys of chunks take this way.
         return tuple.__new__(cls, (stat.st_mtime_ns, stat.st_size))
 
     @classmethod
@@ -199,9 +223,10 @@ def not_there(path: str) -> SourceOpenError:
     try:
         os.stat(path)
     except OSError as err:
+        too_long = "a name in it is longer than the file system allows"
         problems = {
             errno.ENOENT: "does not exist. Check the path",
-            errno.ENAMETOOLONG: f"does not exist: a name in it is longer than the file system allows. {longest(path)}",
+            errno.ENAMETOOLONG: f"does not exist: {too_long}. {longest(path)}",
             errno.EACCES: "may not be looked at. Check the permissions of the folders it is in",
             errno.ENOTDIR: "does not exist: a part of it is a file, not a folder. Check the path",
             errno.ELOOP: "is a link that goes round in circles. Check the link",

@@ -1,4 +1,4 @@
-"""Binaries of other people's software, opened the way a user does: bit by bit what the reference says."""
+"""Binaries of other people's software open bit by bit as the reference."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def sha256(array):
 
 
 def place(entry, folder):
-    """Return the path of a case; where its data file is not there, of a copy beside data with the same pixels."""
+    """Return the path of a case, or of a copy beside the same pixels if its data is gone."""
     path = ROOT / entry["path"]
     missing, same = SAME_PIXELS.get(path.name, ("", ""))
     if missing and not (path.parent / missing).exists():

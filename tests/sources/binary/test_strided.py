@@ -19,7 +19,6 @@ from napari_lazyload.core.coarse_levels import strided_levels
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.loading.read_box import read_block, read_box
-from napari_lazyload.sources import files
 from napari_lazyload.sources.binary import chunk_sizes as raw_grid
 from napari_lazyload.sources.binary import read_strided
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks, chunk_sizes, run_nbytes
@@ -83,7 +82,7 @@ def test_a_key_tells_which_bytes_are_read_as_what(tmp_path):
         dataclasses.replace(chunk, convert=Linear(3.0, 0.0, "<f8")),
     ]
     assert len({chunk.key, *(other.key for other in others)}) == 1 + len(others)
-    blank = BlankChunk((1, 9, 9), np.dtype("i2"))
+    blank = BlankChunk(str(path), (1, 9, 9), np.dtype("i2"))
     groups = [
         GroupChunk(parts, (2, 9, 9), chunk.dtype) for parts in ((blank, chunk), (blank, others[0]))
     ]
@@ -92,7 +91,7 @@ def test_a_key_tells_which_bytes_are_read_as_what(tmp_path):
 
 
 # --- exact
-# -----------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @given(data=st.data())
@@ -149,7 +148,7 @@ def test_frames_over_several_files_and_with_gaps_in_the_grid(tmp_path):
     for number in range(0, 7, 3):  # three frames a file, one in the last
         path = tmp_path / f"{number}.raw"
         path.write_bytes(b"12345" + stack[number : number + 3].tobytes())
-        files.append((str(path), files.FileStamp.at_open(str(path))))
+        files.append((str(path), FileStamp.at_open(str(path))))
     layout = dense((7, 6, 8), ">u2", 5)
     frames = Frames(1, 96, 3)
     for chunks in ("auto", 1, (2, 6, 8), (2, 4, 3)):
@@ -222,7 +221,7 @@ def test_threads_and_a_copy_from_a_pickle_read_the_same(tmp_path):
 
 
 # --- what is read
-# ----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_plane_reads_its_own_bytes(tmp_path, counted):
@@ -287,12 +286,12 @@ def test_a_crop_reads_the_rows_of_its_box_alone(tmp_path, counted):
         read_box(source, 0, box, keep=False), expected
     )  # which a crop then uses
     assert counted == []
-    cut = source.chunk(0, (0, 0, 0)).cut(((0, 1), (2, 4), (6, 9)))
+    cut = source.chunk(0, (0, 0, 0)).sub_chunk(((0, 1), (2, 4), (6, 9)))
     np.testing.assert_array_equal(cut.load(), stack[:1, 2:4, 6:9])
 
 
 # --- the grid
-# --------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -386,7 +385,7 @@ def test_colors_are_never_split(tmp_path):
     path = tmp_path / "a.raw"
     pixels = values((3000, 1000, 3), "u1")
     pixels.tofile(path)
-    stamp = files.FileStamp.at_open(str(path))
+    stamp = FileStamp.at_open(str(path))
     source = StridedFileSource(
         dense(pixels.shape, "u1"), [(str(path), stamp)], "rgb", ("y", "x", "s")
     )
@@ -471,7 +470,7 @@ def test_a_pipe_in_place_of_the_file_does_not_hang(opened):
     with pytest.raises(ChunkReadError, match="no regular file"):
         free.chunk(0, (0, 0, 0)).load()
     with pytest.raises(SourceOpenError, match="no regular file"):
-        files.FileStamp.at_open(str(path))
+        FileStamp.at_open(str(path))
 
 
 def test_errors_of_the_disk_are_the_packages_own(opened, monkeypatch):
@@ -487,7 +486,7 @@ def test_errors_of_the_disk_are_the_packages_own(opened, monkeypatch):
 
 
 # --- rows
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_frames_that_the_table_counts_have_chunks_of_one(tmp_path):
@@ -509,7 +508,7 @@ def test_frames_that_the_table_counts_have_chunks_of_one(tmp_path):
 
 
 # --- coarse levels
-# ---------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
@@ -567,7 +566,7 @@ def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):
     stack.tofile(path)
     for more in ({}, {"row_axes": 2}, {"frames": Frames(2, 30 * 40 * 2, 30)}):
         layout = dense(stack.shape, ">i2")
-        stamp = files.FileStamp.at_open(str(path))
+        stamp = FileStamp.at_open(str(path))
         source = StridedFileSource(
             layout, [(str(path), stamp)], "raw", ("c", "z", "y", "x"), coarse=True, **more
         )

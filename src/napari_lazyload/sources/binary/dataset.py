@@ -1,9 +1,9 @@
-"""What the modules of binary formats share: from a source to `OpenResult`, default axes, safe names of data files."""
+"""What opening a binary gives: its sources, the table of its headers, and notes."""
 
 from __future__ import annotations
 
 import os
-from itertools import chain
+from itertools import accumulate, chain, pairwise, starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,6 @@ def binary_result(
     sources: Sequence[RowSource],
     headers: Sequence[Mapping[str, Any]],
     *,
-    names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     skipped: Mapping[str, Sequence[str]] | None = None,
 ) -> OpenResult:
@@ -42,63 +41,51 @@ def binary_result(
     headers : sequence of mapping
         For each image what its header says; a NumPy array or list as long as the rows of the image
         has a value for each of them, anything else is repeated.
-    names : sequence of str, optional
-        The file of each image; the one that was opened by default.
     notes : sequence of str
         What the user should be told.
     skipped : mapping of str to sequence of str, optional
         What was left out, by reason.
     """
-    sources = [
-        source.with_strided_levels() if isinstance(source, StridedFileSource) else source
-        for source in sources
-    ]
+    sources = tuple(map(_with_levels, sources))
     headers = [
         {**header, **_overview(source)} for header, source in zip(headers, sources, strict=True)
     ]
-    counts = [_rows(source) for source in sources]
-    starts = np.cumsum([0, *counts])
-    skipped = dict(skipped or {})
+    ends = accumulate(source.row_map.count for source in sources)
+    left_out = {reason: list(names) for reason, names in (skipped or {}).items()}
 
     def columns() -> dict[str, Any]:
-        return _columns(path, kind, sources, headers, names or [file_name(path)] * len(sources))
+        return _columns(path, kind, sources, headers)
 
     return OpenResult(
         path=path,
         kind=kind,
-        sources=tuple(sources),
-        rows=tuple(
-            range(int(start), int(start) + count)
-            for start, count in zip(starts, counts, strict=False)
-        ),
+        sources=sources,
+        rows=tuple(starmap(range, pairwise((0, *ends)))),
         columns=columns,
         files={path, *chain.from_iterable(map(paths_of, sources))},
-        skipped={reason: len(found) for reason, found in skipped.items()},
-        left_out={reason: list(found) for reason, found in skipped.items()},
+        skipped=dict(zip(left_out, map(len, left_out.values()), strict=True)),
+        left_out=left_out,
         notes=list(notes),
         row_name="frame" if any(source.row_map.axes for source in sources) else "image",
         where=lambda: path,
     )
 
 
+def _with_levels(source: RowSource) -> RowSource:
+    return source.with_strided_levels() if isinstance(source, StridedFileSource) else source
+
+
 def _overview(source: RowSource) -> dict[str, str]:
-    """Return which pixels the coarse levels of an image have, for its table."""
+    """Return which pixels the coarse levels of an image have, as a column of its table."""
     meta = source.meta
     if not isinstance(source, StridedFileSource) or len(meta.levels) == 1:
         return {}
-    said = (
-        ", ".join(
-            f"{axis} {factor:g}"
-            for axis, factor in zip(meta.axes, level.factors, strict=True)
-            if factor > 1
-        )
-        for level in meta.levels[1:]
-    )
-    return {"coarse_levels": "; ".join(f"every k-th pixel: {one}" for one in said)}
-
-
-def _rows(source: RowSource) -> int:
-    return source.row_map.count
+    texts = []
+    for level in meta.levels[1:]:
+        factors = zip(meta.axes, level.factors, strict=True)
+        strides = ", ".join(f"{axis} {factor:g}" for axis, factor in factors if factor > 1)
+        texts.append(f"every k-th pixel: {strides}")
+    return {"coarse_levels": "; ".join(texts)}
 
 
 def _columns(
@@ -106,7 +93,6 @@ def _columns(
     kind: str,
     sources: Sequence[RowSource],
     headers: Sequence[Mapping[str, Any]],
-    names: Sequence[str],
 ) -> dict[str, Any]:
     """Return the columns of the meta table, image after image."""
     try:
@@ -116,9 +102,9 @@ def _columns(
         size, changed = np.nan, _moment("NaT")
     table: dict[str, list[Any]] = {}
     done = 0
-    for number, (source, header, name) in enumerate(zip(sources, headers, names, strict=True)):
-        count, meta = _rows(source), source.meta
-        fields: dict[str, Any] = {"original_filename": name}
+    for number, (source, header) in enumerate(zip(sources, headers, strict=True)):
+        count, meta = source.row_map.count, source.meta
+        fields: dict[str, Any] = {"original_filename": file_name(path)}
         if len(sources) > 1:
             fields |= {IMAGE: number, "name": meta.name}
         fields |= {axis: _along(source, place) for place, axis in enumerate(source.row_map.axes)}
@@ -140,17 +126,17 @@ def _moment(value: Any) -> Any:
 
 
 def _along(source: RowSource, axis: int) -> list[int]:
-    return [source.row_map.index_of(row)[axis] for row in range(_rows(source))]
+    return [source.row_map.index_of(row)[axis] for row in range(source.row_map.count)]
 
 
 def _cells(value: Any, count: int) -> list[Any]:
-    if (
-        isinstance(value, (list, np.ndarray))
-        and np.shape(value)[:1] == (count,)
-        and np.ndim(value) == 1
-    ):
-        return [one if isinstance(one, np.datetime64) else in_table(one) for one in value]
-    return [value if isinstance(value, np.datetime64) else in_table(value)] * count
+    if isinstance(value, (list, np.ndarray)) and np.shape(value) == (count,):
+        return list(map(_cell, value))
+    return [_cell(value)] * count
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, np.datetime64) else in_table(value)
 
 
 def _as_column(cells: list[Any]) -> np.ndarray[Any, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from napari_lazyload.core.errors import LazyLoadError, MissingDependencyError
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.sources.binary.read_strided import item_count
-from napari_lazyload.sources.files import BadOptionError, open_error
+from napari_lazyload.sources.files import open_error, refuse_if, refuse_option_if
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +46,9 @@ def reading_header(path: str, title: str) -> Iterator[None]:
         msg = f"{path}: {title} needs the package {name!r}: pip install 'napari-lazyload[formats]'"
         raise MissingDependencyError(msg) from err
     except MemoryError as err:
-        found = "one whose header asks for more memory than there is"
-        raise open_error(path, title, found, "it is damaged") from err
+        raise open_error(
+            path, title, "one whose header asks for more memory than there is", "it is damaged"
+        ) from err
     except Exception as err:
         found, hint = describe_error(err), "it is damaged or of another format: export it again"
         if isinstance(err, OSError) and err.errno is not None:
@@ -71,19 +72,41 @@ def check_image(path: str, shape: Sequence[int], dtype: np.dtype[Any], *, least:
         With what it is.
     """
     found = f"shape {tuple(shape)} of {dtype}"
-    if dtype.hasobject:
-        hint = "Python objects are never loaded: save the numbers alone"
-        raise open_error(path, "numbers", found, hint)
-    if dtype.kind not in KINDS:
-        raise open_error(path, "numbers", found, "this type of value cannot be shown as pixels")
-    if len(shape) < least:
-        hint = "a series of numbers is no image: read it with its own library"
-        raise open_error(path, f"an image of at least {least} axes", found, hint)
-    if min(shape, default=1) < 1 or len(shape) > 32:
-        expected = "an image with at least one pixel along each of at most 32 axes"
-        raise open_error(path, expected, found, "it is damaged")
-    if item_count(shape) * dtype.itemsize >= 1 << 63:
-        raise open_error(path, "an image of less than 8 EiB", found, "it is damaged")
+    refuse_if(
+        dtype.hasobject,
+        path,
+        "numbers",
+        found,
+        "Python objects are never loaded: save the numbers alone",
+    )
+    refuse_if(
+        dtype.kind not in KINDS,
+        path,
+        "numbers",
+        found,
+        "this type of value cannot be shown as pixels",
+    )
+    refuse_if(
+        len(shape) < least,
+        path,
+        f"an image of at least {least} axes",
+        found,
+        "a series of numbers is no image: read it with its own library",
+    )
+    refuse_if(
+        min(shape, default=1) < 1 or len(shape) > 32,
+        path,
+        "an image with at least one pixel along each of at most 32 axes",
+        found,
+        "it is damaged",
+    )
+    refuse_if(
+        item_count(shape) * dtype.itemsize >= 1 << 63,
+        path,
+        "an image of less than 8 EiB",
+        found,
+        "it is damaged",
+    )
 
 
 def default_axes(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[str, ...]:
@@ -126,9 +149,9 @@ def named_axes(path: str, axes: Any, shape: Sequence[int]) -> tuple[str, ...] | 
         problem = f"expected {len(shape)} different names, one for each axis"
     elif RGB_AXIS in names and (names[-1] != RGB_AXIS or shape[-1] not in (3, 4)):
         problem = f"{RGB_AXIS!r} names 3 or 4 colors along the last axis"
-    if problem:
-        msg = f"axes={axes!r}: {path} has {len(shape)} axes of {tuple(shape)} pixels; {problem}"
-        raise BadOptionError(msg)
+    refuse_option_if(
+        problem, f"axes={axes!r}: {path} has {len(shape)} axes of {tuple(shape)} pixels; {problem}"
+    )
     return names
 
 
@@ -154,10 +177,13 @@ def data_file(header: str, name: str, *, outside: bool = False) -> str:
     plain = name.replace("\\", "/")
     absolute = PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).drive)
     leaves = absolute or "\0" in name or ".." in PurePosixPath(plain).parts
-    if not name or (leaves and not outside):
-        found = f"{name!r}" if name else "no name"
-        hint = "move the data beside the header, or trust the header and open it with outside=True"
-        raise open_error(header, "the name of a data file in the header's own folder", found, hint)
+    refuse_if(
+        not name or (leaves and not outside),
+        header,
+        "the name of a data file in the header's own folder",
+        f"{name!r}" if name else "no name",
+        "move the data beside the header, or trust the header and open it with outside=True",
+    )
     folder = os.path.dirname(header)
     path = os.path.normpath(os.path.join(folder, name))
     if plain != name and not os.path.exists(path):  # as written on Windows, and read elsewhere

@@ -37,7 +37,7 @@ from napari_lazyload.sources.binary.strided import (
     dense,
     samples_first,
 )
-from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,9 +153,12 @@ def _read_header(path: str) -> tuple[dict[str, str], list[str] | None, int]:
         header[key.strip()] = value.strip()
         if key.strip() == "ElementDataFile":
             return header, _data_names(path, header, block[line.end() :]), line.end()
-    found = f"a file that begins with {block[:16]!r}" if block else "an empty file"
-    expected = "lines of 'key = value' that end with ElementDataFile"
-    raise open_error(path, expected, found, "export it again")
+    raise open_error(
+        path,
+        "lines of 'key = value' that end with ElementDataFile",
+        f"a file that begins with {block[:16]!r}" if block else "an empty file",
+        "export it again",
+    )
 
 
 def _data_names(path: str, header: Mapping[str, str], rest: bytes) -> list[str] | None:
@@ -169,8 +172,9 @@ def _data_names(path: str, header: Mapping[str, str], rest: bytes) -> list[str] 
     sizes = list(map(int, header.get("DimSize", "1").split()))
     count = prod(sizes[int(listed[1] or len(sizes) - 1) :])
     names = [line.strip() for line in header_text(rest).splitlines() if line.strip()]
-    if not 0 < count <= len(names):
-        raise open_error(path, f"{count} names of data files", f"{len(names)}", _DAMAGED)
+    refuse_if(
+        not 0 < count <= len(names), path, f"{count} names of data files", f"{len(names)}", _DAMAGED
+    )
     return names[:count]
 
 
@@ -184,9 +188,13 @@ def _codec(path: str, header: Mapping[str, str]) -> str:
     if not _flag(header, "CompressedData"):
         return ""
     kind = header.get("CompressionType", "zlib").lower()
-    if kind not in ("zlib", ""):
-        hint = "save it without compression"
-        raise open_error(path, "data compressed by zlib", f"by {kind!r}", hint)
+    refuse_if(
+        kind not in ("zlib", ""),
+        path,
+        "data compressed by zlib",
+        f"by {kind!r}",
+        "save it without compression",
+    )
     return "zlib"
 
 
@@ -198,9 +206,13 @@ def _layout(path: str, header: Mapping[str, str]) -> tuple[StridedLayout, tuple[
     if len(sizes) != int(header["NDims"]):
         raise open_error(path, f"{header['NDims']} sizes", f"{len(sizes)}", _DAMAGED)
     kind = header["ElementType"].split()[0].removesuffix("_ARRAY")
-    if kind not in _TYPES:
-        expected = f"an ElementType of {', '.join(_TYPES)}"
-        raise open_error(path, expected, kind, "save it with another type")
+    refuse_if(
+        kind not in _TYPES,
+        path,
+        f"an ElementType of {', '.join(_TYPES)}",
+        kind,
+        "save it with another type",
+    )
     big = _flag(header, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
     dtype = np.dtype(f"{'>' if big else '<'}{_TYPES[kind]}")
     channels = int(header.get("ElementNumberOfChannels", 1))

@@ -31,6 +31,7 @@ from napari_lazyload.sources.files import (
     check_options,
     file_name,
     open_error,
+    refuse_if,
 )
 
 if TYPE_CHECKING:
@@ -67,9 +68,13 @@ def open_npy(path: str, **options: Any) -> OpenResult:
         start = file.read(6)
         if start[:4] == b"PK\x03\x04":
             return open_npz(path, stamp, options)
-        if start != _MAGIC:
-            found = f"a file that begins with {start!r}" if start else "an empty file"
-            raise open_error(path, "a NumPy array (.npy)", found, "save it again with numpy.save")
+        refuse_if(
+            start != _MAGIC,
+            path,
+            "a NumPy array (.npy)",
+            f"a file that begins with {start!r}" if start else "an empty file",
+            "save it again with numpy.save",
+        )
         file.seek(0)
         layout, fortran = read_layout(path, file)
     source = npy_source((path, stamp), layout, file_name(path), stamp.size, options)
@@ -101,15 +106,20 @@ def _read_version_3(path: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, 
     """Read a header of version 3: as version 2, in UTF-8. NumPy has no public function for it."""
     length = int.from_bytes(file.read(4), "little")
     text = file.read(min(length, _MOST_TEXT))
-    if len(text) < length:
-        expected = f"a header of {length:,} bytes"
-        raise open_error(path, expected, f"{len(text):,}", "it is truncated or damaged")
+    refuse_if(
+        len(text) < length,
+        path,
+        f"a header of {length:,} bytes",
+        f"{len(text):,}",
+        "it is truncated or damaged",
+    )
     known = ast.literal_eval(text.decode("utf-8"))
     shape, fortran = known["shape"], known["fortran_order"]
     is_shape = isinstance(shape, tuple) and all(isinstance(size, int) for size in shape)
     if not (is_shape and isinstance(fortran, bool)):
-        found = f"{shape!r:.200}, {fortran!r:.200}"
-        raise open_error(path, "a shape and an order", found, "it is damaged")
+        raise open_error(
+            path, "a shape and an order", f"{shape!r:.200}, {fortran!r:.200}", "it is damaged"
+        )
     return shape, fortran, np.lib.format.descr_to_dtype(known["descr"])
 
 
@@ -164,17 +174,22 @@ def open_npz(path: str, stamp: FileStamp, options: dict[str, Any]) -> OpenResult
                 headers.append({"fortran_order": fortran, "data_offset": layout.offset})
     if not sources:
         why = next(iter(skipped), "it is empty")
-        expected = "an archive with arrays that can be read in place"
-        raise open_error(path, expected, f"none ({why})", _HINT)
+        raise open_error(
+            path, "an archive with arrays that can be read in place", f"none ({why})", _HINT
+        )
     return binary_result(path, NPZ, sources, headers, skipped=skipped)
 
 
 def _member_layout(
     path: str, file: IO[bytes], member: zipfile.ZipInfo
 ) -> tuple[StridedLayout, bool]:
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        found = f"{member.filename!r} compressed"
-        raise open_error(path, "a member without compression", found, _HINT)
+    refuse_if(
+        member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1,
+        path,
+        "a member without compression",
+        f"{member.filename!r} compressed",
+        _HINT,
+    )
     file.seek(_start(path, file, member))
     return read_layout(path, file)
 
@@ -183,12 +198,20 @@ def _start(path: str, file: IO[bytes], member: zipfile.ZipInfo) -> int:
     """Return where the bytes of a member begin: behind a header that the directory lacks."""
     file.seek(member.header_offset)
     header = file.read(_LOCAL_HEADER)
-    if len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
-        expected = "a member's header in the archive"
-        raise open_error(path, expected, "something else", "the archive is damaged")
+    refuse_if(
+        len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"),
+        path,
+        "a member's header in the archive",
+        "something else",
+        "the archive is damaged",
+    )
     start = member.header_offset + _LOCAL_HEADER + int.from_bytes(header[26:28], "little")
     start += int.from_bytes(header[28:30], "little")
-    if start + member.compress_size > os.fstat(file.fileno()).st_size:
-        found = "an archive that ends before"
-        raise open_error(path, "the whole of each member", found, "it is truncated")
+    refuse_if(
+        start + member.compress_size > os.fstat(file.fileno()).st_size,
+        path,
+        "the whole of each member",
+        "an archive that ends before",
+        "it is truncated",
+    )
     return start

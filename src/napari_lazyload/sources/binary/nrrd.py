@@ -33,7 +33,7 @@ from napari_lazyload.sources.binary.strided import (
     dense,
     transposed,
 )
-from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,9 +97,9 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
     source: StridedFileSource | PackedSource
     if codec:
         check_single(path, files)
-        if skip < 0:
-            expected = "a byte skip of 0 or more before compressed data"
-            raise open_error(path, expected, f"{skip}", _SAVE_RAW)
+        refuse_if(
+            skip < 0, path, "a byte skip of 0 or more before compressed data", f"{skip}", _SAVE_RAW
+        )
         packed = StridedLayout(layout.shape, layout.dtype, skip, layout.strides)
         source = PackedSource(packed, files[0], codec, file_name(path), axes, start=start, **placed)
     else:
@@ -122,13 +122,18 @@ def _read_header(path: str) -> tuple[dict[str, Any], list[str] | None, int]:
 
     with open(path, "rb") as file:
         block = file.read(MOST_HEADER)
-    if not block.startswith(b"NRRD"):
-        found = f"a file that begins with {block[:8]!r}" if block else "an empty file"
-        raise open_error(path, "a NRRD file", found, "export it again")
+    refuse_if(
+        not block.startswith(b"NRRD"),
+        path,
+        "a NRRD file",
+        f"a file that begins with {block[:8]!r}" if block else "an empty file",
+        "export it again",
+    )
     end = _END.search(block)
     if end is None and len(block) == MOST_HEADER:
-        expected = "a header that ends with an empty line"
-        raise open_error(path, expected, "none", "it is damaged: export it again")
+        raise open_error(
+            path, "a header that ends with an empty line", "none", "it is damaged: export it again"
+        )
     text, stop = block, len(block)
     if end is not None:
         text, stop = block[: end.start()], end.end()
@@ -155,24 +160,35 @@ def _form(path: str, header: Mapping[str, Any]) -> tuple[tuple[int, ...], np.dty
     from nrrd.reader import _TYPEMAP_NRRD2NUMPY as TYPES  # pynrrd has no public name for it
 
     encoding = str(header.get("encoding", "")).lower()
-    if encoding not in _CODECS:
-        expected = f"an encoding of {', '.join(_CODECS)}"
-        raise open_error(path, expected, repr(encoding), _SAVE_RAW)
+    refuse_if(
+        encoding not in _CODECS,
+        path,
+        f"an encoding of {', '.join(_CODECS)}",
+        repr(encoding),
+        _SAVE_RAW,
+    )
     shape = tuple(map(int, header["sizes"]))[::-1]
     if len(shape) != int(header["dimension"]):
-        expected = f"{header['dimension']} sizes"
-        raise open_error(path, expected, f"{len(shape)}", "the header is damaged")
+        raise open_error(
+            path, f"{header['dimension']} sizes", f"{len(shape)}", "the header is damaged"
+        )
     kind = TYPES.get(str(header["type"]).lower())
     if kind is None or kind == "V":
-        found = repr(header["type"])
-        raise open_error(path, "a type of numbers", found, "save it with another type")
+        raise open_error(
+            path, "a type of numbers", repr(header["type"]), "save it with another type"
+        )
     dtype = np.dtype(kind)
     check_image(path, shape, dtype)
     if dtype.itemsize > 1 and _CODECS[encoding] != "text":
         orders = {"little": "<", "big": ">"}
         endian = str(header.get("endian", "")).lower()
-        if endian not in orders:
-            raise open_error(path, "endian: little or big", repr(endian), "add it to the header")
+        refuse_if(
+            endian not in orders,
+            path,
+            "endian: little or big",
+            repr(endian),
+            "add it to the header",
+        )
         dtype = dtype.newbyteorder(orders[endian])
     return shape, dtype, _CODECS[encoding]
 
@@ -187,9 +203,13 @@ def _skipped_lines(path: str, start: int, count: int) -> int:
     end = -1
     for _ in range(min(count, len(block) + 1)):
         end = block.find(b"\n", end + 1)
-        if end < 0:
-            hint = "check the line skip of the header"
-            raise open_error(path, f"{count} lines before the data", "fewer", hint)
+        refuse_if(
+            end < 0,
+            path,
+            f"{count} lines before the data",
+            "fewer",
+            "check the line skip of the header",
+        )
     return end + 1
 
 

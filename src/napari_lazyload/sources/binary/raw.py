@@ -26,6 +26,8 @@ from napari_lazyload.sources.files import (
     check_options,
     file_name,
     open_error,
+    refuse_if,
+    refuse_option_if,
 )
 
 if TYPE_CHECKING:
@@ -118,8 +120,7 @@ def open_raw(path: str, **options: Any) -> OpenResult:
     check_options(options, SIDECAR_KEYS, "raw files")
     path = os.path.abspath(path)
     size = FileStamp.at_open(path, "a raw file").size
-    if size == 0:
-        raise open_error(path, "pixels", "an empty file (0 bytes)", "copy it again")
+    refuse_if(size == 0, path, "pixels", "an empty file (0 bytes)", "copy it again")
     beside = sidecar_of(path)
     if beside is None:
         by, described = "name", from_name(path)
@@ -171,10 +172,11 @@ def _along_axes(path: str, name: str, values: Any) -> tuple[Any, ...]:
     is_valid, expected = _is_number, "finite numbers"
     if name == "units":
         is_valid, expected = _is_text, "texts"
-    if isinstance(values, (list, tuple, np.ndarray)) and all(map(is_valid, values)):
-        return tuple(values)
-    msg = f"{path}: {name} must be a list of {expected}, got {values!r}"
-    raise BadOptionError(msg)
+    refuse_option_if(
+        not isinstance(values, (list, tuple, np.ndarray)) or not all(map(is_valid, values)),
+        f"{path}: {name} must be a list of {expected}, got {values!r}",
+    )
+    return tuple(values)
 
 
 def _is_number(value: Any) -> bool:
@@ -203,19 +205,21 @@ def _check_placement(
 ) -> None:
     spatial = [axis for axis in axes if axis != "s"]
     for name, values in place.items():
-        if len(values) != len(spatial):
-            expected = f"a value for each of the axes {', '.join(spatial)}"
-            msg = f"{path}: {name} must have {expected}, got {values}"
-            raise BadOptionError(msg)
+        refuse_option_if(
+            len(values) != len(spatial),
+            f"{path}: {name} must have a value for each of the axes {', '.join(spatial)}, "
+            f"got {values}",
+        )
 
 
 def _description(path: str, known: Mapping[str, Any]) -> Description:
     """Return the description of a file; an error names the file."""
     order = str(known.get("order", "C"))
     byte_order = str(known.get("byte_order", "")).lower().split("-")[0]
-    if byte_order and byte_order not in _ORDERS:
-        msg = f"{path}: byte_order must be 'little' or 'big', got {known['byte_order']!r}"
-        raise BadOptionError(msg)
+    refuse_option_if(
+        byte_order and byte_order not in _ORDERS,
+        f"{path}: byte_order must be 'little' or 'big', got {known.get('byte_order')!r}",
+    )
     try:
         shape = known.get("shape")
         if order == "F" and shape is not None and known.get("axes") is None:
@@ -228,11 +232,8 @@ def _description(path: str, known: Mapping[str, Any]) -> Description:
     except (ValueError, TypeError) as err:
         msg = f"{path}: {err}"
         raise BadOptionError(msg) from err
-    if not byte_order:
-        return what
-    sign: Any = _ORDERS[byte_order]
-    swapped = what.dtype.newbyteorder(sign)
-    return replace(what, dtype=swapped)
+    sign: Any = _ORDERS.get(byte_order)
+    return replace(what, dtype=what.dtype.newbyteorder(sign)) if sign else what
 
 
 def sidecar_of(path: str) -> str | None:
@@ -257,8 +258,9 @@ def read_sidecar(path: str) -> dict[str, Any]:
         found = f"a {type(known).__name__}"
         if isinstance(known, dict):
             found = ", ".join(map(str, known))[:200] or "an empty one"
-        expected = "a JSON object with dtype and shape"
-        raise open_error(path, expected, found, "describe the raw file in it")
+        raise open_error(
+            path, "a JSON object with dtype and shape", found, "describe the raw file in it"
+        )
     if isinstance(known["dtype"], list):
         known["dtype"] = [tuple(map(_as_tuple, field)) for field in known["dtype"]]
     return {name: known[name] for name in SIDECAR_KEYS if name in known}
@@ -290,9 +292,12 @@ def write_sidecar(path: str, known: Mapping[str, Any]) -> str:
             json.dump(known, file, indent=2)
             file.write("\n")
     except OSError as err:
-        found = f"an error of the system: {err.strerror}"
-        hint = "allow writing into the folder, or move the file there"
-        raise open_error(beside, "a new sidecar", found, hint) from err
+        raise open_error(
+            beside,
+            "a new sidecar",
+            f"an error of the system: {err.strerror}",
+            "allow writing into the folder, or move the file there",
+        ) from err
     return beside
 
 

@@ -13,7 +13,7 @@ from napari_lazyload.sources.binary.header_checks import check_image, default_ax
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides, item_count
 from napari_lazyload.sources.binary.records import pick_field
 from napari_lazyload.sources.binary.strided import Frames, StridedFileSource, StridedLayout, dense
-from napari_lazyload.sources.files import FileStamp, file_name, open_error
+from napari_lazyload.sources.files import FileStamp, file_name, open_error, refuse_option_if
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,16 +77,16 @@ def description(
         usual = "write one such as 'uint16', '>f4' or a structured one"
         msg = f"dtype={dtype!r} is no type of NumPy; {usual}"
         raise ValueError(msg) from err
-    if stored.hasobject or stored.itemsize == 0:
-        msg = f"dtype={dtype!r}: expected numbers of a fixed size, not objects"
-        raise ValueError(msg)
-    if order not in ("C", "F"):
-        msg = f"order must be 'C' (last axis fastest) or 'F' (first axis fastest), got {order!r}"
-        raise ValueError(msg)
+    refuse_option_if(
+        stored.hasobject or stored.itemsize == 0,
+        f"dtype={dtype!r}: expected numbers of a fixed size, not objects",
+    )
+    refuse_option_if(
+        order not in ("C", "F"),
+        f"order must be 'C' (last axis fastest) or 'F' (first axis fastest), got {order!r}",
+    )
     start = _whole("offset", offset)
-    if start < 0:
-        msg = f"offset must be at least 0, got {offset!r}"
-        raise ValueError(msg)
+    refuse_option_if(start < 0, f"offset must be at least 0, got {offset!r}")
     return Description(stored, _shape(shape), start, order, key, _positions(positions), exact)
 
 
@@ -106,12 +106,11 @@ def _shape(shape: Any) -> tuple[int, ...] | None:
     sizes = shape if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
     found = tuple(_whole("shape", size) for size in sizes)
     known = [size for size in found if size != -1]
-    if not found or len(found) > len(known) + 1 or min(known, default=1) < 1:
-        msg = (
-            "shape must have positive sizes, of which one may be -1 (as many as there are), "
-            f"got {shape!r}"
-        )
-        raise ValueError(msg)
+    refuse_option_if(
+        not found or len(found) > len(known) + 1 or min(known, default=1) < 1,
+        "shape must have positive sizes, of which one may be -1 (as many as there are), "
+        f"got {shape!r}",
+    )
     return found
 
 
@@ -121,13 +120,12 @@ def _positions(positions: Any) -> np.ndarray[Any, Any] | None:
     places = np.asarray(positions)
     if places.ndim == 1:
         places = places[:, np.newaxis]
-    if places.ndim != 2 or not places.size or places.dtype.kind not in "iu" or places.min() < 0:
-        msg = (
-            "positions must be the index of each frame on the grid, as whole numbers of at least "
-            "0: an array of shape (frames,) or (frames, grid axes), "
-            f"got shape {places.shape} of {places.dtype}"
-        )
-        raise ValueError(msg)
+    refuse_option_if(
+        places.ndim != 2 or not places.size or places.dtype.kind not in "iu" or places.min() < 0,
+        "positions must be the index of each frame on the grid, as whole numbers of at least "
+        "0: an array of shape (frames,) or (frames, grid axes), "
+        f"got shape {places.shape} of {places.dtype}",
+    )
     return places.astype(np.int64)
 
 
@@ -195,9 +193,12 @@ def _full_shape(path: str, size: int, what: Description) -> tuple[int, ...]:
     rest = size - what.offset
     count = rest // step
     if count < 1 or (rest % step and (what.exact or what.shape is None)):
-        expected = f"{what.offset:,} bytes and then whole pieces of {step:,} bytes"
-        hint = "check dtype, shape and offset"
-        raise open_error(path, expected, f"{size:,} bytes, {rest % step:,} of them left over", hint)
+        raise open_error(
+            path,
+            f"{what.offset:,} bytes and then whole pieces of {step:,} bytes",
+            f"{size:,} bytes, {rest % step:,} of them left over",
+            "check dtype, shape and offset",
+        )
     place = known.index(-1)
     return (*known[:place], count, *known[place + 1 :])
 
@@ -210,15 +211,14 @@ def _scattered(
     highest = tuple(places.max(axis=0).tolist())
     shape = what.shape or tuple(place + 1 for place in highest)
     grid, inner = shape[:ndim], shape[ndim:]
-    if len(grid) < ndim or -1 in shape or (places >= np.array(grid)).any():
-        msg = (
-            f"positions reach {highest}; shape={what.shape} must begin with the {ndim} sizes of "
-            "a grid that holds them"
-        )
-        raise ValueError(msg)
-    if item_count(grid) > MOST_GRID:
-        msg = f"a grid of {grid} has more than {MOST_GRID:,} places"
-        raise ValueError(msg)
+    refuse_option_if(
+        len(grid) < ndim or -1 in shape or (places >= np.array(grid)).any(),
+        f"positions reach {highest}; shape={what.shape} must begin with the {ndim} sizes of "
+        "a grid that holds them",
+    )
+    refuse_option_if(
+        item_count(grid) > MOST_GRID, f"a grid of {grid} has more than {MOST_GRID:,} places"
+    )
     record = dense(inner, what.dtype, what.offset, what.order)
     frame = pick_field(path, record, what.key)
     stride = item_count(inner) * what.dtype.itemsize
@@ -226,9 +226,10 @@ def _scattered(
     numbers = np.full(item_count(grid), -1, np.int64)
     flat = np.ravel_multi_index(tuple(places.T), grid)
     numbers[flat] = np.arange(len(places))
-    if (numbers >= 0).sum() < len(places):
-        msg = "positions must differ: two frames cannot lie at the same place of the grid"
-        raise ValueError(msg)
+    refuse_option_if(
+        (numbers >= 0).sum() < len(places),
+        "positions must differ: two frames cannot lie at the same place of the grid",
+    )
     lead = dense_strides(grid, stride)
     layout = StridedLayout(
         (*grid, *frame.shape), frame.dtype, frame.offset, (*lead, *frame.strides)

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_lazyload.sources.binary.read_strided import dense_strides
 from napari_lazyload.sources.binary.strided import StridedLayout
-from napari_lazyload.sources.files import BadOptionError, open_error
+from napari_lazyload.sources.files import BadOptionError, refuse_if
 
 
 def pick_field(path: str, layout: StridedLayout, key: Any) -> StridedLayout:
@@ -32,9 +32,13 @@ def pick_field(path: str, layout: StridedLayout, key: Any) -> StridedLayout:
     """
     dtype = layout.dtype
     if key is None:
-        if dtype.names is not None:
-            fields = f"records with the fields {', '.join(map(repr, dtype.names))[:500]}"
-            raise open_error(path, "numbers", fields, "name one of the fields with key=")
+        refuse_if(
+            dtype.names is not None,
+            path,
+            "numbers",
+            f"records with the fields {', '.join(map(repr, dtype.names or ()))[:500]}",
+            "name one of the fields with key=",
+        )
         return layout
     shape, strides, offset = layout.shape, layout.strides, layout.offset
     for name in str(key).split("."):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lazyload.sources.binary.header_checks import data_file
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
 from napari_lazyload.sources.binary.strided import Frames, StridedFileSource, StridedLayout
-from napari_lazyload.sources.files import FileStamp, file_name, open_error
+from napari_lazyload.sources.files import FileStamp, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +37,13 @@ def numbered_names(path: str, text: str) -> list[str] | None:
         return None
     before, zero, width, after, numbers = found.groups()
     first, last, step, *_ = (*map(int, numbers.split()), 1)
-    if step == 0 or not 0 <= (last - first) // step < _MOST_FILES or int(width or 0) > 20:
-        expected = (
-            f"a pattern of at most {_MOST_FILES:,} data files, such as 'slice%03d.raw 1 100 1'"
-        )
-        raise open_error(path, expected, repr(text), "the header is damaged")
+    refuse_if(
+        step == 0 or not 0 <= (last - first) // step < _MOST_FILES or int(width or 0) > 20,
+        path,
+        f"a pattern of at most {_MOST_FILES:,} data files, such as 'slice%03d.raw 1 100 1'",
+        repr(text),
+        "the header is damaged",
+    )
     count, digits = (last - first) // step + 1, int(width or 0)
     chosen = range(first, first + count * step, step)
     return [f"{before}{str(number).rjust(digits, zero or ' ')}{after}" for number in chosen]
@@ -61,9 +63,13 @@ def stamped_files(path: str, names: Sequence[str], *, outside: bool) -> list[tup
 
 def check_single(path: str, files: Sequence[tuple[str, FileStamp]]) -> None:
     """Refuse compressed pixels that are spread over several files."""
-    if len(files) > 1:
-        hint = "save it uncompressed, or in one file"
-        raise open_error(path, "one compressed data file", f"{len(files)}", hint)
+    refuse_if(
+        len(files) > 1,
+        path,
+        "one compressed data file",
+        f"{len(files)}",
+        "save it uncompressed, or in one file",
+    )
 
 
 def source_of_files(
@@ -106,8 +112,7 @@ def source_of_files(
     lead, count = _spread(path, layout, len(files))
     each = item_count(layout.shape) * layout.dtype.itemsize // len(files)
     offsets = {_offset(path, *file, start, skip, each=each, exact=exact) for file in files}
-    if len(offsets) > 1:
-        raise open_error(path, "data files of one size", "several", "open them one by one")
+    refuse_if(len(offsets) > 1, path, "data files of one size", "several", "open them one by one")
     placing = StridedLayout(layout.shape, layout.dtype, offsets.pop(), layout.strides)
     frames = Frames(lead, layout.strides[lead - 1], count) if len(files) > 1 else None
     return StridedFileSource(placing, files, file_name(path), axes, frames=frames, **placed)
@@ -124,8 +129,12 @@ def _spread(path: str, layout: StridedLayout, files: int) -> tuple[int, int]:
             break
         if planes == files or (lead == 1 and planes % files == 0):
             return lead, planes // files
-    found = f"{files} of them for {' x '.join(map(str, layout.shape))} pixels"
-    raise open_error(path, "as many planes in each data file", found, _DAMAGED)
+    raise open_error(
+        path,
+        "as many planes in each data file",
+        f"{files} of them for {' x '.join(map(str, layout.shape))} pixels",
+        _DAMAGED,
+    )
 
 
 def _offset(
@@ -136,10 +145,13 @@ def _offset(
     offset = start + max(0, skip)
     if skip == -1:
         offset = size - each
-    if offset < start:
-        hint = "it is truncated, or described wrongly: copy it again"
-        found = f"{max(0, size - start):,} bytes in {data!r}"
-        raise open_error(path, f"{each:,} bytes as its header says", found, hint)
+    refuse_if(
+        offset < start,
+        path,
+        f"{each:,} bytes as its header says",
+        f"{max(0, size - start):,} bytes in {data!r}",
+        "it is truncated, or described wrongly: copy it again",
+    )
     ended = 0 < size - offset - each <= LINE_END and _ends_with_newline(data)
     check_extent(data, size, offset + each, exact=exact and skip != -1 and not ended)
     return offset

@@ -1,4 +1,4 @@
-"""Strided pixels in one or several files, read in place: what every uncompressed binary comes down to.
+"""Strided pixels in one or several files, read in place: the source of uncompressed binaries.
 
 A format's module reads a header and says where the pixels lie (`StridedLayout`, `Frames`); this
 module makes chunks of that.
@@ -62,7 +62,7 @@ def dense(shape: Sequence[int], dtype: Any, offset: int = 0, order: str = "C") -
 
 
 def samples_first(layout: StridedLayout) -> StridedLayout:
-    """Return the same pixels with the last axis, that of the samples of a pixel, as the first one."""
+    """Return the same pixels with the last axis, that of the samples, as the first one."""
     (*sizes, count), (*strides, step) = layout.shape, layout.strides
     return StridedLayout((count, *sizes), layout.dtype, layout.offset, (step, *strides))
 
@@ -194,18 +194,10 @@ class StridedFileSource:
             If the chunks do not suit the shape.
         """
         meta = self.meta
-        kept = {
-            name: getattr(meta, name)
-            for name in ImageMeta.__slots__
-            if name not in ("name", "axes", "dtype", "levels")
-        }
-        kept |= {
-            "frames": self.frames,
-            "convert": self.convert,
-            "dtype": meta.dtype,
-            "coarse": self._coarse,
-        }
-        kept |= {"row_axes": self._row_axes, **changes}
+        own = {"name", "axes", "dtype", "levels"}
+        kept = {name: getattr(meta, name) for name in {*ImageMeta.__slots__} - own}
+        kept |= {"frames": self.frames, "convert": self.convert, "dtype": meta.dtype}
+        kept |= {"coarse": self._coarse, "row_axes": self._row_axes, **changes}
         return StridedFileSource(self.layout, self.files, meta.name, meta.axes, **kept)
 
     @property
@@ -221,7 +213,7 @@ class StridedFileSource:
         return self._box_chunk(box, spans)
 
     def box_reader(self, level: int, box: Box) -> StridedBlock | None:
-        """Return what reads a box in one go; None where it is of several frames that lie apart, or of none."""
+        """Return the reader of a box; None where its frames lie apart, or there are none."""
         spans, frames = self._steps(level), self.frames
         if frames is None:
             return self._box_chunk(box, spans)

@@ -71,16 +71,13 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
-    """Integers stored with the other sign: the highest bit is turned over, as if half the range were added."""
+    """Integers stored with the other sign: the highest bit is flipped."""
 
     def __call__(self, stored: Array) -> Array:
-        """Return the values: signed as unsigned, and the other way round."""
+        """Return the values: signed as unsigned, or unsigned as signed."""
         unsigned = np.dtype(f"u{stored.dtype.itemsize}")
-        turned = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
-        shifted: Array = (
-            turned if stored.dtype.kind == "i" else turned.view(f"i{unsigned.itemsize}")
-        )
-        return shifted
+        flipped: Array = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
+        return flipped if stored.dtype.kind == "i" else flipped.view(f"i{unsigned.itemsize}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +119,7 @@ class StridedBlock:
         return ChunkKey(self.path, stamp, part)
 
     def sub_chunk(self, box: Box) -> StridedBlock:
-        """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
+        """Return a part of the block, which reads only its own bytes; `box` is in its pixels."""
         offset = self.offset + sum(
             start * step for (start, _), step in zip(box, self.strides, strict=True)
         )
@@ -130,7 +127,7 @@ class StridedBlock:
 
     @property
     def is_raw_layout(self) -> bool:
-        """See `napari_lazyload.core.source.Piece`: stored as it is shown, in the same order, and in long runs."""
+        """Whether it is stored as it is shown, in the same order, and in long runs."""
         steps = [step for step, size in zip(self.strides, self.shape, strict=True) if size > 1]
         if self.convert is not None or steps != sorted(steps, reverse=True):
             return False

@@ -10,6 +10,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from napari_lazyload.sources.hdf5.source import UNREADABLE, attribute
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4}
+_PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4}
 """Axes of these names are shown in this order, after any others."""
 
 _VELOX = re.compile(r"Data/Image/[0-9a-f]+/Data")
@@ -41,6 +42,11 @@ class AxisScale:
 
 UNKNOWN = AxisScale("")
 """An axis that nothing describes."""
+
+
+def place_of(axis: str) -> int:
+    """Return the place of an axis in the order in which axes are shown."""
+    return _PLACES.get(axis, -1)
 
 
 def axis_labels(dataset: Any) -> tuple[str, ...]:
@@ -105,7 +111,7 @@ def _scale(vector: Any, name: str, size: int) -> AxisScale | None:
     if not unit or " " in unit:  # times since a date are no unit
         unit = None
     if not 2 <= shape[0] <= _MOST_VALUES:
-        return AxisScale(name, unit=unit)
+        return AxisScale(name)
     values = vector[()].astype(float)
     if not np.isfinite(values).all():
         return AxisScale(name)
@@ -151,8 +157,7 @@ def stored_axes(
     names = tuple(map(str.lower, names))
     # The names of positions are kept where the image stays as it is stored: some call the slowest
     # axis x.
-    places = [PLACES.get(name, -1) for name in names]
-    if _are_usable(names, len(shape)) and places == sorted(places):
+    if _are_usable(names, len(shape)) and list(names) == sorted(names, key=place_of):
         return names
     return gray_axes(shape)
 
@@ -193,16 +198,15 @@ def placement_of(
     count = sum(axis in ("z", "y", "x") for axis in axes)
     if sizes.dtype.kind in "fiu" and 0 < count <= sizes.size and (sizes > 0).all():
         known = dict(zip("xyz", map(float, sizes.ravel()[::-1]), strict=False))
-        return {
-            "scale": tuple(known.get(axis, 1.0) for axis in axes),
-            "units": tuple("micrometer" if axis in ("z", "y", "x") else None for axis in axes),
-        }
-    shown = [scales[axis] for axis in order]
-    steps = [scale.step for scale in shown]
+        micrometers = dict.fromkeys("xyz", "micrometer")
+        scale = tuple(known.get(axis, 1.0) for axis in axes)
+        return {"scale": scale, "units": tuple(map(micrometers.get, axes))}
+    shown = itemgetter(*order)(scales)
+    steps = [axis.step for axis in shown]
     if not any(steps):
         return {}
     return {
         "scale": tuple(step or 1.0 for step in steps),
-        "translate": tuple(scale.first for scale in shown),
-        "units": tuple(scale.step and scale.unit for scale in shown),
+        "translate": tuple(axis.first for axis in shown),
+        "units": tuple(axis.unit for axis in shown),
     }

@@ -11,6 +11,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import prod
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,9 +30,9 @@ from napari_lazyload.sources.files import (
     open_error,
 )
 from napari_lazyload.sources.hdf5.axes import (
-    PLACES,
     axis_labels,
     axis_scales,
+    place_of,
     placement_of,
     stored_axes,
 )
@@ -144,9 +145,12 @@ def open_hdf5(path: str, **options: Any) -> OpenResult:
     notes, skipped = contents.notes, contents.skipped
     if not sources:
         left = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
-        found = f"none ({left})" if left else "none"
-        expected = "a data set with an image of two axes or more"
-        raise open_error(path, expected, found, "look into it with h5py")
+        raise open_error(
+            path,
+            "a data set with an image of two axes or more",
+            f"none ({left})" if left else "none",
+            "look into it with h5py",
+        )
     if len(sources) > _MOST_IMAGES:
         opened = f"the first {_MOST_IMAGES} are opened, name another with dataset="
         notes.append(f"{path}: {len(sources)} images; {opened}")
@@ -364,8 +368,9 @@ def _single(
     """Return the source of one data set."""
     name = file_name(path) if alone else f"{file_name(path)} {image.name}"
     stored = stored_axes(image.shape, image.attributes, image.labels, image.scales)
-    order = sorted(range(len(stored)), key=lambda axis: PLACES.get(stored[axis], -1))
-    axes = tuple(stored[axis] for axis in order)
+    order = sorted(range(len(stored)), key=lambda axis: place_of(stored[axis]))
+    in_order = itemgetter(*order)
+    axes = in_order(stored)
     place = placement_of(axes, order, image.attributes, image.scales)
     if image.offset is not None:
         layout = dense(image.shape, image.dtype, image.offset)
@@ -373,8 +378,7 @@ def _single(
             path, stamp = image.others[0], FileStamp.at_open(image.others[0], header=path)
         check_extent(path, stamp.size, layout.end, exact=False)
         return StridedFileSource(transposed(layout, order), [(path, stamp)], name, axes, **place)
-    shape = tuple(image.shape[axis] for axis in order)
-    chunks = image.chunks and tuple(image.chunks[axis] for axis in order)
+    shape, chunks = in_order(image.shape), image.chunks and in_order(image.chunks)
     level = Hdf5Level((image.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))
     state = hash(tuple(map(FileStamp.or_none, image.others)))
     return Hdf5Source((path, stamp), [level], name, axes, image.dtype, state=state, **place)

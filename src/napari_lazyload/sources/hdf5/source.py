@@ -139,9 +139,12 @@ class Hdf5Chunk:
         try:
             pixels = self._read()
         except Exception as err:
-            found = f"data that cannot be read ({type(err).__name__}: {err})"
-            hint = "it is damaged, or a filter is not installed (pip install hdf5plugin)"
-            raise read_error(self.path, f"the data set {self.dataset!r}", found, hint) from err
+            raise read_error(
+                self.path,
+                f"the data set {self.dataset!r}",
+                f"data that cannot be read ({type(err).__name__}: {err})",
+                "it is damaged, or a filter is not installed (pip install hdf5plugin)",
+            ) from err
         shown = pixels.transpose(self.order).reshape(self.shape)
         return native(np.ascontiguousarray(shown)).astype(self.dtype, copy=False)
 
