@@ -48,38 +48,36 @@ class Row:
         return self.figure >= self.target if self.at_least else self.figure <= self.target
 
     def cells(self) -> tuple[str, ...]:
-        def said(figure: float | None) -> str:
-            if figure is None:
-                return ""
-            return {
-                "ratio": f"{figure:.3g}",
-                "more": f"{figure:+.3g} {self.unit}",
-                "value": _said(figure, self.unit),
-            }[self.kind]
-
-        target = (
-            ""
-            if self.target is None
-            else f"{'>=' if self.at_least else '<='} {said(self.target).lstrip('+')}"
-        )
-        met = "" if self.target is None else "yes" if self.met else "NO"
+        target = met = ""
+        if self.target is not None:
+            sign = ">=" if self.at_least else "<="
+            target = f"{sign} {self._figure_text(self.target).lstrip('+')}"
+            met = "yes" if self.met else "NO"
         return (
             self.name,
-            _said(self.ours, self.unit),
-            _said(self.peer, self.unit),
-            said(self.figure),
-            said(self.best),
+            _with_unit(self.ours, self.unit),
+            _with_unit(self.peer, self.unit),
+            self._figure_text(self.figure),
+            self._figure_text(self.best),
             target,
             met,
         )
 
+    def _figure_text(self, figure: float | None) -> str:
+        if figure is None:
+            return ""
+        texts = {
+            "ratio": f"{figure:.3g}",
+            "more": f"{figure:+.3g} {self.unit}",
+            "value": _with_unit(figure, self.unit),
+        }
+        return texts[self.kind]
 
-def _said(value: float, unit: str) -> str:
-    return (
-        f"{value:.0f} {unit}".strip()
-        if value >= 1000 or value == int(value)
-        else f"{value:.3g} {unit}"
-    )
+
+def _with_unit(value: float, unit: str) -> str:
+    if value >= 1000 or value == int(value):
+        return f"{value:.0f} {unit}".strip()
+    return f"{value:.3g} {unit}"
 
 
 def timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:

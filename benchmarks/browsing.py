@@ -220,9 +220,8 @@ def rows(repeats: int) -> list[Row]:
     lazies = [turn[0] for turn in turns]
     for name in ("step", "zoom in"):
         coarse = min(turn[name]["coarse"] for turn in lazies)
-        target = (
-            100 if name == "zoom in" else None
-        )  # a step needs a coarse chunk that nobody has: one read
+        # A step needs a coarse chunk that nobody has: one read.
+        target = 100 if name == "zoom in" else None
         made.append(
             Row(f"coarse pixels: {name}", coarse * 1e3, 0, "ms", coarse * 1e3, target, kind="value")
         )

@@ -64,9 +64,10 @@ def export(path: str, out: str, way: str) -> None:
 
 def peak(path: str, out: str, way: str) -> float:
     """Export once and return by how many megabytes the peak of the resident memory rose."""
+    # The first export imports what it needs.
     nl.export(
         np.zeros((2, 600, 600), np.uint16), os.path.join(out, "first.ome.zarr"), overwrite=True
-    )  # imports
+    )
     before = resident()["VmRSS"]
     forget_peak()
     export(path, out, way)

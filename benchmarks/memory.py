@@ -58,9 +58,8 @@ def by_dask(data: Any, _folder: str) -> None:
 def batches(data: Any, folder: str) -> None:
     import napari_lazyload as nl
 
-    size = max(
-        1, 2 * MB // (data[0].size * data.dtype.itemsize)
-    )  # what a batch holds is not the package's to save
+    # The package cannot save what a batch holds.
+    size = max(1, 2 * MB // (data[0].size * data.dtype.itemsize))
     with nl.read_images(folder).batches(size, shuffle=True) as all_batches:
         for _ in all_batches:
             pass

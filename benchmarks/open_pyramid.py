@@ -93,7 +93,7 @@ def make_store(folder: str, store: Store) -> str:
 
 
 class Opening:
-    """A window, one reader, and what the window was held up for."""
+    """A window, one reader, and how long the window was blocked."""
 
     def __init__(self, reader: str) -> None:
         import napari

@@ -91,7 +91,7 @@ def plane_rows(folder: str, repeats: int) -> list[Row]:
         take_turns(by_dask, peer, repeats).ratio("the same plane, as dask's compute()", 1.2),
     ]
     os.close(file)
-    assert len(cache.shared) == 0, "planes that are read in place are read anew each time"
+    assert len(cache.shared) == 0, "planes that are read in place are read again each time"
     return rows
 
 

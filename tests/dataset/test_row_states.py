@@ -86,7 +86,7 @@ def put(source, level, index, state):
 
 @pytest.mark.parametrize("looked_up", [True, False])
 @pytest.mark.parametrize(
-    ("told", "row"),
+    ("states", "row"),
     [
         (["loaded", "loaded"], "loaded"),
         (["loaded", "evicted"], "evicted"),
@@ -96,7 +96,7 @@ def put(source, level, index, state):
     ],
 )
 def test_of_several_chunks_the_one_that_tells_most_counts(
-    open_frames, monkeypatch, looked_up, told, row
+    open_frames, monkeypatch, looked_up, states, row
 ):
     if not looked_up:
         monkeypatch.setattr(row_states, "MOST_LOOKED_UP", 0)
@@ -104,7 +104,7 @@ def test_of_several_chunks_the_one_that_tells_most_counts(
     source = Frames(levels, (1, 1, 4, 4), 2, axes="tzyx")
     dataset = open_frames(source)
     places = [(0, (1, 2, 0, 1)), (1, (1, 2, 0, 0)), (0, (1, 2, 1, 1))]
-    for (level, index), state in zip(places, told, strict=False):
+    for (level, index), state in zip(places, states, strict=False):
         put(source, level, index, state)
     assert dataset.row_state(5) == row
     assert [dataset.row_state(other) for other in range(5)] == [""] * 5

@@ -42,7 +42,7 @@ def column(model: Any, place: int) -> list[str]:
 
 
 def luminance(color: QColor) -> float:
-    """Return how bright a colour is: the relative luminance of WCAG 2."""
+    """Return the brightness of a color: the relative luminance of WCAG 2."""
     linear = [
         c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color.getRgbF()[:3]
     ]

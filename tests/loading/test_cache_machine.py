@@ -25,7 +25,7 @@ def size_of(key):
 
 
 class Chunk:
-    """Fills itself with its key; fails, or waits at a gate, when told so."""
+    """Fills itself with its key; fails, or waits at a gate, if the test says so."""
 
     def __init__(self, key, *, fails=False, gate=None):
         self.key, self.fails, self.gate = key, fails, gate

@@ -1,4 +1,4 @@
-"""The contract of sources, inherited for each format and for each source that is made from another."""
+"""The contract of sources, inherited for each format and for each derived source."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ class LargeTiff(SourceContract):
         monkeypatch.setattr(open_tiff, "LARGE", 1000)
 
     def write(self, folder, pixels):
-        tifffile.imwrite(folder / "a.tif", pixels, metadata={"axes": "ZYX"}, **self.how)
+        how = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}, **self.how}
+        tifffile.imwrite(folder / "a.tif", pixels, **how)
         return folder / "a.tif"
 
 
@@ -163,6 +164,7 @@ class TestPackedNifti(TestNifti):
     suffix = ".nii.gz"
 
 
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 class TestNrrd(SourceContract):
     def write(self, folder, pixels):
         nrrd = pytest.importorskip("nrrd")

@@ -1,4 +1,4 @@
-"""Affine transforms as homogeneous matrices, and as the scale and translation that a viewer takes."""
+"""Affine transforms: homogeneous matrices, and the scale and translation that a viewer takes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def matrix_from(
 
 
 def placement_of(matrix: Array, *, reorder: bool = True) -> Placement:
-    """Return a matrix as scale and translation, and as an affine matrix where it turns, mirrors or shears.
+    """Return a matrix as scale and translation, with a matrix where it rotates, mirrors or shears.
 
     With `reorder`, a matrix that only exchanges axes tells along which world axis each array axis
     runs, and needs no affine matrix.

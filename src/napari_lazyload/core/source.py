@@ -127,7 +127,7 @@ class BoxReader(Protocol):
 
     @property
     def is_raw_layout(self) -> bool:
-        """Whether its bytes are its pixels and lie in long runs: reading again costs next to nothing."""
+        """Whether its bytes are its pixels in long runs: to read again costs next to nothing."""
 
     def load_into(self, target: np.ndarray[Any, Any]) -> None:
         """Fill an array of the box's shape, with any strides, of any type that the pixels cast to.
@@ -165,11 +165,11 @@ class FileChunk(Protocol):
 def sub_chunk(chunk: Chunk, box: Box) -> BoxReader | None:
     """Return what reads a box of a `DivisibleChunk`; None of another one."""
     make = getattr(chunk, "sub_chunk", None)
-    return None if make is None else make(box)
+    return make and make(box)
 
 
 def is_ready(chunk: Chunk) -> bool:
-    """Return whether the key of a chunk can be found without waiting: not so of some `DeferredChunk`."""
+    """Whether the key of a chunk is found without waiting; not that of some `DeferredChunk`."""
     return bool(getattr(chunk, "ready", True))
 
 
@@ -243,7 +243,7 @@ def is_remote(source: Source) -> bool:
 def box_reader(source: Source, level: int, box: Box) -> BoxReader | None:
     """Return what reads a box of a `BoxSource`; None where it is read in chunks."""
     make = getattr(source, "box_reader", None)
-    return None if make is None else make(level, box)
+    return make and make(level, box)
 
 
 def as_strided(source: Source) -> StridedSource | None:
@@ -252,7 +252,7 @@ def as_strided(source: Source) -> StridedSource | None:
 
 
 def paths_of(source: Source) -> tuple[str, ...]:
-    """Return the files of a `FileSource`, also of one that others are derived from; () of another."""
+    """Return the files of a `FileSource`, or of the one it is derived from; () of another."""
     return tuple(getattr(original_of(source), "paths", ()))
 
 

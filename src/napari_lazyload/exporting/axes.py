@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_lazyload.core.errors import ExportError
+from napari_lazyload.core.units import is_unit_name, pint_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +23,6 @@ _ROLES: dict[str, Role] = {
     "y": "space",
     "x": "space",
 }
-_METRE = re.compile(
-    r"(atto|centi|deci|exa|femto|giga|hecto|kilo|mega|micro|milli|nano|peta|pico|tera|yocto|yotta|zepto|zetta)?(meter|second)"
-)
-_OTHER_UNITS = frozenset(
-    ("angstrom", "foot", "inch", "mile", "parsec", "yard", "day", "hour", "minute")
-)
 
 
 def roles(selection: ExportSelection) -> list[Role]:
@@ -72,19 +66,10 @@ def too_many(
 
 def unit_name(unit: str | None) -> str | None:
     """Return a unit as OME-Zarr spells it, another one as it is, None for pixels and for what is none."""
-    if not unit or _known(unit):
+    if not unit or is_unit_name(unit):
         return unit or None
-    import pint
-
-    try:
-        name = str(pint.application_registry.Unit(unit))
-    except Exception:  # noqa: BLE001 - what a file calls a unit may be anything, and so may what pint makes of it
-        return unit
+    name = pint_name(unit) or unit
     return None if name in ("pixel", "dimensionless") else name
-
-
-def _known(unit: str) -> bool:
-    return unit in _OTHER_UNITS or _METRE.fullmatch(unit) is not None
 
 
 def is_diagonal(matrix: Any, shape: Sequence[int]) -> bool:

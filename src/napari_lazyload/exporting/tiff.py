@@ -16,6 +16,7 @@ import numpy as np
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import ExportError
+from napari_lazyload.core.units import unit_symbol
 from napari_lazyload.exporting.axes import drop_singletons, roles, too_many, unit_name
 from napari_lazyload.exporting.npy import write_pixels
 from napari_lazyload.exporting.ome_metadata import pixel_to_world
@@ -46,25 +47,6 @@ _PACKED = 32 << 20
 """Bytes of the tiles that are packed at once, in parallel."""
 
 _LETTERS: dict[Role, str] = {"time": "T", "channel": "C", "color": "S"}
-_UNITS = {
-    "micrometer": "µm",
-    "nanometer": "nm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-    "picometer": "pm",
-    "kilometer": "km",
-    "inch": "in",
-    "foot": "ft",
-    "angstrom": "Å",
-    "second": "s",
-    "millisecond": "ms",
-    "microsecond": "µs",
-    "nanosecond": "ns",
-    "minute": "min",
-    "hour": "h",
-    "day": "d",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +268,7 @@ def metadata(plan: Plan) -> Mapping[str, Any]:
         if unit is None and size == 1:
             continue
         name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-        known = _UNITS.get(unit or "")
+        known = unit_symbol(unit)
         if known is not None or letter != "T":
             said[name], said[f"{name}Unit"] = size, known or "pixel"
     if "C" in plan.axes:

@@ -1,4 +1,4 @@
-"""The chunk cache: decoded chunks under one byte budget, each read once however many ask at the same moment.
+"""The chunk cache: decoded chunks under one byte budget, each read once for all who ask.
 
 Two rules keep it free of deadlocks and leaks. Whoever first asks for an absent chunk reads it in
 its own thread, and those who ask meanwhile wait for that thread, which itself waits for nobody. And
@@ -80,7 +80,7 @@ class PendingRead:
         self.keep = False
 
     def result(self) -> Array | None:
-        """Wait for what another thread reads; None if that was interrupted, which is no fault of the file."""
+        """Wait for the read of another thread; None if it was interrupted, no fault of the file."""
         self.done.wait()
         if isinstance(self.error, Exception):
             raise _again(self.error)
@@ -88,7 +88,7 @@ class PendingRead:
 
 
 class ChunkCache:
-    """Least-recently-used decoded chunks under a byte budget. All methods may be called from any thread.
+    """Least-recently-used decoded chunks under a byte budget; for any thread.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class ChunkCache:
         return max(0, self._setting() - sum(self._reserved.values()))
 
     def reserve(self, owner: Hashable, nbytes: int) -> None:
-        """Give a part of the budget to pixels that a view holds beside the cache; 0 takes it back."""
+        """Reserve a part of the budget for pixels that a view holds; 0 takes it back."""
         with self._lock:
             if nbytes:
                 self._reserved[owner] = nbytes
@@ -150,7 +150,7 @@ class ChunkCache:
         reporter: ChunkReporter | None = None,
         fits: Callable[[Array], bool] = lambda _array: True,
     ) -> Array | None:
-        """Return the decoded chunk if it is in memory and fits; reads nothing, and waits for nobody."""
+        """Return the decoded chunk if it is in memory and fits; reads nothing, never waits."""
         if not is_ready(chunk):
             return None
         key = chunk.key
@@ -162,7 +162,7 @@ class ChunkCache:
         return array
 
     def kept(self, key: ChunkKey) -> Array | None:
-        """Return the decoded chunk that is kept under a key, whatever became of its file meanwhile."""
+        """Return the chunk that is kept under a key, whatever became of its file since."""
         return self._kept(key, touch=True)
 
     def _tell(self, reporter: ChunkReporter, key: ChunkKey) -> None:
@@ -243,7 +243,7 @@ class ChunkCache:
             return array
 
     def _join_pending(self, key: ChunkKey, mine: PendingRead, *, keep: bool) -> PendingRead | None:
-        """Return the read under way for `key`, which is now `mine` if there was none; None if one has just ended."""
+        """Return the pending read of `key`, or `mine`, now pending; None if one just ended."""
         with self._lock:
             if key in self._entries:
                 return None
@@ -256,7 +256,7 @@ class ChunkCache:
         if reporter is not None:
             reporter.begin()
         try:
-            pending.array = _alone(
+            pending.array = _own_memory(
                 retrying(chunk.load, locked_or_away, attempts=ATTEMPTS, first_pause=FIRST_PAUSE)
             )
         except BaseException as err:
@@ -267,7 +267,7 @@ class ChunkCache:
         return pending.array
 
     def _finish(self, key: ChunkKey, pending: PendingRead) -> None:
-        """Take a read that is over off the list, count it, and keep its array if somebody wanted that."""
+        """Take a read that is over off the list, count it, and keep its array if requested."""
         try:
             with self._lock:
                 if (
@@ -336,8 +336,8 @@ class ChunkCache:
             }
 
 
-def _alone(array: Array) -> Array:
-    """Return the array read-only, or a copy where it is part of something larger that it would keep in memory."""
+def _own_memory(array: Array) -> Array:
+    """Return the array read-only, or a copy where it would keep something larger in memory."""
     base = array
     while isinstance(base.base, np.ndarray):
         base = base.base
@@ -348,7 +348,7 @@ def _alone(array: Array) -> Array:
 
 
 def _again(error: BaseException) -> BaseException:
-    """Return an error for another thread: a copy, without the traceback, whose frames hold pixels."""
+    """Return a copy of an error for another thread, without a traceback that holds pixels."""
     try:
         again = copy.copy(error)
     except Exception:  # noqa: BLE001 - a foreign error that cannot be made twice is shared

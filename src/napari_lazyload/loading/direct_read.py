@@ -64,10 +64,12 @@ class DirectReader:
         if reader is None or not self._keep:
             return reader
         nbytes = prod(box_shape(box)) * self._source.meta.dtype.itemsize
-        return reader if reader.is_raw_layout and nbytes >= LEAST else None
+        if nbytes < LEAST or not reader.is_raw_layout:
+            return None
+        return reader
 
     def runs(self, box: Box) -> list[Blocks] | None:
-        """Return the neighbouring chunks of a box that are read together; None where each is read alone."""
+        """Return the neighboring chunks that are read together; None where each is read alone."""
         reader = self._box_reader(box)
         if reader is None:
             return None
@@ -77,7 +79,7 @@ class DirectReader:
         return list(joined(self._grid, box, self._source.meta.dtype.itemsize))
 
     def read(self, blocks: Blocks, box: Box, target: Array) -> bool:
-        """Fill `target` with the part of some chunks that lies in `box`; return whether that was done.
+        """Fill `target` with the part of some chunks that lies in `box`; return whether it did.
 
         What was not is to be read chunk by chunk, and may have been filled in part.
         """
@@ -102,7 +104,7 @@ class DirectReader:
 
 
 def joined(grid: ChunkGrid, box: Box, itemsize: int) -> Iterator[Blocks]:
-    """Yield the chunks of a box in groups of neighbours that hold about `AT_ONCE` bytes of it, or are one chunk.
+    """Yield the chunks of a box in groups of neighbors of about `AT_ONCE` bytes, or one by one.
 
     Parameters
     ----------
@@ -135,7 +137,7 @@ def joined(grid: ChunkGrid, box: Box, itemsize: int) -> Iterator[Blocks]:
 
 
 def _groups(grid: ChunkGrid, axis: int, blocks: range, most: int) -> Iterator[range]:
-    """Yield neighbouring blocks of an axis that have at most so many pixels together, or are one block."""
+    """Yield neighboring blocks of an axis, of at most `most` pixels together or one block."""
     first = blocks.start
     for block in blocks:
         if block > first and grid.span(axis, block)[1] - grid.span(axis, first)[0] > most:
@@ -154,7 +156,7 @@ def blocks_box(grid: ChunkGrid, blocks: Blocks, box: Box) -> Box:
 
 
 def read_alone(chunk: Chunk, dtype: np.dtype[Any], box: Box) -> Array | None:
-    """Return a part of one chunk, in its own pixels, as a new array; None where it is better read through the cache.
+    """Return a part of one chunk as a new array; None where the cache should read it.
 
     Parameters
     ----------

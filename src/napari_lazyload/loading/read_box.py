@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = True) -> Array:
-    """Return one decoded chunk of a source, shared and read-only, through the cache; the status hears of it.
+    """Return one decoded chunk of a source, shared and read-only, through the cache.
 
     Raises
     ------
@@ -90,8 +90,9 @@ def read_chunk(
         if pixels.shape != shape or pixels.dtype != dtype:
             path = path_of(chunk)
             msg = (
-                f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, found {pixels.shape} and "
-                f"{pixels.dtype}. It was changed since it was opened: open it again"
+                f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, "
+                f"found {pixels.shape} and {pixels.dtype}. It was changed since it was opened: "
+                "open it again"
             )
             raise ChunkReadError(msg, path)
 
@@ -218,7 +219,7 @@ class _BoxRead:
             self._progress.add(1)
 
     def _target(self, part: Box) -> Array:
-        """Return the place of a part of the box: an array, not a number, even where there are no axes."""
+        """Return the part of the result for a part of the box; an array also without axes."""
         place: tuple[Any, ...] = (*box_slices(part, self._box), ...)
         target: Array = self._result[place]
         return target
@@ -284,7 +285,7 @@ class _Sized:
 
 
 def sampled_shape(box: Box, steps: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of `box` when every ``steps``-th pixel of each axis is kept, the first one included."""
+    """Return the shape of every k-th pixel of `box`, the first one included."""
     return tuple(-(-size // step) for size, step in zip(box_shape(box), steps, strict=True))
 
 
@@ -311,7 +312,7 @@ def sampled_blocks(grid: ChunkGrid, axis: int, start: int, stop: int, step: int)
 
 
 def samples(pair: tuple[int, int], span: tuple[int, int], step: int) -> tuple[slice, slice]:
-    """Return where the samples of one chunk go in the result, and which pixels of the chunk they are."""
+    """Return where the samples of one chunk go, and which pixels of the chunk they are."""
     start, stop = max(pair[0], span[0]), min(pair[1], span[1])
     first = -(-(start - pair[0]) // step)
     last = -(-(stop - pair[0]) // step)

@@ -29,15 +29,7 @@ from napari_lazyload.sources.binary.header_checks import (
     reading_header,
 )
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
-from napari_lazyload.sources.files import (
-    Stamp,
-    check_options,
-    file_name,
-    in_table,
-    open_error,
-    stamp_at_opening,
-    stamp_now,
-)
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, in_table, open_error
 from napari_lazyload.sources.files import read_error as _read_error
 
 if TYPE_CHECKING:
@@ -104,7 +96,7 @@ def open_rosettasciio(path: str, **options: Any) -> OpenResult:
 def _open(library: str, path: str, options: dict[str, Any]) -> OpenResult:
     check_options(options, (), f"files that {library} reads")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, f"a file that {library} reads")
+    stamp = FileStamp.at_open(path, f"a file that {library} reads")
     _check_installed(library, path)
     with reading_header(path, f"a file that {library} can read"):
         scenes = _scenes(library, path, stamp)
@@ -136,7 +128,7 @@ def _check_installed(library: str, path: str) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _scenes(library: str, path: str, stamp: Stamp) -> tuple[Scene, ...]:
+def _scenes(library: str, path: str, stamp: FileStamp) -> tuple[Scene, ...]:
     """Return the images of a file; `stamp` is part of the key, so that a replaced file is looked at anew."""
     found = _by_bioio(path) if library == BIOIO else _by_rosettasciio(path)
     return tuple(scene for _, scene in zip(range(_MOST_IMAGES), found, strict=False))
@@ -263,17 +255,17 @@ class ForeignChunk:
     number: int
     box: Box
     dtype: np.dtype[Any]
-    opened: Stamp
+    opened: FileStamp
 
     @property
     def key(self) -> ChunkKey:
         """Its file, image and box."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         return ChunkKey(self.path, stamp, (self.library, self.number, self.box))
 
     def load(self) -> Array:
         """Compute the box; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         try:
             array = _scenes(self.library, self.path, self.opened)[self.number].array
             part = array[tuple(slice(start, stop) for start, stop in self.box)]
@@ -303,7 +295,7 @@ class ForeignSource:
     ----------
     library : str
         Which.
-    file : (str, Stamp)
+    file : (str, FileStamp)
         Absolute path, and its stamp when it was opened.
     number : int
         Of the image in the file.
@@ -311,7 +303,9 @@ class ForeignSource:
         Whether it is the only one.
     """
 
-    def __init__(self, library: str, file: tuple[str, Stamp], number: int, *, alone: bool) -> None:
+    def __init__(
+        self, library: str, file: tuple[str, FileStamp], number: int, *, alone: bool
+    ) -> None:
         self.file = file
         self.paths = (file[0],)
         self.row_map = ONE_ROW

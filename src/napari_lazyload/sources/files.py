@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import stat as _stat
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -57,10 +57,6 @@ def in_table(value: Any) -> Any:
     return text.strip()[:LONG_TEXT]
 
 
-Stamp: TypeAlias = "tuple[int, int]"
-"""``(time of change in ns, size in bytes)``, which tells a replaced file from the old one."""
-
-
 def open_error(path: str, expected: str, found: str, hint: str) -> SourceOpenError:
     """Return the error for a file that cannot be opened."""
     return SourceOpenError(
@@ -73,76 +69,123 @@ def read_error(path: str, expected: str, found: str, hint: str) -> ChunkReadErro
     return ChunkReadError(f"cannot read {path!r}: expected {expected}, found {found}; {hint}", path)
 
 
-def stamp_at_opening(path: str, what: str = "a data file", *, header: str | None = None) -> Stamp:
-    """Return the stamp of a file that is about to be opened; `header` names the one that points to it.
-
-    Raises
-    ------
-    SourceOpenError
-        If it is not there, is no regular file, or may not be read.
-    """
-    blamed = path if header is None else header
-    if header is not None and header != path:
-        what = f"its data file {path!r}"
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError) as err:
-        reason = getattr(err, "strerror", None) or str(err)
-        raise open_error(
-            blamed, what, f"nothing there ({reason})", "check the path, or put the file back"
-        ) from err
-    if not _stat.S_ISREG(found.st_mode):
-        kind = "a folder" if _stat.S_ISDIR(found.st_mode) else "something that is no regular file"
-        raise open_error(blamed, what, kind, "choose the file itself")
-    if not os.access(path, os.R_OK):
-        raise open_error(
-            blamed,
-            what,
-            "one that may not be read",
-            "allow reading it (permissions of file and folder)",
-        )
-    return found.st_mtime_ns, found.st_size
-
-
-def stamp_now(path: str, opened: Stamp | None = None) -> Stamp:
-    """Return the stamp of a file whose pixels are about to be read.
+class FileStamp(NamedTuple):
+    """The state of a file that tells it from one that replaced it.
 
     Parameters
     ----------
-    path : str
-        The file.
-    opened : tuple of int, optional
-        Its stamp when its header was read; another one now means that the header may no longer
-        hold.
-
-    Raises
-    ------
-    ChunkReadError
-        If it is gone, or no longer the file that was opened.
+    mtime_ns : int
+        Time of change in ns.
+    size : int
+        Size in bytes.
     """
-    try:
-        found = os.stat(path)
-    except OSError as err:
-        again = "put it back and retry"
-        raise read_error(
-            path, "the file that was opened", f"nothing there ({err.strerror})", again
-        ) from err
-    if not _stat.S_ISREG(found.st_mode):
-        raise read_error(
-            path, "the file that was opened", "something that is no regular file", "open it again"
-        )
-    stamp = found.st_mtime_ns, found.st_size
-    if opened is not None and stamp != opened:
-        seen = f"{opened[1]:,} bytes as when it was opened"
-        changed = (
-            f"{stamp[1]:,} bytes"
-            if stamp[1] != opened[1]
-            else "a file changed since (by its time of change)"
-        )
-        raise read_error(
-            path, seen, changed, "it was replaced or is still being written: open it again"
-        )
-    return stamp
+
+    mtime_ns: int
+    size: int
+
+    @classmethod
+    def from_stat(cls, stat: os.stat_result) -> FileStamp:
+        """Return the stamp of a file whose state is known."""
+        # Built as a tuple, without the Python function of a named one: keys of chunks take this way.
+        return tuple.__new__(cls, (stat.st_mtime_ns, stat.st_size))
+
+    @classmethod
+    def or_none(cls, path: str) -> FileStamp | None:
+        """Return the stamp of a file; None where it is missing or may not be looked at."""
+        try:
+            return cls.from_stat(os.stat(path))
+        except OSError:
+            return None
+
+    @classmethod
+    def of(cls, path: str) -> FileStamp:
+        """Return the stamp of a file of an opened folder.
+
+        Raises
+        ------
+        ChunkReadError
+            If the file is missing or may not be looked at.
+        """
+        try:
+            return cls.from_stat(os.stat(path))
+        except OSError as err:
+            msg = (
+                f"{path}: the file cannot be found any more ({err.strerror}); it was there when "
+                "the folder was opened. Put it back and retry"
+            )
+            raise ChunkReadError(msg, path) from err
+
+    @classmethod
+    def at_open(
+        cls, path: str, what: str = "a data file", *, header: str | None = None
+    ) -> FileStamp:
+        """Return the stamp of a file that is about to be opened.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        what : str
+            What the file should be, for the error.
+        header : str, optional
+            The file that points to this one; the error then names it.
+
+        Raises
+        ------
+        SourceOpenError
+            If it is missing, is no regular file, or may not be read.
+        """
+        named = path if header is None else header
+        if named != path:
+            what = f"its data file {path!r}"
+        try:
+            stat = os.stat(path)
+        except (OSError, ValueError) as err:
+            found = f"nothing there ({getattr(err, 'strerror', None) or err})"
+            raise open_error(named, what, found, "check the path, or put the file back") from err
+        if not S_ISREG(stat.st_mode):
+            found = "a folder" if S_ISDIR(stat.st_mode) else "something that is no regular file"
+            raise open_error(named, what, found, "choose the file itself")
+        if not os.access(path, os.R_OK):
+            hint = "allow reading it (permissions of file and folder)"
+            raise open_error(named, what, "one that may not be read", hint)
+        return cls.from_stat(stat)
+
+    @classmethod
+    def verify(cls, path: str, opened: FileStamp | None = None) -> FileStamp:
+        """Return the stamp of a file whose pixels are about to be read.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        opened : FileStamp, optional
+            Its stamp when its header was read. If the stamp is another one now, the header may no
+            longer hold.
+
+        Raises
+        ------
+        ChunkReadError
+            If it is missing, or no longer the file that was opened.
+        """
+        expected = "the file that was opened"
+        try:
+            stat = os.stat(path)
+        except OSError as err:
+            found = f"nothing there ({err.strerror})"
+            raise read_error(path, expected, found, "put it back and retry") from err
+        if not S_ISREG(stat.st_mode):
+            found = "something that is no regular file"
+            raise read_error(path, expected, found, "open it again")
+        stamp = cls.from_stat(stat)
+        if opened is not None and stamp != opened:
+            expected = f"{opened.size:,} bytes as when it was opened"
+            found = f"{stamp.size:,} bytes"
+            if stamp.size == opened.size:
+                found = "a file changed since (by its time of change)"
+            hint = "it was replaced or is still being written: open it again"
+            raise read_error(path, expected, found, hint)
+        return stamp
 
 
 def suffix_of(name: str) -> str:
@@ -175,22 +218,3 @@ def longest(path: str) -> str:
     """Return the sentence about the longest name in a path."""
     length = max(map(len, PurePath(path).parts))
     return f"The longest has {length} characters; most file systems take 255 bytes"
-
-
-def file_stamp(path: str) -> Stamp:
-    """Return ``(time of change in ns, size in bytes)``, which tells a replaced file from the old one.
-
-    Raises
-    ------
-    ChunkReadError
-        If the file is not there or may not be looked at.
-    """
-    try:
-        stat = os.stat(path)
-    except OSError as err:
-        msg = (
-            f"{path}: the file cannot be found any more ({err.strerror}); it was there when the folder was opened. "
-            "Put it back and retry"
-        )
-        raise ChunkReadError(msg, path) from err
-    return stat.st_mtime_ns, stat.st_size

@@ -26,9 +26,9 @@ def test_what_cannot_be_shown_is_converted(stored, shown, note):
         np.arange(12).reshape(3, 2, 2) * (3 + 4j if np.dtype(stored).kind == "c" else 1)
     ).astype(stored)
     source = RecordingSource(pixels, (1, 2, 2))
-    found, said = displayable(source)
+    found, message = displayable(source)
     assert found.meta.dtype == np.dtype(shown)
-    assert note in said
+    assert note in message
     chunk = found.chunk(0, (2, 0, 0))
     assert (chunk.load().dtype, chunk.load().shape) == (np.dtype(shown), (1, 2, 2))
     np.testing.assert_allclose(chunk.load(), np.abs(pixels[2:]).astype(shown))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import napari_lazyload as nl
 from napari_lazyload.core.errors import MissingDependencyError
 from napari_lazyload.sources import formats
-from napari_lazyload.sources.binary.strided import RawSource
+from napari_lazyload.sources.binary.strided import StridedFileSource
 from napari_lazyload.sources.hdf5.source import Hdf5Level, Hdf5Source, grown_chunks
 from napari_lazyload.sources.image_files.decode import PICTURE_SUFFIXES
 
@@ -645,7 +645,7 @@ def test_hdf5_in_place_and_by_chunks(tmp_path, dtype):
     assert sorted(dataset.meta["data_set"]) == ["group/packed", "plain"]
     for number, name in enumerate(dataset.meta["data_set"]):
         image, _ = opened(path, array, number)
-        assert isinstance(image.source, RawSource) == (name == "plain")
+        assert isinstance(image.source, StridedFileSource) == (name == "plain")
     assert set(dataset.left_out["original_filename"]) == {"spectrum", "group/label"}
     opened(path, array, dataset="plain")
     with pytest.raises(ValueError, match=r"'group/packed', 'plain'|'plain'"):

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_lazyload.core import coarse_levels
+from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.coarse_levels import strided_levels
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
@@ -22,8 +23,9 @@ from napari_lazyload.sources import files
 from napari_lazyload.sources.binary import chunk_sizes as raw_grid
 from napari_lazyload.sources.binary import read_strided
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks, chunk_sizes, run_nbytes
-from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
+from napari_lazyload.sources.binary.strided import Frames, StridedFileSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, Linear, Shifted
+from napari_lazyload.sources.files import FileStamp
 
 DTYPES = ["u1", "i1", "<u2", ">u2", "<i4", ">i4", "<f4", ">f4", ">f8", "<c8", ">c16", "<f2", "?"]
 
@@ -49,8 +51,8 @@ def full(source):
 def source_of(path, layout, **options):
     stat = os.stat(path)
     axes = tuple("uvtczyx"[-len(layout.shape) :])
-    return RawSource(
-        layout, [(str(path), (stat.st_mtime_ns, stat.st_size))], "raw", axes, **options
+    return StridedFileSource(
+        layout, [(str(path), FileStamp.from_stat(stat))], "raw", axes, **options
     )
 
 
@@ -147,19 +149,21 @@ def test_frames_over_several_files_and_with_gaps_in_the_grid(tmp_path):
     for number in range(0, 7, 3):  # three frames a file, one in the last
         path = tmp_path / f"{number}.raw"
         path.write_bytes(b"12345" + stack[number : number + 3].tobytes())
-        files.append((str(path), files.stamp_at_opening(str(path))))
+        files.append((str(path), files.FileStamp.at_open(str(path))))
     layout = dense((7, 6, 8), ">u2", 5)
     frames = Frames(1, 96, 3)
     for chunks in ("auto", 1, (2, 6, 8), (2, 4, 3)):
-        source = RawSource(layout, files, "raw", ("z", "y", "x"), frames=frames, chunks=chunks)
+        source = StridedFileSource(
+            layout, files, "raw", ("z", "y", "x"), frames=frames, chunks=chunks
+        )
         np.testing.assert_array_equal(full(source), stack)
     assert isinstance(
-        RawSource(layout, files, "raw", ("z", "y", "x"), frames=frames).chunk(0, (0, 0, 0)),
+        StridedFileSource(layout, files, "raw", ("z", "y", "x"), frames=frames).chunk(0, (0, 0, 0)),
         GroupChunk,
     )
     numbers = np.array([2, -1, 0, 6, 5, 4, 3, 1])
     grid = dense((2, 4, 6, 8), ">u2", 5)
-    source = RawSource(
+    source = StridedFileSource(
         grid,
         files,
         "raw",
@@ -171,7 +175,7 @@ def test_frames_over_several_files_and_with_gaps_in_the_grid(tmp_path):
     np.testing.assert_array_equal(full(source), expected)
     assert isinstance(source.chunk(0, (0, 1, 0, 0)), BlankChunk)
     assert source.chunk(0, (0, 1, 0, 0)).key == source.chunk(0, (0, 1, 0, 0)).key
-    whole = RawSource(
+    whole = StridedFileSource(
         grid, files, "raw", ("t", "z", "y", "x"), frames=Frames(2, 96, 3, numbers), chunks=-1
     )
     np.testing.assert_array_equal(full(whole), expected)
@@ -382,8 +386,10 @@ def test_colors_are_never_split(tmp_path):
     path = tmp_path / "a.raw"
     pixels = values((3000, 1000, 3), "u1")
     pixels.tofile(path)
-    stamp = files.stamp_at_opening(str(path))
-    source = RawSource(dense(pixels.shape, "u1"), [(str(path), stamp)], "rgb", ("y", "x", "s"))
+    stamp = files.FileStamp.at_open(str(path))
+    source = StridedFileSource(
+        dense(pixels.shape, "u1"), [(str(path), stamp)], "rgb", ("y", "x", "s")
+    )
     assert source.meta.rgb
     assert source.meta.levels[0].grid.chunks == (600, 1000, 3)
     np.testing.assert_array_equal(full(source), pixels)
@@ -421,14 +427,16 @@ def test_a_replaced_file_is_never_shown_as_the_old_one(opened):
         with pytest.raises(ChunkReadError, match=r"expected .* found a file changed since") as info:
             use()
         assert info.value.path == str(path)
-    free = RawSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"))
+    free = StridedFileSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"))
     assert free.chunk(0, (0, 0, 0)).key != before
     np.testing.assert_array_equal(full(free).tobytes(), content)
 
 
 def test_a_file_cut_short_gives_an_error_not_a_signal(opened):
     path, source = opened
-    free = RawSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"), chunks=(1, 30, 40))
+    free = StridedFileSource(
+        source.layout, [(str(path), None)], "raw", ("z", "y", "x"), chunks=(1, 30, 40)
+    )
     os.truncate(path, 30 * 40 * 2 * 3 + 1)
     with pytest.raises(ChunkReadError, match=r"expected 9,600 bytes .* found 7,201 bytes"):
         source.chunk(0, (3, 0, 0)).load()
@@ -457,13 +465,13 @@ def test_a_file_that_is_gone_or_something_else(opened):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_in_place_of_the_file_does_not_hang(opened):
     path, source = opened
-    free = RawSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"))
+    free = StridedFileSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"))
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ChunkReadError, match="no regular file"):
         free.chunk(0, (0, 0, 0)).load()
     with pytest.raises(SourceOpenError, match="no regular file"):
-        files.stamp_at_opening(str(path))
+        files.FileStamp.at_open(str(path))
 
 
 def test_errors_of_the_disk_are_the_packages_own(opened, monkeypatch):
@@ -559,8 +567,8 @@ def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):
     stack.tofile(path)
     for more in ({}, {"row_axes": 2}, {"frames": Frames(2, 30 * 40 * 2, 30)}):
         layout = dense(stack.shape, ">i2")
-        stamp = files.stamp_at_opening(str(path))
-        source = RawSource(
+        stamp = files.FileStamp.at_open(str(path))
+        source = StridedFileSource(
             layout, [(str(path), stamp)], "raw", ("c", "z", "y", "x"), coarse=True, **more
         )
         assert [level.factors for level in source.meta.levels] == [

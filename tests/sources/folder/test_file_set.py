@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder import file_set
 from napari_lazyload.sources.folder.file_set import UNREAD, UNREADABLE, FileSet
 from napari_lazyload.sources.folder.listing import list_folder
@@ -46,7 +46,7 @@ def test_a_header_is_read_once(folder, monkeypatch):
     assert (files.read_header(2), files.read_header(2)) == (0, 0)
     assert read == ["img_2.png"]
     assert files.kind.tolist() == [UNREAD, UNREAD, 0, UNREAD, UNREAD, UNREAD]
-    assert files.probed(2) == file_stamp(files.path(2)) == (files.changed_ns[2], files.sizes[2])
+    assert files.probed(2) == FileStamp.of(files.path(2)) == (files.changed_ns[2], files.sizes[2])
     assert files.probed(1) is None
 
 
@@ -122,7 +122,7 @@ def test_a_stamp_tells_of_the_file_that_is_gone(tmp_path):
     with pytest.raises(
         ChunkReadError, match=r"cannot be found any more \(No such file.*retry"
     ) as info:
-        file_stamp(str(tmp_path / "a.png"))
+        FileStamp.of(str(tmp_path / "a.png"))
     assert info.value.path == str(tmp_path / "a.png")
 
 

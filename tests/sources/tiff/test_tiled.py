@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 import napari_lazyload as nl
-from napari_lazyload.sources.binary.strided import RawSource
+from napari_lazyload.sources.binary.strided import StridedFileSource
 from napari_lazyload.sources.tiff import tiled
 from napari_lazyload.sources.tiff.tiled import TiledSource
 
@@ -74,7 +74,9 @@ def test_it_is_what_tifffile_reads(tmp_path, name):
     expected = tifffile.imread(path)
     with nl.open_dataset(path) as dataset:
         (image,) = dataset.images
-        assert isinstance(image.source, RawSource if name.startswith("in place") else TiledSource)
+        assert isinstance(
+            image.source, StridedFileSource if name.startswith("in place") else TiledSource
+        )
         assert image.dtype == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(image.data, expected)
         np.testing.assert_array_equal(image.data.compute(scheduler="threads"), expected)

@@ -17,7 +17,7 @@ from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.settings import current
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.read_strided import Array, native, span_nbytes
-from napari_lazyload.sources.files import Stamp, open_error, read_error, stamp_now
+from napari_lazyload.sources.files import FileStamp, open_error, read_error
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex
@@ -58,7 +58,7 @@ class PackedChunk:
     start: int
     layout: StridedLayout
     convert: Convert | None
-    opened: Stamp
+    opened: FileStamp
 
     @property
     def key(self) -> ChunkKey:
@@ -66,11 +66,11 @@ class PackedChunk:
         layout = self.layout
         form = (layout.shape, layout.dtype.str, layout.offset, layout.strides)
         part = (self.codec, self.start, form, self.convert)
-        return ChunkKey(self.path, stamp_now(self.path, self.opened), part)
+        return ChunkKey(self.path, FileStamp.verify(self.path, self.opened), part)
 
     def load(self) -> Array:
         """Unpack; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         layout = self.layout
         span = span_nbytes(layout.shape, layout.strides, layout.dtype.itemsize)
         try:
@@ -155,7 +155,7 @@ def _text(file: IO[bytes], layout: StridedLayout) -> Array:
 
 
 class PackedSource:
-    """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `RawSource`.
+    """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `StridedFileSource`.
 
     Raises
     ------
@@ -166,7 +166,7 @@ class PackedSource:
     def __init__(
         self,
         layout: StridedLayout,
-        file: tuple[str, Stamp],
+        file: tuple[str, FileStamp],
         codec: str,
         name: str,
         axes: tuple[str, ...],

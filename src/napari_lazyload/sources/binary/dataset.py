@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.source import paths_of
-from napari_lazyload.sources.binary.strided import RawSource
+from napari_lazyload.sources.binary.strided import StridedFileSource
 from napari_lazyload.sources.files import file_name, in_table
 from napari_lazyload.sources.opened import IMAGE, OpenResult
 
@@ -50,7 +50,7 @@ def binary_result(
         What was left out, by reason.
     """
     sources = [
-        source.with_strided_levels() if isinstance(source, RawSource) else source
+        source.with_strided_levels() if isinstance(source, StridedFileSource) else source
         for source in sources
     ]
     headers = [
@@ -84,7 +84,7 @@ def binary_result(
 def _overview(source: RowSource) -> dict[str, str]:
     """Return which pixels the coarse levels of an image have, for its table."""
     meta = source.meta
-    if not isinstance(source, RawSource) or len(meta.levels) == 1:
+    if not isinstance(source, StridedFileSource) or len(meta.levels) == 1:
         return {}
     said = (
         ", ".join(

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.units import unit_of
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout
+from napari_lazyload.sources.binary.strided import StridedFileSource, StridedLayout
 from napari_lazyload.sources.files import (
     BadOptionError,
+    FileStamp,
     check_options,
     file_name,
     open_error,
-    stamp_at_opening,
 )
 
 if TYPE_CHECKING:
@@ -35,15 +36,6 @@ _DATA_SUFFIXES = ("", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".
 _WHOLE = ("samples", "lines", "bands")
 _LISTS = ("wavelength", "fwhm", "band names", "bbl")
 _BANDS = "c"
-_UNITS = {
-    **{
-        "meters": "meter",
-        "micrometers": "micrometer",
-        "millimeters": "millimeter",
-        "kilometers": "kilometer",
-    },
-    **{"km": "kilometer", "degrees": "degree", "feet": "foot"},
-}
 
 
 def takes_envi(path: str) -> bool:
@@ -97,17 +89,17 @@ def open_envi(path: str, **options: Any) -> OpenResult:
         raise open_error(
             path, f"an ENVI header {file_name(path)}.hdr beside it", "none", "put the header back"
         )
-    stamp_at_opening(head, header=path)
+    FileStamp.at_open(head, header=path)
     with reading_header(head, "an ENVI header"):
         known = _read_header(head)
         layout = _layout(head, known)
     data = _data_of(path, head, options.get("data"))
-    stamp = stamp_at_opening(data, header=path)
-    check_extent(data, stamp[1], layout.end, exact=not options.get("trailing", False))
+    stamp = FileStamp.at_open(data, header=path)
+    check_extent(data, stamp.size, layout.end, exact=not options.get("trailing", False))
     with reading_header(head, "an ENVI header"):
         more, rows = _per_band(known, layout.shape[0]), _placed(known)
     row_axes = int(bool(more))
-    source = RawSource(
+    source = StridedFileSource(
         layout, [(data, stamp)], file_name(data), (_BANDS, "y", "x"), row_axes=row_axes, **rows
     )
     fields = {name: value for name, value in known.items() if name not in more}
@@ -250,6 +242,6 @@ def _placed(known: Mapping[str, Any]) -> dict[str, Any]:
                 for one in said[first + 2 :]
                 if "unit" in str(one).lower()
             ]
-            unit = _UNITS.get(units[0]) if units else None
+            unit = unit_of(units[0]) if units else None
             return {"scale": (1.0, high, wide), "units": (None, unit, unit) if unit else None}
     return {}

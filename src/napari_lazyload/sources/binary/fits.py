@@ -17,9 +17,9 @@ from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource,
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, default_axes, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
-from napari_lazyload.sources.binary.strided import RawSource, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear, Shifted
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,12 +83,12 @@ def open_fits(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("scaled",), "FITS files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "a FITS file")
+    stamp = FileStamp.at_open(path, "a FITS file")
     packed = _is_packed(path)
     opener: Any = gzip.open if packed else open
     with reading_header(path, "a FITS file"), opener(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's, about cards that it mends
-        size = _unpacked_size(path, file) if packed else stamp[1]
+        size = _unpacked_size(path, file) if packed else stamp.size
         units, skipped, notes = _units(path, file, size)
         images = [unit for unit in units if _is_image(unit, skipped)]
         if not images:
@@ -253,13 +253,13 @@ def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
 
 def _image(
     path: str,
-    stamp: tuple[int, int],
+    stamp: FileStamp,
     unit: _Unit,
     title: str,
     options: Mapping[str, Any],
     *,
     packed: bool,
-) -> tuple[RawSource | PackedSource, dict[str, Any]]:
+) -> tuple[StridedFileSource | PackedSource, dict[str, Any]]:
     """Return the source of one unit, and its cards."""
     cards = unit.cards
     layout = dense(_shape(path, cards), _TYPES[_bitpix(path, cards)], unit.offset)
@@ -278,11 +278,11 @@ def _image(
     )
     name = f"{file_name(path)} {title}".strip()
     more = {"convert": convert, "dtype": dtype, **_limits(cards)}
-    source: RawSource | PackedSource
+    source: StridedFileSource | PackedSource
     if packed:
         source = PackedSource(layout, (path, stamp), "gzip", name, axes, **more)
     else:
-        source = RawSource(layout, [(path, stamp)], name, axes, **more)
+        source = StridedFileSource(layout, [(path, stamp)], name, axes, **more)
     fields = {
         key: value
         for key, value in cards.items()

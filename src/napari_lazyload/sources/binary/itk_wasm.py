@@ -20,8 +20,13 @@ from napari_lazyload.sources.binary.header_checks import (
     reading_header,
 )
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense, samples_first
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.binary.strided import (
+    StridedFileSource,
+    StridedLayout,
+    dense,
+    samples_first,
+)
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
     from napari_lazyload.sources.opened import OpenResult
@@ -52,7 +57,7 @@ def open_iwi(path: str, **options: Any) -> OpenResult:
     check_options(options, (), "ITK-Wasm folders")
     path = os.path.abspath(path)
     index = os.path.join(path, "index.json")
-    stamp_at_opening(index, header=path)
+    FileStamp.at_open(index, header=path)
     with reading_header(path, "an ITK-Wasm image"), open(index, encoding="utf-8") as file:
         known = json.loads(file.read(MOST_HEADER))
         kind = known["imageType"]
@@ -82,9 +87,9 @@ def open_iwi(path: str, **options: Any) -> OpenResult:
         placed: dict[str, Any] = placement(
             turned, origin, [axis for axis in axes if axis != "s"], spatial
         )
-    stamp = stamp_at_opening(data, header=path)
-    check_extent(data, stamp[1], layout.end)
-    source = RawSource(layout, [(data, stamp)], file_name(path), axes, **placed)
+    stamp = FileStamp.at_open(data, header=path)
+    check_extent(data, stamp.size, layout.end)
+    source = StridedFileSource(layout, [(data, stamp)], file_name(path), axes, **placed)
     fields = {
         "componentType": dtype,
         "pixelType": kind.get("pixelType", ""),

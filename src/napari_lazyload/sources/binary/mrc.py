@@ -16,11 +16,10 @@ from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.binary.strided import StridedFileSource, StridedLayout, dense
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.files import Stamp
     from napari_lazyload.sources.opened import OpenResult
 
 MRC = "MRC"
@@ -58,7 +57,7 @@ def open_mrc(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("trailing",), "MRC files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "an MRC file")
+    stamp = FileStamp.at_open(path, "an MRC file")
     codec = _codec(path)
     opener: Any = _OPENERS[codec]
     with reading_header(path, "an MRC file"), opener(path, "rb") as file:
@@ -66,7 +65,7 @@ def open_mrc(path: str, **options: Any) -> OpenResult:
         layout, axes = _layout(path, header, order)
         frames = _frame_headers(file, header, order, axes, layout.shape)
     if not codec:
-        check_extent(path, stamp[1], layout.end, exact=not options.get("trailing", False))
+        check_extent(path, stamp.size, layout.end, exact=not options.get("trailing", False))
     source = _source(
         path, stamp, codec, layout, axes=axes, header=header, row_axes=int(bool(frames))
     )
@@ -222,18 +221,20 @@ def _placed(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
 
 def _source(
     path: str,
-    stamp: Stamp,
+    stamp: FileStamp,
     codec: str,
     layout: StridedLayout,
     *,
     axes: tuple[str, ...],
     header: Any,
     row_axes: int,
-) -> RawSource | PackedSource:
+) -> StridedFileSource | PackedSource:
     meta = _placed(header, axes) | _limits(header, layout)
     if codec:
         return PackedSource(layout, (path, stamp), codec, file_name(path), axes, **meta)
-    return RawSource(layout, [(path, stamp)], file_name(path), axes, row_axes=row_axes, **meta)
+    return StridedFileSource(
+        layout, [(path, stamp)], file_name(path), axes, row_axes=row_axes, **meta
+    )
 
 
 def _limits(header: Any, layout: StridedLayout) -> dict[str, Any]:

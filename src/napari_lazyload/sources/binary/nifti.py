@@ -16,9 +16,9 @@ from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
 if TYPE_CHECKING:
     from napari_lazyload.sources.opened import OpenResult
@@ -60,7 +60,7 @@ def open_nifti(path: str, **options: Any) -> OpenResult:
     check_options(options, ("scaled", "trailing"), "NIfTI files")
     path = os.path.abspath(path)
     head = _header_path(path)
-    stamp_at_opening(head, "a NIfTI or Analyze header", header=path)
+    FileStamp.at_open(head, "a NIfTI or Analyze header", header=path)
     with reading_header(head, "a NIfTI, Analyze or MGH header"):
         header, block = _read_header(head)
         shape, dtype = tuple(map(int, header.get_data_shape())), np.dtype(header.get_data_dtype())
@@ -68,7 +68,7 @@ def open_nifti(path: str, **options: Any) -> OpenResult:
         offset = _offset(header, single=data == head)
         stored = _fields(header, block)
         slope, intercept = _slope(header)
-    stamp = stamp_at_opening(data, header=path)
+    stamp = FileStamp.at_open(data, header=path)
     layout, axes = _layout(data, shape, dtype, offset)
     scaled = options.get("scaled", True) and (slope, intercept) != (1.0, 0.0) and axes[-1] != "s"
     more: dict[str, Any] = {}
@@ -78,17 +78,17 @@ def open_nifti(path: str, **options: Any) -> OpenResult:
     with reading_header(head, "a NIfTI, Analyze or MGH header"):
         affine, notes = _affine(header, head)
         more |= _placed(header, axes, affine)
-    source: RawSource | PackedSource
+    source: StridedFileSource | PackedSource
     if _starts_with(data, _GZIP):
         source = PackedSource(layout, (data, stamp), "gzip", file_name(path), axes, **more)
     else:
         check_extent(
             data,
-            stamp[1],
+            stamp.size,
             layout.end,
             exact=_is_exact(header) and not options.get("trailing", False),
         )
-        source = RawSource(layout, [(data, stamp)], file_name(path), axes, **more)
+        source = StridedFileSource(layout, [(data, stamp)], file_name(path), axes, **more)
     stored |= {"data_offset": offset, "slope": slope, "intercept": intercept}
     return binary_result(path, NIFTI, [source], [stored], notes=[*notes, *packed_notes(source)])
 

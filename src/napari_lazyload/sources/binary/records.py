@@ -1,4 +1,4 @@
-"""One field of a structured type: frames or pixels with a header in front of each are such records."""
+"""One field of a structured type, for frames or pixels with a header in front of each."""
 
 from __future__ import annotations
 
@@ -39,11 +39,8 @@ def pick_field(path: str, layout: StridedLayout, key: Any) -> StridedLayout:
     shape, strides, offset = layout.shape, layout.strides, layout.offset
     for name in str(key).split("."):
         if dtype.names is None or dtype.fields is None or name not in dtype.names:
-            known = (
-                f"the fields {', '.join(map(repr, dtype.names))}"
-                if dtype.names
-                else f"no fields ({dtype})"
-            )
+            fields = ", ".join(map(repr, dtype.names or ()))
+            known = f"the fields {fields}" if fields else f"no fields ({dtype})"
             msg = f"{path}: key={key!r} names no field; its type has {known}"
             raise BadOptionError(msg)
         dtype, begin = dtype.fields[name][:2]

@@ -18,14 +18,14 @@ from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.sources.binary.chunk_sizes import chunk_sizes
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, span_nbytes
-from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, RawChunk
+from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, StridedBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.sources.binary.strided_chunks import Convert
-    from napari_lazyload.sources.files import Stamp
+    from napari_lazyload.sources.files import FileStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,13 @@ def samples_first(layout: StridedLayout) -> StridedLayout:
     return StridedLayout((count, *sizes), layout.dtype, layout.offset, (step, *strides))
 
 
+def transposed(layout: StridedLayout, order: Sequence[int]) -> StridedLayout:
+    """Return the same pixels with the axes in another order."""
+    shape = tuple(layout.shape[axis] for axis in order)
+    strides = tuple(layout.strides[axis] for axis in order)
+    return StridedLayout(shape, layout.dtype, layout.offset, strides)
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
     """Frames that are not one block: spread over files, or scattered over a grid.
@@ -90,14 +97,14 @@ class Frames:
     numbers: Array | None = None
 
 
-class RawSource:
+class StridedFileSource:
     """An image whose pixels are read in place.
 
     Parameters
     ----------
     layout : StridedLayout
         Where the pixels are; of a `Frames` image the leading strides do not count.
-    files : sequence of (str, Stamp or None)
+    files : sequence of (str, FileStamp or None)
         Absolute paths, each with its stamp when the header was read, or None where that shall not
         be checked.
     name : str
@@ -129,7 +136,7 @@ class RawSource:
     def __init__(
         self,
         layout: StridedLayout,
-        files: Sequence[tuple[str, Stamp | None]],
+        files: Sequence[tuple[str, FileStamp | None]],
         name: str,
         axes: tuple[str, ...],
         *,
@@ -169,16 +176,16 @@ class RawSource:
             chunks, axes, layout.shape, layout.strides, itemsize, fixed=fixed, single=single
         )
 
-    def rechunked(self, chunks: Any) -> RawSource:
+    def rechunked(self, chunks: Any) -> StridedFileSource:
         """See `napari_lazyload.core.source.StridedSource`."""
         return self._again(chunks=chunks)
 
-    def with_strided_levels(self) -> RawSource:
+    def with_strided_levels(self) -> StridedFileSource:
         """See `napari_lazyload.core.source.StridedSource`."""
         grid = self.meta.levels[0].grid
         return self if self._coarse else self._again(chunks=grid.chunks, coarse=True)
 
-    def _again(self, **changes: Any) -> RawSource:
+    def _again(self, **changes: Any) -> StridedFileSource:
         """Return the same image with some arguments changed.
 
         Raises
@@ -199,21 +206,21 @@ class RawSource:
             "coarse": self._coarse,
         }
         kept |= {"row_axes": self._row_axes, **changes}
-        return RawSource(self.layout, self.files, meta.name, meta.axes, **kept)
+        return StridedFileSource(self.layout, self.files, meta.name, meta.axes, **kept)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Its files."""
         return tuple(path for path, _ in self.files)
 
-    def chunk(self, level: int, index: BlockIndex) -> RawChunk | BlankChunk | GroupChunk:
+    def chunk(self, level: int, index: BlockIndex) -> StridedBlock | BlankChunk | GroupChunk:
         """Return the reference to one chunk."""
         box, spans = self.meta.levels[level].grid.bounds(index), self._steps(level)
         if self.frames is not None:
             return self._frames_chunk(self.frames, box, spans)
         return self._box_chunk(box, spans)
 
-    def box_reader(self, level: int, box: Box) -> RawChunk | None:
+    def box_reader(self, level: int, box: Box) -> StridedBlock | None:
         """Return what reads a box in one go; None where it is of several frames that lie apart, or of none."""
         spans, frames = self._steps(level), self.frames
         if frames is None:
@@ -221,9 +228,9 @@ class RawSource:
         if any(stop - start != 1 for start, stop in box[: frames.axes]):
             return None
         found = self._frames_chunk(frames, box, spans)
-        return found if isinstance(found, RawChunk) else None
+        return found if isinstance(found, StridedBlock) else None
 
-    def _box_chunk(self, box: Box, spans: tuple[int, ...]) -> RawChunk:
+    def _box_chunk(self, box: Box, spans: tuple[int, ...]) -> StridedBlock:
         strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
         offset = self.layout.offset + sum(
             start * step for (start, _), step in zip(box, strides, strict=True)
@@ -232,13 +239,13 @@ class RawSource:
 
     def _block(
         self, file: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
-    ) -> RawChunk:
+    ) -> StridedBlock:
         path, opened = self.files[file]
-        return RawChunk(path, offset, shape, strides, self.layout.dtype, self.convert, opened)
+        return StridedBlock(path, offset, shape, strides, self.layout.dtype, self.convert, opened)
 
     def _frames_chunk(
         self, frames: Frames, box: Box, spans: tuple[int, ...]
-    ) -> RawChunk | BlankChunk | GroupChunk:
+    ) -> StridedBlock | BlankChunk | GroupChunk:
         shape, ahead = box_shape(box), frames.axes
         strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
         within = sum(
@@ -263,7 +270,7 @@ class RawSource:
         shape: tuple[int, ...],
         strides: tuple[int, ...],
         within: int,
-    ) -> RawChunk | BlankChunk:
+    ) -> StridedBlock | BlankChunk:
         number = flat if frames.numbers is None else int(frames.numbers[flat])
         if number < 0:
             return BlankChunk(self.files[0][0], shape, self.meta.dtype)

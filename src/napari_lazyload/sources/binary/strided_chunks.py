@@ -16,7 +16,7 @@ from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.source import ChunkKey, joined_key
 from napari_lazyload.sources.binary.chunk_sizes import run_nbytes
 from napari_lazyload.sources.binary.read_strided import Array, item_count, read_strided
-from napari_lazyload.sources.files import Stamp, stamp_now
+from napari_lazyload.sources.files import FileStamp
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import Box
@@ -84,7 +84,7 @@ class Shifted:
 
 
 @dataclass(frozen=True, slots=True)
-class RawChunk:
+class StridedBlock:
     """A strided block of one file.
 
     Parameters
@@ -112,16 +112,16 @@ class RawChunk:
     strides: tuple[int, ...]
     dtype: np.dtype[Any]
     convert: Convert | None = None
-    opened: Stamp | None = None
+    opened: FileStamp | None = None
 
     @property
     def key(self) -> ChunkKey:
         """Its file, and which bytes are read as what."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         part = (self.offset, self.shape, self.strides, self.dtype.str, self.convert)
         return ChunkKey(self.path, stamp, part)
 
-    def sub_chunk(self, box: Box) -> RawChunk:
+    def sub_chunk(self, box: Box) -> StridedBlock:
         """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
         offset = self.offset + sum(
             start * step for (start, _), step in zip(box, self.strides, strict=True)
@@ -142,12 +142,12 @@ class RawChunk:
         if self.convert is not None or target.dtype != self.dtype.newbyteorder("="):
             np.copyto(target, self.load(), casting="unsafe")
             return
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         read_strided(self.path, self.offset, target.view(self.dtype), self.strides)
 
     def load(self) -> Array:
         """Read the block; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         stored = np.empty(self.shape, self.dtype.newbyteorder("="))
         read_strided(self.path, self.offset, stored.view(self.dtype), self.strides)
         return stored if self.convert is None else np.ascontiguousarray(self.convert(stored))
@@ -191,7 +191,7 @@ class GroupChunk:
 
     Parameters
     ----------
-    parts : tuple of RawChunk or BlankChunk
+    parts : tuple of StridedBlock or BlankChunk
         One frame each, in C order of the axes that count frames.
     shape : tuple of int
         Of the whole.
@@ -199,7 +199,7 @@ class GroupChunk:
         Of the result.
     """
 
-    parts: tuple[RawChunk | BlankChunk, ...]
+    parts: tuple[StridedBlock | BlankChunk, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 

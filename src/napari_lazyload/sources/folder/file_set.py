@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.listing import EMPTY, MEMBER, Listing
 from napari_lazyload.sources.image_files import decode
 
@@ -28,7 +28,6 @@ RETRY_SECONDS = 5.0
 cannot."""
 _SPREAD = 256
 _BLOCK = 4096
-Stamp = tuple[int, int]
 
 
 def read_info(path: str, series: int = 0) -> PictureInfo:
@@ -133,9 +132,11 @@ class FileSet:
         """Return the absolute path of one file."""
         return self.listing.path(row)
 
-    def probed(self, row: int) -> Stamp | None:
+    def probed(self, row: int) -> FileStamp | None:
         """Return the stamp that a file had when its header was read, None where it was not or could not be."""
-        return (int(self.changed_ns[row]), int(self.sizes[row])) if self.kind[row] >= 0 else None
+        if self.kind[row] < 0:
+            return None
+        return FileStamp(int(self.changed_ns[row]), int(self.sizes[row]))
 
     def place(self, row: int, page: int) -> PageLocation | None:
         """Return where a page of a file is, if another file may hold it; a header is read only next to such files."""
@@ -152,7 +153,7 @@ class FileSet:
         path = self.path(row)
         problem = None
         try:
-            self.changed_ns[row], self.sizes[row] = file_stamp(path)
+            self.changed_ns[row], self.sizes[row] = FileStamp.of(path)
             if self.sizes[row] == 0:
                 msg = f"{path}: the file is empty (0 bytes); expected a picture. Copy it again and retry"
                 raise ChunkReadError(msg, path)  # noqa: TRY301 - one way for all that is wrong with a file

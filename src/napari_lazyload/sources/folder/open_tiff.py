@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import LazyLoadError
-from napari_lazyload.sources.files import read_error, stamp_at_opening
+from napari_lazyload.sources.files import FileStamp, read_error
 from napari_lazyload.sources.folder.image_stack import PictureSource
 from napari_lazyload.sources.folder.open_folder import open_pictures
 from napari_lazyload.sources.image_header import FileHead
@@ -86,7 +86,7 @@ def _cut(path: str, sources: list[RowSource], numbers: Sequence[int]) -> None:
     """Replace some sources by such that read smaller pieces, where the file has any."""
     import tifffile
 
-    stamp = stamp_at_opening(path, "a TIFF file")
+    stamp = FileStamp.at_open(path, "a TIFF file")
     with FileHead(path) as head:
         layouts = read_header(head).detail
     with quiet_tifffile(), tifffile.TiffFile(path) as tif:

@@ -10,7 +10,7 @@ import numpy as np
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.core.text import said
-from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.file_set import read_info
 from napari_lazyload.sources.folder.page_chunk import decode, ravel, stamped, unlike
 
@@ -53,7 +53,7 @@ class PaddedChunk:
         """Its file, where the page is, which it is, and the form of the result."""
         where = None if self.place is None else stamped(self.place, self.path)
         part = ("padded", where, self.page, self.shape, self.dtype.str)
-        return ChunkKey(self.path, file_stamp(self.path), part)
+        return ChunkKey(self.path, FileStamp.of(self.path), part)
 
     def load(self) -> Array:
         """Decode the page and fill it up."""
@@ -96,7 +96,7 @@ class CoverageChunk:
     @property
     def key(self) -> ChunkKey:
         """Its file, and which page."""
-        return ChunkKey(self.path, file_stamp(self.path), ("coverage", self.page, self.shape))
+        return ChunkKey(self.path, FileStamp.of(self.path), ("coverage", self.page, self.shape))
 
     def load(self) -> Array:
         """Read the header."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.core.text import said
-from napari_lazyload.sources.files import file_stamp
-from napari_lazyload.sources.folder.file_set import Stamp, read_info
+from napari_lazyload.sources.files import FileStamp
+from napari_lazyload.sources.folder.file_set import read_info
 from napari_lazyload.sources.image_files import decode as pictures
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class PictureChunk:
     frame_ndim: int
     dtype: np.dtype[Any]
     pages: int | None = None
-    probed: Stamp | None = None
+    probed: FileStamp | None = None
     series: int = 0
     place: PageLocation | None = None
 
@@ -64,11 +64,11 @@ class PictureChunk:
         """Its file, which image or where it is, page, and the form of the result."""
         image = self.series if self.place is None else stamped(self.place, self.path)
         part = (image, self.page, self.shape, self.dtype.str)
-        return ChunkKey(self.path, file_stamp(self.path), part)
+        return ChunkKey(self.path, FileStamp.of(self.path), part)
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""
-        if self.pages is not None and file_stamp(self.path) != self.probed:
+        if self.pages is not None and FileStamp.of(self.path) != self.probed:
             self._check_pages()
         pixels = decode(self.path, self.page, self.series, self.place)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
@@ -89,7 +89,7 @@ def stamped(place: PageLocation, opened: str) -> tuple[Hashable, ...]:
     One that is missing may come with another file: that changes the folder.
     """
     holder = place.path if place.offset else os.path.dirname(opened)
-    return (*place, *file_stamp(holder)) if holder else (*place,)
+    return (*place, *FileStamp.of(holder)) if holder else (*place,)
 
 
 def decode(path: str, page: int, series: int = 0, place: PageLocation | None = None) -> Array:

@@ -5,15 +5,8 @@ from __future__ import annotations
 import os
 from math import isfinite
 
+from napari_lazyload.core.units import length_unit
 from napari_lazyload.sources.safe_xml import MOST_BYTES, parse_xml
-
-_UNITS = {
-    **dict.fromkeys(
-        ("\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "um", "micron", "microns"), "micrometer"
-    ),
-    **{"micrometer": "micrometer", "nm": "nanometer", "nanometer": "nanometer", "mm": "millimeter"},
-    **{"millimeter": "millimeter", "m": "meter"},
-}
 
 Sizes = dict[int, tuple[tuple[float, float, float], "str | None"]]
 
@@ -47,7 +40,7 @@ def _parsed(document: bytes) -> Sizes:
     for setup in parse_xml(document).iterfind(".//{*}ViewSetups/{*}ViewSetup"):
         sizes = tuple(map(float, setup.findtext("{*}voxelSize/{*}size", "").split()))
         if len(sizes) == 3 and all(map(isfinite, sizes)) and min(sizes) > 0:
-            unit = setup.findtext("{*}voxelSize/{*}unit", "").strip().lower()
+            unit = length_unit(setup.findtext("{*}voxelSize/{*}unit", ""))
             number = int(setup.findtext("{*}id", "-1"))
-            found[number] = ((sizes[2], sizes[1], sizes[0]), _UNITS.get(unit))
+            found[number] = ((sizes[2], sizes[1], sizes[0]), unit)
     return found

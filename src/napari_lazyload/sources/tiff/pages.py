@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.image_header import (
     BOMB_FLOOR,
     BOMB_RATIO,
@@ -114,14 +115,14 @@ def read_header(head: FileHead) -> ParsedHeader:
         layouts: tuple[TiffLayout, ...] = (_plain_layout(head, plain),)
     else:
         stat = os.stat(head.path)
-        stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         path = os.path.abspath(head.path)
-        layouts = _series_layouts(path, stamp)
+        stamps = (FileStamp.from_stat(stat), stat.st_ctime_ns, stat.st_ino)
+        layouts = _series_layouts(path, *stamps)
         if any(
             layout.around != _around(path, layout.info.files) for layout in layouts if layout.around
         ):
             _series_layouts.cache_clear()
-            layouts = _series_layouts(path, stamp)
+            layouts = _series_layouts(path, *stamps)
     return ParsedHeader(layouts[0].info, layouts[0].info.page_nbytes, detail=layouts)
 
 
@@ -138,8 +139,10 @@ def _plain_layout(head: FileHead, plain: Plain) -> TiffLayout:
 
 
 @functools.lru_cache(maxsize=256)
-def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]:
-    """Describe the images by tifffile; `stamp` is part of the key, so that a replaced file is looked at anew."""
+def _series_layouts(
+    path: str, stamp: FileStamp, _ctime_ns: int, _inode: int
+) -> tuple[TiffLayout, ...]:
+    """Describe the images by tifffile; a replaced file has another key, so it is read again."""
     with FileHead(path) as head:
         directories = 0 if _tells_all(path, head) else check_chain(head)
         xml = ome_xml(head)
@@ -159,14 +162,17 @@ def _series_layouts(path: str, stamp: tuple[int, ...]) -> tuple[TiffLayout, ...]
         # What a file holds itself comes first: the files of a set all describe all of its images.
         numbers = [*own, *sorted({*range(len(tif.series))}.difference(own))][:MOST_SERIES]
         _check_kind(tif, tif.series[numbers[0]])
-        first = _describe(tif, numbers[0], stamp[0])
+        first = _describe(tif, numbers[0], stamp.size)
         said = dict(first.info.metadata)
         if len(tif.series) > 1:
             said["images"] = len(tif.series)
         if len(own) > 1:
             said["note"] = f"{len(own)} series of images; the first is shown"
         first = replace(first, info=replace(first.info, metadata=said))
-        return (first, *filter(None, (_described(tif, number, stamp[0]) for number in numbers[1:])))
+        return (
+            first,
+            *filter(None, (_described(tif, number, stamp.size) for number in numbers[1:])),
+        )
 
 
 def _tells_all(path: str, head: FileHead) -> bool:
@@ -288,15 +294,7 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
 
 def _around(path: str, files: Iterable[str]) -> tuple[Any, ...]:
     """Return what changes where files of a set come, go or are replaced."""
-    return tuple(map(_stamp, (os.path.dirname(path), *sorted(files))))
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size
+    return tuple(map(FileStamp.or_none, (os.path.dirname(path), *sorted(files))))
 
 
 def _pages(

@@ -23,8 +23,8 @@ from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.read_strided import Array, native
-from napari_lazyload.sources.binary.strided import RawSource, dense
-from napari_lazyload.sources.files import Stamp, read_error, stamp_now
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense
+from napari_lazyload.sources.files import FileStamp, read_error
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
 from napari_lazyload.sources.tiff.pages import contiguous_from, in_other_files, page_at
 
@@ -113,17 +113,17 @@ class TileChunk:
     size: tuple[int, int]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    opened: Stamp
+    opened: FileStamp
 
     @property
     def key(self) -> ChunkKey:
         """Its file, and which pixels."""
-        stamp = stamp_now(self.path, self.opened)
+        stamp = FileStamp.verify(self.path, self.opened)
         return ChunkKey(self.path, stamp, (self.directory, self.corner, self.shape))
 
     def load(self) -> Array:
         """Read and decode the tiles; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         try:
             pixels = self._decode()
         except ChunkReadError:
@@ -185,7 +185,7 @@ def _tile_of(page: Any) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=64)
-def _page(path: str, stamp: Stamp, directory: int) -> Any:
+def _page(path: str, stamp: FileStamp, directory: int) -> Any:
     """Return a page by its directory, with all that decoding needs; `stamp` is part of the key."""
     import tifffile
 
@@ -213,7 +213,7 @@ class TiledSource:
 
     Parameters
     ----------
-    file : (str, Stamp)
+    file : (str, FileStamp)
         Absolute path, and its stamp when it was opened.
     plans : sequence of TileGrid
         The levels, finest first.
@@ -221,7 +221,9 @@ class TiledSource:
         Of the image; its levels do not count.
     """
 
-    def __init__(self, file: tuple[str, Stamp], plans: Sequence[TileGrid], meta: ImageMeta) -> None:
+    def __init__(
+        self, file: tuple[str, FileStamp], plans: Sequence[TileGrid], meta: ImageMeta
+    ) -> None:
         self.file = file
         self.paths = (file[0],)
         self.row_map = ONE_ROW
@@ -261,7 +263,7 @@ def _tiled(
     tif: tifffile.TiffFile,
     series: tifffile.TiffPageSeries,
     meta: ImageMeta,
-    file: tuple[str, Stamp],
+    file: tuple[str, FileStamp],
 ) -> RowSource | None:
     """Return the source of an image in smaller pieces, or None where there are none."""
     if (
@@ -286,7 +288,9 @@ def _tiled(
     return TiledSource(file, [plan for plan in plans if plan.lead == lead], meta)
 
 
-def _in_place(path: str, stamp: Stamp, meta: ImageMeta, where: tuple[str, int]) -> RawSource:
+def _in_place(
+    path: str, stamp: FileStamp, meta: ImageMeta, where: tuple[str, int]
+) -> StridedFileSource:
     """Return the source of pixels that lie together, without compression."""
     order: Any = where[0]
     layout = dense(meta.shape, meta.dtype.newbyteorder(order), where[1])
@@ -295,7 +299,8 @@ def _in_place(path: str, stamp: Stamp, meta: ImageMeta, where: tuple[str, int]) 
         for name in type(meta).__slots__
         if name not in ("name", "axes", "dtype", "levels")
     }
-    return RawSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
+    source = StridedFileSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
+    return source.with_strided_levels()
 
 
 def _plan(level: Any) -> TileGrid | None:

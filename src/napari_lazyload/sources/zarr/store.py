@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
+from napari_lazyload.sources.files import FileStamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -199,9 +200,9 @@ class LocalStore:
     def size(self, key: str) -> int | None:
         """See `Store`."""
         stamp = self.stamp(key)
-        return None if stamp is None else stamp[1]
+        return None if stamp is None else stamp.size
 
-    def stamp(self, key: str) -> tuple[int, int] | None:
+    def stamp(self, key: str) -> FileStamp | None:
         """See `Store`."""
         path = self.address(check_key(key))
         try:
@@ -210,7 +211,7 @@ class LocalStore:
             return None
         except OSError as err:
             raise _os_error(path, err) from err
-        return stat.st_mtime_ns, stat.st_size
+        return FileStamp.from_stat(stat)
 
 
 def _read_all(file: Any, length: int) -> bytes:

@@ -18,7 +18,7 @@ from napari_lazyload.widgets.qt.main_thread import post_to_main
 
 if TYPE_CHECKING:
     from napari_lazyload.loading.jobs import Job
-    from napari_lazyload.sources.binary.strided import RawSource
+    from napari_lazyload.sources.binary.strided import StridedFileSource
 
     Array = np.ndarray[Any, Any]
 
@@ -57,12 +57,12 @@ class RawPreview(QWidget):
         for part in (self.picture, self.slider, self.said):
             layout.addWidget(part)
         layout.addStretch(1)
-        self._source: RawSource | None = None
+        self._source: StridedFileSource | None = None
         self._asked = 0
         self._owner = ("raw preview", id(self))
         self.slider.valueChanged.connect(self._read)
 
-    def show_source(self, source: RawSource | None) -> None:
+    def show_source(self, source: StridedFileSource | None) -> None:
         """Show the middle plane of an image, or nothing."""
         self._source = source
         last = 0 if source is None else min(plane_count(source), MOST_PLANES) - 1
