@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    pass
-
 BOOL = np.dtype(np.bool_)
 UINT8 = np.dtype(np.uint8)
 UINT16 = np.dtype(np.uint16)
@@ -28,7 +26,8 @@ UINT16 = np.dtype(np.uint16)
 #: A picture that unpacks to no more than this is never called a bomb, however small its file is.
 BOMB_FLOOR = 2**27
 
-#: Unpacked bytes per byte of file above which a file beyond the floor is called a bomb, where a codec knows no bound.
+#: Unpacked bytes per byte of file above which a larger file is called a bomb; for codecs without a
+#: bound of their own.
 BOMB_RATIO = 20_000
 
 #: The largest expansion of deflate (a stream of 258-byte matches of two bits each).
@@ -59,9 +58,13 @@ class TruncatedError(PictureError):
     """A file that ends before its picture does."""
 
     def __init__(self, found: str, expected: str = "a complete file") -> None:
-        super().__init__(
-            found, expected, "copy or export the file again, or wait until it is written"
-        )
+        hint = "copy or export the file again, or wait until it is written"
+        super().__init__(found, expected, hint)
+
+
+def damaged(found: str, expected: str) -> PictureError:
+    """Return the refusal of a file that no program could have meant."""
+    return PictureError(found, expected, "the file is damaged: export it again")
 
 
 class PageLocation(NamedTuple):
@@ -95,11 +98,9 @@ class PageLocations(NamedTuple):
 
     def of(self, page: int) -> PageLocation | None:
         """Return where a page is, None where there is no such page."""
-        return (
-            PageLocation(self.paths[page], self.offsets[page])
-            if 0 <= page < len(self.offsets)
-            else None
-        )
+        if not 0 <= page < len(self.offsets):
+            return None
+        return PageLocation(self.paths[page], self.offsets[page])
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,22 +220,37 @@ def flat_picture(
         Extras of the file.
     """
     check_size(height, width)
-    if samples == 1:
-        return PictureInfo(
-            (height, width), np.dtype(dtype), kind, ("y", "x"), rgb=False, metadata=metadata
-        )
+    shape: tuple[int, ...] = (height, width)
+    axes: tuple[str, ...] = ("y", "x")
     rgb = samples in (3, 4)
-    axes = ("y", "x", "s" if rgb else "c")
-    return PictureInfo(
-        (height, width, samples), np.dtype(dtype), kind, axes, rgb=rgb, metadata=metadata
-    )
+    if samples > 1:
+        shape = (*shape, samples)
+        axes = (*axes, "s" if rgb else "c")
+    return PictureInfo(shape, np.dtype(dtype), kind, axes, rgb, metadata=metadata)
+
+
+def animated(frame: PictureInfo, frames: int) -> PictureInfo:
+    """Describe an animation of frames like this one."""
+    shape, axes = (frames, *frame.shape), ("t", *frame.axes)
+    return replace(frame, shape=shape, axes=axes, pages=frames, page_ndim=1)
+
+
+def itemsize_of(bits: int) -> int:
+    """Return the bytes of the smallest integer type with so many bits: 1, 2 or 4."""
+    if bits <= 8:
+        return 1
+    return 2 if bits <= 16 else 4
+
+
+def shown_samples(samples: int) -> int:
+    """Return the number of samples that `expand_gray_alpha` leaves."""
+    return 4 if samples == 2 else samples
 
 
 def check_size(height: int, width: int) -> None:
     """Raise PictureError for a picture without pixels."""
     if height < 1 or width < 1:
-        msg = f"a header that declares {width} x {height} pixels"
-        raise PictureError(msg, "a picture with pixels", "the file is damaged: export it again")
+        raise damaged(f"a header that declares {width} x {height} pixels", "an image with pixels")
 
 
 def check_plausible(header: ParsedHeader, source: FileHead) -> None:
@@ -246,16 +262,18 @@ def check_plausible(header: ParsedHeader, source: FileHead) -> None:
     if header.packed <= header.floor or header.packed <= header.ratio * source.size:
         return
     shape = " x ".join(map(str, header.info.shape))
-    msg = f"a header that declares {shape} ({header.packed:,} bytes unpacked) in a file of {source.size:,} bytes"
+    declared = f"a header that declares {shape} ({header.packed:,} bytes unpacked)"
     raise PictureError(
-        msg,
+        f"{declared} in a file of {source.size:,} bytes",
         "a file large enough for the size in its header",
         "it is cut short, damaged or a decompression bomb: copy or export it again",
     )
 
 
-def rgba_from_gray_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Repeat grey three times and keep alpha: (..., 2) becomes (..., 4)."""
+def expand_gray_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Repeat gray three times and keep alpha: (y, x, 2) becomes (y, x, 4); others stay."""
+    if array.ndim != 3 or array.shape[2] != 2:
+        return array
     result = np.empty((*array.shape[:-1], 4), array.dtype)
     result[..., :3] = array[..., :1]
     result[..., 3] = array[..., 1]

@@ -238,7 +238,7 @@ def test_a_gif_that_only_pillow_reads_is_not_made_up_in_part(path, monkeypatch):
 def test_what_is_no_picture_is_named(path, content, words):
     path.write_bytes(content)
     for read in (read_info, decode):
-        with pytest.raises(ChunkReadError, match="expected a picture") as caught:
+        with pytest.raises(ChunkReadError, match="expected an image file") as caught:
             read(str(path))
         assert words in str(caught.value)
         assert str(path) in str(caught.value)

@@ -16,8 +16,9 @@ from napari_lazyload.sources.image_header import (
     UINT16,
     ParsedHeader,
     PictureError,
+    expand_gray_alpha,
     flat_picture,
-    rgba_from_gray_alpha,
+    shown_samples,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _BRANDS = (b"avif", b"avis")
 
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
-#: EXIF orientation of (quarter turns anti-clockwise, mirror axis or None), the mirror being applied after the turn.
+#: EXIF orientation of (quarter turns anti-clockwise, mirror axis or None); the turn comes first.
 _ORIENTATIONS = {
     (0, None): 1,
     (1, None): 8,
@@ -47,7 +48,7 @@ _ORIENTATIONS = {
 
 
 def is_avif(data: bytes) -> bool:
-    """Tell whether a file that begins with a file type box is AVIF, by its brands."""
+    """Whether a file that begins with a file type box is AVIF, by its brands."""
     end = min(struct.unpack_from(">I", data)[0], len(data), 256)
     return any(data[i : i + 4] in _BRANDS for i in (8, *range(16, end, 4)))
 
@@ -91,9 +92,8 @@ def read_header(head: FileHead) -> ParsedHeader:
     if orientation > 4:
         height, width = width, height
     dtype = UINT8 if bits == 8 else UINT16
-    info = flat_picture(
-        "avif", height, width, 4 if samples == 2 else samples, dtype, metadata=metadata
-    )
+    samples = shown_samples(samples)
+    info = flat_picture("avif", height, width, samples, dtype, metadata=metadata)
     return ParsedHeader(info, packed, detail=orientation)
 
 
@@ -101,7 +101,7 @@ _Property = tuple[bytes, bytes]
 
 
 def _items(meta: bytes) -> tuple[int, bool, list[_Property], dict[int, list[int]]]:
-    """Return the primary item, whether it has alpha, all properties, and which ones each item uses."""
+    """Return the primary item, its alpha, all properties, and which ones each item uses."""
     primary = 0
     auxiliary: set[int] = set()
     properties: list[_Property] = []
@@ -135,7 +135,7 @@ def _properties_of(
 
 
 def _references(data: bytes, wanted: bytes) -> list[int]:
-    """Return the items that refer to another one in this way (version 0 has 16-bit numbers, version 1 has 32)."""
+    """Return the items that refer to another one in this way; version 1 has 32-bit numbers."""
     width = 2 if data[:1] == b"\0" else 4
     return [
         int.from_bytes(data[begin : begin + width], "big")
@@ -169,6 +169,4 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     import imagecodecs
 
     array: npt.NDArray[Any] = imagecodecs.avif_decode(data, index=0)
-    if array.ndim == 3 and array.shape[2] == 2:
-        array = rgba_from_gray_alpha(array)
-    return orient(array, header.detail)
+    return orient(expand_gray_alpha(array), header.detail)

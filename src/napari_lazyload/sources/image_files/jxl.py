@@ -15,9 +15,11 @@ import numpy.typing as npt
 from napari_lazyload.sources.image_files.iso_boxes import file_boxes
 from napari_lazyload.sources.image_header import (
     ParsedHeader,
-    PictureError,
+    damaged,
+    expand_gray_alpha,
     flat_picture,
-    rgba_from_gray_alpha,
+    itemsize_of,
+    shown_samples,
 )
 
 if TYPE_CHECKING:
@@ -50,11 +52,7 @@ class _Bits:
         """Return the next `count` bits as a number."""
         self._left -= count
         if self._left < 0:
-            raise PictureError(
-                "a JPEG XL header that does not end",
-                "a header",
-                "the file is damaged: export it again",
-            )
+            raise damaged("a JPEG XL header that does not end", "a header")
         value = self._value & ((1 << count) - 1)
         self._value >>= count
         return value
@@ -69,8 +67,8 @@ class _Bits:
         return offset + self.take(count)
 
 
-class _Found(NamedTuple):
-    """What the header says."""
+class _Fields(NamedTuple):
+    """Size and pixel type."""
 
     height: int
     width: int
@@ -82,21 +80,18 @@ class _Found(NamedTuple):
 
 def read_header(head: FileHead) -> ParsedHeader:
     """Parse size, orientation, bit depth, channels and colour space."""
-    found = _parse(_Bits(_codestream(head)))
-    if found.real:
-        dtype = np.dtype(np.float16 if found.bits <= 16 else np.float32)
-    else:
-        dtype = np.dtype(
-            np.uint8 if found.bits <= 8 else np.uint16 if found.bits <= 16 else np.uint32
-        )
-    metadata: dict[str, Any] = {"bits": found.bits}
-    if found.animated:
+    fields = _parse(_Bits(_codestream(head)))
+    itemsize = itemsize_of(fields.bits)
+    dtype = np.dtype(f"u{itemsize}")
+    if fields.real:
+        dtype = np.dtype(f"f{max(itemsize, 2)}")
+    metadata: dict[str, Any] = {"bits": fields.bits}
+    if fields.animated:
         metadata["note"] = "an animation; its first frame is shown"
-    samples = 4 if found.samples == 2 else found.samples
-    info = flat_picture("jpegxl", found.height, found.width, samples, dtype, metadata=metadata)
-    return ParsedHeader(
-        info, found.height * found.width * found.samples * dtype.itemsize, detail=found.animated
-    )
+    height, width, samples = fields.height, fields.width, fields.samples
+    info = flat_picture("jpegxl", height, width, shown_samples(samples), dtype, metadata=metadata)
+    packed = height * width * samples * dtype.itemsize
+    return ParsedHeader(info, packed, detail=fields.animated)
 
 
 def _codestream(head: FileHead) -> bytes:
@@ -111,19 +106,15 @@ def _codestream(head: FileHead) -> bytes:
             if len(parts) >= _HEADER_BYTES or kind == b"jxlc":
                 break
     if not parts.startswith(STREAM_SIGNATURE):
-        raise PictureError(
-            "a JPEG XL file without a codestream",
-            "a jxlc box",
-            "the file is damaged: export it again",
-        )
+        raise damaged("a JPEG XL file without a codestream", "a jxlc box")
     return parts[2:]
 
 
-def _parse(bits: _Bits) -> _Found:
+def _parse(bits: _Bits) -> _Fields:
     """Read the fields up to the colour space."""
     height, width = _size(bits)
     if bits.flag():  # everything at its default: 8 bits, RGB, no alpha
-        return _Found(height, width, 8, False, 3, False)
+        return _Fields(height, width, 8, False, 3, False)
     animated = False
     if bits.flag():
         orientation = 1 + bits.take(3)
@@ -144,7 +135,7 @@ def _parse(bits: _Bits) -> _Found:
     if not bits.flag():
         bits.flag()
         gray = bits.choice(*_ENUM) == _GRAY
-    return _Found(height, width, depth, real, (1 if gray else 3) + (_ALPHA in extra), animated)
+    return _Fields(height, width, depth, real, (1 if gray else 3) + (_ALPHA in extra), animated)
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
@@ -212,6 +203,4 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
 
     index = 0 if header.detail else None
     array: npt.NDArray[Any] = imagecodecs.jpegxl_decode(data, index=index)
-    if array.ndim == 3 and array.shape[2] == 2:
-        array = rgba_from_gray_alpha(array)
-    return array
+    return expand_gray_alpha(array)
