@@ -1,4 +1,4 @@
-"""What a picture file is, known from its header, and what every picture format shares.
+"""What an image file is, known from its header, and what every image format shares.
 
 The nouns: a :class:`PictureInfo` is the public answer, a :class:`ParsedHeader` is that answer plus
 what the decoder of the same format wants to know, and a :class:`PictureError` is a refusal that
@@ -23,7 +23,7 @@ BOOL = np.dtype(np.bool_)
 UINT8 = np.dtype(np.uint8)
 UINT16 = np.dtype(np.uint16)
 
-#: A picture that unpacks to no more than this is never called a bomb, however small its file is.
+#: An image that unpacks to no more than this is never called a bomb, however small its file is.
 BOMB_FLOOR = 2**27
 
 #: Unpacked bytes per byte of file above which a larger file is called a bomb; for codecs without a
@@ -35,7 +35,7 @@ DEFLATE_RATIO = 1032
 
 
 class PictureError(ValueError):
-    """A file that is not the picture it should be: what was found, what was expected, what to do.
+    """A file that is not the image it should be: what was found, what was expected, what to do.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def damaged(found: str, expected: str) -> PictureError:
 
 
 class PageLocation(NamedTuple):
-    """Where a page of a set of files is, which tells it from any other page.
+    """Where a page of a set of files is: no other page is there.
 
     Parameters
     ----------
@@ -105,22 +105,22 @@ class PageLocations(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
-    """A picture file, from its header alone.
+    """An image file, from its header alone.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the whole decoded file as it is shown, after EXIF orientation: pages first, then y,
-        x, and colour samples last where there are any.
+        x, and color samples last where there are any.
     dtype : numpy.dtype
         Data type in native byte order.
     format : str
-        "png", "jpeg", "tiff", ...: told by the contents, not by the suffix.
+        "png", "jpeg", "tiff", ...: known from the contents, not by the suffix.
     axes : tuple of str
-        One name for each dimension of `shape`: "y", "x", "s" (colour samples), "page", "t", "z",
+        One name for each dimension of `shape`: "y", "x", "s" (color samples), "page", "t", "z",
         "c", ...
     rgb : bool
-        The last axis holds three or four colour samples.
+        The last axis holds three or four color samples.
     pages : int
         Number of planes that can be decoded alone: the product of ``shape[:page_ndim]``.
     page_ndim : int
@@ -204,7 +204,7 @@ def flat_picture(
     *,
     metadata: Mapping[str, Any],
 ) -> PictureInfo:
-    """Describe a picture of one page.
+    """Describe an image of one page.
 
     Parameters
     ----------
@@ -244,11 +244,11 @@ def itemsize_of(bits: int) -> int:
 
 def shown_samples(samples: int) -> int:
     """Return the number of samples that `expand_gray_alpha` leaves."""
-    return 4 if samples == 2 else samples
+    return {2: 4}.get(samples, samples)
 
 
 def check_size(height: int, width: int) -> None:
-    """Raise PictureError for a picture without pixels."""
+    """Raise PictureError for an image without pixels."""
     if height < 1 or width < 1:
         raise damaged(f"a header that declares {width} x {height} pixels", "an image with pixels")
 
@@ -283,7 +283,7 @@ def expand_gray_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 #: What one read of a header asks for; nearly all headers fit.
 HEAD_BYTES = 4096
 
-# O_NONBLOCK lets a named pipe with a picture's suffix answer "empty" instead of waiting for a
+# O_NONBLOCK lets a named pipe with an image's suffix answer "empty" instead of waiting for a
 # writer for ever.
 _FLAGS = (
     os.O_RDONLY
@@ -373,7 +373,7 @@ class FileHead:
 
     def all(self) -> bytes:
         """Return the whole file."""
-        return self.data if self.complete else self.need(self.size)
+        return self.need(self.size)
 
     def at(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`; fewer where the file ends."""

@@ -30,6 +30,9 @@ _BRANDS = (b"avif", b"avis")
 
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
+#: Bits per sample by the flags "high bit depth" and "twelve bits".
+_BITS = {0: 8, 0x20: 8, 0x40: 10, 0x60: 12}
+
 #: EXIF orientation of (quarter turns anti-clockwise, mirror axis or None); the turn comes first.
 _ORIENTATIONS = {
     (0, None): 1,
@@ -54,7 +57,7 @@ def is_avif(data: bytes) -> bool:
 
 
 def read_header(head: FileHead) -> ParsedHeader:
-    """Parse the item properties of the primary picture."""
+    """Parse the item properties of the primary image."""
     meta = moving = None
     for kind, begin, end in file_boxes(head):
         if kind == b"meta":
@@ -62,7 +65,7 @@ def read_header(head: FileHead) -> ParsedHeader:
         moving = moving or kind == b"moov"
     if meta is None:
         raise PictureError(
-            "an AVIF file without a still picture", "a meta box", "convert it, for example to PNG"
+            "an AVIF file without a still image", "a meta box", "convert it, for example to PNG"
         )
     primary, alpha, properties, uses = _items(meta)
     width = height = 0
@@ -81,17 +84,17 @@ def read_header(head: FileHead) -> ParsedHeader:
             (body[2] for kind, body in properties if kind == b"av1C" and len(body) >= 3), 0
         )
     orientation = _ORIENTATIONS[turns, mirror]
-    bits = 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+    bits = _BITS[flags & 0x60]
     samples = (1 if flags & 0x10 else 3) + alpha
     metadata: dict[str, Any] = {"bits": bits}
     if moving:
-        metadata["note"] = "an animation; its still picture is shown"
+        metadata["note"] = "an animation; its still image is shown"
     if orientation != 1:
         metadata["orientation"] = orientation
-    packed = height * width * samples * (1 if bits == 8 else 2)
+    dtype = UINT8 if bits == 8 else UINT16
+    packed = height * width * samples * dtype.itemsize
     if orientation > 4:
         height, width = width, height
-    dtype = UINT8 if bits == 8 else UINT16
     samples = shown_samples(samples)
     info = flat_picture("avif", height, width, samples, dtype, metadata=metadata)
     return ParsedHeader(info, packed, detail=orientation)
@@ -146,26 +149,23 @@ def _references(data: bytes, wanted: bytes) -> list[int]:
 
 def _associations(data: bytes) -> dict[int, list[int]]:
     """Return the property numbers of each item from an ipma box."""
-    wide_item, wide_index = data[0] > 0, data[3] & 1
+    item_bytes = 2 + 2 * (data[0] > 0)
+    step = 1 + (data[3] & 1)
+    mask = (1 << 8 * step - 1) - 1  # the highest bit says "essential"
     (entries,) = struct.unpack_from(">I", data, 4)
     position = 8
     result: dict[int, list[int]] = {}
     for _ in range(min(entries, len(data))):
-        (item,) = struct.unpack_from(">I" if wide_item else ">H", data, position)
-        position += 4 if wide_item else 2
-        count = data[position]
-        step = 2 if wide_index else 1
-        mask = 0x7FFF if wide_index else 0x7F  # the highest bit says "essential"
-        begin = position + 1
-        position = begin + step * count
-        result[item] = [
-            int.from_bytes(data[i : i + step], "big") & mask for i in range(begin, position, step)
-        ]
+        begin = position + item_bytes
+        item = int.from_bytes(data[position:begin], "big")
+        position = begin + 1 + step * data[begin]
+        indices = range(begin + 1, position, step)
+        result[item] = [int.from_bytes(data[i : i + step], "big") & mask for i in indices]
     return result
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
-    """Decode the still picture; `page` is 0."""
+    """Decode the still image; `page` is 0."""
     import imagecodecs
 
     array: npt.NDArray[Any] = imagecodecs.avif_decode(data, index=0)

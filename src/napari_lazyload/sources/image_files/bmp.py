@@ -34,8 +34,8 @@ _BARE_SIZES = tuple(struct.pack("<I", size) for size in (40, 108, 124))
 #: A file header, the longest information header and a palette.
 _LONGEST_HEADER = 14 + 124 + 1024
 
-#: Samples per pixel by Pillow's mode and the stored bits; three for all others.
-_SAMPLES = {("1", 1): 1, ("L", 8): 1, ("RGBA", 32): 4}
+#: The mode that is shown, by Pillow's mode and the stored bits; RGB for all others.
+_MODES = {("1", 1): "1", ("L", 8): "L", ("RGBA", 32): "RGBA"}
 
 
 class _Parsed(NamedTuple):
@@ -67,21 +67,21 @@ def read_header(head: FileHead) -> ParsedHeader:
     is_file = data.startswith(SIGNATURE)
     start = 14 if is_file else 0
     bits = data[start + (10 if data[start] == 12 else 14)]
-    samples = _SAMPLES.get((image.mode, bits), 3)
-    dtype = BOOL if image.mode == "1" and samples == 1 else UINT8
+    mode = _MODES.get((image.mode, bits), "RGB")
+    dtype = BOOL if mode == "1" else UINT8
     width, height = image.size
-    info = flat_picture("bmp", height, width, samples, dtype, metadata={"bits": bits})
+    info = flat_picture("bmp", height, width, len(mode), dtype, metadata={"bits": bits})
     stride = (width * bits + 31) // 32 * 4  # rows are filled to a multiple of four bytes
     packed = stride * height
     codec, _, offset, _ = image.tile[0]
     run_lengths = codec == "bmp_rle"
-    mode = {1: "1" if dtype == BOOL else "L", 3: "RGB", 4: "RGBA"}[samples]
     # imagecodecs shows what run lengths lack as black, be it skipped or lost
-    by_pillow = run_lengths or samples == 1 or not is_file
-    end = 0 if run_lengths else offset + packed
-    parsed = _Parsed(end, stride - (width * bits + 7) // 8, by_pillow, mode)
-    ratio, floor = (512, 2**24) if run_lengths else (1, 2**16)
-    return ParsedHeader(info, packed, ratio, floor, parsed)
+    by_pillow = run_lengths or len(mode) == 1 or not is_file
+    padding = stride - (width * bits + 7) // 8
+    if run_lengths:
+        return ParsedHeader(info, packed, 512, 2**24, _Parsed(0, padding, by_pillow, mode))
+    parsed = _Parsed(offset + packed, padding, by_pillow, mode)
+    return ParsedHeader(info, packed, 1, 2**16, parsed)
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
@@ -94,14 +94,22 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     if missing > 0:  # some writers leave out what only fills the last row
         data += bytes(missing)
     if parsed.by_pillow:
-        return np.array(_open(data).convert(parsed.mode))
+        return _decode_with_pillow(data, parsed.mode)
     import imagecodecs
 
-    as_rgb = True if parsed.mode == "RGB" else None
+    as_rgb = parsed.mode == "RGB" or None
     try:
         array: npt.NDArray[Any] = imagecodecs.bmp_decode(data, asrgb=as_rgb)
     except Exception:  # noqa: BLE001  an unusual variant or damaged: Pillow's error says which
-        return np.array(_open(data).convert(parsed.mode))
+        return _decode_with_pillow(data, parsed.mode)
     if array.shape == header.info.shape:
         return array
-    return np.array(_open(data).convert(parsed.mode))
+    return _decode_with_pillow(data, parsed.mode)
+
+
+def _decode_with_pillow(data: bytes, mode: str) -> npt.NDArray[Any]:
+    """Decode into a mode; Pillow's own array of single bits holds 255 where NumPy wants 1."""
+    image = _open(data)
+    if mode == "1":
+        return np.array(image.convert("L")) > 0
+    return np.array(image.convert(mode))

@@ -85,8 +85,8 @@ def _frames(data: bytes) -> list[_Frame]:
                 left, top, width, height, flags = struct.unpack_from("<HHHHB", data, position)
                 palette, position = _color_table(data, position + 9, flags)
                 box = left, top, left + width, top + height
-                frames.append(_Frame(*box, transparent, palette or screen_palette))
                 position = _skip_blocks(data, position + 1)
+                frames.append(_Frame(*box, transparent, palette or screen_palette))
                 transparent = False
     except (IndexError, struct.error):
         place = f"inside frame {len(frames)} or before its trailer"

@@ -101,7 +101,7 @@ def _palette(data: bytes) -> tuple[int, int] | tuple[None, None]:
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
-    """Decode the picture; `page` is 0."""
+    """Decode the image; `page` is 0."""
     import imagecodecs
 
     _check_complete(data, *header.detail)

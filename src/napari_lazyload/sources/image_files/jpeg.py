@@ -90,7 +90,7 @@ def read_header(head: FileHead) -> ParsedHeader:
             elif xmp is None and data.startswith(_XMP_NAME, body):
                 xmp = data[body:position]
     if frame is None or marker == _EOI:
-        raise damaged("a JPEG file without a picture", "a frame and a scan")
+        raise damaged("a JPEG file without an image", "a frame and a scan")
     info, packed = _describe(frame, choose_orientation(exif, xmp) if exif or xmp else 1)
     parsed = _Parsed(frame[4], info.metadata.get("orientation", 1), position)
     return ParsedHeader(info, packed, _RATIO, BOMB_FLOOR, parsed)
@@ -111,14 +111,16 @@ def _describe(frame: tuple[int, int, int, int, int], orientation: int) -> tuple[
     metadata: dict[str, Any] = {"bits": bits}
     if orientation != 1:
         metadata["orientation"] = orientation
-    packed = height * width * components * (1 if bits <= 8 else 2)
-    rows, columns = (width, height) if orientation > 4 else (height, width)
     dtype = UINT8 if bits <= 8 else UINT16
-    return flat_picture("jpeg", rows, columns, min(components, 3), dtype, metadata=metadata), packed
+    packed = height * width * components * dtype.itemsize
+    if orientation > 4:
+        height, width = width, height
+    samples = min(components, 3)
+    return flat_picture("jpeg", height, width, samples, dtype, metadata=metadata), packed
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
-    """Decode the picture; `page` is 0."""
+    """Decode the image; `page` is 0."""
     import imagecodecs
 
     parsed: _Parsed = header.detail
@@ -146,7 +148,7 @@ def _check_complete(data: bytes, scan: int) -> None:
 
 
 def _rgb_from_inverted_cmyk(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Turn the stored values of a CMYK JPEG into RGB, to the same grey level as Pillow.
+    """Turn the stored values of a CMYK JPEG into RGB, to the same gray level as Pillow.
 
     Stored values are 255 - ink, so that red is what cyan leaves of the paper that black leaves:
     (255 - cyan) * (255 - black) / 255, rounded.

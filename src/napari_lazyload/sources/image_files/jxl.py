@@ -79,7 +79,7 @@ class _Fields(NamedTuple):
 
 
 def read_header(head: FileHead) -> ParsedHeader:
-    """Parse size, orientation, bit depth, channels and colour space."""
+    """Parse size, orientation, bit depth, channels and color space."""
     fields = _parse(_Bits(_codestream(head)))
     itemsize = itemsize_of(fields.bits)
     dtype = np.dtype(f"u{itemsize}")
@@ -111,7 +111,7 @@ def _codestream(head: FileHead) -> bytes:
 
 
 def _parse(bits: _Bits) -> _Fields:
-    """Read the fields up to the colour space."""
+    """Read the fields up to the color space."""
     height, width = _size(bits)
     if bits.flag():  # everything at its default: 8 bits, RGB, no alpha
         return _Fields(height, width, 8, False, 3, False)
@@ -130,7 +130,7 @@ def _parse(bits: _Bits) -> _Fields:
     depth, real = _depth(bits)
     bits.flag()
     extra = [_extra_channel(bits) for _ in range(bits.choice((0, 0), (1, 0), (2, 4), (1, 12)))]
-    bits.flag()  # XYB or not: what is decoded has the colour space below
+    bits.flag()  # XYB or not: what is decoded has the color space below
     gray = False
     if not bits.flag():
         bits.flag()
@@ -141,17 +141,17 @@ def _parse(bits: _Bits) -> _Fields:
 def _size(bits: _Bits) -> tuple[int, int]:
     """Return height and width from a SizeHeader."""
     small = bits.flag()
-    height = 8 * (1 + bits.take(5)) if small else bits.choice(*_SIZE)
-    return height, _width(bits, height, small, _SIZE)
-
-
-def _width(bits: _Bits, height: int, eighths: bool, choices: tuple[_Choice, ...]) -> int:
-    """Return the width that goes with a height: a ratio, or a number of its own."""
+    height = _side(bits, small)
     ratio = bits.take(3)
-    if ratio:
-        numerator, denominator = _RATIOS[ratio - 1]
-        return height * numerator // denominator
-    return 8 * (1 + bits.take(5)) if eighths else bits.choice(*choices)
+    if not ratio:
+        return height, _side(bits, small)
+    numerator, denominator = _RATIOS[ratio - 1]
+    return height, height * numerator // denominator
+
+
+def _side(bits: _Bits, small: bool) -> int:
+    """Return one side: a small one in multiples of eight pixels."""
+    return 8 * (1 + bits.take(5)) if small else bits.choice(*_SIZE)
 
 
 def _preview(bits: _Bits) -> None:
@@ -198,7 +198,7 @@ def _extra_channel(bits: _Bits) -> int:
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
-    """Decode the picture, or the first frame of an animation; `page` is 0."""
+    """Decode the image, or the first frame of an animation; `page` is 0."""
     import imagecodecs
 
     index = 0 if header.detail else None

@@ -257,7 +257,7 @@ def _spng_reads(parsed: _Parsed, samples: int) -> bool:
 def _pixel_stream(data: bytes, parsed: _Parsed) -> bytes:
     """Return a PNG of the pixel chunks alone, and make sure that the file is complete.
 
-    Other chunks change nothing that is shown, but let libpng write warnings to stderr; a colour key
+    Other chunks change nothing that is shown, but let libpng write warnings to stderr; a color key
     would become an alpha channel.
     """
     begin = parsed.pixels

@@ -55,7 +55,7 @@ def read_header(head: FileHead) -> ParsedHeader:
         alpha = False
     else:
         raise damaged(f"a WebP chunk {kind!r} first", "VP8, VP8L or VP8X")
-    samples = 4 if alpha else 3
+    samples = 3 + alpha
     if orientation != 1:
         metadata["orientation"] = orientation
     packed = height * width * samples
