@@ -59,9 +59,7 @@ def in_table(value: Any) -> Any:
 
 def open_error(path: str, expected: str, found: str, hint: str) -> SourceOpenError:
     """Return the error for a file that cannot be opened."""
-    return SourceOpenError(
-        f"cannot open {path!r}: expected {expected}, found {found}; {hint}", path
-    )
+    return SourceOpenError(_error_text("open", path, expected, found, hint), path)
 
 
 def refuse_if(wrong: object, path: str, expected: str, found: str, hint: str) -> None:
@@ -90,7 +88,11 @@ def refuse_option_if(wrong: object, message: str) -> None:
 
 def read_error(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
     """Return the error for a chunk that cannot be read."""
-    return ChunkReadError(f"cannot read {path!r}: expected {expected}, found {found}; {hint}", path)
+    return ChunkReadError(_error_text("read", path, expected, found, hint), path)
+
+
+def _error_text(action: str, path: str, expected: str, found: str, hint: str) -> str:
+    return f"cannot {action} {path!r}: expected {expected}, found {found}; {hint}"
 
 
 class FileStamp(NamedTuple):
