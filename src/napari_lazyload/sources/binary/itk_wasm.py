@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import placement
-from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import (
     MOST_HEADER,
     check_image,
     data_file,
     reading_header,
 )
-from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.strided import (
-    StridedFileSource,
     StridedLayout,
     dense,
     samples_first,
@@ -87,8 +85,7 @@ def open_iwi(path: str, **options: Any) -> OpenResult:
         names = [axis for axis in axes if axis != "s"]
         placed: dict[str, Any] = placement(direction * steps, origin, names, spatial)
     stamp = FileStamp.at_open(data, header=path)
-    check_extent(data, stamp.size, layout.end)
-    source = StridedFileSource(layout, [(data, stamp)], file_name(path), axes, **placed)
+    source = file_source(layout, (data, stamp), "", file_name(path), axes, **placed)
     fields = {
         "componentType": dtype,
         "pixelType": kind.get("pixelType", ""),
