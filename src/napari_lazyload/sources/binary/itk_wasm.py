@@ -31,8 +31,17 @@ if TYPE_CHECKING:
 
 IWI = "ITK-Wasm"
 _ADDRESS = "data:application/vnd.itk.path,"
-_TYPES = frozenset(
-    "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64".split()  # noqa: SIM905 - short
+_TYPES = (
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
 )
 
 

@@ -257,5 +257,5 @@ def _placement(header: Mapping[str, str], axes: tuple[str, ...]) -> dict[str, An
     placed: dict[str, Any] = placement(directions, first[::-1], names, spatial)
     unit = length_unit(header.get("DistanceUnits"))
     if unit is not None:
-        placed["units"] = tuple(unit if axis in ("z", "y", "x") else None for axis in names)
+        placed["units"] = tuple(map(dict.fromkeys("xyz", unit).get, names))
     return placed

@@ -222,11 +222,10 @@ def _placement(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
             first[axis] = begin if has_origin else int(header[starts[axis]]) * known[axis]
     if not known or ("frame" in axes and not {"x", "y"} <= known.keys()):
         return {}
-    return {
-        "scale": tuple(known.get(axis, 1.0) for axis in axes),
-        "translate": tuple(first.get(axis, 0.0) for axis in axes),
-        "units": tuple("angstrom" if axis in known else None for axis in axes),
-    }
+    scale = tuple(known.get(axis, 1.0) for axis in axes)
+    translate = tuple(first.get(axis, 0.0) for axis in axes)
+    units = tuple(map(dict.fromkeys(known, "angstrom").get, axes))
+    return {"scale": scale, "translate": translate, "units": units}
 
 
 def _limits(header: Any, layout: StridedLayout) -> dict[str, Any]:
