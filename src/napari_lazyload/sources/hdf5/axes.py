@@ -55,7 +55,7 @@ def axis_labels(dataset: Any) -> tuple[str, ...]:
 
 
 def axis_scales(dataset: Any) -> tuple[AxisScale, ...]:
-    """Return what a data set and its neighbours say of its axes.
+    """Return what a data set and its neighbors say of its axes.
 
     Read are dimension scales (netCDF, xarray), the vectors of Berkeley's EMD, the axes of NeXus,
     and the metadata of Thermo Fisher's Velox.
