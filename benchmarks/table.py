@@ -101,7 +101,7 @@ def main(rows: int = 1_000_000) -> None:
     report("idle", beat.run(lambda: None, lambda: time.perf_counter() < stop))
 
     def first_page() -> None:
-        view.set_frame(frame)
+        view.model.set_frame(frame)
         view.table.viewport().repaint()
 
     def end() -> None:
@@ -140,7 +140,7 @@ def main(rows: int = 1_000_000) -> None:
         ("select_source_row", view.select_source_row),
         (
             "update_rows, one row",
-            lambda k: view.update_rows([k], {"status": ["loaded"], "error": [""]}),
+            lambda k: view.model.update_rows([k], {"status": ["loaded"], "error": [""]}),
         ),
     ):
         spent = []

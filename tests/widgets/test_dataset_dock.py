@@ -15,7 +15,7 @@ PLUGIN = "napari-lazyload"
 
 @pytest.fixture
 def open_dock(make_napari_viewer, qtbot):
-    """A function that opens a path in a viewer and returns the viewer, its layers and the dock with its table."""
+    """A function that opens a path and returns the viewer, its layers, the dock and its table."""
     viewer = make_napari_viewer()
 
     def open_path(path):
@@ -233,11 +233,11 @@ def test_a_folder_that_cannot_be_opened_is_told_and_napari_goes_on(
 ):
     from napari_lazyload.widgets.open_dialogs import open_path
 
-    told = []
-    monkeypatch.setattr("napari.utils.notifications.show_error", told.append)
+    errors = []
+    monkeypatch.setattr("napari.utils.notifications.show_error", errors.append)
     viewer = make_napari_viewer()
     open_path(viewer, str(tmp_path))
-    assert "expected pictures" in told[0]
+    assert "expected pictures" in errors[0]
     assert len(viewer.layers) == 0
 
 

@@ -19,7 +19,7 @@ def path(tmp_path):
 
 
 def labels_in(path, pixels, axes, **entry):
-    """Write the labels of an image, and return them as it opens, with what was said."""
+    """Write the labels of an image, and return them as it opens, with its notes."""
     write_group(path / "labels", {"labels": ["cells"]})
     write_image(path / "labels" / "cells", [pixels], axes, entry=entry)
     with nl.open_dataset(path) as dataset:

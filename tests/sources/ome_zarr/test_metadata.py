@@ -124,7 +124,7 @@ def test_units_are_taken_in_both_spellings():
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("value", "expected"),
     [
         ("MICROMETER", "micrometer"),
         ("Seconds", "seconds"),
@@ -133,8 +133,8 @@ def test_units_are_taken_in_both_spellings():
         ("Voxel", "Voxel"),
     ],
 )
-def test_units_that_are_spelled_out_are_in_small_letters(said, expected):
-    (axis,) = read_axes([{"name": "x", "unit": said}])
+def test_units_that_are_spelled_out_are_in_small_letters(value, expected):
+    (axis,) = read_axes([{"name": "x", "unit": value}])
     assert axis.unit == expected
 
 
@@ -299,7 +299,7 @@ WARP = {"type": "displacements", "path": "field"}
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (
             {"datasets": [{"path": "0"}], "coordinateTransformations": [WARP]},
@@ -313,11 +313,11 @@ WARP = {"type": "displacements", "path": "field"}
     ],
     ids=["whole", "dataset", "coordinate systems"],
 )
-def test_transformations_that_cannot_be_shown_are_left_out_and_said(entry, said):
+def test_transformations_that_cannot_be_shown_are_left_out_and_said(entry, message):
     layout = read_placements(entry, (4, 4), "here")
     assert layout.matrices == [None]
     assert layout.notes == [
-        f"the {said} are left out: a transformation of type 'displacements' cannot be shown",
+        f"the {message} are left out: a transformation of type 'displacements' cannot be shown",
     ]
 
 
@@ -363,8 +363,8 @@ def test_pixels_in_a_coordinate_system_that_is_not_described_have_the_axes_of_on
     layout = read_placements(entry, (4, 4), "here")
     assert [axis.name for axis in layout.axes] == ["x", "y"]
     np.testing.assert_allclose(layout.matrices[0], np.diag([3, 4, 1]))
-    (said,) = layout.notes
-    assert "'nowhere', which is not described; expected one of 'physical'" in said
+    (text,) = layout.notes
+    assert "'nowhere', which is not described; expected one of 'physical'" in text
 
 
 def test_ends_of_transformations_may_be_plain_names():
@@ -460,7 +460,7 @@ def test_levels_in_the_wrong_order_are_sorted():
 
 
 @pytest.mark.parametrize(
-    ("odd", "said"),
+    ("odd", "message"),
     [
         (level("1", (4,), (2,)), "1 dimensions"),
         (level("1", (4, 4), (2, 2), dtype="float32"), "of type float32"),
@@ -468,11 +468,11 @@ def test_levels_in_the_wrong_order_are_sorted():
         (level("1", (2, 16), (4, 0.5)), "no smaller one"),
     ],
 )
-def test_an_array_that_is_no_level_of_the_others_is_left_out_and_said(odd, said):
+def test_an_array_that_is_no_level_of_the_others_is_left_out_and_said(odd, message):
     found, notes = factors_of(level("0", (8, 8), (1, 1)), odd)
     assert found == []
     assert "level '1' is left out" in notes[0]
-    assert said in notes[0]
+    assert message in notes[0]
 
 
 def test_a_level_is_compared_with_the_one_before():
@@ -484,7 +484,7 @@ def test_a_level_is_compared_with_the_one_before():
 
 
 def test_channels_are_as_omero_says():
-    said = {
+    omero = {
         "channels": [
             {
                 "label": "DAPI",
@@ -500,7 +500,7 @@ def test_channels_are_as_omero_says():
             },
         ]
     }
-    first, second = read_channels(said, 2)
+    first, second = read_channels(omero, 2)
     assert (first.name, first.colormap, first.contrast_limits, first.visible) == (
         "DAPI",
         "#0000ff",
@@ -516,10 +516,11 @@ def test_channels_are_as_omero_says():
 
 
 @pytest.mark.parametrize(
-    "said", [None, {}, {"channels": None}, {"channels": ["DAPI", None, 3]}, {"channels": [{}]}, "x"]
+    "value",
+    [None, {}, {"channels": None}, {"channels": ["DAPI", None, 3]}, {"channels": [{}]}, "x"],
 )
-def test_channels_that_nobody_describes_have_plain_names_and_colors_of_their_own(said):
-    found = read_channels(said, 3)
+def test_channels_that_nobody_describes_have_plain_names_and_colors_of_their_own(value):
+    found = read_channels(value, 3)
     assert [one.name for one in found] == ["channel 0", "channel 1", "channel 2"]
     assert len({one.colormap for one in found}) == 3
     assert {one.contrast_limits for one in found} == {None}
@@ -537,10 +538,10 @@ def test_an_image_of_one_channel_needs_no_second_name_and_no_color():
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"), [(False, False), (0, False), ("false", False), (1, True), (None, True)]
+    ("value", "shown"), [(False, False), (0, False), ("false", False), (1, True), (None, True)]
 )
-def test_a_channel_that_is_not_active_is_hidden(said, shown):
-    first, _ = read_channels({"channels": [{"active": said}, {"active": True}]}, 2)
+def test_a_channel_that_is_not_active_is_hidden(value, shown):
+    first, _ = read_channels({"channels": [{"active": value}, {"active": True}]}, 2)
     assert first.visible == shown
 
 
@@ -552,7 +553,7 @@ def test_where_no_channel_is_active_all_are_shown():
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("value", "expected"),
     [
         ("ff8000", "#ff8000"),
         ("#F80", "#ff8800"),
@@ -562,12 +563,12 @@ def test_where_no_channel_is_active_all_are_shown():
         ("", None),
     ],
 )
-def test_colors_are_hexadecimal_digits(said, expected):
-    assert read_color(said) == expected
+def test_colors_are_hexadecimal_digits(value, expected):
+    assert read_color(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("value", "expected"),
     [
         ({"start": 0, "end": 255}, (0, 255)),
         ({"min": 3, "end": 9}, (3, 9)),
@@ -581,8 +582,8 @@ def test_colors_are_hexadecimal_digits(said, expected):
         (None, None),
     ],
 )
-def test_a_window_needs_a_start_and_an_end(said, expected):
-    assert read_window(said) == expected
+def test_a_window_needs_a_start_and_an_end(value, expected):
+    assert read_window(value) == expected
 
 
 def test_labels_have_colors_and_a_table():
@@ -612,11 +613,11 @@ def test_labels_have_colors_and_a_table():
 
 
 @pytest.mark.parametrize(
-    "said",
+    "value",
     [None, {}, {"colors": []}, {"colors": [{}], "properties": [{}]}, {"properties": {"a": 1}}],
 )
-def test_labels_that_say_nothing_leave_it_to_napari(said):
-    assert labels_display(said) == {}
+def test_labels_that_say_nothing_leave_it_to_napari(value):
+    assert labels_display(value) == {}
 
 
 def test_the_attributes_are_under_ome_since_version_0_5():

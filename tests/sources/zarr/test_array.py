@@ -693,10 +693,10 @@ def test_threads_that_wait_for_an_index_share_its_error_and_later_ones_read_agai
         go.set()
         errors = [future.exception(20) for future in (first, *others)]
 
-    told = [error for error in errors if error is not None]
-    assert told
-    assert all(str(error) == "broken" for error in told)
-    assert len(set(map(id, told))) == len(told)
+    reported = [error for error in errors if error is not None]
+    assert reported
+    assert all(str(error) == "broken" for error in reported)
+    assert len(set(map(id, reported))) == len(reported)
     assert kept.get("key", read).shape == (1, 2)
     assert len(calls) == 2
 

@@ -304,13 +304,13 @@ def test_a_denied_chunk_is_blank_and_flagged_for_an_anonymous_user(serve):
 
     with pytest.warns(
         LazyLoadWarning, match="does not let an anonymous user read this chunk"
-    ) as told:
+    ) as warned:
         found = read_all(array)
 
     assert not found[10:20, 20:].any()
     assert np.array_equal(found[20:], PIXELS[20:])
     assert array.denied_keys == {"1.1", "1.2"}
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 @pytest.mark.parametrize("how", ["headers", "query", "user"])

@@ -44,10 +44,10 @@ def test_the_loading_panel_says_which_level_is_shown(large, qtbot):
     panel = LoadingPanel(large.layers, lambda: None)
     qtbot.addWidget(panel)
     panel.show()
-    panel.look()
+    panel.refresh()
     large.layers[0].locked_data_level = 2
     nl.wait(large, 20)
-    panel.look()
+    panel.refresh()
     (row,) = panel._rows.values()
     assert row.name.toolTip().splitlines() == [
         "recorded",

@@ -74,9 +74,9 @@ class TileChunk:
 
     Parameters
     ----------
-    book : WellRegistry
+    registry : WellRegistry
         The wells.
-    look : FieldImage
+    image : FieldImage
         The image of a field.
     tile : Tile
         The field.
@@ -86,8 +86,8 @@ class TileChunk:
         Its pixels within the field.
     """
 
-    book: WellRegistry
-    look: FieldImage
+    registry: WellRegistry
+    image: FieldImage
     tile: Tile
     level: int
     box: Box
@@ -95,24 +95,24 @@ class TileChunk:
     @property
     def path(self) -> str:
         """Path or URL of the well."""
-        return self.book.store.address(self.book.wells[self.tile.well].path)
+        return self.registry.store.address(self.registry.wells[self.tile.well].path)
 
     @property
     def ready(self) -> bool:
         """Whether the metadata for the key were read."""
-        known = self.book.known_fields(self.tile.well)
-        fields = of_acquisition(known, self.look.acquisition)
+        known = self.registry.known_fields(self.tile.well)
+        fields = of_acquisition(known, self.image.acquisition)
         if self.tile.field >= len(fields):
-            return self.book.knows_well(self.tile.well)
-        return self.book.knows_arrays(fields[self.tile.field], self.look.label)
+            return self.registry.knows_well(self.tile.well)
+        return self.registry.knows_arrays(fields[self.tile.field], self.image.label)
 
     @property
     def key(self) -> ChunkKey:
         """That of the field's own chunk where it is one; of a blank one its place."""
         array = self._array()
         if array is None:
-            well = self.book.store.address(self.book.wells[self.tile.well].path)
-            return ChunkKey(well, None, ("blank", box_shape(self.box), self.look.dtype.str))
+            well = self.registry.store.address(self.registry.wells[self.tile.well].path)
+            return ChunkKey(well, None, ("blank", box_shape(self.box), self.image.dtype.str))
         chunks = [array.chunk(index) for index in array.grid.touched(self.box)]
         if len(chunks) == 1 and array.grid.bounds(chunks[0].index) == self.box:
             return chunks[0].key
@@ -122,12 +122,12 @@ class TileChunk:
         """Read it; zeros where there is no such field."""
         array = self._array()
         if array is None:
-            return np.zeros(box_shape(self.box), self.look.dtype)
+            return np.zeros(box_shape(self.box), self.image.dtype)
         grid = array.grid
         indices = list(grid.touched(self.box))
         if len(indices) == 1 and grid.bounds(indices[0]) == self.box:
             return array.chunk(indices[0]).load()
-        pixels = np.empty(box_shape(self.box), self.look.dtype)
+        pixels = np.empty(box_shape(self.box), self.image.dtype)
         for index in indices:
             bounds = grid.bounds(index)
             part = intersect(bounds, self.box)
@@ -142,19 +142,19 @@ class TileChunk:
         ChunkReadError
             If it cannot be read, or is not like the others.
         """
-        fields = of_acquisition(self.book.fields(self.tile.well), self.look.acquisition)
+        fields = of_acquisition(self.registry.fields(self.tile.well), self.image.acquisition)
         if self.tile.field >= len(fields):
             return None
         field = fields[self.tile.field]
-        arrays = self.book.arrays(field, self.look.label)
+        arrays = self.registry.arrays(field, self.image.label)
         if arrays is None:
             return None
         shapes, dtype = tuple(map(attrgetter("shape"), arrays)), arrays[0].dtype
-        expected = self.look.shapes
-        if shapes[: len(expected)] != expected or dtype != self.look.dtype:
+        expected = self.image.shapes
+        if shapes[: len(expected)] != expected or dtype != self.image.dtype:
             raise read_error(
-                self.book.store.address(field.path),
-                f"expected {_describe(expected, self.look.dtype)} like the other fields of the "
+                self.registry.store.address(field.path),
+                f"expected {_describe(expected, self.image.dtype)} like the other fields of the "
                 f"plate, found {_describe(shapes, dtype)}. Open it by its path to see it",
             )
         return arrays[self.level]
@@ -201,11 +201,11 @@ class MosaicSource:
 
     Parameters
     ----------
-    book : WellRegistry
+    registry : WellRegistry
         The wells.
     tiles : mapping of (int, int) to Tile
         The field at each place of the mosaic, by row and column; other places are blank.
-    look : FieldImage
+    image : FieldImage
         The image of a field.
     field : ImageMeta
         Of one field.
@@ -215,17 +215,17 @@ class MosaicSource:
 
     def __init__(
         self,
-        book: WellRegistry,
+        registry: WellRegistry,
         tiles: Mapping[tuple[int, int], Tile],
-        look: FieldImage,
+        image: FieldImage,
         field: ImageMeta,
         name: str,
     ) -> None:
         self.token = f"mosaic-{uuid.uuid4().hex}"
-        self.book = book
-        self._root = book.store.address(book.wells[0].path)
+        self.registry = registry
+        self._root = registry.store.address(registry.wells[0].path)
         self._tiles = dict(tiles)
-        self._shown = look
+        self._image = image
         self._along = mosaic_axes(field)
         rows, columns = zip(*tiles, strict=True)
         counts = (1 + max(rows), 1 + max(columns))
@@ -256,7 +256,7 @@ class MosaicSource:
     @property
     def remote(self) -> bool:
         """Whether reads wait for a server."""
-        return not self.book.store.is_local
+        return not self.registry.store.is_local
 
     def chunk(self, level: int, index: BlockIndex) -> TileChunk | BlankChunk:
         """Return the reference to one chunk of one field."""
@@ -265,7 +265,7 @@ class MosaicSource:
         tile = self._tiles.get(place)
         if tile is None:
             return BlankChunk(self._root, box_shape(box), self.meta.dtype)
-        return TileChunk(self.book, self._shown, tile, level, box)
+        return TileChunk(self.registry, self._image, tile, level, box)
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,8 +324,8 @@ def _mosaics(
         if number and meta.kind != "labels":
             continue
         label = posixpath.basename(image.path) if meta.kind == "labels" else ""
-        look = FieldImage(acquisition, label, _shapes(meta), meta.dtype)
-        source = MosaicSource(registry, tiles, look, meta, f"{name} {label}".strip())
+        field_image = FieldImage(acquisition, label, _shapes(meta), meta.dtype)
+        source = MosaicSource(registry, tiles, field_image, meta, f"{name} {label}".strip())
         mosaics.append(ZarrImage(source, image.path))
     return mosaics
 
