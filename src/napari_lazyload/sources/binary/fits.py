@@ -120,8 +120,8 @@ def _is_packed(path: str) -> bool:
 def _unpacked_size(path: str, file: IO[bytes]) -> int:
     """Return how many bytes a packed file has when it is unpacked."""
     size = 0
-    while piece := file.read(_PIECE):
-        size += len(piece)
+    while data := file.read(_PIECE):
+        size += len(data)
         refuse_if(
             size > MOST_PACKED,
             path,

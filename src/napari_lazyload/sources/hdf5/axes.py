@@ -40,7 +40,7 @@ class AxisScale:
     unit: str | None = None
 
 
-UNKNOWN = AxisScale("")
+UNDESCRIBED = AxisScale("")
 """An axis that nothing describes."""
 
 
@@ -69,7 +69,7 @@ def axis_scales(dataset: Any) -> tuple[AxisScale, ...]:
         with suppress(*UNREADABLE):  # the image is fine without
             for vector, label in _vectors(dataset, name, number):
                 scale = scale or _scale(vector, label, size)
-        found.append(scale or UNKNOWN)
+        found.append(scale or UNDESCRIBED)
     return tuple(found)
 
 
