@@ -111,14 +111,12 @@ def _open(library: str, path: str, options: dict[str, Any]) -> OpenResult:
         refuse_if(
             not scenes, path, "an image of two axes or more", "none", f"look into it with {library}"
         )
-        for scene in scenes:
+        sources, headers = [], []
+        for number, scene in enumerate(scenes):
             check_image(path, scene.array.shape, np.dtype(scene.array.dtype))
-        alone = len(scenes) == 1
-        sources = [
-            ForeignSource(library, (path, stamp), number, alone=alone)
-            for number in range(len(scenes))
-        ]
-    headers = [{"scene": scene.name, **scene.header} for scene in scenes]
+            alone = len(scenes) == 1
+            sources.append(ForeignSource(library, (path, stamp), number, alone=alone))
+            headers.append({"scene": scene.name, **scene.header})
     return binary_result(path, library, sources, headers)
 
 
@@ -169,10 +167,10 @@ def _bioio_meta(image: Any, axes: tuple[str, ...]) -> dict[str, Any]:
     meta: dict[str, Any] = {}
     if scale:
         meta["scale"] = tuple(scale.get(axis, 1.0) for axis in spatial)
-        meta["units"] = tuple("micrometer" if axis in scale else None for axis in spatial)
+        meta["units"] = tuple(map(dict.fromkeys(scale, "micrometer").get, spatial))
     names = image.channel_names
     if CHANNEL_AXIS in axes and names:
-        meta["channels"] = tuple(ChannelMeta(str(name)) for name in names)
+        meta["channels"] = tuple(map(ChannelMeta, map(str, names)))
     return meta
 
 

@@ -389,9 +389,7 @@ def test_analyze_lies_where_the_matrix_of_spm_says(tmp_path):
         np.testing.assert_allclose(mapped[:3][::-1], (reference @ [*index[::-1], 1])[:3])
     for content in (b"another file", bytes(2 << 20)):
         (tmp_path / "a.mat").write_bytes(content)
-        with pytest.warns(
-            nl.LazyLoadWarning, match=r"the position that a\.mat tells cannot be read"
-        ):
+        with pytest.warns(nl.LazyLoadWarning, match=r"the position in a\.mat cannot be read"):
             image, _ = opened(tmp_path / "a.img", array)
         assert image.scale == (4, 2, 1.5)
 

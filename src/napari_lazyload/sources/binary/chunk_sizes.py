@@ -53,11 +53,11 @@ def auto_chunks(
     shape : sequence of int
         Of the image.
     strides : sequence of int
-        Bytes between neighbours along each axis.
+        Bytes between neighbors along each axis.
     itemsize : int
         Bytes of a pixel.
     fixed : sequence of int
-        Axes that are never split: colours.
+        Axes that are never split: colors.
     single : int
         So many leading axes have chunks of one: frames that the meta table counts, or that lie
         apart.

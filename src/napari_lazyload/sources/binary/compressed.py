@@ -97,12 +97,12 @@ def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
     block = np.empty(span, np.uint8)
     view = block.data
     done = -skip
-    for piece in _PIECES[codec](file):
-        use = piece[max(0, -done) :]
+    for data in _PIECES[codec](file):
+        use = data[max(0, -done) :]
         begin = max(0, done)
         part = use[: span - begin]
         view[begin : begin + len(part)] = part
-        done += len(piece)
+        done += len(data)
         if done >= span:
             return block
     msg = f"it ends after {max(0, done):,} bytes"
@@ -111,14 +111,14 @@ def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
 
 def _gzip(file: IO[bytes]) -> Any:
     with gzip.GzipFile(fileobj=file) as unpacked:
-        while piece := unpacked.read(_PIECE):
-            yield piece
+        while data := unpacked.read(_PIECE):
+            yield data
 
 
 def _bzip2(file: IO[bytes]) -> Any:
     with bz2.BZ2File(file) as unpacked:
-        while piece := unpacked.read(_PIECE):
-            yield piece
+        while data := unpacked.read(_PIECE):
+            yield data
 
 
 def _zlib(file: IO[bytes]) -> Any:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.source import paths_of
+from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
+from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.strided import StridedFileSource
 from napari_lazyload.sources.files import file_name, in_table
 from napari_lazyload.sources.opened import IMAGE, OpenResult
@@ -16,6 +18,8 @@ from napari_lazyload.sources.opened import IMAGE, OpenResult
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from napari_lazyload.sources.binary.strided import StridedLayout
+    from napari_lazyload.sources.files import FileStamp
     from napari_lazyload.sources.opened import RowSource
 
 
@@ -65,10 +69,50 @@ def binary_result(
         files={path, *chain.from_iterable(map(paths_of, sources))},
         skipped=dict(zip(left_out, map(len, left_out.values()), strict=True)),
         left_out=left_out,
-        notes=list(notes),
+        notes=[*notes, *chain.from_iterable(map(packed_notes, sources))],
         row_name="frame" if any(source.row_map.axes for source in sources) else "image",
         where=lambda: path,
     )
+
+
+def file_source(
+    layout: StridedLayout,
+    file: tuple[str, FileStamp],
+    codec: str,
+    name: str,
+    axes: tuple[str, ...],
+    *,
+    exact: bool = True,
+    **meta: Any,
+) -> StridedFileSource | PackedSource:
+    """Return the source of an image in one file.
+
+    Parameters
+    ----------
+    layout : StridedLayout
+        Of the pixels.
+    file : (str, FileStamp)
+        Absolute path, and its stamp.
+    codec : str
+        How the file is compressed, "" if it is not.
+    name : str
+        Of the image.
+    axes : tuple of str
+        Names, slowest first.
+    exact : bool
+        Whether bytes behind the pixels are refused; only where the file is not compressed.
+    **meta
+        More arguments of the source.
+
+    Raises
+    ------
+    SourceOpenError
+        If the file is too short or too long.
+    """
+    if codec:
+        return PackedSource(layout, file, codec, name, axes, **meta)
+    check_extent(file[0], file[1].size, layout.end, exact=exact)
+    return StridedFileSource(layout, [file], name, axes, **meta)
 
 
 def _with_levels(source: RowSource) -> RowSource:

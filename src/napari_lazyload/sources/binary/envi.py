@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.units import unit_of
-from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
-from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.strided import (
-    StridedFileSource,
     StridedLayout,
     dense,
     transposed,
@@ -98,12 +96,11 @@ def open_envi(path: str, **options: Any) -> OpenResult:
         layout = _layout(head, known)
     data = _data_of(path, head, options.get("data"))
     stamp = FileStamp.at_open(data, header=path)
-    check_extent(data, stamp.size, layout.end, exact=not options.get("trailing", False))
     with reading_header(head, "an ENVI header"):
         per_band, placed = _per_band(known, layout.shape[0]), _placement(known)
-    axes, row_axes = (_BANDS, "y", "x"), int(bool(per_band))
-    files, name = [(data, stamp)], file_name(data)
-    source = StridedFileSource(layout, files, name, axes, row_axes=row_axes, **placed)
+    name = file_name(data)
+    placed |= {"exact": not options.get("trailing", False), "row_axes": int(bool(per_band))}
+    source = file_source(layout, (data, stamp), "", name, (_BANDS, "y", "x"), **placed)
     fields = {field: value for field, value in known.items() if field not in per_band}
     fields |= {"data_file": name, "stored_dtype": str(layout.dtype)} | per_band
     return binary_result(path, ENVI, [source], [fields])

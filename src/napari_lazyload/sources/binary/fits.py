@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import check_image, gray_axes, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
 from napari_lazyload.sources.binary.strided import StridedFileSource, dense
@@ -109,7 +109,6 @@ def open_fits(path: str, **options: Any) -> OpenResult:
             source, fields = _image(path, stamp, unit, title, options, packed=packed)
             sources.append(source)
             headers.append(fields)
-            notes += packed_notes(source)
     return binary_result(path, FITS, sources, headers, skipped=skipped, notes=notes)
 
 
@@ -121,8 +120,8 @@ def _is_packed(path: str) -> bool:
 def _unpacked_size(path: str, file: IO[bytes]) -> int:
     """Return how many bytes a packed file has when it is unpacked."""
     size = 0
-    while piece := file.read(_PIECE):
-        size += len(piece)
+    while data := file.read(_PIECE):
+        size += len(data)
         refuse_if(
             size > MOST_PACKED,
             path,
@@ -284,11 +283,8 @@ def _image(
         more["convert"], more["dtype"] = _scaling(path, cards, layout.dtype)
     axes = gray_axes(layout.shape)
     name = f"{file_name(path)} {title}".strip()
-    source: StridedFileSource | PackedSource
-    if packed:
-        source = PackedSource(layout, (path, stamp), "gzip", name, axes, **more)
-    else:
-        source = StridedFileSource(layout, [(path, stamp)], name, axes, **more)
+    codec = "gzip" if packed else ""
+    source = file_source(layout, (path, stamp), codec, name, axes, exact=False, **more)
     fields = {"hdu": unit.number, "data_offset": unit.offset, "stored_dtype": str(layout.dtype)}
     shown = [key for key in cards if key not in _STRUCTURE and not key.startswith("NAXIS")]
     return source, fields | {key: cards[key] for key in shown}

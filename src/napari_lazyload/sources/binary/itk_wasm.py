@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import placement
-from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import (
     MOST_HEADER,
     check_image,
     data_file,
     reading_header,
 )
-from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.strided import (
-    StridedFileSource,
     StridedLayout,
     dense,
     samples_first,
@@ -33,8 +31,17 @@ if TYPE_CHECKING:
 
 IWI = "ITK-Wasm"
 _ADDRESS = "data:application/vnd.itk.path,"
-_TYPES = frozenset(
-    "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64".split()  # noqa: SIM905 - short
+_TYPES = (
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
 )
 
 
@@ -87,8 +94,7 @@ def open_iwi(path: str, **options: Any) -> OpenResult:
         names = [axis for axis in axes if axis != "s"]
         placed: dict[str, Any] = placement(direction * steps, origin, names, spatial)
     stamp = FileStamp.at_open(data, header=path)
-    check_extent(data, stamp.size, layout.end)
-    source = StridedFileSource(layout, [(data, stamp)], file_name(path), axes, **placed)
+    source = file_source(layout, (data, stamp), "", file_name(path), axes, **placed)
     fields = {
         "componentType": dtype,
         "pixelType": kind.get("pixelType", ""),

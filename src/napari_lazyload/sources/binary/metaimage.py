@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_lazyload.core.affine import placement
 from napari_lazyload.core.units import length_unit
-from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
+from napari_lazyload.sources.binary.compressed import PackedSource
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
     MOST_HEADER,
@@ -104,11 +104,11 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
             start = 0
         codec = _codec(path, header)
     source: StridedFileSource | PackedSource
+    notes: list[str] = []
     if codec:
         check_single(path, files)
         begin = start + max(0, skip)
         source = PackedSource(layout, files[0], codec, file_name(path), axes, start=begin, **placed)
-        notes = packed_notes(source)
     else:
         trailing, detached = options.get("trailing", False), names is not None
         source = source_of_files(
@@ -121,7 +121,8 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
             exact=not (trailing or detached),
             **placed,
         )
-        notes = [] if trailing else _trailing_notes(path, source)
+        if not trailing:
+            notes = _trailing_notes(path, source)
     fields = dict(header) | {"data_files": len(files), "stored_dtype": str(layout.dtype)}
     return binary_result(path, METAIMAGE, [source], [fields], notes=notes)
 
@@ -256,5 +257,5 @@ def _placement(header: Mapping[str, str], axes: tuple[str, ...]) -> dict[str, An
     placed: dict[str, Any] = placement(directions, first[::-1], names, spatial)
     unit = length_unit(header.get("DistanceUnits"))
     if unit is not None:
-        placed["units"] = tuple(unit if axis in ("z", "y", "x") else None for axis in names)
+        placed["units"] = tuple(map(dict.fromkeys("xyz", unit).get, names))
     return placed

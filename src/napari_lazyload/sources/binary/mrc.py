@@ -13,12 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
-from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.strided import (
-    StridedFileSource,
     StridedLayout,
     dense,
     transposed,
@@ -88,18 +85,14 @@ def open_mrc(path: str, **options: Any) -> OpenResult:
         header, order = _read_header(path, file.read(_HEADER))
         layout, axes = _layout(path, header, order)
         frames = _frame_headers(file, header, order, axes, layout.shape)
-    if not codec:
-        check_extent(path, stamp.size, layout.end, exact=not options.get("trailing", False))
     meta = _placement(header, axes) | _limits(header, layout)
     fields = _fields(header, layout)
-    source: StridedFileSource | PackedSource
-    if codec:
-        source = PackedSource(layout, (path, stamp), codec, file_name(path), axes, **meta)
-    else:
-        meta["row_axes"] = int(bool(frames))
-        source = StridedFileSource(layout, [(path, stamp)], file_name(path), axes, **meta)
+    if frames and not codec:
+        meta["row_axes"] = 1
         fields |= frames
-    return binary_result(path, MRC, [source], [fields], notes=packed_notes(source))
+    meta["exact"] = not options.get("trailing", False)
+    source = file_source(layout, (path, stamp), codec, file_name(path), axes, **meta)
+    return binary_result(path, MRC, [source], [fields])
 
 
 def _codec(path: str) -> str:
@@ -229,11 +222,10 @@ def _placement(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
             first[axis] = begin if has_origin else int(header[starts[axis]]) * known[axis]
     if not known or ("frame" in axes and not {"x", "y"} <= known.keys()):
         return {}
-    return {
-        "scale": tuple(known.get(axis, 1.0) for axis in axes),
-        "translate": tuple(first.get(axis, 0.0) for axis in axes),
-        "units": tuple("angstrom" if axis in known else None for axis in axes),
-    }
+    scale = tuple(known.get(axis, 1.0) for axis in axes)
+    translate = tuple(first.get(axis, 0.0) for axis in axes)
+    units = tuple(map(dict.fromkeys(known, "angstrom").get, axes))
+    return {"scale": scale, "translate": translate, "units": units}
 
 
 def _limits(header: Any, layout: StridedLayout) -> dict[str, Any]:

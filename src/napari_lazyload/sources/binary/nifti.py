@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import placement
-from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
-from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import StridedFileSource, StridedLayout, dense
+from napari_lazyload.sources.binary.strided import StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error
 
@@ -98,16 +96,12 @@ def open_nifti(path: str, **options: Any) -> OpenResult:
     with reading_header(head, "a NIfTI, Analyze or MGH header"):
         affine, notes = _affine(header, head)
         more |= _placement(header, axes, affine)
-    source: StridedFileSource | PackedSource
-    if _starts_with(data, _GZIP):
-        source = PackedSource(layout, (data, stamp), "gzip", file_name(path), axes, **more)
-    else:
-        # MGH has its scan parameters behind the pixels.
-        exact = not (_is_mgh(header) or options.get("trailing", False))
-        check_extent(data, stamp.size, layout.end, exact=exact)
-        source = StridedFileSource(layout, [(data, stamp)], file_name(path), axes, **more)
+    codec = "gzip" if _starts_with(data, _GZIP) else ""
+    # MGH has its scan parameters behind the pixels.
+    more["exact"] = not (_is_mgh(header) or options.get("trailing", False))
+    source = file_source(layout, (data, stamp), codec, file_name(path), axes, **more)
     stored |= {"data_offset": offset, "slope": slope, "intercept": intercept}
-    return binary_result(path, NIFTI, [source], [stored], notes=[*notes, *packed_notes(source)])
+    return binary_result(path, NIFTI, [source], [stored], notes=notes)
 
 
 def _header_path(path: str) -> str:

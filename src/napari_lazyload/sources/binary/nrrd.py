@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import placement
-from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
+from napari_lazyload.sources.binary.compressed import PackedSource
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
     MOST_HEADER,
@@ -110,7 +110,7 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
     left_out = ("data file", "datafile")
     fields = {name: value for name, value in header.items() if name not in left_out}
     fields |= {"data_files": len(files), "stored_dtype": str(dtype)}
-    return binary_result(path, NRRD, [source], [fields], notes=packed_notes(source))
+    return binary_result(path, NRRD, [source], [fields])
 
 
 def _read_header(path: str) -> tuple[dict[str, Any], list[str] | None, int]:

@@ -56,7 +56,7 @@ def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]
         Filled; of the type that is stored, byte order included. Its bytes are in native order
         afterwards.
     strides : tuple of int
-        Bytes between neighbours in the file along each axis.
+        Bytes between neighbors in the file along each axis.
 
     Raises
     ------

@@ -41,7 +41,7 @@ class StridedLayout:
     offset : int
         Where the first pixel is, in bytes.
     strides : tuple of int
-        Bytes between neighbours along each axis; positive.
+        Bytes between neighbors along each axis; positive.
     """
 
     shape: tuple[int, ...]

@@ -93,7 +93,7 @@ class StridedBlock:
     shape : tuple of int
         Of the chunk in the grid.
     strides : tuple of int
-        Bytes between neighbours along each axis.
+        Bytes between neighbors along each axis.
     dtype : numpy.dtype
         As stored, byte order included.
     convert : callable, optional
@@ -135,7 +135,7 @@ class StridedBlock:
         return run >= min(LONG_RUN, item_count(self.shape) * self.dtype.itemsize)
 
     def load_into(self, target: Array) -> None:
-        """Read the block into an array; see `napari_lazyload.core.source.Piece`."""
+        """Read the block into an array; see `napari_lazyload.core.source.BoxReader`."""
         if self.convert is not None or target.dtype != self.dtype.newbyteorder("="):
             np.copyto(target, self.load(), casting="unsafe")
             return

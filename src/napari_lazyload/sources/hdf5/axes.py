@@ -40,7 +40,7 @@ class AxisScale:
     unit: str | None = None
 
 
-UNKNOWN = AxisScale("")
+UNDESCRIBED = AxisScale("")
 """An axis that nothing describes."""
 
 
@@ -55,7 +55,7 @@ def axis_labels(dataset: Any) -> tuple[str, ...]:
 
 
 def axis_scales(dataset: Any) -> tuple[AxisScale, ...]:
-    """Return what a data set and its neighbours say of its axes.
+    """Return what a data set and its neighbors say of its axes.
 
     Read are dimension scales (netCDF, xarray), the vectors of Berkeley's EMD, the axes of NeXus,
     and the metadata of Thermo Fisher's Velox.
@@ -69,7 +69,7 @@ def axis_scales(dataset: Any) -> tuple[AxisScale, ...]:
         with suppress(*UNREADABLE):  # the image is fine without
             for vector, label in _vectors(dataset, name, number):
                 scale = scale or _scale(vector, label, size)
-        found.append(scale or UNKNOWN)
+        found.append(scale or UNDESCRIBED)
     return tuple(found)
 
 

@@ -169,18 +169,13 @@ def _read_contents(path: str, *, outside: bool) -> _Contents:
     def visit(name: str | bytes) -> bool | None:
         nonlocal count
         count += 1
-        try:
-            thing = file[name]
-        except UNREADABLE:
-            thing = None
+        thing = _find(file, name)
         if thing is None:
             contents.skip(_CANNOT_READ, name)
         elif isinstance(thing, h5py.Dataset):
             contents.add(name, thing)
         elif isinstance(name, str) and _is_ims_channel(name):
-            contents.sizes[f"{name}/Data"] = [
-                _ims_number(thing, f"ImageSize{axis}") for axis in "ZYX"
-            ]
+            contents.sizes[f"{name}/Data"] = _ims_numbers(thing, "ImageSize", "ZYX")
         return count >= _MOST_OBJECTS or None  # anything but None ends the visit
 
     with open_file(path) as file:
@@ -189,10 +184,9 @@ def _read_contents(path: str, *, outside: bool) -> _Contents:
         except RuntimeError:  # HDF5 goes no further than a damaged object
             contents.skip(_CANNOT_READ, "and all that follow it")
         with suppress(*UNREADABLE):
-            image, ends = file["DataSetInfo/Image"], ("Min", "Max")
-            contents.sizes["extent"] = [
-                [_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ends
-            ]
+            image = file["DataSetInfo/Image"]
+            low, high = _ims_numbers(image, "ExtMin", "210"), _ims_numbers(image, "ExtMax", "210")
+            contents.sizes["extent"] = [low, high]
         _follow_links(file, contents)
     return contents
 
@@ -224,10 +218,7 @@ def _follow_links(file: Any, contents: _Contents) -> None:
         except SourceOpenError:
             contents.skip("link to a file in another folder", name)
             continue
-        thing = None
-        with suppress(*UNREADABLE):
-            if os.path.isfile(target):
-                thing = file[name]
+        thing = _find(file, name) if os.path.isfile(target) else None
         if isinstance(thing, h5py.Dataset):
             contents.add(name, thing, target)
         else:
@@ -261,6 +252,17 @@ def _are_beside(path: str, others: tuple[str, ...]) -> bool:
 
 def _is_ims_channel(name: str) -> bool:
     return _IMS.fullmatch(f"{name}/Data") is not None
+
+
+def _find(file: Any, name: str | bytes) -> Any:
+    """Return an object of a file, None where h5py cannot read it."""
+    with suppress(*UNREADABLE):
+        return file[name]
+    return None
+
+
+def _ims_numbers(group: Any, name: str, axes: str) -> list[float]:
+    return [_ims_number(group, f"{name}{axis}") for axis in axes]
 
 
 def _ims_number(group: Any, name: str) -> float:
