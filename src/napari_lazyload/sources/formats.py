@@ -144,7 +144,7 @@ _FORMATS = (
     ("metaimage", (".mhd", ".mha"), "binary.metaimage", "open_metaimage"),
     ("fits", _with_packed(".fits .fit .fts", ".gz"), "binary.fits", "open_fits"),
     ("hdf5", (".h5", ".hdf5", ".hdf", ".he5", ".ims", ".nxs", ".emd"), "hdf5.open", "open_hdf5"),
-    ("tiff", (*TIFF_SUFFIXES, ".companion.ome"), "folder.open_tiff", "open_large_tiff"),
+    ("tiff", (*TIFF_SUFFIXES, ".companion.ome"), "folder.open_tiff", "open_tiff"),
     (
         "bioio",
         _with_packed(".czi .lif .nd2 .oib .oif .oir .vsi .dv .r3d .zvi .sldy .vms"),
@@ -163,9 +163,12 @@ _FORMATS = (
 _LOOKS = {
     "binary.itk_wasm": "takes_iwi",
     "binary.envi": "takes_envi",
-    "folder.open_tiff": "takes_large_tiff",
+    "folder.open_tiff": "takes_listed_tiff",
 }
 """Formats that share their suffixes with others, or are folders: what looks at the path."""
+
+_BY_SUFFIX = ("folder.open_tiff",)
+"""Formats that look at the only path of a list alone: one that stands by itself is theirs."""
 
 _BARE = ("binary.envi",)
 """Formats whose data often has no suffix: these look at such paths too."""
@@ -205,7 +208,7 @@ def _taker(suffixes: tuple[str, ...], module: str) -> Callable[[str | list[str]]
         ):
             return False
         looks = _LOOKS.get(module)
-        if looks is not None:
+        if looks is not None and not (module in _BY_SUFFIX and isinstance(path, str)):
             return bool(getattr(import_module(f"napari_lazyload.sources.{module}"), looks)(one))
         return os.path.lexists(one) and not os.path.isdir(one)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.sources.folder import image_stack
+from napari_lazyload.sources.folder import image_stack, page_chunk
 from napari_lazyload.sources.folder.file_set import FileSet
 from napari_lazyload.sources.folder.grouping import padded_info
 from napari_lazyload.sources.folder.image_stack import CoverageSource, PictureSource
@@ -152,7 +152,7 @@ def test_other_pages_than_expected_are_an_error(tmp_path, was, now, probe):
 def test_a_known_file_is_not_looked_at_twice(tmp_path, write_folder, monkeypatch):
     write_folder(tmp_path, 2)
     source = source_of(tmp_path)
-    monkeypatch.setattr(image_stack, "read_info", lambda path: pytest.fail("the header is known"))
+    monkeypatch.setattr(page_chunk, "read_info", lambda path: pytest.fail("the header is known"))
     assert load(source, 1, 0, 0).shape == (1, 24, 32)
 
 

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 import napari_lazyload as nl
-from napari_lazyload.sources.tiff import pages as picture_tiff
+from napari_lazyload.sources.tiff import pages as page_module
 from napari_lazyload.sources.tiff import tiled
 
 RNG = np.random.default_rng(8)
@@ -414,10 +414,10 @@ def test_a_frame_of_a_set_looks_at_no_other_file(tmp_path, monkeypatch):
     planes = write_set(tmp_path, 5)
     with nl.open_dataset(tmp_path / "z0.ome.tif") as dataset:
         opened = []
-        original = picture_tiff._open
+        original = page_module.open_tifffile
         monkeypatch.setattr(
-            picture_tiff,
-            "_open",
+            page_module,
+            "open_tifffile",
             lambda path, **more: (opened.append(path), original(path, **more))[1],
         )
         np.testing.assert_array_equal(dataset.images[0].data[3], planes[3])

@@ -14,8 +14,7 @@ import napari_lazyload as nl
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.sources.image_files.decode import decode, read_info
 from napari_lazyload.sources.image_header import FileHead
-from napari_lazyload.sources.tiff import pages as picture_tiff
-from napari_lazyload.sources.tiff import tiled
+from napari_lazyload.sources.tiff import description, tiled
 from napari_lazyload.sources.tiff.ifd import read_plain
 
 RNG = np.random.default_rng(3)
@@ -320,7 +319,7 @@ def test_pages_are_found_without_a_walk(written, monkeypatch):
         pytest.fail("walked along the chain of directories")
 
     monkeypatch.setattr(tifffile.TiffPages, "_seek", refuse)
-    monkeypatch.setattr(picture_tiff, "check_chain", refuse)
+    monkeypatch.setattr(description, "check_chain", refuse)
     decode(path, 39, expect=info)
 
 
@@ -359,7 +358,7 @@ def test_plain_files_need_no_tifffile(written, monkeypatch, name):
         assert (read_plain(head) is not None) == plain
     info = check(path)
     if plain:
-        picture_tiff._series_layouts.cache_clear()
+        description._kept.clear()
         monkeypatch.setattr(tifffile, "TiffFile", None)
         assert read_info(path) == info
 

@@ -1,4 +1,4 @@
-"""Pictures in a larger frame, and where the picture in it is."""
+"""Image files in a larger frame, and where the pixels in it are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PaddedChunk:
-    """One page of one picture file, at the origin of a frame that may be larger.
+    """One page of one image file, at the origin of a frame that may be larger.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class PaddedChunk:
 
     @property
     def key(self) -> Hashable:
-        """Path, time of change, size, where the page is, which it is, and the form of the result."""
+        """Path, time of change, size, which page and where, and the form of the result."""
         where = None if self.place is None else stamped(self.place, self.path)
         return (
             "picture-padded",
@@ -126,7 +126,7 @@ def blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def fits_frame(
     info: PictureInfo, frame: tuple[int, ...], axes: tuple[str, ...], dtype: np.dtype[Any]
 ) -> bool:
-    """Return whether each page of a picture can be filled up to a frame, and none of its values is lost.
+    """Whether each page of an image file can be filled up to a frame without loss.
 
     Parameters
     ----------
@@ -140,19 +140,17 @@ def fits_frame(
         Of the image.
     """
     rgb = axes[-1] == RGB_AXIS
-    if info.axes not in ((axes, axes[:-1]) if rgb else (axes,)) or info.page_ndim != len(
-        axes
-    ) - len(frame):
+    same_axes = info.axes == axes or (rgb and info.axes == axes[:-1])
+    if not same_axes or info.page_ndim != len(axes) - len(frame):
         return False
-    return np.can_cast(info.dtype, dtype) and all(
-        size <= room for size, room in zip(info.page_shape, frame, strict=False)
-    )
+    fits = all(size <= room for size, room in zip(info.page_shape, frame, strict=False))
+    return fits and np.can_cast(info.dtype, dtype)
 
 
 def fit_frame(pixels: Array, frame: tuple[int, ...], dtype: np.dtype[Any], *, rgb: bool) -> Array:
-    """Return `pixels` at the origin of a `frame` of `dtype`, with NaN (or zero for whole numbers) around.
+    """Return `pixels` at the origin of a `frame` of `dtype`, with NaN or zero around.
 
-    In a frame of colours (`rgb`) a grey picture is repeated in each of them, and a missing alpha is
+    In a frame of colors (`rgb`) a gray image is repeated in each of them; a missing alpha is
     opaque.
     """
     if len(frame) > pixels.ndim:
