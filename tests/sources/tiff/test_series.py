@@ -247,6 +247,6 @@ def test_the_tiles_of_a_plain_file_are_those_that_tifffile_finds(tmp_path):
             more = {"photometric": photometric, "metadata": None, "compression": "zlib"}
             tifffile.imwrite(path, pixels, **more, **options)
             with FileHead(path) as head:
-                (grid,) = tiled.plain_grid(ifd.read_plain(head))
+                (grid,) = tiled.plain_grid(head, ifd.read_plain(head))
             with tifffile.TiffFile(path) as tif:
                 assert (grid,) == tiled.series_grids(tif.series[0])

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_lazyload.sources.opened import RowSource
-    from napari_lazyload.sources.tiff.pages import TiffLayout
+    from napari_lazyload.sources.tiff.layout import TiffLayout
 
 __all__ = ["FolderOptions", "list_pictures", "nothing_here", "open_pictures"]
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_lazyload.sources.tiff.pages import TiffLayout
+    from napari_lazyload.sources.tiff.layout import TiffLayout
 
 __all__ = [
     "PICTURE_SUFFIXES",

@@ -27,9 +27,9 @@ from napari_lazyload.sources.image_header import (
     check_size,
 )
 from napari_lazyload.sources.tiff.ifd import check_chain, companion_xml, first_text, read_plain
+from napari_lazyload.sources.tiff.layout import TiffLayout
 from napari_lazyload.sources.tiff.metadata import plain_metadata, series_metadata
 from napari_lazyload.sources.tiff.pages import (
-    TiffLayout,
     check_extent,
     contiguous_from,
     in_other_files,
@@ -167,7 +167,7 @@ def _plain_layout(head: FileHead, plain: Plain) -> TiffLayout:
         return layout
     if offset is not None:
         return replace(layout, in_place=offset)
-    return replace(layout, tiles=plain_grid(plain))
+    return replace(layout, tiles=plain_grid(head, plain))
 
 
 def _describe_file(head: FileHead, path: str) -> TiffDescription:

@@ -258,8 +258,7 @@ def values(head: FileHead, flavour: Flavour, entry: IfdEntry) -> tuple[int, ...]
 class Plain(NamedTuple):
     """A TIFF file of one directory whose image is that directory's.
 
-    `data_offset` is where its pixels begin, if they are stored as they are and lie together. `tile`
-    is the rows and columns of a tile or strip, None where the page is only read whole.
+    `data_offset` is where its pixels begin, if they are stored as they are and lie together.
     """
 
     height: int
@@ -268,7 +267,6 @@ class Plain(NamedTuple):
     dtype: np.dtype[Any]
     directory: int
     data_offset: int | None
-    tile: tuple[int, int] | None
     description: bytes
     entries: dict[int, IfdEntry]
     flavour: Flavour
@@ -300,19 +298,25 @@ def read_plain(head: FileHead) -> Plain | None:
     software = _text(head, flavour, entries.get(SOFTWARE))
     if not _is_plain_description(description, shape) or software.startswith(_SPECIAL_SOFTWARE):
         return None
-    tall, wide = min(number(ROWS_PER_STRIP, height), height), width
-    in_rows = TILE_WIDTH not in entries
-    if not in_rows:
-        tall, wide = number(TILE_LENGTH, 0), number(TILE_WIDTH, 0)
-        in_rows = wide == width and tall > 0 == height % tall == tall % 16 == wide % 16
-    stored, predicted = number(COMPRESSION, 1) == 1, number(PREDICTOR, 1) != 1
     data_offset = None
-    if stored and not predicted and in_rows:
+    if number(COMPRESSION, 1) == 1 and number(PREDICTOR, 1) == 1:
         nbytes = height * width * samples * kind.itemsize
         data_offset = _contiguous(head, flavour, entries, nbytes)
-    whole = min(tall, wide) < 1 or (stored and predicted)
-    place = offset, data_offset, None if whole else (tall, wide)
-    return Plain(height, width, samples, kind, *place, description, entries, flavour)
+    return Plain(height, width, samples, kind, offset, data_offset, description, entries, flavour)
+
+
+def plain_tile(head: FileHead, plain: Plain) -> tuple[int, int] | None:
+    """Return rows and columns of a tile or strip, None where the page is read whole."""
+
+    def number(tag: int, default: int) -> int:
+        return _number(head, plain.flavour, plain.entries.get(tag), default)
+
+    tile = min(number(ROWS_PER_STRIP, plain.height), plain.height), plain.width
+    if TILE_WIDTH in plain.entries:
+        tile = number(TILE_LENGTH, 0), number(TILE_WIDTH, 0)
+    # tifffile and libtiff disagree on what a predictor is without compression.
+    unclear = number(COMPRESSION, 1) == 1 and number(PREDICTOR, 1) != 1
+    return None if unclear or min(tile) < 1 else tile
 
 
 def _number(head: FileHead, flavour: Flavour, entry: IfdEntry | None, default: int) -> int:
@@ -353,8 +357,15 @@ def _contiguous(
     head: FileHead, flavour: Flavour, entries: dict[int, IfdEntry], nbytes: int
 ) -> int | None:
     """Return where the strips or tiles begin that follow each other without a gap, or None."""
-    tags = (TILE_OFFSETS, TILE_COUNTS) if TILE_WIDTH in entries else (STRIP_OFFSETS, STRIP_COUNTS)
-    offsets, counts = map(entries.get, tags)
+    offsets, counts = entries.get(STRIP_OFFSETS), entries.get(STRIP_COUNTS)
+    if TILE_WIDTH in entries:
+        width, wide, height, tall = (
+            _number(head, flavour, entries.get(tag), 0)
+            for tag in (WIDTH, TILE_WIDTH, LENGTH, TILE_LENGTH)
+        )
+        if wide != width or wide % 16 or tall < 16 or tall % 16 or height % tall:
+            return None
+        offsets, counts = entries.get(TILE_OFFSETS), entries.get(TILE_COUNTS)
     if offsets is None or counts is None or offsets.number != counts.number:
         return None
     if not _INTEGERS.keys() >= {offsets.kind, counts.kind}:

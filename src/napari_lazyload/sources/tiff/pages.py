@@ -10,22 +10,20 @@ from __future__ import annotations
 import math
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_lazyload.sources.image_header import PictureError, PictureInfo, TruncatedError
+from napari_lazyload.sources.image_header import PictureError, TruncatedError
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import tifffile
 
-    from napari_lazyload.sources.tiff.ifd import ByteOrder
-    from napari_lazyload.sources.tiff.tiled import TileGrid
+    from napari_lazyload.sources.tiff.layout import TiffLayout
 
 #: Lower-case suffixes of TIFF files, slide scanners' and instruments' among them.
 # fmt: off
@@ -40,47 +38,6 @@ SUFFIXES = (
 _THREADED_BYTES = 2**26
 
 _DAMAGED = "the file is damaged: export it again"
-
-
-@dataclass(frozen=True, slots=True)
-class TiffLayout:
-    """Where the pixels of one image of a file are.
-
-    Parameters
-    ----------
-    info : PictureInfo
-        The public part.
-    order : {"<", ">"}
-        Byte order of the file.
-    data_offset : int, sequence of int or None
-        Where the planes begin that are stored as they are: the first of them, the others follow; or
-        each (0: the plane is missing), where their directories are not known. None where they are
-        not stored like that.
-    directories : sequence of int or None
-        Where the directory of each page is (0: the page is missing), or None where the series
-        cannot be decoded page by page.
-    files : tuple of str
-        The file that holds each page, for a set of files; empty where this one holds all.
-    around : tuple
-        Of a set of files, and where pages are missing that another file may hold: stamps of the
-        folder and the files.
-    number : int
-        Of the series in the file.
-    tiles : tuple of TileGrid
-        How its levels are cut, finest first; empty where it is read page by page.
-    in_place : int or None
-        Where the pixels of a large image begin that lie together, without compression.
-    """
-
-    info: PictureInfo
-    order: ByteOrder
-    data_offset: int | Sequence[int] | None
-    directories: Sequence[int] | None
-    files: tuple[str, ...] = ()
-    around: tuple[Any, ...] = ()
-    number: int = 0
-    tiles: tuple[TileGrid, ...] = ()
-    in_place: int | None = None
 
 
 @contextmanager

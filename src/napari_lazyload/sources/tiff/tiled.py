@@ -16,13 +16,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.chunks import ChunkGrid, box_shape
+from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.sources.binary.read_strided import Array, native
 from napari_lazyload.sources.binary.strided import RawSource, dense
 from napari_lazyload.sources.files import Stamp, read_error, stamp_now
 from napari_lazyload.sources.image_header import PictureError
 from napari_lazyload.sources.opened import OneRow
+from napari_lazyload.sources.tiff.ifd import plain_tile
+from napari_lazyload.sources.tiff.layout import TileGrid
 from napari_lazyload.sources.tiff.pages import check_count, check_extent, open_tifffile, page_at
 
 if TYPE_CHECKING:
@@ -32,10 +34,10 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.metadata import ImageMeta
-    from napari_lazyload.sources.image_header import PictureInfo
+    from napari_lazyload.sources.image_header import FileHead, PictureInfo
     from napari_lazyload.sources.opened import RowSource
     from napari_lazyload.sources.tiff.ifd import Plain
-    from napari_lazyload.sources.tiff.pages import TiffLayout
+    from napari_lazyload.sources.tiff.layout import TiffLayout
 
 
 LARGE = 16 << 20
@@ -45,45 +47,6 @@ _GROUPED = 1 << 20
 _OWN = ("name", "axes", "dtype", "levels")
 _WITH_TABLES = frozenset((6, 7, 34892, 33007))
 _parsing = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class TileGrid:
-    """How the pages of one level are cut.
-
-    Parameters
-    ----------
-    directories : array of int
-        Where the directory of each page is.
-    lead : tuple of int
-        Lengths of the axes that count pages.
-    planes : int
-        Planes of a page that are stored one behind the other: samples kept apart; 0 where the page
-        has no such axis.
-    size : (int, int)
-        Rows and columns.
-    samples : int
-        Samples of a pixel that are stored together; 0 where the page has no such axis.
-    tile : (int, int)
-        Rows and columns of a tile or strip.
-    group : (int, int)
-        Rows and columns of a chunk: whole tiles.
-    """
-
-    directories: array[int]
-    lead: tuple[int, ...]
-    planes: int
-    size: tuple[int, int]
-    samples: int
-    tile: tuple[int, int]
-    group: tuple[int, int]
-
-    @property
-    def grid(self) -> ChunkGrid:
-        """The chunks of the level."""
-        before = (*self.lead, *((self.planes,) if self.planes else ()))
-        after = (self.samples,) if self.samples else ()
-        return ChunkGrid((*before, *self.size, *after), (*(1,) * len(before), *self.group, *after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,15 +224,16 @@ def is_large(info: PictureInfo) -> bool:
     return info.page_nbytes > LARGE or info.levels > 1
 
 
-def plain_grid(plain: Plain) -> tuple[TileGrid, ...]:
+def plain_grid(head: FileHead, plain: Plain) -> tuple[TileGrid, ...]:
     """Return how the page of a plain file is cut; nothing where it is read whole."""
-    if plain.tile is None:
+    tile = plain_tile(head, plain)
+    if tile is None:
         return ()
     size, samples = (plain.height, plain.width), plain.samples
-    group = _grouped(plain.tile, size, samples * plain.dtype.itemsize)
+    group = _grouped(tile, size, samples * plain.dtype.itemsize)
     directories = array("Q", (plain.directory,))
     after = 0 if samples == 1 else samples
-    return (TileGrid(directories, (), 0, size, after, plain.tile, group),)
+    return (TileGrid(directories, (), 0, size, after, tile, group),)
 
 
 def series_grids(series: tifffile.TiffPageSeries) -> tuple[TileGrid, ...]:
