@@ -204,7 +204,7 @@ def test_who_watches_hears_of_each_header(folder):
 
 
 def test_a_look_at_many_files_costs_no_pass_over_all_for_each(tmp_path, monkeypatch):
-    """A million rows, of which ten are not known: found at once, without a list of a million numbers."""
+    """A million rows, ten of them unknown: found at once, without a list of a million numbers."""
     files = files_of(tmp_path)
     files.listing.names = np.full(1_000_000, "a.png", object)
     files.kind = np.zeros(1_000_000, np.int32)

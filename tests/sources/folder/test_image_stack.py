@@ -1,4 +1,4 @@
-"""Pictures as the chunks of an image: exact, checked at each read, padded where that was asked for."""
+"""Image files as the chunks of an image: exact, checked at each read, padded on request."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_sources_and_chunks_pickle(tmp_path, write_folder):
 
 
 # --- filled up
-# -------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def test_padded_frames_and_where_they_have_data(tmp_path):
@@ -263,7 +263,7 @@ def test_what_does_not_fit_a_padded_frame_is_an_error(tmp_path, write_folder):
 
 
 def test_a_padded_frame_and_a_plain_one_are_not_one_chunk(tmp_path, write_folder):
-    """A plain stack must not find the padded frame of an odd file in the cache instead of failing."""
+    """A plain stack must fail, and not find the padded frame of an odd file in the cache."""
     write_folder(tmp_path, 2)
     write(tmp_path / "img_1.png", np.ones((2, 3), "u1"))
     plain, padded = source_of(tmp_path, probe=False), source_of(tmp_path, padded=True)

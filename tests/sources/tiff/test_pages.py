@@ -164,7 +164,7 @@ def test_orientation_is_left_alone(tmp_path):
 
 
 # --- pages
-# ------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
@@ -265,14 +265,17 @@ def ome_set(folder):
     names = ("z0.ome.tif", "z1.ome.tif")
     uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{i}" for i in range(2)]
     data = "".join(
-        f'<TiffData FirstZ="{i}" IFD="0" PlaneCount="1"><UUID FileName="{names[i]}">{uuids[i]}</UUID></TiffData>'
+        f'<TiffData FirstZ="{i}" IFD="0" PlaneCount="1"><UUID '
+        f'FileName="{names[i]}">{uuids[i]}</UUID></TiffData>'
         for i in range(2)
     )
     for i, name in enumerate(names):
         xml = (
             '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
-            f'UUID="{uuids[i]}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
-            'SizeX="19" SizeY="17" SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+            f'UUID="{uuids[i]}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" '
+            'Type="uint8" '
+            'SizeX="19" SizeY="17" SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" '
+            'SamplesPerPixel="1"/>'
             f"{data}</Pixels></Image></OME>"
         )
         tifffile.imwrite(
@@ -334,7 +337,7 @@ def test_a_replaced_stack_is_looked_at_anew(written):
 
 
 # --- plain files
-# ------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 PLAIN = {
     "tifffile": ({}, True),
@@ -366,7 +369,7 @@ def test_plain_files_need_no_tifffile(written, monkeypatch, name):
 @pytest.mark.parametrize("pages", [1, 2])
 @pytest.mark.parametrize("nodata", [None, 7])
 def test_a_plane_that_was_left_out_is_blank(written, tmp_path, pages, nodata):
-    """GDAL writes an offset of 0 where nothing is stored, also of the only strip; tifffile takes it for a place."""
+    """GDAL writes an offset of 0 where nothing is stored; tifffile takes it for a place."""
     options = {} if nodata is None else {"extratags": [(42113, 2, 0, str(nodata), True)]}
     array = values((pages, 20, 30), "u2")
     path = written(array, photometric="minisblack", metadata=None, **options)

@@ -171,8 +171,10 @@ def test_types_that_are_none_are_refused_when_opening(tmp_path):
 
 def test_more_planes_than_there_can_be_are_refused(tmp_path):
     xml = (
-        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
-        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="50" SizeY="40" SizeZ="2000000000" SizeC="1" '
+        '<?xml version="1.0"?><OME '
+        'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="50" SizeY="40" '
+        'SizeZ="2000000000" SizeC="1" '
         'SizeT="1"><TiffData/></Pixels></Image></OME>'
     )
     path = tmp_path / "a.ome.tif"
@@ -212,7 +214,7 @@ OPENED = {
 
 @pytest.mark.parametrize("name", OPENED)
 def test_a_file_is_described_once(tmp_path, monkeypatch, name):
-    """Opening reads the header once; tifffile opens a file that is not plain once, for the table too."""
+    """Opening reads the header once; tifffile opens a file at most once, the table included."""
     options, size, expected = OPENED[name]
     shape = (size, size) if isinstance(size, int) else (size[0], size[1], size[1])
     pixels = RNG.integers(0, 250, shape).astype("u1")

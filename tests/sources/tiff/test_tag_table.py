@@ -111,7 +111,8 @@ def test_a_file_that_is_gone_or_damaged_since_has_a_table_without(tmp_path):
 
 def test_the_header_is_not_read_for_the_table_before_the_table_is_asked_for(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", STACK[0])
-    code = "import sys, napari_lazyload as nl; nl.open_dataset(sys.argv[1]).to_layer_data(); print(*sys.modules)"
+    code = "import sys, napari_lazyload as nl; nl.open_dataset(sys.argv[1]).to_layer_data(); "
+    code += "print(*sys.modules)"
     command = [sys.executable, "-c", code, str(tmp_path / "a.tif")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "numpy" in done.stdout.split()

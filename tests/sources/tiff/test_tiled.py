@@ -1,4 +1,4 @@
-"""Large TIFF files and pyramids, read tile by tile: the same pixels as tifffile gives, and no more of the file."""
+"""Large TIFF files and pyramids, read tile by tile: the same pixels as tifffile gives."""
 
 from __future__ import annotations
 
