@@ -219,7 +219,7 @@ def _split(files: FileSet, name: str, rows: Array, classes: list[list[int]]) -> 
 def padded_info(infos: list[PictureInfo]) -> PictureInfo:
     """Return a frame that holds several: largest sides, most channels, a dtype for all values."""
     ndim = len(infos[0].axes) - infos[0].rgb
-    sides = tuple(max(info.shape[axis] for info in infos) for axis in range(ndim))
+    sides = tuple(np.max([info.shape[:ndim] for info in infos], axis=0).tolist())
     channels = max(info.shape[-1] if info.rgb else 0 for info in infos)
     metadata = dict(infos[0].metadata)
     for info in infos[1:]:
@@ -251,9 +251,7 @@ def _folder_axes(names: Array) -> dict[str, int] | None:
     sizes: list[int] = []
     members: list[str] = names.tolist()
     for _ in range(depth + 1):
-        counts = [
-            (folder, sum(1 for _ in inside)) for folder, inside in groupby(members, _folder_of)
-        ]
+        counts = [(folder, len([*inside])) for folder, inside in groupby(members, _folder_of)]
         members = [folder for folder, _ in counts]
         if len({count for _, count in counts}) > 1 or len(set(members)) < len(members):
             return None

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.chunks import ChunkGrid
+from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.sources.folder.padding import CoverageChunk, PaddedChunk, fits_frame
-from napari_lazyload.sources.folder.page_chunk import PictureChunk, ravel
+from napari_lazyload.sources.folder.page_chunk import PictureChunk, ravel, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ class PictureSource:
 
     def chunk(self, level: int, index: BlockIndex) -> PictureChunk | PaddedChunk:
         """Return the reference to one page of one file."""
-        shape = tuple(stop - start for start, stop in self.meta.levels[level].grid.bounds(index))
+        shape = box_shape(self.meta.levels[level].grid.bounds(index))
         row = self.row(index)
         path, dtype, at = self.files.path(row), self.meta.dtype, self.page(index)
         if self.padded:
@@ -96,9 +96,7 @@ class PictureSource:
             return None
         info = self.files.header_classes[self.files.kind[row]]
         pages = info.shape[: info.page_ndim]
-        inside = len(at) == len(pages) and all(
-            place < count for place, count in zip(at, pages, strict=True)
-        )
+        inside = len(at) == len(pages) and within(at, pages)
         return self.files.place(row, ravel(at, pages)) if inside else None
 
     def row(self, index: BlockIndex) -> int:
@@ -154,7 +152,7 @@ class CoverageSource:
 
     def chunk(self, level: int, index: BlockIndex) -> CoverageChunk:
         """Return the reference to one file's coverage."""
-        shape = tuple(stop - start for start, stop in self.meta.levels[level].grid.bounds(index))
+        shape = box_shape(self.meta.levels[level].grid.bounds(index))
         path = self._padded.files.path(self._padded.row(index))
         return CoverageChunk(path, self._padded.page(index), shape, self._frame_ndim)
 

@@ -11,7 +11,7 @@ from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.core.text import said
 from napari_lazyload.sources.files import file_stamp
 from napari_lazyload.sources.folder.file_set import read_info
-from napari_lazyload.sources.folder.page_chunk import decode, ravel, stamped, unlike
+from napari_lazyload.sources.folder.page_chunk import decode, ravel, stamped, unlike, within
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -72,7 +72,7 @@ class PaddedChunk:
                 self.path, f"at most {said(frame, self.dtype)}", said(info.page_shape, info.dtype)
             )
         pages = info.shape[: info.page_ndim]
-        if any(place >= count for place, count in zip(self.page, pages, strict=True)):
+        if not within(self.page, pages):
             return blank(self.shape, self.dtype)
         pixels = decode(self.path, ravel(self.page, pages), place=self.place)
         return fit_frame(pixels, frame, self.dtype, rgb=self.axes[-1] == RGB_AXIS).reshape(
@@ -110,10 +110,7 @@ class CoverageChunk:
         """Read the header."""
         coverage = np.zeros(self.shape[len(self.shape) - self.frame_ndim :], np.uint8)
         info = read_info(self.path)
-        if all(
-            place < count
-            for place, count in zip(self.page, info.shape[: info.page_ndim], strict=False)
-        ):
+        if within(self.page, info.shape[: info.page_ndim]):
             coverage[tuple(slice(0, size) for size in info.page_shape[: self.frame_ndim])] = 1
         return coverage.reshape(self.shape)
 

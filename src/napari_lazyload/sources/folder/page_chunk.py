@@ -121,3 +121,8 @@ def ravel(index: Sequence[int], shape: Sequence[int]) -> int:
     for place, size in zip(index, shape, strict=True):
         flat = flat * size + place
     return flat
+
+
+def within(index: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an index lies within a shape."""
+    return all(place < size for place, size in zip(index, shape, strict=False))

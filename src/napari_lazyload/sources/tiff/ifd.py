@@ -119,13 +119,6 @@ class IfdEntry(NamedTuple):
         return self.number * _TYPE_BYTES.get(self.kind, 1)
 
 
-class Directory(NamedTuple):
-    """One image file directory."""
-
-    entries: dict[int, IfdEntry]
-    following: int
-
-
 def read_flavour(head: FileHead) -> tuple[Flavour, int]:
     """Return the flavour of a TIFF file and the position of its first directory."""
     data = head.need(8)
@@ -135,12 +128,14 @@ def read_flavour(head: FileHead) -> tuple[Flavour, int]:
     return flavour, first
 
 
-def read_directory(head: FileHead, flavour: Flavour, offset: int) -> Directory:
-    """Read one directory; raises what `_fields` does."""
+def read_directory(
+    head: FileHead, flavour: Flavour, offset: int
+) -> tuple[dict[int, IfdEntry], int]:
+    """Read one directory, and where the next one is; raises what `_fields` does."""
     found, following = _fields(head, flavour, offset)
     # Of a tag that comes twice, the first holds.
     entries = {tag: IfdEntry(kind, number, raw) for tag, kind, number, raw in reversed(found)}
-    return Directory(entries, following)
+    return entries, following
 
 
 def _fields(
@@ -186,7 +181,8 @@ def _fields(
 def first_text(head: FileHead) -> bytes:
     """Return the description in the first directory."""
     flavour, offset = read_flavour(head)
-    return _text(head, flavour, read_directory(head, flavour, offset).entries.get(DESCRIPTION))
+    entries, _ = read_directory(head, flavour, offset)
+    return _text(head, flavour, entries.get(DESCRIPTION))
 
 
 def check_chain(head: FileHead) -> int:
