@@ -65,6 +65,8 @@ class Format:
     looker : str
         ``module:function`` that returns whether a path of these suffixes is one; needed where
         formats share suffixes. By default any file is one.
+    looks_at_lists : bool
+        Whether only the path of a list of one is looked at, and any file by itself is one.
     takes_bare : bool
         Whether paths without a suffix are looked at too.
     takes_all : callable, optional
@@ -79,6 +81,7 @@ class Format:
     suffixes: tuple[str, ...]
     opener: str
     looker: str = ""
+    looks_at_lists: bool = False
     takes_bare: bool = False
     takes_all: Callable[[Path], bool] | None = None
     library: str = ""
@@ -94,7 +97,7 @@ class Format:
         bare = self.takes_bare and not os.path.splitext(file)[1]
         if not bare and not file.lower().endswith(self.suffixes):
             return False
-        if self.looker:
+        if self.looker and not (self.looks_at_lists and isinstance(path, str)):
             return bool(_function(self.looker)(file))
         return os.path.lexists(file) and not os.path.isdir(file)
 
@@ -188,8 +191,9 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "tiff",
         (*TIFF_SUFFIXES, ".companion.ome"),
-        "folder.open_tiff:open_large_tiff",
-        "folder.open_tiff:takes_large_tiff",
+        "folder.open_tiff:open_tiff",
+        "folder.open_tiff:takes_listed_tiff",
+        looks_at_lists=True,
     ),
     Format(
         "bioio",

@@ -1,4 +1,4 @@
-"""One page of a picture file as a chunk."""
+"""One page of an image file as a chunk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.core.text import said
 from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.file_set import read_info
-from napari_lazyload.sources.image_files import decode as pictures
+from napari_lazyload.sources.image_files import decode as image_file
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PictureChunk:
-    """One page of one picture file.
+    """One page of one image file.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class PictureChunk:
         return pixels.reshape(self.shape)
 
     def _check_pages(self) -> None:
-        """Raise where a file has other pages than expected: the frames shown would not be all of it."""
+        """Raise where a file has other pages than expected: not all of them would be shown."""
         pages = read_info(self.path, self.series).pages
         if pages != self.pages:
             raise unlike(self.path, f"{self.pages} page{'s'[: self.pages != 1]}", str(pages))
@@ -96,15 +96,16 @@ def decode(path: str, page: int, series: int = 0, place: PageLocation | None = N
     """Decode one page; a decoder that is missing is an error of the chunk too."""
     try:
         if not series and place is None:
-            return pictures.decode(path, page)
-        return pictures.decode(path, page, series=series, place=place)
+            return image_file.decode(path, page)
+        return image_file.decode(path, page, series=series, place=place)
     except MissingDependencyError as err:
         raise ChunkReadError(str(err), path) from err
 
 
 def unlike(path: str, expected: str, found: str) -> ChunkReadError:
     """Return the error for a page that is not like the others of its image."""
-    msg = f"{path}: expected {expected} like its neighbours, found {found}; reopen in groups (headers='all') to see it"
+    hint = "reopen in groups (headers='all') to see it"
+    msg = f"{path}: expected {expected} like its neighbours, found {found}; {hint}"
     return ChunkReadError(msg, path)
 
 
@@ -114,3 +115,8 @@ def ravel(index: Sequence[int], shape: Sequence[int]) -> int:
     for place, size in zip(index, shape, strict=True):
         flat = flat * size + place
     return flat
+
+
+def within(index: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an index lies within a shape."""
+    return all(place < size for place, size in zip(index, shape, strict=False))

@@ -1,4 +1,4 @@
-"""The meta table of a folder: one row for each file, what its header says, and what is wrong with it."""
+"""The meta table of a folder: a row for each file, with its header and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class FolderTable:
         return columns
 
     def _by_row(self, of_files: Array) -> Array:
-        """Return what is known of each file in the order of the rows, a copy; one image keeps its files in order."""
+        """Return what is known of each file in the order of the rows, a copy."""
         return of_files.copy() if len(self._pictures) == 1 else of_files[self._rows]
 
     def _axis_columns(self) -> dict[str, Array]:

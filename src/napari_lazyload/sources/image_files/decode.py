@@ -26,20 +26,22 @@ from napari_lazyload.sources.image_header import (
     PictureInfo,
     check_plausible,
 )
-from napari_lazyload.sources.tiff import ifd, pages
+from napari_lazyload.sources.tiff import description, ifd, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from napari_lazyload.sources.tiff.pages import TiffLayout
+    from napari_lazyload.sources.tiff.layout import TiffLayout
 
 __all__ = [
     "PICTURE_SUFFIXES",
     "PictureInfo",
     "decode",
+    "images_of",
     "is_picture",
+    "parse_header",
     "picture_formats",
     "read_info",
     "read_series",
@@ -88,7 +90,7 @@ def _row(title: str, suffixes: str, codec: str, library: str, module: Any) -> _F
 _FORMATS = {
     "png": _row("PNG", ".png .apng", "PNG", "imagecodecs", png),
     "jpeg": _row("JPEG", ".jpg .jpeg .jpe .jfif .jif", "JPEG8", "imagecodecs", jpeg),
-    "tiff": _row("TIFF", " ".join(pages.SUFFIXES), "TIFF", "tifffile", pages),
+    "tiff": _row("TIFF", " ".join(pages.SUFFIXES), "TIFF", "tifffile", description),
     "bmp": _row("BMP", ".bmp .dib", "BMP", "imagecodecs, Pillow", bmp),
     "gif": _row("GIF", ".gif", "GIF", "imagecodecs, Pillow", gif),
     "webp": _row("WebP", ".webp", "WEBP", "imagecodecs", webp),
@@ -148,9 +150,17 @@ def read_info(path: str, head: bytes | None = None) -> PictureInfo:
         The file cannot be read, is no image, is damaged, or declares more pixels than it can
         hold.
     """
+    return parse_header(path, head).info
+
+
+def parse_header(path: str, head: bytes | None = None) -> ParsedHeader:
+    """Read the header of an image file: what `read_info` gives, and what its format keeps of it.
+
+    Parameters, errors: as of `read_info`.
+    """
     try:
         with FileHead(path, head) as source:
-            return _read_header(source).info
+            return _read_header(source)
     except Exception as error:  # noqa: BLE001  whatever a parser trips over is a damaged file
         _fail(path, error)
 
@@ -173,16 +183,14 @@ def read_series(path: str) -> tuple[PictureInfo, ...]:
     ChunkReadError
         As of `read_info`.
     """
-    try:
-        with FileHead(path) as source:
-            header = _read_header(source)
-    except Exception as error:  # noqa: BLE001  whatever a parser trips over is a damaged file
-        _fail(path, error)
-    return (
-        tuple(layout.info for layout in header.detail)
-        if header.info.format == "tiff"
-        else (header.info,)
-    )
+    return images_of(parse_header(path))
+
+
+def images_of(header: ParsedHeader) -> tuple[PictureInfo, ...]:
+    """Return every image that a header describes."""
+    if header.info.format != "tiff":
+        return (header.info,)
+    return tuple(layout.info for layout in header.detail.images)
 
 
 def decode(
@@ -282,7 +290,7 @@ def _decode(
         if kind != "tiff":
             source.all()
         header = _read_header(source, kind)
-        layout = _layout(header.detail, series, page, place) if kind == "tiff" else None
+        layout = _layout(header.detail.images, series, page, place) if kind == "tiff" else None
         info = layout.info if layout is not None else header.info
         if not 0 <= page < info.pages:
             raise PictureError(
