@@ -52,8 +52,7 @@ def cast_loss(source_dtype: Any, dtype: Any, limits: tuple[float, float] | None 
     if not lost:
         return ""
     *first, last = lost
-    listed = f"{', '.join(first)} and {last}" if first else last
-    return f"As {target}, {listed}."
+    return f"As {target}, {' and '.join(filter(None, [', '.join(first), last]))}."
 
 
 def _value_range(source: np.dtype[Any], limits: tuple[float, float] | None) -> tuple[Any, Any]:
@@ -97,6 +96,6 @@ def _lost_to_float(
         lost.append(f"whole numbers beyond {whole} are rounded")
     # Values less than half a step beyond the largest number are rounded to it.
     if isfinite(largest) and furthest >= largest + 2.0 ** (info.maxexp - info.nmant - 2):
-        where = "beyond" if -low > largest else "above"
+        where = ("above", "beyond")[-low > largest]
         lost.append(f"values {where} {largest:g} become infinite")
     return lost

@@ -232,14 +232,14 @@ def _as_array(image: Any) -> Any:
     """Return an array as it is, and whatever NumPy can make one of as such."""
     if hasattr(image, "shape") and hasattr(image, "dtype"):
         return image
-    found = None if hasattr(image, "as_layer_data_tuple") else np.asarray(image)
-    if found is None or found.dtype.kind not in "biufc":
+    other_layer = hasattr(image, "as_layer_data_tuple")
+    if other_layer or np.asarray(image).dtype.kind not in "biufc":
         msg = (
             "expected an image of a dataset, an Image or Labels layer, or an array of numbers, "
             f"got {image!r:.80}"
         )
         raise TypeError(msg)
-    return found
+    return np.asarray(image)
 
 
 def is_layer(image: Any) -> bool:

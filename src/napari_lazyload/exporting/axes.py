@@ -64,7 +64,7 @@ def drop_singletons(
     single = [axis for axis in candidates if selection.shape[axis] == 1]
     single.sort(key=lambda axis: kinds[axis] != "other")
     leaving = single[: max(0, surplus)]
-    return [axis for axis in range(len(kinds)) if axis not in leaving]
+    return sorted(set(range(len(kinds))).difference(leaving))
 
 
 def too_many(

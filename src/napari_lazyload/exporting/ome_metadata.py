@@ -72,9 +72,9 @@ def world_position(selection: ExportSelection, order: Sequence[int]) -> WorldPos
     if exact:
         return WorldPosition(scale, translate)
     whole = np.eye(len(order) + 1)
-    rows = [row for row, axis in enumerate(axes) if axis < count]
-    kept = [axes[row] for row in rows]
-    whole[np.ix_([*rows, -1], [*rows, -1])] = matrix[np.ix_([*kept, -1], [*kept, -1])]
+    rows = np.flatnonzero(np.less(axes, count))
+    here, there = np.append(rows, -1), np.append(np.take(axes, rows), -1)
+    whole[np.ix_(here, here)] = matrix[np.ix_(there, there)]
     return WorldPosition(scale, translate, whole)
 
 
@@ -219,7 +219,7 @@ def _channel(
     if start == end:
         high = end = start + 1
     numbers = [low, high, start, end]
-    if dtype.kind in "biu" and all(value == int(value) for value in numbers):
+    if dtype.kind in "biu" and all(map(float.is_integer, map(float, numbers))):
         numbers = list(map(int, numbers))
     return {
         "label": channel.name or f"channel {number}",

@@ -193,7 +193,7 @@ def _default_shards(
 ) -> tuple[int, ...]:
     """Return shards of many chunks, doubled along the axes of space in turn, then the others."""
     sizes = list(chunks)
-    axes = [*reversed(space), *(axis for axis in reversed(range(len(sizes))) if axis not in space)]
+    axes = sorted(range(len(sizes)), key=lambda axis: (axis not in space, -axis))
     grown = True
     while grown:
         grown = False
@@ -415,9 +415,8 @@ class _Written:
 
     def reduced(self, box: Box, factors: Sequence[int], *, nearest: bool) -> Array:
         """Return a box of the next level."""
-        whole = tuple((0, size) for size in self.array.shape)
         scaled = np.array(box) * np.array(factors)[:, None]
-        below = intersect(tuple(map(tuple, scaled.tolist())), whole)
+        below = intersect(tuple(map(tuple, scaled.tolist())), self.array.grid.full_box)
         return reduced(read_box(self, 0, below, keep=False), factors, nearest=nearest)
 
 

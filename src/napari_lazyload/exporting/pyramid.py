@@ -35,7 +35,7 @@ def level_factors(
     """
     levels: list[tuple[int, ...]] = []
     now, lengths = list(shape), [abs(size) or 1.0 for size in sizes]
-    while max(now[axis] for axis in space) > smallest:
+    while max(map(now.__getitem__, space)) > smallest:
         open_axes = [axis for axis in space if now[axis] > 1]
         shortest = min(map(lengths.__getitem__, open_axes))
         factors = [1] * len(now)

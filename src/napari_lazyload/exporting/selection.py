@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import linear
+from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
 from napari_lazyload.cropping.target import target_of
 
@@ -63,7 +64,7 @@ class ExportSelection:
     @property
     def shape(self) -> tuple[int, ...]:
         """Pixels along each axis."""
-        return tuple(stop - start for start, stop in self.box)
+        return box_shape(self.box)
 
 
 def select(image: Any, region: Any, level: int, dtype: Any) -> ExportSelection:
