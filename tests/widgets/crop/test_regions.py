@@ -240,6 +240,7 @@ def test_a_refresh_describes_each_layer_once(dock, viewer, layer, monkeypatch, s
     dock.form.several.value = True
     dock.form.layer.value = other
     dock.form.region.value = source
+    dock.refresh()  # the outline is a new layer, which the dock takes in
     described = []
     made = Target.__init__
     monkeypatch.setattr(
