@@ -16,8 +16,8 @@ from napari_lazyload.arrays.derived.channels import ChannelSource
 from napari_lazyload.arrays.derived.converted import displayable
 from napari_lazyload.arrays.derived.overview import with_overview
 from napari_lazyload.core import coarse_levels
-from napari_lazyload.sources.folder import open_tiff
 from napari_lazyload.sources.registry import open_path
+from napari_lazyload.sources.tiff import tiled
 from napari_lazyload.testing.contract import SourceContract
 
 
@@ -67,7 +67,7 @@ class LargeTiff(SourceContract):
 
     @pytest.fixture(autouse=True)
     def _pages_are_large(self, monkeypatch):
-        monkeypatch.setattr(open_tiff, "LARGE", 1000)
+        monkeypatch.setattr(tiled, "LARGE", 1000)
 
     def write(self, folder, pixels):
         how = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}, **self.how}

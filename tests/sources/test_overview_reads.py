@@ -9,8 +9,8 @@ import tifffile
 from napari_lazyload.core import coarse_levels
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.binary import read_strided
-from napari_lazyload.sources.folder import open_tiff
 from napari_lazyload.sources.registry import open_path
+from napari_lazyload.sources.tiff import tiled
 
 PIXELS = np.arange(16 * 128 * 128, dtype="u2").reshape(16, 128, 128)
 
@@ -20,7 +20,7 @@ def _small_is_large(monkeypatch):
     limits = {"VOLUME_NBYTES": 1 << 16, "VOLUME_SIDE": 32, "VOLUME_PLANES": 4}
     for name, value in limits.items():
         monkeypatch.setattr(coarse_levels, name, value)
-    monkeypatch.setattr(open_tiff, "LARGE", 1000)
+    monkeypatch.setattr(tiled, "LARGE", 1000)
 
 
 @pytest.fixture

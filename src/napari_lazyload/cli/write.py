@@ -137,11 +137,12 @@ def _cost(image: Image, region: Any, level: int, dtype: str | None) -> str:
 
     from napari_lazyload.core.chunks import box_shape
     from napari_lazyload.core.text import said
-    from napari_lazyload.cropping.crop import estimate
-    from napari_lazyload.cropping.target import Target
+    from napari_lazyload.cropping.crop import estimate_level
+    from napari_lazyload.cropping.target import target_of
 
-    shape = box_shape(Target(image).box(region, level))
-    cost = estimate(image, region, level, dtype)
+    target = target_of(image)
+    box = target.box(region, level)
+    shape, cost = box_shape(box), estimate_level(target, box, level, dtype)
     return (
         f"{said(shape, np.dtype(dtype or image.dtype))}: result {size_text(cost.result_nbytes)}, "
         f"reads {size_text(cost.touched_nbytes)} in {counted(cost.touched_chunks, 'chunk')}, "

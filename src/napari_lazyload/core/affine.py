@@ -22,6 +22,16 @@ def linear(matrix: Any, offset: Any = None) -> Array:
     return whole
 
 
+def shear_matrix(shear: Any, count: int) -> Array:
+    """Return the shear of a layer as a matrix: napari has it as one, or as its upper triangle."""
+    values = np.asarray(shear, float)
+    if values.ndim == 2:
+        return values
+    matrix = np.eye(count)
+    matrix[np.triu_indices(count, k=1)] = values  # row by row
+    return matrix
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where an image lies, as `ImageMeta` says it.

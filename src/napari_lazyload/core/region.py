@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import Box
     from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 
-_TOLERANCE = 1e-6
+EDGE_TOLERANCE = 1e-6
 """Pixels by which an edge may miss the border between two pixels and still be taken to lie on
 it."""
 
@@ -293,9 +293,25 @@ def pixels_of_world(
 
 def _met(low: float | None, high: float | None) -> tuple[int | None, int | None]:
     """Return the pixels whose area an interval meets; an open end stays open."""
-    start = None if low is None else floor(low + 0.5 + _TOLERANCE)
-    stop = None if high is None else ceil(high + 0.5 - _TOLERANCE)
-    return start, stop if start is None or stop is None else max(start + 1, stop)
+    if low is not None and high is not None:
+        return pixel_range(low, high)
+    return None if low is None else start_pixel(low), None if high is None else stop_pixel(high)
+
+
+def pixel_range(low: float, high: float) -> tuple[int, int]:
+    """Return the pixels whose area an interval meets, at least one, as a half-open range."""
+    start = start_pixel(low)
+    return start, max(start + 1, stop_pixel(high))
+
+
+def start_pixel(position: float) -> int:
+    """Return the first pixel beyond an edge; pixel ``i`` has its center at ``i``."""
+    return floor(position + 0.5 + EDGE_TOLERANCE)
+
+
+def stop_pixel(position: float) -> int:
+    """Return the end of the pixels before an edge; pixel ``i`` has its center at ``i``."""
+    return ceil(position + 0.5 - EDGE_TOLERANCE)
 
 
 def level_box(box: Box, level: LevelMeta) -> Box:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from contextlib import suppress
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -130,10 +131,8 @@ class SourceContract:
         before = chunk.key
         self.write(tmp_path, self.pixels(1))
         _touch(tmp_path)
-        try:
+        with suppress(ChunkReadError):  # it may say that the file is not the one that was opened
             assert chunk.key != before
-        except ChunkReadError:
-            pass  # it says that the file is not the one that was opened
 
     def test_each_chunk_is_read_once_and_closing_frees_all(self, tmp_path: Path) -> None:
         """Two reads of all levels read each chunk once at most; nothing of it is left after closing."""

@@ -9,11 +9,11 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer
 
 from napari_lazyload.core.errors import RegionError
-from napari_lazyload.cropping.crop import estimate
+from napari_lazyload.cropping.target import LayerTarget
 from napari_lazyload.layers.crop import geometry
 from napari_lazyload.layers.crop.crop_layer import crop_layer
 from napari_lazyload.layers.display.layer_display import link_of
-from napari_lazyload.widgets.crop.plan import CropPlan, sentence
+from napari_lazyload.widgets.crop.plan import fits, plan_crop, sentence, too_large_text
 from napari_lazyload.widgets.crop.run import CropRun, CurrentRun, failure_text
 
 if TYPE_CHECKING:
@@ -49,20 +49,22 @@ class EditableCopy(QObject):
         self._timer.timeout.connect(self._poll)
 
     def start(self, layer: Any) -> None:
-        """Copy the part of a layer in view, at the sliders' place, from the finest level."""
+        """Copy what the canvas shows of a layer, where the sliders stand, from the finest level."""
         if self._current.run is not None:
             return
         try:
-            ranges = geometry.shown_ranges(self._viewer, layer)
-            ranges |= geometry.view_ranges(self._viewer, layer)
-            region = geometry.clipped([ranges[axis] for axis in range(layer.ndim)], layer)
+            found = {
+                **geometry.shown_ranges(self._viewer, layer),
+                **geometry.view_ranges(self._viewer, layer),
+            }
+            target = LayerTarget(layer)
+            region = geometry.clipped([found[axis] for axis in range(layer.ndim)], target)
         except RegionError as err:
             self._report(sentence(str(err)))
             return
-        shape = tuple(part.stop - part.start for part in region)
-        plan = CropPlan(layer, region, 0, None, shape, estimate(layer, region, 0))
-        if not plan.fits:
-            self._report(plan.open_error(lazy=False))
+        plan = plan_crop(target, region, 0)
+        if not fits([plan]):
+            self._report(too_large_text(plan.peak_nbytes, []))
             return
         self._report("Copying the labels in view…")
         self._current.run = CropRun(plan)
@@ -75,10 +77,10 @@ class EditableCopy(QObject):
         self.stop()
         if run.error is not None:
             self._report(failure_text(run.error))
-            show_error(f"Copy of {run.plan.layer.name}: {failure_text(run.error)}")
+            show_error(f"Copy of {run.plans[0].layer.name}: {failure_text(run.error)}")
             return
-        plan, layers = run.plan, self._viewer.layers
-        new = crop_layer(plan.layer, run.result, plan.region, plan.level)
+        plan, layers = run.plans[0], self._viewer.layers
+        new = crop_layer(plan.layer, run.results[0], plan.region, plan.level)
         layers.insert(layers.index(plan.layer) + 1 if plan.layer in layers else len(layers), new)
         layers.selection.active = new
         self._report("")

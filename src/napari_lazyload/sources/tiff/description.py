@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.image_header import (
     BOMB_FLOOR,
     BOMB_RATIO,
@@ -316,15 +317,7 @@ def _check_pixels(series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> No
 
 def _around(path: str, files: Iterable[str]) -> tuple[Any, ...]:
     """Return stamps that change where files of a set come, go or are replaced."""
-    return tuple(map(_stamp, (os.path.dirname(path), *sorted(files))))
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size
+    return tuple(map(FileStamp.or_none, (os.path.dirname(path), *sorted(files))))
 
 
 def _pages(
