@@ -17,7 +17,7 @@ PLUGIN = "napari-lazyload"
 
 @pytest.fixture
 def slicing_in_a_thread(make_napari_viewer):
-    """napari's asynchronous slicing, on for one test; the viewer's fixture makes new settings first."""
+    """napari's asynchronous slicing for one test; the viewer's fixture makes new settings first."""
     from napari.settings import get_settings
 
     get_settings().experimental.async_ = True

@@ -1,4 +1,4 @@
-"""What one layer reads: nothing twice, nothing that failed, nothing looked up in vain; without a window."""
+"""What one layer reads, without a window: nothing twice, nothing that failed, nothing in vain."""
 
 from __future__ import annotations
 

@@ -36,7 +36,6 @@ def numbered(shape, first=1):
 
 
 # --- the model
-# ----------------------------------------------------------------------------------------------------
 
 
 class Model:
@@ -76,7 +75,7 @@ class Model:
             self.missing.discard(index)
 
     def nearest(self, axis, place, picture):
-        """Return the positions in a picture that are equally near to a pixel of the frame; none where it ends."""
+        """Return the positions in a placeholder that are equally near to a pixel of the frame."""
         if axis in picture.free:
             return {0}
         mine, theirs = (self.source.meta.levels[level] for level in (self.level, picture.level))
@@ -224,7 +223,6 @@ def test_all_chunks_together_are_the_pixels_of_the_box_whatever_their_order(case
 
 
 # --- by hand
-# ------------------------------------------------------------------------------------------------------
 
 
 def line(size=12, chunk=4, factor=2.0):
@@ -350,7 +348,6 @@ def test_the_chunks_of_a_box():
 
 
 # --- the cache's own pixels
-# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("box", [((4, 8),), ((5, 7),)])
@@ -416,7 +413,6 @@ def test_a_picture_is_painted_into_the_chunks_under_it_alone(monkeypatch):
 
 
 # --- threads
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_exact_pixels_win_whichever_threads_come_first():

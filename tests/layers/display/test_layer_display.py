@@ -22,7 +22,7 @@ def viewer(make_napari_viewer):
 
 @pytest.fixture(params=["hook", "fallback"])
 def way(request, monkeypatch):
-    """Both ways of showing blank frames: with napari's slice request class, and for a napari without it."""
+    """Both ways of showing blank frames: with napari's slice request class, and without it."""
     if request.param == "fallback":
         monkeypatch.setattr(napari_requests, "request_class", lambda _layer: None)
     return request.param

@@ -1,4 +1,4 @@
-"""A view in 2-D while its chunks come in: something to see at once, exact in the end, marked in between."""
+"""A view in 2-D while its chunks come in: something at once, exact in the end, marked between."""
 
 from __future__ import annotations
 

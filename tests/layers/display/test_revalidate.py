@@ -1,4 +1,4 @@
-"""What a view takes from memory: only what its files still are; of many files that is looked up once it is shown."""
+"""What a view takes from memory is still in its files: of many, looked up once it is shown."""
 
 from __future__ import annotations
 

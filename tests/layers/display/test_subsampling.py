@@ -1,4 +1,4 @@
-"""Large images with one level: browsable at every zoom, each level in its place, within the budget in 3-D."""
+"""Large images with one level: browsable at every zoom, each level in its place, 3-D in budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A view in 3-D while it comes in: coarse at once, finer as far as it fits, the plane before until then."""
+"""A view in 3-D while it comes in: the plane before, coarse at once, finer as far as it fits."""
 
 from __future__ import annotations
 
