@@ -52,7 +52,7 @@ def viewer(make_napari_viewer):
 
 @pytest.fixture
 def add(viewer):
-    """Return a function that adds the layers of a source the way the reader does; the first one is returned."""
+    """Add the layers of a source the way the reader does; the first one is returned."""
     from napari.layers import Layer
 
     def added(source, **keywords):

@@ -17,7 +17,7 @@ PLUGIN = "napari-lazyload"
 
 @pytest.fixture
 def slicing_in_a_thread(make_napari_viewer):
-    """napari's asynchronous slicing, on for one test; the viewer's fixture makes new settings first."""
+    """napari's asynchronous slicing for one test; the viewer's fixture makes new settings first."""
     from napari.settings import get_settings
 
     get_settings().experimental.async_ = True
@@ -95,12 +95,12 @@ def test_asynchronous_slicing_shows_the_same(
 def test_wait_gives_up_in_time(
     slicing_in_a_thread, make_napari_viewer, tmp_path, write_folder, monkeypatch
 ):
-    from napari_lazyload.sources.folder import image_stack
+    from napari_lazyload.sources.folder import page_chunk
 
     write_folder(tmp_path / "a", 3)
     gate = threading.Event()
-    original = image_stack.decode
-    monkeypatch.setattr(image_stack, "decode", lambda *args: (gate.wait(20), original(*args))[1])
+    original = page_chunk.decode
+    monkeypatch.setattr(page_chunk, "decode", lambda *args: (gate.wait(20), original(*args))[1])
     viewer = make_napari_viewer()
     (layer,) = viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
     assert nl.wait(viewer, 0.2) is False

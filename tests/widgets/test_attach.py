@@ -7,9 +7,7 @@ import tifffile
 
 import napari_lazyload as nl
 from napari_lazyload.arrays.layer_link import METADATA_KEY
-from napari_lazyload.layers.viewer import attach
-from napari_lazyload.widgets.attach import attach_open_viewers, hide_until_bound, window_of
-from napari_lazyload.widgets.qt.main_thread import post_to_main
+from napari_lazyload.widgets.attach import hide_until_bound
 
 
 def write(path):
@@ -41,12 +39,3 @@ def test_the_image_that_is_seen_is_selected_not_the_hidden_one_behind_it(
     first.refresh()
     qtbot.wait(50)
     assert viewer.layers.selection.active is second
-
-
-def test_the_canvas_draws_characters_ahead_while_the_window_is_seen(make_napari_viewer):
-    viewer = make_napari_viewer()
-    attach_open_viewers()
-    on_screen, window = attach(viewer, post_to_main).text.on_screen, window_of(viewer)
-    for seen in (True, False):
-        window.setVisible(seen)
-        assert on_screen() is seen

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def image_number(dataset: Dataset, layer: Any) -> int | None:
-    """Return which image of a dataset a layer shows, or None where it shows none of them."""
+    """Return the number of the image that a layer shows, or None where it is not of the dataset."""
     link = link_of(layer)
     if link is None or link.dataset is not dataset:
         return None
@@ -45,15 +45,15 @@ def row_in_view(viewer: Any, layer: Any) -> int | None:
     number = image_number(link.dataset, layer)
     if number is None:
         return None
-    leading = len(link.dataset.leading_shape(number))
+    shape = link.dataset.leading_shape(number)
+    leading = len(shape)
     if not leading and link.dataset.rows_of(number) > 1:  # a mosaic shows them side by side
         return None
     missing = viewer.dims.ndim - layer.ndim
-    if any(axis < leading for axis in (shown - missing for shown in viewer.dims.displayed)):
+    if min(viewer.dims.displayed) - missing < leading:
         return None
     point = np.round(layer.world_to_data(viewer.dims.point[missing:])).astype(int)
     index = link.in_image(point.tolist())[:leading]
-    shape = link.dataset.leading_shape(number)
     if any(not 0 <= place < size for place, size in zip(index, shape, strict=True)):
         return None
     return int(link.dataset.row_of(number, index))
@@ -85,10 +85,8 @@ def show_row(viewer: Any, dataset: Dataset, row: int) -> Any | None:
     point = layer.world_to_data(viewer.dims.point[missing:])
     point = np.array([*index, *point[len(index) :]])
     world = layer.data_to_world(point)
-    axes = [
-        axis + missing for axis in range(len(index)) if axis + missing not in viewer.dims.displayed
-    ]
-    viewer.dims.set_point(axes, [world[axis - missing] for axis in axes])
+    axes = np.setdiff1d(np.arange(len(index)) + missing, viewer.dims.displayed)
+    viewer.dims.set_point(axes.tolist(), np.array(world)[axes - missing].tolist())
     if viewer.layers.selection.active is not layer:
         viewer.layers.selection.active = layer
     return layer

@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 _followed: list[Any] = []
 
 _SETTINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "cache_mib": (
-        "cache_budget",
-        lambda mib: mib * settings.MIB or None,
-    ),  # None: the automatic choice
+    # None: the automatic choice.
+    "cache_mib": ("cache_budget", lambda mib: mib * settings.MIB or None),
     "workers": ("workers", lambda count: count or None),
     "look_ahead": ("look_ahead", int),
     "coarse_first": ("coarse_first", bool),
@@ -25,20 +23,26 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def follow_preferences() -> None:
-    """Apply napari's preferences now and whenever one changes; those left as they came leave what a script set."""
+    """Apply napari's preferences now and whenever one changes.
+
+    Those that the user left as they came leave what a script set.
+    """
     from napari.settings import get_plugin_settings
 
     try:
         preferences = get_plugin_settings("napari-lazyload").loading
     except (KeyError, AttributeError):  # run without being installed as a plugin
         return
-    if any(followed is preferences for followed in _followed):
+    if _followed and _followed[0] is preferences:
         return
     _followed[:] = [preferences]
 
     def apply(*names: str) -> None:
-        changes = [(*_SETTINGS[name], getattr(preferences, name)) for name in names]
-        settings.update(**{setting: convert(value) for setting, convert, value in changes})
+        changes = {}
+        for name in names:
+            setting, convert = _SETTINGS[name]
+            changes[setting] = convert(getattr(preferences, name))
+        settings.update(**changes)
         cache.shared.trim()
 
     fields = type(preferences).model_fields

@@ -1,8 +1,10 @@
-"""What a viewer does with lazy layers: binds a display to each, marks what is blank or thinned out, closes datasets."""
+"""The lazy layers of a viewer: binds a display to each, says what is blank, closes datasets."""
 
 from __future__ import annotations
 
 import weakref
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,17 +37,15 @@ def attach(viewer: Any, post: Post) -> ViewerDisplays:
     post : callable
         Runs a function in the main thread, later; safe from any thread.
     """
-    found = _attached.get(viewer)
-    if found is None:
-        found = _attached[viewer] = ViewerDisplays(viewer, post)
-    return found
+    return _attached.get(viewer) or _attached.setdefault(viewer, ViewerDisplays(viewer, post))
 
 
 def displays_of(layer: Any) -> ViewerDisplays | None:
     """Return the displays of the viewer that a lazy layer is in."""
-    return next(
-        (displays for displays in _attached.values() if displays.display(layer) is not None), None
-    )
+    for displays in _attached.values():
+        if displays.display(layer) is not None:
+            return displays
+    return None
 
 
 class ViewerDisplays:
@@ -74,8 +74,8 @@ class ViewerDisplays:
         self._news: list[str] = []
         self.text = CanvasText(self._viewer, post)
         self._disconnect: Any = None
-        self._patience = FrameBudget(post)
-        self._listeners: list[Callable[[Any], Any]] = []
+        self._frame_budget = FrameBudget(post)
+        self._listeners: dict[object, Callable[[Any], Any]] = {}
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in viewer.layers:
@@ -85,16 +85,17 @@ class ViewerDisplays:
         """Return the display of a lazy layer."""
         return self._displays.get(layer)
 
-    def connect(self, listener: Callable[[Any], Any]) -> Callable[[], None]:
-        """Call ``listener(layer)`` in the main thread when what is blank or thinned out of a view changed.
+    def connect(self, listener: Callable[[Any], Any]) -> Callable[[], Any]:
+        """Call ``listener(layer)`` in the main thread when what a view says of itself changed.
 
         Returns
         -------
         callable
             Disconnects the listener.
         """
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        key = object()
+        self._listeners[key] = listener
+        return partial(self._listeners.pop, key, None)
 
     def show_finer(self, layer: Any) -> None:
         """Let the views of a layer read eight times as much as before."""
@@ -113,7 +114,7 @@ class ViewerDisplays:
         if self._disconnect is None:
             self._disconnect = status.shared.connect(self._on_failed)
         self._displays[layer] = display = LayerDisplay(
-            layer, self._post, self._on_changed, self._patience
+            layer, self._post, self._on_changed, self._frame_budget
         )
         if link.image.kind == "labels":
             layer.editable = False  # painting would change nothing on disk
@@ -127,23 +128,22 @@ class ViewerDisplays:
             link.dataset.scan()
 
     def _begin_flat(self, layer: Any) -> None:
-        """Let a 2-D view begin with a level that leaves out no planes, where napari would begin with the coarsest."""
+        """Let a 2-D view begin with the coarsest level that leaves out no planes."""
         viewer = self._viewer()
         if viewer is None or viewer.dims.ndisplay != 2 or not layer.multiscale:
             return
-        displayed = [axis - viewer.dims.ndim + layer.ndim for axis in viewer.dims.displayed]
-        levels = list(layer.data)
-        flat = [
-            number for number, data in enumerate(levels) if not _leaves_out_planes(data, displayed)
-        ]
-        if flat and flat[-1] < len(levels) - 1 and min(displayed) >= 0:
+        displayed = np.array(viewer.dims.displayed) - viewer.dims.ndim + layer.ndim
+        level = last = len(layer.data) - 1
+        while level >= 0 and _leaves_out_planes(layer.data[level], displayed.tolist()):
+            level -= 1
+        if 0 <= level < last and displayed.min() >= 0:
             corners = np.zeros((2, layer.ndim), int)
-            corners[1, displayed] = [levels[flat[-1]].shape[axis] - 1 for axis in displayed]
+            corners[1, displayed] = np.array(layer.data[level].shape)[displayed] - 1
             layer.corner_pixels = corners
-            layer.data_level = flat[-1]
+            layer.data_level = level
 
     def close(self) -> None:
-        """Give all layers back as they were, stop their work and close their datasets: the window is gone."""
+        """Give all layers back as they were, stop their work, close their datasets."""
         self.text.close()
         for layer in list(self._displays):
             self._unbind(layer)
@@ -158,9 +158,8 @@ class ViewerDisplays:
         display.close()
         layer.events.visible.disconnect(self._on_visible)
         link = display.link
-        dataset = None if link is None else link.dataset
-        if dataset is not None and not any(_shows(other, dataset) for other in _all_displays()):
-            dataset.close()
+        if link is not None and link.dataset is not None and not _is_shown(link.dataset):
+            link.dataset.close()
         if not self._displays and self._disconnect is not None:
             self._disconnect()
             self._disconnect = None
@@ -176,17 +175,18 @@ class ViewerDisplays:
         self._mark()
         viewer = self._viewer()
         if viewer is not None and not display.notice and napari_requests.points_somewhere(viewer):
-            viewer.update_status_from_cursor()  # the pointer has not moved, but the pixel under it has come
-        for listener in list(self._listeners):
+            # The pointer has not moved, but the pixel under it has come.
+            viewer.update_status_from_cursor()
+        for listener in list(self._listeners.values()):
             listener(display.layer)
 
     def _on_failed(self, token: str, level: int, index: BlockIndex, reason: str | None) -> None:
-        """Collect what failed, from any thread; one notification tells of all that came until it is shown."""
+        """Collect what failed, from any thread; one notification reports all up to then."""
         del level, index
-        if reason is None or not any(
-            display.link is not None and status_token(display.link.image.source) == token
-            for display in list(self._displays.values())
-        ):
+        links = [display.link for display in list(self._displays.values())]
+        if reason is None or token not in [
+            status_token(link.image.source) for link in links if link
+        ]:
             return
         self._news.append(reason)
         if len(self._news) == 1:
@@ -202,33 +202,31 @@ class ViewerDisplays:
         show_warning(f"{news[0]}{more}. Blank in the viewer; the table says which, and retries")
 
     def _mark(self, _event: Any = None) -> None:
-        """Say on the canvas what is blank or thinned out, unless the user has a text there."""
-        lines = [
-            line
-            for layer, display in self._displays.items()
-            if layer.visible
-            for line in said(display)
-        ]
+        """Say on the canvas what is blank or subsampled, unless the user has a text there."""
+        lines: list[str] = []
+        for layer, display in self._displays.items():
+            if layer.visible:
+                lines += canvas_lines(display)
         self.text.say("\n".join(lines))
 
 
 def _leaves_out_planes(data: Any, displayed: list[int]) -> bool:
-    """Return whether a level was thinned out along an axis that is not displayed."""
+    """Whether a level leaves out planes along an axis that is not displayed."""
     if not isinstance(data, LazyArray) or data.source is None:
         return False
-    steps = data.source.meta.levels[data.level].steps
-    seen = {data.kept_axes[axis] for axis in displayed}
-    return steps is not None and any(
-        step > 1 for axis, step in enumerate(steps) if axis not in seen
-    )
+    strides = data.source.meta.levels[data.level].steps
+    if strides is None:
+        return False
+    seen = np.array(data.kept_axes)[displayed]
+    return bool(np.delete(strides, seen).max(initial=1) > 1)
 
 
-def said(display: LayerDisplay) -> list[str]:
-    """Return what the canvas says of a layer's view, a line each."""
-    lines = display.notice.splitlines()
-    if display.failures:
-        more = f" and {len(display.failures) - 1} more" if len(display.failures) > 1 else ""
-        lines.append(f"blank, cannot be read: {_file_name(display.failures[0])}{more}")
+def canvas_lines(display: LayerDisplay) -> list[str]:
+    """Return the lines that the canvas says of a layer's view."""
+    lines, failures = display.notice.splitlines(), display.failures
+    if failures:
+        more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        lines.append(f"blank, cannot be read: {_file_name(failures[0])}{more}")
     return lines
 
 
@@ -236,9 +234,6 @@ def _file_name(error: ChunkReadError) -> str:
     return error.path.replace("\\", "/").rpartition("/")[2] or str(error)
 
 
-def _all_displays() -> list[LayerDisplay]:
-    return [display for displays in _attached.values() for display in displays._displays.values()]  # noqa: SLF001
-
-
-def _shows(display: LayerDisplay, dataset: Any) -> bool:
-    return display.link is not None and display.link.dataset is dataset
+def _is_shown(dataset: Any) -> bool:
+    displays = chain.from_iterable(each._displays.values() for each in _attached.values())  # noqa: SLF001 - same module
+    return any(display.link is not None and display.link.dataset is dataset for display in displays)

@@ -36,9 +36,7 @@ def wait(target: Any, timeout: float | None = None) -> bool:
     while True:
         _run_events()
         if all(layer.loaded and _settled(layer) for layer in layers if layer.visible):
-            for _ in range(
-                3
-            ):  # what the last slice posted (contrast limits, marks), and what that posted
+            for _ in range(3):  # what the last slice posted, and what that posted
                 _run_events()
             return True
         if end is not None and time.monotonic() > end:
@@ -49,7 +47,7 @@ def wait(target: Any, timeout: float | None = None) -> bool:
 def _settled(layer: Any) -> bool:
     displays = displays_of(layer)
     display = None if displays is None else displays.display(layer)
-    return display is None or (display.settled and not display.revalidating)
+    return display is None or (not display.revalidating and display.settled)
 
 
 def _run_events() -> None:

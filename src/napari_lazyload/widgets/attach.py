@@ -76,8 +76,6 @@ def _attach(viewer: napari.Viewer) -> None:
     window = window_of(viewer)
     if window is not None:  # one that the user closes does not remove its layers first
         window.destroyed.connect(displays.close)
-        seen = weakref.ref(window)
-        displays.text.on_screen = lambda: (still := seen()) is not None and still.isVisible()
 
 
 def dataset_of(layer: Any) -> Dataset | None:

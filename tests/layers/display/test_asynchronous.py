@@ -1,4 +1,4 @@
-"""The same with napari's asynchronous slicing: its thread asks, twice a step, and nothing waits or is lost."""
+"""With napari's asynchronous slicing: its thread asks twice a step, nothing waits or is lost."""
 
 from __future__ import annotations
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 
 import pytest
 from napari.components import ViewerModel
 
-from napari_lazyload.layers.display import canvas_text
 from napari_lazyload.layers.display.canvas_text import CanvasText
-from napari_lazyload.loading import cache
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +31,9 @@ def overlay(model):
 
 
 def canvas(model, posted):
-    """Return the text of a viewer that draws nothing before it has to."""
-    made = CanvasText(
+    return CanvasText(
         weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay))
     )
-    made._rehearsing = True
-    return made
 
 
 def turn(posted):
@@ -48,35 +42,55 @@ def turn(posted):
     function()
 
 
-def test_new_characters_are_drawn_later_and_one_at_a_time(model, posted):
-    text = canvas(model, posted)
-    text.say("loading")
-    assert not overlay(model).visible
-    seen = []
+def seen(model):
+    """Return what the user can read."""
+    text = overlay(model)
+    return text.text if text.visible and text.opacity else ""
+
+
+def turn_to_the_end(model, posted):
+    """Return what the user could read after each turn, and how many characters each drew first."""
+    read, drawn = [], []
     while posted:
         turn(posted)
-        seen.append(overlay(model).text)
-    assert seen == ["loading"[:length] for length in range(1, 8)]
-    assert overlay(model).visible
-    text.say("gold and lo")  # the blank is new: what is there stays until then
-    assert overlay(model).text == "loading"
-    turn(posted)
-    assert overlay(model).text == "gold and lo"
-    text.say("a log")
-    assert overlay(model).text == "a log"
+        read.append(seen(model))
+        drawn.append(overlay(model).text)
+    return read, drawn
+
+
+def test_new_characters_are_drawn_unseen_one_a_turn_then_the_text_is_complete(model, posted):
+    text, before = canvas(model, posted), overlay(model).opacity
+    text.say("loading")
+    assert not overlay(model).visible
+    read, drawn = turn_to_the_end(model, posted)
+    assert drawn == [*"loading", "loading"]
+    assert read == [""] * 7 + ["loading"]
+    assert overlay(model).opacity == before
+    text.say("a log")  # the blank is new: the old text stays until that is drawn
+    assert seen(model) == "loading"
+    assert turn_to_the_end(model, posted)[0] == ["", "a log"]
+    text.say("gold")
+    assert seen(model) == "gold"
     assert not posted
     text.say("")
     assert not overlay(model).visible
 
 
-def test_the_newest_text_is_what_grows(model, posted):
+def test_the_newest_text_is_what_is_shown(model, posted):
     text = canvas(model, posted)
     text.say("abcdef")
-    text.say("ghijkl")
+    text.say("gh")
     assert len(posted) == 1
+    assert turn_to_the_end(model, posted)[0] == ["", "", "gh"]
+
+
+def test_nothing_is_shown_of_what_is_no_longer_said(model, posted):
+    text, before = canvas(model, posted), overlay(model).opacity
+    text.say("abc")
     turn(posted)
-    assert overlay(model).text == "g"
+    assert overlay(model).visible
     text.say("")
+    assert (overlay(model).visible, overlay(model).opacity) == (False, before)
     turn(posted)
     assert not overlay(model).visible
     assert not posted
@@ -90,118 +104,29 @@ def test_a_text_of_the_users_own_stays(model, posted):
     assert overlay(model).text == "mine"
     overlay(model).visible = False
     text.say("abc")
-    for _ in range(3):
-        turn(posted)
+    turn_to_the_end(model, posted)
     assert overlay(model).text == "abc"
     overlay(model).text = "taken over"
     text.say("cab")
     assert overlay(model).text == "taken over"
 
 
-def test_nothing_is_written_once_the_viewer_is_gone(posted):
+def test_a_text_that_the_user_writes_while_characters_are_drawn_is_seen(model, posted):
+    text = canvas(model, posted)
+    text.say("loading")
+    turn(posted)
+    overlay(model).text = "mine"
+    turn(posted)
+    assert seen(model) == "mine"
+    assert not posted
+
+
+def test_nothing_is_written_once_the_viewer_is_gone(model, posted):
     gone = CanvasText(lambda: None, lambda function, delay=0.0: posted.append((function, delay)))
     gone.say("abc")
-    while posted:
-        turn(posted)
-
-
-# --- characters that are drawn before they are said
-# -----------------------------------------------------------------
-
-
-@pytest.fixture
-def idle(model, posted):
-    """A text that has said nothing yet, and goes through what it may come to say."""
-    text = CanvasText(
-        weakref.ref(model), lambda function, delay=0.0: posted.append((function, delay))
-    )
-    text.on_screen = lambda: True
-    text.say("")
-    return text
-
-
-def test_likely_characters_are_drawn_unseen_one_at_a_time(model, posted, idle):
-    before = overlay(model).opacity
-    turn(posted)
-    assert not overlay(model).visible  # nobody has looked yet whether it is quiet
-    seen = []
-    while posted:
-        turn(posted)
-        if overlay(model).visible:
-            assert overlay(model).opacity == 0
-            seen.append(overlay(model).text)
-    assert seen == list(dict.fromkeys(canvas_text.LIKELY))
-    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == (
-        "",
-        False,
-        before,
-    )
-    idle.say("loading")
-    assert (overlay(model).text, overlay(model).opacity) == ("loading", before)
-    assert not posted  # once and for all
-
-
-def test_what_is_said_meanwhile_is_seen(model, posted, idle):
-    for _ in range(3):
-        turn(posted)
-    assert overlay(model).opacity == 0
-    idle.say("lo")
-    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("lo", True, 1)
-    for _ in range(3):
-        turn(posted)
-    assert overlay(model).text == "lo"
-
-
-def test_no_character_is_drawn_while_pixels_are_asked_for(model, posted, idle, monkeypatch):
-    for _ in range(4):
-        monkeypatch.setattr(cache.shared.counters, "hits", cache.shared.counters.hits + 1)
-        turn(posted)
-        assert not overlay(model).visible
-    turn(posted)
-    assert overlay(model).visible
-
-
-def test_no_character_is_drawn_while_the_window_is_busy(model, posted, idle, monkeypatch):
-    turn(posted)
-    for _ in range(3):
-        monkeypatch.setattr(idle, "_due", time.monotonic() - 1)
-        turn(posted)
-        assert not overlay(model).visible
-    turn(posted)
-    assert overlay(model).visible
-
-
-def test_a_text_that_the_user_writes_meanwhile_stays(model, posted, idle):
-    turn(posted)
-    turn(posted)
-    overlay(model).text = "A"
-    for _ in range(3):
-        turn(posted)
-    assert (overlay(model).text, overlay(model).visible, overlay(model).opacity) == ("A", True, 1)
-
-
-def test_nothing_is_drawn_in_a_window_that_is_not_seen_or_is_closing(model, posted, idle):
-    idle.on_screen = lambda: False
-    for _ in range(5):
-        turn(posted)
-        assert not overlay(model).visible
-    idle.on_screen = lambda: True
-    turn(posted)
-    assert overlay(model).visible
-    changed = []
-    overlay(model).events.connect(changed.append)
-    idle.on_screen = lambda: False
-    for _ in range(5):
-        turn(posted)
-    assert changed == []
-    idle.on_screen = lambda: True
-    idle.say("l")  # it was hidden for a while
-    assert (overlay(model).text, overlay(model).opacity) == ("l", 1)
-
-
-def test_nothing_is_drawn_in_a_window_that_is_gone(model, posted, idle):
-    turn(posted)
-    idle.close()
+    closed = canvas(model, posted)
+    closed.say("abc")
+    closed.close()
     while posted:
         turn(posted)
     assert not overlay(model).visible
@@ -211,5 +136,5 @@ def test_each_viewer_draws_its_own_characters(posted):
     for model in (ViewerModel(), ViewerModel()):
         canvas(model, posted).say("ab")
         turn(posted)
-        assert overlay(model).text == "a"
+        assert (overlay(model).text, overlay(model).opacity) == ("a", 0)
         posted.clear()

@@ -1,4 +1,4 @@
-"""What one layer reads: nothing twice, nothing that failed, nothing looked up in vain; without a window."""
+"""What one layer reads, without a window: nothing twice, nothing that failed, nothing in vain."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def test_copies_of_what_is_in_memory_end_in_time(monkeypatch):
         read_block(source, 0, (number, 0))
     monkeypatch.setattr(module, "COPY_SECONDS", -1.0)
     frame = Frame(source, 0, ((0, 6), (0, 2)))
-    monkeypatch.setattr(FrameBudget, "left", lambda _patience: 0.0)
+    monkeypatch.setattr(FrameBudget, "remaining", lambda _budget: 0.0)
     reading_of(source)[0].fill(frame)
     assert len(frame.missing()) == 5
-    monkeypatch.setattr(FrameBudget, "left", lambda _patience: 0.001)
+    monkeypatch.setattr(FrameBudget, "remaining", lambda _budget: 0.001)
     reading_of(source)[0].fill(frame)  # it would wait anyway
     assert frame.complete
 

@@ -36,17 +36,16 @@ def numbered(shape, first=1):
 
 
 # --- the model
-# ----------------------------------------------------------------------------------------------------
 
 
 class Model:
     """One axis after the other, one pixel after the other, with fractions instead of rounding."""
 
-    def __init__(self, source, level, box, steps):
+    def __init__(self, source, level, box, strides):
         self.source, self.level = source, level
         self.grid = source.meta.levels[level].grid
         self.places = [
-            range(start, stop, step) for (start, stop), step in zip(box, steps, strict=True)
+            range(start, stop, step) for (start, stop), step in zip(box, strides, strict=True)
         ]
         self.pixels = np.zeros([len(places) for places in self.places], "i4")
         self.chunks = np.empty(self.pixels.shape, object)
@@ -76,7 +75,7 @@ class Model:
             self.missing.discard(index)
 
     def nearest(self, axis, place, picture):
-        """Return the positions in a picture that are equally near to a pixel of the frame; none where it ends."""
+        """Return the positions in a placeholder that are equally near to a pixel of the frame."""
         if axis in picture.free:
             return {0}
         mine, theirs = (self.source.meta.levels[level] for level in (self.level, picture.level))
@@ -90,7 +89,9 @@ class Model:
         for pixel in near:
             if start <= pixel < stop:
                 samples = range(picture.pixels.shape[axis])
-                distance = [abs(start + sample * picture.steps[axis] - pixel) for sample in samples]
+                distance = [
+                    abs(start + sample * picture.strides[axis] - pixel) for sample in samples
+                ]
                 found |= {sample for sample in samples if distance[sample] == min(distance)}
         return found
 
@@ -145,27 +146,30 @@ def cases(draw):
     )
     level = draw(st.integers(0, 1))
     box = draw(boxes(arrays[level].shape))
-    steps = draw(st.none() | st.tuples(*[st.integers(1, 4)] * 3))
-    return source, level, box, steps
+    strides = draw(st.none() | st.tuples(*[st.integers(1, 4)] * 3))
+    return source, level, box, strides
 
 
 @st.composite
 def pictures(draw, source):
     level = draw(st.integers(0, 1))
     shape = source.arrays[level].shape
-    box, steps = draw(boxes(shape)), draw(st.tuples(*[st.integers(1, 3)] * 3))
+    box, strides = draw(boxes(shape)), draw(st.tuples(*[st.integers(1, 3)] * 3))
     pixels = -source.arrays[level][
-        tuple(slice(a, b, s) for (a, b), s in zip(box, steps, strict=True))
+        tuple(slice(a, b, s) for (a, b), s in zip(box, strides, strict=True))
     ]
     return Placeholder(
-        pixels, level, box, steps, draw(st.frozensets(st.integers(0, 2), max_size=2))
+        pixels, level, box, strides, draw(st.frozensets(st.integers(0, 2), max_size=2))
     )
 
 
 @given(cases(), st.data())
 def test_a_frame_is_what_each_pixel_by_itself_would_be(case, data):
-    source, level, box, steps = case
-    frame, model = Frame(source, level, box, steps), Model(source, level, box, steps or (1, 1, 1))
+    source, level, box, strides = case
+    frame, model = (
+        Frame(source, level, box, strides),
+        Model(source, level, box, strides or (1, 1, 1)),
+    )
     assert set(frame.missing()) == model.missing
     assert frame.total == len(model.missing)
     indices = [*model.missing, (0, 0, 0)]
@@ -201,8 +205,8 @@ def test_a_frame_is_what_each_pixel_by_itself_would_be(case, data):
 
 @given(cases(), st.randoms(use_true_random=False))
 def test_all_chunks_together_are_the_pixels_of_the_box_whatever_their_order(case, random):
-    source, level, box, steps = case
-    frame = Frame(source, level, box, steps)
+    source, level, box, strides = case
+    frame = Frame(source, level, box, strides)
     order = frame.missing()
     random.shuffle(order)
     coarse = Placeholder(
@@ -213,13 +217,12 @@ def test_all_chunks_together_are_the_pixels_of_the_box_whatever_their_order(case
         assert frame.take(index, chunk_of(source, level, index), None)
         assert not frame.take(index, None, ERROR)
     frame.paint_placeholder(coarse, "coarser pixels")
-    thin = tuple(slice(a, b, s) for (a, b), s in zip(box, steps or (1, 1, 1), strict=True))
+    thin = tuple(slice(a, b, s) for (a, b), s in zip(box, strides or (1, 1, 1), strict=True))
     np.testing.assert_array_equal(frame.pixels, source.arrays[level][thin])
     assert (frame.complete, frame.placeholder_kind, frame.failures) == (True, "", {})
 
 
 # --- by hand
-# ------------------------------------------------------------------------------------------------------
 
 
 def line(size=12, chunk=4, factor=2.0):
@@ -341,11 +344,10 @@ def test_the_chunks_of_a_box():
     source = RecordingSource(numbered((5, 9)), (2, 4))
     assert block_indices(source, 0, ((1, 3), (4, 9))) == [(0, 1), (0, 2), (1, 1), (1, 2)]
     picture = chunk_placeholder(source, 0, (2, 2), chunk_of(source, 0, (2, 2)))
-    assert (picture.box, picture.steps, picture.free) == (((4, 5), (8, 9)), (1, 1), frozenset())
+    assert (picture.box, picture.strides, picture.free) == (((4, 5), (8, 9)), (1, 1), frozenset())
 
 
 # --- the cache's own pixels
-# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("box", [((4, 8),), ((5, 7),)])
@@ -411,7 +413,6 @@ def test_a_picture_is_painted_into_the_chunks_under_it_alone(monkeypatch):
 
 
 # --- threads
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_exact_pixels_win_whichever_threads_come_first():

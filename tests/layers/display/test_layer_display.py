@@ -22,7 +22,7 @@ def viewer(make_napari_viewer):
 
 @pytest.fixture(params=["hook", "fallback"])
 def way(request, monkeypatch):
-    """Both ways of showing blank frames: with napari's slice request class, and for a napari without it."""
+    """Both ways of showing blank frames: with napari's slice request class, and without it."""
     if request.param == "fallback":
         monkeypatch.setattr(napari_requests, "request_class", lambda _layer: None)
     return request.param
@@ -188,12 +188,12 @@ def test_a_3d_view_beyond_the_budget_shows_every_kth_frame_where_it_belongs(
     before = cache.shared.counters.reads
     viewer.dims.ndisplay = 3
     nl.wait(viewer, 10)
-    steps = displays_of(layer).display(layer).steps
-    assert steps[0] >= 4
+    strides = displays_of(layer).display(layer).strides
+    assert strides[0] >= 4
     assert cache.shared.counters.reads - before <= 10
-    np.testing.assert_array_equal(shown(layer), stack[:: steps[0], :: steps[1], :: steps[2]])
-    np.testing.assert_allclose(layer._transforms["tile2data"].scale, steps)
-    assert f"1 of {steps[0]} along frame" in viewer.canvas.overlays.text.text
+    np.testing.assert_array_equal(shown(layer), stack[:: strides[0], :: strides[1], :: strides[2]])
+    np.testing.assert_allclose(layer._transforms["tile2data"].scale, strides)
+    assert f"1 of {strides[0]} along frame" in viewer.canvas.overlays.text.text
     np.testing.assert_array_equal(np.asarray(layer.data), stack)
 
     displays_of(layer).show_finer(layer)
@@ -214,9 +214,9 @@ def test_rolled_axes_and_thick_slices_stay_within_the_budget(
     viewer.dims.order = (1, 0, 2)
     nl.wait(viewer, 10)
     assert cache.shared.counters.reads - before <= 10
-    steps = displays_of(layer).display(layer).steps
+    strides = displays_of(layer).display(layer).strides
     row = viewer.dims.current_step[1]
-    np.testing.assert_array_equal(shown(layer), stack[:: steps[0], row, :: steps[2]])
+    np.testing.assert_array_equal(shown(layer), stack[:: strides[0], row, :: strides[2]])
 
     viewer.dims.order = (0, 1, 2)
     layer.projection_mode = "max"
@@ -225,7 +225,7 @@ def test_rolled_axes_and_thick_slices_stay_within_the_budget(
     viewer.dims.thickness = (40, 0, 0)
     nl.wait(viewer, 10)
     assert cache.shared.counters.reads - before <= 12
-    assert displays_of(layer).display(layer).steps[0] > 1
+    assert displays_of(layer).display(layer).strides[0] > 1
 
 
 def test_a_sampled_view_has_no_value_under_the_pointer(

@@ -1,4 +1,4 @@
-"""A view in 2-D while its chunks come in: something to see at once, exact in the end, marked in between."""
+"""A view in 2-D while its chunks come in: something at once, exact in the end, marked between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.layers.display import layer_display as display_module
 from napari_lazyload.layers.display import plane, time_budget
 from napari_lazyload.layers.display.chunk_requests import ChunkRequests
-from napari_lazyload.layers.display.frame import Frame
+from napari_lazyload.layers.display.frame import Frame, block_indices
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.loading.read_box import read_block
 from napari_lazyload.testing.sources import RecordingSource
@@ -182,7 +182,7 @@ def test_a_coarse_level_that_failed_is_read_again_with_the_next_view(viewer, add
     assert (2, (step, 0, 0)) in source.loads
 
 
-def test_a_coarse_picture_is_kept_for_the_next_view_unless_its_file_was_replaced(viewer, add):
+def test_a_coarse_picture_is_kept_for_the_next_view_which_reads_what_was_replaced(viewer, add):
     layer = add(pyramid_source())
     show_fine(viewer, layer)
     nl.wait(viewer, 10)
@@ -190,9 +190,10 @@ def test_a_coarse_picture_is_kept_for_the_next_view_unless_its_file_was_replaced
     coarse = view._coarse
     layer.refresh()
     assert view._coarse is coarse
-    coarse.stale = True
+    coarse.mark_missing(block_indices(coarse.source, coarse.level, coarse.box)[0])
     layer.refresh()
-    assert view._coarse is not coarse
+    assert view._coarse is coarse
+    until(lambda: coarse.complete)
 
 
 def test_a_coarse_level_of_many_chunks_is_not_read_for_each_view(viewer, add, monkeypatch):
@@ -248,7 +249,7 @@ def test_all_layers_of_one_step_wait_together_no_longer_than_one(viewer, add, ga
     nl.wait(viewer, 10)
     gates.shut()
     monkeypatch.setattr(
-        time_budget.FrameBudget, "left", counted(time_budget.FrameBudget.remaining, waited)
+        time_budget.FrameBudget, "remaining", counted(time_budget.FrameBudget.remaining, waited)
     )
     viewer.dims.set_current_step(0, 4)
     assert len(waited) >= 2
@@ -375,8 +376,8 @@ def test_a_budget_smaller_than_one_chunk_still_shows_every_frame(viewer, add):
     for step in (3, 4):
         viewer.dims.set_current_step(0, step)
         assert nl.wait(viewer, 10)
-        steps = display_of(layer).steps
-        rows, columns = (1, 1) if steps is None else steps[1:]
+        strides = display_of(layer).strides
+        rows, columns = (1, 1) if strides is None else strides[1:]
         np.testing.assert_array_equal(shown(layer), STACK[step, ::rows, ::columns])
     assert cache.shared.nbytes <= 100
 
@@ -435,13 +436,13 @@ def test_a_view_that_takes_long_is_shown_anew_less_and_less_often(viewer, add):
     nl.wait(viewer, 10)
     display = display_of(layer)
     for age, least in ((0, 0), (display_module.SELDOM_SECONDS * 2, 0.9 / 2), (60, 0.9)):
-        display._asked = time.monotonic() - age
-        display._view.seen = ()
+        display._asked_at = time.monotonic() - age
+        display._view.shown_state = ()
         display._refresh()
         left = display._next_refresh - time.monotonic()
         assert left > least * display_module.SELDOM_SECONDS
     viewer.dims.set_current_step(0, 3)
-    assert time.monotonic() - display._asked < 60
+    assert time.monotonic() - display._asked_at < 60
 
 
 def test_a_layer_that_is_removed_reads_no_further(viewer, add, gates):

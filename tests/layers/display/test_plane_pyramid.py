@@ -1,4 +1,4 @@
-"""A pyramid of planes: napari's own way reads the coarsest level as a whole before it shows anything."""
+"""A pyramid of planes: napari itself would first read the coarsest level as a whole."""
 
 from __future__ import annotations
 

@@ -141,7 +141,6 @@ def test_a_slice_that_grows_thicker_goes_nowhere(slider):
 
 
 # --- how far
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,7 +189,7 @@ def test_no_more_than_a_quarter_of_the_budget(slider, budget, count):
 
 
 def test_chunks_count_as_a_whole_however_little_of_them_is_seen(monkeypatch):
-    """Otherwise a zoom into large chunks would read the whole cache full, and evict what is seen."""
+    """Else a zoom into large chunks would read the whole cache full, and evict what is seen."""
     slider = Slider(monkeypatch)
     settings.update(cache_budget=160)
     plane = ((0, 1), (0, 1))
@@ -209,7 +208,6 @@ def test_thick_chunks_are_read_once(monkeypatch):
 
 
 # --- before the view is there
-# -------------------------------------------------------------------------------------
 
 
 def test_before_the_view_is_there_a_drag_reads_nothing_ahead(slider):

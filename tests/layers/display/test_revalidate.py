@@ -1,4 +1,4 @@
-"""What a view takes from memory: only what its files still are; of many files that is looked up once it is shown."""
+"""What a view takes from memory is still in its files: of many, looked up once it is shown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 
+import numpy as np
 import pytest
 import zarr
 
@@ -64,17 +65,19 @@ def source(dataset, looks):
 
 
 @pytest.fixture
-def replaced():
-    """What is called when a frame shows what is no longer in its file."""
-    return []
+def read():
+    """Which chunks were read because their file was replaced, and how: pixels or an error."""
+    return {}
 
 
 @pytest.fixture
-def reader(source, replaced, monkeypatch):
+def reader(source, read, monkeypatch):
     monkeypatch.setattr(chunk_requests, "COPY_SECONDS", 60)
-    made = ChunkRequests(
-        source, lambda *_: None, FrameBudget(lambda *_: None), lambda: replaced.append(True)
-    )
+
+    def on_chunk(_level, index, pixels, error):
+        read[index] = error if pixels is None else pixels
+
+    made = ChunkRequests(source, on_chunk, FrameBudget(lambda *_: None))
     yield made
     made.cancel()
 
@@ -91,9 +94,13 @@ def filled(reader, source, box):
 
 def looked(reader, *frames):
     """Have a thread look at the files of some frames, and wait until it has."""
-    reader.second_look.revalidate(frames)
+    reader.revalidator.revalidate(frames)
+    until_so(lambda: not reader.revalidator.busy)
+
+
+def until_so(condition):
     end = time.monotonic() + WAIT
-    while reader.second_look.busy:
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
 
@@ -104,13 +111,13 @@ def test_a_plane_of_thick_chunks_is_filled_without_a_look_at_any_file(reader, so
     assert (frame.pixels == 1).all()
 
 
-def test_a_thread_looks_at_each_file_once_afterwards(reader, source, looks, replaced):
+def test_a_thread_looks_at_each_file_once_afterwards(reader, source, looks, read):
     frame = filled(reader, source, plane(3))
     looked(reader, frame)
     assert len(looks) == len(set(looks)) == 25
     assert not any(main for _, main in looks)
     looked(reader, frame)
-    assert (len(looks), frame.stale, replaced) == (25, False, [])
+    assert (len(looks), frame.complete, read) == (25, True, {})
 
 
 def test_views_of_few_files_look_at_them_each_time(reader, source, looks):
@@ -120,28 +127,36 @@ def test_views_of_few_files_look_at_them_each_time(reader, source, looks):
 
 
 @pytest.mark.parametrize("other", [False, True])
-def test_what_was_replaced_is_let_go_of_and_said(reader, source, array, replaced, other):
+def test_what_was_replaced_is_missing_and_read(reader, source, array, read, other):
     """Also where somebody else has read the new file meanwhile."""
     frame, whole = filled(reader, source, plane(3)), filled(reader, source, plane(4, side=16))
     array[:, :8, :8] = 7
     if other:
         read_block(source, 0, (0, 0, 0))
     looked(reader, whole, frame)
-    assert (frame.stale, whole.stale, replaced) == (True, False, [True])
+    assert (frame.missing(), whole.missing()) == ([(0, 0, 0)], [])
+    assert not frame.done.is_set()
+    until_so(lambda: read)
+    assert (list(read), (read[0, 0, 0] == 7).all()) == ([(0, 0, 0)], True)
+    assert frame.take((0, 0, 0), read[0, 0, 0], None)
+    assert frame.done.is_set()
+    assert (frame.pixels[0, :8, :8] == 7).all()
     again = filled(reader, source, plane(4))
-    assert again.missing() == ([] if other else [(0, 0, 0)])
+    assert (again.missing(), (again.pixels[0, :8, :8] == 7).all()) == ([], True)
 
 
-def test_a_file_that_is_gone_is_not_shown_from_memory(reader, source, array, replaced):
+def test_a_file_that_is_gone_is_not_shown_from_memory(reader, source, array, read):
+    """The chunks of a store that are not there are blank."""
     frame = filled(reader, source, plane(3))
     shutil.rmtree(array.store_path.store.root / "c" / "0" / "0")
     looked(reader, frame)
-    assert (frame.stale, replaced) == (True, [True])
-    assert len(filled(reader, source, plane(3)).missing()) == 5
+    assert frame.missing() == [(0, 0, column) for column in range(5)]
+    until_so(lambda: len(read) == 5)
+    assert not any(pixels.any() for pixels in read.values())
 
 
 def test_a_chunk_of_which_nothing_can_be_told_is_not_shown_from_memory(
-    reader, source, replaced, monkeypatch
+    reader, source, read, monkeypatch
 ):
     frame = filled(reader, source, plane(3))
 
@@ -150,24 +165,28 @@ def test_a_chunk_of_which_nothing_can_be_told_is_not_shown_from_memory(
 
     monkeypatch.setattr(source, "chunk", chunk)
     looked(reader, frame)
-    assert (frame.stale, replaced) == (True, [True])
+    assert len(frame.missing()) == 25
+    until_so(lambda: len(read) == 25)
+    assert all("the disk is away" in str(error) for error in read.values())
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_what_is_passed_is_not_looked_at_to_the_end(reader, source, monkeypatch, goes_on):
     began, gate, seen = threading.Event(), threading.Event(), []
+    original = LocalStore.stamp
 
-    def stamp(_store, key):
+    def stamp(store, key):
         seen.append(key)
         began.set()
         gate.wait(WAIT)
+        return original(store, key)
 
     frame, after = filled(reader, source, plane(3)), filled(reader, source, plane(4))
     monkeypatch.setattr(LocalStore, "stamp", stamp)
-    reader.second_look.revalidate([frame])
+    reader.revalidator.revalidate([frame])
     assert began.wait(WAIT)
     if goes_on:
-        reader.second_look.revalidate([after])
+        reader.revalidator.revalidate([after])
     else:
         reader.cancel()
     gate.set()
@@ -176,7 +195,7 @@ def test_what_is_passed_is_not_looked_at_to_the_end(reader, source, monkeypatch,
 
 
 def test_what_stays_in_view_is_looked_at_to_the_end_by_the_next_look(
-    reader, source, array, replaced, monkeypatch
+    reader, source, array, monkeypatch
 ):
     """As a coarse picture does from one view to the next."""
     began, gate, original = threading.Event(), threading.Event(), LocalStore.stamp
@@ -189,12 +208,13 @@ def test_what_stays_in_view_is_looked_at_to_the_end_by_the_next_look(
     stays, after = filled(reader, source, plane(3)), filled(reader, source, plane(4))
     array[:, -8:, -8:] = 7
     monkeypatch.setattr(LocalStore, "stamp", stamp)
-    reader.second_look.revalidate([stays])
+    reader.revalidator.revalidate([stays])
     assert began.wait(WAIT)
-    reader.second_look.revalidate([stays, after])
+    reader.revalidator.revalidate([stays, after])
     gate.set()
     looked(reader)
-    assert (stays.stale, after.stale, stays.unverified, after.unverified) == (True, True, {}, {})
+    assert stays.missing() == after.missing() == [(0, 4, 4)]
+    assert (stays.unverified, after.unverified) == ({}, {})
 
 
 def test_nothing_is_looked_at_while_the_pool_waits(reader, source, looks):
@@ -205,9 +225,7 @@ def test_nothing_is_looked_at_while_the_pool_waits(reader, source, looks):
         assert looks == []
     finally:
         scheduler.pause(paused=False)
-    end = time.monotonic() + WAIT
-    while frame.unverified and time.monotonic() < end:
-        time.sleep(0.001)
+    until_so(lambda: not frame.unverified)
     assert len(looks) == 25
 
 
@@ -259,13 +277,28 @@ def test_a_volume_is_shown_anew_where_a_file_was_replaced_after_it_was_filled(
     assert (shown(layer) == 9).all()
 
 
-def test_what_was_found_to_be_replaced_is_waited_for_though_no_thread_looks_any_more(
-    viewer, add, source, array
+@pytest.mark.parametrize("ndisplay", [2, 3])
+def test_what_was_found_to_be_replaced_is_waited_for_and_read_at_the_next_view(
+    viewer, add, source, ndisplay
 ):
+    """Also where the read that follows was cancelled, as for a layer that is hidden."""
+    layer = add(source)
+    viewer.dims.ndisplay = ndisplay
+    assert nl.wait(viewer, WAIT)
+    display = display_of(layer)
+    display._view.frame.mark_missing((0, 0, 0))
+    assert not nl.wait(viewer, 0.05)
+    layer.refresh()
+    assert nl.wait(viewer, WAIT)
+    assert display._view.frame.complete
+
+
+def test_a_view_is_not_settled_before_what_came_in_is_drawn(viewer, add, source):
     layer = add(source)
     assert nl.wait(viewer, WAIT)
     display = display_of(layer)
-    display._replaced()
-    assert display.revalidating
-    turn()
-    assert not display.revalidating
+    display._view.frame.mark_missing((0, 0, 0))
+    display._delivered(0, (0, 0, 0), np.full((8, 8, 8), 5, "u2"), None)
+    assert not display.settled
+    assert nl.wait(viewer, WAIT)
+    assert (shown(layer)[:8, :8] == 5).all()

@@ -1,4 +1,4 @@
-"""Large images with one level: browsable at every zoom, each level in its place, within the budget in 3-D."""
+"""Large images with one level: browsable at every zoom, each level in its place, 3-D in budget."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_plane_larger_than_the_budget_is_exact_at_every_zoom(viewer, add):
         zoom(viewer, factor, (SIZE / 3, SIZE / 2))
         assert nl.wait(viewer, 20)
         np.testing.assert_array_equal(shown(layer), in_view(layer))
-        assert display_of(layer).steps is None
+        assert display_of(layer).strides is None
         assert display_of(layer).notice == ""
         assert display_of(layer).finer_nbytes is None
         assert (
@@ -307,7 +307,7 @@ def test_a_volume_of_thick_chunks_shows_few_planes_within_the_budget_and_more_on
     viewer.dims.ndisplay = 3
     assert nl.wait(viewer, 20)
     assert len(source.loads) * 16**3 <= stack.nbytes // 2
-    step = display_of(layer).steps[0] * 4
+    step = display_of(layer).strides[0] * 4
     np.testing.assert_array_equal(shown(layer), stack[::step, ::2, ::4])
     assert f"1 of {step // 4} along z" in display_of(layer).notice
     assert tuple(layer._transforms["tile2data"].scale) == (step, 2, 4)

@@ -1,4 +1,4 @@
-"""A view in 3-D while it comes in: coarse at once, finer as far as it fits, the plane before until then."""
+"""A view in 3-D while it comes in: the plane before, coarse at once, finer as far as it fits."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_stack_without_a_pyramid_shows_some_planes_first_where_they_belong(vie
     cache.shared.drop()
     source.loads.clear()
     viewer.dims.ndisplay = 3
-    until(lambda: display_of(layer).steps is not None or display_of(layer).settled)
+    until(lambda: display_of(layer).strides is not None or display_of(layer).settled)
     nl.wait(viewer, 10)
     first = [index[0] for _, index in source.loads[:8]]
     assert sorted(first) == list(range(0, 40, 5))

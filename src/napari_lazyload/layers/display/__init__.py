@@ -1,1 +1,1 @@
-"""What is drawn while pixels are loading: the one place where pixels may be coarse, older or blank."""
+"""What is drawn while pixels load: the one place where they may be coarse, older or blank."""

@@ -1,4 +1,4 @@
-"""The pixels of one view while they come in: exact chunks, and what stands in for those that are not there yet."""
+"""The pixels of one view while they come in: exact chunks, and placeholders for missing ones."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Placeholder:
         Which level they are of.
     box : tuple of (int, int)
         Which pixels of it.
-    steps : tuple of int
-        Every how many pixels of each axis are there.
+    strides : tuple of int
+        Stride of the pixels along each axis of the level.
     free : frozenset of int
         Axes along which they stand in for any other place.
     """
@@ -44,12 +44,12 @@ class Placeholder:
     pixels: Array
     level: int
     box: Box
-    steps: tuple[int, ...]
+    strides: tuple[int, ...]
     free: frozenset[int] = frozenset()
 
 
 class Frame:
-    """The pixels of one box of one level, filled by worker threads and read by the window at any time.
+    """The pixels of one box of one level, filled by worker threads, read by the window any time.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ class Frame:
         Which level.
     box : tuple of (int, int)
         Along all axes of the level.
-    steps : tuple of int, optional
-        Every how many pixels are kept; all by default.
+    strides : tuple of int, optional
+        Stride of the kept pixels along each axis; all by default.
 
     Attributes
     ----------
@@ -70,33 +70,33 @@ class Frame:
         Why chunks cannot be read, by index; their pixels are zero.
     done : threading.Event
         Set once every chunk was read or failed.
-    stand_in : str
-        What the missing pixels show: "" nothing, else in words.
-    unlooked : dict
-        Under which keys chunks were taken from memory whose files nobody has looked at since, by
+    placeholder_kind : str
+        What the missing pixels show, in words; "" for nothing.
+    unverified : dict
+        Keys of chunks that were taken from memory and whose files are still to be looked at, by
         index.
-    stale : bool
-        Whether it shows pixels that their file no longer has.
+    changes : int
+        How many chunks have come in.
     """
 
     def __init__(
-        self, source: Source, level: int, box: Box, steps: tuple[int, ...] | None = None
+        self, source: Source, level: int, box: Box, strides: tuple[int, ...] | None = None
     ) -> None:
         self.source = source
         self.level = level
         self.box = box
-        self.sampled = steps
-        self.steps = steps or (1,) * len(box)
-        self.pixels: Array = np.zeros(sampled_shape(box, self.steps), source.meta.dtype)
+        self.sampled = strides
+        self.strides = strides or (1,) * len(box)
+        self.pixels: Array = np.zeros(sampled_shape(box, self.strides), source.meta.dtype)
         self.failures: dict[BlockIndex, ChunkReadError] = {}
         self.done = threading.Event()
         self.placeholder_kind = ""
         self.unverified: dict[BlockIndex, Hashable] = {}
-        self.stale = False
+        self.changes = 0
         self._grid = source.meta.levels[level].grid
         self._cuts = [
-            _cuts(self._grid, axis, *one)
-            for axis, one in enumerate(zip(box, self.steps, strict=True))
+            _cuts(self._grid, axis, pair, stride)
+            for axis, (pair, stride) in enumerate(zip(box, self.strides, strict=True))
         ]
         self._missing = dict.fromkeys(product(*self._cuts))
         self.total = len(self._missing)
@@ -138,14 +138,12 @@ class Frame:
                 return False
             if self.total == 1 and self.sampled is None:
                 bounds = self._grid.bounds(index)
-                self.pixels = pixels[
-                    box_slices(self.box, bounds)
-                ]  # the cache's own, read-only: no copy
+                # The cache's own, read-only: no copy.
+                self.pixels = pixels[box_slices(self.box, bounds)]
             else:
                 cuts = [along[block] for along, block in zip(self._cuts, index, strict=True)]
-                self.pixels[tuple(place for place, _ in cuts)] = pixels[
-                    tuple(taken for _, taken in cuts)
-                ]
+                places, taken = zip(*cuts, strict=True)
+                self.pixels[places] = pixels[taken]
             self._settle(index)
         return True
 
@@ -159,8 +157,15 @@ class Frame:
             self._settle(index)
         return True
 
+    def mark_missing(self, index: BlockIndex) -> None:
+        """Wait for a chunk again, whose file was replaced; the old pixels are shown until then."""
+        with self._lock:
+            self._missing[index] = None
+            self.done.clear()
+
     def _settle(self, index: BlockIndex) -> None:
         del self._missing[index]
+        self.changes += 1
         if not self._missing:
             self.placeholder_kind = ""
             self.done.set()
@@ -170,14 +175,15 @@ class Frame:
         return tuple(along[block][0] for along, block in zip(self._cuts, index, strict=True))
 
     def paint_placeholder(self, picture: Placeholder, placeholder_kind: str) -> bool:
-        """Let what is missing show another picture, as far as that reaches; return whether any of it does."""
-        found = self._looked_up(picture)
+        """Let missing chunks show a placeholder as far as it reaches; return whether any does."""
+        found = self._overlap(picture)
         if found is None:
             return False
         firsts, part = found
         with self._lock:
             if len(self._missing) == self.total:
-                self.pixels[tuple(map(_reach, firsts, part.shape))] = part
+                reach = zip(firsts, part.shape, strict=True)
+                self.pixels[tuple(slice(first, first + size) for first, size in reach)] = part
             else:
                 for index in self._under(firsts, part.shape):
                     self._paint_chunk(index, firsts, part)
@@ -186,7 +192,7 @@ class Frame:
         return True
 
     def _under(self, firsts: list[int], shape: tuple[int, ...]) -> Iterator[BlockIndex]:
-        """Yield the missing chunks that lie under a part of the pixels, which begins at `firsts`."""
+        """Yield the missing chunks under a part of the pixels, which begins at `firsts`."""
         blocks = [
             [
                 block
@@ -205,8 +211,8 @@ class Frame:
             taken.append(slice(start - first, stop - first))
         self.pixels[tuple(target)] = part[tuple(taken)]
 
-    def _looked_up(self, picture: Placeholder) -> tuple[list[int], Array] | None:
-        """Return where a picture begins in the frame, and its pixels as many as the frame has there."""
+    def _overlap(self, picture: Placeholder) -> tuple[list[int], Array] | None:
+        """Return where a placeholder begins in the frame, and its pixels at those of the frame."""
         firsts, part = [], picture.pixels
         for axis in range(len(self.box)):
             first, where = self._reached(axis, picture)
@@ -217,33 +223,39 @@ class Frame:
         return firsts, part
 
     def _reached(self, axis: int, picture: Placeholder) -> tuple[int, Indices]:
-        """Return from which pixel of the frame on a picture reaches along one axis, and which of its pixels lie there.
+        """Return where a placeholder begins along an axis, and which of its pixels lie there.
 
-        Chunks of one level are pictures whose places along most axes are the same: each is worked
-        out once.
+        Chunks of one level are placeholders whose places along most axes are the same: each is
+        worked out once.
         """
-        place = (axis, axis in picture.free, picture.level, picture.box[axis], picture.steps[axis])
+        place = (
+            axis,
+            axis in picture.free,
+            picture.level,
+            picture.box[axis],
+            picture.strides[axis],
+        )
         found = self._places.get(place)
         if found is None:
             count = picture.pixels.shape[axis]
             where = self._positions(axis, picture)
             inside = np.flatnonzero((where >= 0) & (where < count))
-            first, last = (int(inside[0]), int(inside[-1])) if inside.size else (0, -1)
-            found = self._places[place] = first, where[first : last + 1]
+            first = int(inside[0]) if inside.size else 0
+            found = self._places[place] = first, where[first : first + inside.size]
         return found
 
     def _positions(self, axis: int, picture: Placeholder) -> Indices:
-        """Return which pixel of a picture lies at each pixel of the frame, along one axis; -1 for none."""
+        """Return which pixel of a placeholder lies at each pixel along one axis; -1 for none."""
         if axis in picture.free:
             return np.zeros(self.pixels.shape[axis], np.intp)
         mine, theirs = self.source.meta.levels[self.level], self.source.meta.levels[picture.level]
         start = self.box[axis][0]
-        pixels = start + np.arange(self.pixels.shape[axis]) * self.steps[axis]
+        pixels = start + np.arange(self.pixels.shape[axis]) * self.strides[axis]
         centers = mine.first_center[axis] + pixels * mine.factors[axis]
         where = np.rint((centers - theirs.first_center[axis]) / theirs.factors[axis])
         first, stop = picture.box[axis]
         where = np.clip(where, 0, theirs.shape[axis] - 1) - first
-        nearest = np.minimum(np.rint(where / picture.steps[axis]), picture.pixels.shape[axis] - 1)
+        nearest = np.minimum(np.rint(where / picture.strides[axis]), picture.pixels.shape[axis] - 1)
         positions: Indices = np.where((where >= 0) & (where < stop - first), nearest, -1).astype(
             np.intp
         )
@@ -251,19 +263,15 @@ class Frame:
 
     def as_placeholder(self, free: frozenset[int] = frozenset()) -> Placeholder:
         """Return what is shown now, for another frame to begin with."""
-        return Placeholder(self.pixels, self.level, self.box, self.steps, free)
+        return Placeholder(self.pixels, self.level, self.box, self.strides, free)
 
 
 def _cuts(
     grid: ChunkGrid, axis: int, pair: tuple[int, int], step: int
 ) -> dict[int, tuple[slice, slice]]:
-    """Return, for each block along an axis that a box has pixels of, where they go, and which of the block they are."""
+    """Return where the pixels of each block along an axis go, and which of the block they are."""
     blocks = sampled_blocks(grid, axis, *pair, step)
     return {block: samples(pair, grid.span(axis, block), step) for block in blocks}
-
-
-def _reach(first: int, size: int) -> slice:
-    return slice(first, first + size)
 
 
 def _taken(pixels: Array, axis: int, where: Indices) -> Array:
@@ -276,7 +284,7 @@ def _taken(pixels: Array, axis: int, where: Indices) -> Array:
 
 
 def chunk_placeholder(source: Source, level: int, index: BlockIndex, pixels: Array) -> Placeholder:
-    """Return one chunk as a picture."""
+    """Return one chunk as a placeholder."""
     bounds = source.meta.levels[level].grid.bounds(index)
     return Placeholder(pixels, level, bounds, (1,) * len(bounds))
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.errors import ChunkReadError
+    from napari_lazyload.core.source import Source
     from napari_lazyload.layers.display.frame import Frame
     from napari_lazyload.layers.display.time_budget import FrameBudget
 
@@ -37,22 +38,27 @@ if TYPE_CHECKING:
     Post = Callable[..., Any]
 
 REFRESH_SECONDS, SELDOM_SECONDS = 0.03, 0.15
-"""What comes in is shown no more often than the first; refreshes that take long are made less often
-still. A view that takes long gets less often new, up to the second: the drawing takes the time that
-the rest needs to come in."""
+"""Shortest time between two refreshes, and the longest that a slow view waits for the next one:
+drawing takes time that the rest needs to come in. Refreshes that take long are rarer still."""
 
 LOADING = "loading"
-"""What the status bar says of a pixel that is not there yet."""
+"""What the status bar says of a pixel that is not loaded yet."""
 
 
 def link_of(layer: Any) -> LayerLink | None:
-    """Return what ties a layer to a lazy image, or None for any other layer."""
+    """Return the link of a layer to its lazy image, or None for any other layer."""
     link = getattr(layer, "metadata", {}).get(METADATA_KEY)
     return link if isinstance(link, LayerLink) else None
 
 
 class LayerDisplay:
     """What one layer shows, for as long as it is in a viewer.
+
+    A view is *coming* until all of its chunks were read or failed, then it is complete. What comes
+    in is drawn by a *refresh*: it is posted to the main thread (`_refresh_posted`), where napari
+    makes the request once more (`_refreshing`). `settled` says that a complete view is drawn. Then,
+    once (`_finish_posted`), the files of what came from memory are looked at (`revalidating`), and
+    chunks are prefetched. `_last_status` is what the listener heard last.
 
     Parameters
     ----------
@@ -62,7 +68,7 @@ class LayerDisplay:
         ``post(function, delay=0.0)`` runs a function in the main thread, later.
     changed : callable
         Called in the main thread when the marks of the layer's view changed.
-    patience : FrameBudget
+    frame_budget : FrameBudget
         How long the views of one moment may wait for pixels, together.
 
     Attributes
@@ -71,9 +77,8 @@ class LayerDisplay:
         Whether napari has the request class that this needs.
     closed : bool
         Whether the layer has left the viewer.
-    allowance : float
-        How many memory budgets a view of this layer may read; more where the user asked for a finer
-        one.
+    budget_factor : float
+        How many memory budgets a view may read; more where the user asked for a finer one.
     """
 
     def __init__(
@@ -89,21 +94,20 @@ class LayerDisplay:
         self.closed = False
         self._post = post
         self._changed = changed
-        self._patience = frame_budget
+        self._frame_budget = frame_budget
         self._requests: ChunkRequests | None = None
         self._view: Plane | Volume | None = None
         self._response: Any = None
         self._last_status: tuple[Any, ...] = ()
-        self._limits = (
-            [tuple(layer.contrast_limits)]
-            if self.link is not None and self.link.needs_limits
-            else []
-        )
+        labels = self.link is not None and self.link.image.kind == "labels"
+        self._loading_value = None if labels else LOADING
+        self._limits = [tuple(getattr(layer, "contrast_limits", None) or ())]
         self._lock = threading.RLock()
         self._refreshing = False
         self._refresh_posted = False
-        self._follow_posted = self._anew_posted = False
-        self._asked = self._next_refresh = 0.0
+        self._finish_posted = False
+        self._taking: set[int] = set()  # threads that put in a chunk at this moment
+        self._asked_at = self._next_refresh = 0.0
         original = napari_requests.request_class(layer)
         self.hooked = original is not None
         if self.hooked:
@@ -122,85 +126,92 @@ class LayerDisplay:
         """Stop loading; what is shown stays, and says what it is. The next view reads again."""
         if self._requests is not None:
             self._requests.cancel()
-            self._tell()
+            self._report()
 
-    # --- what is told of it
-    # -------------------------------------------------------------------------------------------
+    # --- what it reports
 
     @property
     def failures(self) -> list[ChunkReadError]:
         """What could not be read of the view."""
-        frame = None if self._view is None else self._view.frame
+        frame = self._frame
         return [] if frame is None else list(frame.failures.values())
 
     @property
-    def steps(self) -> tuple[int, ...] | None:
-        """Every how many pixels of each axis of the level are shown, where not all are."""
-        frame = None if self._view is None else self._view.frame
+    def _frame(self) -> Frame | None:
+        """What is seen."""
+        return None if self._view is None else self._view.frame
+
+    @property
+    def strides(self) -> tuple[int, ...] | None:
+        """Stride of the shown pixels along each axis of the level; None where all are shown."""
+        frame = self._frame
         return None if frame is None else frame.sampled
 
     @property
     def settled(self) -> bool:
-        """Whether the view is all there, and on the screen."""
-        return not self._refresh_posted and (self._view is None or self._view.coming is None)
+        """Whether the view is complete, and on the screen."""
+        # In this order: what makes it complete is taking, and posts a refresh before it ends.
+        return self._complete and not self._taking and not self._refresh_posted
+
+    @property
+    def _complete(self) -> bool:
+        """Whether every chunk of the view was read or failed."""
+        view, frame = self._view, self._frame
+        return (view is None or view.coming is None) and (frame is None or frame.complete)
 
     @property
     def revalidating(self) -> bool:
-        """Whether the files of a view that is all there may still turn out to be others; see `second_look`."""
-        busy = (
-            self._requests is not None and self._requests.second_look.busy
-        )  # asked first: what ends now has posted
-        return busy or self._follow_posted or self._anew_posted
+        """Whether files of a complete view may still turn out to be replaced."""
+        return self._finish_posted or (
+            self._requests is not None and self._requests.revalidator.busy
+        )
 
     @property
     def progress(self) -> tuple[int, int]:
         """How many chunks of the view that comes in are there, and how many it has."""
         view = self._view
-        frame = None if view is None else view.coming or view.frame
-        return (0, 0) if frame is None else (frame.total - len(frame.missing()), frame.total)
+        if view is None or (frame := view.coming or view.frame) is None:
+            return 0, 0
+        return frame.total - len(frame.missing()), frame.total
 
     @property
     def notice(self) -> str:
         """What is shown instead of the exact view, in words; "" where it is exact."""
         lines = []
         view, requests = self._view, self._requests
-        coming = None if view is None else view.coming  # once: a thread may end it at any moment
-        if view is not None and requests is not None and coming is not None:
-            doing, said = LOADING if requests.busy or coming.complete else "not loaded", view.said
-            lines.append(f"{doing} (showing {said})" if said else doing)
-        if (thinned := self._thinned_out()) != "":
-            lines.append(thinned)
+        if view is None or requests is None:
+            return ""
+        if (coming := view.coming) is not None:  # once: a thread may end it at any moment
+            loading = requests.busy or coming.complete
+            lines.append(LOADING if loading else "not loaded")
+            if shown := view.placeholder_text:
+                lines[0] += f" (showing {shown})"
+        lines += self._subsampled()
         return "\n".join(lines)
 
-    def _thinned_out(self) -> str:
-        """Return which pixels of a layer are shown where not all can be, "" otherwise."""
-        steps = self.steps
-        if steps is None or self.link is None or self.finer_nbytes is None:
-            return ""
-        axes = self.link.image.axes
-        parts = [
-            f"1 of {step} along {axis}" for axis, step in zip(axes, steps, strict=False) if step > 1
-        ]
-        return f"to fit the memory budget: {', '.join(parts)}"
+    def _subsampled(self) -> list[str]:
+        """Return a line that says which pixels are shown, where not all fit the budget."""
+        strides = self.strides
+        if strides is None or self.link is None or self.finer_nbytes is None:
+            return []
+        by_axis = zip(self.link.image.axes, strides, strict=False)
+        parts = [f"1 of {stride} along {axis}" for axis, stride in by_axis if stride > 1]
+        return [f"to fit the memory budget: {', '.join(parts)}"]
 
     @property
     def level_text(self) -> str:
-        """Which level of a pyramid the view shows, in words: in 3-D, and where that level is computed; else ""."""
-        view = self._view
-        frame = None if view is None else view.frame
-        if view is None or frame is None:
+        """Which level of a pyramid is shown, in words; in 2-D "" unless it is computed."""
+        view, frame = self._view, self._frame
+        if frame is None:
             return ""
-        said = level_label(
-            frame.level, frame.source.meta.levels[frame.level], frame.source.meta.axes
-        )
-        if isinstance(view, Volume):
-            name, *note = said.partition(" (")
-            return (
-                ""
-                if len(view.levels) == 1
-                else f"3-D shows {name} of 0 to {view.levels[-1].level}{''.join(note)}"
-            )
-        return f"shows {said}" if "(" in said else ""
+        meta = frame.source.meta
+        label = level_label(frame.level, meta.levels[frame.level], meta.axes)
+        if not isinstance(view, Volume):
+            return f"shows {label}" if "(" in label else ""
+        if len(view.levels) == 1:
+            return ""
+        name, *note = label.partition(" (")
+        return f"3-D shows {name} of 0 to {view.levels[-1].level}{''.join(note)}"
 
     @property
     def finer_nbytes(self) -> int | None:
@@ -208,38 +219,42 @@ class LayerDisplay:
         return None if self._view is None else self._view.finer_nbytes
 
     # --- answering napari
-    # ---------------------------------------------------------------------------------------------
 
     def respond(self, request: Any, answer: napari_requests.Answer) -> Any:
-        """Answer a request with the pixels that are there; runs in the thread that napari slices in."""
+        """Answer a request with the pixels that are there; runs in napari's slicing thread."""
         data = request.data_at_data_level
         if self.closed or not isinstance(data, LazyArray) or data.source is None:
             return answer(request)
         budget = int(settings.current().cache_budget * self.budget_factor)
         with self._lock:
-            again = self._refreshing
-            self._asked = self._asked if again else time.monotonic()
-            requests = self._requests_of(data)
+            refreshing = self._refreshing
+            if not refreshing:
+                self._asked_at = time.monotonic()
+            requests = self._requests_of(data.source)
             if request.slice_input.ndisplay == 3:
-                response = self._in_3d(request, answer, budget, requests, again=again)
+                response = self._in_3d(request, answer, budget, requests, refreshing=refreshing)
             else:
                 view = self._view
                 if not isinstance(view, Plane):
-                    view = self._view = Plane(requests, None if self._is_labels() else LOADING)
+                    view = self._view = Plane(requests, self._loading_value)
                 finest = self.layer.data[0] if self.layer.multiscale else None
-                response = view.respond(request, answer, budget, again=again, finest=finest)
+                response = view.respond(
+                    request, answer, budget, refreshing=refreshing, finest=finest
+                )
             if not response.empty:
                 self._response = response
-            self._reserve()
-        if not again:
-            for frame in self._view.frames if self._view is not None else ():
+            # The cache makes room for the pixels that the view holds itself.
+            cache.shared.reserve(id(self), sum(frame.nbytes for frame in set(self._frames())))
+        if not refreshing:
+            for frame in self._frames():
                 self._learn_limits(frame)
-            self._follow_soon()
-        self._tell()
+            self._finish_soon()
+        self._report()
         return response
 
-    def _is_labels(self) -> bool:
-        return self.link is not None and self.link.image.kind == "labels"
+    def _frames(self) -> list[Frame]:
+        """Return all that holds pixels."""
+        return [] if self._view is None else self._view.frames
 
     def _in_3d(
         self,
@@ -248,38 +263,26 @@ class LayerDisplay:
         budget: int,
         requests: ChunkRequests,
         *,
-        again: bool,
+        refreshing: bool,
     ) -> Any:
         layer, view = self.layer, self._view
         levels = list(layer.data) if layer.multiscale else [layer.data]
         if not isinstance(view, Volume) or len(levels) != len(view.levels):
-            view = self._view = Volume(requests, levels, None if view is None else view.frame)
+            view = self._view = Volume(requests, levels, self._frame)
         locked = layer.locked_data_level if layer.multiscale else None
         return view.respond(
-            request, answer, budget, again=again, before=self._response, locked=locked
+            request, answer, budget, refreshing=refreshing, before=self._response, locked=locked
         )
 
-    def _requests_of(self, data: LazyArray) -> ChunkRequests:
-        """Return what reads from the source of some data; what was read from another one is let go."""
-        source = data.source
-        if source is None:
-            msg = "expected lazy data with a source"
-            raise TypeError(msg)
+    def _requests_of(self, source: Source) -> ChunkRequests:
+        """Return the requests of a source; those of another one end."""
         if self._requests is None or self._requests.source is not source:
             self.cancel()
-            self._requests = ChunkRequests(source, self._delivered, self._patience, self._replaced)
+            self._requests = ChunkRequests(source, self._delivered, self._frame_budget)
             self._view = self._response = None
         return self._requests
 
-    def _reserve(self) -> None:
-        """Have the cache make room for the pixels that the view holds itself."""
-        frames = (
-            {} if self._view is None else {id(frame): frame.nbytes for frame in self._view.frames}
-        )
-        cache.shared.reserve(id(self), sum(frames.values()))
-
     # --- what comes in
-    # ------------------------------------------------------------------------------------------------
 
     def _delivered(
         self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None
@@ -288,23 +291,16 @@ class LayerDisplay:
         view = self._view
         if self.closed or view is None:
             return
-        taken = view.take(level, index, pixels, error)
-        for frame in taken:
-            self._learn_limits(frame, pixels)
-        if taken:
-            coming = view.coming
-            self._refresh_soon(finished=coming is None or coming.complete)
-
-    def _replaced(self) -> None:
-        """Show anew what its files no longer have, in the main thread; runs in the thread that found that."""
-        self._anew_posted = True
-        self._post(self._refresh_after_replace)
-
-    def _refresh_after_replace(self) -> None:
-        self._anew_posted = False
-        view = self._view
-        if not self.closed and view is not None and any(frame.stale for frame in view.frames):
-            self.layer.refresh(extent=False, highlight=False)
+        self._taking.add(threading.get_ident())
+        try:
+            taken = view.take(level, index, pixels, error)
+            for frame in taken:
+                self._learn_limits(frame, pixels)
+            if taken:
+                coming = view.coming
+                self._refresh_soon(finished=coming is None or coming.complete)
+        finally:
+            self._taking.discard(threading.get_ident())
 
     def _refresh_soon(self, *, finished: bool) -> None:
         """Show what came in, in the main thread, once the last time is long enough ago."""
@@ -322,7 +318,7 @@ class LayerDisplay:
         with self._lock:
             if isinstance(view, Volume):
                 view.resume()
-            news = view.state() != view.seen
+            news = view.state() != view.shown_state
         if news:
             self._refreshing = True
             try:
@@ -330,61 +326,57 @@ class LayerDisplay:
             finally:
                 self._refreshing = False
             now = time.monotonic()
-            seldom = min(SELDOM_SECONDS, (now - self._asked) / 4)
+            seldom = min(SELDOM_SECONDS, (now - self._asked_at) / 4)
             self._next_refresh = now + max(REFRESH_SECONDS, seldom, 2 * (now - began))
-        view.refreshed()
-        self._tell()
+        view.after_refresh()
+        self._report()
 
-    def _follow_soon(self) -> None:
-        """Read ahead of a view that was there at once, after it is drawn; of others once they are all there."""
-        if self.settled and not self._follow_posted:
-            self._follow_posted = True
-            self._post(self._follow)
+    def _finish_soon(self) -> None:
+        """Finish a view that was complete at once, after it is drawn; others do in a refresh."""
+        if self._complete and not self._refresh_posted and not self._finish_posted:
+            self._finish_posted = True
+            self._post(self._finish)
 
-    def _follow(self) -> None:
-        self._follow_posted = False
+    def _finish(self) -> None:
+        self._finish_posted = False
         view = self._view
         if not self.closed and view is not None:
-            view.refreshed()
+            view.after_refresh()
 
-    def _tell(self) -> None:
-        """Say in the main thread what the view is, if that is news."""
+    def _report(self) -> None:
+        """Call the listener in the main thread if what the view says of itself is new."""
         news = (tuple(map(str, self.failures)), self.notice, self.level_text)
         if news == self._last_status:
             return
         self._last_status = news
 
-        def tell() -> None:
+        def report() -> None:
             if not self.closed:
                 self._changed(self)
 
-        self._post(tell)
+        self._post(report)
 
     def _learn_limits(self, frame: Frame, part: Array | None = None) -> None:
-        """Set the contrast limits from the first pixels that are there: no read of its own.
+        """Set the contrast limits from the first pixels that are there, without reading for it.
 
         A computed level takes a while: they are set from the first `part` of it, and again once it
-        is all there.
+        is complete.
         """
         link = self.link
         if link is None or not link.needs_limits or frame.failures:
             return
-        if not frame.complete and (
-            len(self._limits) > 1 or frame.source.meta.levels[frame.level].computed_from is None
-        ):
+        computed = frame.source.meta.levels[frame.level].computed_from is not None
+        if not frame.complete and (len(self._limits) > 1 or not computed):
             return
         pixels = frame.pixels if frame.complete else part
-        limits = None if pixels is None else finite_range(pixels)
-        if limits is None or limits[0] == limits[1]:
+        if pixels is None or (limits := finite_range(pixels)) is None or limits[0] == limits[1]:
             return
         link.needs_limits = not frame.complete
         self._limits = [*self._limits, limits]
         self._post(self.show_limits)
 
     def show_limits(self) -> None:
-        """Take over the contrast limits that were learnt last, unless the user has set others meanwhile."""
-        if (
-            not self.closed
-            and tuple(getattr(self.layer, "contrast_limits", ())) in self._limits[:-1]
-        ):
+        """Take over the latest contrast limits, unless the user has set others meanwhile."""
+        limits = getattr(self.layer, "contrast_limits", ())
+        if not self.closed and tuple(limits) in self._limits[:-1]:
             self.layer.contrast_limits = self._limits[-1]

@@ -1,4 +1,4 @@
-"""What is touched of napari's private parts: the class of the request that it makes for each view of a layer.
+"""What is touched of napari's private parts: the class of the request for each view of a layer.
 
 A request slices ``layer.data`` and projects it. Ours hands it proxies that slice like the lazy
 levels, and whose pixels are what a display has of them by now; ``layer.data`` itself stays exact.
@@ -31,17 +31,20 @@ PROGRESSIVE = "progressive_loader"
 
 
 def request_class(layer: Any) -> Any:
-    """Return napari's own request class of a layer, or None where this napari has none, or shows it progressively."""
+    """Return napari's own request class of a layer, or None.
+
+    None where this napari has no such class, or shows the layer progressively itself.
+    """
     if getattr(layer, "metadata", {}).get(PROGRESSIVE):
         return None
     found = getattr(type(getattr(layer, "_slicing_state", None)), "_slice_request_class", None)
     fields = getattr(found, "__dataclass_fields__", {})
     needed = ("data_at_data_level", "data_at_thumbnail_level", "data_level", "slice_input", "id")
-    return found if callable(found) and all(name in fields for name in needed) else None
+    return found if callable(found) and set(needed) <= set(fields) else None
 
 
 def hook(layer: Any, base: Any, respond: Callable[[Any, Answer], Any]) -> None:
-    """Let the requests of a layer be answered by ``respond(request, answer)``; `answer` is napari's own."""
+    """Let ``respond(request, answer)`` answer the requests of a layer; `answer` is napari's own."""
 
     class LazySliceRequest(base):  # type: ignore[misc] # napari's, found at run time
         def __call__(self) -> Any:
@@ -123,7 +126,7 @@ class _Located(Exception):  # noqa: N818 - no error: the way out of napari's sli
 
 
 def find_box(request: Any, answer: Answer, level: int | None, data: Any) -> LazyArray | None:
-    """Return which box of a level napari would show; None where the sliders lie outside of the layer."""
+    """Return the box of a level that napari would show; None for sliders outside of the layer."""
 
     def found(lazy: LazyArray) -> Array:
         raise _Located(lazy)
@@ -136,7 +139,7 @@ def find_box(request: Any, answer: Answer, level: int | None, data: Any) -> Lazy
 
 
 def mark_inexact(
-    response: Any, value: str | None, steps: tuple[int, ...] | None, *, exact: bool
+    response: Any, value: str | None, strides: tuple[int, ...] | None, *, exact: bool
 ) -> Any:
     """Return an answer whose pixels know that they are not exact, and lie where they belong.
 
@@ -145,9 +148,9 @@ def mark_inexact(
     response : napari slice response
         What napari made of the pixels.
     value : str or None
-        What is told of a pixel that is not exact.
-    steps : tuple of int or None
-        Every how many pixels of each axis of the layer are there.
+        What the status bar says of a pixel that is not exact.
+    strides : tuple of int or None
+        Stride of the pixels along each axis of the layer.
     exact : bool
         Whether the pixels are those of the data.
     """
@@ -155,13 +158,15 @@ def mark_inexact(
     if not exact:
         same = response.thumbnail is response.image
         image = type(response.image).from_view(placeholder_array(response.image.raw, value))
-        changes = {"image": image, "thumbnail": image if same else response.thumbnail}
-    if steps is not None:
+        changes["image"] = image
+        if same:
+            changes["thumbnail"] = image
+    if strides is not None:
         displayed = response.slice_input.displayed
         tile = response.tile_to_data
         scale, translate = np.array(tile.scale, float), np.array(tile.translate, float)
         for axis in displayed:
-            scale[axis] *= steps[axis]
+            scale[axis] *= strides[axis]
         changes["tile_to_data"] = type(tile)(name="tile2data", scale=scale, translate=translate)
     return replace(response, **changes) if changes else response
 
@@ -173,9 +178,12 @@ def fix_offset(
     level: int,
     box: Box,
     *,
-    steps: tuple[int, ...] | None = None,
+    strides: tuple[int, ...] | None = None,
 ) -> Any:
-    """Return an answer whose pixels lie where their level says; napari places levels by their shapes alone.
+    """Return an answer whose pixels lie where their level says.
+
+    napari places levels by their shapes alone, as if all began at the same corner. Factors and
+    first centers are in pixels of the source's level 0, napari's transforms in pixels of `finest`.
 
     Parameters
     ----------
@@ -189,8 +197,8 @@ def fix_offset(
         Which level of its source is shown.
     box : tuple of (int, int)
         Which pixels of that.
-    steps : tuple of int, optional
-        Every how many pixels of each axis of the level are there; all by default.
+    strides : tuple of int, optional
+        Stride of the pixels along each axis of the level; all by default.
     """
     if finest.source is None or response.empty:
         return response
@@ -198,22 +206,20 @@ def fix_offset(
     tile = response.tile_to_data
     scale, translate = np.array(tile.scale, float), np.array(tile.translate, float)
     displayed = request.slice_input.displayed
+    strides = strides or (1,) * len(box)
     for number in displayed:
         axis = finest.kept_axes[number]
-        first = (
-            shown.first_center[axis] + box[axis][0] * shown.factors[axis] - base.first_center[axis]
-        )
-        scale[number] = (
-            shown.factors[axis] / base.factors[axis] * (1 if steps is None else steps[axis])
-        )
-        # napari lets pixels begin where they have their centre: in 3-D those of the level that it
-        # takes to be shown.
-        drawn = (
-            scale[number]
-            if len(displayed) == 2
-            else request.downsample_factors[request.data_level][number]
-        )
-        translate[number] = first / base.factors[axis] - (drawn - 1) / 2
+        # From the center of the first pixel of `finest` to that of the first pixel shown.
+        center = shown.first_center[axis] + box[axis][0] * shown.factors[axis]
+        offset = (center - base.first_center[axis]) / base.factors[axis]
+        scale[number] = shown.factors[axis] / base.factors[axis] * strides[axis]
+        # napari takes `translate` for the center of a pixel of the finest level, at the corner of
+        # the first one shown: it adds (size - 1) / 2 itself when it draws. In 2-D the size is the
+        # scale, in 3-D the factor of the level that napari takes to be shown.
+        size = scale[number]
+        if len(displayed) == 3:
+            size = request.downsample_factors[request.data_level][number]
+        translate[number] = offset - (size - 1) / 2
     return replace(
         response, tile_to_data=type(tile)(name="tile2data", scale=scale, translate=translate)
     )
@@ -247,5 +253,5 @@ def plane_as_volume(response: Any, request: Any, plane: float) -> Any | None:
 
 
 def points_somewhere(viewer: Any) -> bool:
-    """Return whether napari can tell what is under the pointer: in 3-D not before it moves for the first time."""
+    """Whether napari knows what is under the pointer: in 3-D not before its first move."""
     return viewer.dims.ndisplay == 2 or getattr(viewer.cursor, "_view_direction", None) is not None

@@ -1,4 +1,4 @@
-"""Pixels on the screen that are not, or not all, those of the data: no value is told for them."""
+"""Pixels on the screen that are not, or not all, those of the data: they have no value."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ import numpy as np
 
 
 class PlaceholderArray(np.ndarray[Any, Any]):
-    """A view that is thinned out, or not all there yet. A single pixel of it has no value to tell.
+    """A view that is subsampled, or not complete yet. A single pixel of it has no value.
 
     Attributes
     ----------
     value : str or None
-        What is told instead.
+        What the status bar says instead.
     """
 
     value: str | None = None
 
-    def __array_finalize__(self, source: Any) -> None:
-        self.value = getattr(source, "value", None)
+    def __array_finalize__(self, obj: Any) -> None:
+        self.value = getattr(obj, "value", None)
 
     def __getitem__(self, key: Any) -> Any:
-        if (
-            isinstance(key, tuple)
-            and key
-            and all(isinstance(part, (int, np.integer)) for part in key)
-        ):
+        parts = key if isinstance(key, tuple) else ()
+        if parts and all(isinstance(part, (int, np.integer)) for part in parts):
             return self.value
         return super().__getitem__(key)
 

@@ -1,4 +1,4 @@
-"""A view in 2-D: exact chunks as they come in, and something to see in the place of those that are not there yet."""
+"""A view in 2-D: exact chunks as they come in, and placeholders for those that are missing."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 MOST_COARSE, MOST_COMPUTED = 16, 256
-"""A coarser level of more chunks in one view is not read for every view, nor looked through.
-Computed ones, whose chunks are small and are made from many, are looked through, but never read to
-stand in for what takes less."""
+"""A coarser level with more chunks in one view gives no placeholders, and is not read for them.
+Computed levels, whose small chunks are made from many, may have more: they are only taken from
+memory."""
 
 PREVIOUS_FRAME, COARSE = "the previous frame", "coarser pixels"
 
 
 class Plane:
-    """The 2-D view of one layer.
+    """A view of one plane of a layer, in 2-D.
 
     Parameters
     ----------
-    reading : ChunkRequests
+    requests : ChunkRequests
         Reads for it.
     value : str or None
-        What is told of a pixel that is not there yet.
+        What the status bar says of a pixel that is not there yet.
 
     Attributes
     ----------
     frame : Frame or None
         What is shown, or comes in.
-    seen : tuple
+    shown_state : tuple
         The :meth:`state` that was handed to napari last.
     """
 
     def __init__(self, requests: ChunkRequests, value: str | None) -> None:
         self.frame: Frame | None = None
-        self.seen: tuple[Any, ...] = ()
+        self.shown_state: tuple[Any, ...] = ()
         self._requests = requests
         self._value = value
         self._coarse: Frame | None = None
@@ -72,26 +72,24 @@ class Plane:
         return [frame for frame in (self.frame, self._coarse) if frame is not None]
 
     def state(self) -> tuple[Any, ...]:
-        """Return what tells one state of the view from the next."""
-        return tuple(
-            (id(frame), len(frame.missing()), frame.placeholder_kind) for frame in self.frames
-        )
+        """Return a value that changes with what the view shows."""
+        return tuple((id(frame), frame.changes, frame.placeholder_kind) for frame in self.frames)
 
     @property
     def coming(self) -> Frame | None:
-        """What is not all there yet, if it is to be."""
+        """What is shown, while it is incomplete."""
         frame = self.frame
         return None if frame is None or frame.complete else frame
 
     @property
-    def said(self) -> str:
-        """What is seen in the place of missing pixels, in words."""
+    def placeholder_text(self) -> str:
+        """What missing pixels show, in words."""
         frame = self.frame
         return "" if frame is None else frame.placeholder_kind
 
     @property
     def finer_nbytes(self) -> int | None:
-        """Bytes that the whole view would read, where it is thinned out."""
+        """Bytes that the whole view would read, where it is subsampled."""
         frame = self.frame
         if frame is None or frame.sampled is None:
             return None
@@ -103,10 +101,10 @@ class Plane:
         answer: napari_requests.Answer,
         budget: int,
         *,
-        again: bool,
+        refreshing: bool,
         finest: Any = None,
     ) -> Any:
-        """Answer a request; `again` says that nothing but what came in since is news.
+        """Answer a request; `refreshing` says that nothing is new but the chunks that came in.
 
         `finest` is the layer's finest level, where it has several.
         """
@@ -118,28 +116,28 @@ class Plane:
         )
 
         def pixels(lazy: LazyArray) -> Array:
-            frame = self._frame_of(lazy, displayed, budget, again=again)
+            frame = self._frame_of(lazy, displayed, budget, refreshing=refreshing)
             # Before the pixels are taken: what comes meanwhile is shown a second time.
-            self.seen, self._whole = self.state(), frame.complete
+            self.shown_state, self._whole = self.state(), frame.complete
             return as_seen(frame.pixels, lazy)
 
         response = napari_requests.slice_with(request, answer, pixels, self._thumbnail)
         frame = self.frame
         if response.empty or frame is None:
             return response
-        steps = None if frame.sampled is None else tuple(frame.sampled[axis] for axis in axes)
+        strides = None if frame.sampled is None else tuple(frame.sampled[axis] for axis in axes)
         exact = self._whole and frame.sampled is None
         if isinstance(finest, LazyArray) and self._level(frame.level).steps is not None:
             response = napari_requests.fix_offset(
-                response, request, finest, frame.level, frame.box, steps=frame.sampled
+                response, request, finest, frame.level, frame.box, strides=frame.sampled
             )
-            steps = None
+            strides = None
         return napari_requests.mark_inexact(
-            response, None if self._whole else self._value, steps, exact=exact
+            response, None if self._whole else self._value, strides, exact=exact
         )
 
     def _thumbnail(self, lazy: LazyArray) -> Array:
-        """Return the coarsest level once it is there, nothing before: it is not waited for."""
+        """Return the coarsest level once it is complete, nothing before: it is not waited for."""
         coarse = self._coarse
         shape = tuple(stop - start for start, stop in lazy.box)
         if coarse is None or not coarse.complete or coarse.pixels.shape != shape:
@@ -147,75 +145,65 @@ class Plane:
         return as_seen(coarse.pixels, lazy)
 
     def _frame_of(
-        self, lazy: LazyArray, displayed: frozenset[int], budget: int, *, again: bool
+        self, lazy: LazyArray, displayed: frozenset[int], budget: int, *, refreshing: bool
     ) -> Frame:
-        """Return the frame of the box that napari wants, filled as far as can be done at once."""
+        """Return the frame of the box that napari requests, filled as far as possible at once."""
         source, old = self._requests.source, self.frame
-        steps = strides_for(source, lazy, budget)
-        if (
-            old is not None
-            and old.key == (source.token, lazy.level, lazy.box, steps)
-            and (again or not old.complete)
-        ):
-            if not again:
+        strides = strides_for(source, lazy, budget)
+        same = old is not None and old.key == (source.token, lazy.level, lazy.box, strides)
+        # A complete frame that napari requests anew is filled anew: its files may have changed.
+        if old is not None and same and (refreshing or not old.complete):
+            if not refreshing:
                 self._requests.resume(old)
             return old
-        frame = self.frame = Frame(source, lazy.level, lazy.box, steps)
+        frame = self.frame = Frame(source, lazy.level, lazy.box, strides)
         held = old if self._displayed == displayed else None
         self._displayed = displayed
         moved = self._motion.moved(lazy.level, lazy.box, displayed)
         soon = self._requests.expected_within_budget(frame)
-        if not soon:  # in one piece, before any chunk is there
+        if not soon:  # painted in one piece, before any chunk is there
             self._show_placeholder(frame, held)
         self._requests.fill(frame)
         self._coarse = self._coarse_frame(frame)
-        if not soon:  # no thread takes the interpreter meanwhile
+        if not soon:  # read after this turn: until it is drawn, no worker takes the interpreter
             self._requests.defer(lambda: self._read(frame, moved))
             return frame
+        # What may be read in time for this very view gets no placeholder, which would flash.
         self._read(frame, moved)
         if not self._requests.wait(frame):
             self._show_placeholder(frame, held)
         return frame
 
     def _read(self, frame: Frame, moved: bool) -> None:
-        """Have the missing chunks read, a coarse picture of the place first where it is not computed."""
+        """Request the missing chunks, after coarse pixels of the place where these are stored."""
         if frame is not self.frame:
             return
         below = self._coarse
-        stored = below is not None and self._level(below.level).computed_from is None
-        exact, coarse = (
-            places(frame),
-            [] if below is None or below is frame or not stored else places(below),
-        )
-        if below is not None and (
-            below.level == frame.level or not settings.current().coarse_first
-        ):
-            exact, coarse = exact + [place for place in coarse if place not in exact], []
+        exact, coarse = places(frame), []
+        if below not in (None, frame) and self._level(below.level).computed_from is None:
+            coarse = places(below)
+            if below.level == frame.level or not settings.current().coarse_first:
+                exact, coarse = list(dict.fromkeys([*exact, *coarse])), []
         self._requests.request(exact, coarse)
         if moved and not frame.complete:
             self.prefetch()  # of one that is there it can wait until that is on the screen
 
     def _coarse_frame(self, frame: Frame) -> Frame | None:
-        """Return the same place of the coarsest level as a whole, for the thumbnail and to stand in for the view."""
+        """Return the same place of the coarsest level as a whole, for thumbnail and placeholder."""
         source, last = frame.source, len(frame.source.meta.levels) - 1
         if last == 0 or frame.sampled is not None:
             return None
         level = source.meta.levels[last]
-        place = plan.same_place(source.meta, frame.level, frame.box, last)
-        box = tuple(
-            (0, level.shape[axis]) if axis in self._displayed else pair
-            for axis, pair in enumerate(place)
-        )
+        place = list(plan.same_place(source.meta, frame.level, frame.box, last))
+        for axis in self._displayed:
+            place[axis] = (0, level.shape[axis])
+        box = tuple(place)
         if last == frame.level and box == frame.box:
             return frame
         if level.grid.count(box) > _most(level):
             return None
         old = self._coarse
-        if (
-            old is not None
-            and (old.level, old.box) == (last, box)
-            and not (old.failures or old.stale)
-        ):
+        if old is not None and (old.level, old.box) == (last, box) and not old.failures:
             return old
         coarse = Frame(source, last, box)
         self._requests.fill(coarse)
@@ -225,7 +213,7 @@ class Plane:
         return self._requests.source.meta.levels[number]
 
     def _show_placeholder(self, frame: Frame, held: Frame | None) -> None:
-        """Show something in place of what is missing: the frame before, coarser pixels, or those of another zoom."""
+        """Paint what is missing: the frame before, coarser pixels, or those of another zoom."""
         free = frozenset(range(len(frame.box))) - self._displayed
         if (
             held is not None
@@ -261,35 +249,25 @@ class Plane:
         self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None
     ) -> list[Frame]:
         """Take a chunk in; return the frames that it completes or changes."""
-        taken = [
-            frame
-            for frame in {id(frame): frame for frame in self.frames}.values()
-            if frame.level == level
-        ]
-        taken = [frame for frame in taken if frame.take(index, pixels, error)]
-        frame, coarse = self.frame, self._coarse
-        if (
-            coarse in taken
-            and coarse is not frame
-            and coarse is not None
-            and coarse.complete
-            and frame is not None
-        ):
-            frame.paint_placeholder(coarse.as_placeholder(), COARSE)
+        frames = [frame for frame in set(self.frames) if frame.level == level]
+        taken = [frame for frame in frames if frame.take(index, pixels, error)]
+        shown, coarse = self.frame, self._coarse
+        if shown and coarse and coarse is not shown and coarse in taken and coarse.complete:
+            shown.paint_placeholder(coarse.as_placeholder(), COARSE)
         return taken
 
     def prefetch(self) -> None:
-        """Read what the slider comes to next, now that the view is there, or moves as evenly as a movie."""
+        """Read what the slider comes to next, of a complete view or of an even movie."""
         frame = self.frame
         if frame is not None:
             self._requests.prefetch(
                 frame.level, self._motion.next_chunks(frame.source, complete=frame.complete)
             )
 
-    def refreshed(self) -> None:
+    def after_refresh(self) -> None:
         """Go on once what came in is on the screen."""
         if self.coming is None:
-            self._requests.second_look.revalidate(self.frames)
+            self._requests.revalidator.revalidate(self.frames)
             self.prefetch()
 
 
@@ -303,6 +281,6 @@ def _most(level: LevelMeta) -> int:
 
 
 def _same_place(held: Frame, frame: Frame, free: frozenset[int]) -> bool:
-    """Return whether two frames show the same place of the axes that are not seen."""
+    """Whether two frames show the same place of the axes that are not seen."""
     box: Box = plan.same_place(frame.source.meta, frame.level, frame.box, held.level)
     return all(box[axis] == held.box[axis] for axis in free)

@@ -1,4 +1,4 @@
-"""Which way a slider moves, and what it will want next."""
+"""Which way a slider moves, and which chunks it will come to next."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEWEST = 2
 
 
 class SliderMotion:
-    """Follows the boxes that one layer shows, and tells which chunks come next."""
+    """Follows the boxes that one layer shows, and predicts which chunks come next."""
 
     def __init__(self) -> None:
         self._last: tuple[int, Box] | None = None
@@ -47,9 +47,8 @@ class SliderMotion:
         last, self._last = self._last, (level, box)
         if last == self._last:
             return False
-        changed = (
-            [] if last is None else [axis for axis, pair in enumerate(box) if pair != last[1][axis]]
-        )
+        before = box if last is None else last[1]
+        changed = [axis for axis, pair in enumerate(box) if pair != before[axis]]
         if last is None or last[0] != level or len(changed) != 1 or changed[0] in displayed:
             self._axis = None  # another zoom, another level, two sliders at once
             return True
@@ -58,52 +57,46 @@ class SliderMotion:
         self._rate = 0.0 if rested > REST_SECONDS else 1 / max(rested, 1e-3)
         self._moved_at = now
         axis = changed[0]
-        stride = box[axis][0] - last[1][axis][0]
+        stride = box[axis][0] - before[axis][0]
         if self._axis == axis and self._stride > 0 and box[axis][0] == 0 and stride < -1:
-            return True  # a movie begins anew, and goes on as before
+            return True  # a movie begins again, and goes on as before
         self._regular = self._axis == axis and stride == self._stride
-        self._axis, self._stride = (
-            (axis, stride) if stride else (None, 0)
-        )  # thicker or thinner, but no further
+        self._axis, self._stride = axis, stride
+        if not stride:
+            self._axis = None  # thicker or thinner, but no further
         return True
 
     def next_chunks(self, source: Source, *, complete: bool) -> list[BlockIndex]:
-        """Return the chunks of about a second of the movement, in its direction, within a quarter of the budget.
+        """Return the chunks of about a second of the movement, within a quarter of the budget.
 
         Parameters
         ----------
         source : Source
             What is shown.
         complete : bool
-            Whether the view itself is there. Before that only a slider that moves evenly, and no
-            faster than the pool reads, is read ahead of, and as far ahead as reads need: that is a
-            movie, all else a drag.
+            Whether the view itself is complete. Before that, chunks are prefetched for a movie
+            alone: a slider that moves evenly, and no faster than the pool reads. They begin as far
+            ahead as reads need.
         """
         if self._last is None or self._axis is None:
             return []
         level, box = self._last
         now = settings.current()
         under_way = ceil(self._rate * status.shared.read_seconds(status_token(source)))
-        if not complete and not (
-            self._regular and 0 < under_way < scheduler.pool_of(source).workers
-        ):
+        movie = self._regular and 0 < under_way < scheduler.pool_of(source).workers
+        if not complete and not movie:
             return []
         depth = min(now.look_ahead, max(FEWEST, ceil(self._rate)))
-        stride = self._stride if self._regular else (1 if self._stride > 0 else -1)
+        stride = self._stride if self._regular else self._stride // abs(self._stride)
         shown = source.meta.levels[level]
-        grid = shown.grid
-        skipped = 0 if complete else under_way
-        start = box[self._axis][0] + skipped * stride
-        if not 0 <= start < grid.shape[self._axis]:
+        first, stop = box[self._axis]
+        skipped = (not complete) * under_way * stride
+        if not 0 <= first + skipped < shown.shape[self._axis]:
             return []
-        thickness = box[self._axis][1] - box[self._axis][0]
-        origin = tuple(
-            (start, start + thickness) if axis == self._axis else pair
-            for axis, pair in enumerate(box)
-        )
-        chunks = plan.ahead(grid, origin, self._axis, stride, depth)
-        # Of a computed level, so many times the pixels are decoded.
-        each = 1 if shown.computed_from is None else prod(shown.steps or ())
-        return plan.within(
-            grid, chunks, now.cache_budget // 4 // source.meta.dtype.itemsize // each
-        )
+        pair = (first + skipped, stop + skipped)
+        origin = (*box[: self._axis], pair, *box[self._axis + 1 :])
+        chunks = plan.ahead(shown.grid, origin, self._axis, stride, depth)
+        pixels = now.cache_budget // 4 // source.meta.dtype.itemsize
+        if shown.computed_from is not None:
+            pixels //= prod(shown.steps or ())  # so many times the pixels are decoded
+        return plan.within(shown.grid, chunks, pixels)

@@ -1,4 +1,4 @@
-"""How much of a view is read at once: every k-th frame or pixel where the whole would not fit the memory budget."""
+"""The strides of a view: every k-th frame or pixel where the whole would not fit the budget."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_SIDE = 2048
 def strides_for(
     source: Source, view: LazyArray, budget: int, *, texture: bool = False
 ) -> tuple[int, ...] | None:
-    """Return the distance of the pixels to show, for each axis of the level, or None where all fit.
+    """Return the stride of the shown pixels along each axis of the level, or None where all fit.
 
     Chunks along axes that count files or planes are skipped first, for they cost a read each; then
     pixels within chunks, so that the result stays within half the budget.
@@ -47,18 +47,16 @@ def strides_for(
     grid = meta.grid
     itemsize = view.dtype.itemsize
     # A plane of a computed level must be decoded to be seen, a volume of it may show fewer planes.
-    pixels = (
-        plan.decoded(source.meta, view.level, view.box)[1]
-        if texture
-        else grid.touched_pixels(view.box)
-    )
+    pixels = grid.touched_pixels(view.box)
+    if texture:
+        pixels = plan.decoded(source.meta, view.level, view.box)[1]
     touched = pixels * itemsize
     shape = box_shape(view.box)
     fits = not texture or max(shape, default=0) <= MAX_SIDE
     if touched <= budget and fits:
         return None
     ranges = grid.block_ranges(view.box)
-    steps = [1] * len(shape)
+    strides = [1] * len(shape)
     excess = touched / budget
     # The axis with the most chunks gives most: it is the one that counts frames.
     for axis in sorted(_free_axes(source.meta, view.level), key=lambda axis: -len(ranges[axis])):
@@ -66,53 +64,59 @@ def strides_for(
             break
         skip = min(ceil(excess), len(ranges[axis]))
         size = max(1, -(-shape[axis] // len(ranges[axis])))
-        steps[axis] = skip * size
+        strides[axis] = skip * size
         excess /= skip
-    _thin_out(shape, steps, budget // 2, itemsize)
-    return tuple(steps) if max(steps) > 1 else None
+    _thin_out(shape, strides, budget // 2, itemsize)
+    return tuple(strides) if max(strides) > 1 else None
 
 
 def _free_axes(meta: ImageMeta, level: int) -> list[int]:
-    """Return the axes along which whole chunks may be left out: of a computed level not those of its planes."""
-    kept = plane_axes(meta) if meta.levels[level].computed_from is not None else []
-    return [axis for axis in range(len(meta.axes)) if axis not in kept]
+    """Return the axes along which whole chunks may be left out.
+
+    Of a computed level these are not the axes of its planes.
+    """
+    axes = range(len(meta.axes))
+    if meta.levels[level].computed_from is None:
+        return list(axes)
+    return [axis for axis in axes if axis not in plane_axes(meta)]
 
 
-def _thin_out(shape: tuple[int, ...], steps: list[int], budget: int, itemsize: int) -> None:
-    """Widen the steps of the longest axes until the result fits `budget` and a texture."""
+def _thin_out(shape: tuple[int, ...], strides: list[int], budget: int, itemsize: int) -> None:
+    """Widen the strides of the longest axes until the result fits `budget` and a texture."""
 
     def sides() -> list[int]:
-        return [-(-size // step) for size, step in zip(shape, steps, strict=True)]
+        return [-(-size // stride) for size, stride in zip(shape, strides, strict=True)]
 
     while prod(sides()) * itemsize > budget or (
         max(sides()) > MAX_SIDE and sum(side > 1 for side in sides()) > 2
     ):
         longest = int(np.argmax(sides()))
-        steps[longest] += max(1, steps[longest] // 4)
+        strides[longest] += max(1, strides[longest] // 4)
 
 
-def first_steps(
-    source: Source, view: LazyArray, steps: tuple[int, ...] | None
+def first_strides(
+    source: Source, view: LazyArray, strides: tuple[int, ...] | None
 ) -> tuple[int, ...] | None:
-    """Return steps with which a few chunks give a first impression of a view; None where it has few as it is.
+    """Return strides that give a first impression of a view from a few chunks.
+
+    None where the view has few chunks as it is.
 
     Parameters
     ----------
     source, view
         As in :func:`strides_for`.
-    steps : tuple of int or None
+    strides : tuple of int or None
         Those that the view is shown with in the end.
     """
     meta = source.meta.levels[view.level]
     ranges = meta.grid.block_ranges(view.box)
     shape = box_shape(view.box)
-    final = steps or (1,) * len(shape)
-    axis = max(
-        _free_axes(source.meta, view.level), key=lambda axis: len(ranges[axis]), default=None
-    )
-    if axis is None:
+    final = strides or (1,) * len(shape)
+    free = _free_axes(source.meta, view.level)
+    if not free:
         return None
+    axis = max(free, key=lambda axis: len(ranges[axis]))
     wide = max(1, -(-shape[axis] // FIRST_CHUNKS))
     if len(ranges[axis]) <= 2 * FIRST_CHUNKS or wide < 2 * final[axis]:
         return None
-    return tuple(wide if at == axis else step for at, step in enumerate(final))
+    return (*final[:axis], wide, *final[axis + 1 :])

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WAIT_SECONDS = 0.02
-"""A picture decodes in less; what takes longer is noticed as a pause."""
+"""How long the views of one turn may wait in all: an image file decodes in less, and what takes
+longer is noticed as a pause."""
 
 
 class FrameBudget:
@@ -25,11 +26,6 @@ class FrameBudget:
         self._post = post
         self._until: float | None = None
 
-    @property
-    def seconds(self) -> float:
-        """How long the views of one turn may wait in all."""
-        return WAIT_SECONDS
-
     def remaining(self) -> float:
         """Return how long a view may wait from now on."""
         now = time.monotonic()
@@ -37,9 +33,8 @@ class FrameBudget:
         if until is None:
             until = self._until = now + WAIT_SECONDS
             self._post(self._renew)
-        return max(
-            0.0, until - now
-        )  # not the attribute: a view may be sliced in a thread while the turn ends
+        # Not the attribute: a view may be sliced in a thread while the turn ends.
+        return max(0.0, until - now)
 
     def at_end(self, function: Callable[[], Any]) -> None:
         """Call a function when the turn ends, in the main thread."""

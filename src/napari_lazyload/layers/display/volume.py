@@ -1,7 +1,7 @@
-"""A view in 3-D: the coarsest level that there is at once, then finer ones as far as memory and the card allow.
+"""A view in 3-D: the coarsest level at once, then finer ones as memory and graphics card allow.
 
 A volume is shown a level at a time, each once it is there as a whole: the window never copies it,
-worker threads fill it while the one before is seen. Levels without a pyramid are thinned out in the
+worker threads fill it while the one before is seen. Data without a pyramid is subsampled in the
 same way: every k-th plane, then all.
 """
 
@@ -16,7 +16,7 @@ from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.chunk_requests import places
 from napari_lazyload.layers.display.frame import Frame
 from napari_lazyload.layers.display.plane import PREVIOUS_FRAME, as_seen
-from napari_lazyload.layers.display.subsampling import first_steps, strides_for
+from napari_lazyload.layers.display.subsampling import first_strides, strides_for
 from napari_lazyload.loading import plan
 from napari_lazyload.loading.jobs import Tier
 
@@ -35,7 +35,7 @@ class Volume:
 
     Parameters
     ----------
-    reading : ChunkRequests
+    requests : ChunkRequests
         Reads for it.
     levels : list of LazyArray
         The layer's data, finest first.
@@ -48,9 +48,9 @@ class Volume:
         What is seen, once something is.
     coming : Frame or None
         What is being read.
-    finer : int or None
+    finer_nbytes : int or None
         Bytes that the next finer choice would need; None where the finest is shown.
-    seen : tuple
+    shown_state : tuple
         The :meth:`state` that was handed to napari last.
     """
 
@@ -61,11 +61,11 @@ class Volume:
         self.frame: Frame | None = None
         self.coming: Frame | None = None
         self.finer_nbytes: int | None = None
-        self.seen: tuple[Any, ...] = ()
+        self.shown_state: tuple[Any, ...] = ()
         self._requests = requests
         self._before = before
         self._response: Any = None
-        self._rungs: list[LevelStep] = []
+        self._level_steps: list[LevelStep] = []
         self._next = 0
         self._target: tuple[Any, ...] = ()
 
@@ -75,8 +75,8 @@ class Volume:
         return [frame for frame in (self.frame, self.coming) if frame is not None]
 
     @property
-    def said(self) -> str:
-        """What is seen meanwhile, in words."""
+    def placeholder_text(self) -> str:
+        """What is shown meanwhile, in words."""
         frame = self._level_step_seen()
         if frame is None:
             return PREVIOUS_FRAME
@@ -88,92 +88,91 @@ class Volume:
         answer: napari_requests.Answer,
         budget: int,
         *,
-        again: bool,
+        refreshing: bool,
         before: Any,
         locked: int | None,
     ) -> Any:
-        """Answer a request; `before` is what was shown last, `locked` the level that the user holds on to."""
-        if not again and not self._select_levels(request, answer, budget, locked):
+        """Answer a request.
+
+        `before` is napari's last response, `locked` the level that the user chose.
+        """
+        if not refreshing and not self._select_levels(request, answer, budget, locked):
             return answer(request)  # the sliders lie outside: napari's empty answer
         self.resume()
         if (
             self.coming is not None
-            and not again
+            and not refreshing
             and self._requests.expected_within_budget(self.coming)
         ):
             self._requests.wait(self.coming)
             self.resume()
-        frame, self.seen = self._level_step_seen(), self.state()
+        frame, self.shown_state = self._level_step_seen(), self.state()
         if frame is None and before is not None:
             held = napari_requests.plane_as_volume(before, request, self._plane())
             if held is not None:
                 return napari_requests.mark_inexact(held, None, None, exact=False)
-        return self._picture(request, answer, frame)
+        return self._respond_with(frame, request, answer)
 
-    def _picture(self, request: Any, answer: napari_requests.Answer, frame: Frame | None) -> Any:
+    def _respond_with(
+        self, frame: Frame | None, request: Any, answer: napari_requests.Answer
+    ) -> Any:
         """Return napari's answer with the pixels of a frame, or with one blank pixel."""
-        first = self._rungs[0]
-        level, _, steps = (
-            first
-            if frame is None
-            else next(rung for rung in self._rungs if _key(*rung) == frame.key)
-        )
+        first = self._level_steps[0]
+        if frame is not None:
+            first = next(step for step in self._level_steps if _key(*step) == frame.key)
+        level, shown, strides = first
         axes = self.levels[0].kept_axes
 
         def pixels(lazy: LazyArray) -> Array:
             if frame is not None:
                 return as_seen(frame.pixels, lazy)
-            colors = tuple(lazy.shape[-1:]) if len(axes) > request.slice_input.ndim else ()
-            return np.zeros((1,) * (lazy.ndim - len(colors)) + colors, lazy.dtype)
+            if len(axes) > request.slice_input.ndim:  # colors come last, and are always seen
+                return np.zeros((*(1,) * (lazy.ndim - 1), lazy.shape[-1]), lazy.dtype)
+            return np.zeros((1,) * lazy.ndim, lazy.dtype)
 
         def thumbnail(lazy: LazyArray) -> Array:
             if frame is not None and frame.key == _key(lazy.level, lazy, None):
                 return pixels(lazy)
             return np.broadcast_to(np.zeros((), lazy.dtype), lazy.shape)
 
-        number = next(number for number, data in enumerate(self.levels) if data.level == level)
+        number = [data.level for data in self.levels].index(level)
         chosen = number if len(self.levels) > 1 else None
         response = napari_requests.slice_with(
             request, answer, pixels, thumbnail, level=chosen, data=self.levels[number]
         )
-        exact = frame is not None and steps is None and self.coming is None
+        exact = frame is not None and strides is None and frame.complete and self.coming is None
         if request.multiscale:
-            box = next(lazy.box for at, lazy, _ in self._rungs if at == level)
-            thinned = None if frame is None else frame.sampled
+            sampled = None if frame is None else frame.sampled
             response = napari_requests.fix_offset(
-                response, request, self.levels[0], level, box, steps=thinned
+                response, request, self.levels[0], level, shown.box, strides=sampled
             )
             return napari_requests.mark_inexact(response, None, None, exact=exact)
-        along = None if steps is None or frame is None else tuple(steps[axis] for axis in axes)
+        along = None if strides is None or frame is None else tuple(strides[axis] for axis in axes)
         return napari_requests.mark_inexact(response, None, along, exact=exact)
 
     def _plane(self) -> float:
-        """Return where the plane that was seen before lies along the axis that comes in, in pixels of level 0."""
-        frame, lazy = self._before, self._rungs[0][1]
+        """Return where the plane seen before lies along the new axis, in pixels of level 0."""
+        frame, lazy = self._before, self._level_steps[0][1]
         if frame is None:
             return 0.0
-        grown = [
-            axis for axis, (a, b) in enumerate(frame.box) if b - a == 1 and lazy.box[axis] != (a, b)
-        ]
-        axis = grown[0] if grown else 0
+        pairs = enumerate(zip(frame.box, lazy.box, strict=True))
+        grown = [axis for axis, ((a, b), now) in pairs if b - a == 1 and now != (a, b)]
+        axis = (grown or [0])[0]
         meta = frame.source.meta.levels[frame.level]
         return float(meta.first_center[axis] + frame.box[axis][0] * meta.factors[axis])
 
     # --- which levels
-    # -------------------------------------------------------------------------------------------------
 
     def _select_levels(
         self, request: Any, answer: napari_requests.Answer, budget: int, locked: int | None
     ) -> bool:
-        """Work out the levels to show, coarsest first, where the request is another one; False outside of the layer."""
+        """Choose the levels to show, coarsest first, for a new request; False outside the layer."""
         slices, shown = request.data_slice, request.slice_input
         target = (repr(slices), tuple(shown.order), str(request.projection_mode), locked, budget)
-        complete = self.coming is None and any(
-            frame.failures or frame.stale for frame in self.frames
-        )
-        if target == self._target and self._rungs and not complete:
-            if self.coming is not None:
-                self._requests.resume(self.coming)
+        failed = self.coming is None and self.frame is not None and len(self.frame.failures) > 0
+        if target == self._target and self._level_steps and not failed:
+            for frame in self.frames:
+                self._requests.resume(frame)
             return True
         lazies = []
         for number in range(len(self.levels) - 1, -1, -1) if locked is None else [locked]:
@@ -182,45 +181,41 @@ class Volume:
             if lazy is None:
                 return False
             lazies.append(lazy)
-        rungs = self._ladder(lazies, budget)
-        if complete or self.frame is None or _key(*rungs[-1]) != self.frame.key:
-            there = [
-                at
-                for at, rung in enumerate(rungs)
-                if self.frame is not None and _key(*rung) == self.frame.key
-            ]
-            self._next, self.coming = (there[0] + 1 if there and not complete else 0), None
-        else:
-            self._next, self.coming = len(rungs), None
-        self._rungs, self._target = rungs, target
+        self._level_steps, self._target = self._choose_steps(lazies, budget), target
+        self._next, self.coming = 0, None
+        keys = [_key(*step) for step in self._level_steps]
+        if self.frame is not None and self.frame.key in keys and not failed:
+            self._next = keys.index(self.frame.key) + 1
         return True
 
-    def _ladder(self, lazies: list[LazyArray], budget: int) -> list[LevelStep]:
-        """Return the levels that fit the budget and the card, coarsest first; thinned out where none does."""
+    def _choose_steps(self, lazies: list[LazyArray], budget: int) -> list[LevelStep]:
+        """Return the levels that fit budget and card, coarsest first; a subsampled one if none."""
         fitting: list[LevelStep] = []
         self.finer_nbytes = None
         for lazy in lazies:
-            steps = strides_for(self._requests.source, lazy, budget, texture=True)
+            strides = strides_for(self._requests.source, lazy, budget, texture=True)
             read = (
                 plan.decoded(self._requests.source.meta, lazy.level, lazy.box)[1]
                 * lazy.dtype.itemsize
             )
             held = plan.nbytes(lazy.box, lazy.dtype.itemsize)
-            if steps is not None or (
+            if strides is not None or (
                 fitting
                 and (read > budget or self._needs_confirmation(fitting[-1][0], held, budget))
             ):
                 self.finer_nbytes = max(read, held)
                 if not fitting:
-                    fitting.append((lazy.level, lazy, steps))
+                    fitting.append((lazy.level, lazy, strides))
                 break
             fitting.append((lazy.level, lazy, None))
-        level, lazy, steps = fitting[0]
-        coarse = first_steps(self._requests.source, lazy, steps)
-        return fitting if coarse is None else [(level, lazy, coarse), *fitting]
+        level, lazy, strides = fitting[0]
+        coarse = first_strides(self._requests.source, lazy, strides)
+        if coarse is not None:
+            fitting.insert(0, (level, lazy, coarse))
+        return fitting
 
     def _needs_confirmation(self, level: int, held: int, budget: int) -> bool:
-        """Return whether a large level behind a computed one, which reads as much, is left for another click.
+        """Whether a large level that follows a computed one waits for another click.
 
         The first click showed what is read, of which a computed level keeps little.
         """
@@ -228,49 +223,47 @@ class Volume:
         return computed and budget > settings.current().cache_budget and held > budget // 2
 
     def state(self) -> tuple[Any, ...]:
-        """Return what tells one state of the view from the next."""
-        return (id(self._level_step_seen()), self.coming is None)
+        """Return a value that changes with what the view shows."""
+        frame = self._level_step_seen()
+        return (id(frame), frame and frame.changes, self.coming is None)
 
     def _level_step_seen(self) -> Frame | None:
-        """Return the level that can be seen of what was asked for."""
+        """Return the frame that is seen, where it is of a level that the request may show."""
         frame = self.frame
-        return frame if frame is not None and self._is_level_step(frame) else None
-
-    def _is_level_step(self, frame: Frame) -> bool:
-        return any(_key(*rung) == frame.key for rung in self._rungs)
+        if frame is None or frame.key not in [_key(*step) for step in self._level_steps]:
+            return None
+        return frame
 
     # --- reading
-    # ------------------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Take over what is there as a whole, and begin with the next level."""
+        """Show a level that has come in as a whole, and begin with the next."""
         while self.coming is None or self.coming.complete:
             if self.coming is not None:
                 self.frame, self.coming = self.coming, None
                 self._next += 1
-            if self._next >= len(self._rungs):
+            if self._next >= len(self._level_steps):
                 return
-            level, lazy, steps = self._rungs[self._next]
-            self.coming = Frame(self._requests.source, level, lazy.box, steps)
+            level, lazy, strides = self._level_steps[self._next]
+            self.coming = Frame(self._requests.source, level, lazy.box, strides)
             self._requests.fill(self.coming)
-            first = self.frame is None or not self._is_level_step(self.frame)
-            self._requests.request(places(self.coming), [], Tier.COARSE if first else Tier.VISIBLE)
+            tier = Tier.COARSE if self._level_step_seen() is None else Tier.VISIBLE
+            self._requests.request(places(self.coming), [], tier)
             self._requests.prefetch(level, [])
 
     def take(
         self, level: int, index: BlockIndex, pixels: Array | None, error: ChunkReadError | None
     ) -> list[Frame]:
-        """Take a chunk in; return the frame that it completes."""
-        frame = self.coming
-        if frame is None or frame.level != level or not frame.take(index, pixels, error):
-            return []
-        return [frame] if frame.complete else []
+        """Take a chunk in; return the frames that it completes."""
+        frames = [frame for frame in self.frames if frame.level == level]
+        taken = [frame for frame in frames if frame.take(index, pixels, error)]
+        return [frame for frame in taken if frame.complete]
 
-    def refreshed(self) -> None:
+    def after_refresh(self) -> None:
         """Have the files looked at once the last level is on the screen."""
         if self.coming is None:
-            self._requests.second_look.revalidate(self.frames)
+            self._requests.revalidator.revalidate(self.frames)
 
 
-def _key(level: int, lazy: LazyArray, steps: tuple[int, ...] | None) -> tuple[Any, ...]:
-    return (None if lazy.source is None else lazy.source.token, level, lazy.box, steps)
+def _key(level: int, lazy: LazyArray, strides: tuple[int, ...] | None) -> tuple[Any, ...]:
+    return (None if lazy.source is None else lazy.source.token, level, lazy.box, strides)
