@@ -122,7 +122,7 @@ class _View:
         """Return what a computed level was made from, where this is the whole of one."""
         levels = self.source.meta.levels
         shown = levels[self.level]
-        if shown.steps is None or any(
+        if shown.strides is None or any(
             self.box[axis] != (0, shown.shape[axis]) for axis in self.kept
         ):
             return self

@@ -99,7 +99,7 @@ def _level(level: LevelMeta, image: Image) -> dict[str, Any]:
     return {
         "shape": list(grid.shape),
         "factors": list(map(float, level.factors)),
-        "stored": level.steps is None,
+        "stored": level.strides is None,
         "scale": [size * factor for size, factor in zip(base, level.factors, strict=False)],
         "chunks": [one if isinstance(one, int) else _regular(one) for one in grid.chunks],
         "chunk_count": prod(grid.numblocks),

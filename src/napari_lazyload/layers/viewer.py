@@ -216,10 +216,10 @@ def _leaves_out_planes(data: Any, displayed: list[int]) -> bool:
     """Return whether a level was thinned out along an axis that is not displayed."""
     if not isinstance(data, LazyArray) or data.source is None:
         return False
-    steps = data.source.meta.levels[data.level].steps
+    strides = data.source.meta.levels[data.level].strides
     seen = {data.kept_axes[axis] for axis in displayed}
-    return steps is not None and any(
-        step > 1 for axis, step in enumerate(steps) if axis not in seen
+    return strides is not None and any(
+        stride > 1 for axis, stride in enumerate(strides) if axis not in seen
     )
 
 

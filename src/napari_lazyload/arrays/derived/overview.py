@@ -168,8 +168,8 @@ class ComputedLevels:
             ChunkGrid(shape, chunks),
             tuple(factor * step for factor, step in zip(finer.factors, steps, strict=True)),
             finer.first_center,
-            steps=tuple(
-                a * b for a, b in zip(finer.steps or (1,) * len(steps), steps, strict=True)
+            strides=tuple(
+                a * b for a, b in zip(finer.strides or (1,) * len(steps), steps, strict=True)
             ),
             computed_from=self._stored - 1,
         )

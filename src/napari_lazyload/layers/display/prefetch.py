@@ -103,7 +103,7 @@ class SliderMotion:
         )
         chunks = plan.ahead(grid, origin, self._axis, stride, depth)
         # Of a computed level, so many times the pixels are decoded.
-        each = 1 if shown.computed_from is None else prod(shown.steps or ())
+        each = 1 if shown.computed_from is None else prod(shown.strides or ())
         return plan.within(
             grid, chunks, now.cache_budget // 4 // source.meta.dtype.itemsize // each
         )
