@@ -359,13 +359,13 @@ def test_rows_and_closing_know_the_computed_levels(small_planes, tmp_path, write
     dataset = nl.open_dataset(tmp_path / "in")
     source = shown_image(dataset.images[0]).source
     read_block(source, 2, (1, 0, 0))
-    assert dataset.row_state(1) == "loaded"
+    assert dataset.row_states([1])[1] == "loaded"
     assert dataset.row_states() == {1: "loaded"}
     assert dataset.row_of(0, (1, 0, 0), 2) == 1
     (tmp_path / "in" / "img_2.png").write_bytes(b"no picture")
     with pytest.raises(nl.ChunkReadError):
         read_block(source, 2, (2, 0, 0))
-    assert dataset.row_state(2) == "failed"
+    assert dataset.row_states([2])[2] == "failed"
     assert "img_2" in dataset.problems()[2]
     assert len(cache.shared) > 0
     dataset.close()
