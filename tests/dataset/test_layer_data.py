@@ -174,7 +174,7 @@ def test_colors_of_labels_that_napari_needs_numba_for_are_left_to_those_who_have
     colors = {None: (0, 0, 0, 0), **dict.fromkeys((*values, 2**40), (1, 0, 0, 1))}
     source = source_of(pixels_of("i4", SHAPES["gray"]), kind="labels", display={"colormap": colors})
     monkeypatch.setattr("napari_lazyload.dataset.layer_data.find_spec", lambda _name: None)
-    with pytest.warns(LazyLoadWarning, match="the colours of 1 labels beyond .* are not shown"):
+    with pytest.warns(LazyLoadWarning, match="the colors of 1 labels beyond .* are not shown"):
         _, keywords, _ = layer_data(Image(source))[0]
     assert keywords["colormap"].keys() - {None} == set(kept)
     assert made(source).get_color(kept[0]).tolist() == [1, 0, 0, 1]
@@ -357,7 +357,7 @@ def test_two_palettes_do_not_become_one():
 
 def test_a_palette_that_the_graphics_card_cannot_look_up_is_said():
     source = source_of(pixels_of("u2", SHAPES["gray"]), colormap=np.zeros((65536, 3)))
-    with pytest.warns(LazyLoadWarning, match="a palette of 65536 colours cannot be shown"):
+    with pytest.warns(LazyLoadWarning, match="a palette of 65536 colors cannot be shown"):
         layer_data(Image(source))
     assert made(source).colormap.name == "gray"
 

@@ -48,24 +48,24 @@ def test_a_row_of_one_chunk_goes_through_all_states(open_frames):
     gate = threading.Event()
     source = Frames(np.zeros((3, 4, 5), "u1"), (1, 4, 5), 1, gate=gate, failing=[(2, 0, 0)])
     dataset = open_frames(source)
-    assert [dataset.row_state(row) for row in range(3)] == ["", "", ""]
+    assert [dataset.row_states([row])[row] for row in range(3)] == ["", "", ""]
     status.shared.queue(source.token, 0, [(1, 0, 0)])
-    assert dataset.row_state(1) == "queued"
+    assert dataset.row_states([1])[1] == "queued"
     thread = threading.Thread(target=read_block, args=(source, 0, (1, 0, 0)))
     thread.start()
     assert source.started.wait(10)
-    assert dataset.row_state(1) == "loading"
+    assert dataset.row_states([1])[1] == "loading"
     gate.set()
     thread.join(10)
-    assert dataset.row_state(1) == "loaded"
+    assert dataset.row_states([1])[1] == "loaded"
     cache.shared.drop()
-    assert dataset.row_state(1) == "evicted"
+    assert dataset.row_states([1])[1] == "evicted"
     with pytest.raises(nl.ChunkReadError):
         read_block(source, 0, (2, 0, 0))
     assert dataset.row_states([2, 1, 0]) == {2: "failed", 1: "evicted", 0: ""}
     assert dataset.row_states() == {1: "evicted", 2: "failed"}
     dataset.retry(2)
-    assert dataset.row_state(2) == ""
+    assert dataset.row_states([2])[2] == ""
 
 
 def put(source, level, index, state):
@@ -106,8 +106,8 @@ def test_of_several_chunks_the_one_that_tells_most_counts(
     places = [(0, (1, 2, 0, 1)), (1, (1, 2, 0, 0)), (0, (1, 2, 1, 1))]
     for (level, index), state in zip(places, states, strict=False):
         put(source, level, index, state)
-    assert dataset.row_state(5) == row
-    assert [dataset.row_state(other) for other in range(5)] == [""] * 5
+    assert dataset.row_states([5])[5] == row
+    assert [dataset.row_states([other])[other] for other in range(5)] == [""] * 5
     assert dataset.row_states() == {5: row}
 
 
@@ -115,7 +115,7 @@ def test_the_rows_of_a_chunk_of_several_frames_share_its_state(open_frames):
     source = Frames(np.zeros((6, 4, 4), "u1"), (3, 4, 4), 1)
     dataset = open_frames(source)
     read_block(source, 0, (1, 0, 0))
-    assert [dataset.row_state(row) for row in range(6)] == [
+    assert [dataset.row_states([row])[row] for row in range(6)] == [
         "",
         "",
         "",

@@ -1,4 +1,7 @@
-"""Work on a ``dask.distributed`` cluster: found where the user has connected to one, never started or imported here."""
+"""Work on the ``dask.distributed`` cluster that the user has connected to.
+
+No cluster is started here, and ``distributed`` is never imported.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import os
 import sys
 from concurrent import futures
 from contextlib import suppress
-from itertools import islice, product
+from itertools import islice, product, repeat
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.chunks import intersect
+from napari_lazyload.core.coarse_levels import chunk_side
 from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoadError
 
 if TYPE_CHECKING:
@@ -21,12 +25,11 @@ if TYPE_CHECKING:
 MOST_PIECE = 16 << 20
 """Bytes that a worker sends at once, unless a single chunk has more."""
 
-_LONGEST = 60
-"""Seconds for which tasks that write files are waited for, where nobody wants the files any
-more."""
+# How long tasks that write files are waited for, where nobody wants the files any more.
+_WAIT_SECONDS = 60
 
-_LOOK = 0.05
-"""Seconds between two looks at whether the user has cancelled."""
+# How often is checked whether the user has cancelled.
+_POLL_SECONDS = 0.05
 
 
 def cluster_client() -> Any | None:
@@ -42,11 +45,8 @@ def cluster_client() -> Any | None:
         client = distributed.default_client()
     except (ValueError, AttributeError):  # there is none; or distributed is just being imported
         return None
-    return (
-        client
-        if client.status == "running" and not client.asynchronous and not _in_task(distributed)
-        else None
-    )
+    usable = client.status == "running" and not client.asynchronous
+    return client if usable and not _in_task(distributed) else None
 
 
 def _in_task(distributed: Any) -> bool:
@@ -63,7 +63,7 @@ def threads_of(client: Any) -> int:
 
 
 def sees(client: Any, folder: str) -> bool:
-    """Return whether all workers of a cluster may write to a folder of this machine: whether they share its disk."""
+    """Whether all workers of a cluster share a folder of this machine, and may write to it."""
     try:
         found = client.run(os.access, folder, os.W_OK)
     except Exception:  # noqa: BLE001 - a cluster that cannot say does not
@@ -72,7 +72,9 @@ def sees(client: Any, folder: str) -> bool:
 
 
 def pieces(grid: ChunkGrid, box: Box, most: int) -> Iterator[Box]:
-    """Yield boxes that together are `box`: whole chunks, as far as they lie in it, several where they are small.
+    """Yield boxes that together are `box`: whole chunks, several where they are small.
+
+    At the edges of `box` only what lies in it.
 
     Parameters
     ----------
@@ -84,21 +86,18 @@ def pieces(grid: ChunkGrid, box: Box, most: int) -> Iterator[Box]:
         Pixels of a piece, unless a chunk has more.
     """
     blocks = grid.block_ranges(box)
-    largest = (size if isinstance(size, int) else max(size) for size in grid.chunks)
-    room = max(1, most // max(1, prod(largest)))
-    steps: list[int] = []
+    largest = prod(map(chunk_side, repeat(grid), range(len(blocks))))
+    room = max(1, most // max(1, largest))
+    counts: list[int] = []  # of chunks, along each axis
     for span in reversed(blocks):
-        steps.insert(0, max(1, min(len(span), room)))
-        room //= steps[0]
-    for parts in product(
-        *(range(0, len(span), step) for span, step in zip(blocks, steps, strict=True))
-    ):
-        taken = [span[at : at + step] for span, at, step in zip(blocks, parts, steps, strict=True)]
-        bounds = tuple(
-            (grid.span(axis, one[0])[0], grid.span(axis, one[-1])[1])
-            for axis, one in enumerate(taken)
-        )
-        yield intersect(bounds, box)
+        counts.insert(0, max(1, min(len(span), room)))
+        room //= counts[0]
+    for starts in product(*map(range, repeat(0), map(len, blocks), counts)):
+        bounds = []
+        for axis, (span, start, count) in enumerate(zip(blocks, starts, counts, strict=True)):
+            taken = span[start : start + count]
+            bounds.append((grid.span(axis, taken[0])[0], grid.span(axis, taken[-1])[1]))
+        yield intersect(tuple(bounds), box)
 
 
 def compute_each(
@@ -109,14 +108,16 @@ def compute_each(
     cancel: Callable[[], bool] | None = None,
     writes: bool = False,
 ) -> None:
-    """Compute dask objects on a cluster, two for each of its threads at a time; return when all are there.
+    """Compute dask objects on a cluster, two for each of its threads at a time.
+
+    Returns when all are there.
 
     Parameters
     ----------
     client : distributed.Client
         As :func:`cluster_client` gives it.
     arrays : iterable of (object, dask array or Delayed)
-        What to compute, each with whatever tells it from the others; taken one by one.
+        What to compute, each with what identifies it; taken one by one.
     take : callable
         ``take(object, result)``, called in this thread in the order in which the results come.
     cancel : callable, optional
@@ -127,7 +128,7 @@ def compute_each(
     Raises
     ------
     CancelledError
-        If `cancel` said so. What was submitted is then taken back.
+        If `cancel` returned true. What was submitted is then taken back.
     ChunkReadError
         If the cluster or the client is gone.
     Exception
@@ -154,14 +155,14 @@ def compute_each(
         if isinstance(err, LazyLoadError) or (client.status == "running" and not own):
             raise
         msg = (
-            f"the cluster stopped in the middle ({type(err).__name__}). Connect again, or close the client to compute "
-            "without a cluster"
+            f"the cluster stopped in the middle ({type(err).__name__}). Connect again, or close "
+            "the client to compute without a cluster"
         )
         raise ChunkReadError(msg) from err
     finally:
         with suppress(Exception):  # a client that is closed has nothing to take back
             if writes and running:
-                sys.modules["distributed"].wait(list(running), timeout=_LONGEST)
+                sys.modules["distributed"].wait(list(running), timeout=_WAIT_SECONDS)
             client.cancel(list(running))
 
 
@@ -172,11 +173,11 @@ def _check(cancel: Callable[[], bool] | None) -> None:
 
 
 def _finished(client: Any, running: Iterable[Any]) -> list[Any]:
-    """Return those that are done, after a short time at most."""
+    """Return the tasks that are done, after a short time at most."""
     try:
         with client.as_current():
             sys.modules["distributed"].wait(
-                list(running), timeout=_LOOK, return_when="FIRST_COMPLETED"
+                list(running), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED"
             )
     except TimeoutError:
         return []

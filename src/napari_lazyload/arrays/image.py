@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from napari_lazyload.core.metadata import ImageMeta, Kind
     from napari_lazyload.core.source import Source
 
+    Sizes = tuple[tuple[int, ...], ...]
+
 OnError = Literal["raise", "blank"]
 
 
@@ -73,23 +75,24 @@ class Image:
         if level is not None and (
             not isinstance(level, (int, np.integer)) or not -count <= level < count
         ):
-            msg = f"level must be a number from 0 to {count - 1} for {source.meta.name!r}, got {level!r}"
+            msg = (
+                f"level must be a number from 0 to {count - 1} for {source.meta.name!r}, "
+                f"got {level!r}"
+            )
             raise ValueError(msg)
         self.source = source
         self.on_error = on_error
         self._level = level
         self._chunks = chunks
         self._numbers = range(count) if level is None else [level % count]
-        self._levels = self._made()
+        self._levels = self._level_arrays()
         self._rechunked: tuple[da.Array, ...] = ()
         self._names: list[str] = []
-        self._sizes = (
-            []
-            if chunks is None
-            else [_chunk_sizes(one, chunks, source.meta.axes) for one in self._levels]
-        )
+        self._sizes: list[Sizes] = []
+        if chunks is not None:
+            self._sizes = [_chunk_sizes(array, chunks, source.meta.axes) for array in self._levels]
 
-    def _made(self) -> tuple[LazyArray, ...]:
+    def _level_arrays(self) -> tuple[LazyArray, ...]:
         return tuple(
             level_array(self.source, number, on_error=self.on_error) for number in self._numbers
         )
@@ -98,11 +101,11 @@ class Image:
         return (_image, (self.source, self.on_error, self._level, self._chunks))
 
     def of(self, source: Source) -> Image:
-        """Return the image of another source that differs in its values alone, with the same choices."""
+        """Return the image of a source that differs in its values alone, with the same choices."""
         return Image(source, on_error=self.on_error, level=self._level, chunks=self._chunks)
 
     def with_overview(self) -> Image:
-        """Return the image with computed levels, where its coarsest one is too large to look at as a whole.
+        """Return the image with computed levels, where its coarsest one is too large to view whole.
 
         These have every second, fourth, ... pixel of the coarsest level in the file: as exact as
         that, but not means of pixels. To read one decodes all chunks of the file that it lies over.
@@ -118,17 +121,13 @@ class Image:
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
-        axes = (
-            "".join(self.axes)
-            if all(len(axis) == 1 for axis in self.axes)
-            else ", ".join(self.axes)
-        )
+        axes = ("" if max(map(len, self.axes)) == 1 else ", ").join(self.axes)
         levels = f", {len(self.levels)} levels" if len(self.levels) > 1 else ""
         return f"<lazy {self.kind} {self.name!r}: {shape} {self.dtype} ({axes}){levels}>"
 
     @property
     def meta(self) -> ImageMeta:
-        """What the source knows of the image."""
+        """Axes, levels and what else the source knows of the image."""
         return self.source.meta
 
     @property
@@ -153,9 +152,9 @@ class Image:
 
     @property
     def boxes(self) -> tuple[LazyArray, ...]:
-        """The levels on the file's own chunks, finest first; they stay boxes while they are sliced."""
-        if any(one.source is None for one in self._levels):  # something was assigned into one
-            self._levels = self._made()
+        """The levels on the file's own chunks, finest first; a slice of one is a box again."""
+        if any(array.source is None for array in self._levels):  # something was assigned into one
+            self._levels = self._level_arrays()
         return self._levels
 
     @property
@@ -163,13 +162,10 @@ class Image:
         """Exact dask arrays, finest first, on the file's chunks or on those asked for."""
         if self._chunks is None:
             return self.boxes
-        if (
-            not self._names or [one.name for one in self._rechunked] != self._names
-        ):  # an assignment gives a new name
-            self._rechunked = tuple(
-                da.rechunk(one, sizes) for one, sizes in zip(self.boxes, self._sizes, strict=True)
-            )
-            self._names = [one.name for one in self._rechunked]
+        names = [array.name for array in self._rechunked]
+        if not names or names != self._names:  # an assignment gives a new name
+            self._rechunked = tuple(map(da.rechunk, self.boxes, self._sizes))
+            self._names = [array.name for array in self._rechunked]
         return self._rechunked
 
     @property
@@ -223,7 +219,7 @@ class Image:
 
     @property
     def affine(self) -> np.ndarray[Any, Any]:
-        """Homogeneous matrix that places what `scale` and `translate` give; the identity for most images."""
+        """Homogeneous matrix that is applied after `scale` and `translate`; mostly the identity."""
         return (
             np.eye(self.spatial_ndim + 1)
             if self.meta.affine is None
@@ -241,11 +237,9 @@ class Image:
         return dict(self.meta.metadata)
 
 
-def _chunk_sizes(
-    array: da.Array, chunks: Any, axes: tuple[str, ...]
-) -> tuple[tuple[int, ...], ...]:
+def _chunk_sizes(array: da.Array, chunks: Any, axes: tuple[str, ...]) -> Sizes:
     """Return chunks as dask writes them, for what users write."""
-    wrote = chunks
+    given = chunks
     try:
         if isinstance(chunks, dict):
             wanted = list(array.chunks)
@@ -257,11 +251,14 @@ def _chunk_sizes(
                 now if size is None else size
                 for size, now in zip(chunks, array.chunks, strict=True)
             )
-        sizes: tuple[tuple[int, ...], ...] = da.core.normalize_chunks(
+        sizes: Sizes = da.core.normalize_chunks(
             chunks, array.shape, dtype=array.dtype, previous_chunks=array.chunks
         )
     except (ValueError, TypeError, IndexError, ZeroDivisionError, NotImplementedError) as err:
-        msg = f"chunks {wrote!r} do not suit an image of shape {array.shape} with axes {', '.join(axes)}: {err}"
+        msg = (
+            f"chunks {given!r} do not suit an image of shape {array.shape} "
+            f"with axes {', '.join(axes)}: {err}"
+        )
         raise ValueError(msg) from err
     return sizes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
@@ -16,8 +17,11 @@ METADATA_KEY = "napari_lazyload"
 """Where a layer's metadata keeps its `LayerLink`."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class LayerLink:
-    """Ties a layer to the image it shows; a copy of the layer has the same link, another process one without dataset.
+    """Ties a layer to the image it shows.
+
+    A copy of the layer has the same link. In another process the link has no dataset.
 
     Parameters
     ----------
@@ -37,16 +41,11 @@ class LayerLink:
         nothing in vain.
     """
 
-    __slots__ = ("channel", "dataset", "hidden", "image", "needs_limits")
-
-    def __init__(
-        self, dataset: Any, image: Image, *, needs_limits: bool = False, channel: int | None = None
-    ) -> None:
-        self.dataset = dataset
-        self.image = image
-        self.needs_limits = needs_limits
-        self.channel = channel
-        self.hidden = False
+    dataset: Any
+    image: Image
+    needs_limits: bool = field(default=False, kw_only=True)
+    channel: int | None = field(default=None, kw_only=True)
+    hidden: bool = field(default=False, init=False)
 
     def __copy__(self) -> LayerLink:
         return self
@@ -74,7 +73,7 @@ class LayerLink:
         return (*index[:at], self.channel, *index[at:])
 
     def in_layer(self, index: Sequence[Any]) -> tuple[Any, ...]:
-        """Return an index into the layer for an index into the image, whose own channel is passed over."""
+        """Return an index into the layer for an index into the image, without the channel."""
         if self.channel is None:
             return tuple(index)
         at = self.image.axes.index(CHANNEL_AXIS)

@@ -72,10 +72,8 @@ class _BoxBlocks(BlockwiseDep):
     def __reduce__(self) -> tuple[Any, ...]:
         if prod(self.numblocks) > FROZEN_BLOCKS:
             return (_BoxBlocks, (self._view,))
-        return (
-            BlockwiseDepDict,
-            ({idx: self[idx] for idx in np.ndindex(self.numblocks)}, self.numblocks),
-        )
+        blocks = {idx: self[idx] for idx in np.ndindex(self.numblocks)}
+        return (BlockwiseDepDict, (blocks, self.numblocks))
 
     def __dask_tokenize__(self) -> Any:
         return self._view.token
@@ -98,7 +96,7 @@ class _View:
 
     @property
     def token(self) -> tuple[Any, ...]:
-        """What tells this view from all others."""
+        """What identifies this view among all others."""
         return (
             "lazyload-box",
             self.source.token,
@@ -112,7 +110,7 @@ class _View:
         return (_View, (self.source, self.level, self.box, self.dropped, self.on_error))
 
     def read(self, failed: Failed | None = None) -> np.ndarray[Any, Any]:
-        """Return the pixels; `failed` hears of unreadable chunks, whose pixels are zero."""
+        """Return the pixels; `failed` is called for unreadable chunks, whose pixels are zero."""
         if failed is None and self.on_error == "blank":
             failed = _ignore
         pixels = read_box(self.source, self.level, self.box, failed=failed)
@@ -122,19 +120,17 @@ class _View:
         """Return what a computed level was made from, where this is the whole of one."""
         levels = self.source.meta.levels
         shown = levels[self.level]
-        if shown.steps is None or any(
-            self.box[axis] != (0, shown.shape[axis]) for axis in self.kept
-        ):
+        whole = shown.grid.full_box
+        if shown.strides is None or any(self.box[axis] != whole[axis] for axis in self.kept):
             return self
         level = shown.computed_from or 0
-        whole = levels[level].grid.full_box
-        box = tuple(
-            pair if axis in self.dropped else whole[axis] for axis, pair in enumerate(self.box)
-        )
-        return _View(self.source, level, box, self.dropped, self.on_error)
+        box = list(levels[level].grid.full_box)
+        for axis in self.dropped:
+            box[axis] = self.box[axis]
+        return _View(self.source, level, tuple(box), self.dropped, self.on_error)
 
     def sliced(self, index: Any) -> _View | None:
-        """Return the box that a basic index with step 1 selects, or None where the index is of another kind."""
+        """Return the box that a basic index with step 1 selects; None for another index."""
         keys = list(index) if isinstance(index, tuple) else [index]
         dots = [place for place, key in enumerate(keys) if key is Ellipsis]
         if dots:
@@ -154,25 +150,22 @@ class _View:
 
 
 def _span(key: Any, size: int) -> tuple[int, int] | None:
-    """Return which pixels of an axis a slice or an integer selects, or None where dask shall see to it."""
+    """Return the pixels of an axis that a slice or an integer selects; None leaves it to dask."""
     try:
         if isinstance(key, slice):
-            first, last, step = key.indices(size)
-            return (first, last) if step == 1 and first < last else None
-        if isinstance(
-            key, (bool, np.bool_, da.Array)
-        ):  # a mask; an array of one number, which this would compute
-            return None
-        position = operator.index(key)
-    except (
-        TypeError,
-        ValueError,
-    ):  # a second ellipsis, a list, a slice of floats, an array of several numbers
+            start, stop, step = key.indices(size)
+        elif isinstance(key, (bool, np.bool_, da.Array)):
+            return None  # a mask; or an array of one number, which this would compute
+        else:
+            start = operator.index(key)
+            if start < 0:
+                start += size
+            stop, step = start + 1, 1
+    except (TypeError, ValueError):  # a second ellipsis, a list, a slice of floats
         return None
-    position += size if position < 0 else 0
-    return (
-        (position, position + 1) if 0 <= position < size else None
-    )  # dask raises the IndexError that people know
+    if step != 1 or not 0 <= start < stop <= size:  # dask raises the IndexError that people know
+        return None
+    return start, stop
 
 
 def _ignore(_index: BlockIndex, _error: ChunkReadError) -> None:
@@ -180,18 +173,23 @@ def _ignore(_index: BlockIndex, _error: ChunkReadError) -> None:
 
 
 def _read_block(block: Block, dtype: np.dtype[Any], blank: bool) -> np.ndarray[Any, Any]:
-    """Read one block: the task of every leaf. With `blank`, zeros stand for one that cannot be read."""
+    """Read one block: the task of every leaf. With `blank`, an unreadable one is zeros."""
     chunk, shape, part = block
     try:
         # A copy: a view that the caller keeps would hold an evicted chunk in memory.
         pixels = read_alone(chunk, dtype, _box_of(part))
         if pixels is None:
             return np.array(read_chunk(chunk, shape, dtype)[part], order="C")
-        return pixels[tuple(slice(None) if isinstance(key, slice) else 0 for key in part)]
+        return pixels.reshape(_kept_shape(part))
     except ChunkReadError:
         if not blank:
             raise
-        return np.zeros([key.stop - key.start for key in part if isinstance(key, slice)], dtype)
+        return np.zeros(_kept_shape(part), dtype)
+
+
+def _kept_shape(part: tuple[slice | int, ...]) -> list[int]:
+    """Return the pixels of a part of a chunk, without the axes that an integer drops."""
+    return [key.stop - key.start for key in part if isinstance(key, slice)]
 
 
 def _box_of(part: tuple[slice | int, ...]) -> Box:
@@ -215,7 +213,7 @@ class LazyArray(da.Array):
     _view: _View
 
     def __new__(cls, view: _View, chunks: tuple[tuple[int, ...], ...] | None = None) -> LazyArray:
-        """Make the array of a view without its graph; `chunks` where the caller has them already."""
+        """Make the array of a view without its graph; `chunks` where the caller has them."""
         self = object.__new__(cls)
         self._view = view
         self._graph = None
@@ -230,7 +228,7 @@ class LazyArray(da.Array):
 
     @property
     def _name(self) -> str:
-        """What its tasks are called; worked out when it is first asked for, as most views are read without a graph."""
+        """What its tasks are called; computed at first use, as most views need no graph."""
         if self._known_name is None:
             token = repr(self._view.token).encode()
             self._known_name = f"lazyload-{hashlib.blake2b(token, digest_size=16).hexdigest()}"
@@ -297,7 +295,7 @@ class LazyArray(da.Array):
 
     @property
     def on_error(self) -> str:
-        """Whether exact reads of a chunk that cannot be read raise or give zeros: ``"raise"`` or ``"blank"``."""
+        """What an unreadable chunk gives: an error (``"raise"``) or zeros (``"blank"``)."""
         return self._view.on_error
 
     @property
@@ -324,15 +322,13 @@ class LazyArray(da.Array):
         return LazyArray(view, self._unchanged_chunks(view))
 
     def _unchanged_chunks(self, view: _View) -> tuple[tuple[int, ...], ...]:
-        """Return the chunks of a part of this array, those of whole axes as they are (there may be a million)."""
+        """Return the chunks of a part of this array; whole axes keep theirs, maybe a million."""
         grid = view.source.meta.levels[view.level].grid
-        mine = dict(zip(self._view.kept, self.chunks, strict=True))
-        return tuple(
-            mine[axis]
-            if view.box[axis] == self._view.box[axis]
-            else grid.block_sizes(axis, *view.box[axis])
-            for axis in view.kept
-        )
+        chunks = dict(zip(self._view.kept, self.chunks, strict=True))
+        for axis in view.kept:
+            if view.box[axis] != self._view.box[axis]:
+                chunks[axis] = grid.block_sizes(axis, *view.box[axis])
+        return tuple(map(chunks.__getitem__, view.kept))
 
     def __array__(
         self, dtype: Any = None, copy: bool | None = None, **kwargs: Any
@@ -345,52 +341,59 @@ class LazyArray(da.Array):
             With ``copy=False``: there is nothing yet that could be shared.
         """
         if copy is False:
-            msg = "the pixels are still to be read, which makes a new array: ask for it with copy=None or copy=True"
+            msg = "the pixels are still to be read, which makes a new array: give copy=None or True"
             raise ValueError(msg)
         if self._assigned:
             return np.asarray(super().__array__(dtype, copy=copy, **kwargs))  # type: ignore[no-untyped-call] # dask's
         view = self._view.stored() if napari_takes_the_coarsest() else self._view
-        pixels = view.read(self._note if napari_is_slicing() else None)
-        return pixels if dtype is None else pixels.astype(dtype, copy=False)
+        pixels = view.read(self._report_failed if napari_is_slicing() else None)
+        return np.asarray(pixels, dtype)
 
     def compute(self, **kwargs: Any) -> Any:
-        """Read the box as ``numpy.asarray`` does, unless dask is told how, or has a cluster or somebody who listens."""
+        """Read the box as ``numpy.asarray`` does; by dask, with options, callbacks or a cluster."""
         if self._assigned or kwargs or Callback.active or _dask_has_a_scheduler():
             return super().compute(**kwargs)  # type: ignore[no-untyped-call] # dask's
         return self._view.read()
 
-    def _note(self, index: BlockIndex, error: ChunkReadError) -> None:
+    def _report_failed(self, index: BlockIndex, error: ChunkReadError) -> None:
         status.shared.fail(status_token(self._view.source), self._view.level, index, str(error))
 
     def copy(self) -> Any:
-        """Return the same pixels as another array: what is assigned into one does not show in the other."""
-        return super().copy() if self._assigned else LazyArray(self._view, self.chunks)  # type: ignore[no-untyped-call] # dask's
+        """Return the same pixels as another array; an assignment changes one of them alone."""
+        if self._assigned:
+            return super().copy()  # type: ignore[no-untyped-call] # dask's
+        return LazyArray(self._view, self.chunks)
 
 
 def _beginning_inside(index: Any, shape: tuple[int, ...]) -> Any:
-    """Return an index in which slices that go back from before the start are empty: for dask they begin at the end."""
-    keys = list(index) if isinstance(index, tuple) else [index]
-    for place, key in enumerate(keys):
-        if isinstance(key, slice) and key.step is not None and key.step < 0:
-            after_dots = any(one is Ellipsis for one in keys[:place])
-            axis = (
-                len(shape) - sum(map(_axes_of, keys[place:]))
-                if after_dots
-                else sum(map(_axes_of, keys[:place]))
-            )
-            if 0 <= axis < len(shape) and not range(shape[axis])[key]:
-                keys[place] = slice(0, 0)
-    return tuple(keys) if isinstance(index, tuple) else keys[0]
+    """Return an index in which reverse slices that begin before the start are empty.
+
+    For dask they would begin at the end.
+    """
+    if not isinstance(index, tuple):
+        return _beginning_inside((index,), shape)[0]
+    keys = list(index)
+    axis = 0
+    for place, key in enumerate(index):
+        if key is Ellipsis:
+            axis = len(shape) - sum(map(_axes_of, index[place + 1 :]))
+            continue
+        reverse = isinstance(key, slice) and key.step is not None and key.step < 0
+        if reverse and 0 <= axis < len(shape) and not range(shape[axis])[key]:
+            keys[place] = slice(0, 0)
+        axis += _axes_of(key)
+    return tuple(keys)
 
 
 def _axes_of(key: Any) -> int:
     """Return how many axes a part of an index takes."""
-    is_mask = getattr(getattr(key, "dtype", None), "kind", "") == "b"
-    return 0 if key is None else key.ndim if is_mask else 1
+    if getattr(getattr(key, "dtype", None), "kind", "") == "b":  # a mask
+        return int(key.ndim)
+    return int(key is not None)
 
 
 def _dask_has_a_scheduler() -> bool:
-    """Return whether the user chose one, or is connected to a cluster."""
+    """Whether the user chose one, or is connected to a cluster."""
     if dask.config.get("scheduler", None) is not None:
         return True
     return "distributed" in sys.modules and get_scheduler() is not None

@@ -96,7 +96,7 @@ def _level(number: int, level: LevelMeta, image: Image) -> dict[str, Any]:
         "name": level_label(number, level, image.axes),
         "shape": list(grid.shape),
         "factors": list(map(float, level.factors)),
-        "stored": level.steps is None,
+        "stored": level.strides is None,
         "scale": [size * factor for size, factor in zip(base, level.factors, strict=False)],
         "chunks": list(map(_regular, grid.chunks)),
         "chunk_count": prod(grid.numblocks),

@@ -135,7 +135,7 @@ def strided_levels(meta: ImageMeta, row_axes: int) -> list[LevelMeta]:
         shape = strided_shape(meta.shape, whole)
         grid = ChunkGrid(shape, _strided_chunks(meta.axes, shape, whole, row_axes))
         origin = (0.0,) * len(whole)
-        levels.append(LevelMeta(grid, tuple(map(float, whole)), origin, steps=tuple(whole)))
+        levels.append(LevelMeta(grid, tuple(map(float, whole)), origin, strides=tuple(whole)))
     return levels
 
 

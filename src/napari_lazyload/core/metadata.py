@@ -34,9 +34,9 @@ class LevelMeta:
     offsets : tuple of float, optional
         Where the centre of the first pixel lies, in pixels of level 0, for each axis. By default
         the corners of the levels coincide, so that it is ``(factor - 1) / 2``.
-    steps : tuple of int, optional
+    strides : tuple of int, optional
         Of a level that no file holds: every how many pixels of a stored one it has, for each axis.
-    made_from : int, optional
+    computed_from : int, optional
         The stored level whose whole chunks are decoded for it; None where pixels are read one by
         one, or are stored.
     """
@@ -44,7 +44,7 @@ class LevelMeta:
     grid: ChunkGrid
     factors: tuple[float, ...]
     offsets: tuple[float, ...] | None = None
-    steps: tuple[int, ...] | None = None
+    strides: tuple[int, ...] | None = None
     computed_from: int | None = None
 
     @property

@@ -28,7 +28,7 @@ def said(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
 
 def describe_computed(level: LevelMeta, axes: Sequence[str]) -> str:
     """Return which pixels a computed level has, such as "computed, every 4th pixel", or ""."""
-    steps = {axis: step for axis, step in zip(axes, level.steps or (), strict=False) if step > 1}
+    steps = {axis: step for axis, step in zip(axes, level.strides or (), strict=False) if step > 1}
     if not steps:
         return ""
     if set(steps) <= {"y", "x"} and len(set(steps.values())) == 1:

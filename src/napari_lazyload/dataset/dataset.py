@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     PathLike = str | os.PathLike[str]
 
 STATUS, ERROR = "status", "error"
-"""Columns of the meta table that say how a row fares."""
+"""Columns of the meta table that give the state of a row."""
 
 MOST_NEWS = 1000
-"""A background scan tells listeners of so many rows one by one; the end of the scan tells of the
-rest."""
+"""A background scan reports so many rows to listeners one by one; the others at its end."""
 
 _open: weakref.WeakSet[Dataset] = weakref.WeakSet()
 
@@ -42,8 +41,8 @@ def open_datasets() -> list[Dataset]:
     while True:
         try:
             return list(_open)
-        except RuntimeError:  # one was opened or closed meanwhile; the collector may close one in a thread with a lock
-            continue
+        except RuntimeError:  # one was opened or closed meanwhile
+            continue  # no lock: the collector may close one in a thread that holds it
 
 
 class Dataset:
@@ -78,11 +77,11 @@ class Dataset:
         self._again = again
         self._options: dict[str, Any] = {}
         self.images: tuple[Image, ...] = tuple(
-            Image(one, on_error=on_error, level=level, chunks=chunks) for one in source.sources
+            Image(image, on_error=on_error, level=level, chunks=chunks) for image in source.sources
         )
         # A layer may show an image converted, or with computed levels.
         self._shown = [shown_image(image).source.meta.levels for image in self.images]
-        self._numbers = {one.token: number for number, one in enumerate(source.sources)}
+        self._numbers = {image.token: number for number, image in enumerate(source.sources)}
         self._states = RowStates(source, self._shown)
         self.closed = False
         self._listeners: list[tuple[Callable[[int | None], Any], Callable[[], None]]] = []
@@ -90,7 +89,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         state = " (closed)" if self.closed else ""
-        return f"<{self.kind} {self.path!r}: {len(self.images)} image{'s'[: len(self.images) != 1]}{state}>"
+        count = _counted(len(self.images), "image")
+        return f"<{self.kind} {self.path!r}: {count}{state}>"
 
     def __enter__(self) -> Dataset:
         return self
@@ -104,7 +104,10 @@ class Dataset:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        msg = "a Dataset stays in its process: send one of its images, which pickle, or open the path again there"
+        msg = (
+            "a Dataset stays in its process: send one of its images, which pickle, "
+            "or open the path again there"
+        )
         raise TypeError(msg)
 
     @property
@@ -114,7 +117,7 @@ class Dataset:
 
     @property
     def opened_with(self) -> tuple[str | list[str], dict[str, Any]]:
-        """What opens it again: the path or paths, and the options of :func:`open_dataset` that are not the default."""
+        """What opens it again: path or paths, and the options that differ from the defaults."""
         return self._opened.where(), dict(self._options)
 
     @property
@@ -134,32 +137,30 @@ class Dataset:
 
     @property
     def left_out(self) -> pd.DataFrame:
-        """The files that were left out and why; of more than a thousand with one reason, the first thousand."""
+        """The files that were left out and why; at most the first thousand for each reason."""
         import pandas as pd
 
-        pairs = [
-            (name, reason) for reason, names in self._opened.left_out.items() for name in names
-        ]
+        pairs: list[tuple[str, str]] = []
+        for reason, names in self._opened.left_out.items():
+            pairs += zip(names, itertools.repeat(reason))
         return pd.DataFrame(pairs, columns=["original_filename", "reason"], dtype=object)
 
     @property
     def summary(self) -> str:
         """One line: how many rows and images, what was left out, how many rows have a problem."""
-        rows, noun = self._opened.row_count, self._opened.row_name
-        parts = [f"{rows:,} {noun}{'s'[: rows != 1]}"]
+        noun = self._opened.row_name
+        parts = [_counted(self._opened.row_count, noun)]
         if len(self.images) > 1 and noun != "image":
             parts.append(f"{len(self.images)} images")
-        parts += [
-            f"{count:,} x {reason} left out" for reason, count in self._opened.skipped.items()
-        ]
-        failed = len(self.problems())
-        if failed:
+        for reason, count in self._opened.skipped.items():
+            parts.append(f"{count:,} x {reason} left out")
+        if failed := len(self.problems()):
             parts.append(f"{failed:,} with a problem")
         return ", ".join(parts)
 
     @property
     def meta(self) -> pd.DataFrame:
-        """The meta table, a copy each time: one row for each file, in slider order, image after image.
+        """The meta table, a copy each time: a row for each file in slider order, image by image.
 
         ``original_filename`` names the file, ``image`` the number of its image where there are
         several, a column for each axis that counts files where it lies on it; ``shape``, ``dtype``,
@@ -174,30 +175,32 @@ class Dataset:
         columns[STATUS], columns[ERROR] = state, reason
         import pandas as pd  # half a second that opening need not pay
 
-        return pd.DataFrame({name: _column(values) for name, values in columns.items()}, copy=False)
+        for name, values in columns.items():
+            if isinstance(values, np.ndarray) and values.dtype == object:
+                # To infer a string type costs a pass over a million values.
+                columns[name] = pd.Series(values, dtype=object, copy=False)
+        return pd.DataFrame(columns, copy=False)
 
     def problems(self) -> dict[int, str]:
-        """Return why rows of the table cannot be shown: what headers told, and reads that failed."""
+        """Return why rows of the table cannot be shown: bad headers, and reads that failed."""
         found = dict(self._opened.problems())
         for token, number in self._numbers.items():
             for (level, index), reason in status.shared.failures(token).items():
                 found[self.row_of(number, index, level)] = reason
         return found
 
-    def row_state(self, row: int) -> str:
-        """Return how a row fares: "queued", "loading", "loaded", "failed", "evicted", or "" if nobody asked for it."""
-        return self._states.of([row])[0]
-
     def row_states(self, rows: Collection[int] | None = None) -> dict[int, str]:
-        """Return the states of some rows; by default of all that have one, which takes as long as they are many."""
-        return (
-            self._states.known()
-            if rows is None
-            else dict(zip(rows, self._states.of(rows), strict=True))
-        )
+        """Return the states of some rows of the table.
+
+        A state is "queued", "loading", "loaded", "failed", "evicted", or "" of a row that nobody
+        requested. By default all rows with a state are gone through, which takes longer the more
+        there are.
+        """
+        known = self._states.known
+        return known() if rows is None else dict(zip(rows, self._states.of(rows), strict=True))
 
     def row_of(self, image: int, index: Sequence[int], level: int | None = None) -> int:
-        """Return the row of the table that an index of an image belongs to: of a chunk of a level, or of a pixel."""
+        """Return the row that shows an index of an image: a chunk of `level`, or a pixel."""
         rows = self._opened.sources[image].row_map
         if level is None:
             place = rows.row_of(index)
@@ -210,19 +213,17 @@ class Dataset:
         return len(self._opened.rows[image])
 
     def leading_shape(self, image: int) -> tuple[int, ...]:
-        """Return the length of the axes of an image that count rows of the table, which come first."""
+        """Return the lengths of the leading axes of an image, which count rows of the table."""
         return self._opened.sources[image].row_map.shape
 
     def locate(self, row: int) -> tuple[int, tuple[int, ...]]:
-        """Return the number of the image that a row of the table belongs to, and its index on the leading axes."""
+        """Return the number of the image that shows a row, and its index on the leading axes."""
         number = self._images_of(row)[0]
         return number, self._index_in(number, row)
 
     def _images_of(self, row: int) -> list[int]:
-        """Return the numbers of the images that show a row: a padded one and its coverage show the same."""
-        row = operator.index(
-            row
-        )  # to look for a NumPy integer, a range would walk over all of its own
+        """Return the numbers of the images that show a row: a padded one has its coverage too."""
+        row = operator.index(row)  # for a NumPy integer, `in` would walk over the whole range
         found = [image for image, rows in enumerate(self._opened.rows) if row in rows]
         if not found:
             msg = f"row {row} is not in the table of {self._opened.row_count} rows"
@@ -234,7 +235,7 @@ class Dataset:
         return rows.index_of(row - self._opened.rows[image].start)
 
     def retry(self, row: int) -> None:
-        """Read a row's header again and forget that it failed, so that the next view or read tries it again."""
+        """Read a row's header again and forget that it failed: the next read tries it again."""
         images = self._images_of(row)
         self._opened.recheck(row)
         for image in images:
@@ -245,7 +246,7 @@ class Dataset:
         self._emit(row)
 
     def connect(self, listener: Callable[[int | None], Any]) -> Callable[[], None]:
-        """Call ``listener(row)`` when a row of the table changed, from any thread; None stands for all rows.
+        """Call ``listener(row)`` from any thread when a row of the table changed; None is all rows.
 
         Returns
         -------
@@ -273,7 +274,7 @@ class Dataset:
             listener(row)
 
     def scan(self) -> None:
-        """Find out in the background what opening left open: headers of files that were not looked at. Once."""
+        """Read in the background the headers that opening did not read; once."""
         background = self._opened.background
         if background is None or self.closed:
             return
@@ -296,18 +297,21 @@ class Dataset:
         return ("dataset", id(self))
 
     def to_layer_data(self) -> list[tuple[Any, dict[str, Any], str]]:
-        """Return napari LayerData tuples of all images: exact lazy data, keyword arguments, layer type."""
-        return [layer for image in self.images for layer in layer_data(image, self)]
+        """Return napari LayerData tuples of all images: lazy data, keywords, layer type."""
+        layers: list[tuple[Any, dict[str, Any], str]] = []
+        for image in self.images:
+            layers += layer_data(image, self)
+        return layers
 
     def reopen(self, **options: Any) -> Dataset:
-        """Open the same again with some arguments of :func:`open_dataset` changed; this one stays open.
+        """Open the same again with some arguments of `open_dataset` changed; this one stays open.
 
         Examples
         --------
         >>> dataset.reopen(headers="all")  # doctest: +SKIP
         """
         if self._again is None:
-            msg = "this dataset was not made by open_dataset, so that it cannot be opened again"
+            msg = "this dataset was not made by open_dataset: it cannot be opened again"
             raise TypeError(msg)
         return self._again(**options)
 
@@ -326,15 +330,11 @@ class Dataset:
         self._listeners.clear()
         for token in self._numbers:
             status.shared.forget(token)
-        mine, others = self._opened.owns, [one._opened.owns for one in open_datasets()]  # noqa: SLF001 - same class
-        cache.shared.drop(lambda key: mine(key) and not any(owns(key) for owns in others))
+        others = [dataset._opened for dataset in open_datasets()]  # noqa: SLF001 - same class
+        cache.shared.drop(
+            lambda key: self._opened.owns(key) and not any(other.owns(key) for other in others)
+        )
 
 
-def _column(values: Any) -> Any:
-    if isinstance(values, np.ndarray) and values.dtype == object:
-        import pandas as pd
-
-        return pd.Series(
-            values, dtype=object, copy=False
-        )  # to infer a string type costs a pass over a million values
-    return values
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,4 +1,4 @@
-"""From an image to what napari adds as a layer; what napari would refuse is mended, and said."""
+"""From an image to a napari layer; what napari would refuse is mended, with a warning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from napari_lazyload.arrays.derived.converted import displayable
 from napari_lazyload.arrays.layer_link import METADATA_KEY, LayerLink
 from napari_lazyload.core.errors import LazyLoadWarning
-from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
+from napari_lazyload.core.metadata import CHANNEL_AXIS
 from napari_lazyload.core.units import pint_name
 
 if TYPE_CHECKING:
@@ -22,21 +22,19 @@ if TYPE_CHECKING:
 
 
 COVERAGE_OF = "coverage_of"
-"""In the metadata of labels that say where the pictures of a padded image are: its name."""
+"""In the metadata of labels that say where the frames of a padded image are: its name."""
 
 LARGEST_COLORED = 1 << 16
-"""Larger labels have colours of their own in napari by one of these packages alone; where some are
-negative, half."""
+"""The largest label with a color of its own without numba; half of it where some are negative."""
 
 _QUICK_LABELS = ("numba", "PartSegCore_compiled_backend")
 
 MOST_COLORS = 256
-"""A palette of more cannot be shown: the graphics card looks colours up in a table of 1024
-entries."""
+"""A longer palette cannot be shown: the graphics card has a table of 1024 colors."""
 
 
 def layer_data(image: Image, dataset: Any = None) -> list[tuple[Any, dict[str, Any], str]]:
-    """Return one image as napari LayerData tuples: one, or one for each channel that has a look of its own.
+    """Return an image as napari LayerData tuples: one, or one for each channel that is described.
 
     Parameters
     ----------
@@ -59,55 +57,47 @@ def layer_data(image: Image, dataset: Any = None) -> list[tuple[Any, dict[str, A
     if note is not None:
         _warn(f"{image.name}: {note}; the data set itself keeps {image.dtype}")
     image = shown_image(image)
-    placed = _placement(image)
-    if not image.meta.channels:
-        return [_one_layer(image, placed, LayerLink(dataset, image))]
-    return [
-        _one_layer(image, placed, LayerLink(dataset, image, channel=number))
-        for number in range(_channels(image))
-    ]
+    placement = _placement(image)
+    count = image.shape[image.axes.index(CHANNEL_AXIS)] if image.meta.channels else 0
+    channels = range(count) or [None]
+    return [_layer(image, placement, LayerLink(dataset, image, channel=n)) for n in channels]
 
 
 def shown_image(image: Image) -> Image:
-    """Return an image as layers show it: of a type that napari takes, with computed levels where it needs them."""
+    """Return an image as layers show it: of a type that napari takes, with computed levels."""
     source, note = displayable(image.source)
     return (image if note is None else image.of(source)).with_overview()
 
 
-def _channels(image: Image) -> int:
-    return image.shape[image.axes.index(CHANNEL_AXIS)]
-
-
 def _placement(image: Image) -> dict[str, tuple[Any, ...] | None]:
-    """Return what places an image, for each axis without the colour axis."""
+    """Return what places an image, for each axis without the color axis."""
     return {
-        "axis_labels": tuple(axis for axis in image.axes if axis != RGB_AXIS),
+        "axis_labels": image.axes[: image.spatial_ndim],
         "scale": _mended_scale(image),
         "translate": _mended_translate(image),
         "units": _mended_units(image),
     }
 
 
-def _one_layer(
-    image: Image, placed: dict[str, tuple[Any, ...] | None], link: LayerLink
+def _layer(
+    image: Image, placement: dict[str, tuple[Any, ...] | None], link: LayerLink
 ) -> tuple[Any, dict[str, Any], str]:
     """Return the layer of an image, or of the channel of it that the link names."""
-    shown = None if link.channel is None else image.meta.channels[link.channel]
-    levels: list[Any] = (
-        [level[link.in_image((slice(None),) * (level.ndim - 1))] for level in image.boxes]
-        if shown
-        else [
-            level.copy() for level in image.boxes
-        ]  # what is assigned into one layer's data shows in no other
-    )
-    look = shown or image.meta
-    link.needs_limits = (
-        image.kind == "image" and not image.rgb and not _usable(look.contrast_limits)
-    )
+    channel = None if link.channel is None else image.meta.channels[link.channel]
+    name, shown = image.name, channel or image.meta
+    if channel is None:
+        # Copies: what is assigned into one layer's data shows in no other.
+        levels: list[Any] = [level.copy() for level in image.boxes]
+    else:
+        index = link.in_image((slice(None),) * (len(image.axes) - 1))
+        levels = [level[index] for level in image.boxes]
+        name = " ".join(filter(None, (image.name, channel.name)))
+    plain = image.kind == "image" and not image.rgb
+    link.needs_limits = plain and not _usable(shown.contrast_limits)
     keywords: dict[str, Any] = {
-        "name": image.name if shown is None else " ".join(filter(None, (image.name, shown.name))),
+        "name": name,
         "metadata": {METADATA_KEY: link, **image.metadata},
-        **{name: link.in_layer(values) for name, values in placed.items() if values is not None},
+        **{key: link.in_layer(values) for key, values in placement.items() if values is not None},
         "cache": False,
         "multiscale": len(levels) > 1,
         **_mended_display(image),
@@ -116,18 +106,16 @@ def _one_layer(
         keywords["affine"] = _without_channel(image, link)
     if COVERAGE_OF in image.metadata:
         keywords["opacity"] = 0.2  # it lies over all pictures, which are what the user wants to see
-    if shown is not None:
-        keywords["visible"] = shown.visible
+    if channel is not None:
+        keywords["visible"] = channel.visible
         if image.kind == "image":
             keywords.setdefault("blending", "additive")
     if image.kind == "image":
         keywords["rgb"] = image.rgb
-        if (
-            not image.rgb
-        ):  # of colours, napari takes the range of the dtype, or of the first frame shown
-            keywords["contrast_limits"] = _limits(image, look.contrast_limits)
-            if (colormap := _colormap(image, look.colormap)) is not None:
-                keywords["colormap"] = colormap
+    if plain:  # of RGB, napari takes the range of the dtype, or of the first frame shown
+        keywords["contrast_limits"] = _limits(image, shown.contrast_limits)
+        if (colormap := _colormap(image, shown.colormap)) is not None:
+            keywords["colormap"] = colormap
     return (levels if len(levels) > 1 else levels[0]), keywords, image.kind
 
 
@@ -151,10 +139,9 @@ def _limits(image: Image, limits: tuple[float, float] | None) -> tuple[float, fl
         return limits
     if limits is not None:
         _warn(
-            f"{image.name}: contrast limits {limits} cannot be used; they are found from the first frame"
+            f"{image.name}: contrast limits {limits} cannot be used; "
+            "they are found from the first frame"
         )
-    if image.dtype.kind == "b":
-        return (0.0, 1.0)
     if image.dtype.kind in "iu":
         info = np.iinfo(image.dtype)
         return float(info.min), float(info.max)
@@ -162,25 +149,20 @@ def _limits(image: Image, limits: tuple[float, float] | None) -> tuple[float, fl
 
 
 def _mended_display(image: Image) -> Mapping[str, Any]:
-    """Return how labels are shown, without the colours that napari refuses where it has no numba."""
+    """Return how labels are shown, without the colors that napari refuses without numba."""
     colors = image.meta.display.get("colormap")
     if image.kind != "labels" or not isinstance(colors, dict) or any(map(find_spec, _QUICK_LABELS)):
         return image.meta.display
     info = np.iinfo(image.dtype)
-    possible = {
-        value: color
-        for value, color in colors.items()
-        if value is None or info.min <= value <= info.max
-    }
-    signed = any(value is not None and value < 0 for value in possible)
-    limit = LARGEST_COLORED // 2 if signed else LARGEST_COLORED
-    kept = {
-        value: color for value, color in possible.items() if value is None or abs(value) <= limit
-    }
-    if len(kept) < len(possible):
+    values = [value for value in colors if value is None or info.min <= value <= info.max]
+    limit = LARGEST_COLORED
+    if min(filter(None, values), default=0) < 0:
+        limit //= 2
+    kept = {value: colors[value] for value in values if abs(value or 0) <= limit}
+    if len(kept) < len(values):
         _warn(
-            f"{image.name}: the colours of {len(possible) - len(kept)} labels beyond {limit} are not shown, for napari "
-            "needs numba for them: pip install numba"
+            f"{image.name}: the colors of {len(values) - len(kept)} labels beyond {limit} are not "
+            "shown, for napari needs numba for them: pip install numba"
         )
     return {**image.meta.display, "colormap": kept}
 
@@ -218,13 +200,14 @@ def _mended_units(image: Image) -> tuple[str, ...] | None:
 
 
 def _colormap(image: Image, stored: Any) -> Any:
-    """Return a name as it is, a palette of stored colours as napari takes it, None for its default."""
+    """Return a name as it is, a palette as napari takes it; None stands for napari's default."""
     if stored is None or isinstance(stored, str):
         return stored
     colors = np.asarray(stored, float)
     if len(colors) > MOST_COLORS:
         _warn(
-            f"{image.name}: a palette of {len(colors)} colours cannot be shown; its indices are shown in grey"
+            f"{image.name}: a palette of {len(colors)} colors cannot be shown; "
+            "its indices are shown in gray"
         )
         return None
     return {"colors": colors, "interpolation": "zero", "name": f"{image.name} palette"}

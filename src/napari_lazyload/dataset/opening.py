@@ -33,12 +33,13 @@ def _scene_number(sources: Sequence[RowSource], scene: int | str) -> int:
         number = len(names)
     if -len(names) <= number < len(names):
         return number % len(names)
-    msg = f"scene must be a number below {len(names)} or one of {', '.join(map(repr, names[:10]))}, got {scene!r}"
+    known = ", ".join(map(repr, names[:10]))
+    msg = f"scene must be a number below {len(names)} or one of {known}, got {scene!r}"
     raise ValueError(msg)
 
 
 def _of_all_channels(source: RowSource) -> bool:
-    """Return whether an image is labels that go with every channel of another one."""
+    """Whether an image is labels that go with every channel of another one."""
     meta = source.meta
     counted = CHANNEL_AXIS in meta.axes and meta.shape[meta.axes.index(CHANNEL_AXIS)] > 1
     return meta.kind == "labels" and not counted
@@ -55,7 +56,7 @@ def open_dataset(
     on_error: OnError = "raise",
     **options: Any,
 ) -> Dataset:
-    """Open a folder, a glob pattern, a list of files, a single file, or a Zarr store (also at an address), lazily.
+    """Open a folder, glob pattern, list of files, file or Zarr store (also at an address), lazily.
 
     Opening reads names and, for a short time, headers; no pixel is decoded.
 
@@ -78,7 +79,7 @@ def open_dataset(
     **options
         Of the format. Image folders take ``subfolders`` ("axis", "stack", "separate", "ignore"),
         ``mixed`` ("groups", "pad"), ``headers`` ("budget", "all"), ``pattern`` (a glob pattern that
-        names must match) and ``max_images`` (64: more images than this are not made from one path).
+        names must match) and ``max_images`` (64: more images are not made from one path).
         Zarr stores take ``labels`` (False leaves them out), ``system`` (coordinate system of
         version 0.6), ``acquisition`` (of a plate, by number or name) and ``max_images``; those at
         an address also what their storage takes, such as ``region`` or ``anon``.
@@ -111,27 +112,27 @@ def open_dataset(
     >>> with nl.open_dataset("measurements") as dataset:  # doctest: +SKIP
     ...     first = dataset.images[0].data[0].compute()
     """
-    found = open_path(path, format=format, **options)
+    opened = open_path(path, format=format, **options)
     if scene is not None:
-        found = found.only(_scene_number(found.sources, scene))
+        opened = opened.only(_scene_number(opened.sources, scene))
     if channels is not None:
-        found.sources = tuple(
+        opened.sources = tuple(
             source if _of_all_channels(source) else select_channels(source, channels)
-            for source in found.sources
+            for source in opened.sources
         )
-    strided = [as_strided(source) for source in found.sources]
-    in_place = chunks is not None and None not in strided
+    strided = list(filter(None, map(as_strided, opened.sources)))
+    in_place = chunks is not None and len(strided) == len(opened.sources)
     if in_place:  # these can be read in any pieces
-        found.sources = tuple(source.rechunked(chunks) for source in strided if source is not None)
-    for note in found.notes:
+        opened.sources = tuple(source.rechunked(chunks) for source in strided)
+    for note in opened.notes:
         warnings.warn(note, LazyLoadWarning, stacklevel=2)
     kept: dict[str, Any] = {"level": level, "chunks": chunks, "on_error": on_error}
     more = {**kept, **options, "format": format, "scene": scene, "channels": channels}
 
     def again(**changes: Any) -> Dataset:
-        return open_dataset(found.where(), **{**more, **changes})
+        return open_dataset(opened.where(), **{**more, **changes})
 
-    dataset = Dataset(found, **{**kept, "chunks": None if in_place else chunks}, again=again)
+    dataset = Dataset(opened, **{**kept, "chunks": None if in_place else chunks}, again=again)
     dataset._options = {  # noqa: SLF001 - same module
         name: value
         for name, value in more.items()

@@ -1,4 +1,4 @@
-"""How the rows of the meta table fare: the states of their chunks, summed up."""
+"""The state of each row of the meta table: the states of its chunks, summed up."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     ChunkAddress = tuple[int, BlockIndex]
 
 MOST_LOOKED_UP = 256
-"""Where a row has more chunks none is looked up: all of its image that have a state are gone
-through."""
+"""Of a row with more chunks none is looked up; all chunks of its image that have a state are."""
 
-_TELLING = (
+_PRECEDENCE = (
     ChunkState.FAILED,
     ChunkState.LOADING,
     ChunkState.QUEUED,
@@ -36,11 +35,11 @@ _TELLING = (
 
 
 class RowStates:
-    """Tells how rows fare.
+    """Gives the states of rows.
 
-    Of the chunks that somebody asked for so far the one that tells most counts: a row has failed
-    where one of them has; it is loading, or queued, where one is; it is loaded while all of them
-    are in memory, and evicted after that. A row of which nothing was asked has no state, which is
+    Of the chunks that were requested so far the first in `_PRECEDENCE` counts. A row has failed
+    where one of them has. It is loading, or queued, where one is. It is loaded while all of them
+    are in memory, and evicted after that. A row without a requested chunk has no state, which is
     "".
 
     Parameters
@@ -61,12 +60,12 @@ class RowStates:
         return [_sum(self._states(operator.index(row), gathered)) for row in rows]
 
     def known(self) -> dict[int, str]:
-        """Return the states of all rows that have one, in time that grows with the chunks that were asked for."""
+        """Return the states of all rows that have one; takes longer with more requested chunks."""
         found: dict[int, set[ChunkState]] = defaultdict(set)
         for number in range(len(self._levels)):
             for row, states in self._gathered(number).items():
                 found[row] |= states
-        return {row: _sum(states) for row, states in found.items()}
+        return dict(zip(found, map(_sum, found.values()), strict=True))
 
     def _states(self, row: int, gathered: dict[int, dict[int, set[ChunkState]]]) -> set[ChunkState]:
         found: set[ChunkState] = set()
@@ -92,7 +91,7 @@ class RowStates:
         source = self._opened.sources[number]
         chunks = _chunks(self._levels[number], source.row_map.index_of(row))
         found = {status.shared.state(source.token, level, index) for level, index in chunks}
-        return {state for state in found if state is not None}
+        return set(filter(None, found))
 
     def _gathered(self, number: int) -> dict[int, set[ChunkState]]:
         """Return the states of the chunks of an image by row."""
@@ -105,17 +104,17 @@ class RowStates:
 
 
 def _sum(states: set[ChunkState]) -> str:
-    return next((state.value for state in _TELLING if state in states), "")
+    return min(states, key=_PRECEDENCE.index).value if states else ""
 
 
 def _row_chunks(levels: Sequence[LevelMeta], rows: RowMap) -> int:
     """Return how many chunks one row has, of all levels; 0 where no axis counts rows."""
     lead = len(rows.axes)
-    return sum(prod(level.grid.numblocks[lead:]) for level in levels) if lead else 0
+    return sum(prod(level.grid.numblocks[lead:]) for level in levels if lead)
 
 
 def _chunks(levels: Sequence[LevelMeta], row: BlockIndex) -> Iterator[ChunkAddress]:
-    """Yield level and index of all chunks that hold a row, given by its index on the leading axes."""
+    """Yield level and index of all chunks that hold a row, given its index on the leading axes."""
     for number, level in enumerate(levels):
         lead = []
         for axis, place in enumerate(row):

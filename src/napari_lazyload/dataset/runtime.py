@@ -1,4 +1,4 @@
-"""What scripts ask of the whole process: settings, status, and small tools on lazy values."""
+"""What scripts request of the whole process: its settings and its status."""
 
 from __future__ import annotations
 
@@ -51,17 +51,18 @@ def status() -> dict[str, Any]:
         now), ``imports`` (see :func:`import_status`).
     """
     return {
-        "datasets": [
-            {
-                "path": one.path,
-                "kind": one.kind,
-                "images": [image.name for image in one.images],
-                "problems": len(one.problems()),
-            }
-            for one in dataset.open_datasets()
-        ],
+        "datasets": list(map(_describe, dataset.open_datasets())),
         "queue": scheduler.snapshot(),
         "cache": cache.shared.snapshot(),
         "errors": load_status.shared.total(),
         "imports": import_status(),
+    }
+
+
+def _describe(opened: dataset.Dataset) -> dict[str, Any]:
+    return {
+        "path": opened.path,
+        "kind": opened.kind,
+        "images": [image.name for image in opened.images],
+        "problems": len(opened.problems()),
     }

@@ -214,7 +214,7 @@ def _leaves_out_planes(data: Any, displayed: list[int]) -> bool:
     """Whether a level leaves out planes along an axis that is not displayed."""
     if not isinstance(data, LazyArray) or data.source is None:
         return False
-    strides = data.source.meta.levels[data.level].steps
+    strides = data.source.meta.levels[data.level].strides
     if strides is None:
         return False
     seen = np.array(data.kept_axes)[displayed]

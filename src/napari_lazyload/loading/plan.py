@@ -103,8 +103,8 @@ def decoded(
     """
     one, chunks, pixels = meta.levels[level], 1, 1
     stored, between = one.grid, (1,) * len(box)
-    if one.computed_from is not None and one.steps is not None:
-        stored, between = meta.levels[one.computed_from].grid, one.steps
+    if one.computed_from is not None and one.strides is not None:
+        stored, between = meta.levels[one.computed_from].grid, one.strides
     for axis, blocks in enumerate(one.grid.block_ranges(box)):
         if not blocks:
             return 0, 0

@@ -1,7 +1,7 @@
 """Who reads the images of batches: threads that end when there is nothing to read, or processes.
 
-A batch on its way is a `PendingBatch`; an *engine* fills it, image by image, and whoever brings the
-last image joins them.
+A batch that is read is a `PendingBatch`; an *engine* fills it, image by image, and whoever brings
+the last image joins them.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ Reads: TypeAlias = "Callable[[int], Sequence[Read]]"
 Outcome: TypeAlias = "tuple[Array, ...] | BaseException"
 """The images that were read at one position, or what went wrong."""
 Batch: TypeAlias = "tuple[Any, ...]"
-Join: TypeAlias = "Callable[[Array, Mapping[int, BaseException], Sequence[Part]], Batch | None]"
-"""Makes a batch of its positions, the errors by place, and the parts that were read."""
+Join: TypeAlias = (
+    "Callable[[Array, Mapping[int, BaseException], Sequence[BatchImages]], Batch | None]"
+)
+"""Makes a batch of its positions, the errors by place, and the images that were read."""
 
 
-class Part:
+class BatchImages:
     """The images of a batch that come from one sequence.
 
-    Each is copied to its place as it comes, so that a batch on its way holds its own pixels and no
+    Each is copied to its place as it comes, so that a pending batch holds its own pixels and no
     decoded chunk.
     """
-
-    __slots__ = ("_array", "_lock", "_odd", "_size")
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -61,27 +61,25 @@ class Part:
 
     def joined(self, kept: Sequence[int]) -> Array | list[Array]:
         """Return the images of some places: what :func:`join_images` makes of them."""
-        if self._array is not None and not self._odd and len(kept) == self._size:
-            return self._array
-        return join_images(
-            [self._odd[at] if at in self._odd else self._in_place(at) for at in kept]
-        )
-
-    def _in_place(self, at: int) -> Array:
-        assert self._array is not None  # there is no image without it
-        image: Array = self._array[at, ...]
-        return image
+        array = self._array
+        assert array is not None  # of no image there is no batch
+        if not self._odd and len(kept) == self._size:
+            return array
+        return join_images([self._odd.get(at, array[at, ...]) for at in kept])
 
 
 def join_images(images: Sequence[Array]) -> Array | list[Array]:
-    """Return new pixels: one array ``(n, ...)`` where shapes agree, of a dtype that holds all, else a list."""
+    """Return new pixels: an array ``(n, ...)`` of a dtype that holds all, or a list.
+
+    A list where shapes differ.
+    """
     if len({image.shape for image in images}) == 1:
         return np.stack(images)
     return [np.array(image) for image in images]
 
 
 class PendingBatch:
-    """One batch on its way.
+    """A batch whose images are still being read.
 
     Attributes
     ----------
@@ -93,25 +91,12 @@ class PendingBatch:
         Set when all are there, or the batches were closed.
     """
 
-    __slots__ = (
-        "_batch",
-        "_error",
-        "_errors",
-        "_join",
-        "_left",
-        "_lock",
-        "_parts",
-        "claimed",
-        "done",
-        "positions",
-    )
-
     def __init__(self, positions: Array, join: Join) -> None:
         self.positions = positions
         self.claimed = 0
         self.done = threading.Event()
         self._join = join
-        self._parts: list[Part] = []
+        self._parts: list[BatchImages] = []
         self._errors: dict[int, BaseException] = {}
         self._left = len(positions)
         self._lock = threading.Lock()
@@ -131,7 +116,7 @@ class PendingBatch:
                 return
         try:
             self._batch = self._join(self.positions, self._errors, self._parts)
-        except BaseException as err:  # noqa: BLE001 - raised by take() in the thread that waits for the batch
+        except BaseException as err:  # noqa: BLE001 - raised by take(), in the thread that waits
             self._error = err
         self._errors, self._parts = {}, []
         self.done.set()
@@ -139,7 +124,7 @@ class PendingBatch:
     def _place(self, at: int, images: tuple[Array, ...]) -> None:
         with self._lock:
             if not self._parts:
-                self._parts = [Part(len(self.positions)) for _ in images]
+                self._parts = [BatchImages(len(self.positions)) for _ in images]
         try:
             for part, image in zip(self._parts, images, strict=True):
                 part.put(at, image)
@@ -168,7 +153,7 @@ class PendingBatch:
 class Engine(Protocol):
     """Reads the images of batches, those of the first one first."""
 
-    def start(self, filling: PendingBatch) -> None:
+    def start(self, pending: PendingBatch) -> None:
         """Begin to read; never waits."""
 
     def close(self) -> None:
@@ -186,10 +171,10 @@ class _Threads:
         self._running = 0
         self._closed = False
 
-    def start(self, filling: PendingBatch) -> None:
+    def start(self, pending: PendingBatch) -> None:
         with self._lock:
-            self._queue.append(filling)
-            more = min(self._workers - self._running, len(filling.positions))
+            self._queue.append(pending)
+            more = min(self._workers - self._running, len(pending.positions))
             self._running += more
         for _ in range(more):
             threading.Thread(target=self._work, name="lazyload-batches", daemon=True).start()
@@ -203,18 +188,18 @@ class _Threads:
             if self._closed or not self._queue:
                 self._running -= 1
                 return None
-            filling = self._queue[0]
-            at = filling.claimed
-            filling.claimed += 1
-            if filling.claimed == len(filling.positions):
+            pending = self._queue[0]
+            at = pending.claimed
+            pending.claimed += 1
+            if pending.claimed == len(pending.positions):
                 self._queue.popleft()
-            return filling, at
+            return pending, at
 
     def _work(self) -> None:
         while (claim := self._claim()) is not None:
-            filling, at = claim
-            filling.put(at, [_outcome(self._reads, int(filling.positions[at]))])
-            del claim, filling  # or a batch would stay in memory until the next one
+            pending, at = claim
+            pending.put(at, [_outcome(self._reads, int(pending.positions[at]))])
+            del claim, pending  # or a batch would stay in memory until the next one
 
 
 def _outcome(reads: Reads, position: int) -> Outcome:
@@ -225,26 +210,26 @@ def _outcome(reads: Reads, position: int) -> Outcome:
 
 
 class _Processes:
-    """Worker processes, begun afresh (spawned): threads and locks of this process do not reach them."""
+    """Worker processes, spawned: threads and locks of this process do not reach them."""
 
     def __init__(self, reads: Reads, workers: int) -> None:
         self._reads = reads
         self._workers = workers
         self._pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
-    def start(self, filling: PendingBatch) -> None:
-        places = np.arange(len(filling.positions))
+    def start(self, pending: PendingBatch) -> None:
+        places = np.arange(len(pending.positions))
         for part in np.array_split(places, min(self._workers, len(places))):
             at, size = int(part[0]), len(part)
-            work = [tuple(self._reads(int(position))) for position in filling.positions[part]]
+            work = [tuple(self._reads(int(position))) for position in pending.positions[part]]
             try:
                 # Pickled here: what fails in the pool's own thread may keep its processes alive
                 # for ever (Python 3.11).
                 future = self._pool.submit(_outcomes, pickle.dumps(work))
             except Exception as err:  # noqa: BLE001 - raised at its batch
-                filling.put(at, [_explained(err)] * size)
+                pending.put(at, [_explained(err)] * size)
             else:
-                future.add_done_callback(functools.partial(_land, filling, at, size))
+                future.add_done_callback(functools.partial(_deliver, pending, at, size))
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -266,11 +251,11 @@ def _sendable(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _land(filling: PendingBatch, at: int, size: int, future: Future[list[Outcome]]) -> None:
-    if future.cancelled():  # closed: whoever waits was told so
+def _deliver(pending: PendingBatch, at: int, size: int, future: Future[list[Outcome]]) -> None:
+    if future.cancelled():  # closed: whoever waits knows
         return
     error = future.exception()
-    filling.put(at, future.result() if error is None else [_explained(error)] * size)
+    pending.put(at, future.result() if error is None else [_explained(error)] * size)
 
 
 def _explained(error: BaseException) -> BaseException:
@@ -278,12 +263,14 @@ def _explained(error: BaseException) -> BaseException:
     explained: BaseException
     if isinstance(error, RuntimeError):  # the pool's own
         explained = RuntimeError(
-            f"a worker process ended before its work was done: {error}. A script that uses processes needs "
-            "`if __name__ == '__main__':` around what it runs; memory may also have run out"
+            f"a worker process ended before its work was done: {error}. A script that uses "
+            "processes needs `if __name__ == '__main__':` around what it runs; memory may also "
+            "have run out"
         )
     else:
         explained = TypeError(
-            f"an image cannot go to a worker process: {error}. Map functions that a module defines, or use threads"
+            f"an image cannot go to a worker process: {error}. Map functions that a module "
+            "defines, or use threads"
         )
     explained.__cause__ = error
     return explained
@@ -298,23 +285,24 @@ def make_engine(reads: Reads, workers: int | str | None) -> Engine:
         Gives what reads the images at a position.
     workers : int, str or None
         A number of threads, ``"threads"``, ``"threads:4"``, ``"processes"`` or ``"processes:4"``;
-        where no number is said, that of the setting ``workers``.
+        without a number, that of the setting ``workers``.
 
     Raises
     ------
     ValueError, TypeError
         If `workers` is none of these.
     """
-    if workers is None or not isinstance(workers, str):
-        return _Threads(
-            reads,
-            settings.current().workers if workers is None else at_least("workers", workers, 1),
+    if workers is None:
+        return _Threads(reads, settings.current().workers)
+    if not isinstance(workers, str):
+        return _Threads(reads, at_least("workers", workers, 1))
+    kind, colon, number = workers.partition(":")
+    is_bad_number = colon and not (number.isdecimal() and int(number))
+    if kind not in ("threads", "processes") or is_bad_number:
+        msg = (
+            "workers must be a number of threads, 'processes' or 'processes:<number>', "
+            f"got {workers!r}"
         )
-    kind, _, number = workers.partition(":")
-    if kind not in ("threads", "processes") or (
-        workers != kind and not (number.isdecimal() and int(number))
-    ):
-        msg = f"workers must be a number of threads, 'processes' or 'processes:<number>', got {workers!r}"
         raise ValueError(msg)
-    count = int(number) if number else settings.current().workers
+    count = int(number or settings.current().workers)
     return _Threads(reads, count) if kind == "threads" else _Processes(reads, count)

@@ -1,4 +1,4 @@
-"""What a caller may ask of batches, and which images make which batch."""
+"""The arguments of batches, and which images make which batch."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ def probabilities(weights: Any, count: int) -> Array:
     """
     given = np.asarray(weights, dtype=float)
     if given.shape != (count,):
-        msg = f"weights must be {count} numbers, one for each image, got an array of shape {given.shape}"
+        msg = (
+            f"weights must be {count} numbers, one for each image, "
+            f"got an array of shape {given.shape}"
+        )
         raise ValueError(msg)
     if not np.isfinite(given).all() or (given < 0).any() or not given.sum() > 0:
         msg = "weights must be finite, not negative, and not all zero"
@@ -83,7 +86,7 @@ def plan_batches(
     drop_last: bool,
     repeats: int,
 ) -> Iterator[Array]:
-    """Yield the positions of each batch, one epoch after the other; each epoch begins with a batch of its own.
+    """Yield the positions of each batch, epoch by epoch; no batch has images of two.
 
     Parameters
     ----------

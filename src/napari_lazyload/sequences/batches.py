@@ -1,4 +1,4 @@
-"""Batches for training loops: read ahead, in order, never more than asked for, over when the loop is.
+"""Batches for training loops: read ahead, in order, never more than asked for.
 
 A *plan* (`batch_plan`) says which positions make which batch, an *engine* (`batch_engines`) reads
 them. No thread waits for work: threads begin with a batch and end when there is nothing to read, so
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.sequences.batch_engines import (
     Batch,
+    BatchImages,
     Engine,
     Join,
-    Part,
     PendingBatch,
     Read,
     make_engine,
@@ -35,8 +35,6 @@ from napari_lazyload.sequences.batch_plan import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Batches", "Read", "Reader", "join_batch", "make_batches"]
-
 Reader: TypeAlias = "Callable[[int], Read]"
 """Gives what reads the image at a position."""
 
@@ -44,7 +42,7 @@ Reader: TypeAlias = "Callable[[int], Read]"
 def join_batch(
     positions: Array,
     errors: Mapping[int, BaseException],
-    parts: Sequence[Part],
+    parts: Sequence[BatchImages],
     *,
     columns: Sequence[Array | None],
     skipped: dict[str, str] | None,
@@ -57,7 +55,7 @@ def join_batch(
         Which images it is made of.
     errors : mapping of int to exception
         What went wrong, by place in the batch.
-    parts : sequence of Part
+    parts : sequence of BatchImages
         The images that were read, those of each sequence.
     columns : sequence of (numpy.ndarray or None)
         What follows the images: an array to take the positions from, or None for the next images
@@ -84,7 +82,7 @@ def join_batch(
 
 
 class Batches:
-    """Iterates over batches that are read ahead; made by :meth:`napari_lazyload.ImageSequence.batches`.
+    """Iterates over batches that are read ahead; made by `napari_lazyload.ImageSequence.batches`.
 
     Reading begins at once. Leaving a ``with`` block, :meth:`close`, the last batch, and the end of
     the object's life all stop it: no further read begins. Any thread may ask for the next batch.
@@ -133,7 +131,7 @@ class Batches:
         return f"<Batches: {self._total} in all, {state}>"
 
     def __len__(self) -> int:
-        """Return how many batches there are in all; fewer come where all images of one are skipped."""
+        """Return the number of all batches; fewer come where all images of one are skipped."""
         return self._total
 
     def __iter__(self) -> Batches:
@@ -153,12 +151,12 @@ class Batches:
         ChunkReadError
             If an image of this batch cannot be read; the next call gives the batch after it.
         """
-        while (filling := self._advance()) is not None:
+        while (pending := self._advance()) is not None:
             try:
-                filling.done.wait()
-                batch = filling.take()
+                pending.done.wait()
+                batch = pending.take()
             finally:
-                self._waited_for.discard(filling)
+                self._waited_for.discard(pending)
             if batch is not None:
                 return batch
         with self._turn:
@@ -172,27 +170,27 @@ class Batches:
             self._extend(1)
             if not self._ahead:
                 return None
-            filling = self._ahead.popleft()
-            self._waited_for.add(filling)
+            pending = self._ahead.popleft()
+            self._waited_for.add(pending)
             self._extend(self._prefetch)
-            return filling
+            return pending
 
     def _extend(self, ahead: int) -> None:
         while self._stop.alive and len(self._ahead) < ahead:
             positions = next(self._plan, None)
             if positions is None:
                 return
-            filling = PendingBatch(positions, self._join)
-            self._ahead.append(filling)
-            self._engine.start(filling)
+            pending = PendingBatch(positions, self._join)
+            self._ahead.append(pending)
+            self._engine.start(pending)
 
     def close(self) -> None:
-        """Stop: no further read begins, what was read ahead is dropped, and the next call ends the loop."""
+        """Stop: no read begins, what was read ahead is dropped, and the next call ends the loop."""
         with self._turn:
             self._stop()
             self._ahead.clear()
-            for filling in list(self._waited_for):
-                filling.done.set()
+            for pending in list(self._waited_for):
+                pending.done.set()
 
 
 def make_batches(
@@ -225,7 +223,7 @@ def make_batches(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as said there.
+        If an argument is not as described there.
     """
     if on_error not in ("raise", "skip"):
         msg = f"on_error must be 'raise' or 'skip', got {on_error!r}"
@@ -234,14 +232,14 @@ def make_batches(
     ahead = at_least("prefetch", prefetch, 0)
     chances = None if weights is None else probabilities(weights, count)
     random = random_order(shuffle)
-    readers = [reader, *(one for one in beside if callable(one))]
-    columns = [None if callable(one) else one for one in beside]
+    readers = [reader, *(read for read in beside if callable(read))]
+    columns = [None if callable(column) else column for column in beside]
     skipped: dict[str, str] = {}
     return Batches(
         plan_batches(
             count, size, random=random, chances=chances, drop_last=drop_last, repeats=epochs
         ),
-        make_engine(lambda position: [one(position) for one in readers], workers),
+        make_engine(lambda position: [read(position) for read in readers], workers),
         functools.partial(
             join_batch, columns=columns, skipped=skipped if on_error == "skip" else None
         ),

@@ -1,4 +1,4 @@
-"""Where the pixels of a sequence come from: files, whose headers are read when asked for, or arrays in memory."""
+"""Where the pixels of a sequence come from: files, or arrays in memory."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def in_parallel(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Return ``work(item)`` for each item, in order; the first error is raised."""
     results: list[Any] = [None] * len(items)
 
-    def one(place: int) -> None:
+    def put(place: int) -> None:
         results[place] = work(items[place])
 
-    scheduler.shared.each(one, range(len(items)))
+    scheduler.shared.each(put, range(len(items)))
     return results
 
 
@@ -81,14 +81,12 @@ class Files:
         return self._files.path(row)
 
     def _info(self, row: int) -> PictureInfo:
-        """Return what the header says, read again where the file was changed or could not be read."""
+        """Return the header, read again where the file was changed or could not be read."""
         files, path = self._files, self.path(row)
         kind = files.read_header(row)
-        return (
-            files.header_classes[kind]
-            if FileStamp.of(path) == files.probed(row)
-            else decode.read_info(path)
-        )
+        if FileStamp.of(path) != files.probed(row):
+            return decode.read_info(path)
+        return files.header_classes[kind]
 
     def form(self, row: int) -> Form:
         """Return shape and dtype from the header."""
@@ -96,18 +94,16 @@ class Files:
         return info.shape, info.dtype
 
     def forms(self, rows: Array) -> set[Form]:
-        """Return the distinct forms of some files as their headers were first read; none where one is unreadable."""
+        """Return the distinct forms in the headers of some files; none where one is unreadable."""
         files = self._files
         for row in rows[files.kind[rows] == UNREADABLE].tolist():
             files.forget(row)  # it may have been mended
         scheduler.shared.each(files.read_header, rows[files.kind[rows] == UNREAD].tolist())
         kinds = np.unique(files.kind[rows]).tolist()
-        known = all(kind >= 0 for kind in kinds)
-        return (
-            {(files.header_classes[kind].shape, files.header_classes[kind].dtype) for kind in kinds}
-            if known
-            else set()
-        )
+        if min(kinds, default=0) < 0:
+            return set()
+        infos = map(files.header_classes.__getitem__, kinds)
+        return {(info.shape, info.dtype) for info in infos}
 
     def read(self, row: int, *, keep: bool = True, workers: int | None = None) -> Array:
         """Return all pages of a file, through the chunk cache, with which they may be shared.

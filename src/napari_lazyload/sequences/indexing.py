@@ -46,7 +46,10 @@ def positions(index: Any, count: int) -> Array:
     if isinstance(index, slice):
         return np.arange(*index.indices(count))
     if isinstance(index, tuple):
-        msg = f"a sequence has one axis, got the index {index!r}; give a list, or index the image that seq[i] gives"
+        msg = (
+            f"a sequence has one axis, got the index {index!r}; give a list, "
+            "or index the image that seq[i] gives"
+        )
         raise ValueError(msg)  # noqa: TRY004 - numpy reads a tuple as an index to several axes
     if not isinstance(index, (list, range, np.ndarray, pd.Series, pd.Index)):
         raise _another_type(index)
@@ -87,11 +90,9 @@ def _in_row_order(mask: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _out_of_range(index: int, count: int) -> IndexError:
-    there = (
-        f"there are {count} images, 0 to {count - 1} or -{count} to -1"
-        if count
-        else "there is no image"
-    )
+    there = "there is no image"
+    if count:
+        there = f"there are {count} images, 0 to {count - 1} or -{count} to -1"
     return IndexError(f"index {index} is out of range: {there}")
 
 

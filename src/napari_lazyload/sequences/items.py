@@ -1,4 +1,4 @@
-"""How images of a sequence are read: from a store, through the functions that were mapped over it, one or many."""
+"""How images of a sequence are read: from a store, through the functions that were mapped."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ class AsType:
 
 
 def only_converts(maps: tuple[Map, ...]) -> bool:
-    """Return whether no function changes more than the dtype, so that headers tell the shape of the result."""
+    """Whether no function changes more than the dtype, so that headers give the shape."""
     return all(isinstance(function, AsType) for function in maps)
 
 
 def last_dtype(maps: tuple[Map, ...]) -> np.dtype[Any] | None:
-    """Return what the last of some functions converts to, None where it does something else, or there is none."""
-    return maps[-1].dtype if maps and isinstance(maps[-1], AsType) else None
+    """Return the dtype that the last function converts to; None where it does something else."""
+    if maps and isinstance(maps[-1], AsType):
+        return maps[-1].dtype
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Item:
         return str(self.store.names[self.row])
 
     def form(self) -> Form | None:
-        """Return shape and dtype without reading pixels, or None where a function may change them."""
+        """Return shape and dtype without reading pixels; None where a function may change them."""
         if not only_converts(self.maps):
             return None
         shape, dtype = self.store.form(self.row)
@@ -97,7 +99,7 @@ class Item:
 
 
 def stack_items(items: list[Item]) -> Array:
-    """Return images of one shape as one array ``(n, ...)``, of a dtype that holds all, read in parallel.
+    """Read images of one shape in parallel into an array ``(n, ...)`` of a dtype that holds all.
 
     Raises
     ------
@@ -126,7 +128,7 @@ def _check_shapes(items: list[Item], forms: list[Form]) -> None:
     for item, form in zip(items, forms, strict=True):
         if form[0] != forms[0][0]:
             msg = (
-                f"images of one shape can be stacked; {items[0].name} is {said(*forms[0])}, {item.name} is "
-                f"{said(*form)}. load() returns a list"
+                f"images of one shape can be stacked; {items[0].name} is {said(*forms[0])}, "
+                f"{item.name} is {said(*form)}. load() returns a list"
             )
             raise ValueError(msg)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a meta table, cut out when asked for: a million images need no million Series."""
+    """A row of a meta table, cut out at first use: a million images need no million Series."""
 
     frame: pd.DataFrame
     position: int
@@ -33,7 +33,7 @@ class Row:
 
 
 class LazyImage:
-    """One image that is read when its pixels are first asked for, once, in whichever thread asks first.
+    """One image that is read when its pixels are first requested: once, in the requesting thread.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class LazyImage:
 
     @property
     def data(self) -> Array:
-        """The pixels, read-only; pages first where a file has several, then y, x, then colour samples.
+        """The pixels, read-only; pages first where a file has several, then y, x, color samples.
 
         Raises
         ------
@@ -98,12 +98,12 @@ class LazyImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Pixels along each axis: from the file's header, or of `data` where a function may have changed it."""
+        """Pixels along each axis: from the header, or of `data` if a function may change them."""
         return self._form()[0]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of a pixel: from the file's header, or of `data` where a function may have changed it."""
+        """Type of a pixel: from the header, or of `data` where a function may change it."""
         return self._form()[1]
 
     @property
@@ -112,25 +112,24 @@ class LazyImage:
         return len(self.shape)
 
     def _form(self) -> Form:
-        known = (
-            self._load_fn.form() if isinstance(self._load_fn, Item) and not self.loaded else None
-        )
-        return form_of(self.data) if known is None else known
+        form = None
+        if isinstance(self._load_fn, Item) and not self.loaded:
+            form = self._load_fn.form()
+        return form or form_of(self.data)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
-        name = (
-            self._load_fn.name
-            if isinstance(self._load_fn, Item)
-            else getattr(self._load_fn, "__name__", "image")
-        )
-        return f"<LazyImage {name!r}: {'not loaded' if self._data is None else said(*form_of(self._data))}>"
+        name = getattr(self._load_fn, "__name__", "image")
+        if isinstance(self._load_fn, Item):
+            name = self._load_fn.name
+        state = "not loaded" if self._data is None else said(*form_of(self._data))
+        return f"<LazyImage {name!r}: {state}>"
 
 
 class LoadedImage(np.ndarray[Any, np.dtype[Any]]):
-    """One image of a sequence that was read with ``lazy=False``: a read-only NumPy array that knows its row.
+    """One image of a sequence with ``lazy=False``: a read-only NumPy array that knows its row.
 
     Results of arithmetic are plain arrays.
     """
@@ -154,7 +153,7 @@ class LoadedImage(np.ndarray[Any, np.dtype[Any]]):
         return (LoadedImage, (np.array(self), self._row))
 
     @property
-    def data(self) -> Array:  # type: ignore[override] # as numpy's own masked arrays: the pixels, as LazyImage gives
+    def data(self) -> Array:  # type: ignore[override] # the pixels, as of LazyImage
         """The pixels as a plain NumPy array, read-only."""
         return self.view(np.ndarray)
 

@@ -1,4 +1,4 @@
-"""Lazy values among others: which they are, and their pixels."""
+"""Which values are lazy, and their pixels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import dask.array as da
 import numpy as np
 
 from napari_lazyload.arrays.image import Image
-from napari_lazyload.sequences.sequence import LazyImage
+from napari_lazyload.sequences.lazy_image import LazyImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
 def is_lazy(x: Any) -> bool:
-    """Return whether the pixels of something are still to be read.
+    """Whether the pixels of something are still to be read.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def is_lazy(x: Any) -> bool:
 
 
 def layer_levels(x: Any) -> list[Any]:
-    """Return the data of an Image or Labels layer; of no other object, for whom `data` may mean to read it all."""
+    """Return the data of an Image or Labels layer; [] of others, whose `data` may be a read."""
     if not hasattr(x, "multiscale"):
         return []
     return list(x.data) if x.multiscale else [x.data]
@@ -47,7 +47,9 @@ def compute(
     dtype: Any = None,
     allow_missing: bool = False,
 ) -> dict[Any, Any]:
-    """Turn the lazy values of a dictionary into arrays and keep the rest, so that a pipeline crops first, reads last.
+    """Turn the lazy values of a dictionary into arrays and keep the rest.
+
+    So a pipeline crops first and reads last.
 
     Parameters
     ----------
@@ -72,10 +74,13 @@ def compute(
     ChunkReadError
         If a chunk cannot be read.
     """
-    wanted = set(mapping) if keys is None else {keys} if isinstance(keys, str) else set(keys)
-    missing = [key for key in wanted if key not in mapping]
+    if keys is None:
+        keys = mapping
+    wanted = {keys} if isinstance(keys, str) else set(keys)
+    missing = wanted.difference(mapping)
     if missing and not allow_missing:
-        msg = f"{', '.join(map(repr, missing))} not in the mapping; it has {', '.join(map(repr, mapping))}"
+        present = ", ".join(map(repr, mapping))
+        msg = f"{', '.join(map(repr, missing))} not in the mapping; it has {present}"
         raise KeyError(msg)
     return {
         key: _computed(value, dtype) if key in wanted else value for key, value in mapping.items()
@@ -91,5 +96,4 @@ def _computed(value: Any, dtype: Any) -> Any:
         lazy = value.data.copy()  # its own pixels are read-only
     else:
         lazy = value if isinstance(value, da.Array) else layer_levels(value)[0]
-    pixels = np.asarray(lazy)
-    return pixels if dtype is None else pixels.astype(dtype, copy=False)
+    return np.asarray(lazy, dtype)

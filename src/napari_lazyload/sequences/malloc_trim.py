@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system, where the C library would keep it.
+"""Return freed memory to the system, where the C library would keep it.
 
 The GNU C library has a pool for each thread that asks for memory at the same time as others. What
 one thread frees, the others cannot use: arrays that are read in two threads and kept in one cache
@@ -28,14 +28,14 @@ def _find_trim() -> Callable[[int], object] | None:
 
 
 class MallocTrimmer:
-    """Counts the bytes of arrays that come and go, and lets the C library give freed memory back now and then."""
+    """Counts the bytes of new arrays, and makes the C library return freed memory now and then."""
 
     def __init__(self) -> None:
         self._trim = _find_trim()
         self._nbytes = 0
 
     def record(self, nbytes: int) -> None:
-        """Note that new arrays took the place of old ones. Any thread; a count that gets lost does no harm."""
+        """Count new arrays that replaced old ones; from any thread, a lost count does no harm."""
         self._nbytes += nbytes
         if self._trim is not None and self._nbytes >= EVERY_NBYTES:
             self._nbytes = 0

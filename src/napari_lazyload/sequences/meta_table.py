@@ -1,4 +1,4 @@
-"""Meta tables of sequences: read from a file, joined by file name; nothing in them is ever unpickled or run."""
+"""Meta tables of sequences: read from a file, joined by file name; nothing in them is run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 FILE_NAME = "original_filename"
 """Column of the meta table that names the file of each row."""
 
-_NAME_COLUMNS = f"{FILE_NAME} filename file_name file name path filepath file_path image image_name image_path".split()
+_NAME_COLUMNS = (
+    f"{FILE_NAME} filename file_name file name path filepath file_path image image_name image_path"
+).split()
 """Where two columns hold as many file names, the one that comes first here is joined by."""
 
 
@@ -97,8 +99,9 @@ def join_table(names: Array, root: str, meta: Any, first: int | None) -> pd.Data
     if not _is_path(meta) and len(table) == len(names) and FILE_NAME not in table.columns:
         return table.iloc[:first]
     msg = (
-        f"no column of the meta table holds the file names: {len(names)} files such as {names[0]!r}, "
-        f"{len(table)} rows with the columns {', '.join(map(repr, table.columns))}. Add a column of file names"
+        f"no column of the meta table holds the file names: {len(names)} files such as "
+        f"{names[0]!r}, {len(table)} rows with the columns {', '.join(map(repr, table.columns))}. "
+        "Add a column of file names"
     )
     raise ValueError(msg)
 
@@ -112,7 +115,7 @@ def _is_path(meta: Any) -> bool:
 
 
 def _as_table(meta: Any) -> pd.DataFrame:
-    """Return what was given as a table with rows numbered from 0; an index of text becomes a column."""
+    """Return a table with rows numbered from 0; an index of text becomes a column."""
     if _is_path(meta):
         table = _read_table(os.fspath(meta))
     elif isinstance(meta, pd.DataFrame):
@@ -134,7 +137,8 @@ def _as_table(meta: Any) -> pd.DataFrame:
         )
         table = pd.concat([index, table.reset_index(drop=True)], axis=1)
     if not table.columns.is_unique:
-        msg = f"the meta table has more than one column {table.columns[table.columns.duplicated()][0]!r}; rename one"
+        repeated = table.columns[table.columns.duplicated()][0]
+        msg = f"the meta table has more than one column {repeated!r}; rename one"
         raise ValueError(msg)
     return table.reset_index(drop=True)
 
@@ -148,7 +152,10 @@ def _read_table(path: str) -> pd.DataFrame:
     }
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in readers:
-        msg = f"{path}: a meta table is a .csv, .tsv, .json or .xlsx file, got {suffix or 'no suffix'}"
+        msg = (
+            f"{path}: a meta table is a .csv, .tsv, .json or .xlsx file, "
+            f"got {suffix or 'no suffix'}"
+        )
         raise UnknownFormatError(msg, path)
     try:
         return readers[suffix](path)
@@ -156,7 +163,10 @@ def _read_table(path: str) -> pd.DataFrame:
         msg = f"the meta table {path} cannot be read: {err.strerror or err}. Check the path"
         raise SourceOpenError(msg, path) from err
     except ImportError as err:
-        msg = f"{path}: .xlsx tables need openpyxl: pip install 'napari-lazyload[xlsx]', or save the table as CSV"
+        msg = (
+            f"{path}: .xlsx tables need openpyxl: pip install 'napari-lazyload[xlsx]', "
+            "or save the table as CSV"
+        )
         raise MissingDependencyError(msg) from err
     except Exception as err:
         msg = f"{path}: expected a {suffix[1:].upper()} table, found something else: {err}"
@@ -193,13 +203,13 @@ class _Match(NamedTuple):
         Its name.
     wanted : list of str
         What each file is looked for by: its path from the folder, or its name alone.
-    given : list of (str or None)
-        What the column holds, in the same form; None where it holds no text.
+    given : list of str
+        What the column holds, in the same form; "" where it holds no text.
     """
 
     column: Any
     wanted: list[str]
-    given: list[str | None]
+    given: list[str]
 
 
 def _best_match(names: Array, root: str, table: pd.DataFrame) -> _Match | None:
@@ -210,10 +220,9 @@ def _best_match(names: Array, root: str, table: pd.DataFrame) -> _Match | None:
     best, most = None, 0
     for column in sorted(table.columns, key=_preference):
         texts = [
-            _plain(value).removeprefix(prefix) if _is_path(value) else None
-            for value in table[column]
+            _plain(value).removeprefix(prefix) if _is_path(value) else "" for value in table[column]
         ]
-        bases = [None if text is None else text.rpartition("/")[2] for text in texts]
+        bases = [text.rpartition("/")[2] for text in texts]
         for wanted, given in ((relative, texts), (base, bases)):
             known = set(given)
             hits = sum(name in known for name in wanted)
@@ -224,7 +233,7 @@ def _best_match(names: Array, root: str, table: pd.DataFrame) -> _Match | None:
 
 def _preference(column: Any) -> int:
     name = str(column).strip().lower().replace(" ", "_")
-    return _NAME_COLUMNS.index(name) if name in _NAME_COLUMNS else len(_NAME_COLUMNS)
+    return [*_NAME_COLUMNS, name].index(name)
 
 
 def _plain(path: Any) -> str:
@@ -240,7 +249,10 @@ def _joined(table: pd.DataFrame, match: _Match, names: Array, first: int | None)
     rows = [row_of.get(name, -1) for name in match.wanted[:first]]
     missing = rows.count(-1)
     if missing:
-        msg = f"the meta table has no row for {missing} of {len(rows)} files; their values are missing (NaN)"
+        msg = (
+            f"the meta table has no row for {missing} of {len(rows)} files; "
+            "their values are missing (NaN)"
+        )
         warnings.warn(msg, LazyLoadWarning, stacklevel=4)  # in the caller of read_images
     if match.column == FILE_NAME:
         table = table.drop(columns=FILE_NAME)
@@ -248,21 +260,27 @@ def _joined(table: pd.DataFrame, match: _Match, names: Array, first: int | None)
     return table.reindex(rows).reset_index(drop=True)
 
 
-def _row_of(match: _Match) -> dict[str | None, int]:
-    """Return the row of each file that is looked for and named; one that is named twice is refused."""
+def _row_of(match: _Match) -> dict[str, int]:
+    """Return the row of each wanted file that the table names; refuse one that is named twice."""
     present = set(match.wanted)
-    row_of: dict[str | None, int] = {}
+    row_of: dict[str, int] = {}
     for row, name in enumerate(match.given):
         if name in present and row_of.setdefault(name, row) != row:
-            msg = f"the meta table has more than one row for {name!r} in column {match.column!r}; keep one"
+            msg = (
+                f"the meta table has more than one row for {name!r} "
+                f"in column {match.column!r}; keep one"
+            )
             raise ValueError(msg)
     return row_of
 
 
-def _refuse_ambiguous(wanted: list[str], names: Array, given: dict[str | None, int]) -> None:
-    """Refuse a table that names a file without its folder where two folders have one of this name."""
+def _refuse_ambiguous(wanted: list[str], names: Array, given: dict[str, int]) -> None:
+    """Refuse a table that names a file without its folder where two folders have the name."""
     path_of: dict[str, str] = {}
     for name, path in zip(wanted, names, strict=True):
         if name in given and path_of.setdefault(name, path) != path:
-            msg = f"the meta table names {name!r}, which is {path_of[name]!r} and {path!r}; give paths from the folder"
+            msg = (
+                f"the meta table names {name!r}, which is {path_of[name]!r} and {path!r}; "
+                "give paths from the folder"
+            )
             raise ValueError(msg)

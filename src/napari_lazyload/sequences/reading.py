@@ -110,4 +110,4 @@ def _has_bytes(path: str) -> bool:
     try:
         return os.stat(path).st_size > 0
     except OSError:
-        return True  # what is wrong with it is said when it is read
+        return True  # the read reports what is wrong with it

@@ -1,4 +1,4 @@
-"""A folder of images as a Python object, for scripts and training loops: a file is read when its pixels are asked for.
+"""A folder of images as a Python object, for scripts and training loops: pixels are read at use.
 
 An `ImageSequence` is a store (files, or arrays in memory), the rows of it that are meant, their
 meta table, and the functions to be applied; indexing makes another one of these or an image. Sizes
@@ -15,7 +15,7 @@ import pandas as pd
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.text import said
-from napari_lazyload.sequences.batches import Batches, Read, Reader, make_batches
+from napari_lazyload.sequences.batches import Batches, Reader, make_batches
 from napari_lazyload.sequences.file_store import Array, Form, Store, in_parallel
 from napari_lazyload.sequences.indexing import one_position, positions
 from napari_lazyload.sequences.items import (
@@ -33,11 +33,13 @@ from napari_lazyload.sources.folder.listing import path_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from napari_lazyload.sequences.batch_engines import Read
+
 __all__ = ["ImageSequence", "LazyImage", "LoadedImage"]
 
 
 class ImageSequence:
-    """Images in a fixed order with a meta table, read when asked for; made by :func:`napari_lazyload.read_images`.
+    """Images in a fixed order, read at use, and their meta table; `read_images` makes it.
 
     Nothing changes a sequence: each method returns a new one. It pickles as the folder, the names
     of its own files and its table, and reads the same in another process or after a change of
@@ -81,10 +83,9 @@ class ImageSequence:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        count = (
-            f"{len(self):,} {'lazy image' if self._store.lazy else 'image'}{'s'[: len(self) != 1]}"
-        )
-        parts = [f"{count}{'' if self._store.lazy else ' in memory'} of {self._store.root!r}"]
+        noun, where = ("lazy image", "") if self._store.lazy else ("image", " in memory")
+        count = f"{len(self):,} {noun}{'s'[: len(self) != 1]}"
+        parts = [f"{count}{where} of {self._store.root!r}"]
         if len(self):
             try:
                 parts.append(f"the first {said(*self._store.form(int(self._rows[0])))}")
@@ -122,14 +123,21 @@ class ImageSequence:
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """Type of a pixel; None where images differ and in the other cases of :attr:`shape`, but for a last astype."""
+        """Type of a pixel; None where images differ, or where :attr:`shape` is None.
+
+        After a last `astype`, its type always.
+        """
         converted = last_dtype(self._maps)
-        dtypes = {dtype for _, dtype in self._forms()} if converted is None else {converted}
+        if converted is not None:
+            return converted
+        dtypes = {dtype for _, dtype in self._forms()}
         return dtypes.pop() if len(dtypes) == 1 else None
 
     def _forms(self) -> set[Form]:
         """Return the distinct shapes and dtypes before `astype`; none where one cannot be known."""
-        return self._store.forms(self._rows) if only_converts(self._maps) else set()
+        if not only_converts(self._maps):
+            return set()
+        return self._store.forms(self._rows)
 
     def __iter__(self) -> Iterator[LazyImage | LoadedImage]:
         return (self[position] for position in range(len(self)))
@@ -138,8 +146,7 @@ class ImageSequence:
         if copy is False:
             msg = "the images of a sequence lie apart; an array of all is a copy"
             raise ValueError(msg)
-        stacked = self.stack()
-        return stacked if dtype is None else stacked.astype(dtype, copy=False)
+        return np.asarray(self.stack(), dtype)
 
     def __getitem__(self, index: Any) -> Any:
         """Return one image, or a lazy sub-sequence.
@@ -184,7 +191,9 @@ class ImageSequence:
         )
 
     def query(self, expression: str) -> ImageSequence:
-        """Return the images whose row fulfils an expression in pandas' query syntax; ``@name`` is a local variable.
+        """Return the images whose row fulfils an expression in pandas' query syntax.
+
+        ``@name`` is a local variable.
 
         Raises
         ------
@@ -192,7 +201,10 @@ class ImageSequence:
             If the expression cannot be evaluated, or gives no yes or no for each row.
         """
         if not isinstance(expression, str):
-            msg = f"a query is a string such as 'label > 0.5', got {expression!r}; for a mask there is where()"
+            msg = (
+                f"a query is a string such as 'label > 0.5', got {expression!r}; "
+                "for a mask there is where()"
+            )
             raise TypeError(msg)
         columns = ", ".join(map(repr, self._meta.columns))
         try:
@@ -201,7 +213,10 @@ class ImageSequence:
             msg = f"the query {expression!r} cannot be evaluated: {err}. Columns are {columns}"
             raise ValueError(msg) from err
         if not isinstance(mask, pd.Series) or str(mask.dtype) not in ("bool", "boolean"):
-            msg = f"a query says yes or no for each row, as 'label > 0.5', got {expression!r}. Columns are {columns}"
+            msg = (
+                f"a query says yes or no for each row, as 'label > 0.5', got {expression!r}. "
+                f"Columns are {columns}"
+            )
             raise ValueError(msg)
         return self.where(mask.fillna(value=False))
 
@@ -223,7 +238,9 @@ class ImageSequence:
         return self._take(positions(mask if isinstance(mask, pd.Series) else given, len(self)))
 
     def sort(self, by: Any, *, ascending: bool = True) -> ImageSequence:
-        """Return the images in the order of one or more columns; equal rows keep theirs, missing values go last.
+        """Return the images in the order of columns; missing values come last.
+
+        Equal rows keep their order.
 
         ``original_filename`` sorts naturally: img2 before img10.
 
@@ -244,7 +261,10 @@ class ImageSequence:
     def _check_columns(self, what: str, columns: Sequence[Any]) -> None:
         for column in columns:
             if column not in self._meta.columns:
-                msg = f"{what} columns of the meta table, got {column!r}; there are {', '.join(map(repr, self._meta))}"
+                msg = (
+                    f"{what} columns of the meta table, got {column!r}; "
+                    f"there are {', '.join(map(repr, self._meta))}"
+                )
                 raise ValueError(msg)
 
     def map(self, function: Map) -> ImageSequence:
@@ -373,7 +393,7 @@ class ImageSequence:
         Raises
         ------
         ValueError, TypeError
-            If an argument is not as said here.
+            If an argument is not as described here.
         """
         columns = [with_meta] if isinstance(with_meta, str) else list(with_meta)
         self._check_columns("with_meta takes", columns)
@@ -397,7 +417,7 @@ class ImageSequence:
         )
 
     def _aligned(self, number: int, values: Any) -> Array | Reader:
-        """Return one of the `arrays` of batches, or what reads the images of a sequence that goes along."""
+        """Return one of the `arrays` of batches, or what reads the images of such a sequence."""
         aligned = values if isinstance(values, ImageSequence) else np.asarray(values)
         size = len(aligned) if isinstance(aligned, ImageSequence) or aligned.ndim else "no"
         if size != len(self):

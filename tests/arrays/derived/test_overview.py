@@ -359,13 +359,13 @@ def test_rows_and_closing_know_the_computed_levels(small_planes, tmp_path, write
     dataset = nl.open_dataset(tmp_path / "in")
     source = shown_image(dataset.images[0]).source
     read_block(source, 2, (1, 0, 0))
-    assert dataset.row_state(1) == "loaded"
+    assert dataset.row_states([1])[1] == "loaded"
     assert dataset.row_states() == {1: "loaded"}
     assert dataset.row_of(0, (1, 0, 0), 2) == 1
     (tmp_path / "in" / "img_2.png").write_bytes(b"no picture")
     with pytest.raises(nl.ChunkReadError):
         read_block(source, 2, (2, 0, 0))
-    assert dataset.row_state(2) == "failed"
+    assert dataset.row_states([2])[2] == "failed"
     assert "img_2" in dataset.problems()[2]
     assert len(cache.shared) > 0
     dataset.close()
@@ -391,7 +391,7 @@ def test_a_crop_of_a_computed_level_says_what_it_decodes(small_planes, level):
 
 
 @pytest.mark.parametrize(
-    ("steps", "axes", "label"),
+    ("strides", "axes", "label"),
     [
         (None, "yx", "level 3"),
         ((1, 1), "yx", "level 3"),
@@ -401,9 +401,9 @@ def test_a_crop_of_a_computed_level_says_what_it_decodes(small_planes, level):
         ((8, 2, 2), "zyx", "level 3 (computed, 1 of 8 along z, 1 of 2 along y, 1 of 2 along x)"),
     ],
 )
-def test_a_level_is_called_what_it_is(steps, axes, label):
+def test_a_level_is_called_what_it_is(strides, axes, label):
     level = RecordingSource(PLANE, (64, 64), axes="yx").meta.levels[0]
-    assert level_label(3, replace(level, steps=steps), axes) == label
+    assert level_label(3, replace(level, strides=strides), axes) == label
 
 
 def test_the_levels_that_big_binaries_bring_are_called_computed_too(tmp_path, monkeypatch):
@@ -413,7 +413,7 @@ def test_the_levels_that_big_binaries_bring_are_called_computed_too(tmp_path, mo
     with nl.open_dataset(tmp_path / "stack.npy") as dataset:
         (image,) = dataset.images
         level = image.meta.levels[1]
-        assert (level.steps, level.computed_from, level.first_center) == (
+        assert (level.strides, level.computed_from, level.first_center) == (
             (2, 2, 2),
             None,
             (0, 0, 0),

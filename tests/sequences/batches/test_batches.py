@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from helpers.pictures import NUMBERED, number_image, numbers, write_png
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.sequences.batch_engines import Part, join_images, make_engine
+from napari_lazyload.sequences.batch_engines import BatchImages, join_images, make_engine
 from napari_lazyload.sequences.batch_plan import plan_batches, random_order
 from napari_lazyload.sequences.batches import Batches, join_batch
 from napari_lazyload.sequences.malloc_trim import malloc_trimmer
@@ -109,7 +109,7 @@ class TestContents:
 
     def test_a_batch_on_its_way_holds_no_decoded_image(self):
         image = number_image(7)
-        part = Part(2)
+        part = BatchImages(2)
         for at in range(2):
             part.put(at, image)
         alive = weakref.ref(image)

@@ -553,7 +553,7 @@ def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
 def test_which_levels_an_image_gets(axes, shape, expected):
     finest = LevelMeta(ChunkGrid(shape, shape), (1.0,) * len(shape))
     meta = ImageMeta("", tuple(axes), np.dtype("<u2"), (finest,))
-    assert [level.steps for level in strided_levels(meta, 0)] == expected
+    assert [level.strides for level in strided_levels(meta, 0)] == expected
 
 
 def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):

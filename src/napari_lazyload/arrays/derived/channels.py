@@ -60,7 +60,9 @@ class ChannelChunk:
 
 
 class ChannelSource:
-    """Some channels of another source; those that follow each other in one chunk of the file stay one chunk.
+    """Some channels of another source.
+
+    Neighbors that share a chunk of the file stay one chunk.
 
     Parameters
     ----------
@@ -104,17 +106,19 @@ class ChannelSource:
     def _blocks_of(
         self, grid: ChunkGrid, channels: Sequence[int]
     ) -> list[tuple[int, tuple[int, ...]]]:
-        places = [
-            (grid.block_range(self._axis, channel, channel + 1)[0], channel) for channel in channels
-        ]
-        return [
-            (block, tuple(channel - grid.span(self._axis, block)[0] for _, channel in members))
-            for block, members in groupby(places, lambda place: place[0])
-        ]
+        def block_of(channel: int) -> int:
+            return grid.block_range(self._axis, channel, channel + 1)[0]
+
+        found = []
+        for block, members in groupby(channels, block_of):
+            start = grid.span(self._axis, block)[0]
+            found.append((block, tuple(channel - start for channel in members)))
+        return found
 
     def _level(self, level: LevelMeta, blocks: list[tuple[int, tuple[int, ...]]]) -> LevelMeta:
         shape, chunks = list(level.grid.shape), list(level.grid.chunks)
-        sizes = tuple(len(offsets) for _, offsets in blocks)
+        _, offsets = zip(*blocks, strict=True)
+        sizes = tuple(map(len, offsets))
         shape[self._axis], chunks[self._axis] = sum(sizes), sizes
         return replace(level, grid=ChunkGrid(tuple(shape), tuple(chunks)))
 
@@ -142,27 +146,22 @@ def select_channels(source: RowSource, channels: Iterable[int | str] | int | str
         axes = ", ".join(map(repr, meta.axes))
         msg = f"channels= needs an image with a channel axis 'c'; {meta.name!r} has the axes {axes}"
         raise ValueError(msg)
-    wanted = (
-        list(channels)
-        if isinstance(channels, Iterable) and not isinstance(channels, str)
-        else [channels]
-    )
+    if isinstance(channels, str) or not isinstance(channels, Iterable):
+        channels = [channels]
+    wanted = list(channels)
     if not wanted:
         msg = "channels= needs at least one channel, got none"
         raise ValueError(msg)
     count = meta.shape[meta.axes.index(CHANNEL_AXIS)]
-    names = [one.name for one in meta.channels]
+    names = [channel.name for channel in meta.channels]
     return ChannelSource(source, [_number(channel, count, names) for channel in wanted])
 
 
 def _number(channel: Any, count: int, names: list[str]) -> int:
     if isinstance(channel, str) and channel in names:
         return names.index(channel)
-    if (
-        isinstance(channel, (int, np.integer))
-        and not isinstance(channel, bool)
-        and -count <= channel < count
-    ):
+    is_number = isinstance(channel, (int, np.integer)) and not isinstance(channel, bool)
+    if is_number and -count <= channel < count:
         return int(channel) % count
     known = f" or one of {', '.join(map(repr, names))}" if names else ""
     msg = f"a channel must be a number below {count}{known}, got {channel!r}"

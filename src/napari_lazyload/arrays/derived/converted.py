@@ -66,7 +66,7 @@ class ConvertedBox:
 
     @property
     def is_raw_layout(self) -> bool:
-        """Never: what is converted is worth keeping."""
+        """Whether its bytes are its pixels: never, what is converted is worth keeping."""
         return False
 
     def load_into(self, target: Array) -> None:
@@ -117,7 +117,7 @@ def truth_as_number(pixels: Array) -> Array:
 
 
 def displayable(source: Source) -> tuple[Source, str | None]:
-    """Return a source that napari can show, and what was done to it in words, or None.
+    """Return a source that napari can show, and a text that says what was done to it, or None.
 
     Complex values are shown as their magnitude, extended precision as double precision, labels of
     truth values as 0 and 1.

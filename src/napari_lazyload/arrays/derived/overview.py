@@ -1,4 +1,4 @@
-"""Levels that no file holds: every second, fourth, ... pixel of an image whose coarsest level is too large.
+"""Levels that no file holds: every second, fourth, ... pixel of a coarsest level that is too large.
 
 A chunk of such a level is made from whole chunks of the next finer one, which are read one after
 the other and let go of again, down to those of the file. So each chunk of the file is decoded once
@@ -8,14 +8,16 @@ for an overview, and no more of it is kept than the pixels that are shown.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import repeat
 from math import prod
+from operator import add, mul
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
-from napari_lazyload.core.coarse_levels import chunk_side, overview_steps
+from napari_lazyload.core.coarse_levels import chunk_side, overview_steps, strided_shape
 from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.core.source import (
     as_strided,
@@ -29,7 +31,7 @@ from napari_lazyload.core.source import (
 from napari_lazyload.loading.read_box import read_chunk, sampled_chunks, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.core.source import BoxReader, Chunk, ChunkKey, Source
@@ -81,7 +83,7 @@ class StridedChunk:
         Of the result.
     dtype : numpy.dtype
         Of the image.
-    steps : tuple of int
+    strides : tuple of int
         The k of each axis.
     finer_nbytes : int
         Bytes of the whole level that its parts are of.
@@ -90,7 +92,7 @@ class StridedChunk:
     parts: tuple[SourcePart, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    steps: tuple[int, ...]
+    strides: tuple[int, ...]
     finer_nbytes: int
 
     @property
@@ -100,7 +102,7 @@ class StridedChunk:
 
     @property
     def ready(self) -> bool:
-        """Whether the keys of all parts can be told without waiting."""
+        """Whether the keys of all parts can be found without waiting."""
         return all(is_ready(part.chunk) for part in self.parts)
 
     @property
@@ -108,7 +110,7 @@ class StridedChunk:
         """The keys of its parts, and which pixels of them it has."""
         taken = tuple((part.first, part.place) for part in self.parts)
         keys = [part.chunk.key for part in self.parts]
-        return joined_key(keys, "strided", self.steps, self.shape, taken)
+        return joined_key(keys, "strided", self.strides, self.shape, taken)
 
     def load(self) -> Array:
         """Read the parts one after the other; see `napari_lazyload.core.source.Chunk`."""
@@ -116,14 +118,9 @@ class StridedChunk:
         pixels = np.empty(self.shape, self.dtype)
         for part in self.parts:
             finer = read_chunk(part.chunk, part.shape, self.dtype, keep=keep)
-            taken = finer[
-                tuple(
-                    slice(first, None, step)
-                    for first, step in zip(part.first, self.steps, strict=True)
-                )
-            ]
-            place = zip(part.place, taken.shape, strict=True)
-            pixels[tuple(slice(start, start + size) for start, size in place)] = taken
+            taken = finer[tuple(map(slice, part.first, repeat(None), self.strides))]
+            ends = map(add, part.place, taken.shape)
+            pixels[tuple(map(slice, part.place, ends))] = taken
         return pixels
 
 
@@ -134,43 +131,32 @@ class ComputedLevels:
     ----------
     source : Source
         The original.
-    steps : sequence of tuple of int
+    strides : sequence of tuple of int
         For each computed level and axis, every how many pixels of the level before it has.
     """
 
-    def __init__(self, source: Source, steps: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, source: Source, strides: Sequence[tuple[int, ...]]) -> None:
         self.original = source
         self.remote = is_remote(source)
         self.status_token = status_token(source)
-        self._steps = tuple(steps)
+        self._strides = tuple(strides)
         self._stored = len(source.meta.levels)
         levels = list(source.meta.levels)
-        cost = _Cost(
-            levels[-1].grid,
-            source.meta.dtype.itemsize,
-            REMOTE_PARTS if self.remote else CHUNK_PARTS,
-        )
-        for one in self._steps:
-            levels.append(self._thinned(levels[-1], one, cost))
+        most = REMOTE_PARTS if self.remote else CHUNK_PARTS
+        cost = _Cost(levels[-1].grid, source.meta.dtype.itemsize, most)
+        for level_strides in self._strides:
+            levels.append(self._thinned(levels[-1], level_strides, cost))
         self.meta = replace(source.meta, levels=tuple(levels))
-        self.token = (
-            f"{source.token}-every-{'-'.join('x'.join(map(str, one)) for one in self._steps)}"
-        )
+        self.token = f"{source.token}-every-{self._strides}"
 
-    def _thinned(self, finer: LevelMeta, steps: tuple[int, ...], cost: _Cost) -> LevelMeta:
-        groups = cost.groups(finer.grid, steps)
-        shape = tuple(-(-size // step) for size, step in zip(finer.shape, steps, strict=True))
-        chunks = tuple(
-            _sizes(finer.grid, axis, *one)
-            for axis, one in enumerate(zip(steps, groups, strict=True))
-        )
+    def _thinned(self, finer: LevelMeta, strides: tuple[int, ...], cost: _Cost) -> LevelMeta:
+        groups = cost.chunks_to_join(finer.grid, strides)
+        chunks = tuple(map(_sizes, repeat(finer.grid), range(len(strides)), strides, groups))
         return LevelMeta(
-            ChunkGrid(shape, chunks),
-            tuple(factor * step for factor, step in zip(finer.factors, steps, strict=True)),
+            ChunkGrid(strided_shape(finer.shape, strides), chunks),
+            tuple(map(mul, finer.factors, strides)),
             finer.first_center,
-            steps=tuple(
-                a * b for a, b in zip(finer.steps or (1,) * len(steps), steps, strict=True)
-            ),
+            strides=tuple(map(mul, finer.strides or repeat(1), strides)),
             computed_from=self._stored - 1,
         )
 
@@ -178,88 +164,98 @@ class ComputedLevels:
         """Return the reference to one chunk, stored or computed."""
         if level < self._stored:
             return self.original.chunk(level, index)
-        steps, finer = self._steps[level - self._stored], self.meta.levels[level - 1].grid
-        box = self._finer_box(level, index)
+        strides, finer = self._strides[level - self._stored], self.meta.levels[level - 1].grid
+        shown = self.meta.levels[level].grid.bounds(index)
+        # The pixels of the finer level from the first to the last that the chunk takes.
+        box = tuple(
+            (start * stride, (stop - 1) * stride + 1)
+            for (start, stop), stride in zip(shown, strides, strict=True)
+        )
         parts = []
-        for block in sampled_chunks(self, level - 1, box, steps):
+        for block in sampled_chunks(self, level - 1, box, strides):
             bounds = finer.bounds(block)
-            found = [samples(*one) for one in zip(box, bounds, steps, strict=True)]
-            first, place = (tuple(one[side].start for one in found) for side in (1, 0))
-            parts.append(SourcePart(self.chunk(level - 1, block), box_shape(bounds), first, place))
-        shape = box_shape(self.meta.levels[level].grid.bounds(index))
+            places, taken = zip(*map(samples, box, bounds, strides), strict=True)
+            chunk = self.chunk(level - 1, block)
+            parts.append(SourcePart(chunk, box_shape(bounds), _starts(taken), _starts(places)))
         nbytes = prod(finer.shape) * self.meta.dtype.itemsize
-        return StridedChunk(tuple(parts), shape, self.meta.dtype, steps, nbytes)
-
-    def _finer_box(self, level: int, index: BlockIndex) -> Box:
-        """Return the pixels of the next finer level from the first to the last that a computed chunk takes."""
-        bounds, steps = (
-            self.meta.levels[level].grid.bounds(index),
-            self._steps[level - self._stored],
-        )
-        return tuple(
-            (start * step, (stop - 1) * step + 1)
-            for (start, stop), step in zip(bounds, steps, strict=True)
-        )
+        return StridedChunk(tuple(parts), box_shape(shown), self.meta.dtype, strides, nbytes)
 
     def box_reader(self, level: int, box: Box) -> BoxReader | None:
         """Return what reads a box of a stored level in one go, where the original can."""
         return box_reader(self.original, level, box) if level < self._stored else None
 
 
+def _starts(slices: Iterable[slice]) -> tuple[int, ...]:
+    return tuple(pixels.start for pixels in slices)
+
+
+def _sides(grid: ChunkGrid) -> list[int]:
+    """Return the longest side of a chunk along each axis."""
+    return list(map(chunk_side, repeat(grid), range(len(grid.shape))))
+
+
 class _Cost:
-    """How many chunks of the file, and bytes of them, a chunk of the level that was made last needs."""
+    """What a chunk of the level that was made last needs: chunks of the file, and their bytes."""
 
     def __init__(self, grid: ChunkGrid, itemsize: int, most: int) -> None:
         self._parts, self._most = 1, most
-        self._nbytes = (
-            prod(max(chunk_side(grid, axis), 1) for axis in range(len(grid.shape))) * itemsize
-        )
+        self._nbytes = prod(map(max, _sides(grid), repeat(1))) * itemsize
 
-    def groups(self, finer: ChunkGrid, steps: tuple[int, ...]) -> list[int]:
-        """Return how many chunks of the finer level a computed one takes along each axis."""
-        groups = [1] * len(steps)
-        sides = [chunk_side(finer, axis) / step for axis, step in enumerate(steps)]
-        planar = [axis for axis, step in enumerate(steps) if step > 1][-2:]
+    def chunks_to_join(self, finer: ChunkGrid, strides: tuple[int, ...]) -> list[int]:
+        """Return how many chunks of the finer level a computed one takes along each axis.
+
+        A stride leaves little of a chunk, and many small chunks are slow to show. So along the last
+        two axes with a stride two, four, ... neighbors are joined, the shorter side first, until
+        the sides reach `CHUNK_SIDE` or what the chunk is made from becomes too costly.
+        """
+        counts = [1] * len(strides)
+        # Pixels that a computed chunk has of `counts` finer ones; a fraction where a stride is
+        # longer than a chunk.
+        sides = np.divide(_sides(finer), strides).tolist()
+        planar = np.flatnonzero(np.greater(strides, 1))[-2:].tolist()
         while True:
+            # Axes that still have neighbors to join, and short sides.
             small = [
                 axis
                 for axis in planar
-                if groups[axis] < finer.numblocks[axis] and sides[axis] < CHUNK_SIDE
+                if counts[axis] < finer.numblocks[axis] and sides[axis] < CHUNK_SIDE
             ]
             if not small:
                 break
-            axis = min(small, key=lambda axis: sides[axis])
+            axis = min(small, key=sides.__getitem__)
             allowed = 2 * self._parts <= self._most and 2 * self._nbytes <= CHUNK_NBYTES
+            # A chunk without a pixel of its own must be joined, whatever that costs.
             if sides[axis] >= 1 and not allowed:
                 break
-            groups[axis] *= 2
+            counts[axis] *= 2
             sides[axis] *= 2
+            # The next coarser level is made from this one: the cost adds up over the levels.
             self._parts, self._nbytes = 2 * self._parts, 2 * self._nbytes
-        return groups
+        return counts
 
 
-def _sizes(finer: ChunkGrid, axis: int, step: int, group: int) -> int | tuple[int, ...]:
-    """Return the chunks of a computed level: the pixels that each group of finer chunks has."""
+def _sizes(finer: ChunkGrid, axis: int, stride: int, count: int) -> int | tuple[int, ...]:
+    """Return the chunks of a computed level along an axis: the pixels of every `count` chunks."""
     chunk, size = finer.chunks[axis], finer.shape[axis]
-    if isinstance(chunk, int) and (group * chunk) % step == 0:
-        return max(1, min(group * chunk, -(-size // step) * step) // step)
-    if isinstance(chunk, int) and step % (group * chunk) == 0:
+    if isinstance(chunk, int) and (count * chunk) % stride == 0:
+        return max(1, min(count * chunk, -(-size // stride) * stride) // stride)
+    if isinstance(chunk, int) and stride % (count * chunk) == 0:
         return 1
     blocks = finer.numblocks[axis]
     ends = [
-        -(-finer.span(axis, min(last, blocks) - 1)[1] // step)
-        for last in range(group, blocks + group, group)
+        -(-finer.span(axis, min(last, blocks) - 1)[1] // stride)
+        for last in range(count, blocks + count, count)
     ]
-    return tuple(b - a for a, b in zip([0, *ends], ends, strict=False) if b > a)
+    return tuple(filter(None, np.diff(ends, prepend=0).tolist()))
 
 
 def with_overview(source: Source) -> Source:
-    """Return a source whose coarsest level can be looked at as a whole: itself, where that is so.
+    """Return a source whose coarsest level can be viewed whole: the same one where that is so.
 
     Every k-th pixel is read without the others where the source can do so.
     """
     strided = as_strided(source)
     if strided is not None:
         source = strided.with_strided_levels()
-    steps = overview_steps(source.meta)
-    return ComputedLevels(source, steps) if steps else source
+    strides = overview_steps(source.meta)
+    return ComputedLevels(source, strides) if strides else source

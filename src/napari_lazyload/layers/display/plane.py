@@ -127,7 +127,7 @@ class Plane:
             return response
         strides = None if frame.sampled is None else tuple(frame.sampled[axis] for axis in axes)
         exact = self._whole and frame.sampled is None
-        if isinstance(finest, LazyArray) and self._level(frame.level).steps is not None:
+        if isinstance(finest, LazyArray) and self._level(frame.level).strides is not None:
             response = napari_requests.fix_offset(
                 response, request, finest, frame.level, frame.box, strides=frame.sampled
             )

@@ -98,5 +98,5 @@ class SliderMotion:
         chunks = plan.ahead(shown.grid, origin, self._axis, stride, depth)
         pixels = now.cache_budget // 4 // source.meta.dtype.itemsize
         if shown.computed_from is not None:
-            pixels //= prod(shown.steps or ())  # so many times the pixels are decoded
+            pixels //= prod(shown.strides or ())  # so many times the pixels are decoded
         return plan.within(shown.grid, chunks, pixels)

@@ -164,7 +164,7 @@ class StridedFileSource:
         self.row_map = RowMap(dict(zip(axes[:row_axes], layout.shape[:row_axes], strict=True)))
 
     def _steps(self, level: int) -> tuple[int, ...]:
-        return self.meta.levels[level].steps or (1,) * len(self.meta.axes)
+        return self.meta.levels[level].strides or (1,) * len(self.meta.axes)
 
     def _sizes(self, chunks: Any, axes: tuple[str, ...]) -> tuple[int | tuple[int, ...], ...]:
         layout, rows = self.layout, self._row_axes
