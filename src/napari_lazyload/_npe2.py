@@ -76,8 +76,7 @@ def __getattr__(name: str) -> Any:
         from napari_lazyload.widgets.crop.dock import CropDock
 
         return CropDock
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def open_folder(viewer: napari.Viewer) -> None:

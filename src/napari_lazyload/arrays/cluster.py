@@ -154,11 +154,10 @@ def compute_each(
         )
         if isinstance(err, LazyLoadError) or (client.status == "running" and not own):
             raise
-        msg = (
+        raise ChunkReadError(
             f"the cluster stopped in the middle ({type(err).__name__}). Connect again, or close "
             "the client to compute without a cluster"
-        )
-        raise ChunkReadError(msg) from err
+        ) from err
     finally:
         with suppress(Exception):  # a client that is closed has nothing to take back
             if writes and running:
@@ -168,8 +167,7 @@ def compute_each(
 
 def _check(cancel: Callable[[], bool] | None) -> None:
     if cancel is not None and cancel():
-        msg = "cancelled"
-        raise CancelledError(msg)
+        raise CancelledError("cancelled")
 
 
 def _finished(client: Any, running: Iterable[Any]) -> list[Any]:

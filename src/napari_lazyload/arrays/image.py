@@ -69,17 +69,15 @@ class Image:
         chunks: Any = None,
     ) -> None:
         if on_error not in ("raise", "blank"):
-            msg = f"on_error must be 'raise' or 'blank', got {on_error!r}"
-            raise ValueError(msg)
+            raise ValueError(f"on_error must be 'raise' or 'blank', got {on_error!r}")
         count = len(source.meta.levels)
         if level is not None and (
             not isinstance(level, (int, np.integer)) or not -count <= level < count
         ):
-            msg = (
+            raise ValueError(
                 f"level must be a number from 0 to {count - 1} for {source.meta.name!r}, "
                 f"got {level!r}"
             )
-            raise ValueError(msg)
         self.source = source
         self.on_error = on_error
         self._level = level
@@ -255,11 +253,10 @@ def _chunk_sizes(array: da.Array, chunks: Any, axes: tuple[str, ...]) -> Sizes:
             chunks, array.shape, dtype=array.dtype, previous_chunks=array.chunks
         )
     except (ValueError, TypeError, IndexError, ZeroDivisionError, NotImplementedError) as err:
-        msg = (
+        raise ValueError(
             f"chunks {given!r} do not suit an image of shape {array.shape} "
             f"with axes {', '.join(axes)}: {err}"
-        )
-        raise ValueError(msg) from err
+        ) from err
     return sizes
 
 

@@ -284,8 +284,7 @@ class LazyArray(da.Array):
     def __len__(self) -> int:
         """Return the length of the first axis."""
         if not self.shape:
-            msg = "len() of unsized object"
-            raise TypeError(msg)
+            raise TypeError("len() of unsized object")
         return self.shape[0]
 
     @property
@@ -341,8 +340,9 @@ class LazyArray(da.Array):
             With ``copy=False``: there is nothing yet that could be shared.
         """
         if copy is False:
-            msg = "the pixels are still to be read, which makes a new array: give copy=None or True"
-            raise ValueError(msg)
+            raise ValueError(
+                "the pixels are still to be read, which makes a new array: give copy=None or True"
+            )
         if self._assigned:
             return np.asarray(super().__array__(dtype, copy=copy, **kwargs))  # type: ignore[no-untyped-call] # dask's
         view = self._view.stored() if napari_takes_the_coarsest() else self._view

@@ -131,8 +131,7 @@ def option_values(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name.strip():
-            msg = f"expected NAME=VALUE, got {text!r}"
-            raise typer.BadParameter(msg, param_hint="'--set'")
+            raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}", param_hint="'--set'")
         try:
             values[name.strip()] = literal_eval(value.strip())
         except (ValueError, SyntaxError):
@@ -156,8 +155,7 @@ def choose_image(dataset: Dataset, wanted: str | None) -> Image:
             return image
     known = [f"{number} ({image.name})" for number, image in enumerate(images[:20])]
     known += ["..."] * bool(images[20:])
-    msg = f"{dataset.path}: there is no image {wanted!r}; there are {', '.join(known)}"
-    raise ValueError(msg)
+    raise ValueError(f"{dataset.path}: there is no image {wanted!r}; there are {', '.join(known)}")
 
 
 # --- regions
@@ -254,11 +252,10 @@ def image_region(image: Image, ranges: dict[str, Range]) -> dict[str, Any]:
             region[axis] = slice(*(end and int(end.value) for end in ends))
             continue
         if "" in units:
-            msg = (
+            raise RegionError(
                 f"axis {axis!r}: one end of the range has a unit and the other has none; "
                 "write it after both"
             )
-            raise RegionError(msg)
         start, stop = (_in_unit_of(image, axis, end) for end in ends)
         region |= pixels_of_world({axis: (start, stop)}, image.axes, image.scale, image.translate)
     return region
@@ -275,20 +272,19 @@ def _in_unit_of(image: Image, axis: str, end: Position | None) -> float | None:
         return end.value  # the region is refused in the words of all regions
     own = image.units[image.axes.index(axis)]
     if own is None:
-        msg = f"axis {axis!r}: the file names no unit for it; write the region in pixels"
-        raise RegionError(msg)
+        raise RegionError(
+            f"axis {axis!r}: the file names no unit for it; write the region in pixels"
+        )
     if not np.array_equal(image.affine, np.eye(len(image.affine))):
-        msg = (
+        raise RegionError(
             f"axis {axis!r}: the image is rotated or sheared, "
             "so that no axis has coordinates of its own; write pixels"
         )
-        raise RegionError(msg)
     registry = pint.application_registry
     try:
         return float(registry.Quantity(end.value, end.unit).to(own).magnitude)
     except Exception as err:
         # What people call a unit may be anything, and so may what pint makes of it.
-        msg = (
+        raise RegionError(
             f"axis {axis!r}: {end.value:g}{end.unit} cannot be converted to the file's unit, {own}"
-        )
-        raise RegionError(msg) from err
+        ) from err

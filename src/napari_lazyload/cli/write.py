@@ -42,8 +42,10 @@ def check_dtype(name: str | None) -> None:
     except TypeError:
         known = False
     if not known:
-        msg = f"{name!r} is no type of pixels; there are uint8, int16, float32, ..."
-        raise typer.BadParameter(msg, param_hint="'--dtype'")
+        raise typer.BadParameter(
+            f"{name!r} is no type of pixels; there are uint8, int16, float32, ...",
+            param_hint="'--dtype'",
+        )
 
 
 def check_target(target: Path) -> None:
@@ -58,8 +60,10 @@ def check_target(target: Path) -> None:
 
     if not target.name.lower().endswith(tuple(SUFFIXES)):
         suffixes = ", ".join(SUFFIXES)
-        msg = f"{target}: expected a name that ends with {suffixes}, which says what to write"
-        raise typer.BadParameter(msg, param_hint="'OUT'")
+        raise typer.BadParameter(
+            f"{target}: expected a name that ends with {suffixes}, which says what to write",
+            param_hint="'OUT'",
+        )
 
 
 def write(
@@ -100,8 +104,7 @@ def write(
         check_target(target)
         check_dtype(dtype)
         if os.path.lexists(target) and not overwrite:
-            msg = f"{target}: exists already; --overwrite replaces it"
-            raise FileExistsError(msg)
+            raise FileExistsError(f"{target}: exists already; --overwrite replaces it")
         import napari_lazyload as nl
         from napari_lazyload.cropping.cast_loss import cast_loss
 
@@ -136,7 +139,7 @@ def _cost(image: Image, region: Any, level: int, dtype: str | None) -> str:
     import numpy as np
 
     from napari_lazyload.core.chunks import box_shape
-    from napari_lazyload.core.text import said
+    from napari_lazyload.core.text import describe_pixels
     from napari_lazyload.cropping.crop import estimate_level
     from napari_lazyload.cropping.target import target_of
 
@@ -144,7 +147,7 @@ def _cost(image: Image, region: Any, level: int, dtype: str | None) -> str:
     box = target.box(region, level)
     shape, cost = box_shape(box), estimate_level(target, box, level, dtype)
     return (
-        f"{said(shape, np.dtype(dtype or image.dtype))}: result {size_text(cost.result_nbytes)}, "
+        f"{describe_pixels(shape, np.dtype(dtype or image.dtype))}: result {size_text(cost.result_nbytes)}, "
         f"reads {size_text(cost.touched_nbytes)} in {counted(cost.touched_chunks, 'chunk')}, "
         f"of {size_text(cost.full_nbytes)}"
     )

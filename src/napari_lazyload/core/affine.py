@@ -141,12 +141,12 @@ def placement(
     translate = np.zeros(len(axes))
     translate[places] = first
     turned = steps / sizes
-    said: dict[str, tuple[Any, ...]] = {"scale": tuple(map(float, scale))}
+    fields: dict[str, tuple[Any, ...]] = {"scale": tuple(map(float, scale))}
     if np.abs(turned - np.eye(len(spatial))).max(initial=0) <= _ROUNDING or np.linalg.matrix_rank(
         turned
     ) < len(spatial):
-        return said | {"translate": tuple(map(float, translate))}
+        return fields | {"translate": tuple(map(float, translate))}
     matrix = np.eye(len(axes) + 1)
     matrix[np.ix_(places, places)] = turned
     matrix[:-1, -1] = translate
-    return said | {"affine": tuple(tuple(map(float, row)) for row in matrix)}
+    return fields | {"affine": tuple(tuple(map(float, row)) for row in matrix)}

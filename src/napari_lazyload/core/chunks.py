@@ -70,22 +70,22 @@ class ChunkGrid:
         """Make NumPy's integers Python's, which JSON needs, and refuse a grid with gaps."""
         if len(self.shape) != len(self.chunks):
             count = len(self.chunks)
-            msg = f"a grid for {len(self.shape)} axes needs as many chunk sizes, got {count}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"a grid for {len(self.shape)} axes needs as many chunk sizes, got {count}"
+            )
         try:
             shape = tuple(map(operator.index, self.shape))
             chunks = tuple(map(_sizes, self.chunks))
         except TypeError as err:  # dask has chunks of unknown size, which are NaN
-            msg = f"a grid needs whole numbers, got shape {self.shape} and chunks {self.chunks}"
-            raise ValueError(msg) from err
+            raise ValueError(
+                f"a grid needs whole numbers, got shape {self.shape} and chunks {self.chunks}"
+            ) from err
         for size, chunk in zip(shape, chunks, strict=True):
             if not _covers(chunk, size):
-                msg = f"chunks {chunk} do not cover an axis of {size} pixels"
-                raise ValueError(msg)
+                raise ValueError(f"chunks {chunk} do not cover an axis of {size} pixels")
             if isinstance(chunk, int) and -(-size // chunk) > MOST_BLOCKS:
                 what = f"chunks of {chunk} along an axis of {size:,} pixels"
-                msg = f"{what} are more than {MOST_BLOCKS:,}"
-                raise ValueError(msg)
+                raise ValueError(f"{what} are more than {MOST_BLOCKS:,}")
         ends = tuple(map(_ends, chunks))
         for name, value in (("shape", shape), ("chunks", chunks), ("_ends", ends)):
             object.__setattr__(self, name, value)  # frozen

@@ -123,8 +123,9 @@ def load(name: str) -> ModuleType:
         if not absent:
             error = f"{type(err).__name__}: {err}"
             what = f"is installed but cannot be imported ({error})"
-        msg = f"the package {name!r} {what}: pip install --upgrade {package.requirement}"
-        raise MissingDependencyError(msg, name=name) from err
+        raise MissingDependencyError(
+            f"the package {name!r} {what}: pip install --upgrade {package.requirement}", name=name
+        ) from err
     finally:
         with _lock:
             record.threads -= 1

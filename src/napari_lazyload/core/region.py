@@ -80,11 +80,10 @@ def region_box(region: Any, axes: Sequence[str], shape: Sequence[int]) -> Box:
     for part, axis, size in zip(parts, spatial, shape, strict=False):
         start, stop = _clip(part, axis, size)
         if stop <= start:
-            msg = (
+            raise RegionError(
                 f"the region is empty along axis {axis!r}: {_part_text(part)} of {size} pixels; "
                 f"choose a start below its stop that meets 0:{size}"
             )
-            raise RegionError(msg)
         box.append((start, stop))
     return (*box, *((0, size) for size in shape[len(spatial) :]))
 
@@ -98,8 +97,9 @@ def _part_text(part: Any) -> str:
 def _parts_from_mapping(region: Mapping[Any, Any], axes: Sequence[str]) -> list[Any]:
     for name in region:
         if name not in axes:
-            msg = f"the region names axis {name!r}; the image has {', '.join(map(repr, axes))}"
-            raise RegionError(msg)
+            raise RegionError(
+                f"the region names axis {name!r}; the image has {', '.join(map(repr, axes))}"
+            )
     return [region.get(axis, slice(None)) for axis in axes]
 
 
@@ -107,22 +107,21 @@ def _parts_from_tuple(region: Any, axes: Sequence[str]) -> list[Any]:
     parts = list(region) if isinstance(region, tuple) else [region]
     if any(not isinstance(part, slice) and part is not Ellipsis for part in parts):
         wrong = next(part for part in parts if not isinstance(part, slice) and part is not Ellipsis)
-        msg = (
+        raise RegionError(
             "a region is a tuple of slices or a mapping from axis name to (start, stop), "
             f"got {wrong!r}; "
             "write slice(i, i + 1) for a single position"
         )
-        raise RegionError(msg)
     if parts.count(Ellipsis) > 1:
-        msg = "a region has at most one Ellipsis"
-        raise RegionError(msg)
+        raise RegionError("a region has at most one Ellipsis")
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
         parts[at : at + 1] = [slice(None)] * (len(axes) - len(parts) + 1)
     if len(parts) > len(axes):
         names = ", ".join(axes)
-        msg = f"the region has {len(parts)} slices; the image has {len(axes)} axes ({names})"
-        raise RegionError(msg)
+        raise RegionError(
+            f"the region has {len(parts)} slices; the image has {len(axes)} axes ({names})"
+        )
     return parts + [slice(None)] * (len(axes) - len(parts))
 
 
@@ -137,14 +136,12 @@ def _clip(part: Any, axis: str, size: int) -> tuple[int, int]:
             stop = size if high is None else min(size, _whole(high))
             step = 1
     except (TypeError, ValueError) as err:
-        msg = (
+        raise RegionError(
             f"axis {axis!r}: expected a slice or a (start, stop) pair of whole pixels, got {part!r}"
-        )
-        raise RegionError(msg) from err
+        ) from err
     if step != 1:
         hint = "slice the image's lazy data for strides"
-        msg = f"axis {axis!r}: a region has step 1, got {step}; {hint}"
-        raise RegionError(msg)
+        raise RegionError(f"axis {axis!r}: a region has step 1, got {step}; {hint}")
     return start, stop
 
 
@@ -226,12 +223,12 @@ def _sizes(
     full = {axis: length for axis, length in zip(axes, shape, strict=True) if axis != RGB_AXIS}
     for axis, pixels in size.items():
         if axis not in full:
-            msg = f"the size names axis {axis!r}; the image has {', '.join(map(repr, full))}"
-            raise RegionError(msg)
+            raise RegionError(
+                f"the size names axis {axis!r}; the image has {', '.join(map(repr, full))}"
+            )
         if not isinstance(pixels, Integral) or pixels < 1:
             expected = "a size of at least 1 pixel, in whole pixels"
-            msg = f"axis {axis!r}: expected {expected}, got {pixels!r}"
-            raise RegionError(msg)
+            raise RegionError(f"axis {axis!r}: expected {expected}, got {pixels!r}")
     return [
         (axis, length, min(length, int(size.get(axis, length)))) for axis, length in full.items()
     ]
@@ -274,18 +271,17 @@ def pixels_of_world(
     region = {}
     for axis, pair in world.items():
         if axis not in placed:
-            msg = f"the region names axis {axis!r}; the image has {', '.join(map(repr, placed))}"
-            raise RegionError(msg)
+            raise RegionError(
+                f"the region names axis {axis!r}; the image has {', '.join(map(repr, placed))}"
+            )
         size, first = placed[axis]
         numbers = [number for number in (*pair, size, first) if number is not None]
         if size == 0 or not all(map(isfinite, numbers)):
             found = f"{pair} where pixels are {size:g} wide from {first:g} on"
-            msg = f"axis {axis!r}: expected finite positions, got {found}"
-            raise RegionError(msg)
+            raise RegionError(f"axis {axis!r}: expected finite positions, got {found}")
         if pair[0] is not None and pair[1] is not None and pair[1] <= pair[0]:
             empty = f"the region is empty along axis {axis!r}: {pair[0]} to {pair[1]}"
-            msg = f"{empty}; choose a start below its stop"
-            raise RegionError(msg)
+            raise RegionError(f"{empty}; choose a start below its stop")
         low, high = (None if end is None else (end - first) / size for end in pair)
         region[axis] = _met(low, high) if size > 0 else _met(high, low)
     return region

@@ -106,8 +106,7 @@ def update(**changes: Any) -> Settings:
 def _checked(name: str, value: Any) -> float | None:
     known = [field.name for field in fields(Settings)]
     if name not in known:
-        msg = f"{name!r} is not a setting; there are: {', '.join(known)}"
-        raise TypeError(msg)
+        raise TypeError(f"{name!r} is not a setting; there are: {', '.join(known)}")
     if value is None:
         return None
     if name in _RANGES:
@@ -125,16 +124,14 @@ def _number(name: str, value: Any) -> float:
     if not number or not least <= value <= most or (name in _WHOLE and value != int(value)):
         kind = "whole number" if name in _WHOLE else "number"
         upwards = "" if most == inf else f" and at most {most}"
-        msg = f"{name} must be a {kind} of at least {least}{upwards}, got {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be a {kind} of at least {least}{upwards}, got {value!r}")
     return int(value) if name in _WHOLE else float(value)
 
 
 def _choice(name: str, value: Any) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    msg = f"{name} must be True or False, got {value!r}"
-    raise ValueError(msg)
+    raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
 def _after_fork() -> None:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def said(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
+def describe_pixels(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
     """Return shape and type in words.
 
     Examples
     --------
     >>> import numpy as np
-    >>> said((512, 640, 3), np.dtype("uint8"))
+    >>> describe_pixels((512, 640, 3), np.dtype("uint8"))
     '512 x 640 x 3 uint8'
     """
     return f"{' x '.join(map(str, shape))} {dtype}"

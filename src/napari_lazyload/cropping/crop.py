@@ -140,8 +140,7 @@ def crop(
     result = _result(out, box_shape(box), np.dtype(dtype or array.dtype))
     stop = getattr(cancel, "is_set", cancel)
     if stop is not None and stop():
-        msg = "cancelled; nothing was read"
-        raise CancelledError(msg)
+        raise CancelledError("cancelled; nothing was read")
     grid = target.meta.levels[level].grid
     total = grid.count(box)
     report = None if progress is None else lambda done: progress(done, total)
@@ -199,14 +198,12 @@ def _result(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> 
             return np.empty(shape, dtype)
         except (MemoryError, ValueError) as err:
             need = prod(shape) * dtype.itemsize / 2**30
-            msg = (
+            raise MemoryError(
                 f"the region needs {need:.1f} GiB of memory; "
                 "choose a smaller one or a coarser level"
-            )
-            raise MemoryError(msg) from err
+            ) from err
     if out.shape != shape:
-        msg = f"out must have the region's shape {shape}, got {out.shape}"
-        raise RegionError(msg)
+        raise RegionError(f"out must have the region's shape {shape}, got {out.shape}")
     return out
 
 

@@ -120,8 +120,7 @@ class Target:
             If the region is malformed or empty, or there is no such level.
         """
         if not -len(self.arrays) <= level < len(self.arrays):
-            msg = f"level must be 0 to {len(self.arrays) - 1}, got {level}"
-            raise RegionError(msg)
+            raise RegionError(f"level must be 0 to {len(self.arrays) - 1}, got {level}")
         box = region_box(region, self.meta.axes, self.meta.shape)
         return level_box(box, self.meta.levels[level])
 
@@ -234,11 +233,10 @@ def _as_array(image: Any) -> Any:
         return image
     other_layer = hasattr(image, "as_layer_data_tuple")
     if other_layer or np.asarray(image).dtype.kind not in "biufc":
-        msg = (
+        raise TypeError(
             "expected an image of a dataset, an Image or Labels layer, or an array of numbers, "
             f"got {image!r:.80}"
         )
-        raise TypeError(msg)
     return np.asarray(image)
 
 

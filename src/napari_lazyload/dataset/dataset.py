@@ -104,11 +104,10 @@ class Dataset:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        msg = (
+        raise TypeError(
             "a Dataset stays in its process: send one of its images, which pickle, "
             "or open the path again there"
         )
-        raise TypeError(msg)
 
     @property
     def path(self) -> str:
@@ -226,8 +225,7 @@ class Dataset:
         row = operator.index(row)  # for a NumPy integer, `in` would walk over the whole range
         found = [image for image, rows in enumerate(self._opened.rows) if row in rows]
         if not found:
-            msg = f"row {row} is not in the table of {self._opened.row_count} rows"
-            raise IndexError(msg)
+            raise IndexError(f"row {row} is not in the table of {self._opened.row_count} rows")
         return found
 
     def _index_in(self, image: int, row: int) -> tuple[int, ...]:
@@ -311,8 +309,7 @@ class Dataset:
         >>> dataset.reopen(headers="all")  # doctest: +SKIP
         """
         if self._again is None:
-            msg = "this dataset was not made by open_dataset: it cannot be opened again"
-            raise TypeError(msg)
+            raise TypeError("this dataset was not made by open_dataset: it cannot be opened again")
         return self._again(**options)
 
     def close(self) -> None:

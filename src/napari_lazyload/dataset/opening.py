@@ -34,8 +34,7 @@ def _scene_number(sources: Sequence[RowSource], scene: int | str) -> int:
     if -len(names) <= number < len(names):
         return number % len(names)
     known = ", ".join(map(repr, names[:10]))
-    msg = f"scene must be a number below {len(names)} or one of {known}, got {scene!r}"
-    raise ValueError(msg)
+    raise ValueError(f"scene must be a number below {len(names)} or one of {known}, got {scene!r}")
 
 
 def _of_all_channels(source: RowSource) -> bool:

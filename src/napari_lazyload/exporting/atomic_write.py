@@ -39,12 +39,14 @@ def check_target(path: str, *, overwrite: bool, store: bool, sources: Iterable[s
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         found = "is a file" if os.path.exists(folder) else "does not exist"
-        msg = f"{path}: the folder {folder} {found}; make it first, or choose another one"
-        raise ExportError(msg, path)
+        raise ExportError(
+            f"{path}: the folder {folder} {found}; make it first, or choose another one", path
+        )
     for source in sources:
         if _meets(path, source):
-            msg = f"{path}: is part of what is read ({source}); write to another place"
-            raise ExportError(msg, path)
+            raise ExportError(
+                f"{path}: is part of what is read ({source}); write to another place", path
+            )
     if os.path.lexists(path):
         _check_replaced(path, overwrite=overwrite, store=store)
 
@@ -56,11 +58,11 @@ def _check_replaced(path: str, *, overwrite: bool, store: bool) -> None:
         # A typing mistake must not cost anybody a folder of other files.
         names = os.listdir(path)
         if not store or (names and not set(_STORE_FILES).intersection(names)):
-            msg = (
+            raise ExportError(
                 f"{path}: is a folder that is no Zarr store, which is never replaced; "
-                "choose another name"
+                "choose another name",
+                path,
             )
-            raise ExportError(msg, path)
 
 
 def _exists(path: str) -> ExportError:

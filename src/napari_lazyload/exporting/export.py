@@ -145,14 +145,13 @@ def export(
     kind = _format(where, format)
     selection = select(image, region, level, dtype)
     if selection.dtype.kind not in "biufc" or selection.dtype.hasobject:
-        msg = (
+        raise ExportError(
             f"{where}: pixels of type {selection.dtype} cannot be written; "
-            "expected numbers or truth values"
+            "expected numbers or truth values",
+            where,
         )
-        raise ExportError(msg, where)
     if kind != "ome-zarr" and shards not in (None, False):
-        msg = f"only OME-Zarr has shards, {kind} has none; leave out shards="
-        raise ValueError(msg)
+        raise ValueError(f"only OME-Zarr has shards, {kind} has none; leave out shards=")
     check_target(
         where, overwrite=overwrite, store=kind == "ome-zarr", sources=_sources(where, selection)
     )
@@ -173,18 +172,19 @@ def export(
 def _format(path: str, given: str | None) -> str:
     if given is not None:
         if given not in FORMATS:
-            msg = f"format must be one of {', '.join(map(repr, FORMATS))}, got {given!r}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"format must be one of {', '.join(map(repr, FORMATS))}, got {given!r}"
+            )
         return given
     name = os.path.basename(path).lower()
     for suffix, kind in SUFFIXES.items():
         if name.endswith(suffix) and len(name) > len(suffix):
             return kind
-    msg = (
+    raise ExportError(
         f"{path}: its name does not say what to write; "
-        f"expected one that ends with {', '.join(SUFFIXES)}, or format="
+        f"expected one that ends with {', '.join(SUFFIXES)}, or format=",
+        path,
     )
-    raise ExportError(msg, path)
 
 
 def _writer(

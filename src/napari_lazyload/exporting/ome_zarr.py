@@ -129,11 +129,11 @@ def plan_zarr(
         If chunks or shards do not suit the axes.
     """
     if selection.dtype.name not in DTYPES:
-        msg = (
+        raise ExportError(
             f"{path}: Zarr has no pixels of type {selection.dtype}; "
-            "convert them, such as with dtype='float64'"
+            "convert them, such as with dtype='float64'",
+            path,
         )
-        raise ExportError(msg, path)
     order, kinds = _written_axes(path, selection)
     stream = PixelStream(selection, order)
     space = [axis for axis, kind in enumerate(kinds) if kind == "space"]
@@ -148,8 +148,9 @@ def plan_zarr(
         given = None if shards is True else shards
         whole = _sizes("shards", given, stream, _default_shards(stream, sizes, space))
         if np.mod(whole, sizes).any():
-            msg = f"shards {whole} must be multiples of the chunks {sizes}, along each axis"
-            raise ValueError(msg)
+            raise ValueError(
+                f"shards {whole} must be multiples of the chunks {sizes}, along each axis"
+            )
     return ZarrPyramid(stream, kinds, tuple(factors), sizes, whole)
 
 
@@ -168,11 +169,11 @@ def _written_axes(path: str, selection: ExportSelection) -> tuple[list[int], tup
         rule = "OME-Zarr 0.5 has one axis beside time and space"
         raise too_many(path, rule, selection, extra or sorted(order), "NPY (.npy)")
     if found.count("space") < 2:
-        msg = (
+        raise ExportError(
             f"{path}: OME-Zarr 0.5 takes images with two axes of space or more, "
-            f"found {', '.join(selection.axes)}; write NPY (.npy)"
+            f"found {', '.join(selection.axes)}; write NPY (.npy)",
+            path,
         )
-        raise ExportError(msg, path)
     return order, found
 
 
@@ -220,11 +221,10 @@ def _sizes(name: str, given: Any, stream: PixelStream, default: tuple[int, ...])
         known = len(listed) == len(axes)
         sizes = list(map(listed.__getitem__, stream.order)) if known else []
     if not known or not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-        msg = (
+        raise ValueError(
             f"{name} must be a size, one for each of the axes {', '.join(axes)}, "
             f"or a mapping of them, got {given!r}"
         )
-        raise ValueError(msg)
     return tuple(map(int, sizes))
 
 
@@ -428,9 +428,9 @@ def _written(path: str, name: str) -> _Written:
     store = open_store(path)
     node = read_node(store, name)
     if node is None:
-        msg = (
+        raise ExportError(
             f"{path}: level {name} is gone while the next one is made of it; "
-            "check whether another program changes the folder"
+            "check whether another program changes the folder",
+            path,
         )
-        raise ExportError(msg, path)
     return _Written(open_array(store, node))

@@ -77,8 +77,7 @@ class ExportProgress:
     def check(self) -> None:
         """Raise `CancelledError` if the user has cancelled."""
         if self.cancel is not None and self.cancel():
-            msg = "cancelled; nothing was written"
-            raise CancelledError(msg)
+            raise CancelledError("cancelled; nothing was written")
 
 
 class PixelStream:
@@ -149,8 +148,10 @@ class PixelStream:
             except OSError as err:
                 if isinstance(err, LazyLoadError) or err is progress.error:
                     raise
-                msg = f"the pixels of {whole} cannot be read ({type(err).__name__}: {err})"
-                raise ChunkReadError(msg, str(err.filename or "")) from err
+                raise ChunkReadError(
+                    f"the pixels of {whole} cannot be read ({type(err).__name__}: {err})",
+                    str(err.filename or ""),
+                ) from err
         report(count)
 
 

@@ -99,11 +99,11 @@ def plan_tiff(path: str, selection: ExportSelection, *, pyramid: bool, chunks: A
     if selection.dtype.name not in DTYPES:
         known = {"b": "uint8", "i": "int32", "u": "uint32"}
         fitting = known.get(selection.dtype.kind, "float32")
-        msg = (
+        raise ExportError(
             f"{path}: OME-TIFF has no pixels of type {selection.dtype}; "
-            f"convert them (dtype={fitting!r}), or write OME-Zarr (.ome.zarr)"
+            f"convert them (dtype={fitting!r}), or write OME-Zarr (.ome.zarr)",
+            path,
         )
-        raise ExportError(msg, path)
     order, letters = _letters(path, selection)
     stream = PixelStream(selection, order)
     at = letters.index("Y")
@@ -131,11 +131,11 @@ def _letters(path: str, selection: ExportSelection) -> tuple[list[int], str]:
         rule = "OME-TIFF has the axes T, C, Z, Y, X and colors"
         raise too_many(path, rule, selection, unknown or kept, "OME-Zarr (.ome.zarr)")
     if not {"Y", "X"} <= set(letters.values()):
-        msg = (
+        raise ExportError(
             f"{path}: OME-TIFF takes images with two axes of space or more, "
-            f"found {', '.join(selection.axes)}; write NPY (.npy)"
+            f"found {', '.join(selection.axes)}; write NPY (.npy)",
+            path,
         )
-        raise ExportError(msg, path)
     order = sorted(kept, key=lambda axis: "YXS".find(letters[axis]))
     return order, "".join(letters[axis] for axis in order)
 
@@ -147,8 +147,9 @@ def _tile(chunks: Any, size: tuple[int, ...]) -> tuple[int, int]:
     given = [chunks] * 2 if isinstance(chunks, int) else list(chunks)[-2:]
     fitting = [side for side in given if isinstance(side, int) and side > 0 and side % 16 == 0]
     if len(given) != 2 or fitting != given:
-        msg = f"chunks of OME-TIFF are its tiles: rows and columns, multiples of 16, got {chunks!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"chunks of OME-TIFF are its tiles: rows and columns, multiples of 16, got {chunks!r}"
+        )
     return given[0], given[1]
 
 

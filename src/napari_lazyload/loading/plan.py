@@ -78,10 +78,10 @@ def ahead(grid: ChunkGrid, box: Box, axis: int, stride: int, depth: int) -> list
             ranges = [
                 range(block, block + 1) if at == axis else other for at, other in enumerate(others)
             ]
-            piece = tuple(
+            part = tuple(
                 grid.span(at, block) if at == axis else pair for at, pair in enumerate(box)
             )
-            found += from_center(grid, piece, product(*ranges))
+            found += from_center(grid, part, product(*ranges))
     return found
 
 

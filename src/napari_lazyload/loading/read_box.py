@@ -89,12 +89,12 @@ def read_chunk(
     def check(pixels: Array) -> None:
         if pixels.shape != shape or pixels.dtype != dtype:
             path = path_of(chunk)
-            msg = (
+            raise ChunkReadError(
                 f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, "
                 f"found {pixels.shape} and {pixels.dtype}. It was changed since it was opened: "
-                "open it again"
+                "open it again",
+                path,
             )
-            raise ChunkReadError(msg, path)
 
     return _cache.shared.read(chunk, keep=keep, reporter=reporter, check=check)
 
@@ -105,8 +105,7 @@ def _checked(box: Box, source: Source, level: int) -> Box:
     if len(box) != len(shape) or any(
         not 0 <= a <= b <= size for (a, b), size in zip(box, shape, strict=True)
     ):
-        msg = f"expected a box within level {level} of shape {shape}, got {box}"
-        raise RegionError(msg)
+        raise RegionError(f"expected a box within level {level} of shape {shape}, got {box}")
     return box
 
 
@@ -162,8 +161,7 @@ def read_box(
     shape = box_shape(box)
     result = np.empty(shape, source.meta.dtype) if out is None else out
     if result.shape != shape:
-        msg = f"out must have the box's shape {shape}, got {result.shape}"
-        raise RegionError(msg)
+        raise RegionError(f"out must have the box's shape {shape}, got {result.shape}")
 
     filling = _BoxRead(source, level, box, result, keep=keep, failed=failed, progress=progress)
     runs = filling.runs()

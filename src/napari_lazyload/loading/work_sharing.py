@@ -62,8 +62,7 @@ class WorkSharing:
             if self._closed or self._error is not None:
                 return _END
             if self._cancel is not None and self._cancel():
-                msg = "cancelled; nothing was kept"
-                raise CancelledError(msg)
+                raise CancelledError("cancelled; nothing was kept")
             return next(self._items, _END)
 
     def _report(self) -> None:

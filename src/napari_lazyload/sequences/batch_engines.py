@@ -299,10 +299,9 @@ def make_engine(reads: Reads, workers: int | str | None) -> Engine:
     kind, colon, number = workers.partition(":")
     is_bad_number = colon and not (number.isdecimal() and int(number))
     if kind not in ("threads", "processes") or is_bad_number:
-        msg = (
+        raise ValueError(
             "workers must be a number of threads, 'processes' or 'processes:<number>', "
             f"got {workers!r}"
         )
-        raise ValueError(msg)
     count = int(number or settings.current().workers)
     return _Threads(reads, count) if kind == "threads" else _Processes(reads, count)

@@ -29,11 +29,9 @@ def at_least(name: str, value: Any, least: int) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, (bool, np.bool_)):
-        msg = f"{name} must be a whole number of at least {least}, got {value!r}"
-        raise TypeError(msg)
+        raise TypeError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if number < least:
-        msg = f"{name} must be at least {least}, got {number}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be at least {least}, got {number}")
     return number
 
 
@@ -49,11 +47,10 @@ def random_order(shuffle: Any) -> Random | None:
         return np.random.default_rng() if shuffle else None
     if isinstance(shuffle, (np.random.Generator, np.random.RandomState)):
         return shuffle
-    msg = (
+    raise TypeError(
         "shuffle must be True, False, a numpy.random.Generator or a RandomState, "
         f"got {shuffle!r}; for a seed give numpy.random.default_rng(seed)"
     )
-    raise TypeError(msg)
 
 
 def probabilities(weights: Any, count: int) -> Array:
@@ -66,14 +63,12 @@ def probabilities(weights: Any, count: int) -> Array:
     """
     given = np.asarray(weights, dtype=float)
     if given.shape != (count,):
-        msg = (
+        raise ValueError(
             f"weights must be {count} numbers, one for each image, "
             f"got an array of shape {given.shape}"
         )
-        raise ValueError(msg)
     if not np.isfinite(given).all() or (given < 0).any() or not given.sum() > 0:
-        msg = "weights must be finite, not negative, and not all zero"
-        raise ValueError(msg)
+        raise ValueError("weights must be finite, not negative, and not all zero")
     return np.asarray(given / given.sum())
 
 

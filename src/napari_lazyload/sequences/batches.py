@@ -226,8 +226,7 @@ def make_batches(
         If an argument is not as described there.
     """
     if on_error not in ("raise", "skip"):
-        msg = f"on_error must be 'raise' or 'skip', got {on_error!r}"
-        raise ValueError(msg)
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     size, epochs = at_least("batch_size", batch_size, 1), at_least("repeats", repeats, 1)
     ahead = at_least("prefetch", prefetch, 0)
     chances = None if weights is None else probabilities(weights, count)

@@ -46,17 +46,17 @@ def positions(index: Any, count: int) -> Array:
     if isinstance(index, slice):
         return np.arange(*index.indices(count))
     if isinstance(index, tuple):
-        msg = (
+        raise ValueError(
             f"a sequence has one axis, got the index {index!r}; give a list, "
             "or index the image that seq[i] gives"
-        )
-        raise ValueError(msg)  # noqa: TRY004 - numpy reads a tuple as an index to several axes
+        )  # noqa: TRY004 - numpy reads a tuple as an index to several axes
     if not isinstance(index, (list, range, np.ndarray, pd.Series, pd.Index)):
         raise _another_type(index)
     chosen = np.asarray(_in_row_order(index) if isinstance(index, pd.Series) else index)
     if chosen.ndim > 1:
-        msg = f"an index to a sequence has one axis, got {chosen.ndim} axes of shape {chosen.shape}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"an index to a sequence has one axis, got {chosen.ndim} axes of shape {chosen.shape}"
+        )
     if chosen.dtype == bool and chosen.ndim:
         return _where_true(chosen, count)
     if not chosen.size:
@@ -72,8 +72,9 @@ def positions(index: Any, count: int) -> Array:
 
 def _where_true(mask: Array, count: int) -> Array:
     if len(mask) != count:
-        msg = f"a mask must have one bool for each of the {count} images, got {len(mask)}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"a mask must have one bool for each of the {count} images, got {len(mask)}"
+        )
     return np.flatnonzero(mask)
 
 

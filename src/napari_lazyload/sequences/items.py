@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from napari_lazyload.core.text import said
+from napari_lazyload.core.text import describe_pixels
 from napari_lazyload.loading import scheduler
 from napari_lazyload.sequences.file_store import Array, Form, Store, form_of, in_parallel
 
@@ -127,8 +127,7 @@ def _check_shapes(items: list[Item], forms: list[Form]) -> None:
     """Refuse to stack images of several shapes."""
     for item, form in zip(items, forms, strict=True):
         if form[0] != forms[0][0]:
-            msg = (
-                f"images of one shape can be stacked; {items[0].name} is {said(*forms[0])}, "
-                f"{item.name} is {said(*form)}. load() returns a list"
+            raise ValueError(
+                f"images of one shape can be stacked; {items[0].name} is {describe_pixels(*forms[0])}, "
+                f"{item.name} is {describe_pixels(*form)}. load() returns a list"
             )
-            raise ValueError(msg)

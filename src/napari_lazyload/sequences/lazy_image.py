@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from napari_lazyload.core.text import said
+from napari_lazyload.core.text import describe_pixels
 from napari_lazyload.sequences.file_store import Array, Form, form_of
 from napari_lazyload.sequences.items import Item
 
@@ -56,10 +56,9 @@ class LazyImage:
         meta: pd.Series[Any] | Mapping[str, Any] | Row | None = None,
     ) -> None:
         if not callable(load_fn):
-            msg = (
+            raise TypeError(
                 f"load_fn must be a function without arguments that returns pixels, got {load_fn!r}"
             )
-            raise TypeError(msg)
         self._load_fn = load_fn
         self._meta = meta
         self._lock = threading.Lock()
@@ -124,7 +123,7 @@ class LazyImage:
         name = getattr(self._load_fn, "__name__", "image")
         if isinstance(self._load_fn, Item):
             name = self._load_fn.name
-        state = "not loaded" if self._data is None else said(*form_of(self._data))
+        state = "not loaded" if self._data is None else describe_pixels(*form_of(self._data))
         return f"<LazyImage {name!r}: {state}>"
 
 

@@ -80,8 +80,7 @@ def compute(
     missing = wanted.difference(mapping)
     if missing and not allow_missing:
         present = ", ".join(map(repr, mapping))
-        msg = f"{', '.join(map(repr, missing))} not in the mapping; it has {present}"
-        raise KeyError(msg)
+        raise KeyError(f"{', '.join(map(repr, missing))} not in the mapping; it has {present}")
     return {
         key: _computed(value, dtype) if key in wanted else value for key, value in mapping.items()
     }

@@ -51,13 +51,13 @@ def with_common(frame: pd.DataFrame, common: Any) -> pd.DataFrame:
         If the table has a column of it already.
     """
     if not isinstance(common, Mapping):
-        msg = f"common_meta must be a mapping from column to value, got {common!r}"
-        raise TypeError(msg)
+        raise TypeError(f"common_meta must be a mapping from column to value, got {common!r}")
     frame = frame.copy()
     for column, value in common.items():
         if column in frame.columns:
-            msg = f"common_meta has a column {column!r} that the meta table has too; rename one"
-            raise ValueError(msg)
+            raise ValueError(
+                f"common_meta has a column {column!r} that the meta table has too; rename one"
+            )
         if np.ndim(value) or isinstance(value, (Mapping, set)):
             value = pd.Series([value] * len(frame), dtype=object)  # noqa: PLW2901 - one object for each row
         frame[column] = value
@@ -98,12 +98,11 @@ def join_table(names: Array, root: str, meta: Any, first: int | None) -> pd.Data
         return _joined(table, match, names, first)
     if not _is_path(meta) and len(table) == len(names) and FILE_NAME not in table.columns:
         return table.iloc[:first]
-    msg = (
+    raise ValueError(
         f"no column of the meta table holds the file names: {len(names)} files such as "
         f"{names[0]!r}, {len(table)} rows with the columns {', '.join(map(repr, table.columns))}. "
         "Add a column of file names"
     )
-    raise ValueError(msg)
 
 
 # --- From what was given to a table
@@ -124,13 +123,11 @@ def _as_table(meta: Any) -> pd.DataFrame:
         try:
             table = pd.DataFrame(dict(meta))
         except ValueError as err:
-            msg = f"meta must be columns of equal length: {err}"
-            raise ValueError(msg) from err
+            raise ValueError(f"meta must be columns of equal length: {err}") from err
     else:
-        msg = (
+        raise TypeError(
             f"meta must be a DataFrame, a mapping of columns, or a path, got {type(meta).__name__}"
         )
-        raise TypeError(msg)
     if any(isinstance(value, str) for value in table.index[:1]):
         index = pd.DataFrame(
             {FILE_NAME if table.index.name is None else table.index.name: table.index}
@@ -138,8 +135,7 @@ def _as_table(meta: Any) -> pd.DataFrame:
         table = pd.concat([index, table.reset_index(drop=True)], axis=1)
     if not table.columns.is_unique:
         repeated = table.columns[table.columns.duplicated()][0]
-        msg = f"the meta table has more than one column {repeated!r}; rename one"
-        raise ValueError(msg)
+        raise ValueError(f"the meta table has more than one column {repeated!r}; rename one")
     return table.reset_index(drop=True)
 
 
@@ -152,25 +148,26 @@ def _read_table(path: str) -> pd.DataFrame:
     }
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in readers:
-        msg = (
+        raise UnknownFormatError(
             f"{path}: a meta table is a .csv, .tsv, .json or .xlsx file, "
-            f"got {suffix or 'no suffix'}"
+            f"got {suffix or 'no suffix'}",
+            path,
         )
-        raise UnknownFormatError(msg, path)
     try:
         return readers[suffix](path)
     except OSError as err:
-        msg = f"the meta table {path} cannot be read: {err.strerror or err}. Check the path"
-        raise SourceOpenError(msg, path) from err
+        raise SourceOpenError(
+            f"the meta table {path} cannot be read: {err.strerror or err}. Check the path", path
+        ) from err
     except ImportError as err:
-        msg = (
+        raise MissingDependencyError(
             f"{path}: .xlsx tables need openpyxl: pip install 'napari-lazyload[xlsx]', "
             "or save the table as CSV"
-        )
-        raise MissingDependencyError(msg) from err
+        ) from err
     except Exception as err:
-        msg = f"{path}: expected a {suffix[1:].upper()} table, found something else: {err}"
-        raise UnknownFormatError(msg, path) from err
+        raise UnknownFormatError(
+            f"{path}: expected a {suffix[1:].upper()} table, found something else: {err}", path
+        ) from err
 
 
 def _read_json(path: str) -> pd.DataFrame:
@@ -186,8 +183,9 @@ def _read_json(path: str) -> pd.DataFrame:
         if all(isinstance(part, dict) for part in parts):
             numbered = all(key.isdecimal() for part in parts for key in part)
             return pd.DataFrame.from_dict(content, orient="columns" if numbered else "index")
-    msg = "a table is a list of rows, a mapping of columns, or a mapping from file name to row"
-    raise ValueError(msg)
+    raise ValueError(
+        "a table is a list of rows, a mapping of columns, or a mapping from file name to row"
+    )
 
 
 # --- From a table to the rows of files
@@ -266,11 +264,10 @@ def _row_of(match: _Match) -> dict[str, int]:
     row_of: dict[str, int] = {}
     for row, name in enumerate(match.given):
         if name in present and row_of.setdefault(name, row) != row:
-            msg = (
+            raise ValueError(
                 f"the meta table has more than one row for {name!r} "
                 f"in column {match.column!r}; keep one"
             )
-            raise ValueError(msg)
     return row_of
 
 
@@ -279,8 +276,7 @@ def _refuse_ambiguous(wanted: list[str], names: Array, given: dict[str, int]) ->
     path_of: dict[str, str] = {}
     for name, path in zip(wanted, names, strict=True):
         if name in given and path_of.setdefault(name, path) != path:
-            msg = (
+            raise ValueError(
                 f"the meta table names {name!r}, which is {path_of[name]!r} and {path!r}; "
                 "give paths from the folder"
             )
-            raise ValueError(msg)

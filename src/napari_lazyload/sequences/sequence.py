@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.core.text import said
+from napari_lazyload.core.text import describe_pixels
 from napari_lazyload.sequences.batches import Batches, Reader, make_batches
 from napari_lazyload.sequences.file_store import Array, Form, Store, in_parallel
 from napari_lazyload.sequences.indexing import one_position, positions
@@ -88,7 +88,7 @@ class ImageSequence:
         parts = [f"{count}{where} of {self._store.root!r}"]
         if len(self):
             try:
-                parts.append(f"the first {said(*self._store.form(int(self._rows[0])))}")
+                parts.append(f"the first {describe_pixels(*self._store.form(int(self._rows[0])))}")
             except (ChunkReadError, MissingDependencyError):
                 parts.append("the first cannot be read")
         if self._maps:
@@ -144,8 +144,7 @@ class ImageSequence:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:
-            msg = "the images of a sequence lie apart; an array of all is a copy"
-            raise ValueError(msg)
+            raise ValueError("the images of a sequence lie apart; an array of all is a copy")
         return np.asarray(self.stack(), dtype)
 
     def __getitem__(self, index: Any) -> Any:
@@ -201,23 +200,22 @@ class ImageSequence:
             If the expression cannot be evaluated, or gives no yes or no for each row.
         """
         if not isinstance(expression, str):
-            msg = (
+            raise TypeError(
                 f"a query is a string such as 'label > 0.5', got {expression!r}; "
                 "for a mask there is where()"
             )
-            raise TypeError(msg)
         columns = ", ".join(map(repr, self._meta.columns))
         try:
             mask = self._meta.eval(expression, engine="python", level=1)
         except Exception as err:
-            msg = f"the query {expression!r} cannot be evaluated: {err}. Columns are {columns}"
-            raise ValueError(msg) from err
+            raise ValueError(
+                f"the query {expression!r} cannot be evaluated: {err}. Columns are {columns}"
+            ) from err
         if not isinstance(mask, pd.Series) or str(mask.dtype) not in ("bool", "boolean"):
-            msg = (
+            raise ValueError(
                 f"a query says yes or no for each row, as 'label > 0.5', got {expression!r}. "
                 f"Columns are {columns}"
             )
-            raise ValueError(msg)
         return self.where(mask.fillna(value=False))
 
     def where(self, mask: Any) -> ImageSequence:
@@ -233,8 +231,9 @@ class ImageSequence:
         given = np.asarray(mask)
         if given.dtype != bool:
             found = f"{given.dtype} of shape {given.shape}"
-            msg = f"where() takes a bool for each image, got {found}; numbers go in seq[...]"
-            raise TypeError(msg)
+            raise TypeError(
+                f"where() takes a bool for each image, got {found}; numbers go in seq[...]"
+            )
         return self._take(positions(mask if isinstance(mask, pd.Series) else given, len(self)))
 
     def sort(self, by: Any, *, ascending: bool = True) -> ImageSequence:
@@ -261,11 +260,10 @@ class ImageSequence:
     def _check_columns(self, what: str, columns: Sequence[Any]) -> None:
         for column in columns:
             if column not in self._meta.columns:
-                msg = (
+                raise ValueError(
                     f"{what} columns of the meta table, got {column!r}; "
                     f"there are {', '.join(map(repr, self._meta))}"
                 )
-                raise ValueError(msg)
 
     def map(self, function: Map) -> ImageSequence:
         """Return the sequence whose images are ``function(pixels)``, each computed when it is read.
@@ -277,8 +275,7 @@ class ImageSequence:
             that pickles: a function that a module defines, not a lambda.
         """
         if not callable(function):
-            msg = f"map() takes a function of an array, got {function!r}"
-            raise TypeError(msg)
+            raise TypeError(f"map() takes a function of an array, got {function!r}")
         return self._mapped(function)
 
     def astype(self, dtype: Any) -> ImageSequence:
@@ -334,8 +331,7 @@ class ImageSequence:
         """
         items = self._items(indices)
         if not items:
-            msg = "there is no image to stack; give at least one index"
-            raise ValueError(msg)
+            raise ValueError("there is no image to stack; give at least one index")
         return stack_items(items)
 
     def batches(
@@ -421,10 +417,9 @@ class ImageSequence:
         aligned = values if isinstance(values, ImageSequence) else np.asarray(values)
         size = len(aligned) if isinstance(aligned, ImageSequence) or aligned.ndim else "no"
         if size != len(self):
-            msg = (
+            raise ValueError(
                 f"arrays[{number}] must have {len(self)} entries, one for each image; it has {size}"
             )
-            raise ValueError(msg)
         return aligned._read if isinstance(aligned, ImageSequence) else aligned  # noqa: SLF001 - same class
 
 

@@ -127,8 +127,9 @@ def _check_installed(library: str, path: str) -> None:
     except ImportError as err:
         more = "and bioio's plugin for the format" if library == BIOIO else "(under the GPL-3)"
         how = f"pip install 'napari-lazyload[{library}]' {more}"
-        msg = f"{path}: this format is read by {library}, which is not installed: {how}"
-        raise MissingDependencyError(msg) from err
+        raise MissingDependencyError(
+            f"{path}: this format is read by {library}, which is not installed: {how}"
+        ) from err
 
 
 @functools.lru_cache(maxsize=8)

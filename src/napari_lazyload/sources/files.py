@@ -39,8 +39,9 @@ def check_options(options: Mapping[str, Any], known: Sequence[str], title: str) 
     """
     for name in options:
         if name not in known:
-            msg = f"{name!r} is not an option of {title}; there are: {', '.join(known) or 'none'}"
-            raise TypeError(msg)
+            raise TypeError(
+                f"{name!r} is not an option of {title}; there are: {', '.join(known) or 'none'}"
+            )
 
 
 def in_table(value: Any) -> Any:
@@ -135,11 +136,11 @@ class FileStamp(NamedTuple):
         try:
             return cls.from_stat(os.stat(path))
         except OSError as err:
-            msg = (
+            raise ChunkReadError(
                 f"{path}: the file cannot be found any more ({err.strerror}); it was there when "
-                "the folder was opened. Put it back and retry"
-            )
-            raise ChunkReadError(msg, path) from err
+                "the folder was opened. Put it back and retry",
+                path,
+            ) from err
 
     @classmethod
     def at_open(

@@ -114,8 +114,7 @@ class Format:
         if self.takes_all is None:
             file = _one_file(path)
             if file is None:
-                msg = f"expected one file, got {len(path)} paths: open them one by one"
-                raise ValueError(msg)
+                raise ValueError(f"expected one file, got {len(path)} paths: open them one by one")
             if not os.path.lexists(file):
                 raise not_there(file)
             path = file

@@ -367,8 +367,9 @@ class FileHead:
             self.data = self._read(0, wanted)
             self.complete = len(self.data) >= self.size
         if len(self.data) < end:
-            msg = f"a file that ends after {len(self.data):,} bytes, inside its header"
-            raise TruncatedError(msg)
+            raise TruncatedError(
+                f"a file that ends after {len(self.data):,} bytes, inside its header"
+            )
         return self.data
 
     def all(self) -> bytes:
@@ -398,8 +399,8 @@ class FileHead:
         os.lseek(fd, offset, os.SEEK_SET)
         data = os.read(fd, length)
         while len(data) < length:
-            piece = os.read(fd, length - len(data))
-            if not piece:
+            block = os.read(fd, length - len(data))
+            if not block:
                 break
-            data += piece
+            data += block
         return data

@@ -39,11 +39,9 @@ def normalise(path: PathLike | Sequence[PathLike]) -> Path:
     try:
         paths = [_as_text(one) for one in path]
     except TypeError as err:
-        msg = f"expected a path or a list of paths, got {path!r}"
-        raise TypeError(msg) from err
+        raise TypeError(f"expected a path or a list of paths, got {path!r}") from err
     if not paths:
-        msg = "expected at least one path, got an empty list"
-        raise ValueError(msg)
+        raise ValueError("expected at least one path, got an empty list")
     # Viewers make a list of whatever they are given: that of one folder or store is that one.
     if len(paths) == 1 and (os.path.isdir(paths[0]) or takes_zarr(paths[0])):
         return paths[0]
@@ -53,8 +51,7 @@ def normalise(path: PathLike | Sequence[PathLike]) -> Path:
 def _as_text(path: PathLike | bytes) -> str:
     text = os.fsdecode(path)
     if not text:
-        msg = "expected a path, got an empty string"
-        raise ValueError(msg)
+        raise ValueError("expected a path, got an empty string")
     if text.startswith("~"):
         return os.path.expanduser(text)
     return text
@@ -87,14 +84,15 @@ def _check_addresses(paths: list[str]) -> None:
     """Refuse several addresses at once, and pictures at an address."""
     if len(paths) > 1:
         for address in filter(is_address, paths):
-            msg = f"{address}: is one of {len(paths)} paths; expected one address at a time"
-            raise UnknownFormatError(msg, address)
+            raise UnknownFormatError(
+                f"{address}: is one of {len(paths)} paths; expected one address at a time", address
+            )
     first = paths[0]
     if is_address(first) and is_picture(first.partition("?")[0]):
-        msg = (
-            f"{first}: pictures are opened from local paths, Zarr stores at addresses. Download it"
+        raise UnknownFormatError(
+            f"{first}: pictures are opened from local paths, Zarr stores at addresses. Download it",
+            first,
         )
-        raise UnknownFormatError(msg, first)
 
 
 def _not_taken(paths: list[str]) -> SourceOpenError:
@@ -126,5 +124,6 @@ def _named(name: str) -> Format:
     for row in FORMATS:
         if row.name == name:
             return row
-    msg = f"format must be one of {', '.join(repr(row.name) for row in FORMATS)}, got {name!r}"
-    raise ValueError(msg)
+    raise ValueError(
+        f"format must be one of {', '.join(repr(row.name) for row in FORMATS)}, got {name!r}"
+    )

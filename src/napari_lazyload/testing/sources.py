@@ -133,11 +133,9 @@ class RecordedChunk:
         source.started.set()
         path = f"{source.meta.name}/{self.level}/{'.'.join(map(str, self.index))}"
         if source.gate is not None and not source.gate.wait(GATE_SECONDS):
-            msg = f"{path}: the gate was shut for {GATE_SECONDS:.0f} s"
-            raise ChunkReadError(msg, path)
+            raise ChunkReadError(f"{path}: the gate was shut for {GATE_SECONDS:.0f} s", path)
         if self.index in source.failing:
-            msg = f"{path}: fails because the test says so"
-            raise ChunkReadError(msg, path)
+            raise ChunkReadError(f"{path}: fails because the test says so", path)
         bounds = source.meta.levels[self.level].grid.bounds(self.index)
         return np.array(source.arrays[self.level][box_slices(bounds)], order="C")
 

@@ -144,14 +144,14 @@ def select_channels(source: RowSource, channels: Iterable[int | str] | int | str
     meta = source.meta
     if CHANNEL_AXIS not in meta.axes:
         axes = ", ".join(map(repr, meta.axes))
-        msg = f"channels= needs an image with a channel axis 'c'; {meta.name!r} has the axes {axes}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"channels= needs an image with a channel axis 'c'; {meta.name!r} has the axes {axes}"
+        )
     if isinstance(channels, str) or not isinstance(channels, Iterable):
         channels = [channels]
     wanted = list(channels)
     if not wanted:
-        msg = "channels= needs at least one channel, got none"
-        raise ValueError(msg)
+        raise ValueError("channels= needs at least one channel, got none")
     count = meta.shape[meta.axes.index(CHANNEL_AXIS)]
     names = [channel.name for channel in meta.channels]
     return ChannelSource(source, [_number(channel, count, names) for channel in wanted])
@@ -164,5 +164,4 @@ def _number(channel: Any, count: int, names: list[str]) -> int:
     if is_number and -count <= channel < count:
         return int(channel) % count
     known = f" or one of {', '.join(map(repr, names))}" if names else ""
-    msg = f"a channel must be a number below {count}{known}, got {channel!r}"
-    raise ValueError(msg)
+    raise ValueError(f"a channel must be a number below {count}{known}, got {channel!r}")

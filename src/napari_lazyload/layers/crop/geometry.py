@@ -90,8 +90,7 @@ def chosen_shapes(shapes: Any) -> list[tuple[NDArray[np.float64], str]]:
         If there is no shape.
     """
     if not len(shapes.data):
-        msg = f"{shapes.name!r} holds no rectangle yet: drag one over the image"
-        raise RegionError(msg)
+        raise RegionError(f"{shapes.name!r} holds no rectangle yet: drag one over the image")
     chosen = sorted(shapes.selected_data) or [len(shapes.data) - 1]
     return [
         (np.asarray(shapes.data[index], float), str(shapes.shape_type[index])) for index in chosen
@@ -166,8 +165,9 @@ def view_ranges(viewer: Any, layer: Any) -> dict[int, Range]:
         In 3-D, where the canvas shows no box.
     """
     if viewer.dims.ndisplay != 2:
-        msg = "the current view is a region in 2-D alone: switch to 2-D, or take another region"
-        raise RegionError(msg)
+        raise RegionError(
+            "the current view is a region in 2-D alone: switch to 2-D, or take another region"
+        )
     camera = viewer.scene.camera
     half = np.asarray(viewer.canvas.viewbox_size(viewer.layers), float) / camera.zoom / 2
     corners = np.tile(np.asarray(viewer.dims.point, float), (4, 1))
@@ -194,14 +194,14 @@ def clipped(ranges: Sequence[Range], target: LayerTarget) -> tuple[slice, ...]:
     region = []
     for (start, stop), size, name in zip(ranges, target.sizes, target.axis_names, strict=True):
         if stop <= start:
-            msg = f"the region is empty: along {name}, {start} to {stop} holds no pixel"
-            raise RegionError(msg)
+            raise RegionError(
+                f"the region is empty: along {name}, {start} to {stop} holds no pixel"
+            )
         if stop <= 0 or start >= size:
-            msg = (
+            raise RegionError(
                 f"the region lies outside {target.layer.name!r}: "
                 f"along {name} it is {start} to {stop}, the image 0 to {size}"
             )
-            raise RegionError(msg)
         region.append(slice(max(0, start), min(size, stop)))
     return tuple(region)
 
@@ -268,17 +268,15 @@ def _to_data(viewer: Any, layer: Any, world: NDArray[np.float64]) -> NDArray[np.
     try:
         inverse = np.asarray(np.linalg.inv(to_world(layer, viewer)), np.float64)
     except np.linalg.LinAlgError as err:
-        msg = (
+        raise RegionError(
             f"{layer.name!r} is squeezed flat by its transform, so that no region of it is found; "
             "give it a scale other than 0"
-        )
-        raise RegionError(msg) from err
+        ) from err
     with np.errstate(over="ignore", invalid="ignore"):
         points = _apply(inverse, world[:, -layer.ndim :])
     if not np.isfinite(points).all():
-        msg = (
+        raise RegionError(
             f"the region has no place in {layer.name!r}: "
             "a corner of it is not a number, or infinitely far away"
         )
-        raise RegionError(msg)
     return points

@@ -62,11 +62,10 @@ def shapes_mask(viewer: Any, shapes: Any, layer: Any) -> Mask:
     ]
     axes = np.flatnonzero(np.ptp(np.concatenate(points), axis=0) > _FLAT).tolist()
     if len(axes) != 2:
-        msg = (
+        raise RegionError(
             f"what is drawn in {shapes.name!r} lies in no plane of {layer.name!r}: "
             "take its box, without the mask"
         )
-        raise RegionError(msg)
     polygons = [tuple(map(tuple, corners[:, axes].tolist())) for corners in points]
     return Mask((axes[0], axes[1]), tuple(polygons))
 

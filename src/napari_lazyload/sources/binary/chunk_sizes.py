@@ -201,8 +201,9 @@ def _whole(value: Any, axis: str, chunks: Any) -> int:
             return operator.index(value)
         except TypeError:
             pass
-    msg = f"chunks {chunks!r}: the size along axis {axis!r} must be a whole number, got {value!r}"
-    raise ValueError(msg)
+    raise ValueError(
+        f"chunks {chunks!r}: the size along axis {axis!r} must be a whole number, got {value!r}"
+    )
 
 
 def _nbytes(text: str) -> int:
@@ -210,8 +211,7 @@ def _nbytes(text: str) -> int:
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", text, re.IGNORECASE | re.ASCII)
     if found is None or found[2].lower() not in _UNITS:
         units = "(B, kB, MB, GB, KiB, MiB or GiB)"
-        msg = f"chunks {text!r}: expected 'auto' or bytes such as '16 MiB' {units}"
-        raise ValueError(msg)
+        raise ValueError(f"chunks {text!r}: expected 'auto' or bytes such as '16 MiB' {units}")
     nbytes = int(float(found[1]) * _UNITS[found[2].lower()])
     refuse_option_if(nbytes < 1, f"chunks {text!r}: expected at least one byte")
     return nbytes

@@ -105,8 +105,7 @@ def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
         done += len(data)
         if done >= span:
             return block
-    msg = f"it ends after {max(0, done):,} bytes"
-    raise EOFError(msg)
+    raise EOFError(f"it ends after {max(0, done):,} bytes")
 
 
 def _gzip(file: IO[bytes]) -> Any:
@@ -145,8 +144,7 @@ def _text(file: IO[bytes], layout: StridedLayout) -> Array:
     count = item_count(layout.shape)
     words = file.read().replace(b",", b" ").split()
     if len(words) != count:
-        msg = f"it has {len(words):,} numbers instead of {count:,}"
-        raise ValueError(msg)
+        raise ValueError(f"it has {len(words):,} numbers instead of {count:,}")
     kind = float if layout.dtype.kind == "f" else int
     return np.array([kind(word) for word in words], layout.dtype)
 

@@ -184,8 +184,7 @@ def _data_of(path: str, head: str, named: Any) -> str:
     """Return the data file: the one that was opened, or named, or the one named like the header."""
     if named is not None:
         if not isinstance(named, (str, os.PathLike)):
-            msg = f"data must be the path of the data file, got {named!r}"
-            raise BadOptionError(msg)
+            raise BadOptionError(f"data must be the path of the data file, got {named!r}")
         return os.path.join(os.path.dirname(head), os.fspath(named))
     if path != head:
         return path

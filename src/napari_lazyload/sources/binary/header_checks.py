@@ -43,8 +43,9 @@ def reading_header(path: str, title: str) -> Iterator[None]:
         raise
     except ImportError as err:
         name = (err.name or str(err)).split(".")[0]
-        msg = f"{path}: {title} needs the package {name!r}: pip install 'napari-lazyload[formats]'"
-        raise MissingDependencyError(msg) from err
+        raise MissingDependencyError(
+            f"{path}: {title} needs the package {name!r}: pip install 'napari-lazyload[formats]'"
+        ) from err
     except MemoryError as err:
         raise open_error(
             path, title, "one whose header asks for more memory than there is", "it is damaged"

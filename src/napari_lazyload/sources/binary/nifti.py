@@ -181,8 +181,7 @@ def _offset(header: Any, *, single: bool) -> int:
     if not (np.isfinite(offset) and least <= offset < 1 << 62):
         if offset == 0 and single:  # where the standard has it begin at the earliest
             return int(header.single_vox_offset)
-        msg = f"data offset of {offset}"
-        raise ValueError(msg)
+        raise ValueError(f"data offset of {offset}")
     return int(offset)
 
 

@@ -157,8 +157,7 @@ def open_npz(path: str, stamp: FileStamp, options: dict[str, Any]) -> OpenResult
             name = str(key).removesuffix(".npy")
             if name not in members:
                 names = ", ".join(map(repr, members)) or "none"
-                msg = f"{path}: key={key!r} names no member; there are {names}"
-                raise BadOptionError(msg)
+                raise BadOptionError(f"{path}: key={key!r} names no member; there are {names}")
             chosen = {name: members[name]}
         for name, member in chosen.items():
             try:

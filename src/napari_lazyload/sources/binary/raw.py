@@ -230,8 +230,7 @@ def _description(path: str, known: Mapping[str, Any]) -> Description:
             known["dtype"], shape, known.get("offset", 0), order, known.get("key"), exact=exact
         )
     except (ValueError, TypeError) as err:
-        msg = f"{path}: {err}"
-        raise BadOptionError(msg) from err
+        raise BadOptionError(f"{path}: {err}") from err
     sign: Any = _ORDERS.get(byte_order)
     return replace(what, dtype=what.dtype.newbyteorder(sign)) if sign else what
 

@@ -75,8 +75,7 @@ def description(
         stored = np.dtype("none" if dtype is None else dtype)  # NumPy takes None for float64
     except (TypeError, ValueError, SyntaxError) as err:
         usual = "write one such as 'uint16', '>f4' or a structured one"
-        msg = f"dtype={dtype!r} is no type of NumPy; {usual}"
-        raise ValueError(msg) from err
+        raise ValueError(f"dtype={dtype!r} is no type of NumPy; {usual}") from err
     refuse_option_if(
         stored.hasobject or stored.itemsize == 0,
         f"dtype={dtype!r}: expected numbers of a fixed size, not objects",
@@ -96,8 +95,7 @@ def _whole(name: str, value: Any) -> int:
             return operator.index(value)
         except TypeError:
             pass
-    msg = f"{name} must be made of whole numbers, got {value!r}"
-    raise ValueError(msg)
+    raise ValueError(f"{name} must be made of whole numbers, got {value!r}")
 
 
 def _shape(shape: Any) -> tuple[int, ...] | None:

@@ -151,8 +151,7 @@ def plane_sketch(source: StridedFileSource, number: int, side: int) -> Array:
     box: Box = (*((int(place), int(place) + 1) for place in index), *whole_plane)
     whole = source.box_reader(0, box)
     if whole is None:
-        msg = "a sketch is of an image in one block"
-        raise ValueError(msg)
+        raise ValueError("a sketch is of an image in one block")
     steps = [1] * len(box)
     for axis in (lead, lead + 1):
         steps[axis] = -(-shape[axis] // side)

@@ -45,8 +45,7 @@ def pick_field(path: str, layout: StridedLayout, key: Any) -> StridedLayout:
         if dtype.names is None or dtype.fields is None or name not in dtype.names:
             fields = ", ".join(map(repr, dtype.names or ()))
             known = f"the fields {fields}" if fields else f"no fields ({dtype})"
-            msg = f"{path}: key={key!r} names no field; its type has {known}"
-            raise BadOptionError(msg)
+            raise BadOptionError(f"{path}: key={key!r} names no field; its type has {known}")
         dtype, begin = dtype.fields[name][:2]
         offset += begin
         if dtype.subdtype is not None:

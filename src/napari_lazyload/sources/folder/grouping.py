@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import RGB_AXIS
-from napari_lazyload.core.text import said
+from napari_lazyload.core.text import describe_pixels
 from napari_lazyload.sources.folder.file_set import FileSet, common_items
 from napari_lazyload.sources.image_files.decode import PictureInfo
 
@@ -65,18 +65,19 @@ class FolderOptions:
         for name, allowed in _CHOICES.items():
             chosen = getattr(self, name)
             if chosen not in allowed:
-                msg = f"{name} must be one of {', '.join(map(repr, allowed))}, got {chosen!r}"
-                raise ValueError(msg)
+                raise ValueError(
+                    f"{name} must be one of {', '.join(map(repr, allowed))}, got {chosen!r}"
+                )
         if not (self.pattern is None or isinstance(self.pattern, str)):
-            msg = f"pattern must be a glob pattern such as '*.png', got {self.pattern!r}"
-            raise TypeError(msg)
+            raise TypeError(f"pattern must be a glob pattern such as '*.png', got {self.pattern!r}")
         if (
             isinstance(self.max_images, bool)
             or not isinstance(self.max_images, int)
             or self.max_images < 1
         ):
-            msg = f"max_images must be a whole number of at least 1, got {self.max_images!r}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"max_images must be a whole number of at least 1, got {self.max_images!r}"
+            )
 
 
 @dataclass(slots=True)
@@ -208,7 +209,7 @@ def _split(files: FileSet, name: str, rows: Array, classes: list[list[int]]) -> 
     for wanted, mask in zip(classes, members, strict=True):
         infos = [files.header_classes[kind] for kind in wanted]
         info = infos[0] if len(infos) == 1 else padded_info(infos)
-        title = name if len(classes) == 1 else f"{name} [{said(info.shape, info.dtype)}]"
+        title = name if len(classes) == 1 else f"{name} [{describe_pixels(info.shape, info.dtype)}]"
         if any(group.name == title for group in groups):
             title = f"{title[:-1]} {''.join(info.axes)}, {len(groups) + 1}]"
         lead = {"frame": int(mask.sum())}

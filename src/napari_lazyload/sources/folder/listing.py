@@ -339,8 +339,9 @@ def list_glob(pattern: str) -> Listing:
         raise _not_listed(walk.listing.root, err) from err
     listing = walk.end()
     if not len(listing.names) and not listing.skipped:
-        msg = f"no file matches {pattern}. Check the folder and the pattern"
-        raise SourceOpenError(msg, pattern)
+        raise SourceOpenError(
+            f"no file matches {pattern}. Check the folder and the pattern", pattern
+        )
     return listing
 
 

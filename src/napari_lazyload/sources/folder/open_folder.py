@@ -145,8 +145,9 @@ def _options(options: dict[str, Any]) -> FolderOptions:
     known = [field.name for field in fields(FolderOptions)]
     for name in options:
         if name not in known:
-            msg = f"{name!r} is not an option of image folders; there are: {', '.join(known)}"
-            raise TypeError(msg)
+            raise TypeError(
+                f"{name!r} is not an option of image folders; there are: {', '.join(known)}"
+            )
     return FolderOptions(**options)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.core.source import ChunkKey
-from napari_lazyload.core.text import said
+from napari_lazyload.core.text import describe_pixels
 from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.file_set import read_info
 from napari_lazyload.sources.folder.page_chunk import decode, ravel, stamped, unlike, within
@@ -61,7 +61,9 @@ class PaddedChunk:
         info = read_info(self.path)
         if not fits_frame(info, frame, self.axes, self.dtype):
             raise unlike(
-                self.path, f"at most {said(frame, self.dtype)}", said(info.page_shape, info.dtype)
+                self.path,
+                f"at most {describe_pixels(frame, self.dtype)}",
+                describe_pixels(info.page_shape, info.dtype),
             )
         pages = info.shape[: info.page_ndim]
         if not within(self.page, pages):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.source import ChunkKey
-from napari_lazyload.core.text import said
+from napari_lazyload.core.text import describe_pixels
 from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.file_set import read_info
 from napari_lazyload.sources.image_files import decode as image_file
@@ -73,7 +73,11 @@ class PictureChunk:
         pixels = decode(self.path, self.page, self.series, self.place)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
         if pixels.shape != frame or pixels.dtype != self.dtype:
-            raise unlike(self.path, said(frame, self.dtype), said(pixels.shape, pixels.dtype))
+            raise unlike(
+                self.path,
+                describe_pixels(frame, self.dtype),
+                describe_pixels(pixels.shape, pixels.dtype),
+            )
         return pixels.reshape(self.shape)
 
     def _check_pages(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.text import said
+from napari_lazyload.core.text import describe_pixels
 from napari_lazyload.sources.folder.file_set import UNREADABLE, FileSet
 from napari_lazyload.sources.opened import IMAGE, Columns
 
@@ -79,7 +79,7 @@ class FolderTable:
             self._problems[place] = self._files.problems.get(file, "cannot be read")
         elif not self._fits(number, kind):
             source, info = self._pictures[number], self._files.header_classes[kind]
-            expected, found = (said(one.shape, one.dtype) for one in (source.info, info))
+            expected, found = (describe_pixels(one.shape, one.dtype) for one in (source.info, info))
             if expected == found:
                 expected, found = (
                     f"{found} ({', '.join(axes)})" for axes in (source.info.axes, info.axes)

@@ -106,16 +106,14 @@ def _levels(
     numbers = sorted(by_level)
     lead = tuple(1 + max(place) for place in zip(*by_level[numbers[0]], strict=True))
     if np.prod(lead, dtype=object) > _MOST_PLACES:
-        msg = f"time points and channels up to {lead}"
-        raise ValueError(msg)
+        raise ValueError(f"time points and channels up to {lead}")
     levels: list[Hdf5Level] = []
     for place, number in enumerate(numbers):
         members = by_level[number]
         first = next(iter(members.values()))
         if len({(dataset.shape, dataset.dtype) for dataset in members.values()}) > 1:
             if not levels:
-                msg = "data sets of several shapes or types in one level"
-                raise ValueError(msg)
+                raise ValueError("data sets of several shapes or types in one level")
             continue
         shape = shapes.get(number, first.shape)
         names = {index: dataset.name for index, dataset in members.items()}

@@ -329,8 +329,7 @@ def _choose(path: str, images: list[Hdf5Dataset], name: str | None) -> list[Hdf5
     image = by_name.get(name.strip("/"))
     if image is None:
         names = ", ".join(map(repr, list(by_name)[:10])) or "none"
-        msg = f"{path}: dataset={name!r} names no image; there are {names}"
-        raise BadOptionError(msg)
+        raise BadOptionError(f"{path}: dataset={name!r} names no image; there are {names}")
     return [image]
 
 

@@ -89,8 +89,9 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     parsed: _Parsed = header.detail
     missing = parsed.end - len(data)
     if missing > parsed.padding:
-        msg = f"a file of {len(data):,} bytes"
-        raise TruncatedError(msg, f"{parsed.end:,} bytes, as its header says")
+        raise TruncatedError(
+            f"a file of {len(data):,} bytes", f"{parsed.end:,} bytes, as its header says"
+        )
     if missing > 0:  # some writers leave out what only fills the last row
         data += bytes(missing)
     if parsed.by_pillow:

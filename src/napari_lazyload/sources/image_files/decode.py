@@ -358,8 +358,7 @@ def _fail(path: str, error: Exception) -> NoReturn:
         raise error
     if isinstance(error, ImportError):
         advice = "install a complete build with: pip install --upgrade imagecodecs"
-        msg = f"cannot read {path!r}: {error}; {advice}"
-        raise MissingDependencyError(msg) from error
+        raise MissingDependencyError(f"cannot read {path!r}: {error}; {advice}") from error
     raise read_error(path, *_explain(error, path)) from error
 
 

@@ -90,8 +90,7 @@ def _frames(data: bytes) -> list[_Frame]:
                 transparent = False
     except (IndexError, struct.error):
         place = f"inside frame {len(frames)} or before its trailer"
-        msg = f"a file that ends after {len(data):,} bytes, {place}"
-        raise TruncatedError(msg) from None
+        raise TruncatedError(f"a file that ends after {len(data):,} bytes, {place}") from None
     return frames
 
 

@@ -30,8 +30,9 @@ def file_boxes(head: FileHead) -> Iterator[tuple[bytes, int, int]]:
     while position + 8 <= size:
         kind, begin, end = _box(head.at(position, 16), position, size)
         if end > size or end < begin:
-            msg = f"a file of {size:,} bytes with a box {kind!r} that ends at {end:,}"
-            raise TruncatedError(msg)
+            raise TruncatedError(
+                f"a file of {size:,} bytes with a box {kind!r} that ends at {end:,}"
+            )
         yield kind, begin, end
         position = end
 

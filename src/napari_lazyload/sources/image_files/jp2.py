@@ -127,5 +127,4 @@ def _check_complete(data: bytes, begin: int, end: int) -> None:
         else:
             position += 2 + length
     if data[position : position + 2] != b"\xff\xd9" or position + 2 > end:
-        msg = f"a file that ends after {len(data):,} bytes, before its end marker"
-        raise TruncatedError(msg)
+        raise TruncatedError(f"a file that ends after {len(data):,} bytes, before its end marker")

@@ -79,9 +79,10 @@ def read_header(head: FileHead) -> ParsedHeader:
         if marker in _FRAMES:
             frame = (marker, *_FRAME.unpack_from(head.need(body + 6), body))
         elif marker in _OTHER_FRAMES:
-            msg = f"a hierarchical or differential JPEG (frame type 0x{marker:02X})"
             raise PictureError(
-                msg, "a baseline, progressive or lossless JPEG", "convert it, for example to PNG"
+                f"a hierarchical or differential JPEG (frame type 0x{marker:02X})",
+                "a baseline, progressive or lossless JPEG",
+                "convert it, for example to PNG",
             )
         elif marker == _APP1:
             data = head.need(position)
@@ -102,9 +103,10 @@ def _describe(frame: tuple[int, int, int, int, int], orientation: int) -> tuple[
     marker, bits, height, width, components = frame
     lossless = marker == 0xC3
     if components not in (1, 3, 4) or (components == 4 and bits != 8):
-        msg = f"a JPEG of {components} components of {bits} bits"
         raise PictureError(
-            msg, "1 or 3 components, or 4 of 8 bits", "convert it, for example to TIFF"
+            f"a JPEG of {components} components of {bits} bits",
+            "1 or 3 components, or 4 of 8 bits",
+            "convert it, for example to TIFF",
         )
     if bits not in (8, 12) and not (lossless and 2 <= bits <= 16):
         raise damaged(f"a JPEG of {bits} bits", "8 or 12 bits")
@@ -143,8 +145,7 @@ def _check_complete(data: bytes, scan: int) -> None:
         position = match.end()
         if marker not in _WITHOUT_LENGTH and position + 2 <= len(data):
             position += _SEGMENT.unpack_from(data, position)[0]
-    msg = f"a file that ends after {len(data):,} bytes, before its end marker"
-    raise TruncatedError(msg)
+    raise TruncatedError(f"a file that ends after {len(data):,} bytes, before its end marker")
 
 
 def _rgb_from_inverted_cmyk(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

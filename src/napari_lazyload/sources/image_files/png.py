@@ -267,8 +267,9 @@ def _pixel_stream(data: bytes, parsed: _Parsed) -> bytes:
     end = begin
     while True:
         if position + 12 > len(data):
-            msg = f"a file that ends after {len(data):,} bytes, before its IEND chunk"
-            raise TruncatedError(msg)
+            raise TruncatedError(
+                f"a file that ends after {len(data):,} bytes, before its IEND chunk"
+            )
         length, kind = _CHUNK.unpack_from(data, position)
         if kind == b"IEND":
             break

@@ -90,8 +90,9 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
 
     orientation, size = header.detail
     if len(data) < size:
-        msg = f"a file of {len(data):,} bytes"
-        raise TruncatedError(msg, f"{size:,} bytes, as its header says")
+        raise TruncatedError(
+            f"a file of {len(data):,} bytes", f"{size:,} bytes, as its header says"
+        )
     alpha = header.info.shape[-1] == 4
     frame = page if header.info.page_ndim else None
     array: npt.NDArray[Any] = imagecodecs.webp_decode(data, index=frame, hasalpha=alpha)

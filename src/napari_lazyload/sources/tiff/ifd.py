@@ -153,8 +153,7 @@ def _fields(
     width, step, pointer = flavour.counter.size, flavour.entry.size, flavour.pointer.size
     data = head.at(offset, width + 16 * step)
     if len(data) < width:
-        msg = f"a file of {head.size:,} bytes whose directory is at {offset:,}"
-        raise TruncatedError(msg)
+        raise TruncatedError(f"a file of {head.size:,} bytes whose directory is at {offset:,}")
     (count,) = flavour.counter.unpack_from(data)
     if count > _MAX_TAGS:
         raise PictureError(f"a directory of {count:,} tags", "a TIFF directory", _DAMAGED)
@@ -163,8 +162,9 @@ def _fields(
         data = head.at(offset, end + pointer)
         if len(data) < end + pointer:
             last = f"{offset + end + pointer:,}"
-            msg = f"a file of {head.size:,} bytes with a directory that ends at {last}"
-            raise TruncatedError(msg)
+            raise TruncatedError(
+                f"a file of {head.size:,} bytes with a directory that ends at {last}"
+            )
     found = [*flavour.entry.iter_unpack(data[width:end])]
     for tag, kind, number, raw in found:
         if (number > 1 or kind in _WIDE) and tag < _PRIVATE:
@@ -172,8 +172,9 @@ def _fields(
             where = flavour.number(raw)
             if nbytes > pointer and where + nbytes > head.size:
                 place = f"{where:,} to {where + nbytes:,}"
-                msg = f"a file of {head.size:,} bytes with values of tag {tag} at {place}"
-                raise TruncatedError(msg)
+                raise TruncatedError(
+                    f"a file of {head.size:,} bytes with values of tag {tag} at {place}"
+                )
     (following,) = flavour.pointer.unpack_from(data, end)
     return found, following
 
@@ -198,8 +199,9 @@ def check_chain(head: FileHead) -> int:
     seen: set[int] = set()
     while offset and offset not in seen:
         if offset >= head.size:
-            msg = f"a file of {head.size:,} bytes with directory {len(seen)} at {offset:,}"
-            raise TruncatedError(msg)
+            raise TruncatedError(
+                f"a file of {head.size:,} bytes with directory {len(seen)} at {offset:,}"
+            )
         seen.add(offset)
         _, offset = _fields(head, flavour, offset)
     return len(seen)

@@ -122,12 +122,12 @@ class OutputForm:
         """
         text = os.path.expanduser(self.path.value.strip())
         if not text:
-            msg = "Say which file to write."
-            raise ValueError(msg)
+            raise ValueError("Say which file to write.")
         stem = Path(os.path.abspath(_SUFFIXES.sub("", text)))
         if not stem.parent.is_dir():
-            msg = f"There is no folder {stem.parent}: make it first, or choose another one."
-            raise ValueError(msg)
+            raise ValueError(
+                f"There is no folder {stem.parent}: make it first, or choose another one."
+            )
         if len(names) == 1:
             return (stem.with_name(stem.name + self.kind.value),)
         plain = [re.sub(r"[^\w\-.]+", "_", name) for name in names]

@@ -176,13 +176,13 @@ def _check_settings(target: LayerTarget, level: int, dtype: str | None) -> None:
     """Raise `RegionError` where a layer has no such level, or cannot become such a type."""
     name, count = target.layer.name, len(target.arrays)
     if level >= count:
-        msg = (
+        raise RegionError(
             f"{name!r} has no level {level}, only {count}: choose one that all selected layers have"
         )
-        raise RegionError(msg)
     if isinstance(target.layer, Labels) and dtype is not None and dtype.startswith("float"):
-        msg = f"{name!r} holds labels, which are whole numbers: they cannot become {dtype}"
-        raise RegionError(msg)
+        raise RegionError(
+            f"{name!r} holds labels, which are whole numbers: they cannot become {dtype}"
+        )
 
 
 def plan_crop(

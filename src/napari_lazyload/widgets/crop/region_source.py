@@ -160,11 +160,10 @@ def box_sizes(text: str, axes: tuple[str, ...], displayed: tuple[int, ...]) -> d
     sizes = _read_sizes(text, axes, displayed)
     if not sizes or any(size < 1 for size in sizes.values()):
         named = ", ".join(f"{name}=64" for name in axes[-2:])
-        msg = (
+        raise RegionError(
             "a size is one whole number of pixels, one for each of the last axes (64 x 64), "
             f"or {named}; got {text!r}"
         )
-        raise RegionError(msg)
     return sizes
 
 

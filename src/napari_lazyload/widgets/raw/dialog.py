@@ -258,6 +258,7 @@ def _size_text(shape: Any) -> str:
 def _sizes(text: str) -> list[int]:
     """Return the sizes in a text such as ``100 x 512 x 512``."""
     if re.fullmatch(r"[\s(\[]*-?[0-9]+([\s,;xX*\u00d7]+-?[0-9]+)*[\s)\],]*", text) is None:
-        msg = f"expected sizes such as 100 x 512 x 512, slowest axis first, found {text!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"expected sizes such as 100 x 512 x 512, slowest axis first, found {text!r}"
+        )
     return [int(part) for part in re.findall(r"-?[0-9]+", text)]

@@ -63,8 +63,9 @@ class TableData:
     def position(self, column: str) -> int:
         """Return the place of a column, or raise a ValueError that lists the columns."""
         if column not in self.columns:
-            msg = f"the table has no column {column!r}; it has: {', '.join(self.columns)}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"the table has no column {column!r}; it has: {', '.join(self.columns)}"
+            )
         return self.columns.index(column)
 
     def value(self, row: int, column: int) -> Any:
@@ -121,10 +122,9 @@ class TableData:
         unknown = [name for name in frame.columns if name not in self.columns]
         if unknown:
             found = ", ".join(unknown)
-            msg = (
+            raise ValueError(
                 f"appended rows must have the table's columns, found also {found}; set a new frame"
             )
-            raise ValueError(msg)
         if tuple(frame.columns) == self.columns:
             return frame
         return frame.reindex(columns=list(self.columns))
@@ -163,14 +163,12 @@ class TableData:
         """
         wrong = rows[(rows < 0) | (rows >= self._length)]
         if wrong.size:
-            msg = f"rows must be in 0 to {self._length - 1}, got {wrong[0]}"
-            raise IndexError(msg)
+            raise IndexError(f"rows must be in 0 to {self._length - 1}, got {wrong[0]}")
         places = [self.position(name) for name in columns]
         for name, values in columns.items():
             if len(values) != rows.size:
                 wanted = f"one value for each of {rows.size} rows"
-                msg = f"column {name!r} needs {wanted}, got {len(values)}"
-                raise ValueError(msg)
+                raise ValueError(f"column {name!r} needs {wanted}, got {len(values)}")
         pages = rows // PAGE
         for number in np.unique(pages):
             chosen = np.flatnonzero(pages == number)

@@ -248,7 +248,7 @@ def natural_keys(text: Text) -> Text:
 
 def argsort_text(pieces: list[Text], ascending: bool, checkpoint: Checkpoint) -> Rows:
     """Return a stable argsort of words by bytes: a pass for each window, the last one first."""
-    lengths = [np.diff(np.flatnonzero(piece == 0), prepend=-1) - 1 for piece in pieces]
+    lengths = [np.diff(np.flatnonzero(text == 0), prepend=-1) - 1 for text in pieces]
     width = max((int(part.max()) for part in lengths if part.size), default=0)
     count = sum(part.size for part in lengths)
     order = np.arange(count, dtype=np.intp)
@@ -267,13 +267,13 @@ def _window(
     """Return ``size`` bytes of every word from byte ``start`` on, padded with zeros."""
     out = np.zeros((sum(part.size for part in lengths), size), dtype=np.uint8)
     row = 0
-    for piece, length in zip(pieces, lengths, strict=True):
+    for lines, length in zip(pieces, lengths, strict=True):
         taken = np.clip(length - start, 0, size)
         ends = np.cumsum(length + 1)
         begins = ends - 1 - length + start
         offsets = np.repeat(begins - (np.cumsum(taken) - taken), taken)
         target = out[row : row + length.size]
-        target[np.arange(size) < taken[:, None]] = piece[offsets + np.arange(offsets.size)]
+        target[np.arange(size) < taken[:, None]] = lines[offsets + np.arange(offsets.size)]
         row += length.size
         checkpoint()
     return out.view(f"S{size}").ravel()
