@@ -358,7 +358,7 @@ def test_failures_of_a_layer_that_shows_converted_values_are_rows(tmp_path):
     source.row_map = RowMap({"z": 3})
     dataset = nl.Dataset(OpenResult("", "", (source,), (range(3),)))
     with pytest.warns(nl.LazyLoadWarning, match="magnitude"):
-        (_, _, _) = dataset.to_layer_data()[0]
+        dataset.to_layer_data()
     status.shared.fail(source.token, 0, (1, 0, 0), "broken")
     assert dataset.problems() == {1: "broken"}
     dataset.retry(1)

@@ -31,8 +31,9 @@ from napari_lazyload.sequences.meta_table import FILE_NAME, meta_table
 from napari_lazyload.sources.folder.listing import path_key
 
 if TYPE_CHECKING:
-    from napari_lazyload.sequences.batch_engines import Read
     from collections.abc import Iterator, Mapping, Sequence
+
+    from napari_lazyload.sequences.batch_engines import Read
 
 __all__ = ["ImageSequence", "LazyImage", "LoadedImage"]
 
