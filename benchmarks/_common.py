@@ -48,38 +48,36 @@ class Row:
         return self.figure >= self.target if self.at_least else self.figure <= self.target
 
     def cells(self) -> tuple[str, ...]:
-        def said(figure: float | None) -> str:
-            if figure is None:
-                return ""
-            return {
-                "ratio": f"{figure:.3g}",
-                "more": f"{figure:+.3g} {self.unit}",
-                "value": _said(figure, self.unit),
-            }[self.kind]
-
-        target = (
-            ""
-            if self.target is None
-            else f"{'>=' if self.at_least else '<='} {said(self.target).lstrip('+')}"
-        )
-        met = "" if self.target is None else "yes" if self.met else "NO"
+        target = met = ""
+        if self.target is not None:
+            sign = ">=" if self.at_least else "<="
+            target = f"{sign} {self._figure_text(self.target).lstrip('+')}"
+            met = "yes" if self.met else "NO"
         return (
             self.name,
-            _said(self.ours, self.unit),
-            _said(self.peer, self.unit),
-            said(self.figure),
-            said(self.best),
+            _with_unit(self.ours, self.unit),
+            _with_unit(self.peer, self.unit),
+            self._figure_text(self.figure),
+            self._figure_text(self.best),
             target,
             met,
         )
 
+    def _figure_text(self, figure: float | None) -> str:
+        if figure is None:
+            return ""
+        texts = {
+            "ratio": f"{figure:.3g}",
+            "more": f"{figure:+.3g} {self.unit}",
+            "value": _with_unit(figure, self.unit),
+        }
+        return texts[self.kind]
 
-def _said(value: float, unit: str) -> str:
-    return (
-        f"{value:.0f} {unit}".strip()
-        if value >= 1000 or value == int(value)
-        else f"{value:.3g} {unit}"
-    )
+
+def _with_unit(value: float, unit: str) -> str:
+    if value >= 1000 or value == int(value):
+        return f"{value:.0f} {unit}".strip()
+    return f"{value:.3g} {unit}"
 
 
 def timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
@@ -101,7 +99,7 @@ class Pairs:
     def ratio(
         self, name: str, target: float | None, *, per: tuple[int, int] = (1, 1), **more: Any
     ) -> Row:
-        """Return the row of the median ratio; `per` divides both sides, such as by their number of files."""
+        """Return the row of the median ratio; `per` divides both sides, say by a file count."""
         a, b = (
             [spent / count for spent in side]
             for side, count in zip((self.ours, self.peer), per, strict=True)
@@ -124,7 +122,7 @@ def take_turns(
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Pairs:
-    """Time both in turn, beginning with the other one each time, after a call of each that is not counted."""
+    """Time both in turns that begin with either, after one call of each that is not counted."""
     ours(), peer()
     spent: tuple[list[float], list[float]] = ([], [])
     for turn in range(repeats):
@@ -135,26 +133,24 @@ def take_turns(
 
 
 def child(arguments: Sequence[str], *, screen: bool = False) -> Any:
-    """Run a Python script in a fresh process, where wanted on a screen; return what its last line of output says."""
+    """Run a Python script in a fresh process, or on a screen; return its last line, parsed."""
     command = [sys.executable, *arguments]
     if screen:
-        command = [
-            sys.executable,
-            str(Path(__file__).parents[1] / "tools" / "with_screen.py"),
-            *command,
-        ]
+        with_screen = Path(__file__).parents[1] / "tools" / "with_screen.py"
+        command = [sys.executable, str(with_screen), *command]
     with tempfile.TemporaryDirectory() as folder:  # the user's settings of napari stay as they are
         environment = {**os.environ, "NAPARI_CONFIG": str(Path(folder, "napari.yaml"))}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        msg = f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        output = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        msg = f"{' '.join(command)} ended with {done.returncode}:\n{output}"
         raise RuntimeError(msg)
     return json.loads(lines[-1])
 
 
 # --- Command line and table
-# ------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def parser(doc: str | None, repeats: int) -> argparse.ArgumentParser:

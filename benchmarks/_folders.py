@@ -21,7 +21,7 @@ SIDE = 300
 def picture(
     seed: int, side: int = SIDE, dtype: Any = np.uint8, samples: int = 0
 ) -> np.ndarray[Any, Any]:
-    """Return something like a micrograph: smooth blobs and camera noise, that compresses as such pictures do."""
+    """Return smooth blobs with camera noise, which compress as a micrograph does."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
     smooth = sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) * 90) for a, b in rng.random((12, 2)))
@@ -45,7 +45,7 @@ def picture_bytes(pixels: np.ndarray[Any, Any], kind: str) -> bytes:
 
 
 def make_folder(data: str, count: int, *, side: int = SIDE, dtype: Any = np.uint8) -> str:
-    """Return a folder of PNG files, made once; 32 pictures take turns, each file has bytes of its own."""
+    """Return a folder of PNG files, made once: 32 images by turns, no two files alike."""
     folder = Path(data, f"{count}-{side}-{np.dtype(dtype).name}")
     if not folder.exists():
         files = [picture_bytes(picture(seed, side, dtype), "png") for seed in range(min(count, 32))]
@@ -58,7 +58,7 @@ def make_folder(data: str, count: int, *, side: int = SIDE, dtype: Any = np.uint
 
 
 def link_folder(data: str, count: int) -> str | None:
-    """Return a folder of hard links to the files of `make_folder`, or None where the file system has none."""
+    """Return a folder of hard links to the files of `make_folder`, or None without links."""
     folder = Path(data, f"{count}-links")
     if not folder.exists():
         targets = [entry.path for entry in os.scandir(make_folder(data, min(count, FILES)))]

@@ -1,4 +1,4 @@
-"""Browsing a pyramid whose chunks take 300 ms each: pauses of the window, and how soon there is something to see.
+"""Browsing a pyramid whose chunks take 300 ms each: pauses of the window, and the first pixels.
 
 Each action is done in turn on lazy layers and on arrays in memory of the same shape, in one real
 window; the longest time that the event loop did not come round is held against that of the arrays.
@@ -220,9 +220,8 @@ def rows(repeats: int) -> list[Row]:
     lazies = [turn[0] for turn in turns]
     for name in ("step", "zoom in"):
         coarse = min(turn[name]["coarse"] for turn in lazies)
-        target = (
-            100 if name == "zoom in" else None
-        )  # a step needs a coarse chunk that nobody has: one read
+        # A step needs a coarse chunk that nobody has: one read.
+        target = 100 if name == "zoom in" else None
         made.append(
             Row(f"coarse pixels: {name}", coarse * 1e3, 0, "ms", coarse * 1e3, target, kind="value")
         )

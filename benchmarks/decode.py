@@ -1,4 +1,4 @@
-"""Decoding one PNG, JPEG or TIFF frame against Pillow, and how much faster two threads are than one.
+"""Decoding one PNG, JPEG or TIFF frame against Pillow, and two threads against one.
 
 The file cache is warm; both read the file, decode it, and give an array. Threads are those of
 `ImageSequence.load` and of `read_box`; what a plain pool gains with the same decoder in the same

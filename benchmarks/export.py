@@ -1,4 +1,4 @@
-"""Writing a large volume: the time of an export by zarr's own writing of the same pixels, and its peak memory.
+"""Writing a large volume: an export against zarr's own writing, and its peak memory.
 
 The volume is noise over a slope in uint16, which zstd packs to about two thirds, in an NPY file.
 zarr alone gets the pixels from memory, as many at once as it takes, and writes the same chunks with
@@ -64,9 +64,10 @@ def export(path: str, out: str, way: str) -> None:
 
 def peak(path: str, out: str, way: str) -> float:
     """Export once and return by how many megabytes the peak of the resident memory rose."""
+    # The first export imports what it needs.
     nl.export(
         np.zeros((2, 600, 600), np.uint16), os.path.join(out, "first.ome.zarr"), overwrite=True
-    )  # imports
+    )
     before = resident()["VmRSS"]
     forget_peak()
     export(path, out, way)

@@ -1,4 +1,4 @@
-"""From opening a folder of 2,624 PNG files to its first frame on the screen, against napari's own reader.
+"""Opening a folder of 2,624 PNG files to its first frame, against napari's own reader.
 
 Each opening has a fresh process, with napari imported and a viewer that has shown a picture before.
 The clock runs from `viewer.open` until a drawing of the canvas is finished in which the frame is

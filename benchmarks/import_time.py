@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         subprocess.run([sys.executable, "-c", code], check=True)
 
     pairs = take_turns(lambda: python("import napari_lazyload"), lambda: python("pass"), repeats)
-    code = f"import sys, json, napari_lazyload; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
-    heavy = child(["-c", code])
+    code = f"print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    heavy = child(["-c", f"import sys, json, napari_lazyload; {code}"])
     if heavy:
         print(f"imported: {', '.join(heavy)}")
     return finish(

@@ -26,7 +26,7 @@ MB = 1 << 20
 
 
 def resident() -> dict[str, float]:
-    """Return the resident memory of this process now ("VmRSS") and at its peak ("VmHWM"), in MB. Linux."""
+    """Return the resident memory in MB, now ("VmRSS") or at its peak ("VmHWM"). Linux."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return {
         name: int(kb) / 1024
@@ -45,7 +45,7 @@ def steps(data: Any, _folder: str) -> None:
 
 
 def boxes(data: Any, _folder: str) -> None:
-    """Read windows that go through many frames: each touches as many chunks as the result has frames."""
+    """Read windows through many frames: each touches as many chunks as the result has frames."""
     frames = max(1, len(data) // 20)
     for start in range(0, len(data), frames):
         np.asarray(data[start : start + frames, :64, :64])
@@ -58,9 +58,8 @@ def by_dask(data: Any, _folder: str) -> None:
 def batches(data: Any, folder: str) -> None:
     import napari_lazyload as nl
 
-    size = max(
-        1, 2 * MB // (data[0].size * data.dtype.itemsize)
-    )  # what a batch holds is not the package's to save
+    # The package cannot save what a batch holds.
+    size = max(1, 2 * MB // (data[0].size * data.dtype.itemsize))
     with nl.read_images(folder).batches(size, shuffle=True) as all_batches:
         for _ in all_batches:
             pass

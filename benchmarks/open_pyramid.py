@@ -1,4 +1,4 @@
-"""Opening and stepping through an OME-Zarr pyramid, on this machine and over HTTP, against napari-ome-zarr.
+"""Opening and stepping through an OME-Zarr pyramid, local and over HTTP, against napari-ome-zarr.
 
 Each opening has a fresh process and a real window, in which a small store was opened before by the
 same reader: what is imported is paid for. The clock runs from `viewer.open` until a drawing of the
@@ -33,7 +33,7 @@ SECONDS, STEPS = 120, 30
 
 @dataclass(frozen=True)
 class Store:
-    """A pyramid: its shape (t, c, z, y, x), its chunks (z, y, x), and whether z is halved from level to level, too."""
+    """A pyramid: its shape (t, c, z, y, x), its chunks (z, y, x), and whether z is halved, too."""
 
     name: str
     shape: tuple[int, ...]
@@ -93,7 +93,7 @@ def make_store(folder: str, store: Store) -> str:
 
 
 class Opening:
-    """A window, one reader, and what the window was held up for."""
+    """A window, one reader, and how long the window was blocked."""
 
     def __init__(self, reader: str) -> None:
         import napari
@@ -104,7 +104,7 @@ class Opening:
         assert napari.current_viewer() is not None
 
     def open(self, path: str, seconds: float = SECONDS) -> dict[str, float]:
-        """Open a store; return when its first pixels were seen, and how long the window was held up meanwhile."""
+        """Open a store; return the time of the first pixels and the longest pause."""
         from vispy import gloo
 
         window, viewer = self.window, self.window.viewer
@@ -154,7 +154,7 @@ class Opening:
 
 
 def in_memory(viewer: Any, path: str) -> Callable[[], Any]:
-    """Read the first time points of a store, and return what opens them as a reader would that has nothing to do."""
+    """Read the first time points of a store, and return a reader that opens them from memory."""
     import zarr
     from npe2 import DynamicPlugin
 
@@ -193,7 +193,8 @@ def measure(reader: str, path: str, small: str, steps: int) -> dict[str, float]:
 
 def serve(folder: str) -> None:
     """Serve a folder until standard input ends."""
-    from napari_lazyload.testing.server import FolderServer
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+    from helpers.server import FolderServer
 
     with FolderServer(folder, latency=LATENCY) as server:
         print(server.url, flush=True)

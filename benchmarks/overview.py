@@ -1,7 +1,7 @@
-"""A plane of 20,000 x 20,000 in one level: its overview, computed while it is looked at, and a zoom into it.
+"""A plane of 20,000 x 20,000 in one level: its overview, computed in view, and a zoom into it.
 
-- From `viewer.open` to the first tile and to the whole overview, against decoding each chunk of the file once in the
-  same threads, which an overview cannot do without.
+- From `viewer.open` to the first tile and the whole overview, against decoding each chunk once in
+  the same threads, which an overview cannot do without.
 - How much memory that adds, and how many bytes are decoded, against those of the file.
 - A zoom to single pixels, of which nothing was kept.
 """

@@ -1,4 +1,4 @@
-"""Binaries read in place: opening a terabyte, one plane against a plain positioned read, an array of 10^7 chunks.
+"""Binaries read in place: a terabyte, a plane against a positioned read, 10^7 chunks.
 
 The terabyte is a sparse file. The plane is read from a file that the system has cached, past the
 chunk cache, and held against ``os.preadv`` of the same bytes into a new array. What opening adds to
@@ -44,7 +44,7 @@ def sparse(folder: str) -> str:
 
 
 def opening(path: str) -> dict[str, float]:
-    """Open once to import all there is, then time another opening and a slice, in a fresh process."""
+    """In a fresh process, open once to import all, then time another opening and a slice."""
     small = os.path.join(os.path.dirname(path), "small_4x8x8_uint8.raw")
     Path(small).write_bytes(bytes(256))
     np.asarray(nl.open_dataset(small).images[0].data)
@@ -91,7 +91,7 @@ def plane_rows(folder: str, repeats: int) -> list[Row]:
         take_turns(by_dask, peer, repeats).ratio("the same plane, as dask's compute()", 1.2),
     ]
     os.close(file)
-    assert len(cache.shared) == 0, "planes that are read in place are read anew each time"
+    assert len(cache.shared) == 0, "planes that are read in place are read again each time"
     return rows
 
 

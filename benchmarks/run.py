@@ -52,7 +52,7 @@ def run_script(name: str, flags: list[str]) -> list[Row]:
 
 
 def run_table(rows: int) -> list[Row]:
-    """Run the table's script, which prints its pauses line by line; the longest but the idle one is what counts."""
+    """Run the table's script; return the longest pause that it prints, idle ones left out."""
     command = [*SCREEN, sys.executable, str(HERE / "table.py"), str(rows)]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     print(done.stdout, flush=True)

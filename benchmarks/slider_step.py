@@ -1,4 +1,4 @@
-"""One step of the slider: what it costs beyond decoding the frame, at 2,624 and at a million files alike.
+"""One step of the slider: its cost beyond decoding the frame, at 2,624 and at a million files.
 
 The array's part is what napari does in the GUI thread, ``np.asarray(data[number, :, :])``, less
 `pictures.decode` of the same file alone. The window's part is `viewer.dims.set_current_step` less
@@ -43,7 +43,7 @@ def zoomed_step(data: Any, number: int) -> np.ndarray[Any, Any]:
 
 
 def by_turns(numbers: list[int], *calls: Callable[[int], Any]) -> list[list[float]]:
-    """Time the calls on each frame, another one first each time: a file that was just read is read faster."""
+    """Time the calls on each frame by turns, because a file that was just read is read faster."""
     spent: list[list[float]] = [[] for _ in calls]
     for turn, number in enumerate(numbers):
         for place in range(len(calls)):
@@ -125,7 +125,7 @@ def in_window(folder: str, steps: int, *, first: bool) -> dict[str, Any]:
 
 
 def window_rows(folder: str, steps: int, name: str) -> list[Row]:
-    """Measure twice, each time with the folder in the other window, for the two are not alike; take the means."""
+    """Measure twice, with the folder in either window, because the two differ; return the means."""
     runs = [
         child([__file__, "--window", folder, str(steps), first], screen=True)
         for first in ("yes", "")

@@ -1,4 +1,4 @@
-"""How long the data set's table holds up the window: the event loop's longest pause at 1,000,000 rows.
+"""How long the dataset's table blocks the window: the longest pause at 1,000,000 rows.
 
 Run with ``xvfb-run -a python benchmarks/table.py [rows]``. A timer of 0 ms beats as often as the
 loop comes round; the longest time between two beats is what a user would feel. ``idle`` is the same
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Heartbeat:
-    """Measures the longest time between two turns of the event loop, painting the table all the while."""
+    """Measure the longest time between two turns of the event loop, while the table is painted."""
 
     def __init__(self, view: MetaTableView, *, paint: bool) -> None:
         self._view = view
@@ -32,7 +32,7 @@ class Heartbeat:
         self._timer.timeout.connect(self._beat)
 
     def run(self, action: Callable[[], object], wait: Callable[[], bool]) -> tuple[float, float]:
-        """Return (longest pause, whole time) in milliseconds of an action and of all until ``wait`` is false."""
+        """Return the longest pause and the whole time (ms) until ``wait`` is false."""
         app = QApplication.instance()
         app.processEvents()
         self._longest = 0.0
@@ -101,7 +101,7 @@ def main(rows: int = 1_000_000) -> None:
     report("idle", beat.run(lambda: None, lambda: time.perf_counter() < stop))
 
     def first_page() -> None:
-        view.set_frame(frame)
+        view.model.set_frame(frame)
         view.table.viewport().repaint()
 
     def end() -> None:
@@ -112,9 +112,8 @@ def main(rows: int = 1_000_000) -> None:
     report("scroll to the end", beat.run(end, lambda: False), "limit 50")
     for paint in (False, True):
         beat = Heartbeat(view, paint=paint)
-        print(
-            f"\nsorting, {'painting at every turn of the loop' if paint else 'window idle'} (limit 100)"
-        )
+        meanwhile = "painting at every turn of the loop" if paint else "window idle"
+        print(f"\nsorting, {meanwhile} (limit 100)")
         for column, name in enumerate(view.model.columns):
             for ascending in (
                 (True, False) if name in {"original_filename", "with gaps"} else (True,)
@@ -141,7 +140,7 @@ def main(rows: int = 1_000_000) -> None:
         ("select_source_row", view.select_source_row),
         (
             "update_rows, one row",
-            lambda k: view.update_rows([k], {"status": ["loaded"], "error": [""]}),
+            lambda k: view.model.update_rows([k], {"status": ["loaded"], "error": [""]}),
         ),
     ):
         spent = []
@@ -150,9 +149,8 @@ def main(rows: int = 1_000_000) -> None:
             call(k)
             app.processEvents()
             spent.append(1e3 * (time.perf_counter() - started))
-        print(
-            f"  {label:42s} median {np.median(spent):6.2f} ms   longest {max(spent):6.2f} ms (repaint included)"
-        )
+        times = f"median {np.median(spent):6.2f} ms   longest {max(spent):6.2f} ms"
+        print(f"  {label:42s} {times} (repaint included)")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A window in use: a movie of a folder of PNG files, a long random walk, a zoomed window on many and on few times.
+"""A window in use: a movie of a folder, a long random walk, a zoomed window on many and few times.
 
-- A movie at 20 frames a second: how long after each step its frame is exact on the canvas; 95 % within 33 ms.
-- A random walk (steps, zooms, 2-D and 3-D, layers added and removed): the peak of memory beyond the budget, and what is
-  left when the viewer is closed (Linux).
+- A movie at 20 frames a second: the time from a step to its exact frame; 95 % within 33 ms.
+- A random walk (steps, zooms, 2-D and 3-D, layers added and removed): the peak of memory beyond the
+  budget, and what is left when the viewer is closed (Linux).
 - A step in a zoomed window of a 16-tile level of 200 times, against the same of 2 times.
 - What snapshots of the status cost, as a share of the loading.
 """
@@ -29,7 +29,7 @@ BUDGET = 128 * MB
 
 
 def movie(folder: str, frames: int) -> dict[str, float]:
-    """Step through a folder at a fixed rate; return how late the frames were, and how many were missed."""
+    """Step through a folder at a fixed rate; return the delays, and how many frames were missed."""
     window = Window()
     window.viewer.open(folder, plugin="napari-lazyload")
     settle(window)
@@ -133,7 +133,7 @@ def zoomed(times: int) -> dict[str, float]:
 
 
 def snapshots(folder: str) -> dict[str, float]:
-    """Return what ten snapshots a second cost while a folder is read, as a share of the time of reading."""
+    """Return the cost of ten snapshots a second while a folder is read, as a share of the time."""
     import napari_lazyload as nl
     from napari_lazyload.loading import status
 

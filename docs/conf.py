@@ -16,9 +16,8 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 
-suppress_warnings = [
-    "ref.python"
-]  # words such as "path" in a docstring name an attribute of several classes
+# Words such as "path" in a docstring name an attribute of several classes.
+suppress_warnings = ["ref.python"]
 
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {

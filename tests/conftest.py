@@ -1,4 +1,4 @@
-"""What every test stands on: real files, the user's settings left alone, no file and no thread left behind."""
+"""What every test uses: real files, settings of its own, no file and no thread left behind."""
 
 from __future__ import annotations
 
@@ -46,10 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    return [
-        f"real files: {REALDATA if REALDATA.is_dir() else 'none, their tests are skipped'}",
-        f"Qt: {f'{NO_QT}: its tests are skipped and tests/widgets is left out' if NO_QT else 'yes'}",
-    ]
+    files = REALDATA if REALDATA.is_dir() else "none, their tests are skipped"
+    qt = f"{NO_QT}: its tests are skipped and tests/widgets is left out" if NO_QT else "yes"
+    return [f"real files: {files}", f"Qt: {qt}"]
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -94,7 +93,7 @@ def _nothing_left(tmp_path_factory):
 
 @pytest.fixture
 def make_napari_viewer(make_napari_viewer):
-    """napari's own, which fails a test whose viewer is still held: what ends within two seconds is no leak."""
+    """napari's own, which fails a test that leaks a viewer; here it has two seconds to go."""
     from napari._qt.qt_viewer import QtViewer
     from qtpy.QtWidgets import QApplication
 
@@ -119,7 +118,7 @@ def make_napari_viewer(make_napari_viewer):
 
 
 def _open_files(folders: tuple[Path, ...]) -> set[str]:
-    """Open files in the folders that tests read and write; fonts, caches and libraries are nobody's leak."""
+    """Return the open files in the folders of the tests; fonts and libraries are no leak."""
     if not sys.platform.startswith("linux"):
         return set()
     paths = set()
@@ -134,7 +133,7 @@ def _open_files(folders: tuple[Path, ...]) -> set[str]:
 
 
 def _threads() -> set[threading.Thread]:
-    """Threads that Python would wait for, without those of dask's pools, which are dask's to keep."""
+    """Return the threads that Python would wait for, without those of dask's pools."""
     threads = {thread for thread in threading.enumerate() if not thread.daemon}
     if dask := sys.modules.get("dask.threaded"):
         pools = [
@@ -147,7 +146,7 @@ def _threads() -> set[threading.Thread]:
 
 @pytest.fixture
 def write_folder():
-    """A function that writes ``img_0.png`` and so on into a folder and returns them as one stack."""
+    """Return a function that writes ``img_0.png`` and so on, and returns them as one stack."""
     imagecodecs = pytest.importorskip("imagecodecs")
     numpy = pytest.importorskip("numpy")
 

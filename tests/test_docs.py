@@ -32,7 +32,7 @@ def stores(tmp_path_factory):
 
 @pytest.fixture
 def experiment(tmp_path, monkeypatch, stores):
-    """What the examples open, in the working directory: a folder of twelve images and a table, and the stores."""
+    """Put into the working directory what the examples open: a folder, its table, the stores."""
     for store in stores.iterdir():
         (tmp_path / store.name).symlink_to(store, target_is_directory=True)
     folder = tmp_path / "experiment"
@@ -49,7 +49,7 @@ def experiment(tmp_path, monkeypatch, stores):
 
 
 def code_of(page: Path) -> str:
-    """The examples of a page as one module, on the lines where they stand, so that a traceback names the right one."""
+    """Return the examples of a page as one module, each on its own line numbers, for tracebacks."""
     text, code, end = page.read_text("utf-8"), "", 0
     for example in EXAMPLE.finditer(text):
         code += "\n" * text.count("\n", end, example.start(1)) + example[1]

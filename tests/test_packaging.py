@@ -1,4 +1,4 @@
-"""What is shipped: a valid manifest, a light import, and every file that users and tools look for."""
+"""What is shipped: a valid manifest, a light import, and every file that users need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names that scripts use: lazy, typed, and what is_lazy, configure, status and compute say of everything."""
+"""The names that scripts use: lazy, typed, and is_lazy, configure, status and compute."""
 
 from __future__ import annotations
 
@@ -51,7 +51,6 @@ def image(source):
 
 
 # --- names
-# -----------------------------------------------------------------------------------------------------------
 
 
 def stub_names():
@@ -132,7 +131,6 @@ def test_names_load_once_from_many_threads():
 
 
 # --- is_lazy
-# ---------------------------------------------------------------------------------------------------------
 
 
 def layer(data, multiscale=False):
@@ -202,7 +200,6 @@ def test_napari_layers(source):
 
 
 # --- configure
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_configure_changes_and_tells():
@@ -244,7 +241,6 @@ def test_configure_refuses():
 
 
 # --- status
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_status_is_json_and_counts(tmp_path, write_folder):
@@ -254,8 +250,8 @@ def test_status_is_json_and_counts(tmp_path, write_folder):
         before = nl.status()
         assert json.loads(json.dumps(before)) == before
         assert set(before) == {"datasets", "queue", "cache", "errors", "imports"}
-        (told,) = (one for one in before["datasets"] if one["path"] == dataset.path)
-        assert set(told) == {"path", "kind", "images", "problems"}
+        (entry,) = (one for one in before["datasets"] if one["path"] == dataset.path)
+        assert set(entry) == {"path", "kind", "images", "problems"}
         np.testing.assert_array_equal(dataset.images[0].data[0], expected[0])
         np.testing.assert_array_equal(dataset.images[0].data[0], expected[0])
         after = nl.status()
@@ -301,7 +297,6 @@ def test_status_tells_of_what_waits():
 
 
 # --- compute
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_compute_turns_lazy_values_into_arrays_and_keeps_the_rest(source, image):
@@ -364,7 +359,7 @@ def test_compute_of_a_chunk_that_cannot_be_read(source, image):
 
 
 def test_crop_first_and_compute_last_reads_what_is_left(source, image):
-    """What dictionary crops of training libraries do: slices for the axes after the channel, one after the other."""
+    """As dictionary crops of training libraries do: one slice for each axis after the channel."""
     sample = {"image": image.data, "label": 1}
     for slices in ((slice(2, 17), slice(0, 20)), (slice(0, 4), slice(11, 14))):
         lazy = sample["image"]

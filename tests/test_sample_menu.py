@@ -24,7 +24,7 @@ ENTRIES = {
 
 @pytest.fixture
 def menu(tmp_path, monkeypatch):
-    """The menu writes into a folder of the test's own, and smaller than for people where that takes long."""
+    """The menu writes into the test's own folder, and smaller data where that takes long."""
     monkeypatch.setattr(sample_data.tempfile, "gettempdir", lambda: str(tmp_path))
     for name in ("_write_cells", "_write_volume"):
         write = getattr(sample_data, name)

@@ -1,4 +1,4 @@
-"""The one way in: `python3 tools/run.py demo` shows the plugin, `python3 tools/run.py test` runs every check.
+"""The one way in: `tools/run.py demo` shows the plugin, `tools/run.py test` runs every check.
 
 Standard library alone, so that it starts on a bare machine. It looks for what Qt and a virtual
 screen need from the system, makes an environment of its own with tox in it (.tox/.run), and leaves
@@ -25,6 +25,7 @@ REQUIREMENTS = ["tox>=4.21", "tox-uv>=1.16"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 CHECKS = ["lint", "types", "docs", "headless", "lowest"]
 PICTURE = ROOT / "demo.png"
+PYTEST_RESULT = re.compile(r"^=+ .*\b(passed|failed|errors?|skipped|no tests ran)\b.* in [\d.]+s")
 
 # What Qt's wheels load from a Linux system, and the Debian package that has it.
 LIBRARIES = {
@@ -55,7 +56,7 @@ FONTS = [
 
 
 def loads(library: str) -> bool:
-    """Tell whether the system has a shared library."""
+    """Whether the system has a shared library."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -91,7 +92,8 @@ def prepare_system() -> None:
     print(f"The system lacks {', '.join(lacks)}.", flush=True)
     if shutil.which("apt-get") is None:
         sys.exit("Install these with the package manager of this system, then run this again.")
-    install = f"apt-get update; apt-get install -y --no-install-recommends {' '.join(sorted(lacks.values()))}"
+    packages = " ".join(sorted(lacks.values()))
+    install = f"apt-get update; apt-get install -y --no-install-recommends {packages}"
     if os.geteuid() != 0:
         become_root = "sudo sh -c" if shutil.which("sudo") else "su -c"
         sys.exit(f"Run this once, then run this again:\n\n    {become_root} '{install}'\n")
@@ -101,25 +103,19 @@ def prepare_system() -> None:
     )
     importlib.invalidate_caches()
     if still := missing():
-        sys.exit(
-            f"After installing, the system still lacks {', '.join(still)}: see apt's messages above."
-        )
+        sys.exit(f"The system still lacks {', '.join(still)}: see apt's messages above.")
 
 
 def tool(name: str) -> Path:
-    """Where a program of the private environment is."""
+    """Return the path of a program of the private environment."""
     return TOOLS / ("Scripts" if sys.platform == "win32" else "bin") / name
 
 
 def has_tools() -> bool:
-    """Tell whether the private environment is there and works."""
+    """Whether the private environment is there and works."""
+    command = [tool("python"), "-c", "import tox, tox_uv"]
     try:
-        return (
-            subprocess.run(
-                [tool("python"), "-c", "import tox, tox_uv"], capture_output=True, check=False
-            ).returncode
-            == 0
-        )
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
@@ -130,22 +126,12 @@ def prepare_tools() -> None:
         return
     print("Making .tox/.run with tox in it", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", TOOLS], check=True)
-    subprocess.run(
-        [
-            tool("python"),
-            "-m",
-            "pip",
-            "install",
-            "-qq",
-            "--disable-pip-version-check",
-            *REQUIREMENTS,
-        ],
-        check=True,
-    )
+    install = [tool("python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*install, *REQUIREMENTS], check=True)
 
 
 def show_pyenv() -> None:
-    """Where there is pyenv, let it show the newest of each Python that the tests want, after those already chosen."""
+    """Let pyenv, if there is one, show the newest of each Python that the tests need."""
     if shutil.which("pyenv") is None:
         return
     listed = subprocess.run(
@@ -165,16 +151,9 @@ def show_pyenv() -> None:
 
 
 def find_pythons() -> list[str]:
-    """Those of PYTHONS that are on this machine, found the way tox-uv will find them."""
-    command = [
-        tool("uv"),
-        "python",
-        "find",
-        "--system",
-        "--no-project",
-        "--python-preference",
-        "system",
-    ]
+    """Return those of PYTHONS that are on this machine, found as tox-uv finds them."""
+    options = ["--system", "--no-project", "--python-preference", "system"]
+    command = [tool("uv"), "python", "find", *options]
     present = []
     for python in PYTHONS:
         if subprocess.run([*command, python], capture_output=True, check=False).returncode == 0:
@@ -186,16 +165,8 @@ def find_pythons() -> list[str]:
 
 def run_tox(environments: list[str], arguments: list[str]) -> int:
     """Run tox; after its report, repeat each closing line of pytest as pytest wrote it."""
-    command = [
-        tool("tox"),
-        "run",
-        "--skip-missing-interpreters",
-        "false",
-        "-e",
-        ",".join(environments),
-        "--",
-        *arguments,
-    ]
+    chosen = ["--skip-missing-interpreters", "false", "-e", ",".join(environments)]
+    command = [tool("tox"), "run", *chosen, "--", *arguments]
     closing: list[str] = []
     with subprocess.Popen(
         command,
@@ -211,9 +182,7 @@ def run_tox(environments: list[str], arguments: list[str]) -> int:
             print(line, end="", flush=True)
             if start := re.match(r"(\S+): commands\[", line):
                 environment = start[1]
-            elif re.search(
-                r"^=+ .*\b(passed|failed|errors?|skipped|no tests ran)\b.* in [\d.]+s", line
-            ):
+            elif PYTEST_RESULT.search(line):
                 closing += [f"{environment}:", line.rstrip()]
     print("", *closing, sep="\n", flush=True)
     return process.returncode
@@ -264,9 +233,8 @@ def main() -> int:
     commands.add_parser("demo", help="napari on the sample data").set_defaults(run=demo)
     options = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - this file is run by whatever python3 there is
-        sys.exit(
-            f"napari-lazyload needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable})."
-        )
+        this = f"{sys.version.split()[0]} ({sys.executable})"
+        sys.exit(f"napari-lazyload needs Python 3.11 or newer; this is {this}.")
     # Packages are fetched, interpreters never.
     os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
     prepare_system()

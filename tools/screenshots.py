@@ -1,4 +1,4 @@
-"""Make the pictures of the docs anew: a folder open, its table, a failed frame, a crop.
+"""Make the pictures of the docs again: a folder open, its table, a failed frame, a crop.
 
     python tools/with_screen.py python tools/screenshots.py
 

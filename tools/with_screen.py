@@ -9,7 +9,7 @@ import sys
 
 
 def has_screen() -> bool:
-    """Tell whether a window could open: elsewhere than on macOS and Windows, where X or Wayland name a display."""
+    """Whether a window can open: on Linux, whether X or Wayland names a display."""
     if sys.platform in ("darwin", "win32"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
@@ -25,7 +25,7 @@ def main(command: list[str]) -> int:
                 file=sys.stderr,
             )
             return 1
-        # 24-bit colour: with fewer, Qt finds no usable OpenGL format.
+        # 24-bit color: with fewer, Qt finds no usable OpenGL format.
         command = [xvfb, "-a", "-s", "-screen 0 1280x1024x24", *command]
     return subprocess.run(command, check=False).returncode
 

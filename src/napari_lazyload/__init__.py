@@ -1,12 +1,12 @@
-"""Open image folders bigger than memory in napari at once, browse them lazily, compute only the piece you need.
+"""Open images bigger than memory in napari at once, browse them lazily, compute what you need.
 
 The nouns, from the outside in:
 
-- a *dataset* (`Dataset`, `open_dataset`) is what one path opens as: images, a meta table, where it came from;
+- a *dataset* (`Dataset`, `open_dataset`) is what one path opens as: images and a meta table;
 - an *image* (`Image`) has named axes and *levels*: exact lazy dask arrays, the finest first;
-- a level is a grid of *chunks*, the unit that is read, decoded and cached; of an image folder, one file;
-- a *source* knows one format: it turns a path into metadata and hands out references to chunks (`core.source`);
-- the *chunk cache* keeps decoded chunks under one byte budget for the whole process (`loading.cache`);
+- a level is a grid of *chunks*, the unit that is read, decoded and cached; in a folder, one file;
+- a *source* knows one format: it has metadata and hands out references to chunks (`core.source`);
+- the *chunk cache* keeps decoded chunks under one byte budget of the process (`loading.cache`);
 - a *region* is a box in level-0 pixels: what a crop computes (`crop`, `estimate`);
 - a *sequence* (`ImageSequence`, `read_images`) is a folder for scripts and training loops.
 

@@ -1,4 +1,4 @@
-"""What the manifest points at: thin, with imports inside the functions, so that napari starts quickly."""
+"""What the manifest names: thin, with imports inside functions, so that napari starts quickly."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Any]] | None:
 
 
 def _read(path: str | Sequence[str]) -> list[Any]:
-    """Open a path; the layers stay hidden until their display is bound, so that adding them reads nothing in vain.
+    """Open a path; its layers stay hidden until a display is bound, so that adding reads nothing.
 
-    Of a raw file that nothing describes no layer comes at once: a dialog asks, and adds them.
+    A raw file that nothing describes gives no layer at once: a dialog asks, and adds the layers.
     """
     from napari_lazyload.dataset.opening import open_dataset
     from napari_lazyload.sources.binary.raw import UndescribedError
@@ -28,7 +28,7 @@ def _read(path: str | Sequence[str]) -> list[Any]:
     try:
         layers = open_dataset(path).to_layer_data()
     except UndescribedError as err:
-        if not _ask(err.path):
+        if not _ask_for_raw(err.path):
             raise
         return [(None,)]
     if _bind_viewers():
@@ -38,8 +38,8 @@ def _read(path: str | Sequence[str]) -> list[Any]:
     return layers
 
 
-def _ask(path: str) -> bool:
-    """Ask in a dialog what a raw file holds; False where there is no window to ask in."""
+def _ask_for_raw(path: str) -> bool:
+    """Ask in a dialog what a raw file holds. Return whether there is a window to ask in."""
     import napari
 
     viewer = napari.current_viewer()
@@ -56,7 +56,7 @@ def _ask(path: str) -> bool:
 
 
 def _bind_viewers() -> bool:
-    """Make the open viewers ready for lazy layers; False in a script without one, where Qt may be absent."""
+    """Make open viewers ready for lazy layers; False in a script, where Qt may be absent."""
     import napari
 
     if napari.current_viewer() is None:
@@ -67,7 +67,7 @@ def _bind_viewers() -> bool:
 
 
 def __getattr__(name: str) -> Any:
-    """Return a dock's class, imported when first asked for; napari fills in the viewer for a class alone."""
+    """Return a dock's class, imported on first use; napari fills in the viewer only for a class."""
     if name == "DatasetDock":
         from napari_lazyload.widgets.dataset_dock import DatasetDock
 
@@ -102,28 +102,28 @@ def open_address(viewer: napari.Viewer) -> None:
 
 
 def sample_folder() -> list[Any]:
-    """Return the sample folder as lazy layers; made on the spot, in the temporary folder of the system."""
+    """Return the sample folder as lazy layers, made now in the system's temporary folder."""
     from napari_lazyload.sample_data import make_folder
 
     return _read(str(make_folder()))
 
 
 def sample_ome_zarr() -> list[Any]:
-    """Return the sample OME-Zarr image as lazy layers; made on the spot, in the temporary folder of the system."""
+    """Return the sample OME-Zarr image as lazy layers, made now in the temporary folder."""
     from napari_lazyload.sample_data import make_ome_zarr
 
     return _read(str(make_ome_zarr()))
 
 
 def sample_plate() -> list[Any]:
-    """Return the sample OME-Zarr plate as lazy layers; made on the spot, in the temporary folder of the system."""
+    """Return the sample OME-Zarr plate as lazy layers, made now in the temporary folder."""
     from napari_lazyload.sample_data import make_plate
 
     return _read(str(make_plate()))
 
 
 def sample_volume() -> list[Any]:
-    """Return the sample volume as a lazy layer; made on the spot, in the temporary folder of the system."""
+    """Return the sample volume as a lazy layer, made now in the system's temporary folder."""
     from napari_lazyload.sample_data import make_volume
 
     return _read(str(make_volume()))

@@ -88,7 +88,7 @@ def test_one_level_alone(level):
     image = Image(pyramid(scale=(1.0, 0.5, 0.25), translate=(0.0, 10.0, 20.0)), level=level)
     assert [array.shape for array in image.levels] == [(6, 4, 5)]
     assert image.scale == (1.0, 1.0, 0.5)
-    assert image.translate == (0.0, 10.25, 20.125)  # centres of pixels: half a fine pixel further
+    assert image.translate == (0.0, 10.25, 20.125)  # centers of pixels: half a fine pixel further
     np.testing.assert_array_equal(np.asarray(image.data), PIXELS[:, ::2, ::2])
 
 

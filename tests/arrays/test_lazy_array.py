@@ -1,4 +1,4 @@
-"""Lazy arrays against dask and NumPy: every form of index, every scheduler, nothing read or built in vain."""
+"""Lazy arrays against dask and NumPy: every form of index, every scheduler, nothing in vain."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from dask.base import tokenize
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from helpers.pixels import pixels
 from napari_lazyload.arrays.lazy_array import LazyArray, level_array
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid
@@ -29,10 +30,6 @@ from napari_lazyload.testing.sources import RecordingSource
 
 SHAPE, CHUNKS = (5, 17, 23), (1, 8, (10, 4, 9))
 WAIT = 30
-
-
-def pixels(shape=SHAPE, dtype="u2"):
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +43,7 @@ def _clean(monkeypatch):
 
 @pytest.fixture
 def source():
-    return RecordingSource(pixels(), CHUNKS)
+    return RecordingSource(pixels(SHAPE), CHUNKS)
 
 
 @pytest.fixture
@@ -106,7 +103,6 @@ def slices_of(lazy):
 
 
 # --- index forms
-# -----------------------------------------------------------------------------------------------------
 
 FORMS = {
     "integer": np.s_[2],
@@ -141,15 +137,17 @@ FORMS = {
 
 @pytest.mark.parametrize("index", FORMS.values(), ids=FORMS)
 def test_an_index_means_what_it_means_to_numpy(lazy, index):
-    same(lazy[index], pixels()[index])
+    same(lazy[index], pixels(SHAPE)[index])
 
 
 def test_a_dask_array_as_index(lazy):
-    mask = da.from_array(pixels() > 900, chunks=(2, 9, 9))
-    np.testing.assert_array_equal(lazy[mask].compute(), pixels()[pixels() > 900])
-    np.testing.assert_array_equal(lazy[da.from_array(np.array([3, 1]))].compute(), pixels()[[3, 1]])
+    mask = da.from_array(pixels(SHAPE) > 900, chunks=(2, 9, 9))
+    np.testing.assert_array_equal(lazy[mask].compute(), pixels(SHAPE)[pixels(SHAPE) > 900])
+    np.testing.assert_array_equal(
+        lazy[da.from_array(np.array([3, 1]))].compute(), pixels(SHAPE)[[3, 1]]
+    )
     own = lazy > 900
-    np.testing.assert_array_equal(lazy[own].compute(), pixels()[pixels() > 900])
+    np.testing.assert_array_equal(lazy[own].compute(), pixels(SHAPE)[pixels(SHAPE) > 900])
 
 
 def keys(size):
@@ -165,7 +163,7 @@ def keys(size):
 
 @st.composite
 def indices(draw):
-    """An index as users and napari write them; a list or a mask in it, or a new axis (dask cannot take both)."""
+    """An index as users and napari write it, with a list, a mask or a new axis (dask takes one)."""
     index = [draw(keys(size)) for size in SHAPE[: draw(st.integers(0, 3))]]
     extra = draw(st.sampled_from(["nothing", "list", "mask", "ellipsis", "new axis"]))
     if index and extra in ("list", "mask"):
@@ -184,8 +182,8 @@ def indices(draw):
 @example([np.s_[1:4], np.s_[:, 3:], np.s_[-1]])
 @example([np.s_[-6::-1]])
 def test_indices_one_after_the_other_against_dask(chain):
-    source = RecordingSource(pixels(), CHUNKS)
-    lazy, plain = level_array(source), da.from_array(pixels(), chunks=CHUNKS)
+    source = RecordingSource(pixels(SHAPE), CHUNKS)
+    lazy, plain = level_array(source), da.from_array(pixels(SHAPE), chunks=CHUNKS)
     for index in chain:
         if may_go_back_from_before_the_start(index, plain.shape):
             continue  # there NumPy is right
@@ -205,7 +203,7 @@ def test_indices_one_after_the_other_against_dask(chain):
 
 @given(st.lists(st.tuples(*map(keys, SHAPE)), min_size=1, max_size=2))
 def test_basic_indices_against_numpy(chain):
-    lazy, expected = level_array(RecordingSource(pixels(), CHUNKS)), pixels()
+    lazy, expected = level_array(RecordingSource(pixels(SHAPE), CHUNKS)), pixels(SHAPE)
     for whole in chain:
         index = whole[: expected.ndim]
         try:
@@ -246,9 +244,9 @@ def may_go_back_from_before_the_start(index, shape):
     ],
 )
 def test_a_slice_that_goes_back_from_before_the_start_is_empty(index):
-    expected = pixels()[index]
+    expected = pixels(SHAPE)[index]
     assert 0 in expected.shape
-    same(level_array(RecordingSource(pixels(), CHUNKS))[index], expected)
+    same(level_array(RecordingSource(pixels(SHAPE), CHUNKS))[index], expected)
 
 
 def outcome(array, index):
@@ -280,7 +278,7 @@ ODD = {
 
 @pytest.mark.parametrize("index", ODD.values(), ids=ODD)
 def test_an_odd_index_does_what_dask_does(lazy, index):
-    assert outcome(lazy, index) == outcome(da.from_array(pixels(), chunks=CHUNKS), index)
+    assert outcome(lazy, index) == outcome(da.from_array(pixels(SHAPE), chunks=CHUNKS), index)
 
 
 class Number:
@@ -302,12 +300,13 @@ class Several:
 
 def test_integers_of_other_libraries(lazy):
     assert isinstance(lazy[Number()], LazyArray)
-    same(lazy[Number()], pixels()[2])
-    assert outcome(lazy, Several()) == outcome(da.from_array(pixels(), chunks=CHUNKS), Several())
+    same(lazy[Number()], pixels(SHAPE)[2])
+    assert outcome(lazy, Several()) == outcome(
+        da.from_array(pixels(SHAPE), chunks=CHUNKS), Several()
+    )
 
 
 # --- it stays a box
-# --------------------------------------------------------------------------------------------------
 
 
 def test_basic_slices_stay_boxes(lazy):
@@ -320,7 +319,7 @@ def test_basic_slices_stay_boxes(lazy):
 
 
 def test_it_has_dasks_own_attributes(lazy):
-    plain = da.from_array(pixels(), chunks=CHUNKS)
+    plain = da.from_array(pixels(SHAPE), chunks=CHUNKS)
     for part, other in (
         (lazy, plain),
         (lazy[1:3, 2], plain[1:3, 2]),
@@ -345,7 +344,7 @@ def test_it_has_dasks_own_attributes(lazy):
     assert len(lazy) == 5
     with pytest.raises(TypeError, match="len"):
         len(lazy[1, 2, 3])
-    assert int(lazy[1, 2, 3]) == pixels()[1, 2, 3]
+    assert int(lazy[1, 2, 3]) == pixels(SHAPE)[1, 2, 3]
     assert [frame.shape for frame in lazy] == [(17, 23)] * 5
     assert all(isinstance(frame, LazyArray) for frame in lazy)
 
@@ -406,12 +405,11 @@ def test_a_slice_of_a_million_frames_pickles_small(dump):
 
 
 # --- to NumPy
-# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[2], np.s_[1:3, 5], np.s_[1, 2, 3]])
 def test_numpy_gets_a_new_array_of_the_type_asked_for(lazy, part):
-    lazy, expected = lazy[part], pixels()[part]
+    lazy, expected = lazy[part], pixels(SHAPE)[part]
     for found in (np.asarray(lazy), np.array(lazy), np.asarray(lazy, copy=True), lazy.__array__()):
         np.testing.assert_array_equal(found, expected)
         assert type(found) is np.ndarray
@@ -440,10 +438,10 @@ def test_without_a_copy_there_is_nothing_to_give(lazy, source):
 def test_numpys_functions_give_dask(lazy):
     assert type(np.mean(lazy)) is da.Array
     np.testing.assert_array_equal(
-        np.concatenate([lazy, lazy]).compute(), np.concatenate([pixels()] * 2)
+        np.concatenate([lazy, lazy]).compute(), np.concatenate([pixels(SHAPE)] * 2)
     )
     np.testing.assert_array_equal(
-        (lazy.astype("i4") - 5).clip(0, 100).max(axis=0), (pixels() - 5.0).clip(0, 100).max(0)
+        (lazy.astype("i4") - 5).clip(0, 100).max(axis=0), (pixels(SHAPE) - 5.0).clip(0, 100).max(0)
     )
     assert lazy.astype(lazy.dtype) is lazy
 
@@ -473,7 +471,7 @@ OPERATIONS = {
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 @pytest.mark.parametrize("scheduler", ["sync", "threads"])
 def test_operations_are_those_of_a_plain_dask_array(lazy, source, operation, scheduler):
-    plain = operation(da.from_array(pixels(), chunks=CHUNKS))
+    plain = operation(da.from_array(pixels(SHAPE), chunks=CHUNKS))
     found = operation(lazy)
     assert type(found) is da.Array
     assert found.chunks == plain.chunks
@@ -485,7 +483,7 @@ def test_operations_are_those_of_a_plain_dask_array(lazy, source, operation, sch
 
 def test_compute_in_processes(source):
     settings.update(workers=2)
-    expected = pixels()
+    expected = pixels(SHAPE)
     lazy = level_array(source)
     with dask.config.set({"multiprocessing.context": "spawn", "num_workers": 1}):
         found = dask.compute(lazy, lazy[2], lazy[1:3, 5] + 1, scheduler="processes")
@@ -509,17 +507,22 @@ def test_compute_on_a_cluster(processes, source, tmp_path, caplog):
         found = client.gather(
             client.compute([lazy[:4], lazy[2], lazy[1:3].sum(), da.stack([lazy[0], lazy[1]])])
         )
-        expected = [pixels()[:4], pixels()[2], pixels()[1:3].sum(), pixels()[:2]]
+        expected = [
+            pixels(SHAPE)[:4],
+            pixels(SHAPE)[2],
+            pixels(SHAPE)[1:3].sum(),
+            pixels(SHAPE)[:2],
+        ]
         for one, part in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one, part)
         kept = lazy[1:3].persist()
-        np.testing.assert_array_equal(kept, pixels()[1:3])
+        np.testing.assert_array_equal(kept, pixels(SHAPE)[1:3])
         with pytest.raises(ChunkReadError, match=r"recorded/0/4\.0\.0: fails") as caught:
             lazy[4].compute()
         assert caught.value.path == "recorded/0/4.0.0"
         blank = level_array(source, on_error="blank")[4].compute()
         assert (blank[:8, :10] == 0).all()
-        np.testing.assert_array_equal(blank[8:], pixels()[4, 8:])
+        np.testing.assert_array_equal(blank[8:], pixels(SHAPE)[4, 8:])
         if processes:
             assert {found.cache_budget for found in client.run(settings.current).values()} == {
                 32 * settings.MIB
@@ -548,8 +551,8 @@ def test_leaves_do_not_wait_for_the_pool_they_run_in(lazy):
     for thread in threads:
         thread.join(WAIT)
     assert len(done) == 3
-    add = (pixels()[1:3].sum() + pixels()[2:4].sum()).astype("u2")
-    np.testing.assert_array_equal(done[0], pixels() + add)
+    add = (pixels(SHAPE)[1:3].sum() + pixels(SHAPE)[2:4].sum()).astype("u2")
+    np.testing.assert_array_equal(done[0], pixels(SHAPE) + add)
 
 
 def test_many_threads_make_the_graph_of_one_array(source):
@@ -566,7 +569,6 @@ def test_many_threads_make_the_graph_of_one_array(source):
 
 
 # --- names, copies, assignment
-# --------------------------------------------------------------------------------------
 
 
 def test_names_tell_pixels_apart_and_are_the_same_in_every_process(source):
@@ -583,7 +585,7 @@ def test_names_tell_pixels_apart_and_are_the_same_in_every_process(source):
         lazy[2],
         lazy[:, 1],
         level_array(source, on_error="blank"),
-        level_array(RecordingSource(pixels(), CHUNKS)),
+        level_array(RecordingSource(pixels(SHAPE), CHUNKS)),
     ]
     assert len({other.name for other in others}) == len(others)
     assert len({tokenize(other) for other in others}) == len(others)
@@ -593,7 +595,7 @@ def test_names_tell_pixels_apart_and_are_the_same_in_every_process(source):
 
 NAMES = """
 from tests_source import CountingSource
-from napari_lazyload.arrays import level_array
+from napari_lazyload.arrays.lazy_array import level_array
 from dask.base import tokenize
 lazy = level_array(CountingSource())
 print(lazy.name, lazy[3:9, 2].name, tokenize(lazy.dask), tokenize(lazy[2] + 1))
@@ -607,10 +609,11 @@ def test_names_do_not_depend_on_the_hash_seed(tmp_path):
         "from napari_lazyload.core.metadata import ImageMeta, LevelMeta\n"
         "class CountingSource:\n"
         "    token = 'same'\n"
-        "    meta = ImageMeta('i', ('t', 'y'), np.dtype('u1'), (LevelMeta(ChunkGrid((10, 4), (1, 4)), (1.0, 1.0)),))\n"
+        "    level = LevelMeta(ChunkGrid((10, 4), (1, 4)), (1.0, 1.0))\n"
+        "    meta = ImageMeta('i', ('t', 'y'), np.dtype('u1'), (level,))\n"
         "    def chunk(self, level, index): return index\n"
     )
-    told = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", NAMES],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -622,12 +625,12 @@ def test_names_do_not_depend_on_the_hash_seed(tmp_path):
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(told) == 1
+    assert len(outputs) == 1
 
 
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[1:3, 5], np.s_[1, 2, 3]])
 def test_copies_and_pickles_give_the_same_pixels(lazy, part):
-    lazy, expected = lazy[part], pixels()[part]
+    lazy, expected = lazy[part], pixels(SHAPE)[part]
     for again in (
         lazy.copy(),
         copy.copy(lazy),
@@ -654,7 +657,7 @@ ASSIGNMENTS = {
 @pytest.mark.parametrize(("index", "value"), ASSIGNMENTS.values(), ids=ASSIGNMENTS)
 def test_what_is_assigned_shows_in_this_array_alone(lazy, source, index, value):
     kept, part, before = lazy.copy(), lazy[1], lazy.name
-    expected = pixels()
+    expected = pixels(SHAPE)
     lazy[index] = value
     expected[index] = value
     for found in (
@@ -670,13 +673,13 @@ def test_what_is_assigned_shows_in_this_array_alone(lazy, source, index, value):
     assert type(lazy[1]) is da.Array
     np.testing.assert_array_equal(lazy.copy(), expected)
     np.testing.assert_array_equal(copy.deepcopy(lazy), expected)
-    np.testing.assert_array_equal(kept, pixels())
-    np.testing.assert_array_equal(part, pixels()[1])
-    np.testing.assert_array_equal(level_array(source), pixels())
+    np.testing.assert_array_equal(kept, pixels(SHAPE))
+    np.testing.assert_array_equal(part, pixels(SHAPE)[1])
+    np.testing.assert_array_equal(level_array(source), pixels(SHAPE))
 
 
 def test_assignment_through_a_mask_and_twice(lazy):
-    expected = pixels()
+    expected = pixels(SHAPE)
     lazy[lazy > 1000] = 0
     expected[expected > 1000] = 0
     lazy[0] = 5
@@ -690,11 +693,10 @@ def test_assignment_through_a_mask_and_twice(lazy):
 def test_a_ufunc_may_write_into_it(lazy):
     out = level_array(RecordingSource(np.zeros(SHAPE, "u2"), CHUNKS))
     np.add(lazy, 1, out=out)
-    np.testing.assert_array_equal(out, pixels() + 1)
+    np.testing.assert_array_equal(out, pixels(SHAPE) + 1)
 
 
 # --- what cannot be read
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", [np.s_[:], np.s_[3], np.s_[2:4, 3:12, 12], np.s_[3, 9, 12]])
@@ -705,13 +707,15 @@ def test_a_chunk_that_cannot_be_read(source, part, read):
     source.failing = {(3, 1, 1)}
     with pytest.raises(ChunkReadError, match=r"recorded/0/3\.1\.1: fails"):
         read(level_array(source)[part])
-    expected = pixels()
+    expected = pixels(SHAPE)
     expected[3, 8:16, 10:14] = 0
     found = read(level_array(source, on_error="blank")[part])
     np.testing.assert_array_equal(found, expected[part])
     assert found.dtype == "u2"
     source.failing = set()
-    np.testing.assert_array_equal(read(level_array(source, on_error="blank")[part]), pixels()[part])
+    np.testing.assert_array_equal(
+        read(level_array(source, on_error="blank")[part]), pixels(SHAPE)[part]
+    )
 
 
 def test_a_layer_that_no_display_is_bound_to_shows_blanks(source):
@@ -741,7 +745,6 @@ def test_who_is_called_while_napari_slices_reads_exactly(source):
 
 
 # --- odd levels
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0, 4), (0,)])

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it prints where, how it ends, and what it leaves behind."""
+"""The command line as a user meets it: what it prints, how it ends, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import pytest
 from typer.testing import CliRunner
 
 import napari_lazyload as nl
+from helpers.ome_stores import pyramid, write_image
 from napari_lazyload import sample_data
 from napari_lazyload.cli import app, common
 from napari_lazyload.core.errors import RegionError
 from napari_lazyload.loading import cache
-from napari_lazyload.testing.ome_stores import pyramid, write_image
 
 HEAVY = {"numpy", "dask", "zarr", "pandas", "napari", "qtpy", "skimage", "rich.progress"}
 GUI = {"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt6", "PySide6", "PyQt5"}
@@ -56,11 +56,10 @@ def pixels_of(path, number=0):
 
 
 # --- start-up
-# --------------------------------------------------------------------------------------------------------
 
 IMPORTED = """
 import sys
-from napari_lazyload._cli import app
+from napari_lazyload.cli.app import app
 try:
     app({words!r})
 except SystemExit as end:
@@ -101,7 +100,6 @@ def test_every_command_has_help_and_those_for_files_have_examples(command):
 
 
 # --- info
-# ------------------------------------------------------------------------------------------------------------
 
 
 def test_info_as_json_says_all_and_reads_no_pixel(cells):
@@ -187,7 +185,6 @@ def test_numbers_that_json_lacks_are_null(tmp_path, monkeypatch):
 
 
 # --- crop and convert
-# ------------------------------------------------------------------------------------------------
 
 
 def test_crop_writes_the_region_and_prints_where(cells, tmp_path):
@@ -297,7 +294,6 @@ def test_what_exists_is_kept_unless_it_shall_go(folder, tmp_path):
 
 
 # --- errors
-# ----------------------------------------------------------------------------------------------------------
 
 
 def one_line(done, code, words):
@@ -354,21 +350,20 @@ USAGE = {
     "text": (["crop", "a", "b.npy", "--dtype", "S3"], "no type of pixels"),
     "level": (["crop", "a", "b.npy", "--level", "fine"], "integer"),
     "suffix": (["crop", "a", "b.jpg"], ".ome.zarr, .zarr,"),
-    "no name": (["convert", "a", ".."], "tell what to write"),
+    "no name": (["convert", "a", ".."], "says what to write"),
     "option": (["info", "a", "--set", "banana"], "NAME=VALUE"),
 }
 
 
-@pytest.mark.parametrize(("words", "told"), USAGE.values(), ids=USAGE)
-def test_a_command_that_is_written_wrongly_ends_with_2(words, told):
+@pytest.mark.parametrize(("words", "message"), USAGE.values(), ids=USAGE)
+def test_a_command_that_is_written_wrongly_ends_with_2(words, message):
     done = run(*words)
     assert done.exit_code == 2
-    assert told in " ".join(done.stderr.replace("│", " ").split())
+    assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
 
 
 # --- regions
-# ---------------------------------------------------------------------------------------------------------
 
 REGIONS = {
     "z=10:20": {"z": slice(10, 20)},
@@ -412,7 +407,6 @@ def test_a_typed_region_means(text, expected):
 
 
 # --- the documentation
-# -----------------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "command-line.md"
 
@@ -434,7 +428,6 @@ def test_the_commands_of_the_documentation_run_as_they_stand(
 
 
 # --- status
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_status(folder):
@@ -448,7 +441,6 @@ def test_status(folder):
 
 
 # --- a real process
-# --------------------------------------------------------------------------------------------------
 
 
 def start(*words, **more):
@@ -458,7 +450,7 @@ def start(*words, **more):
 
 @pytest.fixture
 def long_work(tmp_path):
-    """A file that takes a while to convert: 1 GiB of zeros, which a sparse file holds in no space."""
+    """A file that takes a while to convert: 1 GiB of zeros in a sparse file."""
     path = tmp_path / "vol_64x2048x4096_uint16.raw"
     with path.open("wb") as file:
         file.truncate(64 * 2048 * 4096 * 2)

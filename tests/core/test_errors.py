@@ -1,4 +1,4 @@
-"""The package's errors are built-ins too, say what they were given, and survive pickling and copying."""
+"""The package's errors are built-ins too, say what they got, and survive pickling and copying."""
 
 from __future__ import annotations
 

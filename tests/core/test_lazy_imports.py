@@ -1,4 +1,4 @@
-"""Heavy packages: imported once whoever asks, told about, and what to do where one is missing."""
+"""Heavy packages: imported once, reported, and what to do where one is missing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def only(monkeypatch):
 
 
 def states():
-    return {name: told["status"] for name, told in nl.import_status()["packages"].items()}
+    return {name: report["status"] for name, report in nl.import_status()["packages"].items()}
 
 
 def test_many_threads_import_a_package_once(folder, only, monkeypatch):
@@ -63,9 +63,9 @@ def test_many_threads_import_a_package_once(folder, only, monkeypatch):
     assert len({id(module) for module in found}) == 1
     assert found[0] is sys.modules["slow_one"]
     assert len(threading.runs) == 1
-    told = nl.import_status()["packages"]["slow_one"]
-    assert told["status"] == "loaded"
-    assert told["load_time"] >= 0.2
+    report = nl.import_status()["packages"]["slow_one"]
+    assert report["status"] == "loaded"
+    assert report["load_time"] >= 0.2
 
 
 def test_a_missing_package_is_named_with_its_extra_and_works_once_installed(folder, only):
@@ -98,10 +98,10 @@ def test_a_failure_in_the_background_is_told_and_the_next_use_tries_again(folder
     (folder / "broken.py").write_text("raise RuntimeError('half an installation')\n")
     assert states() == {"later": "pending", "broken": "pending", "absent": "not installed"}
     assert [lazy_imports.load_next() for _ in range(3)] == ["broken", "later", None]
-    told = nl.import_status()
-    assert told["packages"]["broken"]["status"] == "failed"
-    assert told["packages"]["broken"]["error"] == "RuntimeError: half an installation"
-    assert told["progress"] == {
+    report = nl.import_status()
+    assert report["packages"]["broken"]["status"] == "failed"
+    assert report["packages"]["broken"]["error"] == "RuntimeError: half an installation"
+    assert report["progress"] == {
         "total_packages": 2,
         "loaded_packages": 1,
         "failed_packages": 1,
@@ -117,8 +117,8 @@ def test_a_failure_in_the_background_is_told_and_the_next_use_tries_again(folder
         "mended = 1  # longer than before, which Python's own cache goes by\n"
     )
     assert lazy_imports.load("broken").mended
-    told = nl.import_status()["packages"]["broken"]
-    assert (told["status"], told["error"]) == ("loaded", None)
+    report = nl.import_status()["packages"]["broken"]
+    assert (report["status"], report["error"]) == ("loaded", None)
 
 
 def test_a_package_that_lacks_another_one_has_failed_and_is_not_missing(folder, only):
@@ -143,15 +143,15 @@ def test_a_package_is_loading_until_its_import_has_ended(folder, only, monkeypat
     thread.start()
     try:
         assert begun.wait(20)
-        told = nl.import_status()
-        assert told["packages"]["gated"] == {
+        report = nl.import_status()
+        assert report["packages"]["gated"] == {
             "status": "loading",
             "load_time": None,
             "error": None,
             "priority": 1,
         }
-        assert told["progress"]["is_loading"]
-        assert told["progress"]["progress_percentage"] == 0
+        assert report["progress"]["is_loading"]
+        assert report["progress"]["progress_percentage"] == 0
     finally:
         gate.set()
         thread.join(20)
@@ -173,9 +173,9 @@ def test_what_something_else_imported_is_loaded_too(folder, only):
 
 
 def test_the_status_of_the_real_packages_adds_up():
-    told = nl.import_status()
-    assert json.loads(json.dumps(told)) == told
-    progress, packages = told["progress"], told["packages"]
+    report = nl.import_status()
+    assert json.loads(json.dumps(report)) == report
+    progress, packages = report["progress"], report["packages"]
     assert packages["numpy"]["status"] == "loaded"
     assert all(
         set(one) == {"status", "load_time", "error", "priority"} for one in packages.values()
@@ -187,13 +187,15 @@ def test_the_status_of_the_real_packages_adds_up():
 
 ALL = """
 import sys
-from napari_lazyload import imports
-while (name := imports.load_next()):
-    qt = [one for one in sys.modules if one.split(".")[0] in {"PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy", "wx"}]
-    assert not qt, (name, qt)
-told = imports.import_status()
-assert told["progress"]["progress_percentage"] == 100, told
-print({name: one["error"] for name, one in told["packages"].items() if one["status"] == "failed"})
+from napari_lazyload.core import lazy_imports
+GUIS = {"PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy", "wx"}
+while (name := lazy_imports.load_next()):
+    loaded = GUIS.intersection(sys.modules)
+    assert not loaded, (name, loaded)
+status = lazy_imports.import_status()
+assert status["progress"]["progress_percentage"] == 100, status
+packages = status["packages"].items()
+print({name: state["error"] for name, state in packages if state["status"] == "failed"})
 """
 
 

@@ -180,7 +180,6 @@ def test_an_estimate_counts_whole_chunks():
 
 
 # --- boxes in the middle, by chance, and in world coordinates
-# -------------------------------------------------------
 
 CENTERS = {
     "even in even": (10, 4, (3, 7)),
@@ -219,7 +218,7 @@ def test_random_boxes_come_to_lie_at_all_places_equally_often():
 
 
 @pytest.mark.parametrize(
-    "make", [center_region, lambda *args: random_region(*args, 0)], ids=["centre", "random"]
+    "make", [center_region, lambda *args: random_region(*args, 0)], ids=["center", "random"]
 )
 def test_a_box_of_no_size_or_along_no_axis_is_refused(make):
     axes, shape = ("y", "x", "s"), (40, 60, 3)

@@ -128,10 +128,10 @@ if __name__ == "__main__":
 def test_a_worker_process_keeps_little(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SPAWNED)
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, check=True, timeout=60
     ).stdout
-    answers = dict(line.split(" ", 1) for line in told.splitlines())
+    answers = dict(line.split(" ", 1) for line in output.splitlines())
     assert all(answer.startswith(f"{32 * settings.MIB} ") for answer in answers.values()), answers
     if "fork" in answers:  # what the user chose goes along
         assert answers["fork"].endswith(" 5")

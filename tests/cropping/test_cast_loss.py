@@ -30,7 +30,8 @@ SAID = {
         "float32",
     ): "As float32, values are rounded to 6 digits and values beyond 3.40282e+38 become infinite.",
     ("float32", "uint8"): (
-        "As uint8, fractions are cut off and NaN, infinity and values outside 0 to 255 become arbitrary numbers."
+        "As uint8, fractions are cut off and NaN, infinity and values outside 0 to 255 "
+        "become arbitrary numbers."
     ),
     (
         "float16",

@@ -1,4 +1,4 @@
-"""nl.crop and nl.estimate: exact on every form of region and array, each touched chunk read once, nothing else."""
+"""nl.crop and nl.estimate: exact on every region and array, each touched chunk read once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,6 @@ class H5Like:
 
 
 # --- regions
-# -----------------------------------------------------------------------------------------------------
 
 REGIONS = {
     "whole": ((), np.s_[:]),
@@ -134,7 +133,6 @@ def test_any_slices_are_what_numpy_makes_of_them(region):
 
 
 # --- what is read
-# ------------------------------------------------------------------------------------------------
 
 
 def test_reads_the_touched_chunks_once_each(image, source):
@@ -190,7 +188,6 @@ def test_the_three_numbers_of_the_documentation():
 
 
 # --- dtype and out
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i4", "f2", "f8", ">u2", bool, complex])
@@ -226,7 +223,6 @@ def test_more_than_memory_is_a_memory_error_that_says_how_much():
 
 
 # --- progress, cancel, errors
-# ------------------------------------------------------------------------------------
 
 
 def test_progress_counts_the_chunks(image):
@@ -314,7 +310,6 @@ def test_crops_at_the_same_time_share_their_reads(image, source):
 
 
 # --- what can be cropped
-# -----------------------------------------------------------------------------------------
 
 ARRAYS = {
     "numpy": lambda a: a,
@@ -385,7 +380,6 @@ def test_colors_are_never_part_of_a_region():
 
 
 # --- levels
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -449,7 +443,6 @@ def test_anything_like_a_layer():
 
 
 # --- the source that the tests of this package stand on
-# -------------------------------------------------------------
 
 
 def test_recording_source_counts_for_itself_after_pickling(source):

@@ -1,4 +1,4 @@
-"""With a dask.distributed client connected, crops are computed on its cluster: the same bits, bounded, cancellable."""
+"""Crops on the cluster of a dask.distributed client: the same bits, bounded, cancellable."""
 
 from __future__ import annotations
 
@@ -351,7 +351,6 @@ def test_distributed_is_never_imported():
 
 
 # --- pieces
-# ----------------------------------------------------------------------------------------------------------
 
 AXES = st.one_of(
     st.integers(1, 6),

@@ -1,4 +1,4 @@
-"""nl.crop of napari's layers, whoever made them: images, labels, colours, channels, pyramids; dask, zarr or NumPy."""
+"""nl.crop of any layer of napari: images, labels, colors, channels, pyramids; dask, zarr, NumPy."""
 
 from __future__ import annotations
 

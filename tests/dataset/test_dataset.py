@@ -17,6 +17,9 @@ import pandas as pd
 import pytest
 
 import napari_lazyload as nl
+from helpers.waiting import eventually
+from napari_lazyload.core.row_map import RowMap
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.dataset import dataset as module
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.sources.folder import open_folder as pictures_module
@@ -48,15 +51,7 @@ def hurried(monkeypatch):
     )
 
 
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.002)
-
-
 # --- opening
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_opening_decodes_nothing_and_a_frame_decodes_its_file_alone(
@@ -121,7 +116,6 @@ def test_a_change_of_the_working_directory_changes_nothing(folder, monkeypatch):
 
 
 # --- the table
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_in_slider_order(tmp_path):
@@ -211,7 +205,7 @@ def test_a_numpy_row_is_found_at_once_among_a_million():
     opened = OpenResult(
         "", "", (RecordingSource(np.zeros((1, 1, 1)), (1, 1, 1)),), (range(1_000_000),)
     )
-    opened.sources[0].frame_index = lambda position: (position,)
+    opened.sources[0].row_map = RowMap({"z": 1_000_000})
     dataset = nl.Dataset(opened)
     start = time.process_time()
     for _ in range(100):
@@ -221,7 +215,6 @@ def test_a_numpy_row_is_found_at_once_among_a_million():
 
 
 # --- files that change or break
-# --------------------------------------------------------------------------------------
 
 
 def break_file(path, how):
@@ -283,7 +276,7 @@ def test_a_file_that_is_broken_when_opened(folder, how, number):
         assert dataset.images[0].shape == (6, 24, 32)
         rows = [row for row in range(6) if row != number]
         assert np.asarray(dataset.images[0].data[rows[2]]).shape == (24, 32)
-        if how == "text":  # what a header tells is told at once
+        if how == "text":  # what a header says is reported at once
             assert list(dataset.problems()) == [number]
             meta = dataset.meta
             assert meta["status"].tolist() == [
@@ -362,11 +355,11 @@ def test_a_retry_forgets_failures_of_a_coverage_too(folder):
 
 def test_failures_of_a_layer_that_shows_converted_values_are_rows(tmp_path):
     source = RecordingSource(np.zeros((3, 2, 2), "c8"), (1, 2, 2))
-    source.position, source.frame_index = (lambda index: index[0]), (lambda row: (row,))
+    source.row_map = RowMap({"z": 3})
     dataset = nl.Dataset(OpenResult("", "", (source,), (range(3),)))
     with pytest.warns(nl.LazyLoadWarning, match="magnitude"):
-        (data, _, _) = dataset.to_layer_data()[0]
-    status.shared.fail(data.source.token, 0, (1, 0, 0), "broken")
+        dataset.to_layer_data()
+    status.shared.fail(source.token, 0, (1, 0, 0), "broken")
     assert dataset.problems() == {1: "broken"}
     dataset.retry(1)
     assert dataset.problems() == {}
@@ -374,7 +367,6 @@ def test_failures_of_a_layer_that_shows_converted_values_are_rows(tmp_path):
 
 
 # --- the background
-# --------------------------------------------------------------------------------------------------
 
 
 def test_a_scan_finds_in_the_background_what_differs(folder, hurried):
@@ -384,7 +376,7 @@ def test_a_scan_finds_in_the_background_what_differs(folder, hurried):
         dataset.connect(rows.append)
         assert dataset.meta["size_bytes"].isna().sum() == 5
         dataset.scan()
-        until(lambda: None in rows)
+        eventually(lambda: None in rows)
         assert rows == [3, None]
         assert dataset.meta["status"].tolist() == ["", "", "", "failed", "", ""]
         assert "found 24 x 40 uint8; reopen in groups" in dataset.meta["error"][3]
@@ -418,13 +410,13 @@ def test_a_scan_of_one_scene_tells_of_its_rows(tmp_path, monkeypatch):
         rows = []
         dataset.connect(rows.append)
         dataset.scan()
-        until(lambda: None in rows)
+        eventually(lambda: None in rows)
         assert rows == [0, 5, None]
         assert list(dataset.problems()) == [0, 5]
         with nl.open_dataset(tmp_path, scene=0) as other:
             other.connect(rows.append)
             other.scan()
-            until(lambda: rows.count(None) == 2)
+            eventually(lambda: rows.count(None) == 2)
             assert (rows[3:], other.problems()) == ([None], {})
 
 
@@ -436,7 +428,7 @@ def test_listeners_are_not_flooded(folder, hurried, monkeypatch):
         rows = []
         dataset.connect(rows.append)
         dataset.scan()
-        until(lambda: None in rows)
+        eventually(lambda: None in rows)
         assert rows == [1, 2, None]
         assert len(dataset.problems()) == 5
 
@@ -454,12 +446,12 @@ def test_closing_stops_the_scan(folder, hurried, monkeypatch):
     dataset = nl.open_dataset(folder)
     rows = []
     dataset.connect(rows.append)
-    monkeypatch.setattr(pictures_module.FileSet, "probe", slow)
+    monkeypatch.setattr(pictures_module.FileSet, "read_header", slow)
     dataset.scan()
     assert entered.wait(20)
     dataset.close()
     gate.set()
-    until(lambda: scheduler.shared.snapshot()["running"] == 0)
+    eventually(lambda: scheduler.shared.snapshot()["running"] == 0)
     assert rows == []
     assert dataset.meta["size_bytes"].notna().sum() == 3
     dataset.scan()
@@ -467,7 +459,6 @@ def test_closing_stops_the_scan(folder, hurried, monkeypatch):
 
 
 # --- one image, some channels, other chunks
-# --------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:.*2 shapes or types")
@@ -550,7 +541,6 @@ def test_reopening_keeps_what_was_chosen(folder):
 
 
 # --- the end
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_closing_frees_its_own_chunks_and_leaves_the_others(tmp_path, write_folder):
@@ -565,9 +555,8 @@ def test_closing_frees_its_own_chunks_and_leaves_the_others(tmp_path, write_fold
     assert cache.shared.snapshot()["chunks"] == 9
     one.close()
     one.close()
-    assert (
-        cache.shared.snapshot()["chunks"] == 7
-    )  # all but two of its own: one is still shown by the list
+    # All but two of its own: one is still shown by the list.
+    assert cache.shared.snapshot()["chunks"] == 7
     some.close()
     assert cache.shared.snapshot()["chunks"] == 6
     two.close()
@@ -586,23 +575,17 @@ def test_closing_frees_converted_and_padded_chunks(tmp_path, write_folder):
     assert cache.shared.snapshot()["chunks"] == 0
 
 
-def test_keys_of_other_sources_are_nobodys(folder):
+def test_chunks_of_other_files_stay(folder):
     source = RecordingSource(np.zeros((2, 2, 2)), (1, 2, 2))
+    beside = f"{folder}_2/img_0.png"
     with nl.open_dataset(folder):
         np.asarray(nl.Image(source).data)
-        for key in (
-            "text",
-            3,
-            (),
-            ("converted",),
-            ("converted", 1, ("x", str(folder))),
-            ("other", f"{folder}/img_0.png"),
-        ):
-            cache.shared._entries[key] = np.zeros(1, "u1")
+        for file in ("", "other", beside, f"{folder.parent}/img_0.png"):
+            cache.shared._entries[ChunkKey(file, None, 0)] = np.zeros(1, "u1")
             cache.shared._nbytes += 1
     kept = len(cache.shared._entries)
     cache.shared.drop()
-    assert kept == 8
+    assert kept == 6
 
 
 def test_a_closed_dataset_still_reads(folder):
@@ -670,7 +653,7 @@ def test_its_images_work_in_another_process(folder, tmp_path):
 
 
 def test_tables_of_a_million_rows_hold_no_lists(folder):
-    """What the garbage collector walks over at each full pass must not grow with the number of files."""
+    """What the garbage collector visits at a full pass must not grow with the number of files."""
     with nl.open_dataset(folder) as dataset:
         files = dataset.images[0].source.files
         assert isinstance(files.listing.names, np.ndarray)

@@ -1,4 +1,4 @@
-"""What napari gets: real layers are made of it, which are exact and read no more than the frame they show."""
+"""What napari gets: real layers of it are exact and read no more than the frame they show."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_lazyload.testing.sources import RecordingSource
 layers = pytest.importorskip("napari.layers")
 
 GRAY, RGB, RGBA = ("frame", "y", "x"), ("frame", "y", "x", "s"), ("frame", "y", "x", "s")
-SHAPES = {"grey": (7, 4, 5), "rgb": (7, 4, 5, 3), "rgba": (7, 4, 5, 4)}
+SHAPES = {"gray": (7, 4, 5), "rgb": (7, 4, 5, 3), "rgba": (7, 4, 5, 4)}
 DTYPES = [
     "?",
     "i1",
@@ -77,7 +77,7 @@ def test_every_type_makes_an_exact_layer_that_reads_one_frame(dtype, kind):
     source = source_of(pixels)
     layer = made(source)
     assert [index[0] for _, index in source.loads] == [0]
-    assert layer.rgb == (kind != "grey")
+    assert layer.rgb == (kind != "gray")
     assert layer.data.shape == pixels.shape
     assert layer.data is layer.data[...]  # still a box: nothing was wrapped around it
     shown = {"c": np.abs(pixels), "f": pixels}.get(pixels.dtype.kind, pixels)
@@ -89,7 +89,7 @@ def test_every_type_makes_an_exact_layer_that_reads_one_frame(dtype, kind):
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 def test_a_hidden_layer_reads_nothing(dtype):
-    source = source_of(pixels_of(dtype, SHAPES["grey"]))
+    source = source_of(pixels_of(dtype, SHAPES["gray"]))
     data, keywords, kind = layer_data(Image(source))[0]
     layers.Layer.create(data, {**keywords, "visible": False}, kind)
     assert source.loads == []
@@ -98,7 +98,7 @@ def test_a_hidden_layer_reads_nothing(dtype):
 def test_a_step_reads_one_frame():
     from napari.components import ViewerModel
 
-    source = source_of(pixels_of("u2", SHAPES["grey"]))
+    source = source_of(pixels_of("u2", SHAPES["gray"]))
     viewer = ViewerModel()
     viewer.add_layer(made(source))
     viewer.dims.set_current_step(0, 5)
@@ -106,7 +106,7 @@ def test_a_step_reads_one_frame():
 
 
 def test_what_is_assigned_into_a_layers_data_shows_nowhere_else():
-    pixels = pixels_of("u2", SHAPES["grey"])
+    pixels = pixels_of("u2", SHAPES["gray"])
     image = Image(source_of(pixels))
     one, other = (layer_data(image)[0][0] for _ in range(2))
     one[0] = 7
@@ -117,7 +117,7 @@ def test_what_is_assigned_into_a_layers_data_shows_nowhere_else():
 
 def test_what_napari_is_told():
     source = source_of(
-        pixels_of("u2", SHAPES["grey"]),
+        pixels_of("u2", SHAPES["gray"]),
         name="cells",
         scale=(1.0, 0.5, 0.5),
         translate=(0.0, 10.0, 20.0),
@@ -156,7 +156,7 @@ def test_colors_have_no_limits_and_labels_for_two_axes_more():
 
 
 def test_labels_are_a_labels_layer():
-    source = source_of(pixels_of("u1", SHAPES["grey"]), kind="labels", scale=(1.0, 2.0, 2.0))
+    source = source_of(pixels_of("u1", SHAPES["gray"]), kind="labels", scale=(1.0, 2.0, 2.0))
     data, keywords, kind = layer_data(Image(source))[0]
     assert kind == "labels"
     assert not {"rgb", "contrast_limits", "colormap"} & set(keywords)
@@ -172,7 +172,7 @@ def test_colors_of_labels_that_napari_needs_numba_for_are_left_to_those_who_have
     monkeypatch, values, kept
 ):
     colors = {None: (0, 0, 0, 0), **dict.fromkeys((*values, 2**40), (1, 0, 0, 1))}
-    source = source_of(pixels_of("i4", SHAPES["grey"]), kind="labels", display={"colormap": colors})
+    source = source_of(pixels_of("i4", SHAPES["gray"]), kind="labels", display={"colormap": colors})
     monkeypatch.setattr("napari_lazyload.dataset.layer_data.find_spec", lambda _name: None)
     with pytest.warns(LazyLoadWarning, match="the colours of 1 labels beyond .* are not shown"):
         _, keywords, _ = layer_data(Image(source))[0]
@@ -211,7 +211,6 @@ def test_a_level_of_converted_values_stays_that_level():
 
 
 # --- what napari would refuse (N10)
-# ----------------------------------------------------------------------------------
 
 LIMITS = {
     "equal": ((5.0, 5.0), "u1", (0, 255)),
@@ -224,7 +223,7 @@ LIMITS = {
 
 @pytest.mark.parametrize(("limits", "dtype", "expected"), LIMITS.values(), ids=LIMITS)
 def test_contrast_limits_are_mended(limits, dtype, expected):
-    source = source_of(pixels_of(dtype, SHAPES["grey"]), contrast_limits=limits)
+    source = source_of(pixels_of(dtype, SHAPES["gray"]), contrast_limits=limits)
     with pytest.warns(
         LazyLoadWarning,
         match=r"recorded: contrast limits .* cannot be used; they are found from the",
@@ -249,7 +248,7 @@ def test_limits_of_pictures_are_known_for_bytes_and_bits_alone(tmp_path, dtype, 
 
 @pytest.mark.parametrize("size", [0.0, np.nan, np.inf, -np.inf, 1e-320])
 def test_scales_are_mended(size):
-    source = source_of(pixels_of("u1", SHAPES["grey"]), scale=(1.0, size, 0.5))
+    source = source_of(pixels_of("u1", SHAPES["gray"]), scale=(1.0, size, 0.5))
     with pytest.warns(
         LazyLoadWarning, match=r"scale .* cannot be shown; using \(1\.0, 1\.0, 0\.5\)"
     ):
@@ -259,13 +258,13 @@ def test_scales_are_mended(size):
 
 def test_a_negative_scale_is_a_scale():
     assert made(
-        source_of(pixels_of("u1", SHAPES["grey"]), scale=(1.0, -2.0, 0.5))
+        source_of(pixels_of("u1", SHAPES["gray"]), scale=(1.0, -2.0, 0.5))
     ).scale.tolist() == [1, -2, 0.5]
 
 
 @pytest.mark.parametrize("start", [np.nan, np.inf])
 def test_places_are_mended(start):
-    source = source_of(pixels_of("u1", SHAPES["grey"]), translate=(0.0, start, 3.0))
+    source = source_of(pixels_of("u1", SHAPES["gray"]), translate=(0.0, start, 3.0))
     with pytest.warns(
         LazyLoadWarning, match=r"translation .* cannot be shown; using \(0\.0, 0\.0, 3\.0\)"
     ):
@@ -278,7 +277,7 @@ ODD_UNITS = ["furlongs per", "mm)", "((", "2 um", "\0", "x" * 300, "1/0", "__imp
 
 @pytest.mark.parametrize("unit", ODD_UNITS)
 def test_unknown_units_are_mended(unit):
-    source = source_of(pixels_of("u1", SHAPES["grey"]), units=("second", unit, "um"))
+    source = source_of(pixels_of("u1", SHAPES["gray"]), units=("second", unit, "um"))
     with pytest.warns(LazyLoadWarning, match="is not known; using pixels for all axes"):
         _, keywords, _ = layer_data(Image(source))[0]
     assert "units" not in keywords
@@ -298,7 +297,7 @@ MIXED_UNITS = [
 def test_mixed_units_are_shown(units):
     import pint
 
-    layer = made(source_of(pixels_of("u1", SHAPES["grey"]), units=units))
+    layer = made(source_of(pixels_of("u1", SHAPES["gray"]), units=units))
     assert layer.units == tuple(pint.application_registry.Unit(unit or "pixel") for unit in units)
 
 
@@ -307,7 +306,7 @@ def test_layers_of_several_units_go_together():
 
     viewer = ViewerModel()
     for units in MIXED_UNITS:
-        viewer.add_layer(made(source_of(pixels_of("u1", SHAPES["grey"]), units=units)))
+        viewer.add_layer(made(source_of(pixels_of("u1", SHAPES["gray"]), units=units)))
     assert len(viewer.layers) == len(MIXED_UNITS)
 
 
@@ -316,7 +315,7 @@ NOTED = {"c8": "complex64 values are shown as their magnitude", "g": "is shown a
 
 @pytest.mark.parametrize(("dtype", "note"), NOTED.items(), ids=NOTED)
 def test_what_is_converted_is_said_and_the_image_keeps_its_values(dtype, note):
-    source = source_of(pixels_of(dtype, SHAPES["grey"]))
+    source = source_of(pixels_of(dtype, SHAPES["gray"]))
     image = Image(source)
     if source.meta.dtype == np.dtype("f8"):
         pytest.skip("here a long double is a double")
@@ -329,7 +328,6 @@ def test_what_is_converted_is_said_and_the_image_keeps_its_values(dtype, note):
 
 
 # --- palettes
-# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
@@ -351,21 +349,20 @@ def test_indices_show_the_colors_of_their_palette(tmp_path, bits):
 def test_two_palettes_do_not_become_one():
     rng = np.random.default_rng(2)
     colors = [rng.random((256, 3)) for _ in range(2)]
-    pixels = pixels_of("u1", SHAPES["grey"])
+    pixels = pixels_of("u1", SHAPES["gray"])
     shown = [made(source_of(pixels, colormap=one, contrast_limits=(0.0, 255.0))) for one in colors]
     for layer, one in zip(shown, colors, strict=True):
         np.testing.assert_allclose(layer.colormap.colors[:, :3], one, atol=1e-6)
 
 
 def test_a_palette_that_the_graphics_card_cannot_look_up_is_said():
-    source = source_of(pixels_of("u2", SHAPES["grey"]), colormap=np.zeros((65536, 3)))
+    source = source_of(pixels_of("u2", SHAPES["gray"]), colormap=np.zeros((65536, 3)))
     with pytest.warns(LazyLoadWarning, match="a palette of 65536 colours cannot be shown"):
         layer_data(Image(source))
     assert made(source).colormap.name == "gray"
 
 
 # --- the link
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_copies_of_a_layer_have_the_same_link(tmp_path, write_folder):

@@ -95,12 +95,12 @@ def test_frames_with_a_header_before_each(raw):
     np.testing.assert_array_equal(
         nl.open_memmap(path, dtype=records.dtype, offset=11, key="time").data, np.arange(9)
     )
-    for key, said in (
+    for key, message in (
         (None, "name one of the fields"),
         ("image", "names no field"),
         ("pixels.x", "names no field"),
     ):
-        with pytest.raises((ValueError, nl.SourceOpenError), match=said):
+        with pytest.raises((ValueError, nl.SourceOpenError), match=message):
             nl.open_memmap(path, dtype=records.dtype, offset=11, key=key)
 
 
@@ -127,7 +127,7 @@ def test_frames_scattered_over_a_grid(raw):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (
             {"positions": [(0, 0), (0, 0)], "shape": (2, 2, 6, 7)},
@@ -151,9 +151,9 @@ def test_frames_scattered_over_a_grid(raw):
         ({"chunks": (1, 2)}, "expected 3 sizes"),
     ],
 )
-def test_what_makes_no_sense_is_a_value_error_that_says_why(raw, more, said):
+def test_what_makes_no_sense_is_a_value_error_that_says_why(raw, more, message):
     path = raw(values((5, 6, 7)))
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         nl.open_memmap(path, **{"dtype": "<u2", "shape": (5, 6, 7), **more})
 
 

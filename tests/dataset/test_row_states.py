@@ -10,6 +10,7 @@ import pytest
 
 import napari_lazyload as nl
 from napari_lazyload.core.chunk_states import ChunkState
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.dataset import row_states
 from napari_lazyload.loading import cache, status
 from napari_lazyload.loading.read_box import read_block
@@ -22,20 +23,8 @@ class Frames(RecordingSource):
 
     def __init__(self, levels, chunks, lead, **keywords):
         super().__init__(levels, chunks, **keywords)
-        self.row_axes = dict(zip(self.meta.axes[:lead], self.arrays[0].shape[:lead], strict=True))
-
-    def position(self, index):
-        lead = tuple(self.row_axes.values())
-        return int(np.ravel_multi_index(index[: len(lead)], lead)) if lead else 0
-
-    def frame_index(self, position):
-        lead = tuple(self.row_axes.values())
-        return tuple(map(int, np.unravel_index(position, lead))) if lead else ()
-
-    def chunk_position(self, level, index):
-        return self.position(
-            tuple(start for start, _ in self.meta.levels[level].grid.bounds(index))
-        )
+        lengths = self.arrays[0].shape[:lead]
+        self.row_map = RowMap(dict(zip(self.meta.axes[:lead], lengths, strict=True)))
 
 
 @pytest.fixture
@@ -44,7 +33,7 @@ def open_frames():
     made = []
 
     def open_sources(*sources):
-        counts = [int(np.prod(tuple(source.row_axes.values()))) for source in sources]
+        counts = [source.row_map.count for source in sources]
         starts = np.cumsum([0, *counts]).tolist()
         rows = tuple(range(*pair) for pair in pairwise(starts))
         made.append(nl.Dataset(OpenResult("", "test", sources, rows)))
@@ -97,7 +86,7 @@ def put(source, level, index, state):
 
 @pytest.mark.parametrize("looked_up", [True, False])
 @pytest.mark.parametrize(
-    ("told", "row"),
+    ("states", "row"),
     [
         (["loaded", "loaded"], "loaded"),
         (["loaded", "evicted"], "evicted"),
@@ -107,7 +96,7 @@ def put(source, level, index, state):
     ],
 )
 def test_of_several_chunks_the_one_that_tells_most_counts(
-    open_frames, monkeypatch, looked_up, told, row
+    open_frames, monkeypatch, looked_up, states, row
 ):
     if not looked_up:
         monkeypatch.setattr(row_states, "MOST_LOOKED_UP", 0)
@@ -115,7 +104,7 @@ def test_of_several_chunks_the_one_that_tells_most_counts(
     source = Frames(levels, (1, 1, 4, 4), 2, axes="tzyx")
     dataset = open_frames(source)
     places = [(0, (1, 2, 0, 1)), (1, (1, 2, 0, 0)), (0, (1, 2, 1, 1))]
-    for (level, index), state in zip(places, told, strict=False):
+    for (level, index), state in zip(places, states, strict=False):
         put(source, level, index, state)
     assert dataset.row_state(5) == row
     assert [dataset.row_state(other) for other in range(5)] == [""] * 5

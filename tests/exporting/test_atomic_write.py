@@ -1,4 +1,4 @@
-"""Exports that fail, are cancelled or refused: the target is as it was, and nothing is left beside it."""
+"""Exports that fail or are cancelled: the target is as it was, and nothing is left beside it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,6 @@ def is_old(path):
 
 
 # --- names and places
-# ------------------------------------------------------------------------------------------------
 
 SUFFIXES = {
     "a.zarr": "zarr",
@@ -172,7 +171,6 @@ def test_types_that_a_format_lacks_are_told(folder):
 
 
 # --- the source itself
-# -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_read_is_never_written_over(folder):
@@ -215,7 +213,6 @@ def test_a_folder_of_pictures_takes_an_export_but_keeps_its_pictures(tmp_path, w
 
 
 # --- failures
-# --------------------------------------------------------------------------------------------------------
 
 
 @kinds
@@ -339,7 +336,6 @@ def test_a_target_that_appears_meanwhile_is_replaced_only_when_asked(folder, ima
 
 
 # --- progress and cancel
-# ---------------------------------------------------------------------------------------------
 
 
 @kinds

@@ -1,4 +1,4 @@
-"""nl.export: what is written is what nl.crop gives, bit by bit, and opens here and by the formats' own libraries."""
+"""nl.export writes the bits of nl.crop, and the formats' own libraries open what it writes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,6 @@ def placed(path):
 
 
 # --- bit by bit
-# ------------------------------------------------------------------------------------------------------
 
 ZARR = [("ome-zarr", dtype) for dtype in ("?", *TIFF_DTYPES, "i8", "u8", "f2", "c8", "c16")]
 NPY = [("npy", dtype) for dtype in ("?", *TIFF_DTYPES, "i8", "u8", "f2", "c8", "c16")]
@@ -231,7 +230,6 @@ def test_tiles_are_those_asked_for(tmp_path):
 
 
 # --- levels
-# ----------------------------------------------------------------------------------------------------------
 
 
 def by_hand(array, factors, *, nearest):
@@ -340,7 +338,6 @@ def test_without_a_pyramid_there_is_one_level(tmp_path):
 
 
 # --- metadata
-# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -532,7 +529,6 @@ def test_a_rotated_image_is_told_and_its_matrix_kept(tmp_path):
 
 
 # --- layers
-# ----------------------------------------------------------------------------------------------------------
 
 
 def layer_of(kind, data, **keywords):
@@ -544,7 +540,12 @@ def layer_of(kind, data, **keywords):
 def test_a_layer_of_another_plugin_is_written_where_it_lies(tmp_path):
     array = pixels((4, 40, 50))
     layer = layer_of(
-        "image", array, name="cells", scale=(2, 0.5, 0.5), translate=(1, 2, 3), units=("um", "um", "um"),
+        "image",
+        array,
+        name="cells",
+        scale=(2, 0.5, 0.5),
+        translate=(1, 2, 3),
+        units=("um", "um", "um"),
         axis_labels=("z", "y", "x"), colormap="green", contrast_limits=(10, 900),
     )  # fmt: skip
     path = nl.export(layer, tmp_path / "out.zarr", {"y": (10, 40)})

@@ -1,4 +1,4 @@
-"""Exports of images that other people's software wrote: the same pixels, valid stores, or a clear refusal."""
+"""Exports of images of other software: the same pixels, valid stores, or a clear error."""
 
 from __future__ import annotations
 

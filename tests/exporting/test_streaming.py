@@ -1,4 +1,4 @@
-"""How an export reads: in bands that fit the memory, each chunk of the source once, in parallel, or on a cluster."""
+"""How an export reads: in slabs that fit the memory, each source chunk once, in parallel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_lazyload.arrays.image import Image
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices
 from napari_lazyload.exporting import ome_zarr, streaming
-from napari_lazyload.exporting.streaming import plan_bands, reads_once
+from napari_lazyload.exporting.streaming import plan_slabs, reads_once
 from napari_lazyload.loading import cache, status
 from napari_lazyload.testing.sources import RecordingSource
 
@@ -47,7 +47,7 @@ def test_bands_cover_the_target_in_whole_units_and_hold_what_they_read(both, bud
     written = np.zeros(units.shape, int)
     reads = Counter()
     held = None
-    for band in plan_bands(units, source, 1, budget):
+    for band in plan_slabs(units, source, 1, budget):
         written[box_slices(band.box)] += 1
         for axis, (start, stop) in enumerate(band.box):
             assert start == units.span(axis, units.block_range(axis, start, start + 1)[0])[0]
@@ -73,7 +73,7 @@ def test_ordered_bands_give_rows_of_a_page_one_after_the_other(both, budget):
     units, source = both
     units = ChunkGrid(units.shape, (*(1,) * (len(units.shape) - 1), units.chunks[-1]))
     seen = []
-    for band in plan_bands(units, source, 1, budget, ordered=True):
+    for band in plan_slabs(units, source, 1, budget, ordered=True):
         seen += list(units.touched(band.box))
     assert seen == list(np.ndindex(*units.numblocks))
 
@@ -82,7 +82,7 @@ def test_ordered_bands_give_rows_of_a_page_one_after_the_other(both, budget):
 def test_a_band_is_no_larger_than_the_budget_unless_a_unit_is(both, budget):
     units, source = both
     least = prod(min(unit, size) for unit, size in zip(units.chunks, units.shape, strict=True))
-    for band in plan_bands(units, source, 1, budget):
+    for band in plan_slabs(units, source, 1, budget):
         assert prod(box_shape(band.held)) <= max(budget, least)
 
 
@@ -91,7 +91,7 @@ def test_chunks_of_a_few_planes_are_read_once_where_planes_are_large():
     source = ChunkGrid((256, 20000, 20000), (64, 64, 64))
     units = ChunkGrid(source.shape, (16, 256, 256))
     assert reads_once(units, source, 2)
-    first = next(plan_bands(units, source, 2))
+    first = next(plan_slabs(units, source, 2))
     assert first.box[0] == (0, 64)
     assert not reads_once(units, source, 2, budget=1 << 20)
 
@@ -142,7 +142,7 @@ def test_thick_chunks_of_large_planes_are_read_once_for_a_tiff(tmp_path, monkeyp
 
 @kinds
 def test_memory_is_a_band_and_what_is_under_way(tmp_path, kind, monkeypatch):
-    """Counted, not weighed: bytes of all bands that are alive, and of units written at the same time."""
+    """Counted, not measured: bytes of all slabs that are alive, and of units written at once."""
     array = np.zeros((32, 512, 512), "u2")
     array[:, ::7] = 3
     budget = 2 << 20
@@ -214,7 +214,6 @@ def test_small_chunks_are_written_many_by_a_call(tmp_path, monkeypatch):
 
 
 # --- on a cluster
-# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from helpers.pixels import pixels
 from napari_lazyload.widgets.crop.region_source import NUMBERS
 
-
-def pixels(shape: tuple[int, ...] = (6, 40, 50), dtype: str = "u2") -> np.ndarray[Any, Any]:
-    """Return pixels that all differ, as far as the type allows."""
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+__all__ = ["pixels", "take_box"]
 
 
 def take_box(dock: Any, *ranges: tuple[int, int]) -> None:

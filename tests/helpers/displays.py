@@ -13,9 +13,8 @@ WAIT = 20.0
 
 
 def run_events():
-    from qtpy.QtWidgets import (
-        QApplication,
-    )  # not there without a screen, where no test here comes to it
+    # Imported late: without a screen there may be no Qt, and no test calls this.
+    from qtpy.QtWidgets import QApplication
 
     QApplication.processEvents()
 

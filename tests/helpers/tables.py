@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from hypothesis import strategies as st
+
+from napari_lazyload.widgets.table.data import TableData
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QColor
@@ -42,8 +45,58 @@ def column(model: Any, place: int) -> list[str]:
 
 
 def luminance(color: QColor) -> float:
-    """Return how bright a colour is: the relative luminance of WCAG 2."""
+    """Return the brightness of a color: the relative luminance of WCAG 2."""
     linear = [
         c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color.getRgbF()[:3]
     ]
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+FLOATS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1.0, np.nan, np.inf]))
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\1"), max_size=5)
+
+NAMES = st.lists(
+    st.one_of(
+        st.sampled_from(["img", "IMG", "é", "e\u0301", ".", "_", "-", " ", "/", "ß", "0", "00"]),
+        st.integers(0, 10**25).map(str),
+        st.integers(0, 12).map(str),
+    ),
+    max_size=6,
+).map("".join)
+
+COLUMNS = {
+    "int": st.lists(st.integers(-5, 5)).map(lambda v: pd.Series(v, dtype="int64")),
+    "big int": st.lists(st.integers(2**62, 2**62 + 3)).map(lambda v: pd.Series(v, dtype="int64")),
+    "float": st.lists(FLOATS).map(lambda v: pd.Series(v, dtype="float64")),
+    "bool": st.lists(st.booleans()).map(lambda v: pd.Series(v, dtype=bool)),
+    "text": st.lists(st.one_of(TEXT, st.none())).map(lambda v: pd.Series(v, dtype="str")),
+    "objects": st.lists(st.one_of(TEXT, st.none(), st.just(np.nan))).map(
+        lambda v: pd.Series(v, dtype=object)
+    ),
+    "time": st.lists(st.integers(0, 5)).map(
+        lambda v: pd.to_datetime(pd.Series(v, dtype="int64")).where(lambda s: s.dt.nanosecond != 3)
+    ),
+    "zoned": st.lists(st.integers(0, 5)).map(
+        lambda v: pd.to_datetime(pd.Series(v, dtype="int64")).dt.tz_localize("Europe/Berlin")
+    ),
+    "duration": st.lists(st.integers(-3, 3)).map(
+        lambda v: pd.to_timedelta(pd.Series(v, dtype="int64"))
+    ),
+    "nullable": st.lists(st.one_of(st.integers(-3, 3), st.none())).map(
+        lambda v: pd.Series(v, dtype="Int64")
+    ),
+    "category": st.lists(st.sampled_from(["b", "a", "c", None])).map(
+        lambda v: pd.Series(pd.Categorical(v, categories=["c", "a", "b"]))
+    ),
+}
+
+
+def table(values) -> TableData:
+    """Return a table of one column."""
+    return TableData(pd.DataFrame({"column": values}))
+
+
+def source_rows(model) -> np.ndarray:
+    """Return the source rows of a model in the order they are shown."""
+    return np.array([model.source_row(row) for row in range(model.rowCount())], dtype=np.intp)

@@ -15,7 +15,7 @@ def eventually(fact: Callable[[], object], seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not fact():
         assert time.monotonic() < end, "it never became true"
-        time.sleep(0.005)
+        time.sleep(0.001)
 
 
 def threads(name: str) -> list[threading.Thread]:

@@ -50,7 +50,7 @@ def test_closing_the_viewer_cancels_the_scan_of_headers(
 
     write_folder(tmp_path / "a", 50)
     gate, seen = threading.Event(), []
-    original = file_set.read_info
+    original = file_set.parse_header
 
     def slow(path):
         seen.append(path)
@@ -58,7 +58,7 @@ def test_closing_the_viewer_cancels_the_scan_of_headers(
             gate.wait(10)
         return original(path)
 
-    monkeypatch.setattr(file_set, "read_info", slow)
+    monkeypatch.setattr(file_set, "parse_header", slow)
     settings.update(header_seconds=0)
     viewer = make_napari_viewer()
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)

@@ -1,4 +1,4 @@
-"""The chunk cache: one budget, each chunk read once, failures shared and not kept, nothing that leaks or hangs."""
+"""The chunk cache: one budget, each chunk read once, failures shared, no leak, no deadlock."""
 
 from __future__ import annotations
 
@@ -129,7 +129,6 @@ def test_tiny_chunks_cannot_fill_memory_with_what_is_not_counted(monkeypatch):
 
 
 # --- keep=False: crops and batches
-# -------------------------------------------------------------------------------
 
 
 def test_a_crop_uses_what_is_kept_and_changes_nothing():
@@ -165,7 +164,6 @@ def test_who_joins_a_read_decides_too_whether_it_is_kept(first, second):
 
 
 # --- reads under way
-# ----------------------------------------------------------------------------------------------
 
 
 def test_each_chunk_is_read_once_however_many_threads_ask():
@@ -197,9 +195,8 @@ def test_a_failure_reaches_all_who_wait_and_the_next_call_tries_again():
             pass
         gated.let.set()
         raised = [one.exception(WAIT) for one in asked]
-    assert (
-        len(set(map(id, raised))) == 4
-    )  # each thread its own, so that no traceback grows in two threads
+    # Each thread its own, so that no traceback grows in two threads.
+    assert len(set(map(id, raised))) == 4
     assert {(type(error), str(error), error.path) for error in raised} == {
         (ChunkReadError, "a.png: truncated", "a.png")
     }
@@ -241,7 +238,7 @@ def test_the_cause_of_a_failure_reaches_those_who_waited():
 
 
 def test_a_read_that_ends_between_two_looks_is_not_done_again(monkeypatch):
-    cache, original, first = ChunkCache(lambda: 100), ChunkCache._join, []
+    cache, original, first = ChunkCache(lambda: 100), ChunkCache._join_pending, []
 
     def join(self, key, mine, *, keep):
         if not first:
@@ -249,7 +246,7 @@ def test_a_read_that_ends_between_two_looks_is_not_done_again(monkeypatch):
             self.read(first[0])  # another thread is faster
         return original(self, key, mine, keep=keep)
 
-    monkeypatch.setattr(ChunkCache, "_join", join)
+    monkeypatch.setattr(ChunkCache, "_join_pending", join)
     second = FakeChunk("a")
     assert cache.read(second).size == 10
     assert (first[0].loads, second.loads) == (1, 0)
@@ -275,13 +272,13 @@ def test_who_waits_for_a_read_that_is_interrupted_reads_it_himself(interrupt):
     assert_adds_up(cache)
 
 
-@pytest.mark.parametrize("method", ["_join", "_load"])
+@pytest.mark.parametrize("method", ["_join_pending", "_load"])
 def test_an_interrupt_at_any_point_leaves_no_read_that_never_ends(monkeypatch, method):
     cache = ChunkCache(lambda: 100)
     original = getattr(cache, method)
 
     def interrupted(*args, **kwargs):
-        if method == "_join":
+        if method == "_join_pending":
             original(*args, **kwargs)
         raise KeyboardInterrupt
 
@@ -316,7 +313,6 @@ def test_a_file_that_is_gone_is_told_before_anything_is_counted():
 
 
 # --- dropping
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_chunks_are_dropped_by_key():
@@ -368,7 +364,6 @@ def test_the_garbage_collector_may_drop_in_a_thread_that_is_in_the_cache():
 
 
 # --- what is kept, and what is not
-# ----------------------------------------------------------------------------------
 
 
 def test_what_is_kept_is_read_only_and_nothing_writable_leads_to_it():
@@ -461,7 +456,6 @@ def test_the_numbers_are_json_and_pickle():
 
 
 # --- what views hold beside the cache
-# -----------------------------------------------------------------------------
 
 
 def test_what_is_lent_is_not_there_for_chunks_until_it_comes_back():
@@ -524,11 +518,10 @@ def test_a_look_does_not_wait_for_a_read_under_way():
 
 
 # --- whom it tells
-# ------------------------------------------------------------------------------------------------
 
 
 class Told:
-    """A note that writes down what it is told."""
+    """A reporter that records its calls."""
 
     def __init__(self):
         self.news = []
@@ -547,7 +540,7 @@ class Told:
         self.news.append(("fail", str(error)))
 
 
-def told(cache, chunk, *, fails=None, **options):
+def reports(cache, chunk, *, fails=None, **options):
     reporter = Told()
     if fails is None:
         cache.read(chunk, reporter=reporter, **options)
@@ -559,14 +552,21 @@ def told(cache, chunk, *, fails=None, **options):
 
 def test_a_note_is_told_once_what_became_of_a_read():
     cache = ChunkCache(lambda: 15)
-    assert told(cache, FakeChunk("a")) == ["begin", ("end", 10), ("have", "a", True)]
-    assert told(cache, FakeChunk("a")) == [("have", "a", True)]
-    assert told(cache, FakeChunk("a"), keep=False) == [("have", "a", True)]
-    assert told(cache, FakeChunk("b"), keep=False) == ["begin", ("end", 10), ("have", "b", False)]
+    assert reports(cache, FakeChunk("a")) == ["begin", ("end", 10), ("have", "a", True)]
+    assert reports(cache, FakeChunk("a")) == [("have", "a", True)]
+    assert reports(cache, FakeChunk("a"), keep=False) == [("have", "a", True)]
+    assert reports(cache, FakeChunk("b"), keep=False) == [
+        "begin",
+        ("end", 10),
+        ("have", "b", False),
+    ]
     big = FakeChunk("big", lambda: np.zeros(16, "u1"))
-    assert told(cache, big) == ["begin", ("end", 16), ("have", "big", False)]
+    assert reports(cache, big) == ["begin", ("end", 16), ("have", "big", False)]
     broken = FakeChunk("c", lambda: 1 / 0)
-    assert told(cache, broken, fails=ZeroDivisionError) == ["begin", ("fail", "division by zero")]
+    assert reports(cache, broken, fails=ZeroDivisionError) == [
+        "begin",
+        ("fail", "division by zero"),
+    ]
 
 
 def test_a_note_is_told_that_a_file_is_gone():
@@ -575,7 +575,7 @@ def test_a_note_is_told_that_a_file_is_gone():
         def key(self):
             raise ChunkReadError("gone.png: not there", "gone.png")
 
-    assert told(ChunkCache(), Gone(), fails=ChunkReadError) == [("fail", "gone.png: not there")]
+    assert reports(ChunkCache(), Gone(), fails=ChunkReadError) == [("fail", "gone.png: not there")]
 
 
 def test_a_note_is_told_that_pixels_are_not_what_was_expected_and_nothing_else():
@@ -585,12 +585,12 @@ def test_a_note_is_told_that_pixels_are_not_what_was_expected_and_nothing_else()
 
     cache = ChunkCache(lambda: 100)
     failed = ("fail", "expected 20")
-    assert told(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == [
+    assert reports(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == [
         "begin",
         ("end", 10),
         failed,
     ]
-    assert told(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == [failed]
+    assert reports(cache, FakeChunk("a"), fails=ChunkReadError, check=check) == [failed]
     with pytest.raises(ChunkReadError, match="expected 20"):
         cache.read(FakeChunk("a"), check=check)
 
@@ -710,8 +710,8 @@ def test_status_and_cache_agree_whatever_threads_do():
         assert loaded <= set(cache._entries)
         assert all(state in ("loaded", "evicted") for state in status.states(token).values())
     assert set(status._kept) <= set(cache._entries)
-    told = {number for owners in status._kept.values() for _, (_, (number,)) in owners}
-    assert told == set(status._kept)
+    numbers = {number for owners in status._kept.values() for _, (_, (number,)) in owners}
+    assert numbers == set(status._kept)
     cache.drop()
     assert not status._kept
     assert status.summary().loaded == 0

@@ -1,4 +1,4 @@
-"""The chunk cache against a model of itself: budget, order of use, counters, each key read once while it is kept."""
+"""The chunk cache against a model: budget, order of use, counters, each key read once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def size_of(key):
 
 
 class Chunk:
-    """Fills itself with its key; fails, or waits at a gate, when told so."""
+    """Fills itself with its key; fails, or waits at a gate, if the test says so."""
 
     def __init__(self, key, *, fails=False, gate=None):
         self.key, self.fails, self.gate = key, fails, gate
@@ -42,7 +42,7 @@ class Chunk:
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """One thread asks, drops and changes the budget, while up to three reads of others are under way."""
+    """One thread reads, drops and changes the budget, while up to three reads of others run."""
 
     @initialize(budget=st.integers(0, 60))
     def begin(self, budget):

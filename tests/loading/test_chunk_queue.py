@@ -1,4 +1,4 @@
-"""What a view wants: in order, never more of the pool than its threads, dropped unread when the view changes."""
+"""The requests of a view: in order, no more than the pool has threads, dropped when it changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from helpers.waiting import eventually
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunk_states import ChunkState
 from napari_lazyload.core.errors import ChunkReadError
@@ -18,13 +19,6 @@ from napari_lazyload.loading.scheduler import Scheduler
 from napari_lazyload.testing.sources import RecordingSource
 
 WAIT = 20
-
-
-def until(condition):
-    end = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < end, "did not come true"
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -104,13 +98,13 @@ def places(*numbers):
 
 
 def begun(source, numbers):
-    until(lambda: source.began == list(numbers))
+    eventually(lambda: source.began == list(numbers))
 
 
 def test_chunks_are_read_and_delivered_in_the_order_in_which_they_are_wanted(pool):
     source, came = Frames(), Delivered()
     ChunkQueue(source, Tier.VISIBLE, came).request(places(3, 1, 7, 0, 2))
-    until(lambda: len(came.news) == 5)
+    eventually(lambda: len(came.news) == 5)
     assert source.began == [3, 1, 7, 0, 2]
     assert came.news == [(number, number, None) for number in (3, 1, 7, 0, 2)]
 
@@ -118,7 +112,7 @@ def test_chunks_are_read_and_delivered_in_the_order_in_which_they_are_wanted(poo
 def test_delivered_pixels_are_those_of_the_cache(pool):
     source, came = Frames(), []
     ChunkQueue(source, Tier.VISIBLE, lambda *news: came.append(news)).request(places(3))
-    until(lambda: came)
+    eventually(lambda: came)
     level, index, pixels, error = came[0]
     assert (level, index, error) == (0, (3, 0), None)
     assert pixels is cache.shared.peek(source.chunk(0, (3, 0)))
@@ -131,7 +125,7 @@ def test_what_is_wanted_no_more_is_never_read_and_what_had_begun_is_delivered(po
     begun(source, [0])
     fetch.request(places(5, 2))
     source.gates[0].set()
-    until(lambda: len(came.news) == 3)
+    eventually(lambda: len(came.news) == 3)
     assert source.began == [0, 5, 2]
     assert came.numbers == [0, 5, 2]
     assert not fetch.busy
@@ -160,8 +154,8 @@ def test_nothing_is_wanted_any_more(pool):
     assert fetch.reading() == {(0, (0, 0))}
     assert not pool._queue
     source.gates[0].set()
-    until(lambda: came.numbers == [0])
-    until(lambda: not pool._running)
+    eventually(lambda: came.numbers == [0])
+    eventually(lambda: not pool._running)
     assert source.began == [0]
     assert fetch.reading() == set()
 
@@ -174,18 +168,18 @@ def test_what_is_being_read_is_not_read_again_when_it_is_wanted_again(pool):
     begun(source, [0])
     (job,) = pool._running
     fetch.request(places(4))
-    until(lambda: came.numbers == [4])
+    eventually(lambda: came.numbers == [4])
     assert job.cancelled
     assert not fetch.busy
     fetch.request(places(0, 6))
     assert not job.cancelled  # so that it does not count as passed
     assert fetch.busy
-    until(lambda: came.numbers == [4, 6])
+    eventually(lambda: came.numbers == [4, 6])
     assert fetch.busy
     source.gates[0].set()
-    until(lambda: came.numbers == [4, 6, 0])
+    eventually(lambda: came.numbers == [4, 6, 0])
     assert source.began == [0, 4, 6]
-    until(lambda: not fetch.busy)
+    eventually(lambda: not fetch.busy)
 
 
 def test_a_read_that_is_wanted_again_goes_on_with_what_comes_next(pool):
@@ -196,7 +190,7 @@ def test_a_read_that_is_wanted_again_goes_on_with_what_comes_next(pool):
     fetch.request(places(2))
     fetch.request(places(0, 3, 1))
     source.gates[0].set()
-    until(lambda: len(came.news) == 3)
+    eventually(lambda: len(came.news) == 3)
     assert came.numbers == [0, 3, 1]
 
 
@@ -205,8 +199,8 @@ def test_the_same_chunk_twice_is_read_and_delivered_once(pool):
     source, came = Frames(), Delivered()
     fetch = ChunkQueue(source, Tier.VISIBLE, came)
     fetch.request(places(1, 1, 2, 1))
-    until(lambda: not fetch.busy)
-    until(lambda: not pool._running)
+    eventually(lambda: not fetch.busy)
+    eventually(lambda: not pool._running)
     assert sorted(came.numbers) == [1, 2]
 
 
@@ -215,15 +209,14 @@ def test_as_many_are_read_at_once_as_the_pool_has_threads(pool):
     source = Frames().hold(*range(6))
     fetch = ChunkQueue(source, Tier.VISIBLE, Delivered())
     fetch.request(places(*range(6)))
-    until(lambda: len(source.began) == 3)
+    eventually(lambda: len(source.began) == 3)
     assert fetch.reading() == set(places(*source.began))
     for gate in source.gates.values():
         gate.set()
-    until(lambda: not fetch.busy)
+    eventually(lambda: not fetch.busy)
 
 
 # --- what goes wrong
-# ----------------------------------------------------------------------------------------------
 
 
 class PanicError(BaseException):
@@ -276,7 +269,7 @@ def test_a_chunk_that_breaks_is_delivered_as_an_error_and_the_next_ones_come(
     source, came = BrokenFrames(error, where), Delivered()
     fetch = ChunkQueue(source, Tier.VISIBLE, came)
     fetch.request(places(0, 1, 2))
-    until(lambda: len(came.news) == 3)
+    eventually(lambda: len(came.news) == 3)
     assert [(number, pixel) for number, pixel, _ in came.news] == [(0, 0), (1, None), (2, 2)]
     found = came.news[1][2]
     assert isinstance(found, ChunkReadError)
@@ -297,7 +290,7 @@ def test_one_who_breaks_when_it_is_delivered_to_holds_up_nothing(pool):
 
     fetch = ChunkQueue(source, Tier.VISIBLE, deliver)
     fetch.request(places(0, 1, 2))
-    until(lambda: came == [0, 1, 2])
+    eventually(lambda: came == [0, 1, 2])
 
 
 def test_without_threads_nothing_is_read_and_nothing_breaks(pool, monkeypatch):
@@ -311,11 +304,10 @@ def test_without_threads_nothing_is_read_and_nothing_breaks(pool, monkeypatch):
         fetch.request(places(0, 1))
     assert (source.began, came.news) == ([], [])
     fetch.request(places(0, 1))
-    until(lambda: came.numbers == [0, 1])
+    eventually(lambda: came.numbers == [0, 1])
 
 
 # --- how much of the pool it takes
-# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -325,14 +317,14 @@ def test_the_queue_holds_a_few_jobs_however_much_is_wanted_and_how_often(pool, w
     source, most = Frames(many).hold(*range(3)), []
     fetch = ChunkQueue(source, Tier.VISIBLE, lambda *_news: most.append(len(pool._queue)))
     fetch.request(places(*range(many)))
-    until(lambda: len(source.began) == workers)
+    eventually(lambda: len(source.began) == workers)
     assert len(pool._queue) <= workers
     for first in range(4):  # those being read are wanted as well, and go on afterwards
         fetch.request(places(*range(first % 2, 500)))
         assert len(pool._queue) <= workers
     for gate in source.gates.values():
         gate.set()
-    until(lambda: len(most) >= 500)
+    eventually(lambda: len(most) >= 500)
     assert max(most) <= workers
     assert sorted(source.began) == list(range(500))
 
@@ -347,7 +339,7 @@ def test_others_come_to_their_turn_between_two_chunks(pool):
     assert other.done.wait(WAIT)
     assert source.began[-1] <= 1
     source.gates[1].set()
-    until(lambda: not fetch.busy)
+    eventually(lambda: not fetch.busy)
 
 
 def test_what_is_wanted_later_may_be_more_urgent(pool):
@@ -368,12 +360,12 @@ def test_what_is_wanted_later_may_be_more_urgent(pool):
         [Tier.COARSE, Tier.VISIBLE],
     )
     source.gates[0].set()
-    until(lambda: source.began == [0, 1, 2])
-    until(lambda: other.began == [0])
+    eventually(lambda: source.began == [0, 1, 2])
+    eventually(lambda: other.began == [0])
 
 
 def test_a_view_of_many_chunks_settles_once(pool, monkeypatch):
-    """While the reads of the view before it still run, each further chunk would otherwise wait anew."""
+    """Else each further chunk would wait again while the reads of the view before run."""
     monkeypatch.setattr(scheduler, "SETTLE_SECONDS", 0.05)
     settings.update(workers=2)
     source, came = Frames(40).hold(0), Delivered()
@@ -395,14 +387,13 @@ def test_a_view_of_many_chunks_settles_once(pool, monkeypatch):
         return job
 
     monkeypatch.setattr(scheduler.Scheduler, "_take", take)
-    until(lambda: len(came.news) == 39)
+    eventually(lambda: len(came.news) == 39)
     assert seen <= {asked}
     source.gates[0].set()
-    until(lambda: not pool._running)
+    eventually(lambda: not pool._running)
 
 
 # --- what the status says
-# -----------------------------------------------------------------------------------------
 
 
 def test_the_status_is_right_at_each_point(pool):
@@ -411,21 +402,21 @@ def test_the_status_is_right_at_each_point(pool):
     assert source.states() == {}
     fetch.request(places(0, 1, 2))
     begun(source, [0])
-    until(lambda: source.states() == {0: "loading", 1: "queued", 2: "queued"})
+    eventually(lambda: source.states() == {0: "loading", 1: "queued", 2: "queued"})
     fetch.request(places(2, 3))
     assert source.states() == {0: "loading", 2: "queued", 3: "queued"}
     source.gates[0].set()
-    until(lambda: source.states() == {0: "loaded", 2: "failed", 3: "loading"})
+    eventually(lambda: source.states() == {0: "loaded", 2: "failed", 3: "loading"})
     fetch.request(places(0, 3, 2, 4))
     assert source.states() == {0: "loaded", 2: "queued", 3: "loading", 4: "queued"}
     fetch.request([])
     assert source.states() == {0: "loaded", 2: "failed", 3: "loading"}
     source.gates[3].set()
-    until(lambda: source.states() == {0: "loaded", 2: "failed", 3: "loaded"})
+    eventually(lambda: source.states() == {0: "loaded", 2: "failed", 3: "loaded"})
     assert not status.shared._sources[source.token].lists
     cache.shared.drop()
     fetch.request(places(3))
-    until(lambda: source.states() == {0: "evicted", 2: "failed", 3: "loaded"})
+    eventually(lambda: source.states() == {0: "evicted", 2: "failed", 3: "loaded"})
 
 
 def test_several_levels_are_told_apart(pool):
@@ -439,8 +430,8 @@ def test_several_levels_are_told_apart(pool):
     fetch.request([(0, (0, 0))])
     assert status.shared.states(source.token) == {(0, (0, 0)): "queued"}
     pool.pause(paused=False)
-    until(lambda: source.loads == [(0, (0, 0))])
-    until(lambda: not fetch.busy)
+    eventually(lambda: source.loads == [(0, (0, 0))])
+    eventually(lambda: not fetch.busy)
 
 
 def test_a_chunk_that_was_read_ahead_stays_queued_when_the_view_takes_it_over(pool):
@@ -455,13 +446,13 @@ def test_a_chunk_that_was_read_ahead_stays_queued_when_the_view_takes_it_over(po
     assert source.states() == {1: "queued"}
     assert status.shared.summary([source.token]).queued == 1
     pool.pause(paused=False)
-    until(lambda: source.states() == {1: "loaded"})
-    until(lambda: not pool._running)
+    eventually(lambda: source.states() == {1: "loaded"})
+    eventually(lambda: not pool._running)
     assert not status.shared._sources[source.token].lists
 
 
 def test_a_chunk_read_while_it_is_told_of_does_not_stay_queued(pool, monkeypatch):
-    """A thread that is free already must not read before the status heard that chunks are queued."""
+    """A thread that is free already must not read before the status has the chunks as queued."""
     settings.update(workers=2)
     source, came = Frames(failing=[(1, 0), (2, 0)]).hold(0), Delivered()
     fetch = ChunkQueue(source, Tier.VISIBLE, came)
@@ -476,12 +467,11 @@ def test_a_chunk_read_while_it_is_told_of_does_not_stay_queued(pool, monkeypatch
 
     monkeypatch.setattr(status.shared, "queue", queue)
     fetch.request(places(0, 1, 2))
-    until(lambda: len(came.news) == 3)
+    eventually(lambda: len(came.news) == 3)
     assert source.states() == {0: "loaded", 1: "failed", 2: "failed"}
 
 
 # --- many at once
-# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("budget", [0, 1 << 20])
@@ -507,8 +497,8 @@ def test_two_threads_may_want_at_once(pool, budget):
     for thread in users:
         thread.join()
     fetch.request(places(*range(60)))
-    until(lambda: not fetch.busy)
-    until(lambda: not pool._running)
+    eventually(lambda: not fetch.busy)
+    eventually(lambda: not pool._running)
     assert set(came.numbers) == set(range(60))
     states = source.states()
     rest = "loaded" if budget else "evicted"
@@ -530,9 +520,9 @@ def test_each_want_is_delivered_to_the_last_chunk_whatever_came_before(pool):
         wanted = draw.permutation(40)[: draw.integers(1, 8)].tolist()
         fetch.request(places(*wanted))
         if draw.integers(3) == 0:
-            until(lambda: set(came.numbers) >= set(wanted))  # noqa: B023 - called at once
+            eventually(lambda: set(came.numbers) >= set(wanted))  # noqa: B023 - called at once
             assert not fetch.busy
-    until(lambda: not pool._running)
+    eventually(lambda: not pool._running)
     assert set(status.shared.states(source.token).values()) <= {ChunkState.LOADED}
 
 

@@ -18,8 +18,9 @@ from napari_lazyload.core.chunks import ChunkGrid, box_slices
 from napari_lazyload.core.errors import CancelledError, ChunkReadError
 from napari_lazyload.loading import cache, direct_read, status
 from napari_lazyload.loading.read_box import read_block, read_box
+from napari_lazyload.sources import files
 from napari_lazyload.sources.binary import read_strided, strided_chunks
-from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
+from napari_lazyload.sources.binary.strided import Frames, StridedFileSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear
 
 SHAPE = (6, 40, 50)
@@ -55,7 +56,7 @@ def small(monkeypatch):
 def source_of(path, array=None, chunks=(1, 10, 50), **more):
     array = pixels() if array is None else array
     array.tofile(path)
-    return RawSource(
+    return StridedFileSource(
         dense(array.shape, array.dtype),
         [(str(path), None)],
         "raw",
@@ -71,7 +72,6 @@ def source(tmp_path):
 
 
 # --- exact
-# -----------------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -109,7 +109,7 @@ def test_any_box_of_any_layout_is_numpys_slice(tmp_path_factory, case, keep, dat
     convert = data.draw(st.sampled_from([None, Linear(2.0, 1.0, "float64")]))
     dtype = None if convert is None else "float64"
     axes = tuple("tzyx"[: array.ndim])
-    source = RawSource(
+    source = StridedFileSource(
         layout, [(str(path), None)], "raw", axes, chunks=chunks, convert=convert, dtype=dtype
     )
     expected = (array if convert is None else array * 2.0 + 1)[box_slices(box)]
@@ -169,7 +169,6 @@ def test_pixels_are_read_into_an_array_of_any_strides(source, monkeypatch, page,
 
 
 # --- what is read, and how often
-# -------------------------------------------------------------------------------------
 
 
 def test_a_plane_is_one_read_and_not_kept(source, read_pieces):
@@ -246,7 +245,7 @@ def test_a_narrow_box_is_read_in_whole_chunks_which_are_kept(source, read_pieces
 def test_what_must_be_worked_on_is_kept(tmp_path, read_pieces, order):
     source = source_of(tmp_path / "a.raw")
     if order == "converted":
-        source = RawSource(
+        source = StridedFileSource(
             source.layout,
             source.files,
             "raw",
@@ -255,7 +254,9 @@ def test_what_must_be_worked_on_is_kept(tmp_path, read_pieces, order):
             dtype="f4",
         )
     else:
-        source = RawSource(dense(SHAPE, "<u2", 0, "F"), source.files, "raw", ("z", "y", "x"))
+        source = StridedFileSource(
+            dense(SHAPE, "<u2", 0, "F"), source.files, "raw", ("z", "y", "x")
+        )
     first = read_box(source, 0, WHOLE)
     count = len(read_pieces)
     np.testing.assert_array_equal(read_box(source, 0, WHOLE), first)
@@ -268,7 +269,7 @@ def test_frames_that_lie_apart_are_read_one_by_one(tmp_path, read_pieces):
     numbers = np.array([5, -1, 0, 3])
     frames = Frames(1, 4000, 6, numbers)
     layout = StridedLayout((4, 40, 50), np.dtype("<u2"), 0, (4000, 100, 2))
-    source = RawSource(layout, [(str(path), None)], "raw", ("z", "y", "x"), frames=frames)
+    source = StridedFileSource(layout, [(str(path), None)], "raw", ("z", "y", "x"), frames=frames)
     expected = np.where((numbers >= 0)[:, None, None], pixels()[numbers], 0)
     np.testing.assert_array_equal(read_box(source, 0, ((0, 4), (0, 40), (0, 50))), expected)
     assert {offset for offset, _ in read_pieces} == {0, 12_000, 20_000}
@@ -306,7 +307,6 @@ def test_neighbours_are_read_together_as_far_as_that_goes(data):
 
 
 # --- what fails
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_cut_short_fails_chunk_by_chunk(source):
@@ -328,8 +328,8 @@ def test_a_file_cut_short_fails_chunk_by_chunk(source):
 def test_a_file_that_was_replaced_is_not_read(tmp_path):
     path = tmp_path / "a.raw"
     free = source_of(path)
-    source = RawSource(
-        free.layout, [(str(path), read_strided.stamp_at_opening(str(path)))], "raw", ("z", "y", "x")
+    source = StridedFileSource(
+        free.layout, [(str(path), files.FileStamp.at_open(str(path)))], "raw", ("z", "y", "x")
     )
     os.utime(path, ns=(1, 1))
     for read in (np.asarray, lambda x: x.compute(), lambda x: (x + 0).compute()):
@@ -363,7 +363,6 @@ def test_ctrl_c_while_reading_leaves_nothing_loading(source, monkeypatch):
 
 
 # --- what others hear
-# ------------------------------------------------------------------------------------------------
 
 
 def test_the_status_counts_what_was_read_and_says_that_it_is_not_kept(source):

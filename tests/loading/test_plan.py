@@ -1,4 +1,4 @@
-"""Which chunks a view needs, in which order, and what lies where in another level: against brute force."""
+"""Which chunks a view needs, in which order, and where in another level: against brute force."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.loading import plan
 
-# --- nearest to the centre first
-# ----------------------------------------------------------------------------------
+# --- nearest to the center first
 
 
 def test_chunks_nearest_to_the_center_of_the_view_come_first():
     grid = ChunkGrid((1, 50, 50), (1, 10, 10))
-    box = ((0, 1), (20, 50), (0, 30))  # the centre lies in chunk (3, 1)
+    box = ((0, 1), (20, 50), (0, 30))  # the center lies in chunk (3, 1)
     order = plan.from_center(grid, box, grid.touched(box))
     assert order[0] == (0, 3, 1)
     assert set(order[1:5]) == {(0, 2, 1), (0, 4, 1), (0, 3, 0), (0, 3, 2)}
@@ -41,7 +40,6 @@ def test_too_many_chunks_are_taken_as_they_come(monkeypatch):
 
 
 # --- the same place of another level
-# ------------------------------------------------------------------------------
 
 
 def meta_of(*levels):
@@ -124,7 +122,6 @@ def test_an_axis_without_pixels_has_none():
 
 
 # --- what comes next
-# ----------------------------------------------------------------------------------------------
 
 
 def test_the_next_views_come_in_the_order_of_the_movement():
@@ -155,11 +152,8 @@ def test_chunks_of_the_view_itself_are_not_ahead_and_none_comes_twice():
 def test_only_the_place_that_is_seen_is_read_ahead_of():
     grid = ChunkGrid((10, 40, 40), (1, 10, 10))
     box = ((3, 4), (5, 25), (10, 20))
-    assert plan.ahead(grid, box, 0, 1, 1) == [
-        (4, 1, 1),
-        (4, 0, 1),
-        (4, 2, 1),
-    ]  # the middle one first
+    middle_first = [(4, 1, 1), (4, 0, 1), (4, 2, 1)]
+    assert plan.ahead(grid, box, 0, 1, 1) == middle_first
 
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=8)
@@ -206,7 +200,6 @@ def test_ahead_against_brute_force(along, size, across, thickness, stride, depth
 
 
 # --- what fits
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_first_chunks_that_fit_are_taken():

@@ -1,4 +1,4 @@
-"""Exact boxes: the pixels, the chunks that are read for them, and what failing and cancelling leave."""
+"""Exact boxes: the pixels, the chunks that are read, and what failures and cancelling leave."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.pixels import pixels
+from helpers.waiting import eventually
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import box_slices
 from napari_lazyload.core.errors import CancelledError, ChunkReadError, RegionError
@@ -31,13 +33,9 @@ SHAPE, CHUNKS = (5, 17, 23), (1, 8, (10, 4, 9))
 WHOLE = ((0, 5), (0, 17), (0, 23))
 
 
-def pixels(shape=SHAPE, dtype="u2"):
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-
-
 @pytest.fixture
 def source():
-    return RecordingSource(pixels(), CHUNKS)
+    return RecordingSource(pixels(SHAPE), CHUNKS)
 
 
 @st.composite
@@ -75,20 +73,14 @@ def test_a_box_is_numpys_slice_and_reads_the_chunks_it_touches_once(case, keep, 
 def test_all_threads_help_and_each_chunk_is_read_once():
     settings.update(workers=3)
     gate = threading.Event()
-    source = RecordingSource(pixels(), CHUNKS, gate=gate)
-    opener = threading.Thread(target=lambda: [until(lambda: len(source.loads) == 3), gate.set()])
+    source = RecordingSource(pixels(SHAPE), CHUNKS, gate=gate)
+    opener = threading.Thread(
+        target=lambda: [eventually(lambda: len(source.loads) == 3), gate.set()]
+    )
     opener.start()
     np.testing.assert_array_equal(read_box(source, 0, WHOLE), source.arrays[0])
     opener.join()
     assert len(source.loads) == len(set(source.loads)) == source.meta.levels[0].grid.count(WHOLE)
-
-
-def until(condition):
-    for _ in range(20_000):
-        if condition():
-            return
-        threading.Event().wait(0.001)
-    pytest.fail("did not come true")
 
 
 def test_a_level_without_axes():
@@ -107,7 +99,7 @@ def test_what_leaves_is_a_copy_even_of_a_whole_chunk(source):
     found = read_box(source, 0, box)
     assert found.flags.writeable
     assert found.flags.c_contiguous
-    kept = cache.shared._entries[(source.token, 0, (2, 0, 0))]
+    kept = cache.shared._entries[source.chunk(0, (2, 0, 0)).key]
     assert not np.shares_memory(found, kept)
     found[...] = 0
     np.testing.assert_array_equal(read_box(source, 0, box), source.arrays[0][box_slices(box)])
@@ -148,7 +140,6 @@ def test_a_box_beyond_the_level_is_refused(source, box):
 
 
 # --- what cannot be read
-# ---------------------------------------------------------------------------------------------
 
 
 def test_a_chunk_that_cannot_be_read_raises(source):
@@ -183,7 +174,7 @@ def test_who_keeps_the_failures_keeps_no_pixels(source):
     read_box(source, 0, WHOLE, out, failed=failures.__setitem__)
     del out
     gc.collect()
-    until(lambda: alive() is None)
+    eventually(lambda: alive() is None)
     assert str(failures[0, 0, 0]) == "recorded/0/0.0.0: fails because the test says so"
     assert failures[0, 0, 0].__traceback__ is None
 
@@ -235,7 +226,6 @@ def test_a_chunk_of_another_form_is_an_error_and_never_stretched(source, wrong):
 
 
 # --- cancel and progress
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("box", [WHOLE, ((2, 3), (0, 8), (0, 10))])
@@ -255,10 +245,10 @@ def test_a_cancelled_read_reads_nothing(source, box):
 def test_cancel_stops_before_the_next_chunk():
     settings.update(workers=2)
     gate, stop = threading.Event(), threading.Event()
-    source = RecordingSource(pixels(), CHUNKS, gate=gate)
+    source = RecordingSource(pixels(SHAPE), CHUNKS, gate=gate)
 
     def cancel_then_let():
-        until(lambda: len(source.loads) == 2)
+        eventually(lambda: len(source.loads) == 2)
         stop.set()
         gate.set()
 
@@ -268,7 +258,7 @@ def test_cancel_stops_before_the_next_chunk():
         read_box(source, 0, WHOLE, cancel=stop.is_set)
     other.join()
     assert len(source.loads) == 2
-    until(lambda: scheduler.shared.snapshot()["running"] == 0)
+    eventually(lambda: scheduler.shared.snapshot()["running"] == 0)
 
 
 @pytest.fixture
@@ -301,14 +291,13 @@ def test_ctrl_c_while_reading_ends_the_read_and_spoils_nothing(source):
     source.chunk = lambda level, index: Interrupting(plain(level, index))
     with pytest.raises(KeyboardInterrupt):
         read_box(source, 0, WHOLE)
-    until(lambda: scheduler.shared.snapshot()["running"] == 0)
+    eventually(lambda: scheduler.shared.snapshot()["running"] == 0)
     assert cache.shared.snapshot()["reading"] == 0
     np.testing.assert_array_equal(read_box(source, 0, WHOLE), source.arrays[0])
     assert len(source.loads) == len(set(source.loads))
 
 
 # --- sampled
-# ---------------------------------------------------------------------------------------------------------
 
 
 @given(sources_and_boxes(), st.data())
@@ -344,7 +333,6 @@ def test_a_sampled_box_is_found_in_a_million_chunks_without_looking_at_each():
 
 
 # --- one chunk, and what the status hears of it
-# -------------------------------------------------------------------
 
 
 def state(source, index, level=0):
@@ -391,7 +379,7 @@ class Unwilling:
     token = "unwilling"
 
     def __init__(self, error):
-        self.error, self.meta = error, RecordingSource(pixels(), CHUNKS).meta
+        self.error, self.meta = error, RecordingSource(pixels(SHAPE), CHUNKS).meta
 
     def chunk(self, level, index):
         raise self.error
@@ -445,7 +433,6 @@ class Other:
 
 
 # --- where samples lie
-# --------------------------------------------------------------------------------------------
 
 
 @given(st.data())

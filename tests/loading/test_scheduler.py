@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from helpers.waiting import eventually
 from napari_lazyload.core import settings
 from napari_lazyload.core.errors import CancelledError
 from napari_lazyload.loading import scheduler as module
@@ -33,13 +34,6 @@ def pool(monkeypatch):
         with pool._wake:
             pool._wake.notify_all()  # some wait for a job to settle, or a read to hang
         time.sleep(0.03)
-
-
-def until(condition):
-    end = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < end, "did not come true"
-        time.sleep(0.001)
 
 
 class Held:
@@ -67,7 +61,6 @@ def hold(pool, stack, count, **options):
 
 
 # --- submit
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_job_runs_and_is_done(pool):
@@ -123,7 +116,7 @@ def test_there_are_as_many_threads_as_the_setting_says_and_all_are_used(pool, wo
 def test_an_idle_thread_that_was_called_already_does_not_count_twice(pool):
     settings.update(workers=4)
     pool.submit(lambda _job: None).done.wait(WAIT)
-    until(lambda: pool._idle == 1)
+    eventually(lambda: pool._idle == 1)
     with ExitStack() as stack:
         held, _ = hold(pool, stack, 4)  # faster than the idle thread wakes
         for work in held:
@@ -139,9 +132,8 @@ def test_the_background_never_takes_the_last_thread(pool, workers, most):
             assert work.began.wait(WAIT)
         assert pool.submit(lambda _job: None).done.wait(WAIT)
         assert pool.submit(lambda _job: None, tier=Tier.PREFETCH).done.wait(WAIT)
-        until(
-            lambda: pool.snapshot()["running"] == most
-        )  # a job is done a little before its thread is free
+        # A job is done a little before its thread is free.
+        eventually(lambda: pool.snapshot()["running"] == most)
         assert not any(work.began.is_set() for work in held[most:])
         held[0].let.set()
         assert held[most].began.wait(WAIT)
@@ -201,7 +193,7 @@ def test_idle_threads_end(pool):
         held, _ = hold(pool, stack, 3)
         for work in held:
             assert work.began.wait(WAIT)
-    until(
+    eventually(
         lambda: (
             pool.snapshot()
             == {
@@ -225,7 +217,7 @@ def test_threads_that_end_lose_no_job(pool, monkeypatch):
         assert job.done.wait(WAIT)
         job = pool.submit(lambda _job: None)
         time.sleep(0.0005)
-    until(lambda: pool.snapshot()["running"] == 0)
+    eventually(lambda: pool.snapshot()["running"] == 0)
     assert not pool._queue
 
 
@@ -238,8 +230,8 @@ def test_an_idle_thread_holds_nobodys_pixels(pool):
     job = pool.submit(lambda _job, _kept=pixels: None)
     del pixels
     assert job.done.wait(WAIT)
-    until(lambda: pool.snapshot()["running"] == 0)
-    until(lambda: alive() is None)
+    eventually(lambda: pool.snapshot()["running"] == 0)
+    eventually(lambda: alive() is None)
 
 
 def test_daemon_threads_hold_up_nobody(pool):
@@ -281,7 +273,6 @@ def test_a_thread_that_is_there_does_what_no_new_thread_can(pool, monkeypatch):
 
 
 # --- cancel
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_an_owners_jobs_are_cancelled_together(pool):
@@ -306,17 +297,17 @@ def test_an_owners_jobs_are_cancelled_together(pool):
 
 
 def test_long_work_is_told(pool):
-    told = threading.Event()
+    cancelled = threading.Event()
 
     def work(job):
         while not job.cancelled:
             time.sleep(0.001)
-        told.set()
+        cancelled.set()
 
     job = pool.submit(work, owner="me")
-    until(lambda: pool.snapshot()["running"] == 1)
+    eventually(lambda: pool.snapshot()["running"] == 1)
     pool.cancel("me")
-    assert told.wait(WAIT)
+    assert cancelled.wait(WAIT)
     assert job.done.wait(WAIT)
 
 
@@ -363,7 +354,6 @@ def test_every_job_is_done_in_the_end_whoever_cancels_when(pool):
 
 
 # --- each
-# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
@@ -476,7 +466,7 @@ def test_a_helper_that_comes_late_begins_nothing(pool, monkeypatch):
     with pytest.raises(ValueError, match="first"):
         pool.each(work, range(10))
     go.set()
-    until(lambda: pool.snapshot()["running"] == 0)
+    eventually(lambda: pool.snapshot()["running"] == 0)
     assert done == [0]
 
 
@@ -588,7 +578,7 @@ def test_an_interrupt_outside_of_the_loop_stops_the_helpers(pool, monkeypatch):
     done = []
 
     def run_until_empty(run):
-        until(lambda: len(done) > 5)
+        eventually(lambda: len(done) > 5)
         raise KeyboardInterrupt
 
     original = module.WorkSharing.run_until_empty
@@ -601,7 +591,7 @@ def test_an_interrupt_outside_of_the_loop_stops_the_helpers(pool, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         pool.each(work, range(10_000))
-    until(lambda: pool.snapshot()["running"] == 0)
+    eventually(lambda: pool.snapshot()["running"] == 0)
     assert len(done) < 1000
 
 
@@ -633,14 +623,13 @@ def test_a_failed_read_keeps_no_pixels(pool, monkeypatch):
         for fails_in_caller in (True, False):
             with pytest.raises(ValueError, match="three"):
                 call(fails_in_caller)
-            until(lambda: pool._idle == 1)
+            eventually(lambda: pool._idle == 1)
             assert alive.pop()() is None
     finally:
         gc.enable()
 
 
 # --- lanes: what may begin while other things run
-# -----------------------------------------------------------------
 
 
 def began(held):
@@ -725,7 +714,6 @@ def test_coarse_goes_before_visible_before_look_ahead_before_background(pool):
 
 
 # --- drags: views that pass
-# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("workers", "half"), [(1, 1), (2, 1), (4, 2), (7, 3)])
@@ -832,7 +820,6 @@ def test_what_stands_behind_a_cancelled_job_begins_at_once(pool, monkeypatch):
 
 
 # --- reads that hang
-# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -842,9 +829,8 @@ def test_reads_that_hang_in_every_thread_give_up_their_places(pool, monkeypatch,
     monkeypatch.setattr(module, "IDLE_SECONDS", WAIT)  # nobody wakes by chance
     settings.update(workers=workers)
     with ExitStack() as stack:
-        hanging, _ = hold(
-            pool, stack, 3 * workers + 2, tier=tier
-        )  # as many as three times all threads
+        # As many as three times all threads.
+        hanging, _ = hold(pool, stack, 3 * workers + 2, tier=tier)
         wait_for_all(hanging)
         assert pool.submit(lambda _job: None).done.wait(WAIT / 2)
 
@@ -899,7 +885,7 @@ def test_threads_that_hung_are_no_longer_there_in_the_end(pool, monkeypatch):
     settings.update(workers=2)
     with ExitStack() as stack:
         wait_for_all(hold(pool, stack, 8)[0])
-    until(lambda: pool.snapshot()["threads"] == 0)
+    eventually(lambda: pool.snapshot()["threads"] == 0)
     with ExitStack() as stack:
         monkeypatch.setattr(module, "STALL_SECONDS", WAIT)
         held, _ = hold(pool, stack, 4)
@@ -908,7 +894,6 @@ def test_threads_that_hung_are_no_longer_there_in_the_end(pool, monkeypatch):
 
 
 # --- pause
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_pause_holds_what_is_queued_and_lets_it_go_on(pool):
@@ -926,7 +911,8 @@ def test_a_pause_holds_what_is_queued_and_lets_it_go_on(pool):
         assert gone.done.is_set()
         held.let.set()
         assert running.done.wait(WAIT)  # what ran goes on
-        until(lambda: pool.snapshot()["threads"] == 0)  # nobody has to wait for the end of a pause
+        # Nobody has to wait for the end of a pause.
+        eventually(lambda: pool.snapshot()["threads"] == 0)
         assert len(pool._queue) == 8
     pool.pause(paused=False)
     for job in jobs:
@@ -954,7 +940,6 @@ def test_who_reads_in_his_own_thread_does_so_in_a_pause(pool):
 
 
 # --- each, beside all of this
-# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tier", Tier)
@@ -1035,12 +1020,11 @@ def test_jobs_of_all_tiers_end_whatever_happens_at_once(pool, monkeypatch):
         thread.join()
     for job in jobs:
         assert job.done.wait(WAIT)
-    until(lambda: not pool._running)
+    eventually(lambda: not pool._running)
     assert not pool._queue
 
 
 # --- the two pools
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_reads_that_wait_for_a_server_have_threads_of_their_own_beside_those_that_work(monkeypatch):
@@ -1083,7 +1067,6 @@ def test_a_pause_holds_both_pools_and_a_snapshot_counts_both():
 
 
 # --- quick jobs: as many as there are cores
-# -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How every chunk fares, what failed where, and who hears of it."""
+"""The state of every chunk, what failed where, and who is notified."""
 
 from __future__ import annotations
 
@@ -92,7 +92,6 @@ def test_many_threads():
 
 
 # --- states of chunks
-# ---------------------------------------------------------------------------------------------
 
 Q, L, IN, F, E = ChunkState
 KEY = "the key"

@@ -1,4 +1,4 @@
-"""The status against a simple model, told by a real cache: whatever is read, replaced, evicted, dropped or closed."""
+"""The status of a real cache against a simple model: read, replaced, evicted, dropped, closed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StatusMachine(RuleBasedStateMachine):
         self.lists = Counter()
         self.reads = Counter()
         self.reasons = {}
-        self.heard, self.told = [], []
+        self.heard, self.expected = [], []
         self.status.connect(lambda *news: self.heard.append(news))
 
     def note_evictions(self):
@@ -55,7 +55,7 @@ class StatusMachine(RuleBasedStateMachine):
 
     def say(self, place, reason):
         if self.reasons.get(place) != reason:
-            self.told.append((place[0], 0, (place[1],), reason))
+            self.expected.append((place[0], 0, (place[1],), reason))
         self.reasons[place] = reason
         if reason is None:
             del self.reasons[place]
@@ -155,7 +155,7 @@ class StatusMachine(RuleBasedStateMachine):
                 index[0]: reason for (_, index), reason in self.status.failures(token).items()
             } == reasons
         assert self.status.total() == len(self.reasons)
-        assert self.heard == self.told
+        assert self.heard == self.expected
 
     @invariant()
     def the_counts_add_up(self):

@@ -34,6 +34,10 @@ def counted():
 @pytest.fixture
 def headers(monkeypatch):
     """The paths whose header was read, in order."""
-    paths, original = [], decode.read_info
-    monkeypatch.setattr(decode, "read_info", lambda path: (paths.append(path), original(path))[1])
+    paths, original = [], decode.parse_header
+    monkeypatch.setattr(
+        decode,
+        "parse_header",
+        lambda path, head=None: (paths.append(path), original(path, head))[1],
+    )
     return paths

@@ -1,4 +1,4 @@
-"""Sub-sequences: by index as NumPy has it, by query, mask and order of the table; pixels and rows stay together."""
+"""Sub-sequences by index, query, mask and order of the table: pixels and rows stay together."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TestIndex:
             tiny[mask]
 
     @pytest.mark.parametrize(
-        ("index", "said"),
+        ("index", "message"),
         [
             *(
                 ("0", "'0'"),
@@ -117,9 +117,9 @@ class TestIndex:
             ),
         ],
     )
-    def test_another_type(self, tiny, index, said):
+    def test_another_type(self, tiny, index, message):
         with pytest.raises(
-            TypeError, match=f"an index is a whole number, a slice.*got .*{re.escape(said)}"
+            TypeError, match=f"an index is a whole number, a slice.*got .*{re.escape(message)}"
         ):
             tiny[index]
 

@@ -1,4 +1,4 @@
-"""Single images: read once, read-only, and what is known of them before; those of ``lazy=False`` too."""
+"""Single images: read once, read-only, and what is known of them before; also ``lazy=False``."""
 
 from __future__ import annotations
 

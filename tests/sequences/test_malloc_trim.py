@@ -12,11 +12,11 @@ from napari_lazyload.sequences import malloc_trim
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the C library was told."""
-    told = []
-    monkeypatch.setattr(malloc_trim, "_find_trim", lambda: told.append)
+    """The calls of the C library."""
+    calls = []
+    monkeypatch.setattr(malloc_trim, "_find_trim", lambda: calls.append)
     monkeypatch.setattr(malloc_trim, "EVERY_NBYTES", 100)
-    return told
+    return calls
 
 
 def test_it_is_given_back_after_so_many_bytes(calls):

@@ -1,4 +1,4 @@
-"""Tables joined by file name: what is found, what is refused, and that nothing is ever unpickled."""
+"""Tables joined by file name: what is found, what is refused, and that nothing is unpickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences as a whole: shapes, pickling, maps, stacks, memory; what is read when, and that it is read once."""
+"""Sequences as a whole: shapes, pickling, maps, stacks, memory, and reads, each once."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ class TestSequence:
         (tmp_path / "seq.pickle").write_bytes(pickle.dumps(seq))
         code = (
             "import pickle, sys; seq = pickle.load(open(sys.argv[1], 'rb'));"
-            "print(seq.meta.label.tolist(), seq.stack().tolist() == [p[::-1] for p in eval(sys.argv[2])])"
+            "flipped = [p[::-1] for p in eval(sys.argv[2])];"
+            "print(seq.meta.label.tolist(), seq.stack().tolist() == flipped)"
         )
         arguments = [str(tmp_path / "seq.pickle"), repr(PIXELS[9:].tolist())]
         out = subprocess.run(

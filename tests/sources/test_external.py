@@ -1,4 +1,4 @@
-"""Files that other libraries read, through stand-ins for these: what is asked of them, and what becomes of it."""
+"""Files that other libraries read, through stand-ins for these."""
 
 from __future__ import annotations
 

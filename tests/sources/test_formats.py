@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import napari_lazyload as nl
-from napari_lazyload.sources import formats as binaries_merge
-from napari_lazyload.sources.formats import FORMATS
+from napari_lazyload.sources.formats import FORMATS, SUFFIXES
 from napari_lazyload.sources.image_files import decode
 
 
@@ -22,12 +21,8 @@ def test_all_formats_are_listed_ready_for_json():
         frozenset({"suffixes", "readable", "library", "extra", "reason"})
     }
     listed = {suffix for row in formats.values() for suffix in row["suffixes"]}
-    assert listed >= {
-        suffix.rstrip("/") for suffix in binaries_merge.SUFFIXES
-    } | decode.PICTURE_SUFFIXES | {
-        ".zarr",
-        ".ozx",
-    }
+    assert listed >= {suffix.rstrip("/") for suffix in SUFFIXES}
+    assert listed >= decode.PICTURE_SUFFIXES | {".zarr", ".ozx"}
     assert {".tif", ".svs"} <= set(formats["tiff"]["suffixes"])
     assert formats["raw"]["suffixes"] == [".bin", ".dat", ".raw", ".vol"]
 

@@ -97,7 +97,7 @@ def test_a_list_of_one_folder_is_that_folder_and_of_several_an_error(folder):
     assert can_open([folder])
     assert open_path([folder]).kind == "image folder"
     with pytest.raises(
-        UnknownFormatError, match=r"is a folder, and one of 2 paths: open one folder at a time"
+        UnknownFormatError, match=r"is a folder, one of 2 paths: open one folder at a time"
     ):
         open_path([folder, folder / "a[1]"])
 

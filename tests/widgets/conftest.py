@@ -1,4 +1,4 @@
-"""A viewer with a lazy layer and the crop dock; tables that have settled; no thread of a dock left behind."""
+"""A viewer with a lazy layer and the crop dock; settled tables; no thread of a dock is left."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ PLUGIN = "napari-lazyload"
 
 @pytest.fixture
 def open_dock(make_napari_viewer, qtbot):
-    """A function that opens a path in a viewer and returns the viewer, its layers and the dock with its table."""
+    """A function that opens a path and returns the viewer, its layers, the dock and its table."""
     viewer = make_napari_viewer()
 
     def open_path(path):
@@ -233,11 +233,11 @@ def test_a_folder_that_cannot_be_opened_is_told_and_napari_goes_on(
 ):
     from napari_lazyload.widgets.open_dialogs import open_path
 
-    told = []
-    monkeypatch.setattr("napari.utils.notifications.show_error", told.append)
+    errors = []
+    monkeypatch.setattr("napari.utils.notifications.show_error", errors.append)
     viewer = make_napari_viewer()
     open_path(viewer, str(tmp_path))
-    assert "expected pictures" in told[0]
+    assert "expected pictures" in errors[0]
     assert len(viewer.layers) == 0
 
 
@@ -276,7 +276,7 @@ def test_a_store_at_an_address_is_opened_by_its_button(
     import zarr
     from qtpy.QtWidgets import QInputDialog, QPushButton
 
-    from napari_lazyload.testing.server import FolderServer
+    from helpers.server import FolderServer
 
     pixels = np.arange(4 * 20 * 30, dtype="u2").reshape(4, 20, 30)
     zarr.create_array(str(tmp_path / "a.zarr"), shape=pixels.shape, chunks=(1, 20, 30), dtype="u2")[

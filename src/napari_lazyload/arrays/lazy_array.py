@@ -26,6 +26,7 @@ from dask.highlevelgraph import HighLevelGraph
 from napari_lazyload.arrays.napari_callers import napari_is_slicing, napari_takes_the_coarsest
 from napari_lazyload.core.chunks import Box, box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.source import status_token
 from napari_lazyload.loading import status
 from napari_lazyload.loading.direct_read import read_alone
 from napari_lazyload.loading.read_box import read_box, read_chunk
@@ -359,7 +360,7 @@ class LazyArray(da.Array):
         return self._view.read()
 
     def _note(self, index: BlockIndex, error: ChunkReadError) -> None:
-        status.shared.fail(self._view.source.token, self._view.level, index, str(error))
+        status.shared.fail(status_token(self._view.source), self._view.level, index, str(error))
 
     def copy(self) -> Any:
         """Return the same pixels as another array: what is assigned into one does not show in the other."""

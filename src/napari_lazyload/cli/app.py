@@ -1,4 +1,4 @@
-"""The command ``napari-lazyload``: what it takes and its help; what it does is imported when it is run."""
+"""The command ``napari-lazyload``: its options and help. The work is imported when it is run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Options = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="How to open PATH, as in Python: [bold]format=pictures[/], or of a raw file [bold]dtype=uint16[/] and "
-        "[bold]shape=100,2048,2048[/]. May come several times.",
+        help="How to open PATH, as in Python: [bold]format=pictures[/], or of a raw file "
+        "[bold]dtype=uint16[/] and [bold]shape=100,2048,2048[/]. May come several times.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
@@ -62,9 +62,9 @@ def info(path: Source, *, json: Json = False, options: Options = None) -> None:
         from napari_lazyload.dataset.opening import open_dataset
 
         with open_dataset(path, **chosen) as dataset:
-            about = describe(dataset, warnings)
+            facts = describe(dataset, warnings)
             warnings.clear()
-    typer.echo(as_json(about) if json else info_text(about))
+    typer.echo(as_json(facts) if json else info_text(facts))
 
 
 @app.command()
@@ -79,9 +79,9 @@ def crop(
         list[str] | None,
         typer.Option(
             metavar="AXIS=START:STOP,...",
-            help="What to take along each axis, in pixels of level 0: [bold]z=10:20,y=:512,t=3[/], with the meaning of "
-            "NumPy's slices; or with a unit, in world coordinates: [bold]z=10um:20um[/]. Axes that are not named are "
-            "whole.",
+            help="What to take along each axis, in pixels of level 0: "
+            "[bold]z=10:20,y=:512,t=3[/], with the meaning of NumPy's slices; or with a unit, in "
+            "world coordinates: [bold]z=10um:20um[/]. Axes that are not named are whole.",
         ),
     ] = None,
     level: Annotated[int, typer.Option(help="Which resolution; 0 is the finest.")] = 0,
@@ -105,13 +105,12 @@ def crop(
     from napari_lazyload.cli.common import option_values, parse_region
     from napari_lazyload.cli.write import write
 
-    ranges, chosen = parse_region(region or ()), option_values(options or ())
     write(
         path,
         out,
         image=image,
-        ranges=ranges,
-        options=chosen,
+        ranges=parse_region(region or ()),
+        options=option_values(options or ()),
         overwrite=overwrite,
         quiet=quiet,
         level=level,
@@ -147,13 +146,12 @@ def convert(
     from napari_lazyload.cli.common import option_values
     from napari_lazyload.cli.write import write
 
-    opening = option_values(options or ())
     write(
         path,
         out,
         image=image,
         ranges={},
-        options=opening,
+        options=option_values(options or ()),
         overwrite=overwrite,
         quiet=quiet,
         shards=shards,
@@ -169,8 +167,8 @@ def status(*, json: Json = False) -> None:
     with reporting_errors():
         from napari_lazyload.dataset.runtime import status
 
-        found = status()
-    typer.echo(as_json(found) if json else status_text(found))
+        facts = status()
+    typer.echo(as_json(facts) if json else status_text(facts))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What the commands share: one line for an error, exit codes, Ctrl-C, progress, which image and which region."""
+"""What the commands share: errors, exit codes, Ctrl-C, progress, the choice of image and region."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_lazyload.dataset.dataset import Dataset
 
 FAILED, CANCELLED = 1, 130
-"""Exit codes; 0 is success, 2 a command that was written wrongly."""
+"""Exit codes. 0 is success, 2 a command that was written wrongly."""
 
 
 def print_message(text: str) -> None:
@@ -38,7 +38,7 @@ def counted(number: int, noun: str) -> str:
 
 @contextmanager
 def reporting_errors() -> Iterator[list[str]]:
-    """Tell errors in one line and end with the exit code that belongs to them; collect the package's warnings.
+    """Report an error in one line and end with its exit code; collect the package's warnings.
 
     Yields
     ------
@@ -61,11 +61,11 @@ def reporting_errors() -> Iterator[list[str]]:
             print_message(f"Error: {' '.join(str(err).split()) or type(err).__name__}")
             raise typer.Exit(FAILED) from err
         finally:
-            say_warnings(notes)
+            print_warnings(notes)
 
 
-def say_warnings(notes: list[str]) -> None:
-    """Print warnings, those that are not empty, and forget them."""
+def print_warnings(notes: list[str]) -> None:
+    """Print the warnings that are not empty, and empty the list."""
     for note in filter(None, notes):
         print_message(f"Warning: {note}")
     notes.clear()
@@ -73,7 +73,7 @@ def say_warnings(notes: list[str]) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Let Ctrl-C ask the work to stop, so that it clears up behind itself; a second one ends it where it is.
+    """Let Ctrl-C stop the work in an orderly way; a second Ctrl-C ends it at once.
 
     Yields
     ------
@@ -124,7 +124,7 @@ def progress_bar(text: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
 
 
 def option_values(texts: Sequence[str]) -> dict[str, Any]:
-    """Return ``NAME=VALUE`` options as Python values; what is none is text."""
+    """Return ``NAME=VALUE`` options as Python values; a value that is none stays text."""
     from ast import literal_eval
 
     values: dict[str, Any] = {}
@@ -141,12 +141,12 @@ def option_values(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def choose_image(dataset: Dataset, wanted: str | None) -> Image:
-    """Return the image of a dataset that has a name or a number; the first one where none is asked for.
+    """Return the image with a name or a number, or the first one if none is requested.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such image.
     """
     images = dataset.images
     if wanted is None:
@@ -154,13 +154,13 @@ def choose_image(dataset: Dataset, wanted: str | None) -> Image:
     for number, image in enumerate(images):
         if wanted in (image.name, str(number)):
             return image
-    listed = ", ".join(f"{number} ({image.name})" for number, image in enumerate(images[:20]))
-    msg = f"{dataset.path}: there is no image {wanted!r}; there are {listed}{', ...' if images[20:] else ''}"
+    known = [f"{number} ({image.name})" for number, image in enumerate(images[:20])]
+    known += ["..."] * bool(images[20:])
+    msg = f"{dataset.path}: there is no image {wanted!r}; there are {', '.join(known)}"
     raise ValueError(msg)
 
 
 # --- regions
-# ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,18 +192,18 @@ def parse_region(texts: Sequence[str]) -> dict[str, Range]:
     Raises
     ------
     typer.BadParameter
-        If it is none.
+        If the text is no region.
     """
     region: dict[str, Range] = {}
     for part in ",".join(texts).split(",") if texts else ():
-        axis, sign, text = (one.strip() for one in part.partition("="))
-        ends = text.split(":")
-        if not axis or not sign or not text or len(ends) > 2:
+        axis, sign, text = map(str.strip, part.partition("="))
+        start, colon, stop = text.partition(":")
+        if not axis or not sign or not text or ":" in stop:
             raise _bad(part, "expected AXIS=START:STOP, such as z=10:20")
         if axis in region:
             raise _bad(part, f"axis {axis!r} comes twice")
-        found = [_position(end, part) for end in ends]
-        region[axis] = (found[0], found[1]) if found[1:] else _single(found[0])
+        first = _position(start, part)
+        region[axis] = (first, _position(stop, part)) if colon else _single(first)
     return region
 
 
@@ -213,7 +213,9 @@ def _single(position: Position | None) -> Range:
         return (None, None)
     if position.unit:
         return (position, Position(math.nextafter(position.value, math.inf), position.unit))
-    return (position, None if position.value == -1 else Position(position.value + 1, ""))
+    if position.value == -1:
+        return (position, None)
+    return (position, Position(position.value + 1, ""))
 
 
 def _position(text: str, part: str) -> Position | None:
@@ -224,10 +226,8 @@ def _position(text: str, part: str) -> Position | None:
         raise _bad(part, f"{text.strip()!r} is no position")
     value, unit = float(match[1]), match[2] or ""
     if not unit and not value.is_integer():
-        raise _bad(
-            part,
-            "pixels are whole numbers; write a unit after world coordinates, such as z=1.5um:3um",
-        )
+        why = "pixels are whole numbers; write a unit after world coordinates, such as z=1.5um:3um"
+        raise _bad(part, why)
     return Position(value, unit)
 
 
@@ -251,21 +251,26 @@ def image_region(image: Image, ranges: dict[str, Range]) -> dict[str, Any]:
     for axis, ends in ranges.items():
         units = {end.unit for end in ends if end is not None}
         if not any(units):
-            region[axis] = slice(*(None if end is None else int(end.value) for end in ends))
+            region[axis] = slice(*(end and int(end.value) for end in ends))
             continue
         if "" in units:
-            msg = f"axis {axis!r}: one end of the range has a unit and the other has none; write it after both"
+            msg = (
+                f"axis {axis!r}: one end of the range has a unit and the other has none; "
+                "write it after both"
+            )
             raise RegionError(msg)
-        world = tuple(None if end is None else _in_unit_of(image, axis, end) for end in ends)
-        region |= pixels_of_world({axis: world}, image.axes, image.scale, image.translate)  # type: ignore[dict-item] # two ends
+        start, stop = (_in_unit_of(image, axis, end) for end in ends)
+        region |= pixels_of_world({axis: (start, stop)}, image.axes, image.scale, image.translate)
     return region
 
 
-def _in_unit_of(image: Image, axis: str, end: Position) -> float:
-    """Return a position in the image's own unit."""
+def _in_unit_of(image: Image, axis: str, end: Position | None) -> float | None:
+    """Return a position in the image's own unit; None is an open end."""
     import numpy as np
     import pint
 
+    if end is None:
+        return None
     if axis not in image.axes[: image.spatial_ndim]:
         return end.value  # the region is refused in the words of all regions
     own = image.units[image.axes.index(axis)]
@@ -273,12 +278,17 @@ def _in_unit_of(image: Image, axis: str, end: Position) -> float:
         msg = f"axis {axis!r}: the file names no unit for it; write the region in pixels"
         raise RegionError(msg)
     if not np.array_equal(image.affine, np.eye(len(image.affine))):
-        msg = f"axis {axis!r}: the image is rotated or sheared, so that no axis has coordinates of its own; write pixels"
+        msg = (
+            f"axis {axis!r}: the image is rotated or sheared, "
+            "so that no axis has coordinates of its own; write pixels"
+        )
         raise RegionError(msg)
     registry = pint.application_registry
     try:
         return float(registry.Quantity(end.value, end.unit).to(own).magnitude)
     except Exception as err:
         # What people call a unit may be anything, and so may what pint makes of it.
-        msg = f"axis {axis!r}: {end.value:g}{end.unit} cannot be told in the file's unit, {own}"
+        msg = (
+            f"axis {axis!r}: {end.value:g}{end.unit} cannot be converted to the file's unit, {own}"
+        )
         raise RegionError(msg) from err

@@ -29,11 +29,11 @@ def as_json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return list(map(_plain, value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value
 
 
@@ -45,7 +45,7 @@ def describe(dataset: Dataset, warnings: Iterable[str]) -> dict[str, Any]:
     dataset : Dataset
         What was opened.
     warnings : iterable of str
-        What was said when it was.
+        The warnings of opening it.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def describe(dataset: Dataset, warnings: Iterable[str]) -> dict[str, Any]:
         ``path``, ``kind``, ``summary``, ``skipped``, ``images`` (a dict for each, tuples in the
         order of its ``axes``) and ``warnings``.
     """
-    images = [{"index": number, **_image(one)} for number, one in enumerate(dataset.images)]
+    images = [{"index": number, **_image(image)} for number, image in enumerate(dataset.images)]
     problems = [f"row {row}: {reason}" for row, reason in dataset.problems().items()]
     return {
         "path": dataset.path,
@@ -67,6 +67,10 @@ def describe(dataset: Dataset, warnings: Iterable[str]) -> dict[str, Any]:
 
 def _image(image: Image) -> dict[str, Any]:
     meta = image.meta
+    limits = meta.contrast_limits
+    levels = [
+        _level(number, meta.levels[box.level], image) for number, box in enumerate(image.boxes)
+    ]
     return {
         "name": image.name,
         "kind": image.kind,
@@ -78,76 +82,69 @@ def _image(image: Image) -> dict[str, Any]:
         "scale": list(image.scale),
         "translate": list(image.translate),
         "units": list(image.units),
-        "affine": None if meta.affine is None else [list(map(float, row)) for row in meta.affine],
-        "contrast_limits": None
-        if meta.contrast_limits is None
-        else list(map(float, meta.contrast_limits)),
+        "affine": meta.affine and image.affine.tolist(),
+        "contrast_limits": limits and list(map(float, limits)),
         "channels": [channel.name for channel in meta.channels],
-        "levels": [
-            {
-                "name": level_label(number, meta.levels[one.level], image.axes),
-                **_level(meta.levels[one.level], image),
-            }
-            for number, one in enumerate(image.boxes)
-        ],
+        "levels": levels,
     }
 
 
-def _level(level: LevelMeta, image: Image) -> dict[str, Any]:
+def _level(number: int, level: LevelMeta, image: Image) -> dict[str, Any]:
     grid = level.grid
     base = image.meta.scale or (1.0,) * image.spatial_ndim
     return {
+        "name": level_label(number, level, image.axes),
         "shape": list(grid.shape),
         "factors": list(map(float, level.factors)),
         "stored": level.steps is None,
         "scale": [size * factor for size, factor in zip(base, level.factors, strict=False)],
-        "chunks": [one if isinstance(one, int) else _regular(one) for one in grid.chunks],
+        "chunks": list(map(_regular, grid.chunks)),
         "chunk_count": prod(grid.numblocks),
         "nbytes": prod(grid.shape) * image.dtype.itemsize,
     }
 
 
-def _regular(sizes: Sequence[int]) -> int | list[int]:
-    """Return one number for chunks that are of one size but for the last, which may be smaller."""
+def _regular(sizes: int | Sequence[int]) -> int | list[int]:
+    """Return one number for chunks of one size but for the last, which may be smaller."""
+    if isinstance(sizes, int):
+        return sizes
     if len(set(sizes[:-1])) <= 1 and sizes[-1] <= sizes[0] and sizes[0]:
         return sizes[0]
     return list(sizes)
 
 
 # --- text
-# ------------------------------------------------------------------------------------------------------------
 
 
-def info_text(about: Mapping[str, Any]) -> str:
+def info_text(facts: Mapping[str, Any]) -> str:
     """Return what :func:`describe` found, for people."""
-    images = about["images"]
-    lines = [about["path"], f"{about['kind']}: {about['summary']}"]
+    images = facts["images"]
+    lines = [facts["path"], f"{facts['kind']}: {facts['summary']}"]
     for image in images[:_MOST_LINES]:
         lines += ["", *_image_lines(image)]
     lines += _more(len(images), "image")
-    warnings = [f"Warning: {text}" for text in about["warnings"]]
+    warnings = [f"Warning: {text}" for text in facts["warnings"]]
     if warnings:
         lines += ["", *warnings[:_MOST_LINES], *_more(len(warnings), "warning")]
     return "\n".join(lines)
 
 
 def _more(number: int, noun: str) -> list[str]:
-    return (
-        [f"... and {counted(number - _MOST_LINES, f'more {noun}')}; --json lists all"]
-        if number > _MOST_LINES
-        else []
-    )
+    if number <= _MOST_LINES:
+        return []
+    return [f"... and {counted(number - _MOST_LINES, f'more {noun}')}; --json lists all"]
 
 
 def _image_lines(image: Mapping[str, Any]) -> list[str]:
-    levels = image["levels"]
+    axes, levels, units = image["axes"], image["levels"], image["units"]
+    pixels = f"{_by(image['shape'])} {image['dtype']} ({', '.join(axes)})"
     lines = [
         f"{image['kind']} {image['index']}: {image['name']}",
-        f"  shape: {_by(image['shape'])} {image['dtype']} ({', '.join(image['axes'])}), {size_text(image['nbytes'])}",
-        f"  pixel: {_placed(image['axes'], image['scale'], image['units'])}",
+        f"  shape: {pixels}, {size_text(image['nbytes'])}",
+        f"  pixel: {_with_units(axes, image['scale'], units)}",
     ]
     if any(image["translate"]):
-        lines.append(f"  origin: {_placed(image['axes'], image['translate'], image['units'])}")
+        lines.append(f"  origin: {_with_units(axes, image['translate'], units)}")
     if image["affine"] is not None:
         lines.append("  affine: rotated or sheared; --json has the matrix")
     if any(image["channels"]):  # one alone may have no name
@@ -167,9 +164,9 @@ def _size(chunk: int | Sequence[int]) -> str:
     return str(chunk) if isinstance(chunk, int) else f"{min(chunk)}..{max(chunk)}"
 
 
-def _placed(axes: Sequence[str], values: Sequence[float], units: Sequence[str | None]) -> str:
+def _with_units(axes: Sequence[str], values: Sequence[float], units: Sequence[str | None]) -> str:
     each = zip(axes, values, units, strict=False)
-    return ", ".join(f"{axis} {value:g}{f' {unit}' if unit else ''}" for axis, value, unit in each)
+    return ", ".join(f"{axis} {value:g} {unit or ''}".rstrip() for axis, value, unit in each)
 
 
 def status_text(status: Mapping[str, Any]) -> str:
@@ -177,13 +174,14 @@ def status_text(status: Mapping[str, Any]) -> str:
     cache, queue, imports = status["cache"], status["queue"], status["imports"]
     waiting = sum(count for name, count in queue.items() if name.startswith("queued_"))
     counts = imports["progress"]
+    used = f"{size_text(cache['nbytes'])} of {size_text(cache['budget'])}"
     lines = [
         f"napari-lazyload {version('napari-lazyload')}",
-        f"cache     {size_text(cache['nbytes'])} of {size_text(cache['budget'])}, {counted(cache['chunks'], 'chunk')}",
+        f"cache     {used}, {counted(cache['chunks'], 'chunk')}",
         f"queue     {queue['running']} running, {waiting} waiting",
         f"errors    {status['errors']}",
         f"datasets  {len(status['datasets'])} open",
-        *(f"  {one['kind']} {one['path']}" for one in status["datasets"]),
+        *(f"  {dataset['kind']} {dataset['path']}" for dataset in status["datasets"]),
         f"packages  {counts['loaded_packages']} of {counts['total_packages']} loaded",
     ]
     for name, package in imports["packages"].items():

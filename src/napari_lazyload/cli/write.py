@@ -13,9 +13,9 @@ from napari_lazyload.cli.common import (
     image_region,
     interruptible,
     print_message,
+    print_warnings,
     progress_bar,
     reporting_errors,
-    say_warnings,
 )
 from napari_lazyload.core.text import size_text
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def check_dtype(name: str | None) -> None:
-    """Refuse what is no type of pixels.
+    """Refuse a name that is no type of pixels.
 
     Raises
     ------
@@ -57,7 +57,8 @@ def check_target(target: Path) -> None:
     from napari_lazyload.exporting.export import SUFFIXES
 
     if not target.name.lower().endswith(tuple(SUFFIXES)):
-        msg = f"{target}: its name does not tell what to write; expected one that ends with {', '.join(SUFFIXES)}"
+        suffixes = ", ".join(SUFFIXES)
+        msg = f"{target}: expected a name that ends with {suffixes}, which says what to write"
         raise typer.BadParameter(msg, param_hint="'OUT'")
 
 
@@ -107,12 +108,12 @@ def write(
         with nl.open_dataset(path, **options) as dataset:
             chosen = choose_image(dataset, image)
             region = image_region(chosen, dict(ranges)) if ranges else ()
-            if image is None and len(dataset.images) > 1:
-                notes.append(
-                    f"{len(dataset.images)} images: taking the first, {chosen.name!r}; --image takes another"
-                )
+            count = len(dataset.images)
+            if image is None and count > 1:
+                first = f"taking the first, {chosen.name!r}"
+                notes.append(f"{count} images: {first}; --image takes another")
             notes.append(cast_loss(chosen.dtype, dtype or chosen.dtype))
-            say_warnings(notes)
+            print_warnings(notes)
             if not quiet:
                 print_message(_cost(chosen, region, level, dtype))
             with interruptible() as stop, progress_bar(target.name, quiet=quiet) as progress:
@@ -136,11 +137,12 @@ def _cost(image: Image, region: Any, level: int, dtype: str | None) -> str:
 
     from napari_lazyload.core.chunks import box_shape
     from napari_lazyload.core.text import said
-    from napari_lazyload.cropping.crop import estimate
-    from napari_lazyload.cropping.target import Target
+    from napari_lazyload.cropping.crop import estimate_level
+    from napari_lazyload.cropping.target import target_of
 
-    shape = box_shape(Target(image).box(region, level))
-    cost = estimate(image, region, level, dtype)
+    target = target_of(image)
+    box = target.box(region, level)
+    shape, cost = box_shape(box), estimate_level(target, box, level, dtype)
     return (
         f"{said(shape, np.dtype(dtype or image.dtype))}: result {size_text(cost.result_nbytes)}, "
         f"reads {size_text(cost.touched_nbytes)} in {counted(cost.touched_chunks, 'chunk')}, "

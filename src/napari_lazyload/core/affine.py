@@ -1,4 +1,4 @@
-"""Affine transforms as homogeneous matrices, and as the scale and translation that a viewer takes."""
+"""Affine transforms: homogeneous matrices, and the scale and translation that a viewer takes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,16 @@ def linear(matrix: Any, offset: Any = None) -> Array:
     if offset is not None:
         whole[:-1, -1] = offset
     return whole
+
+
+def shear_matrix(shear: Any, count: int) -> Array:
+    """Return the shear of a layer as a matrix: napari has it as one, or as its upper triangle."""
+    values = np.asarray(shear, float)
+    if values.ndim == 2:
+        return values
+    matrix = np.eye(count)
+    matrix[np.triu_indices(count, k=1)] = values  # row by row
+    return matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ def matrix_from(
 
 
 def placement_of(matrix: Array, *, reorder: bool = True) -> Placement:
-    """Return a matrix as scale and translation, and as an affine matrix where it turns, mirrors or shears.
+    """Return a matrix as scale and translation, with a matrix where it rotates, mirrors or shears.
 
     With `reorder`, a matrix that only exchanges axes tells along which world axis each array axis
     runs, and needs no affine matrix.

@@ -12,7 +12,7 @@ _CYCLE = ("#00ffff", "#ffff00", "#ff00ff", "#ff0000", "#00ff00", "#0000ff")
 
 
 def default_color(number: int, count: int) -> str | None:
-    """Return the colour of a channel that has none: the first of a pair or of six, None for the only channel."""
+    """Return the color of a channel that names none; None for the only channel of an image."""
     if count == 1:
         return None
     return _PAIR[number] if count == 2 else _CYCLE[number % len(_CYCLE)]

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ChunkState(StrEnum):
-    """How a chunk fares. One that nobody has asked for yet has no state."""
+    """How a chunk is doing. One that nobody has asked for yet has no state."""
 
     QUEUED = "queued"
     LOADING = "loading"

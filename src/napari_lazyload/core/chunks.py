@@ -40,7 +40,7 @@ def box_slices(box: Box, origin: Box | None = None) -> tuple[slice, ...]:
 
 
 def intersect(first: Box, second: Box) -> Box:
-    """Return the box that both boxes cover; an axis where they do not meet has ``stop <= start``."""
+    """Return the box that both cover; on an axis where they do not meet, ``stop <= start``."""
     return tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(first, second, strict=True))
 
 
@@ -67,9 +67,10 @@ class ChunkGrid:
     _ends: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Turn NumPy's integers into Python's, which tokens and JSON need, and refuse a grid with gaps."""
+        """Make NumPy's integers Python's, which JSON needs, and refuse a grid with gaps."""
         if len(self.shape) != len(self.chunks):
-            msg = f"a grid for {len(self.shape)} axes needs as many chunk sizes, got {len(self.chunks)}"
+            count = len(self.chunks)
+            msg = f"a grid for {len(self.shape)} axes needs as many chunk sizes, got {count}"
             raise ValueError(msg)
         try:
             shape = tuple(map(operator.index, self.shape))
@@ -78,17 +79,14 @@ class ChunkGrid:
             msg = f"a grid needs whole numbers, got shape {self.shape} and chunks {self.chunks}"
             raise ValueError(msg) from err
         for size, chunk in zip(shape, chunks, strict=True):
-            if not (
-                chunk > 0 <= size
-                if isinstance(chunk, int)
-                else sum(chunk) == size and min(chunk, default=0) >= 0
-            ):
+            if not _covers(chunk, size):
                 msg = f"chunks {chunk} do not cover an axis of {size} pixels"
                 raise ValueError(msg)
             if isinstance(chunk, int) and -(-size // chunk) > MOST_BLOCKS:
-                msg = f"chunks of {chunk} along an axis of {size:,} pixels are more than {MOST_BLOCKS:,}"
+                what = f"chunks of {chunk} along an axis of {size:,} pixels"
+                msg = f"{what} are more than {MOST_BLOCKS:,}"
                 raise ValueError(msg)
-        ends = tuple(() if isinstance(chunk, int) else tuple(accumulate(chunk)) for chunk in chunks)
+        ends = tuple(map(_ends, chunks))
         for name, value in (("shape", shape), ("chunks", chunks), ("_ends", ends)):
             object.__setattr__(self, name, value)  # frozen
 
@@ -121,7 +119,7 @@ class ChunkGrid:
         return tuple(self.span(axis, block) for axis, block in enumerate(index))
 
     def block_range(self, axis: int, start: int, stop: int) -> range:
-        """Return the numbers of the blocks along `axis` from the one with pixel `start` to that before `stop`."""
+        """Return the numbers of the blocks along `axis` that hold one of ``start:stop``."""
         if stop <= start:
             return range(0)
         chunk = self.chunks[axis]
@@ -146,13 +144,13 @@ class ChunkGrid:
         """Return how many pixels the chunks that `box` touches hold together."""
         pixels = 1
         for axis, blocks in enumerate(self.block_ranges(box)):
-            pixels *= (
-                self.span(axis, blocks[-1])[1] - self.span(axis, blocks[0])[0] if blocks else 0
-            )
+            if not blocks:
+                return 0
+            pixels *= self.span(axis, blocks[-1])[1] - self.span(axis, blocks[0])[0]
         return pixels
 
     def block_sizes(self, axis: int, start: int, stop: int) -> tuple[int, ...]:
-        """Return how much of ``start:stop`` each touched block of `axis` holds; one empty block where it is empty."""
+        """Return how much of ``start:stop`` each touched block holds; one of 0 if it is empty."""
         blocks = self.block_range(axis, start, stop)
         if not blocks:
             return (0,)
@@ -166,6 +164,18 @@ class ChunkGrid:
 
 
 def _sizes(chunk: Any) -> int | tuple[int, ...]:
-    return (
-        tuple(map(operator.index, chunk)) if isinstance(chunk, Iterable) else operator.index(chunk)
-    )
+    if isinstance(chunk, Iterable):
+        return tuple(map(operator.index, chunk))
+    return operator.index(chunk)
+
+
+def _ends(chunk: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return where each chunk of a list ends; nothing for chunks of one size."""
+    return () if isinstance(chunk, int) else tuple(accumulate(chunk))
+
+
+def _covers(chunk: int | tuple[int, ...], size: int) -> bool:
+    """Whether chunks of one axis are together as long as it is."""
+    if isinstance(chunk, int):
+        return chunk > 0 <= size
+    return sum(chunk) == size and min(chunk, default=0) >= 0

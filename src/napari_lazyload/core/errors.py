@@ -44,7 +44,7 @@ class UnknownFormatError(SourceOpenError, ValueError):
 
 
 class MissingDependencyError(LazyLoadError, ImportError):
-    """A format that needs a package which is not installed; the message names the extra to install."""
+    """A format needs a package that is not installed; the message names the extra to install."""
 
 
 class ChunkReadError(_PathError):

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def finite_range(pixels: np.ndarray[Any, Any]) -> tuple[float, float] | None:
-    """Return the least and the greatest finite number among some pixels; None where there is none."""
+    """Return the smallest and the largest finite number among some pixels, None without any."""
     if not pixels.size:
         return None
     low, high = float(pixels.min()), float(pixels.max())

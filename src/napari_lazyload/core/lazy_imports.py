@@ -1,4 +1,4 @@
-"""Heavy packages: loaded on first use, or before that in the background while nobody uses the window.
+"""Heavy packages: loaded on first use, or before that while nobody uses the window.
 
 Python itself sees to it that a package which several threads ask for is imported once, and that all
 of them get the same module. What is added here is what users are told: the state of each package,
@@ -97,7 +97,7 @@ loaders: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def load(name: str) -> ModuleType:
-    """Return a package of `PACKAGES`, imported if nobody has done so; a failed import is tried again.
+    """Return a package of `PACKAGES`, imported where it is not; a failed import is tried again.
 
     Raises
     ------
@@ -119,8 +119,10 @@ def load(name: str) -> ModuleType:
         return _import(package.module)
     except Exception as err:
         absent = isinstance(err, ModuleNotFoundError) and not _installed(package)
-        error = None if absent else f"{type(err).__name__}: {err}"
-        what = "is not installed" if absent else f"is installed but cannot be imported ({error})"
+        what = "is not installed"
+        if not absent:
+            error = f"{type(err).__name__}: {err}"
+            what = f"is installed but cannot be imported ({error})"
         msg = f"the package {name!r} {what}: pip install --upgrade {package.requirement}"
         raise MissingDependencyError(msg, name=name) from err
     finally:
@@ -159,7 +161,7 @@ def import_status() -> dict[str, Any]:
         each. A package that is not installed is outside the total. JSON-ready.
     """
     with _lock:
-        packages = {name: _told(name) for name in PACKAGES}
+        packages = {name: _package_status(name) for name in PACKAGES}
     states = [entry["status"] for entry in packages.values()]
     total = len(states) - states.count(NOT_INSTALLED)
     ended = states.count(LOADED) + states.count(FAILED)
@@ -175,18 +177,18 @@ def import_status() -> dict[str, Any]:
     }
 
 
-def _told(name: str) -> dict[str, Any]:
+def _package_status(name: str) -> dict[str, Any]:
     record, state = _records.get(name, _Record()), _state(name)
-    return {
-        "status": state,
-        "load_time": record.seconds if state in (LOADED, FAILED) else None,
-        "error": record.error if state == FAILED else None,
-        "priority": PACKAGES[name].priority,
-    }
+    status: dict[str, Any] = {"status": state, "load_time": None, "error": None}
+    if state in (LOADED, FAILED):
+        status["load_time"] = record.seconds
+    if state == FAILED:
+        status["error"] = record.error
+    return {**status, "priority": PACKAGES[name].priority}
 
 
 def _state(name: str) -> str:
-    """Return how a package fares, also where something else has imported it; the lock is held."""
+    """Return the state of a package, whoever imported it; the lock is held."""
     package, record = PACKAGES[name], _records.get(name, _Record())
     if _finished(package) is not None:
         return LOADED
@@ -194,7 +196,9 @@ def _state(name: str) -> str:
         return LOADING
     if not _installed(package):
         return NOT_INSTALLED
-    return FAILED if record.error is not None else PENDING
+    if record.error is not None:
+        return FAILED
+    return PENDING
 
 
 def _finished(package: Package) -> ModuleType | None:
@@ -214,5 +218,6 @@ def _import(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
-        importlib.invalidate_caches()  # it may have been installed since Python last looked into the folders
+        # It may have been installed since Python last looked into the folders.
+        importlib.invalidate_caches()
         return importlib.import_module(module)

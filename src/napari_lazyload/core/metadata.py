@@ -1,4 +1,4 @@
-"""What a source knows of an image before it reads a pixel. Frozen; every tuple is in the order of `axes`."""
+"""What a source knows of an image before it reads a pixel; tuples are in the order of `axes`."""
 
 from __future__ import annotations
 

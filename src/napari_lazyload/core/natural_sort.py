@@ -10,13 +10,13 @@ _WIDTH = 20
 
 
 def _padded(match: re.Match[str]) -> str:
+    """Return the key of a number; longer ones of `_WIDTH` digits and more come later."""
     digits = match[0]
-    return digits.zfill(_WIDTH) if len(digits) < _WIDTH else _long(digits.lstrip("0"))
-
-
-def _long(digits: str) -> str:
-    """Return what sorts numbers of `_WIDTH` digits or more by their length first: shorter ones begin with a zero."""
-    return digits.zfill(_WIDTH) if len(digits) < _WIDTH else f"9{len(digits):0{_WIDTH}}{digits}"
+    if len(digits) >= _WIDTH:
+        digits = digits.lstrip("0")
+    if len(digits) >= _WIDTH:
+        return f"9{len(digits):0{_WIDTH}}{digits}"
+    return digits.zfill(_WIDTH)
 
 
 def natural_key(name: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import Box
     from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 
-_TOLERANCE = 1e-6
+EDGE_TOLERANCE = 1e-6
 """Pixels by which an edge may miss the border between two pixels and still be taken to lie on
 it."""
 
@@ -72,13 +72,16 @@ def region_box(region: Any, axes: Sequence[str], shape: Sequence[int]) -> Box:
         If the region is malformed, names an unknown axis, or is empty after clipping.
     """
     spatial = [axis for axis in axes if axis != RGB_AXIS]
-    read = _parts_from_mapping if isinstance(region, Mapping) else _parts_from_tuple
+    if isinstance(region, Mapping):
+        parts = _parts_from_mapping(region, spatial)
+    else:
+        parts = _parts_from_tuple(region, spatial)
     box = []
-    for part, axis, size in zip(read(region, spatial), spatial, shape, strict=False):
+    for part, axis, size in zip(parts, spatial, shape, strict=False):
         start, stop = _clip(part, axis, size)
         if stop <= start:
             msg = (
-                f"the region is empty along axis {axis!r}: {_said(part)} of {size} pixels; "
+                f"the region is empty along axis {axis!r}: {_part_text(part)} of {size} pixels; "
                 f"choose a start below its stop that meets 0:{size}"
             )
             raise RegionError(msg)
@@ -86,10 +89,10 @@ def region_box(region: Any, axes: Sequence[str], shape: Sequence[int]) -> Box:
     return (*box, *((0, size) for size in shape[len(spatial) :]))
 
 
-def _said(part: Any) -> str:
+def _part_text(part: Any) -> str:
     if not isinstance(part, slice):
         return str(part)
-    return f"{'' if part.start is None else part.start}:{'' if part.stop is None else part.stop}"
+    return f"{part.start}:{part.stop}".replace("None", "")
 
 
 def _parts_from_mapping(region: Mapping[Any, Any], axes: Sequence[str]) -> list[Any]:
@@ -105,7 +108,8 @@ def _parts_from_tuple(region: Any, axes: Sequence[str]) -> list[Any]:
     if any(not isinstance(part, slice) and part is not Ellipsis for part in parts):
         wrong = next(part for part in parts if not isinstance(part, slice) and part is not Ellipsis)
         msg = (
-            f"a region is a tuple of slices or a mapping from axis name to (start, stop), got {wrong!r}; "
+            "a region is a tuple of slices or a mapping from axis name to (start, stop), "
+            f"got {wrong!r}; "
             "write slice(i, i + 1) for a single position"
         )
         raise RegionError(msg)
@@ -116,7 +120,8 @@ def _parts_from_tuple(region: Any, axes: Sequence[str]) -> list[Any]:
         at = parts.index(Ellipsis)
         parts[at : at + 1] = [slice(None)] * (len(axes) - len(parts) + 1)
     if len(parts) > len(axes):
-        msg = f"the region has {len(parts)} slices; the image has {len(axes)} axes ({', '.join(axes)})"
+        names = ", ".join(axes)
+        msg = f"the region has {len(parts)} slices; the image has {len(axes)} axes ({names})"
         raise RegionError(msg)
     return parts + [slice(None)] * (len(axes) - len(parts))
 
@@ -127,15 +132,18 @@ def _clip(part: Any, axis: str, size: int) -> tuple[int, int]:
         if isinstance(part, slice):
             start, stop, step = part.indices(size)
         else:
-            first, last = (bound if bound is None else _whole(bound) for bound in part)
-            start, stop, step = max(0, first or 0), size if last is None else min(size, last), 1
+            low, high = part
+            start = 0 if low is None else max(0, _whole(low))
+            stop = size if high is None else min(size, _whole(high))
+            step = 1
     except (TypeError, ValueError) as err:
         msg = (
             f"axis {axis!r}: expected a slice or a (start, stop) pair of whole pixels, got {part!r}"
         )
         raise RegionError(msg) from err
     if step != 1:
-        msg = f"axis {axis!r}: a region has step 1, got {step}; slice the image's lazy data for strides"
+        hint = "slice the image's lazy data for strides"
+        msg = f"axis {axis!r}: a region has step 1, got {step}; {hint}"
         raise RegionError(msg)
     return start, stop
 
@@ -181,7 +189,7 @@ def center_region(
 def random_region(
     axes: Sequence[str], shape: Sequence[int], size: Mapping[str, int], seed: int
 ) -> dict[str, tuple[int, int]]:
-    """Return a box of some size at a place drawn by chance, each of the places within the image as likely.
+    """Return a box of some size at a random place within the image.
 
     Parameters
     ----------
@@ -221,7 +229,8 @@ def _sizes(
             msg = f"the size names axis {axis!r}; the image has {', '.join(map(repr, full))}"
             raise RegionError(msg)
         if not isinstance(pixels, Integral) or pixels < 1:
-            msg = f"axis {axis!r}: expected a size of at least 1 pixel, in whole pixels, got {pixels!r}"
+            expected = "a size of at least 1 pixel, in whole pixels"
+            msg = f"axis {axis!r}: expected {expected}, got {pixels!r}"
             raise RegionError(msg)
     return [
         (axis, length, min(length, int(size.get(axis, length)))) for axis, length in full.items()
@@ -268,14 +277,14 @@ def pixels_of_world(
             msg = f"the region names axis {axis!r}; the image has {', '.join(map(repr, placed))}"
             raise RegionError(msg)
         size, first = placed[axis]
-        if (
-            not all(map(isfinite, (*(end for end in pair if end is not None), size, first)))
-            or size == 0
-        ):
-            msg = f"axis {axis!r}: expected finite positions, got {pair} where pixels are {size:g} wide from {first:g} on"
+        numbers = [number for number in (*pair, size, first) if number is not None]
+        if size == 0 or not all(map(isfinite, numbers)):
+            found = f"{pair} where pixels are {size:g} wide from {first:g} on"
+            msg = f"axis {axis!r}: expected finite positions, got {found}"
             raise RegionError(msg)
         if pair[0] is not None and pair[1] is not None and pair[1] <= pair[0]:
-            msg = f"the region is empty along axis {axis!r}: {pair[0]} to {pair[1]}; choose a start below its stop"
+            empty = f"the region is empty along axis {axis!r}: {pair[0]} to {pair[1]}"
+            msg = f"{empty}; choose a start below its stop"
             raise RegionError(msg)
         low, high = (None if end is None else (end - first) / size for end in pair)
         region[axis] = _met(low, high) if size > 0 else _met(high, low)
@@ -284,13 +293,29 @@ def pixels_of_world(
 
 def _met(low: float | None, high: float | None) -> tuple[int | None, int | None]:
     """Return the pixels whose area an interval meets; an open end stays open."""
-    start = None if low is None else floor(low + 0.5 + _TOLERANCE)
-    stop = None if high is None else ceil(high + 0.5 - _TOLERANCE)
-    return start, stop if start is None or stop is None else max(start + 1, stop)
+    if low is not None and high is not None:
+        return pixel_range(low, high)
+    return None if low is None else start_pixel(low), None if high is None else stop_pixel(high)
+
+
+def pixel_range(low: float, high: float) -> tuple[int, int]:
+    """Return the pixels whose area an interval meets, at least one, as a half-open range."""
+    start = start_pixel(low)
+    return start, max(start + 1, stop_pixel(high))
+
+
+def start_pixel(position: float) -> int:
+    """Return the first pixel beyond an edge; pixel ``i`` has its center at ``i``."""
+    return floor(position + 0.5 + EDGE_TOLERANCE)
+
+
+def stop_pixel(position: float) -> int:
+    """Return the end of the pixels before an edge; pixel ``i`` has its center at ``i``."""
+    return ceil(position + 0.5 - EDGE_TOLERANCE)
 
 
 def level_box(box: Box, level: LevelMeta) -> Box:
-    """Return the pixels of `level` that cover a level-0 `box`: ``floor(start / f)`` to ``ceil(stop / f)``, clipped.
+    """Return the pixels of `level` that cover a level-0 `box`, clipped to the level.
 
     Where the level ends before the box begins, its last pixel stands for it.
     """
@@ -302,7 +327,7 @@ def level_box(box: Box, level: LevelMeta) -> Box:
 
 
 def _level_pixel(position: int, factor: float) -> float:
-    """Return ``position / factor``, whole where it is so but for rounding: 33 / 1.1 is 30, not 29.999999999999996."""
+    """Return ``position / factor``, without its rounding error: 33 / 1.1 is 30."""
     pixel = position / factor
     return round(pixel) if abs(pixel - round(pixel)) <= 1e-14 * abs(pixel) else pixel
 

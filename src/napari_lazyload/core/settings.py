@@ -110,7 +110,9 @@ def _checked(name: str, value: Any) -> float | None:
         raise TypeError(msg)
     if value is None:
         return None
-    return _number(name, value) if name in _RANGES else _choice(name, value)
+    if name in _RANGES:
+        return _number(name, value)
+    return _choice(name, value)
 
 
 def _number(name: str, value: Any) -> float:
@@ -136,7 +138,7 @@ def _choice(name: str, value: Any) -> bool:
 
 
 def _after_fork() -> None:
-    """Begin anew in a forked child: what was chosen stays, the automatic budget is that of a worker process."""
+    """Choose the automatic budget of a worker process in a forked child; choices stay."""
     global _current, _forked, _lock
     _current, _forked, _lock = None, True, threading.Lock()
 

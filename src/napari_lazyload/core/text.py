@@ -27,7 +27,7 @@ def said(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
 
 
 def describe_computed(level: LevelMeta, axes: Sequence[str]) -> str:
-    """Return which pixels a level has that no file holds: "computed, every 4th pixel"; "" for one that is stored."""
+    """Return which pixels a computed level has, such as "computed, every 4th pixel", or ""."""
     steps = {axis: step for axis, step in zip(axes, level.steps or (), strict=False) if step > 1}
     if not steps:
         return ""
@@ -66,4 +66,5 @@ def size_text(nbytes: float) -> str:
         nbytes /= 1024
         if nbytes < 1023.5 or unit == _UNITS[-1]:
             break
-    return f"{nbytes:.1f} {unit}" if nbytes < 9.95 else f"{nbytes:,.0f} {unit}"
+    digits = 1 if nbytes < 9.95 else 0
+    return f"{nbytes:,.{digits}f} {unit}"

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def cast_loss(source_dtype: Any, dtype: Any, limits: tuple[float, float] | None = None) -> str:
-    """Return what a cast of pixels would lose, for people; "" where it keeps every value.
+    """Return what a cast of pixels would lose, as a sentence; "" where it keeps every value.
 
     Parameters
     ----------
@@ -49,18 +49,18 @@ def cast_loss(source_dtype: Any, dtype: Any, limits: tuple[float, float] | None 
         lost += _lost_to_float(source, np.empty(0, target).real.dtype, low, high)
     else:
         lost.append(f"values of type {source} cannot be kept")
-    return (
-        f"As {target}, {', '.join(lost[:-1])}{' and ' if lost[1:] else ''}{lost[-1]}."
-        if lost
-        else ""
-    )
+    if not lost:
+        return ""
+    *first, last = lost
+    return f"As {target}, {' and '.join(filter(None, [', '.join(first), last]))}."
 
 
 def _value_range(source: np.dtype[Any], limits: tuple[float, float] | None) -> tuple[Any, Any]:
     """Return the least and the greatest value that pixels have."""
     if limits is not None and all(map(isfinite, limits)):
         # Python's integers compare exactly with what floats hold.
-        return (int(limits[0]), int(limits[1])) if source.kind in "iu" else limits
+        kind = int if source.kind in "iu" else float
+        return kind(limits[0]), kind(limits[1])
     if source.kind in "iu":
         return int(np.iinfo(source).min), int(np.iinfo(source).max)
     if source.kind == "f":
@@ -77,9 +77,9 @@ def _lost_to_whole(
     elif low < info.min:
         beyond = "negative values" if info.min == 0 else f"values below {info.min}"
     else:
-        beyond = f"values above {info.max}" if high > info.max else ""
+        beyond = f"values above {info.max}" * (high > info.max)
     if source.kind in "biu":
-        return [f"{beyond} wrap around"] if beyond else []
+        return [f"{beyond} wrap around"] * bool(beyond)
     others = f"NaN, infinity and {beyond}" if beyond else "NaN and infinity"
     return ["fractions are cut off", f"{others} become arbitrary numbers"]
 
@@ -94,7 +94,8 @@ def _lost_to_float(
             lost.append(f"values are rounded to {info.precision} digits")
     elif furthest > whole:
         lost.append(f"whole numbers beyond {whole} are rounded")
-    # What is closer to the largest number than half a step is rounded to it.
+    # Values less than half a step beyond the largest number are rounded to it.
     if isfinite(largest) and furthest >= largest + 2.0 ** (info.maxexp - info.nmant - 2):
-        lost.append(f"values {'beyond' if -low > largest else 'above'} {largest:g} become infinite")
+        where = ("above", "beyond")[-low > largest]
+        lost.append(f"values {where} {largest:g} become infinite")
     return lost

@@ -11,17 +11,18 @@ import numpy as np
 
 from napari_lazyload.arrays import cluster
 from napari_lazyload.arrays.lazy_array import LazyArray
-from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices
+from napari_lazyload.core.chunks import box_shape, box_slices, intersect
 from napari_lazyload.core.errors import CancelledError, RegionError
 from napari_lazyload.core.region import Estimate, estimate_box
-from napari_lazyload.cropping.target import Target
+from napari_lazyload.cropping.target import target_of
 from napari_lazyload.loading import plan, scheduler
 from napari_lazyload.loading.read_box import read_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_lazyload.core.chunks import Box
+    from napari_lazyload.core.chunks import Box, ChunkGrid
+    from napari_lazyload.cropping.target import Target
 
     Array = np.ndarray[Any, Any]
 
@@ -51,9 +52,26 @@ def estimate(image: Any, region: Any, level: int = 0, dtype: Any = None) -> Esti
     RegionError
         If the region is malformed or empty.
     """
-    target = Target(image)
-    itemsize = None if dtype is None else np.dtype(dtype).itemsize
-    box, array = target.box(region, level), target.arrays[level]
+    target = target_of(image)
+    return estimate_level(target, target.box(region, level), level, dtype)
+
+
+def estimate_level(target: Target, box: Box, level: int, dtype: Any = None) -> Estimate:
+    """Return what reading a box of a level costs; reads nothing.
+
+    Parameters
+    ----------
+    target : Target
+        What would be cropped.
+    box : tuple of (int, int)
+        In pixels of the level.
+    level : int
+        Which level.
+    dtype : dtype, optional
+        Of the result.
+    """
+    array = target.arrays[level]
+    itemsize = np.dtype(dtype or target.meta.dtype).itemsize
     found = estimate_box(target.meta, level, box, itemsize)
     if not isinstance(array, LazyArray) or array.source is None:
         return found
@@ -74,7 +92,7 @@ def crop(
     cancel: Callable[[], bool] | Any = None,
     out: Array | None = None,
 ) -> Array:
-    """Compute one region: exactly ``full[region]``, reading each touched chunk once, in worker threads.
+    """Compute one region: exactly ``full[region]``. Each touched chunk is read once, in threads.
 
     Chunks that are cached are used; none is added, so that those being browsed stay. Where a
     ``dask.distributed`` client is connected, lazy images and dask arrays are computed on its
@@ -85,7 +103,7 @@ def crop(
     image : Image, napari layer, or array
         What to crop; a layer of any plugin, an array of NumPy, dask or zarr.
     region : tuple of slice, or mapping
-        Slices with NumPy's meaning and step 1, one for each axis but the colour axis ``"s"``
+        Slices with NumPy's meaning and step 1, one for each axis but the color axis ``"s"``
         (missing ones are whole); or a mapping from axis name to a slice or a half-open ``(start,
         stop)`` pair. In pixels of level 0, clipped to the image. Level ``l`` with factor ``f``
         reads ``floor(start / f)`` to ``ceil(stop / f)``.
@@ -112,11 +130,11 @@ def crop(
     ChunkReadError
         If a chunk cannot be read.
     CancelledError
-        If `cancel` said so; `out` may then be partly filled.
+        If `cancel` is true; `out` may then be partly filled.
     MemoryError
         If the result does not fit memory.
     """
-    target = Target(image)
+    target = target_of(image)
     box = target.box(region, level)
     array = target.arrays[level]
     result = _result(out, box_shape(box), np.dtype(dtype or array.dtype))
@@ -140,7 +158,7 @@ def fill(
     cancel: Callable[[], bool] | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> None:
-    """Read a box of an array into `result`, on the cluster that this process is connected with or in worker threads.
+    """Read a box of an array into `result`, on the connected cluster or in worker threads.
 
     Parameters
     ----------
@@ -160,14 +178,12 @@ def fill(
         _compute_on(client, array, grid, box, result, cancel=cancel, progress=progress)
     elif isinstance(array, LazyArray) and array.source is not None:
         part = array[box_slices(box)]
-        shape = box_shape(part.box)
         failed = None if array.on_error == "raise" else lambda _index, _error: None
-        out = result.reshape(shape)
         read_box(
             array.source,
             part.level,
             part.box,
-            out,
+            result.reshape(box_shape(part.box)),
             keep=False,
             failed=failed,
             cancel=cancel,
@@ -183,7 +199,10 @@ def _result(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> 
             return np.empty(shape, dtype)
         except (MemoryError, ValueError) as err:
             need = prod(shape) * dtype.itemsize / 2**30
-            msg = f"the region needs {need:.1f} GiB of memory; choose a smaller one or a coarser level"
+            msg = (
+                f"the region needs {need:.1f} GiB of memory; "
+                "choose a smaller one or a coarser level"
+            )
             raise MemoryError(msg) from err
     if out.shape != shape:
         msg = f"out must have the region's shape {shape}, got {out.shape}"
@@ -228,21 +247,13 @@ def _read_foreign(
     progress: Callable[[int], Any] | None,
 ) -> None:
     """Fill `result` from an array that is not ours, chunk by chunk."""
-    touched = ChunkGrid(
-        box_shape(box), tuple(grid.block_sizes(axis, *pair) for axis, pair in enumerate(box))
-    )
 
     def fill(index: tuple[int, ...]) -> None:
-        part = touched.bounds(index)
-        piece = array[
-            tuple(slice(a + base, b + base) for (a, b), (base, _) in zip(part, box, strict=True))
-        ]
-        # In this thread: dask's own pool inside a worker could wait for itself.
-        pixels = (
-            piece.compute(scheduler="sync") if isinstance(piece, da.Array) else np.asarray(piece)
-        )
-        np.copyto(result[box_slices(part)], pixels, casting="unsafe")
+        part = intersect(grid.bounds(index), box)
+        pixels = array[box_slices(part)]
+        if isinstance(pixels, da.Array):
+            # In this thread: dask's own pool inside a worker could wait for itself.
+            pixels = pixels.compute(scheduler="sync")
+        np.copyto(result[box_slices(part, box)], np.asarray(pixels), casting="unsafe")
 
-    scheduler.shared.each(
-        fill, list(touched.touched(touched.full_box)), cancel=cancel, progress=progress
-    )
+    scheduler.shared.each(fill, list(grid.touched(box)), cancel=cancel, progress=progress)

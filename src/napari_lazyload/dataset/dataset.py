@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from napari_lazyload.arrays.derived.converted import displayable
-from napari_lazyload.arrays.derived.overview import stored_chunk
 from napari_lazyload.arrays.image import Image, OnError
 from napari_lazyload.dataset.layer_data import layer_data, shown_image
 from napari_lazyload.dataset.row_states import RowStates
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.loading.background import BackgroundThrottle
 from napari_lazyload.loading.jobs import Job, Tier
-from napari_lazyload.sources.opened import position_of_chunk
 
 if TYPE_CHECKING:
     import os
@@ -83,16 +80,10 @@ class Dataset:
         self.images: tuple[Image, ...] = tuple(
             Image(one, on_error=on_error, level=level, chunks=chunks) for one in source.sources
         )
-        # A layer may show an image converted, or with computed levels, under a token of its own.
-        self._shown = [shown_image(image).source for image in self.images]
-        self._tokens = [
-            tuple({one.token, displayable(one)[0].token, shown.token})
-            for one, shown in zip(source.sources, self._shown, strict=True)
-        ]
-        self._states = RowStates(source, self._tokens, self._shown)
-        self._numbers = {
-            token: number for number, tokens in enumerate(self._tokens) for token in tokens
-        }
+        # A layer may show an image converted, or with computed levels.
+        self._shown = [shown_image(image).source.meta.levels for image in self.images]
+        self._numbers = {one.token: number for number, one in enumerate(source.sources)}
+        self._states = RowStates(source, self._shown)
         self.closed = False
         self._listeners: list[tuple[Callable[[int | None], Any], Callable[[], None]]] = []
         _open.add(self)
@@ -207,11 +198,11 @@ class Dataset:
 
     def row_of(self, image: int, index: Sequence[int], level: int | None = None) -> int:
         """Return the row of the table that an index of an image belongs to: of a chunk of a level, or of a pixel."""
-        source, index = self._opened.sources[image], tuple(index)
+        rows = self._opened.sources[image].row_map
         if level is None:
-            place = source.position(index)
+            place = rows.row_of(index)
         else:
-            place = position_of_chunk(source, *stored_chunk(self._shown[image], level, index))
+            place = rows.row_of_chunk(self._shown[image][level], tuple(index))
         return self._opened.rows[image].start + int(place)
 
     def rows_of(self, image: int) -> int:
@@ -220,7 +211,7 @@ class Dataset:
 
     def leading_shape(self, image: int) -> tuple[int, ...]:
         """Return the length of the axes of an image that count rows of the table, which come first."""
-        return tuple(self._opened.sources[image].row_axes.values())
+        return self._opened.sources[image].row_map.shape
 
     def locate(self, row: int) -> tuple[int, tuple[int, ...]]:
         """Return the number of the image that a row of the table belongs to, and its index on the leading axes."""
@@ -239,17 +230,18 @@ class Dataset:
         return found
 
     def _index_in(self, image: int, row: int) -> tuple[int, ...]:
-        return self._opened.sources[image].frame_index(row - self._opened.rows[image].start)
+        rows = self._opened.sources[image].row_map
+        return rows.index_of(row - self._opened.rows[image].start)
 
     def retry(self, row: int) -> None:
         """Read a row's header again and forget that it failed, so that the next view or read tries it again."""
         images = self._images_of(row)
         self._opened.recheck(row)
         for image in images:
-            for token in self._tokens[image]:
-                for level, chunk in status.shared.failures(token):
-                    if self.row_of(image, chunk, level) == row:
-                        status.shared.clear(token, level, chunk)
+            token = self._opened.sources[image].token
+            for level, chunk in status.shared.failures(token):
+                if self.row_of(image, chunk, level) == row:
+                    status.shared.clear(token, level, chunk)
         self._emit(row)
 
     def connect(self, listener: Callable[[int | None], Any]) -> Callable[[], None]:

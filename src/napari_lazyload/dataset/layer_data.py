@@ -13,6 +13,7 @@ from napari_lazyload.arrays.derived.converted import displayable
 from napari_lazyload.arrays.layer_link import METADATA_KEY, LayerLink
 from napari_lazyload.core.errors import LazyLoadWarning
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
+from napari_lazyload.core.units import pint_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -206,16 +207,13 @@ def _mended_units(image: Image) -> tuple[str, ...] | None:
     """Return units that napari takes: known ones, pixels where the file says nothing."""
     if not any(image.units):
         return None
-    import pint
-
-    registry = pint.application_registry
     units = []
     for unit in image.units:
-        try:
-            units.append(str(registry.Unit(unit)) if unit else "pixel")
-        except Exception:  # noqa: BLE001 - what a file calls a unit may be anything, and so may what pint makes of it
+        known = pint_name(unit or "pixel")
+        if known is None:
             _warn(f"{image.name}: unit {unit!r} is not known; using pixels for all axes")
             return None
+        units.append(known)
     return tuple(units)
 
 

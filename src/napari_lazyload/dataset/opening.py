@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lazyload.arrays.derived.channels import select_channels
 from napari_lazyload.core.errors import LazyLoadWarning
 from napari_lazyload.core.metadata import CHANNEL_AXIS
+from napari_lazyload.core.source import as_strided
 from napari_lazyload.dataset.dataset import Dataset
 from napari_lazyload.sources.registry import open_path
 
@@ -118,9 +119,10 @@ def open_dataset(
             source if _of_all_channels(source) else select_channels(source, channels)
             for source in found.sources
         )
-    in_place = chunks is not None and all(hasattr(source, "rechunked") for source in found.sources)
+    strided = [as_strided(source) for source in found.sources]
+    in_place = chunks is not None and None not in strided
     if in_place:  # these can be read in any pieces
-        found.sources = tuple(source.rechunked(chunks) for source in found.sources)  # type: ignore[attr-defined] # asked above
+        found.sources = tuple(source.rechunked(chunks) for source in strided if source is not None)
     for note in found.notes:
         warnings.warn(note, LazyLoadWarning, stacklevel=2)
     kept: dict[str, Any] = {"level": level, "chunks": chunks, "on_error": on_error}

@@ -8,16 +8,15 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
-from napari_lazyload.arrays.derived.overview import stored_chunk
 from napari_lazyload.core.chunk_states import ChunkState
 from napari_lazyload.loading import status
-from napari_lazyload.sources.opened import position_of_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.core.source import Source
+    from napari_lazyload.core.metadata import LevelMeta
+    from napari_lazyload.core.row_map import RowMap
     from napari_lazyload.sources.opened import OpenResult
 
     ChunkAddress = tuple[int, BlockIndex]
@@ -48,18 +47,13 @@ class RowStates:
     ----------
     opened : OpenResult
         Whose table.
-    tokens : sequence of tuple of str
-        For each image the tokens that its chunks are read under.
-    shown : sequence of Source
-        For each image what layers show: itself, or that with more levels.
+    levels : sequence of tuple of LevelMeta
+        For each image the levels that layers show: its own, and computed ones.
     """
 
-    def __init__(
-        self, opened: OpenResult, tokens: Sequence[tuple[str, ...]], shown: Sequence[Source]
-    ) -> None:
+    def __init__(self, opened: OpenResult, levels: Sequence[Sequence[LevelMeta]]) -> None:
         self._opened = opened
-        self._tokens = tokens
-        self._shown = shown
+        self._levels = levels
 
     def of(self, rows: Iterable[int]) -> list[str]:
         """Return the state of each of some rows: a look-up or a few for each."""
@@ -69,7 +63,7 @@ class RowStates:
     def known(self) -> dict[int, str]:
         """Return the states of all rows that have one, in time that grows with the chunks that were asked for."""
         found: dict[int, set[ChunkState]] = defaultdict(set)
-        for number in range(len(self._tokens)):
+        for number in range(len(self._levels)):
             for row, states in self._gathered(number).items():
                 found[row] |= states
         return {row: _sum(states) for row, states in found.items()}
@@ -82,10 +76,7 @@ class RowStates:
             source = self._opened.sources[number]
             if len(rows) == 1:
                 found |= self._of_image(number)
-            elif (
-                source.row_axes
-                and _frame_chunks(self._shown[number], len(source.row_axes)) <= MOST_LOOKED_UP
-            ):
+            elif 0 < _row_chunks(self._levels[number], source.row_map) <= MOST_LOOKED_UP:
                 found |= self._looked_up(number, row - rows.start)
             else:
                 if number not in gathered:
@@ -94,26 +85,22 @@ class RowStates:
         return found
 
     def _of_image(self, number: int) -> set[ChunkState]:
-        summary = status.shared.summary(self._tokens[number])
+        summary = status.shared.summary([self._opened.sources[number].token])
         return {state for state in ChunkState if getattr(summary, state.value)}
 
-    def _looked_up(self, number: int, place: int) -> set[ChunkState]:
+    def _looked_up(self, number: int, row: int) -> set[ChunkState]:
         source = self._opened.sources[number]
-        found = {
-            status.shared.state(token, level, index)
-            for level, index in _chunks(self._shown[number], source.frame_index(place))
-            for token in self._tokens[number]
-        }
+        chunks = _chunks(self._levels[number], source.row_map.index_of(row))
+        found = {status.shared.state(source.token, level, index) for level, index in chunks}
         return {state for state in found if state is not None}
 
     def _gathered(self, number: int) -> dict[int, set[ChunkState]]:
         """Return the states of the chunks of an image by row."""
         source, start = self._opened.sources[number], self._opened.rows[number].start
+        rows, levels = source.row_map, self._levels[number]
         found: dict[int, set[ChunkState]] = defaultdict(set)
-        for token in self._tokens[number]:
-            for (level, index), state in status.shared.states(token).items():
-                stored = stored_chunk(self._shown[number], level, index)
-                found[start + int(position_of_chunk(source, *stored))].add(state)
+        for (level, index), state in status.shared.states(source.token).items():
+            found[start + rows.row_of_chunk(levels[level], index)].add(state)
         return found
 
 
@@ -121,17 +108,18 @@ def _sum(states: set[ChunkState]) -> str:
     return next((state.value for state in _TELLING if state in states), "")
 
 
-def _frame_chunks(source: Source, lead: int) -> int:
-    """Return how many chunks one place on the axes that count rows, which come first, has, of all levels."""
-    return sum(prod(level.grid.numblocks[lead:]) for level in source.meta.levels)
+def _row_chunks(levels: Sequence[LevelMeta], rows: RowMap) -> int:
+    """Return how many chunks one row has, of all levels; 0 where no axis counts rows."""
+    lead = len(rows.axes)
+    return sum(prod(level.grid.numblocks[lead:]) for level in levels) if lead else 0
 
 
-def _chunks(source: Source, frame: BlockIndex) -> Iterator[ChunkAddress]:
-    """Yield level and index of all chunks that hold a frame."""
-    for number, level in enumerate(source.meta.levels):
+def _chunks(levels: Sequence[LevelMeta], row: BlockIndex) -> Iterator[ChunkAddress]:
+    """Yield level and index of all chunks that hold a row, given by its index on the leading axes."""
+    for number, level in enumerate(levels):
         lead = []
-        for axis, place in enumerate(frame):
+        for axis, place in enumerate(row):
             pixel = min(int(place / level.factors[axis]), level.shape[axis] - 1)
             lead.append(level.grid.block_range(axis, pixel, pixel + 1)[0])
-        for rest in product(*map(range, level.grid.numblocks[len(frame) :])):
+        for rest in product(*map(range, level.grid.numblocks[len(row) :])):
             yield number, (*lead, *rest)

@@ -18,7 +18,7 @@ _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def check_target(path: str, *, overwrite: bool, store: bool, sources: Iterable[str]) -> None:
-    """Refuse a target that cannot be written, before anything is read.
+    """Raise an error for a target that cannot be written, before anything is read.
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ def _check_replaced(path: str, *, overwrite: bool, store: bool) -> None:
     if not overwrite:
         raise _exists(path)
     if os.path.isdir(path) and not os.path.islink(path):
-        # Nobody's folder of other files shall go for a slip of the pen.
-        empty = not os.listdir(path)
-        if not (
-            store
-            and (empty or any(os.path.exists(os.path.join(path, name)) for name in _STORE_FILES))
-        ):
-            msg = f"{path}: is a folder that is no Zarr store, which is never replaced; choose another name"
+        # A typing mistake must not cost anybody a folder of other files.
+        names = os.listdir(path)
+        if not store or (names and not set(_STORE_FILES).intersection(names)):
+            msg = (
+                f"{path}: is a folder that is no Zarr store, which is never replaced; "
+                "choose another name"
+            )
             raise ExportError(msg, path)
 
 
@@ -69,7 +69,7 @@ def _exists(path: str) -> ExportError:
 
 
 def _meets(path: str, source: str) -> bool:
-    """Return whether a target is a source, lies in one that is a folder, or holds it."""
+    """Whether a target is a source, lies in one that is a folder, or holds it."""
     path, source = os.path.realpath(path), os.path.realpath(source)
     return path == source or _holds(source, path) or (os.path.exists(path) and _holds(path, source))
 
@@ -79,7 +79,7 @@ def _holds(folder: str, path: str) -> bool:
 
 
 def check_space(path: str, nbytes: int) -> None:
-    """Refuse what cannot fit the disk.
+    """Raise an error for what cannot fit the disk.
 
     Raises
     ------
@@ -88,27 +88,32 @@ def check_space(path: str, nbytes: int) -> None:
     """
     try:
         free = shutil.disk_usage(os.path.dirname(path)).free
-    except OSError:  # a file system that does not tell
+    except OSError:  # a file system that does not say
         return
     if free < nbytes:
         raise _no_space(path, f"it needs {_size(nbytes)}, {_size(free)} are free")
 
 
 def _no_space(path: str, why: str) -> ExportError:
-    msg = f"{path}: the disk has not enough space ({why}). Free some, or write a smaller region or a coarser level"
+    msg = (
+        f"{path}: the disk has not enough space ({why}). "
+        "Free some, or write a smaller region or a coarser level"
+    )
     return ExportError(msg, path)
 
 
 def _size(nbytes: int) -> str:
-    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**29 else f"{nbytes / 2**20:.1f} MiB"
+    if nbytes >= 2**29:
+        return f"{nbytes / 2**30:.1f} GiB"
+    return f"{nbytes / 2**20:.1f} MiB"
 
 
 @contextmanager
 def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
-    """Give a path to write to, and move what is there to `path` at the end; nothing is left where that does not come.
+    """Give a path to write to, and move what is there to `path` at the end; on an error remove it.
 
-    The folder that both are in has a hidden folder meanwhile, which holds what is written, and what
-    it replaces.
+    The folder that both are in has a hidden folder meanwhile. It holds what is written, and what
+    that replaces.
 
     Parameters
     ----------
@@ -125,8 +130,7 @@ def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
     Raises
     ------
     ExportError
-        If the system refuses to write; errors of reading, and those of the caller's own, pass
-        through.
+        If the system refuses to write. Errors of reading, and errors of the caller, pass through.
     """
     folder, name = os.path.split(path)
     hidden = os.path.join(folder, f".{name}.partial-{uuid.uuid4().hex[:8]}")
@@ -159,14 +163,14 @@ def _failed(path: str, err: OSError) -> ExportError:
 
 
 def _sync(made: str) -> None:
-    """Have a file on the disk before its name is; of a store, whose files are many, the system sees to that."""
+    """Have a file on the disk before its name is; the many files of a store are not waited for."""
     if os.path.isfile(made):
         with open(made, "rb+") as file:
             os.fsync(file.fileno())
 
 
 def _move(made: str, path: str, aside: str) -> None:
-    """Give a finished target its name; what has that name until then stays if this fails."""
+    """Give a finished target its name. What has that name until then stays if this fails."""
     if not os.path.isdir(made) or not os.path.lexists(path):
         os.replace(made, path)
         return

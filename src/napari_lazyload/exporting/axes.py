@@ -1,11 +1,11 @@
-"""The axes of an image as the formats that are written have them."""
+"""The axes of an image, as the formats that are written name them."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_lazyload.core.errors import ExportError
+from napari_lazyload.core.units import is_unit_name, pint_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,16 +23,10 @@ _ROLES: dict[str, Role] = {
     "y": "space",
     "x": "space",
 }
-_METRE = re.compile(
-    r"(atto|centi|deci|exa|femto|giga|hecto|kilo|mega|micro|milli|nano|peta|pico|tera|yocto|yotta|zepto|zetta)?(meter|second)"
-)
-_OTHER_UNITS = frozenset(
-    ("angstrom", "foot", "inch", "mile", "parsec", "yard", "day", "hour", "minute")
-)
 
 
 def roles(selection: ExportSelection) -> list[Role]:
-    """Return what each axis of a cut is, by its name; the last two are space where names do not tell."""
+    """Return the role of each axis, by its name; the last two are space where names do not say."""
     found: list[Role] = [_ROLES.get(axis.lower(), "other") for axis in selection.axes]
     if selection.rgb:
         found[-1] = "color"
@@ -45,26 +39,35 @@ def roles(selection: ExportSelection) -> list[Role]:
 def drop_singletons(
     selection: ExportSelection, kinds: Sequence[Role], dropped: Sequence[Role], most: int
 ) -> list[int]:
-    """Return the axes of a cut, less those of some roles that have one pixel, as long as more than `most` have them."""
-    kept = list(range(len(kinds)))
-    for axis in sorted(kept, key=lambda axis: kinds[axis] != "other"):
-        if (
-            sum(kinds[one] in dropped for one in kept) > most
-            and kinds[axis] in dropped
-            and selection.shape[axis] == 1
-        ):
-            kept.remove(axis)
-    return kept
+    """Return the axes, without surplus ones of a single pixel.
+
+    Parameters
+    ----------
+    selection : ExportSelection
+        What is written.
+    kinds : sequence of str
+        The role of each axis.
+    dropped : sequence of str
+        Roles of which axes are dropped, ``"other"`` first.
+    most : int
+        How many axes of these roles may stay.
+    """
+    candidates = [axis for axis, kind in enumerate(kinds) if kind in dropped]
+    surplus = len(candidates) - most
+    single = [axis for axis in candidates if selection.shape[axis] == 1]
+    single.sort(key=lambda axis: kinds[axis] != "other")
+    leaving = single[: max(0, surplus)]
+    return sorted(set(range(len(kinds))).difference(leaving))
 
 
 def too_many(
-    path: str, what: str, selection: ExportSelection, axes: Sequence[int], instead: str
+    path: str, rule: str, selection: ExportSelection, axes: Sequence[int], instead: str
 ) -> ExportError:
-    """Return the error for an image with more axes than a format has."""
+    """Return the error for an image with more axes than a format has; `rule` says which it has."""
     names = ", ".join(f"{selection.axes[axis]} ({selection.shape[axis]})" for axis in axes)
     first = selection.axes[axes[0]]
     msg = (
-        f"{path}: {what}, found the axes {names}. Export one position at a time, such as "
+        f"{path}: {rule}, found the axes {names}. Export one position at a time, such as "
         f"region={{{first!r}: (0, 1)}}, or write {instead}"
     )
     return ExportError(msg, path)
@@ -72,23 +75,14 @@ def too_many(
 
 def unit_name(unit: str | None) -> str | None:
     """Return a unit as OME-Zarr spells it, another one as it is, None for pixels and for what is none."""
-    if not unit or _known(unit):
+    if not unit or is_unit_name(unit):
         return unit or None
-    import pint
-
-    try:
-        name = str(pint.application_registry.Unit(unit))
-    except Exception:  # noqa: BLE001 - what a file calls a unit may be anything, and so may what pint makes of it
-        return unit
+    name = pint_name(unit) or unit
     return None if name in ("pixel", "dimensionless") else name
 
 
-def _known(unit: str) -> bool:
-    return unit in _OTHER_UNITS or _METRE.fullmatch(unit) is not None
-
-
 def is_diagonal(matrix: Any, shape: Sequence[int]) -> bool:
-    """Return whether scale and translation say all of a matrix, to a millionth of a pixel over the whole image."""
+    """Whether scale and translation say all of a matrix, to a millionth of a pixel anywhere."""
     import numpy as np
 
     inner = matrix[:-1, :-1]

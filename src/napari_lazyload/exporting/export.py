@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.errors import ExportError, LazyLoadError, LazyLoadWarning
+from napari_lazyload.core.source import original_of, path_of, paths_of
 from napari_lazyload.exporting.atomic_write import atomic_target, check_space, check_target
-from napari_lazyload.exporting.npy import npy_nbytes, npy_steps, plan_npy, write_npy
-from napari_lazyload.exporting.ome_metadata import pixel_to_world
-from napari_lazyload.exporting.ome_zarr import plan_zarr, write_zarr, zarr_steps
+from napari_lazyload.exporting.npy import npy_nbytes, write_npy
+from napari_lazyload.exporting.ome_metadata import world_position
+from napari_lazyload.exporting.ome_zarr import plan_zarr, write_zarr
+from napari_lazyload.exporting.pyramid import count_pixels
 from napari_lazyload.exporting.selection import ExportSelection, select
-from napari_lazyload.exporting.streaming import ExportProgress
-from napari_lazyload.exporting.tiff import plan_tiff, tiff_steps, write_tiff
+from napari_lazyload.exporting.streaming import ExportProgress, PixelStream
+from napari_lazyload.exporting.tiff import plan_tiff, write_tiff
+from napari_lazyload.sources.folder.image_stack import PictureSource
 from napari_lazyload.sources.zarr.location import find_store
 
 if TYPE_CHECKING:
@@ -112,7 +115,7 @@ def export(
     ChunkReadError
         If a chunk cannot be read.
     CancelledError
-        If `cancel` said so.
+        If `cancel` is true.
     ValueError
         If `chunks` or `shards` do not suit the image.
 
@@ -124,9 +127,9 @@ def export(
 
     Notes
     -----
-    OME-Zarr follows https://ngff.openmicroscopy.org/0.5: at most one axis of time, one of channels or anything else,
-    and two or three of space, in this order; other axes are left out where they have one position. Colour samples are
-    written as channels called Red, Green, Blue and Alpha.
+    OME-Zarr follows https://ngff.openmicroscopy.org/0.5: at most one axis of time, one of channels
+    or anything else, and two or three of space, in this order. Other axes are left out where they
+    have one position. Color samples are written as channels called Red, Green, Blue and Alpha.
 
     Where a ``dask.distributed`` client is connected, lazy images and dask arrays are computed on
     its cluster. What is read there is written here; coarser levels of OME-Zarr are written there,
@@ -142,10 +145,13 @@ def export(
     kind = _format(where, format)
     selection = select(image, region, level, dtype)
     if selection.dtype.kind not in "biufc" or selection.dtype.hasobject:
-        msg = f"{where}: pixels of type {selection.dtype} cannot be written; expected numbers or truth values"
+        msg = (
+            f"{where}: pixels of type {selection.dtype} cannot be written; "
+            "expected numbers or truth values"
+        )
         raise ExportError(msg, where)
     if kind != "ome-zarr" and shards not in (None, False):
-        msg = f"shards belong to OME-Zarr; {kind} has none"
+        msg = f"only OME-Zarr has shards, {kind} has none; leave out shards="
         raise ValueError(msg)
     check_target(
         where, overwrite=overwrite, store=kind == "ome-zarr", sources=_sources(where, selection)
@@ -174,63 +180,68 @@ def _format(path: str, given: str | None) -> str:
     for suffix, kind in SUFFIXES.items():
         if name.endswith(suffix) and len(name) > len(suffix):
             return kind
-    msg = f"{path}: its name does not tell what to write; expected one that ends with {', '.join(SUFFIXES)}, or format="
+    msg = (
+        f"{path}: its name does not say what to write; "
+        f"expected one that ends with {', '.join(SUFFIXES)}, or format="
+    )
     raise ExportError(msg, path)
 
 
 def _writer(
     kind: str, path: str, selection: ExportSelection, *, pyramid: bool, shards: Any, chunks: Any
 ) -> tuple[int, Callable[[str, ExportProgress], None]]:
-    """Return how many pixels are read and written, and what does it."""
+    """Return how many pixels are read and written, and the function that does it."""
     if kind == "npy":
-        stream = plan_npy(selection)
+        stream = PixelStream(selection, range(len(selection.axes)))
         check_space(path, npy_nbytes(stream))
-        return npy_steps(stream), lambda made, progress: write_npy(made, stream, progress)
-    if pixel_to_world(selection, range(len(selection.axes))).affine is not None:
-        kept = (
-            "; its matrix is kept in the attribute 'napari_lazyload'" if kind == "ome-zarr" else ""
+        return count_pixels([stream.shape]), lambda made, progress: write_npy(
+            made, stream, progress
         )
+    if world_position(selection, range(len(selection.axes))).affine is not None:
+        name, kept = "OME-TIFF", ""
+        if kind == "ome-zarr":
+            name, kept = "OME-Zarr 0.5", "; its matrix is kept in the attribute 'napari_lazyload'"
         msg = (
-            f"{path}: {'OME-Zarr 0.5' if kind == 'ome-zarr' else 'OME-TIFF'} says scale and position alone: it is "
-            f"written without its rotation, shear or mirroring{kept}"
+            f"{path}: {name} says scale and position alone: it is written without its rotation, "
+            f"shear or mirroring{kept}"
         )
         warnings.warn(msg, LazyLoadWarning, stacklevel=3)
     if kind == "ome-tiff":
         tiff = plan_tiff(path, selection, pyramid=pyramid, chunks=chunks)
-        return tiff_steps(tiff), lambda made, progress: write_tiff(made, tiff, progress)
+        return count_pixels(tiff.shapes), lambda made, progress: write_tiff(made, tiff, progress)
     zarr = plan_zarr(path, selection, pyramid=pyramid, shards=shards, chunks=chunks)
-    return zarr_steps(zarr), lambda made, progress: write_zarr(made, zarr, progress)
+    return count_pixels(zarr.shapes), lambda made, progress: write_zarr(made, zarr, progress)
 
 
 def _sources(path: str, selection: ExportSelection) -> Iterator[str]:
-    """Yield the local files and folders that the pixels come from, as far as they can be told and can be in the way."""
+    """Yield the local files and folders that the pixels come from, as far as they are known."""
     array = selection.array
     if isinstance(array, LazyArray) and array.source is not None:
         yield from _files_of(array.source, path)
     elif isinstance(getattr(array, "filename", None), (str, os.PathLike)):  # NumPy's memory maps
         yield os.fspath(array.filename)
-    elif isinstance(
-        root := getattr(getattr(array, "store", None), "root", None), (str, os.PathLike)
-    ):  # of zarr
-        yield os.fspath(root)
+    else:
+        root = getattr(getattr(array, "store", None), "root", None)  # of zarr
+        if isinstance(root, (str, os.PathLike)):
+            yield os.fspath(root)
 
 
 def _files_of(source: Any, target: str) -> Iterator[str]:
-    """Yield the files of a source of ours, or the folder of its store; of a folder of pictures those of that name."""
-    while (original := getattr(source, "original", None)) is not None:
-        source = original
-    files = getattr(source, "files", None)
-    if isinstance(files, tuple):
-        for path, *_ in files:
-            yield path
-    elif files is not None:
+    """Yield the files of a source of ours, or the folder of its store.
+
+    Of the many files of a folder, those with the name of the target are enough.
+    """
+    source = original_of(source)
+    if paths := paths_of(source):
+        yield from paths
+    elif isinstance(source, PictureSource):
         name = os.path.basename(target)
         rows = source.rows if os.path.lexists(target) else ()
-        yield from (
-            path for path in map(files.path, map(int, rows)) if os.path.basename(path) == name
-        )
+        for path in map(source.files.path, map(int, rows)):
+            if os.path.basename(path) == name:
+                yield path
     else:
-        with suppress(LazyLoadError):  # it cannot be read, which is said where that is tried
-            path = str(getattr(source.chunk(0, (0,) * len(source.meta.axes)), "path", ""))
+        with suppress(LazyLoadError):  # whoever reads the pixels reports it
+            path = path_of(source.chunk(0, (0,) * len(source.meta.axes)))
             if path and "://" not in path:
                 yield find_store(path).root

@@ -7,20 +7,20 @@ error, a memory map ends the program.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from math import prod
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
-from napari_lazyload.exporting.streaming import PixelStream, read_bands
+from napari_lazyload.exporting.streaming import read_slabs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_lazyload.core.chunks import Box
-    from napari_lazyload.exporting.selection import ExportSelection
-    from napari_lazyload.exporting.streaming import ExportProgress
+    from napari_lazyload.exporting.streaming import ExportProgress, PixelStream
 
     Array = np.ndarray[Any, Any]
 
@@ -28,19 +28,9 @@ _HEADER = 4096
 """More bytes than a header has."""
 
 
-def plan_npy(selection: ExportSelection) -> PixelStream:
-    """Return the pixels in the order in which they are written: that of the image."""
-    return PixelStream(selection, range(len(selection.axes)))
-
-
 def npy_nbytes(stream: PixelStream) -> int:
     """Return how large the file is, at most."""
     return prod(stream.shape) * stream.dtype.itemsize + _HEADER
-
-
-def npy_steps(stream: PixelStream) -> int:
-    """Return how many pixels are read and written."""
-    return 2 * prod(stream.shape)
 
 
 def write_npy(path: str, stream: PixelStream, progress: ExportProgress) -> None:
@@ -57,29 +47,28 @@ def write_npy(path: str, stream: PixelStream, progress: ExportProgress) -> None:
 
 
 def write_pixels(file: IO[bytes], stream: PixelStream, progress: ExportProgress) -> Iterator[int]:
-    """Write the pixels of a feed from where a file stands, each chunk of the source read once; yield how many."""
+    """Write a stream from where a file stands, each source chunk read once; yield pixel counts."""
     start = file.tell()
     units = stream.grid if stream.chunked else ChunkGrid(stream.shape, (1,) * len(stream.shape))
-    for box, pixels in read_bands(stream, units, progress):
+    for box, pixels in read_slabs(stream, units, progress):
         _put(file, start, stream, box, pixels)
         yield pixels.size
 
 
 def _put(file: IO[bytes], start: int, stream: PixelStream, box: Box, pixels: Array) -> None:
-    """Write a box to its place, in runs that lie together in the file."""
+    """Write a box to its place, in runs that are contiguous in the file."""
     axis = _runs_from(box, stream.shape)
-    strides = [prod(stream.shape[number + 1 :]) for number in range(len(box))]
+    origin = [first for first, _ in box]
     for index in np.ndindex(*box_shape(box)[:axis]):
-        place = [offset + first for offset, (first, _) in zip(index, box, strict=False)]
-        place += [first for first, _ in box[axis:]]
-        file.seek(
-            start + stream.dtype.itemsize * sum(a * b for a, b in zip(place, strides, strict=True))
-        )
+        position = 0  # in pixels, as of an array in C order
+        for size, first, offset in zip_longest(stream.shape, origin, index, fillvalue=0):
+            position = position * size + first + offset
+        file.seek(start + stream.dtype.itemsize * position)
         file.write(np.ascontiguousarray(pixels[index]).data.cast("B"))
 
 
 def _runs_from(box: Box, shape: Sequence[int]) -> int:
-    """Return the first axis from which on a box lies together: all axes behind it are whole."""
+    """Return the first axis from which on a box is contiguous: all axes behind it are whole."""
     axis = len(shape) - 1
     while axis > 0 and box[axis] == (0, shape[axis]):
         axis -= 1

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_lazyload.core.chunks import Box
+    from napari_lazyload.cropping.target import DisplaySettings
     from napari_lazyload.exporting.axes import Role
-    from napari_lazyload.exporting.selection import DisplaySettings, ExportSelection
+    from napari_lazyload.exporting.selection import ExportSelection
 
     Array = np.ndarray[Any, Any]
 
@@ -39,13 +40,13 @@ _HEX = re.compile(r"#?([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?")
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class WorldPosition:
     """Where the finest level lies, for each axis that is written.
 
     Parameters
     ----------
     scale, translate : tuple of float
-        Size of a pixel, and position of the centre of the first one.
+        Size of a pixel, and position of the center of the first one.
     affine : numpy.ndarray or None
         The whole matrix where those two do not say it.
     """
@@ -55,27 +56,26 @@ class World:
     affine: Array | None = None
 
 
-def pixel_to_world(selection: ExportSelection, order: Sequence[int]) -> World:
-    """Return where a cut lies; `order` names its axes in the order in which they are written."""
-    count = len(selection.matrix) - 1
-    exact = is_diagonal(selection.matrix, selection.shape[:count])
-    if exact:
-        sizes = np.diag(selection.matrix)[:-1]
-    else:
-        sizes = np.linalg.norm(selection.matrix[:-1, :-1], axis=0)
+def world_position(selection: ExportSelection, order: Sequence[int]) -> WorldPosition:
+    """Return where a selection lies; `order` are its axes as they are written."""
+    matrix, count = selection.matrix, len(selection.matrix) - 1
+    exact = is_diagonal(matrix, selection.shape[:count])
+    sizes = np.diag(matrix)[:-1]
+    if not exact:
+        sizes = np.linalg.norm(matrix[:-1, :-1], axis=0)
         sizes = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1.0)
-    starts = np.where(np.isfinite(selection.matrix[:-1, -1]), selection.matrix[:-1, -1], 0.0)
-    scale = tuple(float(sizes[axis]) if axis < count else 1.0 for axis in order)
-    translate = tuple(float(starts[axis]) if axis < count else 0.0 for axis in order)
+    starts = np.where(np.isfinite(matrix[:-1, -1]), matrix[:-1, -1], 0.0)
+    # The color axis, the last one of a selection, has no place in the world.
+    axes = list(order)
+    scale = tuple(np.append(sizes, 1.0)[axes].tolist())
+    translate = tuple(np.append(starts, 0.0)[axes].tolist())
     if exact:
-        return World(scale, translate)
+        return WorldPosition(scale, translate)
     whole = np.eye(len(order) + 1)
-    placed = [(row, axis) for row, axis in enumerate(order) if axis < count]
-    for row, axis in placed:
-        whole[row, -1] = selection.matrix[axis, -1]
-        for column, other in placed:
-            whole[row, column] = selection.matrix[axis, other]
-    return World(scale, translate, whole)
+    rows = np.flatnonzero(np.less(axes, count))
+    here, there = np.append(rows, -1), np.append(np.take(axes, rows), -1)
+    whole[np.ix_(here, here)] = matrix[np.ix_(there, there)]
+    return WorldPosition(scale, translate, whole)
 
 
 class ValueRange:
@@ -83,40 +83,33 @@ class ValueRange:
 
     Parameters
     ----------
-    shape : tuple of int
-        Of what is written.
     channel : int or None
         Which axis channels lie along.
     """
 
-    def __init__(self, shape: tuple[int, ...], channel: int | None) -> None:
+    def __init__(self, channel: int | None) -> None:
         self._axis = channel
-        count = 1 if channel is None else shape[channel]
-        self._low: list[float | None] = [None] * count
-        self._high: list[float | None] = [None] * count
+        self._ranges: dict[int, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
     def update(self, pixels: Array, box: Box) -> None:
-        """Take note of the pixels of a box."""
+        """Take the pixels of a box in."""
         if pixels.dtype.kind == "c":
             return
         first, parts = 0, [pixels]
         if self._axis is not None:
-            first, axis = box[self._axis][0], self._axis
-            parts = list(np.moveaxis(pixels, axis, 0))
+            first = box[self._axis][0]
+            parts = list(np.moveaxis(pixels, self._axis, 0))
         for number, part in enumerate(parts, first):
             found = finite_range(part)
             if found is not None:
-                low, high = found
                 with self._lock:
-                    known = self._low[number], self._high[number]
-                    self._low[number] = low if known[0] is None else min(low, known[0])
-                    self._high[number] = high if known[1] is None else max(high, known[1])
+                    low, high = self._ranges.get(number, found)
+                    self._ranges[number] = min(low, found[0]), max(high, found[1])
 
     def of(self, number: int) -> tuple[float, float]:
-        """Return what was seen of a channel; 0 and 1 where there was no number."""
-        low, high = self._low[number], self._high[number]
-        return (0.0, 1.0) if low is None or high is None else (low, high)
+        """Return the range of a channel; 0 and 1 where there was no number."""
+        return self._ranges.get(number, (0.0, 1.0))
 
 
 def attributes(
@@ -127,24 +120,21 @@ def attributes(
     extremes: ValueRange,
 ) -> dict[str, Any]:
     """Return the attributes of the group."""
-    world = pixel_to_world(selection, order)
+    world = world_position(selection, order)
     multiscale: dict[str, Any] = {
         "name": selection.display.name or "image",
         "axes": axes_of(selection, order, kinds),
         "datasets": _datasets(world, factors),
     }
     if factors:
-        method = (
-            "nearest"
-            if selection.display.kind == "labels" or selection.dtype.kind == "b"
-            else "mean"
-        )
-        about = "first pixel" if method == "nearest" else "mean"
+        method = value = "mean"
+        if selection.display.kind == "labels" or selection.dtype.kind == "b":
+            method, value = "nearest", "first pixel"
         multiscale["type"] = method
         multiscale["metadata"] = {
-            "description": f"each pixel is the {about} of the block of 2 pixels along each halved axis that it covers "
-            "in the level before",
-            "factors": [list(one) for one in factors],
+            "description": f"each pixel is the {value} of the block of 2 pixels along each halved "
+            "axis that it covers in the level before",
+            "factors": list(map(list, factors)),
         }
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale]}
     if selection.display.kind == "labels":
@@ -153,12 +143,9 @@ def attributes(
         ome["omero"] = {"channels": _channels(selection, order, kinds, extremes)}
     made: dict[str, Any] = {"ome": ome}
     if world.affine is not None:
-        made["napari_lazyload"] = {"affine": _finite(world.affine)}
+        finite = np.where(np.isfinite(world.affine), world.affine, None)
+        made["napari_lazyload"] = {"affine": finite.tolist()}
     return made
-
-
-def _finite(matrix: Array) -> list[list[float | None]]:
-    return [[value if isfinite(value) else None for value in row] for row in matrix.tolist()]
 
 
 def axes_of(
@@ -171,15 +158,17 @@ def axes_of(
 def _axis(selection: ExportSelection, axis: int, kind: Role) -> dict[str, Any]:
     if kind == "color":
         return {"name": "c", "type": "channel"}
-    said: dict[str, Any] = {"name": selection.axes[axis]}
+    fields: dict[str, Any] = {"name": selection.axes[axis]}
     if kind != "other":
-        said["type"] = kind
+        fields["type"] = kind
     unit = unit_name(selection.units[axis])
-    return said | ({"unit": unit} if unit and kind != "channel" else {})
+    if unit and kind != "channel":
+        fields["unit"] = unit
+    return fields
 
 
-def _datasets(world: World, factors: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return each level with its place: a pixel lies in the middle of those of the finest level that it covers."""
+def _datasets(world: WorldPosition, factors: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """Return each level with its place: each pixel lies amid those that it covers."""
     spans = np.ones(len(world.scale))
     found = []
     for number, step in enumerate([spans, *map(np.asarray, factors)]):
@@ -215,25 +204,23 @@ def _channels(
         plain = ChannelMeta("", selection.display.colormap, selection.display.contrast_limits)
         known = known if len(known) == 1 else (plain,) * count
     return [
-        _channel(one, number, extremes.of(number), selection.dtype)
-        for number, one in enumerate(known[:count])
+        _channel(channel, number, extremes.of(number), selection.dtype)
+        for number, channel in enumerate(known[:count])
     ]
 
 
 def _channel(
     channel: ChannelMeta, number: int, seen: tuple[float, float], dtype: np.dtype[Any]
 ) -> dict[str, Any]:
-    limits = channel.contrast_limits
-    start, end = (
-        limits
-        if limits is not None and all(map(isfinite, limits)) and limits[0] < limits[1]
-        else seen
-    )
+    start, end = channel.contrast_limits or seen
+    if not (isfinite(start) and isfinite(end) and start < end):
+        start, end = seen
     low, high = min(seen[0], start), max(seen[1], end)
     if start == end:
         high = end = start + 1
-    whole = dtype.kind in "biu" and all(value == int(value) for value in (low, high, start, end))
-    numbers = [int(value) if whole else value for value in (low, high, start, end)]
+    numbers = [low, high, start, end]
+    if dtype.kind in "biu" and all(map(float.is_integer, map(float, numbers))):
+        numbers = list(map(int, numbers))
     return {
         "label": channel.name or f"channel {number}",
         "color": _color(channel.colormap),
@@ -243,38 +230,34 @@ def _channel(
 
 
 def _color(colormap: Any) -> str:
-    """Return the colour of the brightest pixels, as hexadecimal digits; white where there is no single one."""
-    name = colormap if isinstance(colormap, str) else getattr(colormap, "name", "")
-    found = _HEX.fullmatch(str(name))
+    """Return the color of the brightest pixels as hexadecimal digits, white where it is not one."""
+    name = str(colormap if isinstance(colormap, str) else getattr(colormap, "name", ""))
+    found = _HEX.fullmatch(name)
     if found:
         return found[1].upper()
-    if str(name).lower() in _COLORS:
-        return _COLORS[str(name).lower()]
+    if name.lower() in _COLORS:
+        return _COLORS[name.lower()]
     colors = np.asarray(getattr(colormap, "colors", ()), float)
-    # From black to one colour is what the format can say; other maps, such as viridis, it cannot.
+    # The format can say "from black to one color", and no other map, such as viridis.
     if colors.ndim == 2 and len(colors) == 2 and not colors[0, :3].any():
         return "".join(f"{round(255 * part):02X}" for part in np.clip(colors[1, :3], 0, 1))
     return "FFFFFF"
 
 
 def _image_label(display: DisplaySettings) -> dict[str, Any]:
-    """Return the colours and properties of labels."""
-    said: dict[str, Any] = {"version": "0.5"}
-    colors = display.colormap if hasattr(display.colormap, "items") else {}
-    listed = [
-        {
-            "label-value": int(label),
-            "rgba": [round(255 * float(part)) for part in [*color, 1.0][:4]],
-        }
-        for label, color in colors.items()
-        if label is not None and int(label) != 0
-    ]
-    if listed:
-        said["colors"] = listed
+    """Return the colors and properties of labels."""
+    fields: dict[str, Any] = {"version": "0.5"}
+    colors = []
+    for label, color in getattr(display.colormap, "items", tuple)():
+        if label is not None and int(label) != 0:
+            rgba = [round(255 * float(part)) for part in [*color, 1.0][:4]]
+            colors.append({"label-value": int(label), "rgba": rgba})
+    if colors:
+        fields["colors"] = colors
     rows = _rows(display.features)
     if rows:
-        said["properties"] = rows
-    return said
+        fields["properties"] = rows
+    return fields
 
 
 def _rows(features: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

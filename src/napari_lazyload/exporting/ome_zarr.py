@@ -23,9 +23,9 @@ from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, inters
 from napari_lazyload.core.errors import ExportError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.exporting.axes import drop_singletons, roles, too_many
-from napari_lazyload.exporting.ome_metadata import ValueRange, attributes, axes_of, pixel_to_world
-from napari_lazyload.exporting.pyramid import coarser, level_factors, reduced
-from napari_lazyload.exporting.streaming import BUDGET, ExportProgress, PixelStream, read_bands
+from napari_lazyload.exporting.ome_metadata import ValueRange, attributes, axes_of, world_position
+from napari_lazyload.exporting.pyramid import level_factors, level_shapes, reduced
+from napari_lazyload.exporting.streaming import BUDGET, ExportProgress, PixelStream, read_slabs
 from napari_lazyload.loading import scheduler, status
 from napari_lazyload.loading.jobs import Tier
 from napari_lazyload.loading.read_box import read_box
@@ -44,7 +44,7 @@ SMALLEST = 256
 """The coarsest level is no longer than this along any axis of space."""
 
 DTYPES = frozenset(
-    (
+    [
         "bool",
         "int8",
         "int16",
@@ -57,8 +57,10 @@ DTYPES = frozenset(
         "float16",
         "float32",
         "float64",
-    )
-) | {"complex64", "complex128"}
+        "complex64",
+        "complex128",
+    ]
+)
 """What every reader of Zarr 3 knows."""
 
 _PLANE, _CHUNK, _SHARD = 256, 2 << 20, 32 << 20
@@ -74,12 +76,12 @@ _ORDER: dict[Role, int] = {"time": 0, "channel": 1, "color": 1, "other": 1, "spa
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is written. Tuples are in the order of the axes that are written.
+class ZarrPyramid:
+    """The arrays to write. Tuples are in the order of the axes that are written.
 
     Parameters
     ----------
-    feed : PixelStream
+    stream : PixelStream
         The pixels of the finest level.
     kinds : tuple of str
         What each axis is.
@@ -100,10 +102,7 @@ class Plan:
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Of the levels, finest first."""
-        shapes = [self.stream.shape]
-        for factors in self.factors:
-            shapes.append(tuple(coarser(shapes[-1], factors)))
-        return shapes
+        return level_shapes(self.stream.shape, self.factors)
 
     def sizes(self, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
         """Return the chunks and the shards of a level."""
@@ -111,16 +110,16 @@ class Plan:
         if self.shards is None:
             return chunks, None
         # Whole chunks, and no more than it takes to hold the level.
-        wanted = zip(self.shards, chunks, shape, strict=True)
-        return chunks, tuple(
-            max(1, min(shard // one, -(-size // one))) * one for shard, one, size in wanted
+        counts = np.minimum(
+            np.floor_divide(self.shards, chunks), -np.floor_divide(np.negative(shape), chunks)
         )
+        return chunks, tuple((np.maximum(1, counts) * chunks).tolist())
 
 
 def plan_zarr(
     path: str, selection: ExportSelection, *, pyramid: bool, shards: Any, chunks: Any
-) -> Plan:
-    """Return what is written for a cut; reads nothing.
+) -> ZarrPyramid:
+    """Return the arrays to write for a selection; reads nothing.
 
     Raises
     ------
@@ -130,52 +129,55 @@ def plan_zarr(
         If chunks or shards do not suit the axes.
     """
     if selection.dtype.name not in DTYPES:
-        msg = f"{path}: Zarr has no pixels of type {selection.dtype}; convert them, such as with dtype='float64'"
+        msg = (
+            f"{path}: Zarr has no pixels of type {selection.dtype}; "
+            "convert them, such as with dtype='float64'"
+        )
         raise ExportError(msg, path)
+    order, kinds = _written_axes(path, selection)
+    stream = PixelStream(selection, order)
+    space = [axis for axis, kind in enumerate(kinds) if kind == "space"]
+    factors = []
+    if pyramid:
+        lengths = world_position(selection, order).scale
+        factors = level_factors(stream.shape, lengths, space, SMALLEST)
+    requested = _sizes("chunks", chunks, stream, _default_chunks(stream, space))
+    sizes = tuple(map(min, requested, stream.shape))
+    whole = None
+    if shards is not None and shards is not False:
+        given = None if shards is True else shards
+        whole = _sizes("shards", given, stream, _default_shards(stream, sizes, space))
+        if np.mod(whole, sizes).any():
+            msg = f"shards {whole} must be multiples of the chunks {sizes}, along each axis"
+            raise ValueError(msg)
+    return ZarrPyramid(stream, kinds, tuple(factors), sizes, whole)
+
+
+def _written_axes(path: str, selection: ExportSelection) -> tuple[list[int], tuple[Role, ...]]:
+    """Return the axes in the order in which they are written, and the role of each."""
     kinds = roles(selection)
     kept = drop_singletons(selection, kinds, ("other",), 1)
     others = [axis for axis in kept if kinds[axis] == "other"]
     if len(others) == 1 and "time" not in kinds and {"channel", "color"} & set(kinds):
         kinds[others[0]] = "time"  # frames of a folder, which would leave no place for the channels
-    kept = [axis for axis in kept if axis in drop_singletons(selection, kinds, _BESIDE, 1)]
-    extra = [axis for axis in kept if kinds[axis] in _BESIDE]
-    found = [kinds[axis] for axis in kept]
+    several = drop_singletons(selection, kinds, _BESIDE, 1)
+    order = sorted({*kept} & {*several}, key=lambda axis: (_ORDER[kinds[axis]], axis))
+    extra = [axis for axis in order if kinds[axis] in _BESIDE]
+    found = tuple(kinds[axis] for axis in order)
     if len(extra) > 1 or found.count("time") > 1:
-        raise too_many(
-            path,
-            "OME-Zarr 0.5 has one axis beside time and space",
-            selection,
-            extra or kept,
-            "NPY (.npy)",
-        )
+        rule = "OME-Zarr 0.5 has one axis beside time and space"
+        raise too_many(path, rule, selection, extra or sorted(order), "NPY (.npy)")
     if found.count("space") < 2:
-        names = ", ".join(selection.axes)
-        msg = f"{path}: OME-Zarr 0.5 takes images with two axes of space or more, found {names}; write NPY (.npy)"
-        raise ExportError(msg, path)
-    order = sorted(kept, key=lambda axis: _ORDER[kinds[axis]])
-    stream, ordered = PixelStream(selection, order), tuple(kinds[axis] for axis in order)
-    space = [axis for axis, kind in enumerate(ordered) if kind == "space"]
-    lengths = pixel_to_world(selection, order).scale
-    factors = level_factors(stream.shape, lengths, space, SMALLEST) if pyramid else []
-    asked = _wanted("chunks", chunks, selection, order, _default_chunks(stream, space))
-    sizes = tuple(map(min, asked, stream.shape))
-    whole = None
-    if shards is not None and shards is not False:
-        whole = _wanted(
-            "shards",
-            None if shards is True else shards,
-            selection,
-            order,
-            _default_shards(stream, sizes, space),
+        msg = (
+            f"{path}: OME-Zarr 0.5 takes images with two axes of space or more, "
+            f"found {', '.join(selection.axes)}; write NPY (.npy)"
         )
-        if any(shard % one for shard, one in zip(whole, sizes, strict=True)):
-            msg = f"shards {whole} must be multiples of the chunks {sizes}, along each axis"
-            raise ValueError(msg)
-    return Plan(stream, ordered, tuple(factors), sizes, whole)
+        raise ExportError(msg, path)
+    return order, found
 
 
 def _default_chunks(stream: PixelStream, space: Sequence[int]) -> tuple[int, ...]:
-    """Return chunks of a few planes: good to browse, and to zoom in; one frame and one channel each."""
+    """Return chunks of a few planes, to browse and to zoom in, of one frame and one channel."""
     sizes = [1] * len(stream.shape)
     plane = _PLANE if len(space) > 2 else 2 * _PLANE
     for axis in space[-2:]:
@@ -189,73 +191,58 @@ def _default_chunks(stream: PixelStream, space: Sequence[int]) -> tuple[int, ...
 def _default_shards(
     stream: PixelStream, chunks: Sequence[int], space: Sequence[int]
 ) -> tuple[int, ...]:
-    """Return shards of many chunks: doubled along the axes of space in turn, then along the others."""
+    """Return shards of many chunks, doubled along the axes of space in turn, then the others."""
     sizes = list(chunks)
-    axes = [*reversed(space), *(axis for axis in reversed(range(len(sizes))) if axis not in space)]
+    axes = sorted(range(len(sizes)), key=lambda axis: (axis not in space, -axis))
     grown = True
     while grown:
         grown = False
         for axis in axes:
-            if (
-                sizes[axis] < stream.shape[axis]
-                and 2 * prod(sizes) * stream.dtype.itemsize <= _SHARD
-            ):
+            fits = 2 * prod(sizes) * stream.dtype.itemsize <= _SHARD
+            if fits and sizes[axis] < stream.shape[axis]:
                 sizes[axis], grown = 2 * sizes[axis], True
     return tuple(sizes)
 
 
-def _wanted(
-    what: str,
-    given: Any,
-    selection: ExportSelection,
-    order: Sequence[int],
-    default: tuple[int, ...],
-) -> tuple[int, ...]:
-    """Return sizes in the order of the target, of what a user gave in that of the image."""
+def _sizes(name: str, given: Any, stream: PixelStream, default: tuple[int, ...]) -> tuple[int, ...]:
+    """Return sizes in the order of the target, of what a user gave in the order of the image."""
     if given is None:
         return default
+    selection, axes = stream.selection, stream.selection.axes
     if isinstance(given, Mapping):
-        known = all(name in selection.axes for name in given)
-        sizes = [
-            given.get(selection.axes[axis], one) for axis, one in zip(order, default, strict=True)
-        ]
+        known = set(given) <= set(axes)
+        pairs = zip(stream.order, default, strict=True)
+        sizes = [given.get(axes[axis], size) for axis, size in pairs]
     else:
-        listed = list(given) if isinstance(given, Sequence) else [given] * len(selection.axes)
-        if len(listed) == len(selection.axes) - selection.rgb:
+        listed = list(given) if isinstance(given, Sequence) else [given] * len(axes)
+        if len(listed) == len(axes) - selection.rgb:
             listed += [1] * selection.rgb
-        known = len(listed) == len(selection.axes)
-        sizes = [listed[axis] for axis in order] if known else []
+        known = len(listed) == len(axes)
+        sizes = list(map(listed.__getitem__, stream.order)) if known else []
     if not known or not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-        axes = ", ".join(selection.axes)
-        msg = f"{what} must be a size, one for each of the axes {axes}, or a mapping of them, got {given!r}"
+        msg = (
+            f"{name} must be a size, one for each of the axes {', '.join(axes)}, "
+            f"or a mapping of them, got {given!r}"
+        )
         raise ValueError(msg)
     return tuple(map(int, sizes))
 
 
-def zarr_steps(plan: Plan) -> int:
-    """Return how many pixels are read and written."""
-    sizes = [prod(shape) for shape in plan.shapes]
-    return sizes[0] + sum(sizes)
-
-
-def write_zarr(path: str, plan: Plan, progress: ExportProgress) -> None:
+def write_zarr(path: str, plan: ZarrPyramid, progress: ExportProgress) -> None:
     """Write an image to a path where nothing is."""
     import zarr
 
     group = zarr.create_group(path, zarr_format=3)
-    channel = next(
-        (axis for axis, kind in enumerate(plan.kinds) if kind in ("channel", "color")), None
-    )
-    extremes = ValueRange(plan.stream.shape, channel)
+    channels = [axis for axis, kind in enumerate(plan.kinds) if kind in ("channel", "color")]
+    extremes = ValueRange(channels[0] if channels else None)
     for number in range(len(plan.shapes)):
         level = _Level(path, number, plan)
         if number == 0:
             level.write_finest(extremes, progress)
         else:
             level.write_coarser(progress)
-    group.update_attributes(
-        attributes(plan.stream.selection, plan.stream.order, plan.kinds, plan.factors, extremes)
-    )
+    selection, order = plan.stream.selection, plan.stream.order
+    group.update_attributes(attributes(selection, order, plan.kinds, plan.factors, extremes))
 
 
 class _Level:
@@ -267,16 +254,17 @@ class _Level:
         Of the store.
     number : int
         0 is the finest.
-    plan : Plan
-        What is written.
+    plan : ZarrPyramid
+        All of them.
     """
 
-    def __init__(self, path: str, number: int, plan: Plan) -> None:
+    def __init__(self, path: str, number: int, plan: ZarrPyramid) -> None:
         import zarr
         from zarr.codecs import ZstdCodec
 
         self.path, self.number, self.plan = path, number, plan
         shape = plan.shapes[number]
+        axes = axes_of(plan.stream.selection, plan.stream.order, plan.kinds)
         self.chunks, shards = plan.sizes(shape)
         self.units = ChunkGrid(shape, shards or self.chunks)
         self.array = zarr.create_array(
@@ -286,59 +274,45 @@ class _Level:
             chunks=self.chunks,
             shards=shards,
             dtype=plan.stream.dtype,
-            compressors=ZstdCodec(
-                level=1
-            ),  # at level 3 noise, as of cameras, takes five times as long for 5 % less
+            # At level 3 noise, as of cameras, takes five times as long for 5 % less.
+            compressors=ZstdCodec(level=1),
             fill_value=np.zeros((), plan.stream.dtype)[()],
             zarr_format=3,
-            dimension_names=[
-                axis["name"]
-                for axis in axes_of(plan.stream.selection, plan.stream.order, plan.kinds)
-            ],
+            dimension_names=[axis["name"] for axis in axes],
         )
 
     def write_finest(self, extremes: ValueRange, progress: ExportProgress) -> None:
-        """Write what is read, and take note of its extremes."""
-        for box, pixels in read_bands(self.plan.stream, self.units, progress):
+        """Write what is read, and keep its extremes."""
+        for box, pixels in read_slabs(self.plan.stream, self.units, progress):
 
             def write(part: Box, box: Box = box, pixels: Array = pixels) -> None:
-                piece = pixels[box_slices(part, box)]
-                extremes.update(piece, part)
-                self._put(part, piece, progress)
+                values = pixels[box_slices(part, box)]
+                extremes.update(values, part)
+                self._put(part, values, progress)
 
             self._each(write, box, 1, progress)
 
     def write_coarser(self, progress: ExportProgress) -> None:
-        """Write what the level before gives: on the cluster, where its workers see what is written, else here."""
+        """Write what the level before gives: on a cluster that sees the store, else here."""
         number, selection = self.number, self.plan.stream.selection
-        made = (
-            self.path,
-            number,
-            self.plan.factors[number - 1],
-            selection.display.kind == "labels",
-        )
+        nearest = selection.display.kind == "labels"
+        made = (self.path, number, self.plan.factors[number - 1], nearest)
         client = cluster.cluster_client() if isinstance(selection.array, da.Array) else None
+        whole = self.units.full_box
         if client is not None and cluster.sees(client, self.path):
-            tasks = (
-                (box, delayed(_write_coarser)(*made, box))
-                for box in self._parts(self.units.full_box)
-            )
-            cluster.compute_each(
-                client,
-                tasks,
-                lambda _, pixels: progress.add(pixels),
-                cancel=progress.cancel,
-                writes=True,
-            )
+            tasks = ((box, delayed(_write_coarser)(*made, box)) for box in self._parts(whole))
+
+            def count(_: Box, pixels: int) -> None:
+                progress.add(pixels)
+
+            cluster.compute_each(client, tasks, count, cancel=progress.cancel, writes=True)
             return
-        coarser = _Coarser(*made)
-        with closing(coarser):
-            self._each(
-                lambda box: progress.add(coarser.write(box, progress.check)),
-                self.units.full_box,
-                2,
-                progress,
-            )
+        with closing(_Coarser(*made)) as coarser:
+
+            def write(box: Box) -> None:
+                progress.add(coarser.write(box, progress.check))
+
+            self._each(write, whole, 2, progress)
 
     def _put(self, box: Box, pixels: Array, progress: ExportProgress) -> None:
         self.array[box_slices(box)] = pixels
@@ -349,18 +323,15 @@ class _Level:
     ) -> None:
         """Do each group of units in a box; what is browsed meanwhile goes first.
 
-        A group under way is there `share` times, as the copy that zarr makes, and packed: so many
-        fit the budget.
+        A group under way is in memory `share` times, once more as the copy that zarr makes, and
+        once compressed. As many threads work as fit the budget.
         """
         grid = self._groups()
-        most = (
-            prod(box_shape(grid.bounds((0,) * len(grid.shape)))) * self.plan.stream.dtype.itemsize
-        )
-        workers = max(1, min(settings.current().workers, BUDGET // max(1, (share + 2) * most)))
-        tier = Tier.BACKGROUND
-        scheduler.shared.each(
-            work, self._parts(box), tier=tier, workers=workers, cancel=progress.cancel
-        )
+        largest = box_shape(grid.bounds((0,) * len(grid.shape)))
+        nbytes = (share + 2) * prod(largest) * self.plan.stream.dtype.itemsize
+        workers = max(1, min(settings.current().workers, BUDGET // max(1, nbytes)))
+        parts, tier = self._parts(box), Tier.BACKGROUND
+        scheduler.shared.each(work, parts, tier=tier, workers=workers, cancel=progress.cancel)
 
     def _parts(self, box: Box) -> list[Box]:
         """Return the groups of units in a box."""
@@ -368,25 +339,22 @@ class _Level:
         return [intersect(grid.bounds(index), box) for index in grid.touched(box)]
 
     def _groups(self) -> ChunkGrid:
-        """Return the grid of neighbouring units that are written at once: each call of zarr takes its time."""
+        """Return the grid of units that are written at once, for each call of zarr is costly."""
         units = self.units
         first = box_shape(units.bounds((0,) * len(units.shape)))
-        room = max(1, AT_ONCE // (prod(first) * self.plan.stream.dtype.itemsize))
-        room = min(
-            room, -(-prod(units.numblocks) // (2 * settings.current().workers))
-        )  # some for each thread
-        sizes: list[int] = []
-        for size, unit, count in reversed(
-            list(zip(units.shape, first, units.numblocks, strict=True))
-        ):
-            taken = min(room, count)
+        fitting = max(1, AT_ONCE // (prod(first) * self.plan.stream.dtype.itemsize))
+        some_for_each_thread = -(-prod(units.numblocks) // (2 * settings.current().workers))
+        room = min(fitting, some_for_each_thread)
+        sizes = list(units.shape)
+        for axis in reversed(range(len(sizes))):
+            taken = min(room, units.numblocks[axis])
             room //= taken
-            sizes.insert(0, min(size, taken * unit))
+            sizes[axis] = min(sizes[axis], taken * first[axis])
         return ChunkGrid(units.shape, tuple(sizes))
 
 
 class _Coarser:
-    """Makes one level of the one before, box by box, in any process that sees the store.
+    """Makes a level of the one before, box by box, in any process that sees the store.
 
     Parameters
     ----------
@@ -411,17 +379,15 @@ class _Coarser:
         """Write a box of whole chunks, or shards, and return how many pixels it has."""
         pixels = np.empty(box_shape(box), self._array.dtype)
         inner = ChunkGrid(self._array.shape, self._array.chunks)
-        for index in inner.touched(box):
+        for part in map(inner.bounds, inner.touched(box)):
             check()
-            part = inner.bounds(index)
-            pixels[box_slices(part, box)] = self._finer.reduced(
-                part, self._factors, nearest=self._nearest
-            )
+            values = self._finer.reduced(part, self._factors, nearest=self._nearest)
+            pixels[box_slices(part, box)] = values
         self._array[box_slices(box)] = pixels
         return pixels.size
 
     def close(self) -> None:
-        """Let go of what was noted of the level before."""
+        """Forget the states of the level before."""
         status.shared.forget(self._finer.token)
 
 
@@ -449,10 +415,8 @@ class _Written:
 
     def reduced(self, box: Box, factors: Sequence[int], *, nearest: bool) -> Array:
         """Return a box of the next level."""
-        below = tuple(
-            (start * factor, min(stop * factor, size))
-            for (start, stop), factor, size in zip(box, factors, self.array.shape, strict=True)
-        )
+        scaled = np.array(box) * np.array(factors)[:, None]
+        below = intersect(tuple(map(tuple, scaled.tolist())), self.array.grid.full_box)
         return reduced(read_box(self, 0, below, keep=False), factors, nearest=nearest)
 
 
@@ -464,6 +428,9 @@ def _written(path: str, name: str) -> _Written:
     store = open_store(path)
     node = read_node(store, name)
     if node is None:
-        msg = f"{path}: level {name} is gone while the next one is made of it; was the folder changed?"
+        msg = (
+            f"{path}: level {name} is gone while the next one is made of it; "
+            "check whether another program changes the folder"
+        )
         raise ExportError(msg, path)
     return _Written(open_array(store, node))

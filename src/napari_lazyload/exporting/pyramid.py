@@ -1,4 +1,4 @@
-"""Coarser levels: which pixels are put together, and what becomes of them."""
+"""Coarser levels: which pixels become one, and its value."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _ALIKE = 1.5
-"""Pixels so many times as long as the shortest ones are halved with them, so that those of coarse
-levels are cubes."""
+"""Axes whose pixels are less than this many times as long as the shortest ones are halved with
+them, so that pixels of coarse levels are cubes."""
 
 
 def level_factors(
@@ -35,20 +35,35 @@ def level_factors(
     """
     levels: list[tuple[int, ...]] = []
     now, lengths = list(shape), [abs(size) or 1.0 for size in sizes]
-    while max(now[axis] for axis in space) > smallest:
+    while max(map(now.__getitem__, space)) > smallest:
         open_axes = [axis for axis in space if now[axis] > 1]
-        shortest = min(lengths[axis] for axis in open_axes)
-        halved = {axis for axis in open_axes if lengths[axis] < _ALIKE * shortest}
-        factors = tuple(2 if axis in halved else 1 for axis in range(len(now)))
+        shortest = min(map(lengths.__getitem__, open_axes))
+        factors = [1] * len(now)
+        for axis in open_axes:
+            if lengths[axis] < _ALIKE * shortest:
+                factors[axis] = 2
         now = coarser(now, factors)
-        lengths = [length * factor for length, factor in zip(lengths, factors, strict=True)]
-        levels.append(factors)
+        lengths = np.multiply(lengths, factors).tolist()
+        levels.append(tuple(factors))
     return levels
 
 
 def coarser(shape: Sequence[int], factors: Sequence[int]) -> list[int]:
-    """Return the shape of the next level: what is left over makes a pixel, too."""
+    """Return the shape of the next level; an incomplete block makes a pixel, too."""
     return [-(-size // factor) for size, factor in zip(shape, factors, strict=True)]
+
+
+def level_shapes(shape: Sequence[int], factors: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Return the shapes of all levels, finest first, of what `level_factors` returns."""
+    shapes = [tuple(shape)]
+    for step in factors:
+        shapes.append(tuple(coarser(shapes[-1], step)))
+    return shapes
+
+
+def count_pixels(shapes: Sequence[Sequence[int]]) -> int:
+    """Return how many pixels are read and written: the finest level, and then all of them."""
+    return prod(shapes[0]) + sum(map(prod, shapes))
 
 
 def reduced(pixels: Array, factors: Sequence[int], *, nearest: bool) -> Array:
@@ -65,32 +80,24 @@ def reduced(pixels: Array, factors: Sequence[int], *, nearest: bool) -> Array:
         the mean. Means of whole numbers are rounded to the nearest, halves up.
     """
     if nearest or pixels.dtype.kind == "b":
-        return np.ascontiguousarray(pixels[tuple(slice(None, None, factor) for factor in factors)])
-    odd = [(0, -size % factor) for size, factor in zip(pixels.shape, factors, strict=True)]
-    if any(
-        more for _, more in odd
-    ):  # a pixel that stands for a missing one beside it leaves the mean as it is
-        pixels = np.pad(pixels, odd, mode="edge")
+        firsts = tuple(slice(None, None, factor) for factor in factors)
+        return np.ascontiguousarray(pixels[firsts])
+    missing = [-size % factor for size, factor in zip(pixels.shape, factors, strict=True)]
+    if any(missing):  # a pixel that is repeated for a missing one leaves the mean as it is
+        pixels = np.pad(pixels, [(0, count) for count in missing], mode="edge")
     count = prod(factors)
     if pixels.dtype.kind not in "iu":
         wide = np.result_type(pixels.dtype, np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             mean: Array = _sum(pixels, factors, wide) / wide.type(count)
     elif pixels.dtype.itemsize < 8:
-        wide = np.dtype(
-            np.int64
-            if pixels.dtype.itemsize > 2
-            else np.uint32
-            if pixels.dtype.kind == "u"
-            else np.int32
-        )
+        wide = np.dtype(f"{pixels.dtype.kind}4" if pixels.dtype.itemsize <= 2 else np.int64)
         mean = (_sum(pixels, factors, wide) + wide.type(count // 2)) // wide.type(count)
-    else:  # a sum of 64-bit numbers could overflow: that of their shares cannot
-        one = pixels.dtype.type
-        whole, rest = np.divmod(pixels, one(count))
-        mean = _sum(whole, factors, pixels.dtype) + (
-            _sum(rest, factors, pixels.dtype) + one(count // 2)
-        ) // one(count)
+    else:  # a sum of 64-bit numbers could overflow: that of their quotients cannot
+        number = pixels.dtype.type
+        quotients, rests = np.divmod(pixels, number(count))
+        rest = _sum(rests, factors, pixels.dtype) + number(count // 2)
+        mean = _sum(quotients, factors, pixels.dtype) + rest // number(count)
     return mean.astype(pixels.dtype, copy=False)
 
 

@@ -1,22 +1,21 @@
-"""The pixels of an export, band by band: each band is read once, in parallel, and written in parallel.
+"""The pixels of an export, slab by slab: each is read once and written once, both in parallel.
 
-A *unit* is what the target writes at once: a chunk, a shard, a row of tiles. A *band* is a box of
+A *unit* is what the target writes at once: a chunk, a shard, a row of tiles. A *slab* is a box of
 whole units that fits the memory that an export may take. Source chunks that reach over the end of a
-band are read whole, and what the next band needs of them is carried over, so that each chunk is
-read once wherever a band can span all axes but one.
+slab are read whole, and what the next slab needs of them is carried over. So each chunk is read
+once wherever a slab can span all axes but one.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from itertools import product
 from math import lcm, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices
+from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, intersect
 from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoadError
 from napari_lazyload.cropping.crop import fill
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 BUDGET = 192 << 20
-"""Bytes of a band, unless a single unit has more."""
+"""Bytes of a slab, unless a single unit has more."""
 
 
 class ExportProgress:
@@ -64,7 +63,7 @@ class ExportProgress:
         self._lock = threading.Lock()
 
     def add(self, pixels: int) -> None:
-        """Note that so many more pixels are read, or written."""
+        """Count pixels that were read, or written."""
         with self._lock:
             self._done += pixels
             if self._progress is None or not pixels:
@@ -83,15 +82,15 @@ class ExportProgress:
 
 
 class PixelStream:
-    """The pixels of a cut, with the axes in the order of a target.
+    """The pixels of a selection, with the axes in the order of a target.
 
     Parameters
     ----------
-    cut : ExportSelection
+    selection : ExportSelection
         What is read.
     order : sequence of int
-        For each axis of the target, which one of the cut it is. Axes that are left out have one
-        pixel.
+        For each axis of the target, which one of the selection it is. Axes that are left out have
+        one pixel.
 
     Attributes
     ----------
@@ -115,25 +114,21 @@ class PixelStream:
 
     @property
     def chunked(self) -> bool:
-        """Whether the source has chunks that are read as a whole; other arrays are read in any pieces."""
+        """Whether the source has chunks that are read as a whole; others give any box."""
         return isinstance(getattr(self.selection.array, "chunks", None), tuple)
 
     def read(self, box: Box, out: Array, progress: ExportProgress) -> None:
         """Read a box, in pixels of the target, into an array of its shape."""
         selection = self.selection
-        place = dict(zip(self.order, box, strict=True))
-        whole = tuple(
-            (start + place[axis][0], start + place[axis][1])
-            if axis in place
-            else (start, start + 1)
-            for axis, (start, _) in enumerate(selection.box)
-        )
-        kept = sorted(self.order)
-        turned = out.transpose([self.order.index(axis) for axis in kept])
-        result = np.expand_dims(
-            turned, tuple(axis for axis in range(len(selection.box)) if axis not in place)
-        )
-        count, pixels, before = selection.grid.count(whole), out.size, 0
+        whole = [(start, start + 1) for start, _ in selection.box]
+        for axis, (start, stop) in zip(self.order, box, strict=True):
+            first = selection.box[axis][0]
+            whole[axis] = first + start, first + stop
+        # `fill` wants the axes in the order of the source, also those that the target leaves out.
+        in_order = out.transpose(np.argsort(self.order))
+        left_out = set(range(len(whole))) - set(self.order)
+        result = np.expand_dims(in_order, tuple(left_out))
+        count, pixels, before = selection.grid.count(tuple(whole)), out.size, 0
 
         def report(done: int) -> None:
             nonlocal before
@@ -146,7 +141,7 @@ class PixelStream:
                 fill(
                     selection.array,
                     selection.grid,
-                    whole,
+                    tuple(whole),
                     result,
                     cancel=progress.cancel,
                     progress=report,
@@ -178,7 +173,7 @@ class Slab:
     read: Box | None
 
 
-def plan_bands(
+def plan_slabs(
     units: ChunkGrid,
     source: ChunkGrid,
     itemsize: int,
@@ -186,7 +181,7 @@ def plan_bands(
     *,
     ordered: bool = False,
 ) -> Iterator[Slab]:
-    """Yield the bands of a target, last axis fastest.
+    """Yield the slabs of a target, last axis fastest.
 
     Parameters
     ----------
@@ -197,24 +192,21 @@ def plan_bands(
     itemsize : int
         Bytes of a pixel.
     budget : int, optional
-        Bytes of a band.
+        Bytes of a slab.
     ordered : bool
-        Whether the units of all bands, one after the other, must be in the order of their indices.
+        Whether the units of all slabs, one after the other, must be in the order of their indices.
     """
-    way = _way(
-        units, source, max(1, (BUDGET if budget is None else budget) // itemsize), ordered=ordered
-    )
-    rest = tuple((0, size) for size in units.shape[way.axis + 1 :])
-    for index in product(*(range(count) for count in way.leading.numblocks)):
-        before = way.leading.bounds(index)
-        slab = max(1, prod(box_shape(before)) * prod(box_shape(rest)))
-        most = max(1, way.room // slab)
-        for box, held, read in _steps(units, source if way.carry else units, way.axis, most):
-            yield Slab(
-                (*before, box, *rest),
-                (*before, held, *rest),
-                None if read is None else (*before, read, *rest),
-            )
+    way = _traversal(units, source, itemsize, budget, ordered=ordered)
+    # A slab is a box of leading axes, a range along the axis of the traversal, and all of the rest.
+    # Only the range changes from one slab to the next, so that what is carried over is a range too.
+    rest = units.full_box[way.axis + 1 :]
+    followed = source if way.carry else units
+    for before in map(way.leading.bounds, np.ndindex(*way.leading.numblocks)):
+        cross_section = max(1, prod(box_shape((*before, *rest))))
+        most = max(1, way.room // cross_section)
+        for box, held, read in _steps(units, followed, way.axis, most):
+            to_read = read and (*before, read, *rest)
+            yield Slab((*before, box, *rest), (*before, held, *rest), to_read)
 
 
 def reads_once(
@@ -225,19 +217,18 @@ def reads_once(
     *,
     ordered: bool = False,
 ) -> bool:
-    """Return whether the bands of :func:`plan_bands` read no chunk of the source twice."""
-    way = _way(
-        units, source, max(1, (BUDGET if budget is None else budget) // itemsize), ordered=ordered
-    )
-    return way.carry and not any(
-        _straddles(way.leading, ChunkGrid(way.leading.shape, source.chunks[: way.axis]), axis)
-        for axis in range(way.axis)
-    )
+    """Whether the slabs of :func:`plan_slabs` read no chunk of the source twice."""
+    way = _traversal(units, source, itemsize, budget, ordered=ordered)
+    leading = ChunkGrid(way.leading.shape, source.chunks[: way.axis])
+    crossed = (_straddles(way.leading, leading, axis) for axis in range(way.axis))
+    return way.carry and not any(crossed)
 
 
 @dataclass(frozen=True, slots=True)
 class Traversal:
-    """How bands follow each other: along one axis, for each block of the axes before; those behind are whole.
+    """How slabs follow each other: along one axis, for each block of the axes before it.
+
+    The axes behind it are whole.
 
     Parameters
     ----------
@@ -246,7 +237,7 @@ class Traversal:
     leading : ChunkGrid
         The blocks of the axes before: one or more units.
     carry : bool
-        Whether source chunks that reach over the end of a band are carried over.
+        Whether source chunks that reach over the end of a slab are carried over.
     room : int
         Pixels that may be held.
     """
@@ -257,66 +248,79 @@ class Traversal:
     room: int
 
 
-def _way(units: ChunkGrid, source: ChunkGrid, room: int, *, ordered: bool) -> Traversal:
-    """Return the way that reads least: thick bands, else blocks that no chunk reaches over, else what fits."""
-    axes = range(len(units.shape))
+def _traversal(
+    units: ChunkGrid, source: ChunkGrid, itemsize: int, budget: int | None, *, ordered: bool
+) -> Traversal:
+    """Return the traversal that reads least, of those whose thinnest slab fits the budget."""
+    room = max(1, (BUDGET if budget is None else budget) // itemsize)
+    shape, axes = units.shape, range(len(units.shape))
+    # Pixels along each axis of: one unit; the fewest units whose end no source chunk crosses; one
+    # unit with the source chunks that reach over its end.
     single = [_largest(units, axis) for axis in axes]
-    whole = single if ordered else [_closed(units, source, axis) for axis in axes]
-    reach = [
-        one + (_largest(source, axis) if _straddles(units, source, axis) else 0)
-        for axis, one in enumerate(single)
-    ]
-    for before, along, carry in (
-        (whole, reach, True),
-        (single, reach, True),
+    closed, with_chunks = list(single), list(single)
+    for axis in axes:
+        if _straddles(units, source, axis):
+            closed[axis] = _closed(units, source, axis)
+            with_chunks[axis] += _largest(source, axis)
+    if ordered:  # blocks of several units would not be in the order of the units
+        closed = single
+    # From best to worst: nothing is read twice; chunks that cross leading blocks are; chunks that
+    # cross the end of a slab are, too. The slowest axis comes first: it has the thickest slabs.
+    for leading, along, carry in (
+        (closed, with_chunks, True),
+        (single, with_chunks, True),
         (single, single, False),
     ):
         for axis in axes:
-            thick = min(along[axis], units.shape[axis])
-            if prod(before[:axis]) * thick * prod(units.shape[axis + 1 :]) <= room:
-                return Traversal(
-                    axis, ChunkGrid(units.shape[:axis], tuple(before[:axis])), carry, room
-                )
-    last = len(single) - 1
-    return Traversal(
-        last, ChunkGrid(units.shape[:last], tuple(single[:last])), carry=False, room=room
-    )
+            thinnest = min(along[axis], shape[axis]) * prod(shape[axis + 1 :])
+            if prod(leading[:axis]) * thinnest <= room:
+                blocks = ChunkGrid(shape[:axis], tuple(leading[:axis]))
+                return Traversal(axis, blocks, carry, room)
+    last = len(shape) - 1  # a single unit is larger than the budget
+    blocks = ChunkGrid(shape[:last], tuple(single[:last]))
+    return Traversal(last, blocks, carry=False, room=room)
 
 
 def _closed(units: ChunkGrid, source: ChunkGrid, axis: int) -> int:
-    """Return the pixels of the fewest units along an axis over whose end no source chunk reaches."""
-    unit, chunk = _largest(units, axis), source.chunks[axis]
-    if not _straddles(units, source, axis):
-        return unit
-    sizes = {chunk} if isinstance(chunk, int) else {*chunk[:-1], max(chunk)}
-    return min(units.shape[axis], lcm(unit, *sizes)) if len(sizes) == 1 else units.shape[axis]
+    """Return the pixels of the fewest units along an axis whose end no source chunk crosses."""
+    sizes, whole = _chunk_sizes(source, axis), units.shape[axis]
+    if len(sizes) > 1:  # irregular chunks: only the end of the axis is certain
+        return whole
+    return min(whole, lcm(_largest(units, axis), *sizes))
+
+
+def _chunk_sizes(grid: ChunkGrid, axis: int) -> set[int]:
+    """Return the sizes of the chunks along an axis; the last one may be cut short."""
+    chunk = grid.chunks[axis]
+    return {chunk} if isinstance(chunk, int) else {*chunk[:-1], max(chunk)}
 
 
 def _largest(grid: ChunkGrid, axis: int) -> int:
-    chunk = grid.chunks[axis]
-    return min(chunk, grid.shape[axis]) if isinstance(chunk, int) else max(chunk)
+    return min(max(_chunk_sizes(grid, axis)), grid.shape[axis])
 
 
 def _straddles(units: ChunkGrid, source: ChunkGrid, axis: int) -> bool:
-    """Return whether chunks of the source may reach over borders of units."""
+    """Whether chunks of the source may reach over borders of units."""
     if units.numblocks[axis] == 1 or _largest(source, axis) == 1:
         return False
-    chunk = source.chunks[axis]
-    sizes = (
-        {chunk} if isinstance(chunk, int) else {*chunk[:-1], max(chunk)}
-    )  # the last one may be cut short
+    sizes = _chunk_sizes(source, axis)
     return len(sizes) > 1 or any(_largest(units, axis) % size for size in sizes)
 
 
 def _steps(
     units: ChunkGrid, source: ChunkGrid, axis: int, most: int
 ) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int] | None]]:
-    """Yield the ranges of box, held and read along one axis; `most` pixels are held where units allow it."""
-    size, start, known = units.shape[axis], 0, 0
+    """Yield the ranges of box, held and read of a `Slab` along one axis.
+
+    `most` pixels are held where units allow it.
+    """
+    size, start, known = units.shape[axis], 0, 0  # all before `known` was read
     while start < size:
         stop = _end(units, axis, start)
+        # Add units as long as they fit together with the chunks that their end cuts through.
         while stop < size and _reach(source, axis, _end(units, axis, stop)) - start <= most:
             stop = _end(units, axis, stop)
+        # A long chunk may have been read beyond the end of this slab already.
         reach = max(known, _reach(source, axis, stop))
         yield (start, stop), (start, reach), (known, reach) if reach > known else None
         start, known = stop, reach
@@ -332,36 +336,28 @@ def _reach(grid: ChunkGrid, axis: int, stop: int) -> int:
     return _end(grid, axis, stop - 1)
 
 
-def read_bands(
+def read_slabs(
     stream: PixelStream, units: ChunkGrid, progress: ExportProgress, *, ordered: bool = False
 ) -> Iterator[tuple[Box, Array]]:
-    """Yield each band's box and pixels; these are overwritten by the next one."""
+    """Yield box and pixels of each slab; the pixels are overwritten by the next one."""
     source = stream.grid if stream.chunked else units
     buffer = np.empty(0, stream.dtype)
     before: tuple[Box, Array] | None = None
-    for band in plan_bands(units, source, stream.dtype.itemsize, ordered=ordered):
+    for slab in plan_slabs(units, source, stream.dtype.itemsize, ordered=ordered):
         progress.check()
-        carried = (
-            None if before is None or band.read == band.held else _part(before, band.held).copy()
-        )
-        size = prod(box_shape(band.held))
-        if size > buffer.size:
-            buffer = np.empty(size, stream.dtype)
-        pixels = buffer[:size].reshape(box_shape(band.held))
+        carried: tuple[Box, Array] | None = None
+        if before is not None and slab.read != slab.held:
+            shared = intersect(before[0], slab.held)
+            # A copy: both slabs are in the same buffer.
+            carried = shared, before[1][box_slices(shared, before[0])].copy()
+        shape = box_shape(slab.held)
+        if prod(shape) > buffer.size:
+            buffer = np.empty(prod(shape), stream.dtype)
+        pixels = buffer[: prod(shape)].reshape(shape)
         if carried is not None:
-            pixels[tuple(slice(length) for length in carried.shape)] = carried
+            pixels[box_slices(carried[0], slab.held)] = carried[1]
             del carried
-        if band.read is not None:
-            stream.read(band.read, pixels[box_slices(band.read, band.held)], progress)
-        before = band.held, pixels
-        yield band.box, pixels[box_slices(band.box, band.held)]
-
-
-def _part(known: tuple[Box, Array], wanted: Box) -> Array:
-    """Return the pixels of a box that are there already: along each axis from its start on."""
-    box, pixels = known
-    return pixels[
-        tuple(
-            slice(max(0, a - c), max(0, b - c)) for (a, b), (c, _) in zip(wanted, box, strict=True)
-        )
-    ]
+        if slab.read is not None:
+            stream.read(slab.read, pixels[box_slices(slab.read, slab.held)], progress)
+        before = slab.held, pixels
+        yield slab.box, pixels[box_slices(slab.box, slab.held)]

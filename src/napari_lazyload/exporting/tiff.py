@@ -16,11 +16,12 @@ import numpy as np
 from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import ExportError
+from napari_lazyload.core.units import unit_symbol
 from napari_lazyload.exporting.axes import drop_singletons, roles, too_many, unit_name
 from napari_lazyload.exporting.npy import write_pixels
-from napari_lazyload.exporting.ome_metadata import pixel_to_world
-from napari_lazyload.exporting.pyramid import coarser, reduced
-from napari_lazyload.exporting.streaming import PixelStream, read_bands, reads_once
+from napari_lazyload.exporting.ome_metadata import world_position
+from napari_lazyload.exporting.pyramid import level_shapes, reduced
+from napari_lazyload.exporting.streaming import PixelStream, read_slabs, reads_once
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -40,43 +41,24 @@ SMALLEST = 512
 _TILE, _LARGE_TILE = 256, 512
 _BIG = 2 << 30
 """A file of more bytes is a BigTIFF: offsets of the other kind end at 4 GiB, and noise can grow
-when it is packed."""
+when it is compressed."""
 
-_PACKED = 32 << 20
-"""Bytes of the tiles that are packed at once, in parallel."""
+_COMPRESSED_AT_ONCE = 32 << 20
+"""Bytes of the tiles that are compressed at once, in parallel."""
 
 _LETTERS: dict[Role, str] = {"time": "T", "channel": "C", "color": "S"}
-_UNITS = {
-    "micrometer": "µm",
-    "nanometer": "nm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-    "picometer": "pm",
-    "kilometer": "km",
-    "inch": "in",
-    "foot": "ft",
-    "angstrom": "Å",
-    "second": "s",
-    "millisecond": "ms",
-    "microsecond": "µs",
-    "nanosecond": "ns",
-    "minute": "min",
-    "hour": "h",
-    "day": "d",
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is written.
+class TiffPages:
+    """The pages to write.
 
     Parameters
     ----------
-    feed : PixelStream
-        The pixels of the finest level: pages, rows, columns, and samples where there are colours.
+    stream : PixelStream
+        The pixels of the finest level: pages, rows, columns, and samples where there are colors.
     axes : str
-        A letter of OME's for each axis.
+        OME's letter of each axis.
     levels : int
         How many coarser ones.
     tile : (int, int)
@@ -101,14 +83,11 @@ class Plan:
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Of the levels, finest first."""
-        shapes = [self.stream.shape]
-        for _ in range(self.levels):
-            shapes.append(tuple(coarser(shapes[-1], self.factors)))
-        return shapes
+        return level_shapes(self.stream.shape, [self.factors] * self.levels)
 
 
-def plan_tiff(path: str, selection: ExportSelection, *, pyramid: bool, chunks: Any) -> Plan:
-    """Return what is written for a cut; reads nothing.
+def plan_tiff(path: str, selection: ExportSelection, *, pyramid: bool, chunks: Any) -> TiffPages:
+    """Return the pages to write for a selection; reads nothing.
 
     Raises
     ------
@@ -118,12 +97,11 @@ def plan_tiff(path: str, selection: ExportSelection, *, pyramid: bool, chunks: A
         If the tiles are not what the format takes.
     """
     if selection.dtype.name not in DTYPES:
-        fitting = {"b": "uint8", "f": "float32", "i": "int32", "u": "uint32"}.get(
-            selection.dtype.kind, "float32"
-        )
+        known = {"b": "uint8", "i": "int32", "u": "uint32"}
+        fitting = known.get(selection.dtype.kind, "float32")
         msg = (
-            f"{path}: OME-TIFF has no pixels of type {selection.dtype}; convert them (dtype={fitting!r}), or write OME-Zarr "
-            "(.ome.zarr)"
+            f"{path}: OME-TIFF has no pixels of type {selection.dtype}; "
+            f"convert them (dtype={fitting!r}), or write OME-Zarr (.ome.zarr)"
         )
         raise ExportError(msg, path)
     order, letters = _letters(path, selection)
@@ -133,11 +111,11 @@ def plan_tiff(path: str, selection: ExportSelection, *, pyramid: bool, chunks: A
     levels = 0
     while pyramid and max(size) >> levels > SMALLEST:
         levels += 1
-    return Plan(stream, letters, levels, _tile(chunks, size))
+    return TiffPages(stream, letters, levels, _tile(chunks, size))
 
 
 def _letters(path: str, selection: ExportSelection) -> tuple[list[int], str]:
-    """Return the axes of a cut in the order in which they are written, and their letters."""
+    """Return the axes in the order in which they are written, and their letters."""
     kinds = roles(selection)
     kept = drop_singletons(selection, kinds, ("other", "time"), 1)
     letters = {axis: _LETTERS.get(kinds[axis], "") for axis in kept}
@@ -150,16 +128,13 @@ def _letters(path: str, selection: ExportSelection) -> tuple[list[int], str]:
     if len(unknown) == 1 and "T" not in letters.values():  # frames of a folder, one after the other
         letters[unknown.pop()] = "T"
     if unknown or sorted(set(letters.values())) != sorted(letters.values()):
-        raise too_many(
-            path,
-            "OME-TIFF has the axes T, C, Z, Y, X and colours",
-            selection,
-            unknown or kept,
-            "OME-Zarr (.ome.zarr)",
-        )
+        rule = "OME-TIFF has the axes T, C, Z, Y, X and colors"
+        raise too_many(path, rule, selection, unknown or kept, "OME-Zarr (.ome.zarr)")
     if not {"Y", "X"} <= set(letters.values()):
-        found = ", ".join(selection.axes)
-        msg = f"{path}: OME-TIFF takes images with two axes of space or more, found {found}; write NPY (.npy)"
+        msg = (
+            f"{path}: OME-TIFF takes images with two axes of space or more, "
+            f"found {', '.join(selection.axes)}; write NPY (.npy)"
+        )
         raise ExportError(msg, path)
     order = sorted(kept, key=lambda axis: "YXS".find(letters[axis]))
     return order, "".join(letters[axis] for axis in order)
@@ -170,20 +145,15 @@ def _tile(chunks: Any, size: tuple[int, ...]) -> tuple[int, int]:
         side = _LARGE_TILE if max(size) > 4096 else _TILE
         return min(side, -(-size[0] // 16) * 16), min(side, -(-size[1] // 16) * 16)
     given = [chunks] * 2 if isinstance(chunks, int) else list(chunks)[-2:]
-    if len(given) != 2 or any(not isinstance(one, int) or one <= 0 or one % 16 for one in given):
+    fitting = [side for side in given if isinstance(side, int) and side > 0 and side % 16 == 0]
+    if len(given) != 2 or fitting != given:
         msg = f"chunks of OME-TIFF are its tiles: rows and columns, multiples of 16, got {chunks!r}"
         raise ValueError(msg)
     return given[0], given[1]
 
 
-def tiff_steps(plan: Plan) -> int:
-    """Return how many pixels are read and written."""
-    sizes = [prod(shape) for shape in plan.shapes]
-    return sizes[0] + sum(sizes)
-
-
-def write_tiff(path: str, plan: Plan, progress: ExportProgress) -> None:
-    """Write an image to a path where nothing is; coarser levels wait in files beside it until it is their turn."""
+def write_tiff(path: str, plan: TiffPages, progress: ExportProgress) -> None:
+    """Write an image to a path where nothing is; coarser levels wait in files beside it."""
     import tifffile
 
     stream, shapes = plan.stream, plan.shapes
@@ -197,7 +167,7 @@ def write_tiff(path: str, plan: Plan, progress: ExportProgress) -> None:
         "photometric": "rgb" if plan.samples else "minisblack",
         "extrasamples": ("unassalpha",) if plan.samples == 4 else None,
         "maxworkers": settings.current().workers,
-        "buffersize": _PACKED,
+        "buffersize": _COMPRESSED_AT_ONCE,
     }
     big = nbytes > _BIG
     with open(path, "wb+") as handle, tifffile.TiffWriter(handle, bigtiff=big, ome=True) as file:
@@ -215,28 +185,28 @@ def write_tiff(path: str, plan: Plan, progress: ExportProgress) -> None:
                 rows = _spilled(plan, spill, shapes[number + 1])
 
 
-def _finest(path: str, plan: Plan, progress: ExportProgress) -> Generator[Array]:
+def _finest(path: str, plan: TiffPages, progress: ExportProgress) -> Generator[Array]:
     """Yield rows of tiles of the finest level, page by page."""
     stream = plan.stream
     at = plan.axes.index("Y")
     sizes = (*(1,) * at, min(plan.tile[0], stream.shape[at]), *stream.shape[at + 1 :])
     units = ChunkGrid(stream.shape, sizes)
     if stream.chunked and not reads_once(units, stream.grid, stream.dtype.itemsize, ordered=True):
-        # Chunks of many planes, each larger than a band: in their own order to a file, and from
+        # Chunks of many planes, each larger than a slab, go to a file in their own order, and from
         # there page by page.
         with open(f"{path}.0", "wb") as file:
             for _ in write_pixels(file, stream, progress):
                 pass
         yield from _spilled(plan, f"{path}.0", stream.shape)
         return
-    for box, pixels in read_bands(stream, units, progress, ordered=True):
+    for box, pixels in read_slabs(stream, units, progress, ordered=True):
         for page in np.ndindex(*box_shape(box)[:at]):
             for top in range(0, pixels.shape[at], plan.tile[0]):
                 yield pixels[page][top : top + plan.tile[0]]
 
 
-def _spilled(plan: Plan, path: str, shape: tuple[int, ...]) -> Generator[Array]:
-    """Yield rows of tiles of a level that lies in a file, one behind the other, and remove it."""
+def _spilled(plan: TiffPages, path: str, shape: tuple[int, ...]) -> Generator[Array]:
+    """Yield rows of tiles of a level from a file that holds them in turn, and remove the file."""
     at = plan.axes.index("Y")
     try:
         # Not a memory map, whose pages count as memory of this process.
@@ -251,9 +221,9 @@ def _spilled(plan: Plan, path: str, shape: tuple[int, ...]) -> Generator[Array]:
 
 
 def _tiles(
-    plan: Plan, rows: Iterable[Array], spill: str | None, progress: ExportProgress
+    plan: TiffPages, rows: Iterable[Array], spill: str | None, progress: ExportProgress
 ) -> Generator[Array]:
-    """Yield tiles, each a new array; what the next level is made of goes to a file on the way."""
+    """Yield tiles, each a new array; the pixels of the next level go to a file meanwhile."""
     factors = (2, 2, 1)[: 2 + bool(plan.samples)]
     nearest = plan.stream.selection.display.kind == "labels"
     tall, wide = plan.tile
@@ -264,9 +234,8 @@ def _tiles(
             if spill is not None:
                 # Tiles have an even number of rows, so that no block of two reaches into the next
                 # row of tiles.
-                file.write(
-                    np.ascontiguousarray(reduced(row, factors, nearest=nearest)).data.cast("B")
-                )
+                smaller = np.ascontiguousarray(reduced(row, factors, nearest=nearest))
+                file.write(smaller.data.cast("B"))
             for left in range(0, row.shape[1], wide):
                 part = row[:, left : left + wide]
                 tile = np.zeros((tall, wide, *part.shape[2:]), part.dtype)
@@ -274,11 +243,11 @@ def _tiles(
                 yield tile
 
 
-def metadata(plan: Plan) -> Mapping[str, Any]:
-    """Return what tifffile makes OME-XML of: axes, sizes of pixels with their units, names of channels."""
+def metadata(plan: TiffPages) -> Mapping[str, Any]:
+    """Return what tifffile writes as OME-XML: axes, pixel sizes with units, names of channels."""
     selection = plan.stream.selection
-    world = pixel_to_world(selection, plan.stream.order)
-    said: dict[str, Any] = {"axes": plan.axes, "Name": selection.display.name or "image"}
+    world = world_position(selection, plan.stream.order)
+    fields: dict[str, Any] = {"axes": plan.axes, "Name": selection.display.name or "image"}
     for letter, axis, size in zip(plan.axes, plan.stream.order, world.scale, strict=True):
         if letter in "SC":
             continue
@@ -286,11 +255,11 @@ def metadata(plan: Plan) -> Mapping[str, Any]:
         if unit is None and size == 1:
             continue
         name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-        known = _UNITS.get(unit or "")
+        known = unit_symbol(unit)
         if known is not None or letter != "T":
-            said[name], said[f"{name}Unit"] = size, known or "pixel"
+            fields[name], fields[f"{name}Unit"] = size, known or "pixel"
     if "C" in plan.axes:
         names = [channel.name for channel in selection.display.channels]
         if len(names) == plan.stream.shape[plan.axes.index("C")] and all(names):
-            said["Channel"] = {"Name": names}
-    return said
+            fields["Channel"] = {"Name": names}
+    return fields

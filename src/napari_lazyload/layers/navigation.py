@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.source import status_token
 from napari_lazyload.layers.display.layer_display import link_of
 
 if TYPE_CHECKING:
@@ -17,13 +18,9 @@ def image_number(dataset: Dataset, layer: Any) -> int | None:
     link = link_of(layer)
     if link is None or link.dataset is not dataset:
         return None
-    tokens = [image.source.token for image in dataset.images]
-    source: Any = link.image.source
-    while source is not None:  # a layer may show it converted, and with computed levels
-        if source.token in tokens:
-            return tokens.index(source.token)
-        source = getattr(source, "original", None)
-    return None
+    tokens = [status_token(image.source) for image in dataset.images]
+    token = status_token(link.image.source)  # that of what it shows converted, or with more levels
+    return tokens.index(token) if token in tokens else None
 
 
 def row_in_view(viewer: Any, layer: Any) -> int | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.arrays.lazy_array import LazyArray
+from napari_lazyload.core.source import status_token
 from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.canvas_text import CanvasText
 from napari_lazyload.layers.display.layer_display import LayerDisplay, link_of
@@ -183,7 +184,9 @@ class ViewerDisplays:
         """Collect what failed, from any thread; one notification reports all up to then."""
         del level, index
         links = [display.link for display in list(self._displays.values())]
-        if reason is None or token not in [link.image.source.token for link in links if link]:
+        if reason is None or token not in [
+            status_token(link.image.source) for link in links if link
+        ]:
             return
         self._news.append(reason)
         if len(self._news) == 1:

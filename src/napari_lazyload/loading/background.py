@@ -1,4 +1,4 @@
-"""Background work that gives way to what is looked at: two threads that run Python take the interpreter in turns."""
+"""Background work that gives way to views, since threads of Python share one interpreter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE_SECONDS, SLOT_SECONDS = 1.0, 0.005
 
 
 class RedrawGuard:
-    """Whether a window is about to draw new pixels: it asks for no chunk meanwhile, and needs the interpreter."""
+    """Whether a window is about to draw: it requests no chunk then, and needs the interpreter."""
 
     def __init__(self) -> None:
         self._until = 0.0

@@ -1,4 +1,4 @@
-"""The chunk cache: decoded chunks under one byte budget, each read once however many ask at the same moment.
+"""The chunk cache: decoded chunks under one byte budget, each read once for all who ask.
 
 Two rules keep it free of deadlocks and leaks. Whoever first asks for an absent chunk reads it in
 its own thread, and those who ask meanwhile wait for that thread, which itself waits for nobody. And
@@ -25,7 +25,7 @@ from napari_lazyload.loading import status
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from napari_lazyload.core.source import Chunk
+    from napari_lazyload.core.source import Chunk, ChunkKey
     from napari_lazyload.loading.status import ChunkReporter
 
     Array = np.ndarray[Any, Any]
@@ -80,7 +80,7 @@ class PendingRead:
         self.keep = False
 
     def result(self) -> Array | None:
-        """Wait for what another thread reads; None if that was interrupted, which is no fault of the file."""
+        """Wait for the read of another thread; None if it was interrupted, no fault of the file."""
         self.done.wait()
         if isinstance(self.error, Exception):
             raise _again(self.error)
@@ -88,7 +88,7 @@ class PendingRead:
 
 
 class ChunkCache:
-    """Least-recently-used decoded chunks under a byte budget. All methods may be called from any thread.
+    """Least-recently-used decoded chunks under a byte budget; for any thread.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class ChunkCache:
     def __init__(
         self,
         budget: Callable[[], int] | None = None,
-        evicted: Callable[[Hashable], Any] | None = None,
+        evicted: Callable[[ChunkKey], Any] | None = None,
     ) -> None:
         self._setting = budget or (lambda: settings.current().cache_budget)
         self._evicted = evicted or (lambda _key: None)
@@ -112,8 +112,8 @@ class ChunkCache:
         self._lock = (
             threading.RLock()
         )  # the garbage collector may close a data set in a thread that holds it
-        self._entries: OrderedDict[Hashable, Array] = OrderedDict()
-        self._flights: dict[Hashable, PendingRead] = {}
+        self._entries: OrderedDict[ChunkKey, Array] = OrderedDict()
+        self._flights: dict[ChunkKey, PendingRead] = {}
         self._nbytes = 0
         self._reserved: dict[Hashable, int] = {}
         self.counters = CacheCounters()
@@ -123,7 +123,7 @@ class ChunkCache:
         return max(0, self._setting() - sum(self._reserved.values()))
 
     def reserve(self, owner: Hashable, nbytes: int) -> None:
-        """Give a part of the budget to pixels that a view holds beside the cache; 0 takes it back."""
+        """Reserve a part of the budget for pixels that a view holds; 0 takes it back."""
         with self._lock:
             if nbytes:
                 self._reserved[owner] = nbytes
@@ -140,7 +140,7 @@ class ChunkCache:
         """Return how many chunks are kept now."""
         return len(self._entries)
 
-    def __contains__(self, key: Hashable) -> bool:
+    def __contains__(self, key: ChunkKey) -> bool:
         """Return whether the chunk is kept, without counting it as used."""
         return key in self._entries
 
@@ -150,7 +150,7 @@ class ChunkCache:
         reporter: ChunkReporter | None = None,
         fits: Callable[[Array], bool] = lambda _array: True,
     ) -> Array | None:
-        """Return the decoded chunk if it is in memory and fits; reads nothing, and waits for nobody."""
+        """Return the decoded chunk if it is in memory and fits; reads nothing, never waits."""
         if not is_ready(chunk):
             return None
         key = chunk.key
@@ -161,11 +161,11 @@ class ChunkCache:
             self._tell(reporter, key)
         return array
 
-    def kept(self, key: Hashable) -> Array | None:
-        """Return the decoded chunk that is kept under a key, whatever became of its file meanwhile."""
+    def kept(self, key: ChunkKey) -> Array | None:
+        """Return the chunk that is kept under a key, whatever became of its file since."""
         return self._kept(key, touch=True)
 
-    def _tell(self, reporter: ChunkReporter, key: Hashable) -> None:
+    def _tell(self, reporter: ChunkReporter, key: ChunkKey) -> None:
         """Tell that a chunk is there, and whether it is kept."""
         with self._lock:  # nobody may evict it, nor keep it, between the look and the word
             again = reporter.loaded(key, kept=key in self._entries)
@@ -218,7 +218,7 @@ class ChunkCache:
         return array
 
     def _find(
-        self, chunk: Chunk, key: Hashable, keep: bool, reporter: ChunkReporter | None
+        self, chunk: Chunk, key: ChunkKey, keep: bool, reporter: ChunkReporter | None
     ) -> Array:
         array = self._kept(key, touch=keep)
         while array is None:
@@ -232,7 +232,7 @@ class ChunkCache:
             array = self._kept(key, touch=keep) if pending is None else pending.result()
         return array
 
-    def _kept(self, key: Hashable, *, touch: bool) -> Array | None:
+    def _kept(self, key: ChunkKey, *, touch: bool) -> Array | None:
         """Return a chunk from memory; `touch` says whether this counts as its latest use."""
         with self._lock:
             array = self._entries.get(key)
@@ -242,8 +242,8 @@ class ChunkCache:
                     self._entries.move_to_end(key)
             return array
 
-    def _join_pending(self, key: Hashable, mine: PendingRead, *, keep: bool) -> PendingRead | None:
-        """Return the read under way for `key`, which is now `mine` if there was none; None if one has just ended."""
+    def _join_pending(self, key: ChunkKey, mine: PendingRead, *, keep: bool) -> PendingRead | None:
+        """Return the pending read of `key`, or `mine`, now pending; None if one just ended."""
         with self._lock:
             if key in self._entries:
                 return None
@@ -256,7 +256,7 @@ class ChunkCache:
         if reporter is not None:
             reporter.begin()
         try:
-            pending.array = _alone(
+            pending.array = _own_memory(
                 retrying(chunk.load, locked_or_away, attempts=ATTEMPTS, first_pause=FIRST_PAUSE)
             )
         except BaseException as err:
@@ -266,8 +266,8 @@ class ChunkCache:
             reporter.end(pending.array.nbytes)
         return pending.array
 
-    def _finish(self, key: Hashable, pending: PendingRead) -> None:
-        """Take a read that is over off the list, count it, and keep its array if somebody wanted that."""
+    def _finish(self, key: ChunkKey, pending: PendingRead) -> None:
+        """Take a read that is over off the list, count it, and keep its array if requested."""
         try:
             with self._lock:
                 if (
@@ -278,7 +278,7 @@ class ChunkCache:
         finally:
             pending.done.set()
 
-    def _take_in(self, key: Hashable, pending: PendingRead) -> None:
+    def _take_in(self, key: ChunkKey, pending: PendingRead) -> None:
         self.counters.reads += 1
         if pending.array is None:
             self.counters.failures += 1
@@ -304,7 +304,7 @@ class ChunkCache:
         with self._lock:
             self._evict()
 
-    def drop(self, belongs: Callable[[Hashable], bool] | None = None) -> int:
+    def drop(self, belongs: Callable[[ChunkKey], bool] | None = None) -> int:
         """Drop the chunks whose key `belongs` says yes to, all by default; return how many.
 
         What is being read now is not kept either, unless somebody asks for it again.
@@ -336,8 +336,8 @@ class ChunkCache:
             }
 
 
-def _alone(array: Array) -> Array:
-    """Return the array read-only, or a copy where it is part of something larger that it would keep in memory."""
+def _own_memory(array: Array) -> Array:
+    """Return the array read-only, or a copy where it would keep something larger in memory."""
     base = array
     while isinstance(base.base, np.ndarray):
         base = base.base
@@ -348,7 +348,7 @@ def _alone(array: Array) -> Array:
 
 
 def _again(error: BaseException) -> BaseException:
-    """Return an error for another thread: a copy, without the traceback, whose frames hold pixels."""
+    """Return a copy of an error for another thread, without a traceback that holds pixels."""
     try:
         again = copy.copy(error)
     except Exception:  # noqa: BLE001 - a foreign error that cannot be made twice is shared

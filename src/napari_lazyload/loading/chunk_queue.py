@@ -1,4 +1,4 @@
-"""Chunks that a view wants, read in order by the pool, and replaced as a whole when the view changes."""
+"""Chunks that a view requests: read in order by the pool, replaced when the view changes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.source import status_token
 from napari_lazyload.loading import scheduler, status
 from napari_lazyload.loading.read_box import read_block
 
@@ -31,14 +32,14 @@ QUICK_SECONDS = 0.02
 
 
 def is_quick(source: Source) -> bool:
-    """Return whether the latest reads of a source kept a core busy for a moment, and waited for nothing."""
+    """Whether the latest reads of a source kept a core busy for a moment, without waiting."""
     return scheduler.pool_of(source) is scheduler.shared and (
-        0 < status.shared.read_seconds(source.token) < QUICK_SECONDS
+        0 < status.shared.read_seconds(status_token(source)) < QUICK_SECONDS
     )
 
 
 class ChunkQueue:
-    """A list of wanted chunks of one source, which takes a few places of the pool, never the queue of all its chunks.
+    """The requested chunks of one source; takes a few places of the pool at a time.
 
     Parameters
     ----------
@@ -92,8 +93,8 @@ class ChunkQueue:
             self._call(len(self._wanted))
 
     def _tell(self, before: Iterable[ChunkAddress]) -> None:
-        """Tell the status what is wanted no more, and what is now; the lock is held, so that no read comes between."""
-        token, stays = self._source.token, set(self._wanted)
+        """Report to the status what is requested no more, and what is now; the lock is held."""
+        token, stays = status_token(self._source), set(self._wanted)
         dropped = {place: place not in stays for place in before}
         for level, gone in _by_level(place for place, drop in dropped.items() if drop).items():
             status.shared.unqueue(token, level, gone)
@@ -114,7 +115,7 @@ class ChunkQueue:
             return set(self._running)
 
     def _call(self, count: int) -> None:
-        """Have some more reads begin, never with more than the pool's threads in the queue; the lock is held."""
+        """Begin some more reads, no more than the pool has threads; the lock is held."""
         quick = is_quick(self._source)
         for _ in range(min(count, self._pool.workers - self._called)):
             pull = partial(self._pull, self._round)
@@ -123,7 +124,7 @@ class ChunkQueue:
                 self._called += 1
 
     def _pull(self, number: int, job: Job) -> None:
-        """Read the next wanted chunk, in a worker thread; `number` says when the pool was asked to."""
+        """Read the next requested chunk, in a worker; `number` is that of the request."""
         with self._lock:
             if number != self._round:
                 return
@@ -132,7 +133,7 @@ class ChunkQueue:
                 return
             level, index = place = self._wanted.popleft()
             self._running[place] = job
-            status.shared.dequeued(self._source.token, level, index)
+            status.shared.dequeued(status_token(self._source), level, index)
         pixels = error = None
         try:
             pixels = read_block(self._source, level, index)

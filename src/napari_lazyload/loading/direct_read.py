@@ -17,13 +17,14 @@ import numpy as np
 from napari_lazyload.core.chunks import box_shape, intersect
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.retry import locked_or_away, retrying
+from napari_lazyload.core.source import box_reader, status_token, sub_chunk
 from napari_lazyload.loading import cache, status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from napari_lazyload.core.chunks import Box, ChunkGrid
-    from napari_lazyload.core.source import BoxReader, Source
+    from napari_lazyload.core.source import BoxReader, Chunk, Source
 
     Array = np.ndarray[Any, Any]
     Blocks = tuple[range, ...]
@@ -42,7 +43,7 @@ class DirectReader:
     Parameters
     ----------
     source : Source
-        One that can has a method ``piece(level, box)``; see `napari_lazyload.core.source.Piece`.
+        One that can is a `napari_lazyload.core.source.BoxSource`.
     level : int
         Which level.
     keep : bool
@@ -51,50 +52,51 @@ class DirectReader:
 
     def __init__(self, source: Source, level: int, *, keep: bool) -> None:
         self._source = source
+        self._token = status_token(source)
         self._level = level
         self._keep = keep
         self._grid = source.meta.levels[level].grid
-        self._make: Callable[[int, Box], BoxReader | None] | None = getattr(source, "piece", None)
         self._whole: tuple[Box, BoxReader] | None = None
 
     def _box_reader(self, box: Box) -> BoxReader | None:
         """Return what reads a box, or None where it is better read in chunks."""
-        piece = None if self._make is None else self._make(self._level, box)
-        if piece is None or not self._keep:
-            return piece
+        reader = box_reader(self._source, self._level, box)
+        if reader is None or not self._keep:
+            return reader
         nbytes = prod(box_shape(box)) * self._source.meta.dtype.itemsize
-        return piece if piece.is_raw_layout and nbytes >= LEAST else None
+        if nbytes < LEAST or not reader.is_raw_layout:
+            return None
+        return reader
 
     def runs(self, box: Box) -> list[Blocks] | None:
-        """Return the neighbouring chunks of a box that are read together; None where each is read alone."""
-        piece = self._box_reader(box)
-        if piece is None or not (
-            self._keep or piece.is_raw_layout
-        ):  # one that the cache may keep is plain already
+        """Return the neighboring chunks that are read together; None where each is read alone."""
+        reader = self._box_reader(box)
+        if reader is None:
             return None
-        self._whole = (box, piece)
+        if not self._keep and not reader.is_raw_layout:  # with keep, only such are returned
+            return None
+        self._whole = (box, reader)
         return list(joined(self._grid, box, self._source.meta.dtype.itemsize))
 
     def read(self, blocks: Blocks, box: Box, target: Array) -> bool:
-        """Fill `target` with the part of some chunks that lies in `box`; return whether that was done.
+        """Fill `target` with the part of some chunks that lies in `box`; return whether it did.
 
         What was not is to be read chunk by chunk, and may have been filled in part.
         """
-        piece = (
-            self._whole[1]
-            if self._whole is not None and self._whole[0] == box
-            else self._box_reader(box)
-        )
-        if piece is None:
+        if self._whole is not None and self._whole[0] == box:
+            reader: BoxReader | None = self._whole[1]
+        else:
+            reader = self._box_reader(box)
+        if reader is None:
             return False
-        token, level = self._source.token, self._level
+        token, level = self._token, self._level
         indices = list(product(*blocks))
         if status.shared.available(token, level, indices):
             return False
         reporter = status.shared.reporter(token, level, indices[0])
         began = time.perf_counter()
         try:
-            _load_into(piece, target)
+            _load_into(reader, target)
         except ChunkReadError:
             return False
         status.shared.read_directly(reporter, indices, target.nbytes, time.perf_counter() - began)
@@ -102,7 +104,7 @@ class DirectReader:
 
 
 def joined(grid: ChunkGrid, box: Box, itemsize: int) -> Iterator[Blocks]:
-    """Yield the chunks of a box in groups of neighbours that hold about `AT_ONCE` bytes of it, or are one chunk.
+    """Yield the chunks of a box in groups of neighbors of about `AT_ONCE` bytes, or one by one.
 
     Parameters
     ----------
@@ -135,7 +137,7 @@ def joined(grid: ChunkGrid, box: Box, itemsize: int) -> Iterator[Blocks]:
 
 
 def _groups(grid: ChunkGrid, axis: int, blocks: range, most: int) -> Iterator[range]:
-    """Yield neighbouring blocks of an axis that have at most so many pixels together, or are one block."""
+    """Yield neighboring blocks of an axis, of at most `most` pixels together or one block."""
     first = blocks.start
     for block in blocks:
         if block > first and grid.span(axis, block)[1] - grid.span(axis, first)[0] > most:
@@ -153,13 +155,13 @@ def blocks_box(grid: ChunkGrid, blocks: Blocks, box: Box) -> Box:
     return intersect(spans, box)
 
 
-def read_alone(chunk: Any, dtype: np.dtype[Any], box: Box) -> Array | None:
-    """Return a part of one chunk, in its own pixels, as a new array; None where it is better read through the cache.
+def read_alone(chunk: Chunk, dtype: np.dtype[Any], box: Box) -> Array | None:
+    """Return a part of one chunk as a new array; None where the cache should read it.
 
     Parameters
     ----------
     chunk : Chunk
-        One that can be read in part has a method ``cut(box)`` that returns a `BoxReader`.
+        One that can be read in part is a `napari_lazyload.core.source.DivisibleChunk`.
     dtype : numpy.dtype
         Of the image.
     box : Box
@@ -170,20 +172,19 @@ def read_alone(chunk: Any, dtype: np.dtype[Any], box: Box) -> Array | None:
     ChunkReadError
         If it cannot be read.
     """
-    cut: Callable[[Box], BoxReader] | None = getattr(chunk, "cut", None)
-    if cut is None or prod(box_shape(box)) * dtype.itemsize < LEAST:
+    if prod(box_shape(box)) * dtype.itemsize < LEAST:
         return None
-    piece = cut(box)
-    if not piece.is_raw_layout or chunk.key in cache.shared:
+    reader = sub_chunk(chunk, box)
+    if reader is None or not reader.is_raw_layout or chunk.key in cache.shared:
         return None
     pixels = np.empty(box_shape(box), dtype)
-    _load_into(piece, pixels)
+    _load_into(reader, pixels)
     return pixels
 
 
-def _load_into(piece: BoxReader, target: Array) -> None:
+def _load_into(reader: BoxReader, target: Array) -> None:
     retrying(
-        lambda: piece.load_into(target),
+        lambda: reader.load_into(target),
         locked_or_away,
         attempts=cache.ATTEMPTS,
         first_pause=cache.FIRST_PAUSE,

@@ -1,4 +1,4 @@
-"""From a view to the chunks that it needs, in the order in which they are wanted. Pure: reads and keeps nothing."""
+"""From a view to the chunks that it needs, in order. Pure: reads and keeps nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def from_center(grid: ChunkGrid, box: Box, indices: Iterable[BlockIndex]) -> lis
 
 
 def same_place(meta: ImageMeta, level: int, box: Box, other: int) -> Box:
-    """Return the pixels of another level that cover the place of a box; at least one along each axis."""
+    """Return the pixels of another level that cover a box, at least one along each axis."""
     mine, theirs = meta.levels[level], meta.levels[other]
     found = []
     for axis, (start, stop) in enumerate(box):
@@ -51,7 +51,7 @@ def same_place(meta: ImageMeta, level: int, box: Box, other: int) -> Box:
 
 
 def ahead(grid: ChunkGrid, box: Box, axis: int, stride: int, depth: int) -> list[BlockIndex]:
-    """Return the chunks of the next views along one axis, the next view first, without those of this view.
+    """Return the chunks of the next views along one axis, without those of this view.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def ahead(grid: ChunkGrid, box: Box, axis: int, stride: int, depth: int) -> list
 def decoded(
     meta: ImageMeta, level: int, box: Box, steps: Sequence[int] | None = None
 ) -> tuple[int, int]:
-    """Return how many chunks, and pixels of them, are read and decoded for every k-th pixel of a box, about.
+    """Return about how many chunks and pixels are decoded for every k-th pixel of a box.
 
     Parameters
     ----------

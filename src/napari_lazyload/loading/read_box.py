@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lazyload.core.chunks import box_shape, box_slices, intersect
 from napari_lazyload.core.errors import ChunkReadError, RegionError
+from napari_lazyload.core.source import path_of, status_token
 from napari_lazyload.loading import cache as _cache
 from napari_lazyload.loading import scheduler as _scheduler
 from napari_lazyload.loading import status as _status
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 
 
 def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = True) -> Array:
-    """Return one decoded chunk of a source, shared and read-only, through the cache; the status hears of it.
+    """Return one decoded chunk of a source, shared and read-only, through the cache.
 
     Raises
     ------
     ChunkReadError
         If it cannot be read, or is not what the source said.
     """
-    reporter = _status.shared.reporter(source.token, level, index)
+    reporter = _status.shared.reporter(status_token(source), level, index)
     shape = box_shape(source.meta.levels[level].grid.bounds(index))
     try:
         chunk = source.chunk(level, index)
@@ -47,7 +48,7 @@ def read_block(source: Source, level: int, index: BlockIndex, *, keep: bool = Tr
 def peek_block(source: Source, level: int, index: BlockIndex) -> Array | None:
     """Return one decoded chunk of a source if it is in memory and whole; reads nothing."""
     shape, dtype = box_shape(source.meta.levels[level].grid.bounds(index)), source.meta.dtype
-    reporter = _status.shared.reporter(source.token, level, index)
+    reporter = _status.shared.reporter(status_token(source), level, index)
     try:
         return _cache.shared.peek(
             source.chunk(level, index),
@@ -87,10 +88,11 @@ def read_chunk(
 
     def check(pixels: Array) -> None:
         if pixels.shape != shape or pixels.dtype != dtype:
-            path = str(getattr(chunk, "path", ""))
+            path = path_of(chunk)
             msg = (
-                f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, found {pixels.shape} and "
-                f"{pixels.dtype}. It was changed since it was opened: open it again"
+                f"{path or chunk}: expected pixels of shape {shape} and type {dtype}, "
+                f"found {pixels.shape} and {pixels.dtype}. It was changed since it was opened: "
+                "open it again"
             )
             raise ChunkReadError(msg, path)
 
@@ -217,7 +219,7 @@ class _BoxRead:
             self._progress.add(1)
 
     def _target(self, part: Box) -> Array:
-        """Return the place of a part of the box: an array, not a number, even where there are no axes."""
+        """Return the part of the result for a part of the box; an array also without axes."""
         place: tuple[Any, ...] = (*box_slices(part, self._box), ...)
         target: Array = self._result[place]
         return target
@@ -283,7 +285,7 @@ class _Sized:
 
 
 def sampled_shape(box: Box, steps: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of `box` when every ``steps``-th pixel of each axis is kept, the first one included."""
+    """Return the shape of every k-th pixel of `box`, the first one included."""
     return tuple(-(-size // step) for size, step in zip(box_shape(box), steps, strict=True))
 
 
@@ -310,7 +312,7 @@ def sampled_blocks(grid: ChunkGrid, axis: int, start: int, stop: int, step: int)
 
 
 def samples(pair: tuple[int, int], span: tuple[int, int], step: int) -> tuple[slice, slice]:
-    """Return where the samples of one chunk go in the result, and which pixels of the chunk they are."""
+    """Return where the samples of one chunk go, and which pixels of the chunk they are."""
     start, stop = max(pair[0], span[0]), min(pair[1], span[1])
     first = -(-(start - pair[0]) // step)
     last = -(-(stop - pair[0]) // step)

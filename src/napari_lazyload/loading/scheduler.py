@@ -1,4 +1,4 @@
-"""Worker threads with priorities, and the way many chunks are read at once without ever waiting for a full pool.
+"""Worker threads with priorities; many chunks are read at once without a wait for a full pool.
 
 Threads are daemons: leaving the program is never held up by a read that hangs. What keeps a slider
 quick while reads are slow are three rules of :meth:`Scheduler._may_run`: the last free thread is
@@ -120,7 +120,7 @@ class Scheduler:
         return job
 
     def _call_thread(self) -> None:
-        """Wake a thread, and begin one where more jobs are queued than threads idle; the lock is held."""
+        """Wake a thread, and start one where more jobs wait than threads; the lock is held."""
         self._wake.notify()
         # One more than may run: it watches, where all others hang, when they give up their places.
         most = max(2, self.workers) + len(self._stalled()) + self._count(Tier.BACKGROUND) + 1
@@ -160,7 +160,7 @@ class Scheduler:
         return len(queued) + len(running)
 
     def pause(self, *, paused: bool = True) -> None:
-        """Let queued jobs wait, or go on; what runs goes on either way, and so does who reads in his own thread."""
+        """Let queued jobs wait, or go on; what runs goes on, and so do reads of other threads."""
         with self._wake:
             self.paused = paused
             for _ in self._queue if not paused else ():
@@ -179,7 +179,7 @@ class Scheduler:
         return sum(job.tier in tiers for job in self._running)
 
     def _patience(self, now: float) -> float:
-        """Return after how many seconds the first job of the queue may be allowed with nobody's help; lock held.
+        """Return after how many seconds the first job of the queue may run; the lock is held.
 
         `now` is a moment before it was looked whether the job may run: what became due since was
         seen there.
@@ -254,7 +254,7 @@ class Scheduler:
             del job  # its owner may hold pixels, which an idle thread must not keep
 
     def snapshot(self) -> dict[str, int]:
-        """Return how many jobs are queued, by tier, how many run and how many threads there are; whether it waits."""
+        """Return queued jobs by tier, running ones, threads, and whether it is paused."""
         with self._wake:
             queued = [tier for tier, _, _ in self._queue]
             running, threads = len(self._running), self._threads

@@ -1,4 +1,4 @@
-"""How every chunk fares: queued, loading, loaded, failed or evicted, summed for each source, and who wants to hear.
+"""The state of every chunk: queued, loading, loaded, failed or evicted, summed by source.
 
 Whoever reads through the cache tells, by the `ChunkReporter` of the chunk. What is shown of it is a
 snapshot, taken when a window has the time; only failures are told to listeners at once.
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from napari_lazyload.core.chunk_states import NEXT, ChunkState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
     from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.core.source import ChunkKey
 
     Listener = Callable[[str, int, BlockIndex, str | None], object]
     ChunkAddress = tuple[int, BlockIndex]
@@ -86,12 +87,10 @@ class _Chunks:
 
     def __init__(self) -> None:
         self.states: dict[ChunkAddress, ChunkState] = {}
-        self.keys: dict[
-            ChunkAddress, Hashable
-        ] = {}  # under which the cache keeps the latest pixels
-        self.lists: Counter[ChunkAddress] = (
-            Counter()
-        )  # on how many lists of wanted chunks each stands
+        # Under which the cache keeps the latest pixels.
+        self.keys: dict[ChunkAddress, ChunkKey] = {}
+        # On how many lists of requested chunks each stands.
+        self.lists: Counter[ChunkAddress] = Counter()
         self.reasons: dict[ChunkAddress, str] = {}
         self.counts: Counter[ChunkState] = Counter()
         self.reads = self.read_nbytes = 0
@@ -120,7 +119,7 @@ class _Chunks:
             self.counts[ChunkState.EVICTED] -= 1
 
     def listed(self, place: ChunkAddress) -> None:
-        """Put a chunk on one more list of wanted ones; one in memory or being read stays what it is."""
+        """Put a chunk on one more list; one in memory or being read keeps its state."""
         self.lists[place] += 1
         if self.states.get(place) is not ChunkState.LOADED:
             self.move(place, ChunkState.QUEUED)
@@ -170,12 +169,12 @@ class ChunkReporter:
         """Tell that it was read."""
         self.status.ended(self, nbytes, time.perf_counter() - self._began)
 
-    def loaded(self, key: Hashable, *, kept: bool) -> bool:
-        """Tell that its pixels are there, and whether in the cache; return whether :meth:`recovered` is to be told."""
+    def loaded(self, key: ChunkKey, *, kept: bool) -> bool:
+        """Report that its pixels are there; return whether :meth:`recovered` must be called."""
         return self.status.loaded(self, key, kept=kept)
 
     def recovered(self) -> None:
-        """Tell listeners that a chunk loads which failed before; the cache does not hold its lock for that."""
+        """Report to listeners that a chunk loads which failed before; without the cache's lock."""
         self.status.recovered(self)
 
     def fail(self, error: BaseException) -> None:
@@ -189,7 +188,7 @@ class ChunkReporter:
 
 
 class LoadStatus:
-    """The state of chunks by source token. All methods may be called from any thread; listeners hear in that thread."""
+    """The state of chunks by source token; for any thread. Listeners are called in that thread."""
 
     def __init__(self) -> None:
         self._reset()
@@ -199,7 +198,7 @@ class LoadStatus:
             threading.RLock()
         )  # the garbage collector may close a data set in a thread that holds it
         self._sources: dict[str, _Chunks] = {}
-        self._kept: dict[Hashable, set[tuple[str, ChunkAddress]]] = {}
+        self._kept: dict[ChunkKey, set[tuple[str, ChunkAddress]]] = {}
         self._listeners: list[Listener] = []
         self.version = 0
 
@@ -207,7 +206,7 @@ class LoadStatus:
     # ------------------------------------------------------------------------------------------
 
     def queue(self, token: str, level: int, indices: Iterable[BlockIndex]) -> None:
-        """Note that chunks wait on a list to be read; those in memory or being read stay what they are."""
+        """Record that chunks wait on a list; those in memory or being read keep their state."""
         with self._lock:
             chunks = self._sources.setdefault(token, _Chunks())
             for index in indices:
@@ -215,17 +214,16 @@ class LoadStatus:
             self.version += 1
 
     def unqueue(self, token: str, level: int, indices: Iterable[BlockIndex]) -> None:
-        """Note that chunks are off a list unread; those on another one, or being read, stay what they are."""
+        """Record that chunks are off a list unread; those on another one keep their state."""
         with self._lock:
             chunks = self._sources.get(token)
-            for index in indices if chunks is not None else ():
+            if chunks is None:
+                return
+            for index in indices:
                 place = (level, index)
-                if (
-                    chunks is not None
-                    and chunks.unlisted(place)
-                    and chunks.states.get(place) is ChunkState.QUEUED
-                ):
-                    chunks.move(place, ChunkState.FAILED if place in chunks.reasons else None)
+                if chunks.unlisted(place) and chunks.states.get(place) is ChunkState.QUEUED:
+                    failed = place in chunks.reasons
+                    chunks.move(place, ChunkState.FAILED if failed else None)
             self.version += 1
 
     def dequeued(self, token: str, level: int, index: BlockIndex) -> None:
@@ -266,7 +264,7 @@ class LoadStatus:
     def read_directly(
         self, reporter: ChunkReporter, indices: Iterable[BlockIndex], nbytes: int, seconds: float
     ) -> None:
-        """Count a read of several chunks past the cache; those that it has, or is reading, stay what they are."""
+        """Count a read of several chunks past the cache; those in it keep their state."""
         chunks, recovered = reporter.chunks, []
         with self._lock:
             self.ended(reporter, nbytes, seconds)
@@ -281,8 +279,8 @@ class LoadStatus:
         for index in recovered:
             self._tell(reporter.token, reporter.level, index, None)
 
-    def loaded(self, reporter: ChunkReporter, key: Hashable, *, kept: bool) -> bool:
-        """Note that a chunk's pixels are there, and whether in the cache; return whether it failed before."""
+    def loaded(self, reporter: ChunkReporter, key: ChunkKey, *, kept: bool) -> bool:
+        """Record that a chunk's pixels are there; return whether it failed before."""
         place, chunks = (reporter.level, reporter.index), reporter.chunks
         with self._lock:
             same = (
@@ -307,13 +305,13 @@ class LoadStatus:
     def _let_go(self, token: str, chunks: _Chunks, place: ChunkAddress) -> None:
         """Forget under which key the cache keeps a chunk; the lock is held."""
         key = chunks.keys.pop(place, None)
-        owners = self._kept.get(key)
-        if owners is not None:
-            owners.discard((token, place))
-            if not owners:
-                del self._kept[key]
+        if key is None or key not in self._kept:
+            return
+        self._kept[key].discard((token, place))
+        if not self._kept[key]:
+            del self._kept[key]
 
-    def evicted(self, key: Hashable) -> None:
+    def evicted(self, key: ChunkKey) -> None:
         """Note that the cache let go of a chunk."""
         with self._lock:
             for token, place in self._kept.pop(key, ()):
@@ -362,7 +360,7 @@ class LoadStatus:
     # ---------------------------------------------------------------------------
 
     def connect(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener(token, level, index, reason)`` at each failure; reason is None once the chunk loads.
+        """Call ``listener(token, level, index, reason)`` at each failure, with None once it loads.
 
         Returns
         -------
@@ -396,17 +394,17 @@ class LoadStatus:
         return any(chunks.states.get((level, index)) in IN_HAND for index in indices)
 
     def state(self, token: str, level: int, index: BlockIndex) -> ChunkState | None:
-        """Return how one chunk fares."""
+        """Return the state of one chunk."""
         chunks = self._sources.get(token)
         return None if chunks is None else chunks.states.get((level, index))
 
-    def key(self, token: str, level: int, index: BlockIndex) -> Hashable | None:
+    def key(self, token: str, level: int, index: BlockIndex) -> ChunkKey | None:
         """Return under which key the cache keeps one chunk; None where it has it not."""
         chunks = self._sources.get(token)
         return None if chunks is None else chunks.keys.get((level, index))
 
     def states(self, token: str) -> dict[tuple[int, BlockIndex], ChunkState]:
-        """Return how every chunk of a source fares that somebody wanted, by (level, index)."""
+        """Return the states of the requested chunks of a source, by (level, index)."""
         with self._lock:
             chunks = self._sources.get(token)
             return {} if chunks is None else dict(chunks.states)
@@ -428,7 +426,7 @@ class LoadStatus:
         return 0.0 if chunks is None else chunks.read_seconds
 
     def summary(self, tokens: Iterable[str] | None = None) -> LoadSummary:
-        """Return the sum over some sources, all by default; costs the same however many chunks there are."""
+        """Return the sum over some sources, all by default; the cost is that of a few additions."""
         with self._lock:
             found = (
                 list(self._sources.values())

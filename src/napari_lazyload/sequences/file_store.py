@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_lazyload.loading import scheduler
 from napari_lazyload.loading.read_box import read_chunk
-from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.file_set import UNREAD, UNREADABLE, FileSet
 from napari_lazyload.sources.folder.listing import Listing
 from napari_lazyload.sources.folder.page_chunk import PictureChunk
@@ -86,7 +86,7 @@ class Files:
         kind = files.read_header(row)
         return (
             files.header_classes[kind]
-            if file_stamp(path) == files.probed(row)
+            if FileStamp.of(path) == files.probed(row)
             else decode.read_info(path)
         )
 

@@ -1,6 +1,6 @@
-"""Files that other libraries read: microscope formats through `bioio`, electron-microscope ones through `rosettasciio`.
+"""Files that other libraries read: `bioio` for light, `rosettasciio` for electron microscopes.
 
-Both are optional; each is asked for lazy arrays, of which a chunk computes its own block.
+Both are optional. Each gives lazy arrays, of which a chunk computes its own block.
 `rosettasciio` is under the GPL: it is used where a user has installed it, never required.
 """
 
@@ -11,6 +11,7 @@ import os
 import uuid
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,29 +19,29 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.errors import MissingDependencyError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, ChannelMeta, ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
     KINDS,
     check_image,
-    default_axes,
+    gray_axes,
     reading_header,
 )
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
 from napari_lazyload.sources.files import (
-    Stamp,
+    FileStamp,
     check_options,
     file_name,
     in_table,
     open_error,
-    stamp_at_opening,
-    stamp_now,
+    read_error,
+    refuse_if,
 )
-from napari_lazyload.sources.files import read_error as _read_error
-from napari_lazyload.sources.opened import OneRow
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Iterator
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.sources.opened import OpenResult
@@ -51,7 +52,7 @@ _MOST_IMAGES = 64
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One image as a library gives it: a lazy array (dask's, or a memory map), and what is known of it.
+    """One image as a library gives it: a lazy array (of dask, or a memory map), and its metadata.
 
     Parameters
     ----------
@@ -103,24 +104,20 @@ def open_rosettasciio(path: str, **options: Any) -> OpenResult:
 def _open(library: str, path: str, options: dict[str, Any]) -> OpenResult:
     check_options(options, (), f"files that {library} reads")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, f"a file that {library} reads")
+    stamp = FileStamp.at_open(path, f"a file that {library} reads")
     _check_installed(library, path)
     with reading_header(path, f"a file that {library} can read"):
         scenes = _scenes(library, path, stamp)
-        if not scenes:
-            raise open_error(
-                path, "an image of two axes or more", "none", f"look into it with {library}"
-            )
-        for scene in scenes:
+        refuse_if(
+            not scenes, path, "an image of two axes or more", "none", f"look into it with {library}"
+        )
+        sources, headers = [], []
+        for number, scene in enumerate(scenes):
             check_image(path, scene.array.shape, np.dtype(scene.array.dtype))
-        alone = len(scenes) == 1
-        sources = [
-            ForeignSource(library, (path, stamp), number, alone=alone)
-            for number in range(len(scenes))
-        ]
-    return binary_result(
-        path, library, sources, [{"scene": scene.name, **scene.header} for scene in scenes]
-    )
+            alone = len(scenes) == 1
+            sources.append(ForeignSource(library, (path, stamp), number, alone=alone))
+            headers.append({"scene": scene.name, **scene.header})
+    return binary_result(path, library, sources, headers)
 
 
 def _check_installed(library: str, path: str) -> None:
@@ -135,10 +132,10 @@ def _check_installed(library: str, path: str) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _scenes(library: str, path: str, stamp: Stamp) -> tuple[Scene, ...]:
-    """Return the images of a file; `stamp` is part of the key, so that a replaced file is looked at anew."""
+def _scenes(library: str, path: str, stamp: FileStamp) -> tuple[Scene, ...]:
+    """Return the images of a file; a replaced file has another stamp, so it is read again."""
     found = _by_bioio(path) if library == BIOIO else _by_rosettasciio(path)
-    return tuple(scene for _, scene in zip(range(_MOST_IMAGES), found, strict=False))
+    return tuple(islice(found, _MOST_IMAGES))
 
 
 def _by_bioio(path: str) -> Iterator[Scene]:
@@ -147,40 +144,33 @@ def _by_bioio(path: str) -> Iterator[Scene]:
     for number, name in enumerate(BioImage(path).scenes):
         image = BioImage(path)  # of its own: the scene is a state of the object
         image.set_scene(number)
-        array, names = image.dask_data, tuple(str(image.dims.order).lower())
-        kept = [
-            axis
-            for axis, size in enumerate(array.shape)
-            if size > 1 or names[axis] not in ("t", "c", "z")
-        ]
-        axes = tuple(names[axis] for axis in kept)
-        shown = array[tuple(slice(None) if axis in kept else 0 for axis in range(len(names)))]
-        yield Scene(
-            str(name),
-            shown,
-            axes,
-            _bioio_meta(image, axes),
-            {"reader": type(image.reader).__module__},
-        )
+        array, names = image.dask_data, str(image.dims.order).lower()
+        axes: tuple[str, ...] = ()
+        index: tuple[Any, ...] = ()
+        for axis, size in zip(names, array.shape, strict=True):
+            if size == 1 and axis in ("t", "c", "z"):
+                index += (0,)
+            else:
+                axes, index = (*axes, axis), (*index, slice(None))
+        header = {"reader": type(image.reader).__module__}
+        yield Scene(str(name), array[index], axes, _bioio_meta(image, axes), header)
 
 
 def _bioio_meta(image: Any, axes: tuple[str, ...]) -> dict[str, Any]:
     """Return sizes in micrometers and the names of channels."""
     spatial = tuple(axis for axis in axes if axis != "s")
-    sizes = image.physical_pixel_sizes
-    known = {axis: getattr(sizes, axis.upper(), None) for axis in ("z", "y", "x")}
-    scale = {
-        axis: float(size)
-        for axis, size in known.items()
-        if size is not None and np.isfinite(size) and size > 0
-    }
+    scale: dict[str, float] = {}
+    for axis in ("z", "y", "x"):
+        size = getattr(image.physical_pixel_sizes, axis.upper(), None)
+        if size is not None and np.isfinite(size) and size > 0:
+            scale[axis] = float(size)
     meta: dict[str, Any] = {}
     if scale:
         meta["scale"] = tuple(scale.get(axis, 1.0) for axis in spatial)
-        meta["units"] = tuple("micrometer" if axis in scale else None for axis in spatial)
+        meta["units"] = tuple(map(dict.fromkeys(scale, "micrometer").get, spatial))
     names = image.channel_names
     if CHANNEL_AXIS in axes and names:
-        meta["channels"] = tuple(ChannelMeta(str(name)) for name in names)
+        meta["channels"] = tuple(map(ChannelMeta, map(str, names)))
     return meta
 
 
@@ -188,36 +178,35 @@ def _by_rosettasciio(path: str) -> Iterator[Scene]:
     from rsciio import IO_PLUGINS
 
     suffix = os.path.splitext(path)[1].lower().lstrip(".")
-    readers = [one for one in IO_PLUGINS if suffix in map(str.lower, one["file_extensions"])]
-    if not readers:
+    fitting = (
+        plugin for plugin in IO_PLUGINS if suffix in map(str.lower, plugin["file_extensions"])
+    )
+    reader = next(fitting, None)
+    if reader is None:
         raise open_error(
             path,
             "a suffix that rosettasciio knows",
             repr(suffix),
             "rename the file as its software does",
         )
-    for number, signal in enumerate(import_module(readers[0]["api"]).file_reader(path, lazy=True)):
-        array, axes = (
-            signal["data"],
-            sorted(signal["axes"], key=lambda axis: int(axis.get("index_in_array", 0))),
-        )
+    for number, signal in enumerate(import_module(reader["api"]).file_reader(path, lazy=True)):
+        array = signal["data"]
+        axes = sorted(signal["axes"], key=lambda axis: int(axis.get("index_in_array", 0)))
         if len(array.shape) < 2 or np.dtype(array.dtype).kind not in KINDS:
             continue
         title = signal.get("metadata", {}).get("General", {}).get("title") or f"signal {number}"
         names = _unique([str(axis.get("name") or "").lower() for axis in axes], array.shape)
-        yield Scene(
-            str(title), array, names, _rosettasciio_meta(axes), {"reader": readers[0]["name"]}
-        )
+        meta, header = _rosettasciio_meta(axes), {"reader": reader["name"]}
+        yield Scene(str(title), array, names, meta, header)
 
 
 def _unique(names: list[str], shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Return names of axes, those that are missing or come twice by the default ones."""
+    """Return names of axes; the usual ones where some are missing or come twice."""
     alike = {"height": "y", "width": "x"}
-    found = [alike.get(name, name) for name in names]
-    usual = default_axes(shape, np.dtype(bool))
-    if len(found) != len(shape) or "" in found or len(set(found)) != len(found) or "s" in found:
-        return usual
-    return tuple(found)
+    found = tuple(alike.get(name, name) for name in names)
+    if len(found) == len(shape) == len(set(found)) and not {"", "s"} & set(found):
+        return found
+    return gray_axes(shape)
 
 
 def _rosettasciio_meta(axes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -231,9 +220,8 @@ def _rosettasciio_meta(axes: list[dict[str, Any]]) -> dict[str, Any]:
         scale.append(float(step) if np.isfinite(step) and step else 1.0)
         first.append(float(start) if np.isfinite(start) else 0.0)
         unit = axis.get("units")
-        units.append(
-            str(unit) if isinstance(unit, str) and unit and unit != "<undefined>" else None
-        )
+        is_known = isinstance(unit, str) and unit not in ("", "<undefined>")
+        units.append(str(unit) if is_known else None)
     return {"scale": tuple(scale), "translate": tuple(first), "units": tuple(units)}
 
 
@@ -262,53 +250,48 @@ class ForeignChunk:
     number: int
     box: Box
     dtype: np.dtype[Any]
-    opened: Stamp
+    opened: FileStamp
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, image and box."""
-        return (
-            "packed",
-            self.path,
-            *stamp_now(self.path, self.opened),
-            self.library,
-            self.number,
-            self.box,
-        )
+    def key(self) -> ChunkKey:
+        """Its file, image and box."""
+        stamp = FileStamp.verify(self.path, self.opened)
+        return ChunkKey(self.path, stamp, (self.library, self.number, self.box))
 
     def load(self) -> Array:
         """Compute the box; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         try:
             array = _scenes(self.library, self.path, self.opened)[self.number].array
-            part = array[tuple(slice(start, stop) for start, stop in self.box)]
+            part = array[tuple(slice(*bounds) for bounds in self.box)]
             # In this thread: a pool of the library's own would wait for those that wait for it.
-            pixels = np.array(
-                part.compute(scheduler="synchronous") if hasattr(part, "compute") else part,
-                order="C",
-            )
+            if hasattr(part, "compute"):
+                part = part.compute(scheduler="synchronous")
+            pixels = np.array(part, order="C")
         except Exception as err:
-            found = f"data that cannot be read ({type(err).__name__}: {err})"
-            raise _read_error(
-                self.path, f"pixels by {self.library}", found, "it is damaged: copy it again"
+            raise read_error(
+                self.path,
+                f"pixels by {self.library}",
+                f"data that cannot be read ({type(err).__name__}: {err})",
+                "it is damaged: copy it again",
             ) from err
         pixels = native(pixels).astype(self.dtype, copy=False)
-        if pixels.shape != box_shape(self.box):
-            found = f"{pixels.shape}"
-            raise _read_error(
-                self.path, f"pixels of shape {box_shape(self.box)}", found, "open it again"
+        shape = box_shape(self.box)
+        if pixels.shape != shape:
+            raise read_error(
+                self.path, f"pixels of shape {shape}", f"{pixels.shape}", "open it again"
             )
         return pixels
 
 
-class ForeignSource(OneRow):
+class ForeignSource:
     """An image of a file that another library reads.
 
     Parameters
     ----------
     library : str
         Which.
-    file : (str, Stamp)
+    file : (str, FileStamp)
         Absolute path, and its stamp when it was opened.
     number : int
         Of the image in the file.
@@ -316,8 +299,12 @@ class ForeignSource(OneRow):
         Whether it is the only one.
     """
 
-    def __init__(self, library: str, file: tuple[str, Stamp], number: int, *, alone: bool) -> None:
-        self.files = (file,)
+    def __init__(
+        self, library: str, file: tuple[str, FileStamp], number: int, *, alone: bool
+    ) -> None:
+        self.file = file
+        self.paths = (file[0],)
+        self.row_map = ONE_ROW
         self.token = f"foreign-{uuid.uuid4().hex}"
         self._library = library
         self._number = number
@@ -326,24 +313,23 @@ class ForeignSource(OneRow):
         dtype = np.dtype(scene.array.dtype).newbyteorder("=")
         grid = ChunkGrid(shape, _chunks(scene.array, shape, dtype.itemsize))
         name = file_name(file[0]) if alone else f"{file_name(file[0])} {in_table(scene.name)}"
-        self.meta = ImageMeta(
-            name, scene.axes, dtype, (LevelMeta(grid, (1.0,) * len(shape)),), **scene.meta
-        )
+        level = LevelMeta(grid, (1.0,) * len(shape))
+        self.meta = ImageMeta(name, scene.axes, dtype, (level,), **scene.meta)
 
     def chunk(self, level: int, index: BlockIndex) -> ForeignChunk:
         """Return the reference to one chunk."""
         box = self.meta.levels[level].grid.bounds(index)
-        path, opened = self.files[0]
+        path, opened = self.file
         return ForeignChunk(self._library, path, self._number, box, self.meta.dtype, opened)
 
 
 def _chunks(array: Any, shape: tuple[int, ...], itemsize: int) -> tuple[Any, ...]:
-    """Return the chunks of a dask array as they are, of anything else such as fit a view."""
+    """Return the chunks of a dask array as they are; of any other array, chunks that fit a view."""
     chunks = getattr(array, "chunks", None)
     if (
         isinstance(chunks, tuple)
         and len(chunks) == len(shape)
-        and all(isinstance(one, tuple) for one in chunks)
+        and set(map(type, chunks)) == {tuple}
     ):
-        return tuple(tuple(map(int, one)) for one in chunks)
+        return tuple(tuple(map(int, sizes)) for sizes in chunks)
     return auto_chunks(shape, dense_strides(shape, itemsize), itemsize)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import stat as _stat
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -57,92 +57,161 @@ def in_table(value: Any) -> Any:
     return text.strip()[:LONG_TEXT]
 
 
-Stamp: TypeAlias = "tuple[int, int]"
-"""``(time of change in ns, size in bytes)``, which tells a replaced file from the old one."""
-
-
 def open_error(path: str, expected: str, found: str, hint: str) -> SourceOpenError:
     """Return the error for a file that cannot be opened."""
-    return SourceOpenError(
-        f"cannot open {path!r}: expected {expected}, found {found}; {hint}", path
-    )
+    return SourceOpenError(_error_text("open", path, expected, found, hint), path)
 
 
-def read_error(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
-    """Return the error for a chunk that cannot be read."""
-    return ChunkReadError(f"cannot read {path!r}: expected {expected}, found {found}; {hint}", path)
-
-
-def stamp_at_opening(path: str, what: str = "a data file", *, header: str | None = None) -> Stamp:
-    """Return the stamp of a file that is about to be opened; `header` names the one that points to it.
+def refuse_if(wrong: object, path: str, expected: str, found: str, hint: str) -> None:
+    """Refuse to open a file if something in it is wrong.
 
     Raises
     ------
     SourceOpenError
-        If it is not there, is no regular file, or may not be read.
+        The error of `open_error`.
     """
-    blamed = path if header is None else header
-    if header is not None and header != path:
-        what = f"its data file {path!r}"
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError) as err:
-        reason = getattr(err, "strerror", None) or str(err)
-        raise open_error(
-            blamed, what, f"nothing there ({reason})", "check the path, or put the file back"
-        ) from err
-    if not _stat.S_ISREG(found.st_mode):
-        kind = "a folder" if _stat.S_ISDIR(found.st_mode) else "something that is no regular file"
-        raise open_error(blamed, what, kind, "choose the file itself")
-    if not os.access(path, os.R_OK):
-        raise open_error(
-            blamed,
-            what,
-            "one that may not be read",
-            "allow reading it (permissions of file and folder)",
-        )
-    return found.st_mtime_ns, found.st_size
+    if wrong:
+        raise open_error(path, expected, found, hint)
 
 
-def stamp_now(path: str, opened: Stamp | None = None) -> Stamp:
-    """Return the stamp of a file whose pixels are about to be read.
-
-    Parameters
-    ----------
-    path : str
-        The file.
-    opened : tuple of int, optional
-        Its stamp when its header was read; another one now means that the header may no longer
-        hold.
+def refuse_option_if(wrong: object, message: str) -> None:
+    """Refuse the value of an option.
 
     Raises
     ------
-    ChunkReadError
-        If it is gone, or no longer the file that was opened.
+    BadOptionError
+        With the message; it is a ValueError too.
     """
-    try:
-        found = os.stat(path)
-    except OSError as err:
-        again = "put it back and retry"
-        raise read_error(
-            path, "the file that was opened", f"nothing there ({err.strerror})", again
-        ) from err
-    if not _stat.S_ISREG(found.st_mode):
-        raise read_error(
-            path, "the file that was opened", "something that is no regular file", "open it again"
-        )
-    stamp = found.st_mtime_ns, found.st_size
-    if opened is not None and stamp != opened:
-        seen = f"{opened[1]:,} bytes as when it was opened"
-        changed = (
-            f"{stamp[1]:,} bytes"
-            if stamp[1] != opened[1]
-            else "a file changed since (by its time of change)"
-        )
-        raise read_error(
-            path, seen, changed, "it was replaced or is still being written: open it again"
-        )
-    return stamp
+    if wrong:
+        raise BadOptionError(message)
+
+
+def read_error(path: str, expected: str, found: str, hint: str) -> ChunkReadError:
+    """Return the error for a chunk that cannot be read."""
+    return ChunkReadError(_error_text("read", path, expected, found, hint), path)
+
+
+def _error_text(action: str, path: str, expected: str, found: str, hint: str) -> str:
+    return f"cannot {action} {path!r}: expected {expected}, found {found}; {hint}"
+
+
+class FileStamp(NamedTuple):
+    """The state of a file that tells it from one that replaced it.
+
+    Parameters
+    ----------
+    mtime_ns : int
+        Time of change in ns.
+    size : int
+        Size in bytes.
+    """
+
+    mtime_ns: int
+    size: int
+
+    @classmethod
+    def from_stat(cls, stat: os.stat_result) -> FileStamp:
+        """Return the stamp of a file whose state is known."""
+        # Faster than a call of the class, whose __new__ is Python: keys of chunks take this way.
+        return tuple.__new__(cls, (stat.st_mtime_ns, stat.st_size))
+
+    @classmethod
+    def or_none(cls, path: str) -> FileStamp | None:
+        """Return the stamp of a file; None where it is missing or may not be looked at."""
+        try:
+            return cls.from_stat(os.stat(path))
+        except OSError:
+            return None
+
+    @classmethod
+    def of(cls, path: str) -> FileStamp:
+        """Return the stamp of a file of an opened folder.
+
+        Raises
+        ------
+        ChunkReadError
+            If the file is missing or may not be looked at.
+        """
+        try:
+            return cls.from_stat(os.stat(path))
+        except OSError as err:
+            msg = (
+                f"{path}: the file cannot be found any more ({err.strerror}); it was there when "
+                "the folder was opened. Put it back and retry"
+            )
+            raise ChunkReadError(msg, path) from err
+
+    @classmethod
+    def at_open(
+        cls, path: str, what: str = "a data file", *, header: str | None = None
+    ) -> FileStamp:
+        """Return the stamp of a file that is about to be opened.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        what : str
+            What the file should be, for the error.
+        header : str, optional
+            The file that points to this one; the error then names it.
+
+        Raises
+        ------
+        SourceOpenError
+            If it is missing, is no regular file, or may not be read.
+        """
+        named = path if header is None else header
+        if named != path:
+            what = f"its data file {path!r}"
+        try:
+            stat = os.stat(path)
+        except (OSError, ValueError) as err:
+            found = f"nothing there ({getattr(err, 'strerror', None) or err})"
+            raise open_error(named, what, found, "check the path, or put the file back") from err
+        if not S_ISREG(stat.st_mode):
+            found = "a folder" if S_ISDIR(stat.st_mode) else "something that is no regular file"
+            raise open_error(named, what, found, "choose the file itself")
+        if not os.access(path, os.R_OK):
+            hint = "allow reading it (permissions of file and folder)"
+            raise open_error(named, what, "one that may not be read", hint)
+        return cls.from_stat(stat)
+
+    @classmethod
+    def verify(cls, path: str, opened: FileStamp | None = None) -> FileStamp:
+        """Return the stamp of a file whose pixels are about to be read.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        opened : FileStamp, optional
+            Its stamp when its header was read. If the stamp is another one now, the header may no
+            longer hold.
+
+        Raises
+        ------
+        ChunkReadError
+            If it is missing, or no longer the file that was opened.
+        """
+        expected = "the file that was opened"
+        try:
+            stat = os.stat(path)
+        except OSError as err:
+            found = f"nothing there ({err.strerror})"
+            raise read_error(path, expected, found, "put it back and retry") from err
+        if not S_ISREG(stat.st_mode):
+            found = "something that is no regular file"
+            raise read_error(path, expected, found, "open it again")
+        stamp = cls.from_stat(stat)
+        if opened is not None and stamp != opened:
+            expected = f"{opened.size:,} bytes as when it was opened"
+            found = f"{stamp.size:,} bytes"
+            if stamp.size == opened.size:
+                found = "a file changed since (by its time of change)"
+            hint = "it was replaced or is still being written: open it again"
+            raise read_error(path, expected, found, hint)
+        return stamp
 
 
 def suffix_of(name: str) -> str:
@@ -156,9 +225,10 @@ def not_there(path: str) -> SourceOpenError:
     try:
         os.stat(path)
     except OSError as err:
+        too_long = "a name in it is longer than the file system allows"
         problems = {
             errno.ENOENT: "does not exist. Check the path",
-            errno.ENAMETOOLONG: f"does not exist: a name in it is longer than the file system allows. {longest(path)}",
+            errno.ENAMETOOLONG: f"does not exist: {too_long}. {longest(path)}",
             errno.EACCES: "may not be looked at. Check the permissions of the folders it is in",
             errno.ENOTDIR: "does not exist: a part of it is a file, not a folder. Check the path",
             errno.ELOOP: "is a link that goes round in circles. Check the link",
@@ -175,22 +245,3 @@ def longest(path: str) -> str:
     """Return the sentence about the longest name in a path."""
     length = max(map(len, PurePath(path).parts))
     return f"The longest has {length} characters; most file systems take 255 bytes"
-
-
-def file_stamp(path: str) -> Stamp:
-    """Return ``(time of change in ns, size in bytes)``, which tells a replaced file from the old one.
-
-    Raises
-    ------
-    ChunkReadError
-        If the file is not there or may not be looked at.
-    """
-    try:
-        stat = os.stat(path)
-    except OSError as err:
-        msg = (
-            f"{path}: the file cannot be found any more ({err.strerror}); it was there when the folder was opened. "
-            "Put it back and retry"
-        )
-        raise ChunkReadError(msg, path) from err
-    return stat.st_mtime_ns, stat.st_size

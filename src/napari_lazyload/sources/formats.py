@@ -1,4 +1,8 @@
-"""All formats that the package reads, and whether this installation has what each needs."""
+"""The one table of formats: which path belongs to which, what opens it, and what it needs.
+
+A new format is a row here; `napari.yaml` lists the same suffixes, which a test compares. The order
+is policy: the first row that takes a path opens it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_lazyload.sources.files import not_there
-from napari_lazyload.sources.folder.open_folder import PATTERN_SIGNS, open_pictures
+from napari_lazyload.sources.folder.open_folder import PATTERN_SIGNS
 from napari_lazyload.sources.image_files.decode import is_picture, picture_formats
-from napari_lazyload.sources.ome_zarr.open import open_zarr, takes_zarr
 from napari_lazyload.sources.tiff.pages import SUFFIXES as TIFF_SUFFIXES
 from napari_lazyload.sources.zarr.location import is_store
 
@@ -21,87 +24,14 @@ if TYPE_CHECKING:
 
     from napari_lazyload.sources.opened import OpenResult
 
-
-_ZARR = {
-    "zarr": ([".zarr", ".zarr.zip", ".ozx"], "zarr", None),
-    "zarr at addresses": ([".zarr", ".zarr.zip", ".ozx"], "obstore", "remote"),
-}
-
-
-def supported_formats() -> dict[str, dict[str, Any]]:
-    """Tell which formats can be read here: pictures, Zarr stores (OME-Zarr too) and binaries.
-
-    Returns
-    -------
-    dict
-        By format: ``suffixes`` (list), ``readable`` (bool), ``library`` (str, empty where none is
-        needed), ``extra`` (str or None: the extra of this package that brings it), ``reason`` (str
-        or None: why it is not readable, and how to mend that). Ready for JSON. Folders of pictures
-        and Zarr stores without a suffix open too.
-
-    Examples
-    --------
-    >>> import napari_lazyload as nl
-    >>> nl.supported_formats()["npy"]["suffixes"]
-    ['.npy', '.npz']
-    """
-    found = picture_formats()
-    for name, (suffixes, library, extra) in _ZARR.items():
-        found[name] = _row(suffixes, library, extra)
-    for name, all_suffixes in SUFFIXES_OF.items():
-        library, extra = LIBRARIES.get(name, ("", None))
-        suffixes = sorted({suffix.rstrip("/") for suffix in all_suffixes})
-        if name in found:  # TIFF: as pictures, and in place by tiles
-            found[name]["suffixes"] = sorted({*found[name]["suffixes"], *suffixes})
-        else:
-            found[name] = _row(suffixes, library, extra)
-    return found
-
-
-def _row(suffixes: list[str], library: str, extra: str | None) -> dict[str, Any]:
-    missing = bool(library) and not _is_there(
-        {"pynrrd": "nrrd", "rosettasciio": "rsciio"}.get(library, library)
-    )
-    how = f"pip install 'napari-lazyload[{extra}]'" if extra else f"pip install {library}"
-    reason = f"{library} is not installed: {how}" if missing else None
-    return {
-        "suffixes": suffixes,
-        "readable": not missing,
-        "library": library,
-        "extra": extra,
-        "reason": reason,
-    }
-
-
-def _is_there(module: str) -> bool:
-    """Return whether a module can be imported, without importing it."""
-    try:
-        return sys.modules.get(module) is not None or find_spec(module) is not None
-    except (ImportError, ValueError):  # None in sys.modules, as who hides a package puts it there
-        return False
-
-
 Path: TypeAlias = "str | list[str]"
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One row of the table.
-
-    Parameters
-    ----------
-    name : str
-        What ``format=`` calls it.
-    takes : callable
-        Returns whether this format opens a path (or a list of them), from the name and the kind of
-        file alone.
-    open : callable
-        ``open(path, **options)`` returns an `OpenResult`.
-    """
-
-    name: str
-    takes: Callable[[Path], bool]
-    open: Callable[..., OpenResult]
+def _one_file(path: Path) -> str | None:
+    """Return the one path that is meant, or None for several: viewers make lists of paths."""
+    if isinstance(path, str):
+        return path
+    return path[0] if len(path) == 1 else None
 
 
 def _takes_pictures(path: Path) -> bool:
@@ -113,129 +43,232 @@ def _takes_pictures(path: Path) -> bool:
 
 
 def _is_pattern(path: str) -> bool:
-    """Return whether a path is a glob pattern that pictures may match."""
+    """Whether a path is a glob pattern that pictures may match."""
     suffix = os.path.splitext(path)[1]
     may_match = not suffix or any(sign in suffix for sign in PATTERN_SIGNS)
     return may_match and any(sign in path for sign in PATTERN_SIGNS) and not os.path.lexists(path)
 
 
-def _with_packed(suffixes: str, packed: str = "") -> tuple[str, ...]:
-    """Return suffixes, and the same ones of compressed files."""
-    return tuple(f"{suffix}{more}" for suffix in suffixes.split() for more in ("", *packed.split()))
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One row of the table.
 
+    Parameters
+    ----------
+    name : str
+        What ``format=`` calls it.
+    suffixes : tuple of str
+        In lower case; that of a folder ends with a slash.
+    opener : str
+        ``module:function``, below `napari_lazyload.sources`: ``function(path, **options)`` returns
+        an `OpenResult`.
+    looker : str
+        ``module:function`` that returns whether a path of these suffixes is one; needed where
+        formats share suffixes. By default any file is one.
+    looks_at_lists : bool
+        Whether only the path of a list of one is looked at, and any file by itself is one.
+    takes_bare : bool
+        Whether paths without a suffix are looked at too.
+    takes_all : callable, optional
+        Returns whether a path, or a list of them, is one, whatever its suffix.
+    library : str
+        The library that reads the header, where one is needed.
+    extra : str, optional
+        The extra of this package that brings it.
+    """
 
-_FORMATS = (
-    ("iwi", (".iwi", ".iwi/"), "binary.itk_wasm", "open_iwi"),
-    (
-        "envi",
-        (".hdr", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin"),
-        "binary.envi",
-        "open_envi",
-    ),
-    ("npy", (".npy", ".npz"), "binary.npy", "open_npy"),
-    (
-        "mrc",
-        _with_packed(".mrc .mrcs .map .rec .st .ali .ccp4", ".gz .bz2"),
-        "binary.mrc",
-        "open_mrc",
-    ),
-    ("nifti", (*_with_packed(".nii .hdr .img .mgh", ".gz"), ".mgz"), "binary.nifti", "open_nifti"),
-    ("nrrd", (".nrrd", ".nhdr"), "binary.nrrd", "open_nrrd"),
-    ("metaimage", (".mhd", ".mha"), "binary.metaimage", "open_metaimage"),
-    ("fits", _with_packed(".fits .fit .fts", ".gz"), "binary.fits", "open_fits"),
-    ("hdf5", (".h5", ".hdf5", ".hdf", ".he5", ".ims", ".nxs", ".emd"), "hdf5.open", "open_hdf5"),
-    ("tiff", (*TIFF_SUFFIXES, ".companion.ome"), "folder.open_tiff", "open_large_tiff"),
-    (
-        "bioio",
-        _with_packed(".czi .lif .nd2 .oib .oif .oir .vsi .dv .r3d .zvi .sldy .vms"),
-        "external",
-        "open_bioio",
-    ),
-    (
-        "rosettasciio",
-        _with_packed(".dm3 .dm4 .ser .emi .blo .mib .tvips .hspy .bcf .prz .seq"),
-        "external",
-        "open_rosettasciio",
-    ),
-    ("raw", (".raw", ".bin", ".dat", ".vol"), "binary.raw", "open_raw"),
-)
+    name: str
+    suffixes: tuple[str, ...]
+    opener: str
+    looker: str = ""
+    looks_at_lists: bool = False
+    takes_bare: bool = False
+    takes_all: Callable[[Path], bool] | None = None
+    library: str = ""
+    extra: str | None = None
 
-_LOOKS = {
-    "binary.itk_wasm": "takes_iwi",
-    "binary.envi": "takes_envi",
-    "folder.open_tiff": "takes_large_tiff",
-}
-"""Formats that share their suffixes with others, or are folders: what looks at the path."""
-
-_BARE = ("binary.envi",)
-"""Formats whose data often has no suffix: these look at such paths too."""
-
-SUFFIXES_OF = {name: suffixes for name, suffixes, _, _ in _FORMATS}
-"""The suffixes of each format, in lower case; a folder's ends with a slash."""
-
-LIBRARIES = {
-    "envi": ("spectral", "formats"),
-    "mrc": ("mrcfile", "formats"),
-    "nifti": ("nibabel", "formats"),
-    "nrrd": ("pynrrd", "formats"),
-    "fits": ("astropy", "formats"),
-    "hdf5": ("h5py", "formats"),
-    "bioio": ("bioio", "bioio"),
-    "rosettasciio": ("rosettasciio", "rosettasciio"),
-}
-"""The library that reads the header of each format, where one is needed, and the extra that brings
-it."""
-
-SUFFIXES = tuple(suffix for _, suffixes, _, _ in _FORMATS for suffix in suffixes)
-"""All suffixes, in lower case."""
-
-
-def _alone(path: str | Sequence[str]) -> str | None:
-    """Return the one path that is meant, or None for several: a viewer makes a list of whatever it is given."""
-    if isinstance(path, str):
-        return path
-    return path[0] if len(path) == 1 else None
-
-
-def _taker(suffixes: tuple[str, ...], module: str) -> Callable[[str | list[str]], bool]:
-    def takes(path: str | list[str]) -> bool:
-        one = _alone(path)
-        if one is None or not (
-            one.lower().endswith(suffixes) or (module in _BARE and not os.path.splitext(one)[1])
-        ):
+    def takes(self, path: Path) -> bool:
+        """Whether this format opens a path (or a list of them), by name and kind of file alone."""
+        if self.takes_all is not None:
+            return self.takes_all(path)
+        file = _one_file(path)
+        if file is None:
             return False
-        looks = _LOOKS.get(module)
-        if looks is not None:
-            return bool(getattr(import_module(f"napari_lazyload.sources.{module}"), looks)(one))
-        return os.path.lexists(one) and not os.path.isdir(one)
+        bare = self.takes_bare and not os.path.splitext(file)[1]
+        if not bare and not file.lower().endswith(self.suffixes):
+            return False
+        if self.looker and not (self.looks_at_lists and isinstance(path, str)):
+            return bool(_function(self.looker)(file))
+        return os.path.lexists(file) and not os.path.isdir(file)
 
-    return takes
+    def open(self, path: Path, **options: Any) -> OpenResult:
+        """Open a path, or a list of them where the format takes lists.
+
+        Raises
+        ------
+        SourceOpenError
+            If it does not exist or cannot be opened.
+        ValueError
+            If there are several paths, and the format takes one.
+        """
+        if self.takes_all is None:
+            file = _one_file(path)
+            if file is None:
+                msg = f"expected one file, got {len(path)} paths: open them one by one"
+                raise ValueError(msg)
+            if not os.path.lexists(file):
+                raise not_there(file)
+            path = file
+        result: OpenResult = _function(self.opener)(path, **options)
+        return result
 
 
-def _opener(module: str, name: str) -> Callable[..., OpenResult]:
-    def open_binary(path: str | list[str], **options: Any) -> OpenResult:
-        one = _alone(path)
-        if one is None:
-            msg = f"expected one file, got {len(path)} paths: open them one by one"
-            raise ValueError(msg)
-        if not os.path.lexists(one):
-            raise not_there(one)
-        opened: OpenResult = getattr(import_module(f"napari_lazyload.sources.{module}"), name)(
-            one, **options
-        )
-        return opened
-
-    return open_binary
+def _function(name: str) -> Callable[..., Any]:
+    """Import what a row names when it is first needed."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), function)
+    return found
 
 
-ROWS = tuple(
-    (name, _taker(suffixes, module), _opener(module, function))
-    for name, suffixes, module, function in _FORMATS
-)
-"""Name, whether it takes a path, and what opens it, for each format."""
+def _takes_zarr(path: Path) -> bool:
+    return bool(_function("ome_zarr.open:takes_zarr")(path))
+
+
+def _packed(suffixes: str, *packings: str) -> tuple[str, ...]:
+    """Return suffixes, and the same ones of compressed files."""
+    return tuple(suffix + packing for suffix in suffixes.split() for packing in ("", *packings))
+
 
 FORMATS: tuple[Format, ...] = (
-    Format("zarr", takes_zarr, open_zarr),
-    *(Format(*row) for row in ROWS),
-    Format("pictures", _takes_pictures, open_pictures),
+    Format(
+        "zarr",
+        (".zarr", ".zarr.zip", ".ozx"),
+        "ome_zarr.open:open_zarr",
+        takes_all=_takes_zarr,
+        library="zarr",
+    ),
+    Format("iwi", (".iwi", ".iwi/"), "binary.itk_wasm:open_iwi", "binary.itk_wasm:takes_iwi"),
+    Format(
+        "envi",
+        (".hdr", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin"),
+        "binary.envi:open_envi",
+        "binary.envi:takes_envi",
+        takes_bare=True,
+        library="spectral",
+        extra="formats",
+    ),
+    Format("npy", (".npy", ".npz"), "binary.npy:open_npy"),
+    Format(
+        "mrc",
+        _packed(".mrc .mrcs .map .rec .st .ali .ccp4", ".gz", ".bz2"),
+        "binary.mrc:open_mrc",
+        library="mrcfile",
+        extra="formats",
+    ),
+    Format(
+        "nifti",
+        (*_packed(".nii .hdr .img .mgh", ".gz"), ".mgz"),
+        "binary.nifti:open_nifti",
+        library="nibabel",
+        extra="formats",
+    ),
+    Format("nrrd", (".nrrd", ".nhdr"), "binary.nrrd:open_nrrd", library="pynrrd", extra="formats"),
+    Format("metaimage", (".mhd", ".mha"), "binary.metaimage:open_metaimage"),
+    Format(
+        "fits",
+        _packed(".fits .fit .fts", ".gz"),
+        "binary.fits:open_fits",
+        library="astropy",
+        extra="formats",
+    ),
+    Format(
+        "hdf5",
+        (".h5", ".hdf5", ".hdf", ".he5", ".ims", ".nxs", ".emd"),
+        "hdf5.open:open_hdf5",
+        library="h5py",
+        extra="formats",
+    ),
+    Format(
+        "tiff",
+        (*TIFF_SUFFIXES, ".companion.ome"),
+        "folder.open_tiff:open_tiff",
+        "folder.open_tiff:takes_listed_tiff",
+        looks_at_lists=True,
+    ),
+    Format(
+        "bioio",
+        _packed(".czi .lif .nd2 .oib .oif .oir .vsi .dv .r3d .zvi .sldy .vms"),
+        "external:open_bioio",
+        library="bioio",
+        extra="bioio",
+    ),
+    Format(
+        "rosettasciio",
+        _packed(".dm3 .dm4 .ser .emi .blo .mib .tvips .hspy .bcf .prz .seq"),
+        "external:open_rosettasciio",
+        library="rosettasciio",
+        extra="rosettasciio",
+    ),
+    Format("raw", (".raw", ".bin", ".dat", ".vol"), "binary.raw:open_raw"),
+    # Pictures alone, in folders and by patterns; the table of their codecs is in image_files.
+    Format("pictures", (), "folder.open_folder:open_pictures", takes_all=_takes_pictures),
 )
+
+SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes if row.takes_all is None)
+"""All suffixes of binaries, in lower case."""
+
+
+def supported_formats() -> dict[str, dict[str, Any]]:
+    """Return which formats can be read here: pictures, Zarr stores (OME-Zarr too) and binaries.
+
+    Returns
+    -------
+    dict
+        By format: ``suffixes`` (list), ``readable`` (bool), ``library`` (str, empty where none is
+        needed), ``extra`` (str or None: the extra of this package that brings it), ``reason`` (str
+        or None: why it is not readable, and how to change that). Ready for JSON. Folders of
+        pictures and Zarr stores without a suffix open too.
+
+    Examples
+    --------
+    >>> import napari_lazyload as nl
+    >>> nl.supported_formats()["npy"]["suffixes"]
+    ['.npy', '.npz']
+    """
+    found = picture_formats()
+    for row in FORMATS:
+        suffixes = {suffix.rstrip("/") for suffix in row.suffixes}
+        if row.name in found:  # TIFF: as pictures, and in place by tiles
+            found[row.name]["suffixes"] = sorted(suffixes.union(found[row.name]["suffixes"]))
+        elif suffixes:
+            found[row.name] = _availability(sorted(suffixes), row.library, row.extra)
+    addresses = found["zarr"]["suffixes"]
+    found["zarr at addresses"] = _availability(addresses, "obstore", "remote")
+    return found
+
+
+_MODULES = {"pynrrd": "nrrd", "rosettasciio": "rsciio"}
+"""Libraries that are imported by another name."""
+
+
+def _availability(suffixes: Sequence[str], library: str, extra: str | None) -> dict[str, Any]:
+    readable = not library or _is_installed(_MODULES.get(library, library))
+    reason = None
+    if not readable:
+        package = f"'napari-lazyload[{extra}]'" if extra else library
+        reason = f"{library} is not installed: pip install {package}"
+    return {
+        "suffixes": list(suffixes),
+        "readable": readable,
+        "library": library,
+        "extra": extra,
+        "reason": reason,
+    }
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    try:
+        return sys.modules.get(module) is not None or find_spec(module) is not None
+    except (ImportError, ValueError):  # None in sys.modules, as who hides a package puts it there
+        return False

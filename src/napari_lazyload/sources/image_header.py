@@ -1,4 +1,4 @@
-"""What a picture file is, known from its header, and what every picture format shares.
+"""What an image file is, known from its header, and what every image format shares.
 
 The nouns: a :class:`PictureInfo` is the public answer, a :class:`ParsedHeader` is that answer plus
 what the decoder of the same format wants to know, and a :class:`PictureError` is a refusal that
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    pass
-
 BOOL = np.dtype(np.bool_)
 UINT8 = np.dtype(np.uint8)
 UINT16 = np.dtype(np.uint16)
 
-#: A picture that unpacks to no more than this is never called a bomb, however small its file is.
+#: An image that unpacks to no more than this is never called a bomb, however small its file is.
 BOMB_FLOOR = 2**27
 
-#: Unpacked bytes per byte of file above which a file beyond the floor is called a bomb, where a codec knows no bound.
+#: Unpacked bytes per byte of file above which a larger file is called a bomb; for codecs without a
+#: bound of their own.
 BOMB_RATIO = 20_000
 
 #: The largest expansion of deflate (a stream of 258-byte matches of two bits each).
@@ -36,7 +35,7 @@ DEFLATE_RATIO = 1032
 
 
 class PictureError(ValueError):
-    """A file that is not the picture it should be: what was found, what was expected, what to do.
+    """A file that is not the image it should be: what was found, what was expected, what to do.
 
     Parameters
     ----------
@@ -59,13 +58,17 @@ class TruncatedError(PictureError):
     """A file that ends before its picture does."""
 
     def __init__(self, found: str, expected: str = "a complete file") -> None:
-        super().__init__(
-            found, expected, "copy or export the file again, or wait until it is written"
-        )
+        hint = "copy or export the file again, or wait until it is written"
+        super().__init__(found, expected, hint)
+
+
+def damaged(found: str, expected: str) -> PictureError:
+    """Return the refusal of a file that no program could have meant."""
+    return PictureError(found, expected, "the file is damaged: export it again")
 
 
 class PageLocation(NamedTuple):
-    """Where a page of a set of files is, which tells it from any other page.
+    """Where a page of a set of files is: no other page is there.
 
     Parameters
     ----------
@@ -95,31 +98,29 @@ class PageLocations(NamedTuple):
 
     def of(self, page: int) -> PageLocation | None:
         """Return where a page is, None where there is no such page."""
-        return (
-            PageLocation(self.paths[page], self.offsets[page])
-            if 0 <= page < len(self.offsets)
-            else None
-        )
+        if not 0 <= page < len(self.offsets):
+            return None
+        return PageLocation(self.paths[page], self.offsets[page])
 
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
-    """A picture file, from its header alone.
+    """An image file, from its header alone.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the whole decoded file as it is shown, after EXIF orientation: pages first, then y,
-        x, and colour samples last where there are any.
+        x, and color samples last where there are any.
     dtype : numpy.dtype
         Data type in native byte order.
     format : str
-        "png", "jpeg", "tiff", ...: told by the contents, not by the suffix.
+        "png", "jpeg", "tiff", ...: known from the contents, not by the suffix.
     axes : tuple of str
-        One name for each dimension of `shape`: "y", "x", "s" (colour samples), "page", "t", "z",
+        One name for each dimension of `shape`: "y", "x", "s" (color samples), "page", "t", "z",
         "c", ...
     rgb : bool
-        The last axis holds three or four colour samples.
+        The last axis holds three or four color samples.
     pages : int
         Number of planes that can be decoded alone: the product of ``shape[:page_ndim]``.
     page_ndim : int
@@ -203,7 +204,7 @@ def flat_picture(
     *,
     metadata: Mapping[str, Any],
 ) -> PictureInfo:
-    """Describe a picture of one page.
+    """Describe an image of one page.
 
     Parameters
     ----------
@@ -219,22 +220,37 @@ def flat_picture(
         Extras of the file.
     """
     check_size(height, width)
-    if samples == 1:
-        return PictureInfo(
-            (height, width), np.dtype(dtype), kind, ("y", "x"), rgb=False, metadata=metadata
-        )
+    shape: tuple[int, ...] = (height, width)
+    axes: tuple[str, ...] = ("y", "x")
     rgb = samples in (3, 4)
-    axes = ("y", "x", "s" if rgb else "c")
-    return PictureInfo(
-        (height, width, samples), np.dtype(dtype), kind, axes, rgb=rgb, metadata=metadata
-    )
+    if samples > 1:
+        shape = (*shape, samples)
+        axes = (*axes, "s" if rgb else "c")
+    return PictureInfo(shape, np.dtype(dtype), kind, axes, rgb, metadata=metadata)
+
+
+def animated(frame: PictureInfo, frames: int) -> PictureInfo:
+    """Describe an animation of frames like this one."""
+    shape, axes = (frames, *frame.shape), ("t", *frame.axes)
+    return replace(frame, shape=shape, axes=axes, pages=frames, page_ndim=1)
+
+
+def itemsize_of(bits: int) -> int:
+    """Return the bytes of the smallest integer type with so many bits: 1, 2 or 4."""
+    if bits <= 8:
+        return 1
+    return 2 if bits <= 16 else 4
+
+
+def shown_samples(samples: int) -> int:
+    """Return the number of samples that `expand_gray_alpha` leaves."""
+    return {2: 4}.get(samples, samples)
 
 
 def check_size(height: int, width: int) -> None:
-    """Raise PictureError for a picture without pixels."""
+    """Raise PictureError for an image without pixels."""
     if height < 1 or width < 1:
-        msg = f"a header that declares {width} x {height} pixels"
-        raise PictureError(msg, "a picture with pixels", "the file is damaged: export it again")
+        raise damaged(f"a header that declares {width} x {height} pixels", "an image with pixels")
 
 
 def check_plausible(header: ParsedHeader, source: FileHead) -> None:
@@ -246,16 +262,18 @@ def check_plausible(header: ParsedHeader, source: FileHead) -> None:
     if header.packed <= header.floor or header.packed <= header.ratio * source.size:
         return
     shape = " x ".join(map(str, header.info.shape))
-    msg = f"a header that declares {shape} ({header.packed:,} bytes unpacked) in a file of {source.size:,} bytes"
+    declared = f"a header that declares {shape} ({header.packed:,} bytes unpacked)"
     raise PictureError(
-        msg,
+        f"{declared} in a file of {source.size:,} bytes",
         "a file large enough for the size in its header",
         "it is cut short, damaged or a decompression bomb: copy or export it again",
     )
 
 
-def rgba_from_gray_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Repeat grey three times and keep alpha: (..., 2) becomes (..., 4)."""
+def expand_gray_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Repeat gray three times and keep alpha: (y, x, 2) becomes (y, x, 4); others stay."""
+    if array.ndim != 3 or array.shape[2] != 2:
+        return array
     result = np.empty((*array.shape[:-1], 4), array.dtype)
     result[..., :3] = array[..., :1]
     result[..., 3] = array[..., 1]
@@ -265,7 +283,7 @@ def rgba_from_gray_alpha(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 #: What one read of a header asks for; nearly all headers fit.
 HEAD_BYTES = 4096
 
-# O_NONBLOCK lets a named pipe with a picture's suffix answer "empty" instead of waiting for a
+# O_NONBLOCK lets a named pipe with an image's suffix answer "empty" instead of waiting for a
 # writer for ever.
 _FLAGS = (
     os.O_RDONLY
@@ -355,7 +373,7 @@ class FileHead:
 
     def all(self) -> bytes:
         """Return the whole file."""
-        return self.data if self.complete else self.need(self.size)
+        return self.need(self.size)
 
     def at(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`; fewer where the file ends."""

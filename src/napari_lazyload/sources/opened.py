@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from napari_lazyload.core.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
-    from napari_lazyload.core.chunks import BlockIndex
+    from napari_lazyload.core.row_map import RowMap
+    from napari_lazyload.core.source import ChunkKey
 
 Columns: TypeAlias = "Mapping[str, Sequence[Any]]"
 
@@ -24,44 +25,38 @@ def _no_columns() -> Columns:
 
 
 class RowSource(Source, Protocol):
-    """A source whose first axes count rows of the meta table."""
+    """A source that shows rows of the meta table."""
 
     @property
-    def row_axes(self) -> dict[str, int]:
-        """Name and length of each of these axes, slowest first."""
-
-    def position(self, index: BlockIndex) -> int:
-        """Return the place, among the rows of this image, that an index (of a chunk or a pixel) belongs to."""
-
-    def frame_index(self, position: int) -> BlockIndex:
-        """Return the index along the axes that count rows; the inverse of `position`."""
+    def row_map(self) -> RowMap:
+        """Which row it shows where."""
 
 
-class OneRow:
-    """A source whose image is one row of the meta table."""
+class Below:
+    """The paths of the files below a folder, or of the arrays below a node of a store.
 
-    @property
-    def row_axes(self) -> dict[str, int]:
-        """No axis counts rows."""
-        return {}
-
-    def position(self, _index: BlockIndex) -> int:
-        """Return the only row."""
-        return 0
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return that no axis counts rows."""
-        return ()
-
-
-def position_of_chunk(source: RowSource, level: int, index: BlockIndex) -> int:
-    """Return the place, among the rows of an image, that a chunk belongs to.
-
-    Where it takes more than the axes that count rows, the source has a method
-    ``chunk_position(level, index)``.
+    Parameters
+    ----------
+    root : str
+        The folder or node, itself one of them.
+    names : callable, optional
+        Returns the names of those that are meant, relative to the folder; all by default.
     """
-    own: Callable[[int, BlockIndex], int] | None = getattr(source, "chunk_position", None)
-    return source.position(index) if own is None else own(level, index)
+
+    def __init__(self, root: str, names: Callable[[], Iterable[str]] | None = None) -> None:
+        self._root = root.rstrip("/\\")
+        self._names = names
+        self._known: frozenset[str] = frozenset()
+
+    def __contains__(self, path: object) -> bool:
+        if not isinstance(path, str) or not path.startswith(self._root):
+            return False
+        inside = path[len(self._root) :]
+        if self._names is None:
+            return not inside or inside[0] in "/\\"
+        if not self._known:  # of a million files they are listed when the first is looked for
+            self._known = frozenset(self._names())
+        return inside[1:] in self._known
 
 
 @dataclass(slots=True)
@@ -87,8 +82,9 @@ class OpenResult:
         Returns ``{row: reason}`` of the rows that are known not to load, or not to fit.
     recheck : callable
         Forgets what is known of a row that failed, before a retry.
-    owns : callable
-        Returns whether a chunk key belongs to this path, so that closing frees its chunks.
+    files : container of str
+        The files, or the arrays of a store, that its chunks name in their keys, so that closing
+        frees them.
     skipped : dict of str to int
         How many files were left out, by reason.
     left_out : dict of str to list of str
@@ -110,7 +106,7 @@ class OpenResult:
     columns: Callable[[], Columns] = _no_columns
     problems: Callable[[], dict[int, str]] = dict
     recheck: Callable[[int], Any] = lambda _row: None
-    owns: Callable[[Hashable], bool] = lambda _key: False
+    files: Container[str] = ()
     skipped: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -121,6 +117,10 @@ class OpenResult:
     def row_count(self) -> int:
         """Number of rows of the table."""
         return max((rows.stop for rows in self.rows), default=0)
+
+    def owns(self, key: ChunkKey) -> bool:
+        """Return whether a chunk belongs to this path."""
+        return key.file in self.files
 
     def only(self, number: int) -> OpenResult:
         """Return what is left when one image alone is kept."""

@@ -1,14 +1,13 @@
-"""The formats in the order in which they are asked; the order is policy: the first that takes a path opens it."""
+"""From a path to the format that opens it."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from napari_lazyload.core.errors import UnknownFormatError
+from napari_lazyload.core.errors import SourceOpenError, UnknownFormatError
 from napari_lazyload.sources.files import not_there
-from napari_lazyload.sources.formats import FORMATS, Format, Path
-from napari_lazyload.sources.formats import SUFFIXES as BINARY_SUFFIXES
+from napari_lazyload.sources.formats import FORMATS, SUFFIXES, Format, Path
 from napari_lazyload.sources.image_files.decode import is_picture
 from napari_lazyload.sources.ome_zarr.open import takes_zarr
 from napari_lazyload.sources.zarr.location import is_address
@@ -24,7 +23,7 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 def normalise(path: PathLike | Sequence[PathLike]) -> Path:
-    """Return a path as a string, a sequence of paths as a list of strings; ``~`` is the user's home.
+    """Return a path as a string, several as a list of strings; ``~`` is the user's home.
 
     A list of one folder is that folder.
 
@@ -45,14 +44,10 @@ def normalise(path: PathLike | Sequence[PathLike]) -> Path:
     if not paths:
         msg = "expected at least one path, got an empty list"
         raise ValueError(msg)
-    return _alone(paths)
-
-
-def _alone(paths: list[str]) -> Path:
-    """Return the folder (or store) of a list of one: viewers make a list of whatever they are given."""
-    return (
-        paths[0] if len(paths) == 1 and (os.path.isdir(paths[0]) or takes_zarr(paths[0])) else paths
-    )
+    # Viewers make a list of whatever they are given: that of one folder or store is that one.
+    if len(paths) == 1 and (os.path.isdir(paths[0]) or takes_zarr(paths[0])):
+        return paths[0]
+    return paths
 
 
 def _as_text(path: PathLike | bytes) -> str:
@@ -60,7 +55,9 @@ def _as_text(path: PathLike | bytes) -> str:
     if not text:
         msg = "expected a path, got an empty string"
         raise ValueError(msg)
-    return os.path.expanduser(text) if text.startswith("~") else text
+    if text.startswith("~"):
+        return os.path.expanduser(text)
+    return text
 
 
 def open_path(
@@ -76,32 +73,47 @@ def open_path(
         If no format takes it.
     """
     where = normalise(path)
-    paths = [where] if isinstance(where, str) else where
-    for address in paths if len(paths) > 1 else []:
-        if is_address(address):
-            msg = f"{address}: is one of {len(paths)} paths; expected one address at a time"
-            raise UnknownFormatError(msg, address)
-    if is_address(paths[0]) and is_picture(paths[0].partition("?")[0]):
-        msg = f"{paths[0]}: pictures are opened from local paths; at addresses, Zarr stores are. Download it first"
-        raise UnknownFormatError(msg, paths[0])
+    paths = list(where) if isinstance(where, list) else [where]
+    _check_addresses(paths)
     if format is not None:
         return _named(format).open(where, **options)
     for row in FORMATS:
         if row.takes(where):
             return row.open(where, **options)
+    raise _not_taken(paths)
+
+
+def _check_addresses(paths: list[str]) -> None:
+    """Refuse several addresses at once, and pictures at an address."""
+    if len(paths) > 1:
+        for address in filter(is_address, paths):
+            msg = f"{address}: is one of {len(paths)} paths; expected one address at a time"
+            raise UnknownFormatError(msg, address)
+    first = paths[0]
+    if is_address(first) and is_picture(first.partition("?")[0]):
+        msg = (
+            f"{first}: pictures are opened from local paths, Zarr stores at addresses. Download it"
+        )
+        raise UnknownFormatError(msg, first)
+
+
+def _not_taken(paths: list[str]) -> SourceOpenError:
+    """Return the error for paths that no format takes."""
     first = paths[0]
     if not os.path.lexists(first):
-        raise not_there(first)
+        return not_there(first)
     if len(paths) > 1 and os.path.isdir(first):
-        msg = f"{first} is a folder, and one of {len(paths)} paths: open one folder at a time, or list its files"
-        raise UnknownFormatError(msg, first)
-    stem, packed = os.path.splitext(first)
-    if packed.lower() in _PACKED and (stem.lower().endswith(BINARY_SUFFIXES) or is_picture(stem)):
-        msg = f"{first}: expected a file that can be read in place, found a compressed one ({packed}): unpack it first"
-        raise UnknownFormatError(msg, first)
+        hint = "open one folder at a time, or list its files"
+        return UnknownFormatError(f"{first} is a folder, one of {len(paths)} paths: {hint}", first)
+    stem, packing = os.path.splitext(first)
+    if packing.lower() in _PACKED and (stem.lower().endswith(SUFFIXES) or is_picture(stem)):
+        found = f"expected a file that can be read in place, found a compressed one ({packing})"
+        return UnknownFormatError(f"{first}: {found}: unpack it first", first)
     known = ", ".join(row.name for row in FORMATS)
-    msg = f"{first}: no reader here knows this format. Known: {known}; supported_formats() lists the suffixes"
-    raise UnknownFormatError(msg, first)
+    hint = "supported_formats() lists the suffixes"
+    return UnknownFormatError(
+        f"{first}: no reader knows this format. Known: {known}; {hint}", first
+    )
 
 
 def can_open(path: PathLike | Sequence[PathLike]) -> bool:

@@ -1,4 +1,4 @@
-"""A source that serves an array in memory and remembers what was read: for tests of everything above the formats."""
+"""A source that serves an array in memory and records what is read, for tests above the formats."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 from napari_lazyload.core.chunks import BlockIndex, ChunkGrid, box_slices
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW, RowMap
+from napari_lazyload.core.source import ChunkKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,20 +21,20 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 GATE_SECONDS = 30.0
-"""After so long a chunk behind a gate fails instead of hanging the tests."""
+"""After this time a chunk behind a gate fails, so that no test hangs."""
 
 
 class RecordingSource:
-    """Serves arrays chunk by chunk and counts the loads.
+    """Serve arrays chunk by chunk and count the loads.
 
     A copy in another process counts for itself and has no gate.
 
     Parameters
     ----------
     levels : numpy.ndarray or sequence of them
-        The pixels; several arrays are the levels of a pyramid, finest first.
+        The pixels. Several arrays are the levels of a pyramid, finest first.
     chunks : tuple
-        Chunk sizes for each axis, as `ChunkGrid` takes them; the same ones for every level.
+        Chunk sizes for each axis, as `ChunkGrid` takes them, the same for every level.
     axes : sequence of str, optional
         Axis names, slowest first; the end of ``t c z y x`` by default.
     factors : sequence of tuple of float, optional
@@ -68,10 +70,7 @@ class RecordingSource:
         self.arrays: list[Array] = [levels] if isinstance(levels, np.ndarray) else list(levels)
         finest = self.arrays[0]
         if factors is None:
-            factors = [
-                tuple(a / b if b else 1.0 for a, b in zip(finest.shape, array.shape, strict=True))
-                for array in self.arrays
-            ]
+            factors = [_factors(finest, array) for array in self.arrays]
         grids = [ChunkGrid(array.shape, _fitting(chunks, array.shape)) for array in self.arrays]
         self.meta = ImageMeta(
             meta.pop("name", "recorded"),
@@ -81,6 +80,7 @@ class RecordingSource:
             **meta,
         )
         self.token = f"recording-{uuid.uuid4().hex}"
+        self.row_map: RowMap = ONE_ROW
         self.failing = set(failing)
         self.gate = gate
         self.loads: list[tuple[int, BlockIndex]] = []
@@ -91,14 +91,10 @@ class RecordingSource:
         return RecordedChunk(self, level, tuple(index))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in vars(self).items()
-            if key not in ("gate", "started", "loads")
-        }
+        return {**vars(self), "gate": None, "started": None, "loads": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, gate=None, started=threading.Event(), loads=[])
+        vars(self).update(state, started=threading.Event(), loads=[])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +104,11 @@ class RecordedChunk:
     Parameters
     ----------
     source : RecordingSource
-        Whose.
+        The source that made it.
     level : int
-        Of which level.
+        Its level.
     index : tuple of int
-        Its place in the grid.
+        Its index in the grid of the level.
     """
 
     source: RecordingSource
@@ -120,17 +116,17 @@ class RecordedChunk:
     index: BlockIndex
 
     @property
-    def key(self) -> tuple[str, int, BlockIndex]:
+    def key(self) -> ChunkKey:
         """What it is cached under."""
-        return (self.source.token, self.level, self.index)
+        return ChunkKey(self.source.token, None, (self.level, self.index))
 
     def load(self) -> Array:
-        """Note the load, wait at the gate, and return the pixels.
+        """Record the load, wait at the gate, and return the pixels.
 
         Raises
         ------
         ChunkReadError
-            If the chunk is one of those that fail, or the gate stays shut.
+            If the index is in `failing`, or the gate stays shut.
         """
         source = self.source
         source.loads.append((self.level, self.index))
@@ -146,11 +142,18 @@ class RecordedChunk:
         return np.array(source.arrays[self.level][box_slices(bounds)], order="C")
 
 
+def _factors(finest: Array, level: Array) -> tuple[float, ...]:
+    """Return the level-0 pixels that a pixel of a level spans; an axis may be empty."""
+    sizes = zip(finest.shape, level.shape, strict=True)
+    return tuple(max(size, 1) / max(level_size, 1) for size, level_size in sizes)
+
+
 def _fitting(
     chunks: tuple[int | tuple[int, ...], ...], shape: Sequence[int]
 ) -> tuple[int | tuple[int, ...], ...]:
     """Return `chunks` with sizes no larger than the level."""
-    return tuple(
-        max(1, min(chunk, size)) if isinstance(chunk, int) else chunk
-        for chunk, size in zip(chunks, shape, strict=True)
-    )
+    fitting = list(chunks)
+    for axis, (chunk, size) in enumerate(zip(chunks, shape, strict=True)):
+        if isinstance(chunk, int):
+            fitting[axis] = max(1, min(chunk, size))
+    return tuple(fitting)

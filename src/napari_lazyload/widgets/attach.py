@@ -19,47 +19,51 @@ from napari_lazyload.widgets.qt.main_thread import post_to_main
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QMainWindow
 
+    from napari_lazyload.dataset.dataset import Dataset
+
 
 def attach_open_viewers() -> bool:
-    """Bind displays in every open viewer: a reader is not told which one asks. Return whether there is one."""
+    """Bind displays in every open viewer, and return whether there is one.
+
+    A reader does not know which viewer asks.
+    """
     viewers = set(getattr(napari.Viewer, "_instances", ()))
     current = napari.current_viewer()
     if current is not None:
         viewers.add(current)
     for viewer in viewers:
         _attach(viewer)
-        after_first_frame(viewer, partial(_settle, weakref.ref(viewer)))
+        after_first_frame(viewer, partial(_finish_setup, weakref.ref(viewer)))
     return bool(viewers)
 
 
 def hide_until_bound(layers: list[Any]) -> None:
-    """Let layer data stay hidden until a display is bound to it, so that adding it reads nothing in vain.
+    """Hide layer data until a display is bound to it, so that adding it reads nothing.
 
-    What is to be hidden at first (a channel that is off, the label of a slide) stays so.
+    Layers that the file hides (a channel that is off, the label of a slide) stay hidden.
     """
     for _, keywords, _ in layers:
         keywords["metadata"][METADATA_KEY].hidden = keywords.get("visible", True)
         keywords["visible"] = False
 
 
-def _settle(viewer: weakref.ref[napari.Viewer]) -> None:
-    """Do what takes time: napari reads the manifests of all plugins for the preferences of one."""
+def _finish_setup(viewer: weakref.ref[napari.Viewer]) -> None:
+    """Do what takes time: for one plugin's preferences napari reads all plugins' manifests."""
     still = viewer()  # the window may be gone before it has drawn
     if still is not None:
-        _select_what_is_seen(still)
+        _select_visible_layer(still)
         follow_preferences()
         import_when_idle(window_of(still))
 
 
-def _select_what_is_seen(viewer: napari.Viewer) -> None:
-    """Select a layer that is seen instead of a hidden one of its data set: napari selects the one that came last."""
+def _select_visible_layer(viewer: napari.Viewer) -> None:
+    """Select a visible layer of the data set if napari selected its last one, a hidden one."""
     active = viewer.layers.selection.active
-    link = link_of(active)
-    if link is None or link.dataset is None or active.visible:
+    dataset = dataset_of(active)
+    if dataset is None or active.visible:
         return
     for layer in reversed(viewer.layers):
-        other = link_of(layer)
-        if layer.visible and other is not None and other.dataset is link.dataset:
+        if layer.visible and dataset_of(layer) is dataset:
             viewer.layers.selection.active = layer
             return
 
@@ -74,6 +78,12 @@ def _attach(viewer: napari.Viewer) -> None:
         window.destroyed.connect(displays.close)
 
 
+def dataset_of(layer: Any) -> Dataset | None:
+    """Return the data set that a layer shows, None where it shows none."""
+    link = link_of(layer)
+    return None if link is None else link.dataset
+
+
 def window_of(viewer: napari.Viewer) -> QMainWindow | None:
-    """Return the window of a viewer, for which napari has no public name."""
+    """Return the window of a viewer; napari has no public name for it."""
     return getattr(viewer.window, "_qt_window", None)

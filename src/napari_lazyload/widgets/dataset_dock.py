@@ -1,4 +1,4 @@
-"""The dataset dock: the meta table of the selected layer, both ways with the sliders, and how loading goes on."""
+"""The dataset dock: the table of the selected layer, tied to the sliders, and the loading state."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from superqt import QElidingLabel
 
 from napari_lazyload.core.text import size_text
 from napari_lazyload.dataset.dataset import ERROR, STATUS
-from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.layers.navigation import row_in_view, show_row
 from napari_lazyload.layers.viewer import displays_of
-from napari_lazyload.widgets.attach import attach_open_viewers
+from napari_lazyload.widgets.attach import attach_open_viewers, dataset_of
 from napari_lazyload.widgets.editable_copy import EditableCopy, can_be_copied
 from napari_lazyload.widgets.open_dialogs import (
     become_folder_reader,
@@ -41,11 +40,10 @@ if TYPE_CHECKING:
     from napari_lazyload.dataset.dataset import Dataset
 
 REFRESH_MS = 100
-"""What changes is shown at most this often, and only while the dock is seen."""
+"""Changes are shown at most this often, and only while the dock is visible."""
 
 LOADING_EVERY, IMPORTS_EVERY = 2, 10
-"""The loading panel and the import panel look at every second and at every tenth of these
-moments."""
+"""The loading panel refreshes at every second tick, the import panel at every tenth."""
 
 
 class DatasetDock(QWidget):
@@ -74,10 +72,10 @@ class DatasetDock(QWidget):
         self._unfollow: Any = None
         self._changed: set[int] = set()
         self._problems: dict[int, str] = {}
-        self._moments = 0
+        self._ticks = 0
         self._worker = LatestWorker("napari-lazyload-dock")
-        self._copy = EditableCopy(viewer, self._say, self)
-        self._said = ""
+        self._copy = EditableCopy(viewer, self._show_copy_text, self)
+        self._copy_text = ""
         self._lay_out()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -85,7 +83,7 @@ class DatasetDock(QWidget):
         self._timer.timeout.connect(self._refresh_rows)
         self._clock = QTimer(self)
         self._clock.setInterval(REFRESH_MS)
-        self._clock.timeout.connect(self._look)
+        self._clock.timeout.connect(self._tick)
         self._states = LiveStates(self.table)
         self.table.rowActivated.connect(self._go_to_row)
         viewer.layers.selection.events.active.connect(self._on_active)
@@ -96,19 +94,31 @@ class DatasetDock(QWidget):
         self._on_active()
 
     # --- parts
-    # ---------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
         self.title = QElidingLabel("", self)
         self.title.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.summary = QLabel(self)
-        self.summary.setWordWrap(True)
-        self.summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.notice = QLabel(self)
-        self.notice.setWordWrap(True)
-        self.notice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.summary, self.notice = QLabel(self), QLabel(self)
+        for label in (self.summary, self.notice):
+            label.setWordWrap(True)
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.table = MetaTableView(parent=self)
+        self._make_offers()
+        opening = _row(
+            self._opening_button("Open folder…", "Open a folder of images", open_folder),
+            self._opening_button("Open files…", "Open images as one stack", open_files),
+            self._opening_button("Open URL…", "Open a Zarr store at an address", open_address),
+        )
+        layout = QVBoxLayout(self)
+        layout.addLayout(opening)
+        layout.addWidget(self.title)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.table, stretch=1)
+        layout.addWidget(Scrolling(self._lay_out_below()))
+
+    def _make_offers(self) -> None:
+        """Make the buttons that are offered where they are of use."""
         self.retry_button = self._button("Retry", "Read the selected file again", self._retry)
         self.finer_button = self._button(
             "Show finer", "Read more for this view than is set aside for it", self._show_finer
@@ -128,30 +138,6 @@ class DatasetDock(QWidget):
             "Make this plugin the reader for folders in napari's preferences",
             self._become_reader,
         )
-        layout = QVBoxLayout(self)
-        layout.addLayout(
-            _row(
-                self._button(
-                    "Open folder…",
-                    "Open a folder of images",
-                    lambda: open_folder(self._viewer, self),
-                ),
-                self._button(
-                    "Open files…",
-                    "Open images as one stack",
-                    lambda: open_files(self._viewer, self),
-                ),
-                self._button(
-                    "Open URL…",
-                    "Open a Zarr store at an address",
-                    lambda: open_address(self._viewer, self),
-                ),
-            )
-        )
-        layout.addWidget(self.title)
-        layout.addWidget(self.summary)
-        layout.addWidget(self.table, stretch=1)
-        layout.addWidget(Scrolling(self._lay_out_below()))
 
     def _lay_out_below(self) -> QWidget:
         """Return what stands below the table."""
@@ -162,18 +148,18 @@ class DatasetDock(QWidget):
         offers = (self.retry_button, self.finer_button, self.regroup_button, self.copy_button)
         layout.addLayout(_row(*offers))
         for button in offers:
-            button.hide()  # each is offered where it is of use
+            button.hide()
         self.loading = LoadingPanel(self._viewer.layers, lambda: self._layer)
         self.loading_section = Section(self.loading, opened=True, parent=self)
         self.imports = ImportPanel()
         self.imports_section = Section(self.imports, opened=False, parent=self)
-        for section, look in (
-            (self.loading_section, self._look_at_loading),
-            (self.imports_section, self._look_at_imports),
+        for section, refresh in (
+            (self.loading_section, self._refresh_loading),
+            (self.imports_section, self._refresh_imports),
         ):
             layout.addWidget(section)
-            section.header.toggled.connect(look)
-            look()
+            section.header.toggled.connect(refresh)
+            refresh()
         layout.addWidget(self.reader_button)
         self.reader_button.setVisible(not is_folder_reader())
         return below
@@ -184,41 +170,42 @@ class DatasetDock(QWidget):
         button.clicked.connect(lambda _checked: clicked())
         return button
 
+    def _opening_button(self, text: str, tip: str, ask: Callable[[Any, QWidget], Any]) -> QWidget:
+        return self._button(text, tip, lambda: ask(self._viewer, self))
+
     # --- the dataset
-    # -----------------------------------------------------------------------------------------------
 
     def _on_active(self, _event: Any = None) -> None:
         layer = self._viewer.layers.selection.active
-        link = link_of(layer) if layer is not None else None
-        if link is None or link.dataset is None:
+        dataset = dataset_of(layer)
+        if dataset is None:
             if self._layer is None:
                 self._show_dataset(None)
             return  # another plugin's layer was selected: the table stays
         self._follow(layer)
-        if link.dataset is not self.dataset:
-            self._show_dataset(link.dataset)
+        if dataset is not self.dataset:
+            self._show_dataset(dataset)
         self._on_step()
 
     def _follow(self, layer: Any) -> None:
-        """Hear what becomes of the view of a layer."""
+        """Listen to changes of the view of a layer."""
         self._layer = layer
         if self._unfollow is not None:
             self._unfollow()
             self._unfollow = None
         displays = displays_of(layer)
         if displays is not None:
-            self._unfollow = displays.connect(
-                lambda changed: self._show_state() if changed is self._layer else None
-            )
+            self._unfollow = displays.connect(self._on_display)
+
+    def _on_display(self, changed: Any) -> None:
+        if changed is self._layer:
+            self._show_state()
 
     def _on_removed(self, event: Any) -> None:
         if event.value is not self._layer:
             return
-        others = (
-            layer
-            for layer in self._viewer.layers
-            if (link := link_of(layer)) and link.dataset is self.dataset
-        )
+        layers = self._viewer.layers
+        others = (layer for layer in layers if dataset_of(layer) is self.dataset)
         self._follow(next(others, None))
         if self._layer is None:
             self._show_dataset(None)
@@ -242,7 +229,7 @@ class DatasetDock(QWidget):
             self._load_frame(dataset)
 
     def _load_frame(self, dataset: Dataset, *, again: bool = False) -> None:
-        """Make the table in a worker thread, for a million rows take a while; `again` keeps sort and filter."""
+        """Make the table in a thread: many rows take a while. `again` keeps sort and filter."""
 
         def load(checkpoint: Callable[[], None]) -> None:
             frame, problems = dataset.meta, dataset.problems()
@@ -269,7 +256,7 @@ class DatasetDock(QWidget):
             frame = pd.DataFrame()
         else:  # what fails is seen without scrolling
             frame.insert(1, STATUS, frame.pop(STATUS))
-        self.table.set_frame(frame, keep_order=again)
+        self.table.model.set_frame(frame, keep_order=again)
         self._show_summary()
         self._on_step()
         self._show_state()
@@ -290,64 +277,58 @@ class DatasetDock(QWidget):
         rows = sorted(row for row in self._changed if row < self.table.model.total_rows)
         self._changed.clear()
         problems = self._problems = self._states.problems = self.dataset.problems()
-        self.table.update_rows(rows, {ERROR: [problems.get(row, "") for row in rows]})
+        self.table.model.update_rows(rows, {ERROR: [problems.get(row, "") for row in rows]})
         self._states.show(rows)
         self._show_summary()
         self._show_state()
 
     # --- what changes
-    # -------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Show what has changed since the last moment."""
-        self._moments += 1
-        self._states.look()
-        if self._moments % LOADING_EVERY == 0:
-            self._look_at_loading()
-        if self._moments % IMPORTS_EVERY == 0:
-            self._look_at_imports()
+    def _tick(self) -> None:
+        """Show the changes since the last tick."""
+        self._ticks += 1
+        self._states.refresh()
+        if self._ticks % LOADING_EVERY == 0:
+            self._refresh_loading()
+        if self._ticks % IMPORTS_EVERY == 0:
+            self._refresh_imports()
 
-    def _look_at_loading(self, _opened: bool = True) -> None:
-        self.loading_section.set_text(self.loading.look())
+    def _refresh_loading(self, _opened: bool = True) -> None:
+        self.loading_section.set_text(self.loading.refresh())
 
-    def _look_at_imports(self, _opened: bool = True) -> None:
-        self.imports_section.set_text(self.imports.look())
+    def _refresh_imports(self, _opened: bool = True) -> None:
+        self.imports_section.set_text(self.imports.refresh())
 
     def _show_summary(self) -> None:
-        """Say how many files there are and what was left out; offer groups where files do not fit."""
+        """Show the number of files and what was left out; offer groups for files that differ."""
         self.summary.setText("" if self.dataset is None else self.dataset.summary)
         self.regroup_button.setVisible(
             any("reopen in groups" in reason for reason in self._problems.values())
         )
 
     def _show_state(self) -> None:
-        """Say what is wrong with the row and the view, and offer what can be done."""
+        """Show what is wrong with the row and the view, and offer what can be done."""
         if self._viewer is None:
             return
         row = self.table.selected_source_row
-        display, layer = display_of(self._layer), self._layer
-        said = [
-            "" if display is None else display.notice,
-            "" if display is None else display.level_text,
-            "" if row is None else self._problems.get(row, ""),
-            self._said,
-        ]
-        self.notice.setText("\n".join(line for line in said if line))
+        display = display_of(self._layer)
+        lines = [] if display is None else [display.notice, display.level_text]
+        if row is not None:
+            lines.append(self._problems.get(row, ""))
+        self.notice.setText("\n".join(filter(None, [*lines, self._copy_text])))
         self.retry_button.setVisible(row in self._problems)
         finer = None if display is None else display.finer_nbytes
         self.finer_button.setVisible(finer is not None)
-        self.finer_button.setText(
-            "Show finer" if finer is None else f"Show finer ({size_text(finer)})"
-        )
-        self.copy_button.setVisible(can_be_copied(layer))
+        if finer is not None:
+            self.finer_button.setText(f"Show finer ({size_text(finer)})")
+        self.copy_button.setVisible(can_be_copied(self._layer))
 
-    def _say(self, text: str) -> None:
-        """Say how the copy of labels goes on."""
-        self._said = text
+    def _show_copy_text(self, text: str) -> None:
+        """Show how the copy of labels goes on."""
+        self._copy_text = text
         self._show_state()
 
     # --- sliders and rows
-    # --------------------------------------------------------------------------------------------
 
     def _on_step(self, _event: Any = None) -> None:
         row = None if self._layer is None else row_in_view(self._viewer, self._layer)
@@ -364,7 +345,6 @@ class DatasetDock(QWidget):
             self._follow(layer)
 
     # --- what the buttons do
-    # -----------------------------------------------------------------------------------------
 
     def _retry(self) -> None:
         row = self.table.selected_source_row
@@ -397,7 +377,7 @@ class DatasetDock(QWidget):
             self._clock.start()
 
     def hideEvent(self, event: QHideEvent | None) -> None:
-        """Look at nothing that nobody sees."""
+        """Stop refreshing what nobody sees."""
         super().hideEvent(event)
         self._clock.stop()
 
@@ -428,7 +408,7 @@ class DatasetDock(QWidget):
         self.dataset = None
 
     def _on_destroyed(self) -> None:
-        """Let go of the viewer, which closes without a word to its docks."""
+        """Let go of the viewer, which closes without a call to its docks."""
         self._destroyed = True
         self.close_down()
 
@@ -439,7 +419,7 @@ def _on_destroyed(dock: weakref.ref[DatasetDock]) -> None:
         found._on_destroyed()  # noqa: SLF001 - same module
 
 
-def _row(*buttons: QPushButton) -> QHBoxLayout:
+def _row(*buttons: QWidget) -> QHBoxLayout:
     layout = QHBoxLayout()
     for button in buttons:
         layout.addWidget(button)

@@ -1,4 +1,4 @@
-"""Asking for a path, and for leave to be napari's reader for folders."""
+"""Dialogs that ask for a path, and for permission to be napari's reader for folders."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 PLUGIN = "napari-lazyload"
 FOLDER_PATTERNS = ("*/", "*.zarr/")
-"""What napari's preferences call all folders, and Zarr stores among them, which another plugin may
-have been given."""
+"""The patterns of napari's preferences for all folders and for Zarr stores, which another plugin
+may have."""
 
 
 def open_folder(viewer: Any, parent: QWidget | None = None) -> None:
@@ -20,7 +20,7 @@ def open_folder(viewer: Any, parent: QWidget | None = None) -> None:
 
 
 def open_files(viewer: Any, parent: QWidget | None = None) -> None:
-    """Ask for files and open them: one as it is, several as one stack in the order of their names."""
+    """Ask for files and open them: one as it is, several as a stack sorted by name."""
     from napari_lazyload.core.natural_sort import natural_key
     from napari_lazyload.sources.image_files.decode import PICTURE_SUFFIXES
 
@@ -42,7 +42,7 @@ def open_address(viewer: Any, parent: QWidget | None = None) -> None:
 
 
 def open_path(viewer: Any, path: str | list[str]) -> None:
-    """Open a path with this plugin; what goes wrong is shown, not raised."""
+    """Open a path with this plugin; an error is shown, not raised."""
     from napari.utils.notifications import show_error
 
     from napari_lazyload.core.errors import LazyLoadError
@@ -54,7 +54,7 @@ def open_path(viewer: Any, path: str | list[str]) -> None:
 
 
 def is_folder_reader() -> bool:
-    """Return whether napari's preferences name this plugin for all folders and Zarr stores."""
+    """Whether napari's preferences name this plugin for all folders and Zarr stores."""
     from napari.settings import get_settings
 
     readers = get_settings().plugins.extension2reader
@@ -62,16 +62,23 @@ def is_folder_reader() -> bool:
 
 
 def become_folder_reader(parent: QWidget | None = None) -> bool:
-    """Ask whether folders shall always open with this plugin; if so, write it to napari's preferences. Return if so."""
+    """Ask whether folders always open with this plugin; on a yes, write it to the preferences.
+
+    Returns
+    -------
+    bool
+        Whether the answer was yes.
+    """
     from napari.settings import get_settings
 
     plugins = get_settings().plugins
     before = {plugins.extension2reader.get(pattern) for pattern in FOLDER_PATTERNS} - {None, PLUGIN}
     instead = f", in place of {' and '.join(sorted(before))}" if before else ""
     question = (
-        "Open every folder and Zarr store that is dropped on napari with Lazy Load, without asking?\n\n"
-        f"This writes {' and '.join(FOLDER_PATTERNS)} to napari's preferences (Plugins, file extension readers)"
-        f"{instead}, where it can be removed again."
+        "Open every folder and Zarr store that is dropped on napari with Lazy Load, "
+        "without asking?\n\n"
+        f"This writes {' and '.join(FOLDER_PATTERNS)} to napari's preferences (Plugins, file "
+        f"extension readers){instead}, where it can be removed again."
     )
     buttons = QMessageBox.StandardButton
     answer = QMessageBox.question(

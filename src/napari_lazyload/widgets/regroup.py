@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_error
+
 from napari_lazyload.core.errors import LazyLoadError
-from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.loading import scheduler
 from napari_lazyload.loading.jobs import Tier
+from napari_lazyload.widgets.attach import dataset_of
 from napari_lazyload.widgets.qt.main_thread import post_to_main
 
 if TYPE_CHECKING:
@@ -34,28 +36,17 @@ def regroup(viewer: Any, dataset: Dataset) -> None:
                 fresh = dataset.reopen(headers="all")
             except LazyLoadError as err:
                 message = str(err)
-                post_to_main(lambda: _tell(message))
+                post_to_main(lambda: show_error(message))
                 return
         post_to_main(lambda: _replace(viewer, dataset, fresh))
 
     scheduler.shared.submit(read, tier=Tier.PREFETCH)
 
 
-def _tell(message: str) -> None:
-    from napari.utils.notifications import show_error
-
-    show_error(message)
-
-
 def _replace(viewer: Any, old: Dataset, new: Dataset) -> None:
     from napari.layers import Layer
 
-    gone = [
-        layer
-        for layer in viewer.layers
-        if (link := link_of(layer)) is not None and link.dataset is old
-    ]
-    for layer in gone:
+    for layer in [layer for layer in viewer.layers if dataset_of(layer) is old]:
         viewer.layers.remove(layer)
     for data in new.to_layer_data():
         viewer.add_layer(Layer.create(*data))

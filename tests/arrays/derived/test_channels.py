@@ -110,6 +110,6 @@ def test_rows_are_those_of_the_original(tmp_path):
     (original,) = open_pictures(str(tmp_path)).sources
     original.meta = RecordingSource(np.zeros((3, 2, 2)), (1, 2, 2), axes="fcx").meta
     some = ChannelSource(original, [1])
-    assert some.row_axes == {"frame": 3}
-    assert some.position((2, 0, 0)) == 2
-    assert some.frame_index(1) == (1,)
+    assert some.row_map.axes == {"frame": 3}
+    assert some.row_map.row_of((2, 0, 0)) == 2
+    assert some.row_map.index_of(1) == (1,)

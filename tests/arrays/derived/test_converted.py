@@ -26,15 +26,15 @@ def test_what_cannot_be_shown_is_converted(stored, shown, note):
         np.arange(12).reshape(3, 2, 2) * (3 + 4j if np.dtype(stored).kind == "c" else 1)
     ).astype(stored)
     source = RecordingSource(pixels, (1, 2, 2))
-    found, said = displayable(source)
+    found, message = displayable(source)
     assert found.meta.dtype == np.dtype(shown)
-    assert note in said
+    assert note in message
     chunk = found.chunk(0, (2, 0, 0))
     assert (chunk.load().dtype, chunk.load().shape) == (np.dtype(shown), (1, 2, 2))
     np.testing.assert_allclose(chunk.load(), np.abs(pixels[2:]).astype(shown))
     assert found.token != source.token
     assert chunk.key != source.chunk(0, (2, 0, 0)).key
-    assert chunk.key[-1] == source.chunk(0, (2, 0, 0)).key
+    assert chunk.key.part[-1] == source.chunk(0, (2, 0, 0)).key.part
     np.testing.assert_allclose(
         pickle.loads(pickle.dumps(found)).chunk(0, (2, 0, 0)).load(), chunk.load()
     )

@@ -1,4 +1,4 @@
-"""Computed coarse levels: every k-th pixel, bit by bit, each chunk of the file decoded once, and only where needed."""
+"""Computed coarse levels: every k-th pixel, each chunk decoded once, and only where needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 import napari_lazyload as nl
 from napari_lazyload.arrays.derived import overview
-from napari_lazyload.arrays.derived.overview import ComputedLevels, stored_chunk, with_overview
+from napari_lazyload.arrays.derived.overview import ComputedLevels, with_overview
 from napari_lazyload.arrays.image import Image
 from napari_lazyload.arrays.layer_link import METADATA_KEY
 from napari_lazyload.core import coarse_levels
 from napari_lazyload.core.coarse_levels import overview_steps
 from napari_lazyload.core.metadata import RGB_AXIS, ChannelMeta
+from napari_lazyload.core.row_map import first_pixel
 from napari_lazyload.core.text import level_label
 from napari_lazyload.dataset.layer_data import layer_data, shown_image
 from napari_lazyload.layers.display.prefetch import SliderMotion
@@ -40,17 +41,17 @@ def _clean_cache():
 @pytest.fixture
 def small_planes(monkeypatch):
     """Images of a few hundred pixels count as large."""
-    monkeypatch.setattr(overview, "PLANE_NBYTES", 10_000)
-    monkeypatch.setattr(overview, "PLANE_SIDE", 60)
-    monkeypatch.setattr(overview, "LEAST_SIDE", 8)
+    monkeypatch.setattr(coarse_levels, "PLANE_NBYTES", 10_000)
+    monkeypatch.setattr(coarse_levels, "PLANE_SIDE", 60)
+    monkeypatch.setattr(coarse_levels, "LEAST_SIDE", 8)
     monkeypatch.setattr(overview, "CHUNK_NBYTES", 16_000)
 
 
 @pytest.fixture
 def small_volumes(monkeypatch):
-    monkeypatch.setattr(overview, "VOLUME_NBYTES", 10_000)
-    monkeypatch.setattr(overview, "VOLUME_SIDE", 8)
-    monkeypatch.setattr(overview, "VOLUME_PLANES", 4)
+    monkeypatch.setattr(coarse_levels, "VOLUME_NBYTES", 10_000)
+    monkeypatch.setattr(coarse_levels, "VOLUME_SIDE", 8)
+    monkeypatch.setattr(coarse_levels, "VOLUME_PLANES", 4)
 
 
 def whole(source, level):
@@ -58,7 +59,6 @@ def whole(source, level):
 
 
 # --- which levels
-# -------------------------------------------------------------------------------------------------
 
 
 def test_a_small_image_stays_as_it_is():
@@ -99,7 +99,7 @@ def test_a_large_volume_of_small_planes_gets_one_level_that_leaves_out_planes():
     ("axes", "shape", "expected"),
     [
         (("y", "x"), (300_000, 300), [(2, 2)] + [(2, 1)] * 7),  # short sides stay
-        (("y", "x", RGB_AXIS), (5000, 5000, 3), [(2, 2, 1)] * 2),  # colours count
+        (("y", "x", RGB_AXIS), (5000, 5000, 3), [(2, 2, 1)] * 2),  # colors count
         (("z", "y", "x", RGB_AXIS), (600, 400, 400, 3), [(16, 2, 2, 1)]),
         (("z", "x"), (40_000, 40_000), [(2, 2)] * 5),  # a plane that has z is no volume
         (("x",), (200_000_000,), []),
@@ -151,7 +151,6 @@ def test_one_level_opened_alone_stays_one(small_planes):
 
 
 # --- exactly what they say
-# ----------------------------------------------------------------------------------------
 
 
 def test_every_level_is_every_kth_pixel_and_each_chunk_of_the_file_is_decoded_once(small_planes):
@@ -187,14 +186,9 @@ def test_whatever_the_grid_and_the_steps(shape, chunks, steps):
             min(level.grid.block_sizes(axis, 0, size)) > 0 for axis, size in enumerate(level.shape)
         )
         for index in level.grid.touched(level.grid.full_box):
-            start = tuple(
-                pair[0] * factor
-                for pair, factor in zip(level.grid.bounds(index), (y, x), strict=True)
-            )
-            bounds = source.meta.levels[0].grid.bounds(stored_chunk(made, number, index)[1])
-            assert all(
-                low <= place < high for place, (low, high) in zip(start, bounds, strict=True)
-            )
+            starts = [pair[0] for pair in level.grid.bounds(index)]
+            first = [first_pixel(level, axis, block) for axis, block in enumerate(index)]
+            assert first == [start * factor for start, factor in zip(starts, (y, x), strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +224,6 @@ def test_volumes_read_the_planes_that_they_have_and_no_other(small_volumes):
 
 
 # --- what a chunk of them is
-# --------------------------------------------------------------------------------------
 
 
 def test_what_is_decoded_on_the_way_is_kept_only_where_its_level_is_small(small_planes):
@@ -272,7 +265,7 @@ def test_the_key_changes_with_any_chunk_of_the_file_and_belongs_to_it(small_plan
     chunk = made.chunk(3, (0, 0))
     key = chunk.key
     assert key == made.chunk(3, (0, 0)).key
-    assert key[0] == "converted"
+    assert key.file == source.token
     assert key != made.chunk(2, (0, 0)).key
     other = with_overview(RecordingSource(PLANE, (64, 64), axes="yx"))
     assert key != other.chunk(3, (0, 0)).key
@@ -301,7 +294,6 @@ def test_the_original_is_asked_for_its_own_levels_alone():
     assert asked == []
     np.testing.assert_array_equal(whole(made, 0), PLANE)
     assert set(asked) == {0}
-    assert stored_chunk(made, 0, (1, 2)) == (0, (1, 2))
 
 
 def test_chunks_and_arrays_work_in_another_process_s_hands(small_planes):
@@ -348,7 +340,6 @@ def test_what_a_view_of_a_computed_level_decodes_is_known_before():
 
 
 # --- data sets
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_scripts_have_what_is_stored_and_layers_have_more(small_planes, tmp_path, write_folder):
@@ -400,7 +391,7 @@ def test_a_crop_of_a_computed_level_says_what_it_decodes(small_planes, level):
 
 
 @pytest.mark.parametrize(
-    ("steps", "axes", "said"),
+    ("steps", "axes", "label"),
     [
         (None, "yx", "level 3"),
         ((1, 1), "yx", "level 3"),
@@ -410,13 +401,13 @@ def test_a_crop_of_a_computed_level_says_what_it_decodes(small_planes, level):
         ((8, 2, 2), "zyx", "level 3 (computed, 1 of 8 along z, 1 of 2 along y, 1 of 2 along x)"),
     ],
 )
-def test_a_level_is_called_what_it_is(steps, axes, said):
+def test_a_level_is_called_what_it_is(steps, axes, label):
     level = RecordingSource(PLANE, (64, 64), axes="yx").meta.levels[0]
-    assert level_label(3, replace(level, steps=steps), axes) == said
+    assert level_label(3, replace(level, steps=steps), axes) == label
 
 
 def test_the_levels_that_big_binaries_bring_are_called_computed_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(coarse_levels, "COARSE_FROM", 1000)
+    monkeypatch.setattr(coarse_levels, "VOLUME_NBYTES", 1000)
     stack = RNG.integers(0, 250, (128, 300, 300)).astype("u1")
     np.save(tmp_path / "stack.npy", stack)
     with nl.open_dataset(tmp_path / "stack.npy") as dataset:

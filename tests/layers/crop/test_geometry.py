@@ -1,4 +1,4 @@
-"""Where a crop is taken from and where it comes to lie, whatever the transforms of the layers; without Qt."""
+"""Where a crop is taken from and where it lies, for any transforms of the layers; without Qt."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from napari_lazyload.arrays.layer_link import METADATA_KEY
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.errors import RegionError
 from napari_lazyload.cropping.crop import crop
+from napari_lazyload.cropping.target import LayerTarget, layer_transform
 from napari_lazyload.dataset.layer_data import layer_data
 from napari_lazyload.layers.crop import geometry
 from napari_lazyload.layers.crop.crop_layer import CROP_KEY, can_be_lazy, crop_layer, lazy_crop
@@ -47,14 +48,13 @@ def stack(viewer):
 
 
 # --- random transforms
-# -------------------------------------------------------------------------------------------
 
 numbers = st.floats(-1, 1, width=32)
 
 
 @st.composite
 def transforms(draw, ndim=3):
-    """Arguments of a layer: scale of either sign, shear, rotation and an affine on top, not too flat to be inverted."""
+    """Arguments of a layer: scale of either sign, shear, rotation, affine; with a safe inverse."""
     sizes = st.floats(0.05, 20) | st.floats(-20, -0.05)
     affine = np.eye(ndim + 1)
     affine[:-1] += (
@@ -97,7 +97,7 @@ def corners(shape):
 @given(transforms())
 def test_the_matrix_is_the_layers_own_transform(keywords):
     layer = ImageLayer(np.zeros((4, 5, 6)), **keywords)
-    matrix = geometry.own_world(layer)
+    matrix = layer_transform(layer)
     for point in corners((4, 5, 6)):
         np.testing.assert_allclose(
             matrix[:-1, :-1] @ point + matrix[:-1, -1],
@@ -148,7 +148,6 @@ def viewer_shapes_data(layer, keywords, point):
 
 
 # --- rectangles
-# --------------------------------------------------------------------------------------------------
 
 EDGES = {
     "along the borders": ((9.5, 19.5), (10, 20)),
@@ -237,7 +236,6 @@ def test_units_that_do_not_go_together_are_left_alone(viewer):
 
 
 # --- the view and the sliders
-# ------------------------------------------------------------------------------------
 
 
 def look(viewer, center, zoom, size):
@@ -290,7 +288,7 @@ def test_sliders_outside_a_layer(viewer, stack):
     ((start, stop),) = geometry.shown_ranges(viewer, stack).values()
     assert (start, stop) == (8, 9)
     with pytest.raises(RegionError, match=r"outside .* along t it is 8 to 9, the image 0 to 4"):
-        geometry.clipped([(start, stop), (0, 5), (0, 5)], stack)
+        geometry.clipped([(start, stop), (0, 5), (0, 5)], LayerTarget(stack))
 
 
 def test_a_layer_of_fewer_axes_than_the_viewer(viewer, stack):
@@ -302,15 +300,16 @@ def test_a_layer_of_fewer_axes_than_the_viewer(viewer, stack):
 
 
 def test_clipping(stack):
-    assert geometry.clipped([(-3, 2), (40, 99), (5, 9)], stack) == np.s_[0:2, 40:50, 5:9]
+    assert (
+        geometry.clipped([(-3, 2), (40, 99), (5, 9)], LayerTarget(stack)) == np.s_[0:2, 40:50, 5:9]
+    )
     with pytest.raises(RegionError, match="empty: along y, 9 to 9 holds no pixel"):
-        geometry.clipped([(0, 4), (9, 9), (5, 9)], stack)
+        geometry.clipped([(0, 4), (9, 9), (5, 9)], LayerTarget(stack))
     with pytest.raises(RegionError, match=r"outside .* along x it is -9 to 0, the image 0 to 60"):
-        geometry.clipped([(0, 4), (0, 9), (-9, 0)], stack)
+        geometry.clipped([(0, 4), (0, 9), (-9, 0)], LayerTarget(stack))
 
 
 # --- the new layer
-# -----------------------------------------------------------------------------------------------
 
 
 def cropped(layer, region, level=0, dtype=None):
@@ -420,9 +419,9 @@ def test_the_file_says_what_a_coarse_pixel_spans():
     finest = pixels((37, 50))
     source = RecordingSource([finest, finest[::2, ::2].copy()], (8, 8), factors=[(1, 1), (2, 2)])
     data, keywords, _ = layer_data(Image(source))[0]
-    assert geometry.level_factors(ImageLayer(data, **keywords), 1) == (2, 2)
+    assert LayerTarget(ImageLayer(data, **keywords)).level_factors(1) == (2, 2)
     foreign = ImageLayer([np.asarray(level) for level in data], multiscale=True)
-    assert geometry.level_factors(foreign, 1) == (37 / 19, 2)
+    assert LayerTarget(foreign).level_factors(1) == (37 / 19, 2)
 
 
 def test_a_lazy_crop_reads_nothing_and_is_shown_as_lazy_layers_are():
@@ -444,7 +443,6 @@ def test_a_lazy_crop_reads_nothing_and_is_shown_as_lazy_layers_are():
 
 
 # --- the layer to draw on
-# ----------------------------------------------------------------------------------------
 
 
 @settings(max_examples=30)

@@ -1,4 +1,4 @@
-"""Crops of drawn shapes: which pixels are kept, whatever lies between the shape's coordinates and the image's."""
+"""Crops of drawn shapes: which pixels are kept, for any transforms of shapes and image."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from napari.layers import Layer
 import napari_lazyload as nl
 from napari_lazyload.arrays.image import Image
 from napari_lazyload.core.errors import RegionError
+from napari_lazyload.cropping.target import LayerTarget
 from napari_lazyload.dataset.layer_data import layer_data
 from napari_lazyload.layers.crop import geometry
 from napari_lazyload.layers.crop.crop_layer import CROP_KEY
@@ -46,7 +47,7 @@ def test_the_pixels_whose_center_is_inside_are_kept(viewer):
     shapes = viewer.add_shapes([TRIANGLE], shape_type="polygon")
     mask = shapes_mask(viewer, shapes, layer)
     assert mask.axes == (1, 2)
-    found = inside(mask, layer, 0, ((0, 3), (4, 35), (3, 34)))
+    found = inside(mask, LayerTarget(layer), 0, ((0, 3), (4, 35), (3, 34)))
     assert found.shape == (1, 31, 31)
     within, on = triangle_of(((4, 35), (3, 34)))
     np.testing.assert_array_equal(found[0] & ~on, within)
@@ -60,7 +61,7 @@ def test_the_mask_follows_the_shape_through_transforms(viewer):
     shapes = viewer.add_shapes(
         [drawn / 4 - 1], shape_type="polygon", scale=(4, 4), translate=(4, 4)
     )
-    found = inside(shapes_mask(viewer, shapes, layer), layer, 0, ((0, 40), (0, 50)))
+    found = inside(shapes_mask(viewer, shapes, layer), LayerTarget(layer), 0, ((0, 40), (0, 50)))
     within, on = triangle_of(((0, 40), (0, 50)))
     np.testing.assert_array_equal(found & ~on, within)
 
@@ -70,7 +71,7 @@ def test_an_ellipse_is_round_and_shapes_are_put_together(viewer):
     box = np.array([(5, 5), (5, 25), (25, 25), (25, 5)], float)
     shapes = viewer.add_shapes([box, np.add(box, (0, 24))], shape_type="ellipse")
     shapes.selected_data = {0, 1}
-    found = inside(shapes_mask(viewer, shapes, layer), layer, 0, ((0, 40), (0, 50)))
+    found = inside(shapes_mask(viewer, shapes, layer), LayerTarget(layer), 0, ((0, 40), (0, 50)))
     y, x = np.mgrid[0:40, 0:50]
     far = np.minimum(np.hypot(y - 15, x - 15), np.hypot(y - 15, x - 39))
     np.testing.assert_array_equal(found[abs(far - 10) > 0.1], (far < 10)[abs(far - 10) > 0.1])
@@ -82,7 +83,7 @@ def test_a_coarse_level_has_a_coarse_mask(viewer):
         [finest, finest[::2, ::4].copy()], multiscale=True, contrast_limits=(0, 1)
     )
     shapes = viewer.add_shapes([TRIANGLE], shape_type="polygon")
-    found = inside(shapes_mask(viewer, shapes, layer), layer, 1, ((2, 18), (0, 9)))
+    found = inside(shapes_mask(viewer, shapes, layer), LayerTarget(layer), 1, ((2, 18), (0, 9)))
     centers_y, centers_x = np.meshgrid(
         np.arange(2, 18) * 2 + 0.5, np.arange(9) * 4 + 1.5, indexing="ij"
     )
@@ -108,7 +109,7 @@ def test_a_masked_layer_reads_nothing_and_is_zero_outside(viewer, wrap):
     region = np.s_[1:3, 4:35, 3:34]
     new = masked_layer(layer, region, 0, mask)
     assert nl.is_lazy(new)
-    kept = inside(mask, layer, 0, ((1, 3), (4, 35), (3, 34)))
+    kept = inside(mask, LayerTarget(layer), 0, ((1, 3), (4, 35), (3, 34)))
     np.testing.assert_array_equal(new.data, np.where(kept, data[region], 0), strict=True)
     np.testing.assert_allclose(new.translate, (1, 2, 1.5))
     assert new.metadata[CROP_KEY]["mask"]["axes"] == ["y", "x"]
@@ -122,13 +123,12 @@ def test_a_masked_lazy_crop_reads_its_chunks_once(viewer):
     new = masked_layer(layer, np.s_[1:2, 4:35, 3:34], 0, mask)
     assert source.loads == []
     np.testing.assert_array_equal(
-        nl.crop(new, ()) > 0, inside(mask, layer, 0, ((1, 2), (4, 35), (3, 34)))
+        nl.crop(new, ()) > 0, inside(mask, LayerTarget(layer), 0, ((1, 2), (4, 35), (3, 34)))
     )
     assert len(source.loads) == len(set(source.loads)) <= 4
 
 
 # --- what a file is made of
-# --------------------------------------------------------------------------------------
 
 
 def lazy_layer(**meta):
@@ -190,7 +190,6 @@ def test_other_layers_have_no_origin():
 
 
 # --- named regions
-# -----------------------------------------------------------------------------------------------
 
 
 def test_a_region_is_kept_with_its_layer(viewer):
@@ -202,7 +201,9 @@ def test_a_region_is_kept_with_its_layer(viewer):
     ranges, again = kept_region(layer, "a")
     assert ranges == [(0, 1), (4, 35), (3, 34)]
     np.testing.assert_array_equal(
-        inside(again, layer, 0, tuple(ranges)), inside(mask, layer, 0, tuple(ranges)), strict=True
+        inside(again, LayerTarget(layer), 0, tuple(ranges)),
+        inside(mask, LayerTarget(layer), 0, tuple(ranges)),
+        strict=True,
     )
     assert kept_region(layer, "b") == ([(0, 2), (1, 2), (1, 2)], None)
     forget(layer, "a")
@@ -214,7 +215,6 @@ def test_a_region_is_kept_with_its_layer(viewer):
 
 
 # --- other layers
-# ------------------------------------------------------------------------------------------------
 
 
 def test_a_region_of_one_layer_lies_at_the_same_place_in_another(viewer):
@@ -245,7 +245,7 @@ def test_what_has_no_place_is_told(viewer):
     shapes.translate = (1e300, 0)
     found = geometry.rectangle_ranges(viewer, shapes, layer)
     with pytest.raises(RegionError, match="outside"):
-        geometry.clipped([found[0], found[1]], layer)
+        geometry.clipped([found[0], found[1]], LayerTarget(layer))
     shapes.translate = (0, 0)
     flat = ImageLayer(pixels((40, 50)), affine=np.diag((0, 1, 1)))
     with pytest.raises(RegionError, match="squeezed flat"):

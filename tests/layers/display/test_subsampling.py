@@ -8,8 +8,8 @@ import pytest
 
 import napari_lazyload as nl
 from helpers.displays import display_of, shown, turn, until
-from napari_lazyload.arrays.derived import overview
 from napari_lazyload.arrays.layer_link import METADATA_KEY
+from napari_lazyload.core import coarse_levels
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("no_look_ahead")
 
 @pytest.fixture(autouse=True)
 def _large_from_a_few_thousand_pixels(monkeypatch):
-    monkeypatch.setattr(overview, "PLANE_NBYTES", 1 << 20)
-    monkeypatch.setattr(overview, "PLANE_SIDE", 1024)
+    monkeypatch.setattr(coarse_levels, "PLANE_NBYTES", 1 << 20)
+    monkeypatch.setattr(coarse_levels, "PLANE_SIDE", 1024)
     monkeypatch.setattr(overview, "CHUNK_NBYTES", 256 << 10)
 
 
@@ -199,9 +199,9 @@ def test_labels_and_colors(viewer, add):
 
 
 def test_a_2d_view_of_a_volume_begins_with_the_plane_that_the_sliders_say(viewer, add, monkeypatch):
-    monkeypatch.setattr(overview, "VOLUME_NBYTES", 1 << 16)
-    monkeypatch.setattr(overview, "VOLUME_SIDE", 32)
-    monkeypatch.setattr(overview, "VOLUME_PLANES", 8)
+    monkeypatch.setattr(coarse_levels, "VOLUME_NBYTES", 1 << 16)
+    monkeypatch.setattr(coarse_levels, "VOLUME_SIDE", 32)
+    monkeypatch.setattr(coarse_levels, "VOLUME_PLANES", 8)
     stack = RNG.integers(1, 250, (64, 64, 96)).astype("u1")
     source = RecordingSource(stack, (1, 64, 96), axes="zyx")
     layer = add(source)
@@ -215,9 +215,9 @@ def test_a_2d_view_of_a_volume_begins_with_the_plane_that_the_sliders_say(viewer
 def test_a_volume_in_3d_shows_every_kth_plane_first_and_never_reads_beyond_the_budget(
     viewer, add, monkeypatch
 ):
-    monkeypatch.setattr(overview, "VOLUME_NBYTES", 1 << 16)
-    monkeypatch.setattr(overview, "VOLUME_SIDE", 32)
-    monkeypatch.setattr(overview, "VOLUME_PLANES", 8)
+    monkeypatch.setattr(coarse_levels, "VOLUME_NBYTES", 1 << 16)
+    monkeypatch.setattr(coarse_levels, "VOLUME_SIDE", 32)
+    monkeypatch.setattr(coarse_levels, "VOLUME_PLANES", 8)
     stack = RNG.integers(1, 250, (64, 64, 96)).astype("u1")
     nl.configure(cache_budget=stack.nbytes // 2)
     source = RecordingSource(stack, (1, 64, 96), axes="zyx")
@@ -294,9 +294,9 @@ def test_contrast_that_the_user_set_meanwhile_stays(viewer, add, gates):
 def test_a_volume_of_thick_chunks_shows_few_planes_within_the_budget_and_more_on_request(
     viewer, add, monkeypatch
 ):
-    monkeypatch.setattr(overview, "VOLUME_NBYTES", 1 << 16)
-    monkeypatch.setattr(overview, "VOLUME_SIDE", 32)
-    monkeypatch.setattr(overview, "VOLUME_PLANES", 16)
+    monkeypatch.setattr(coarse_levels, "VOLUME_NBYTES", 1 << 16)
+    monkeypatch.setattr(coarse_levels, "VOLUME_SIDE", 32)
+    monkeypatch.setattr(coarse_levels, "VOLUME_PLANES", 16)
     stack = RNG.integers(1, 250, (64, 64, 96)).astype("u1")
     nl.configure(cache_budget=stack.nbytes // 2)
     source = RecordingSource(stack, (16, 16, 16), axes="zyx")
@@ -320,8 +320,8 @@ def test_a_volume_of_thick_chunks_shows_few_planes_within_the_budget_and_more_on
 def test_a_volume_far_beyond_the_budget_is_asked_for_twice_before_it_is_held_in_memory(
     viewer, add, monkeypatch
 ):
-    monkeypatch.setattr(overview, "VOLUME_NBYTES", 1 << 16)
-    monkeypatch.setattr(overview, "VOLUME_SIDE", 32)
+    monkeypatch.setattr(coarse_levels, "VOLUME_NBYTES", 1 << 16)
+    monkeypatch.setattr(coarse_levels, "VOLUME_SIDE", 32)
     stack = RNG.integers(1, 250, (64, 64, 96)).astype("u1")
     nl.configure(cache_budget=stack.nbytes // 8)
     layer = add(RecordingSource(stack, (16, 16, 16), axes="zyx"))

@@ -1,4 +1,4 @@
-"""Batches: how far they are read ahead, in threads and processes, and that nothing is left when they end."""
+"""Batches: how far they are read ahead, in threads and processes, and that nothing is left."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ class _Exit:
 
 
 class _StrangeError(Exception):
-    """Pickles, but cannot be made again, also where tblib (which dask loads) pickles errors in its own way."""
+    """Pickles, but does not unpickle, also where tblib (which dask loads) pickles errors."""
 
     def __init__(self, one, two):
         super().__init__(f"{one} {two}")

@@ -1,4 +1,4 @@
-"""Batches: what they are made of, their order, what a wrong argument is told, and what a bad image does."""
+"""Batches: their images, their order, messages for wrong arguments, and bad images."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class TestContents:
 
     def test_freed_memory_goes_back_to_the_system_as_images_come(self, seq, monkeypatch):
         counted = []
-        monkeypatch.setattr(malloc_trimmer, "count", counted.append)
+        monkeypatch.setattr(malloc_trimmer, "record", counted.append)
         for _ in seq.batches(4):
             pass
         assert counted == [12] * NUMBERED
@@ -163,7 +163,7 @@ class TestOrder:
         assert len(batches) == 4
         assert [numbers(batch) for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7]] * 2
 
-    def test_repeats_begin_anew(self, seq):
+    def test_repeats_begin_again(self, seq):
         batches = seq.batches(6, repeats=2)
         assert len(batches) == 4
         assert [len(batch[0]) for batch in batches] == [6, 4, 6, 4]
@@ -218,7 +218,7 @@ class TestOrder:
             assert 0 not in numbers(batch)
 
     @pytest.mark.parametrize(
-        ("weights", "said"),
+        ("weights", "message"),
         [
             *(
                 ([1, 2], "10 numbers"),
@@ -228,14 +228,14 @@ class TestOrder:
             *((np.full(NUMBERED, np.nan), "finite"), (np.arange(NUMBERED) - 1, "not negative")),
         ],
     )
-    def test_bad_weights(self, seq, weights, said):
-        with pytest.raises(ValueError, match=f"weights must be .*{said}"):
+    def test_bad_weights(self, seq, weights, message):
+        with pytest.raises(ValueError, match=f"weights must be .*{message}"):
             seq.batches(3, weights=weights)
 
 
 class TestArguments:
     @pytest.mark.parametrize(
-        ("arguments", "error", "said"),
+        ("arguments", "error", "message"),
         [
             ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
             ({"batch_size": 2.0}, TypeError, "batch_size must be a whole number"),
@@ -266,8 +266,8 @@ class TestArguments:
             ({"arrays": [5]}, ValueError, r"arrays\[0\] must have 10 entries.*it has no"),
         ],
     )
-    def test_bad(self, seq, reads, arguments, error, said):
-        with pytest.raises(error, match=said):
+    def test_bad(self, seq, reads, arguments, error, message):
+        with pytest.raises(error, match=message):
             seq.batches(**{"batch_size": 2, **arguments})
         assert not reads
 

@@ -1,4 +1,4 @@
-"""Damaged headers of each binary format: opened, or refused with the package's own error, in bounded time and memory.
+"""Damaged headers of each binary format: opened, or refused in bounded time and memory.
 
 ``tox -e fuzz`` tries 100,000 of each format; NAPARI_LAZYLOAD_FUZZ sets the number.
 """
@@ -147,7 +147,10 @@ def nrrd_detached(folder):
     pytest.importorskip("nrrd")
     (folder / "a1.raw").write_bytes(bytes(60))
     (folder / "a2.raw").write_bytes(bytes(60))
-    head = "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 3\nendian: big\nencoding: raw\nline skip: 0\nbyte skip: 0\n"
+    head = (
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 4 3\n"
+        "endian: big\nencoding: raw\nline skip: 0\nbyte skip: 0\n"
+    )
     (folder / "a.nhdr").write_text(
         head.replace("4 3", "4 6").replace("short", "uchar") + "data file: a%d.raw 1 2 1\n"
     )
@@ -155,14 +158,23 @@ def nrrd_detached(folder):
 
 
 def metaimage(folder):
-    head = "NDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\nElementSpacing = 1 2 3\nOffset = 1 2 3\nHeaderSize = 0\n"
-    head += "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementNumberOfChannels = 1\nElementDataFile = LOCAL\n"
+    head = (
+        "NDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\n"
+        "ElementSpacing = 1 2 3\nOffset = 1 2 3\nHeaderSize = 0\n"
+    )
+    head += (
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\n"
+        "ElementNumberOfChannels = 1\nElementDataFile = LOCAL\n"
+    )
     (folder / "a.mha").write_bytes(head.encode() + bytes(120))
     return "a.mha", len(head)
 
 
 def metaimage_packed(folder):
-    head = b"NDims = 2\nDimSize = 5 4\nElementType = MET_SHORT\nCompressedData = True\nElementDataFile = LOCAL\n"
+    head = (
+        b"NDims = 2\nDimSize = 5 4\nElementType = MET_SHORT\n"
+        b"CompressedData = True\nElementDataFile = LOCAL\n"
+    )
     (folder / "a.mha").write_bytes(head + zlib.compress(bytes(40)))
     return "a.mha", None
 
@@ -170,7 +182,10 @@ def metaimage_packed(folder):
 def metaimage_list(folder):
     for number in range(3):
         (folder / f"{number}.raw").write_bytes(bytes(40))
-    head = "NDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\nElementDataFile = LIST\n0.raw\n1.raw\n2.raw\n"
+    head = (
+        "NDims = 3\nDimSize = 5 4 3\nElementType = MET_SHORT\n"
+        "ElementDataFile = LIST\n0.raw\n1.raw\n2.raw\n"
+    )
     (folder / "a.mhd").write_text(head)
     return "a.mhd", None
 
@@ -189,7 +204,8 @@ def envi(folder):
     pytest.importorskip("spectral")
     (folder / "a.img").write_bytes(bytes(120))
     (folder / "a.hdr").write_text(
-        "ENVI\ndescription = {a, b}\nsamples = 5\nlines = 4\nbands = 3\nheader offset = 0\ndata type = 2\n"
+        "ENVI\ndescription = {a, b}\nsamples = 5\nlines = 4\n"
+        "bands = 3\nheader offset = 0\ndata type = 2\n"
         "interleave = bil\n"
         "byte order = 0\nwavelength = {1, 2, 3}\npixel size = {1, 2, units=Meters}\n"
     )
@@ -283,7 +299,7 @@ def damaged(content, head, rng):
 
 
 def grown():
-    """Return the most memory that this process has had, in bytes; 0 where the system does not tell."""
+    """Return the most memory that this process has had, in bytes; 0 where that is unknown."""
     if not sys.platform.startswith("linux"):
         return 0
     import resource

@@ -14,14 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_lazyload.core import coarse_levels
-from napari_lazyload.core.coarse_levels import coarse_spans
+from napari_lazyload.core.chunks import ChunkGrid
+from napari_lazyload.core.coarse_levels import strided_levels
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
+from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.loading.read_box import read_block, read_box
 from napari_lazyload.sources.binary import chunk_sizes as raw_grid
 from napari_lazyload.sources.binary import read_strided
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks, chunk_sizes, run_nbytes
-from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
+from napari_lazyload.sources.binary.strided import Frames, StridedFileSource, StridedLayout, dense
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, Linear, Shifted
+from napari_lazyload.sources.files import FileStamp
 
 DTYPES = ["u1", "i1", "<u2", ">u2", "<i4", ">i4", "<f4", ">f4", ">f8", "<c8", ">c16", "<f2", "?"]
 
@@ -47,8 +50,8 @@ def full(source):
 def source_of(path, layout, **options):
     stat = os.stat(path)
     axes = tuple("uvtczyx"[-len(layout.shape) :])
-    return RawSource(
-        layout, [(str(path), (stat.st_mtime_ns, stat.st_size))], "raw", axes, **options
+    return StridedFileSource(
+        layout, [(str(path), FileStamp.from_stat(stat))], "raw", axes, **options
     )
 
 
@@ -79,7 +82,7 @@ def test_a_key_tells_which_bytes_are_read_as_what(tmp_path):
         dataclasses.replace(chunk, convert=Linear(3.0, 0.0, "<f8")),
     ]
     assert len({chunk.key, *(other.key for other in others)}) == 1 + len(others)
-    blank = BlankChunk((1, 9, 9), np.dtype("i2"))
+    blank = BlankChunk(str(path), (1, 9, 9), np.dtype("i2"))
     groups = [
         GroupChunk(parts, (2, 9, 9), chunk.dtype) for parts in ((blank, chunk), (blank, others[0]))
     ]
@@ -88,7 +91,7 @@ def test_a_key_tells_which_bytes_are_read_as_what(tmp_path):
 
 
 # --- exact
-# -----------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @given(data=st.data())
@@ -145,19 +148,21 @@ def test_frames_over_several_files_and_with_gaps_in_the_grid(tmp_path):
     for number in range(0, 7, 3):  # three frames a file, one in the last
         path = tmp_path / f"{number}.raw"
         path.write_bytes(b"12345" + stack[number : number + 3].tobytes())
-        files.append((str(path), read_strided.stamp_at_opening(str(path))))
+        files.append((str(path), FileStamp.at_open(str(path))))
     layout = dense((7, 6, 8), ">u2", 5)
     frames = Frames(1, 96, 3)
     for chunks in ("auto", 1, (2, 6, 8), (2, 4, 3)):
-        source = RawSource(layout, files, "raw", ("z", "y", "x"), frames=frames, chunks=chunks)
+        source = StridedFileSource(
+            layout, files, "raw", ("z", "y", "x"), frames=frames, chunks=chunks
+        )
         np.testing.assert_array_equal(full(source), stack)
     assert isinstance(
-        RawSource(layout, files, "raw", ("z", "y", "x"), frames=frames).chunk(0, (0, 0, 0)),
+        StridedFileSource(layout, files, "raw", ("z", "y", "x"), frames=frames).chunk(0, (0, 0, 0)),
         GroupChunk,
     )
     numbers = np.array([2, -1, 0, 6, 5, 4, 3, 1])
     grid = dense((2, 4, 6, 8), ">u2", 5)
-    source = RawSource(
+    source = StridedFileSource(
         grid,
         files,
         "raw",
@@ -169,7 +174,7 @@ def test_frames_over_several_files_and_with_gaps_in_the_grid(tmp_path):
     np.testing.assert_array_equal(full(source), expected)
     assert isinstance(source.chunk(0, (0, 1, 0, 0)), BlankChunk)
     assert source.chunk(0, (0, 1, 0, 0)).key == source.chunk(0, (0, 1, 0, 0)).key
-    whole = RawSource(
+    whole = StridedFileSource(
         grid, files, "raw", ("t", "z", "y", "x"), frames=Frames(2, 96, 3, numbers), chunks=-1
     )
     np.testing.assert_array_equal(full(whole), expected)
@@ -216,7 +221,7 @@ def test_threads_and_a_copy_from_a_pickle_read_the_same(tmp_path):
 
 
 # --- what is read
-# ----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_plane_reads_its_own_bytes(tmp_path, counted):
@@ -281,12 +286,12 @@ def test_a_crop_reads_the_rows_of_its_box_alone(tmp_path, counted):
         read_box(source, 0, box, keep=False), expected
     )  # which a crop then uses
     assert counted == []
-    cut = source.chunk(0, (0, 0, 0)).cut(((0, 1), (2, 4), (6, 9)))
+    cut = source.chunk(0, (0, 0, 0)).sub_chunk(((0, 1), (2, 4), (6, 9)))
     np.testing.assert_array_equal(cut.load(), stack[:1, 2:4, 6:9])
 
 
 # --- the grid
-# --------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -380,8 +385,10 @@ def test_colors_are_never_split(tmp_path):
     path = tmp_path / "a.raw"
     pixels = values((3000, 1000, 3), "u1")
     pixels.tofile(path)
-    stamp = read_strided.stamp_at_opening(str(path))
-    source = RawSource(dense(pixels.shape, "u1"), [(str(path), stamp)], "rgb", ("y", "x", "s"))
+    stamp = FileStamp.at_open(str(path))
+    source = StridedFileSource(
+        dense(pixels.shape, "u1"), [(str(path), stamp)], "rgb", ("y", "x", "s")
+    )
     assert source.meta.rgb
     assert source.meta.levels[0].grid.chunks == (600, 1000, 3)
     np.testing.assert_array_equal(full(source), pixels)
@@ -419,14 +426,16 @@ def test_a_replaced_file_is_never_shown_as_the_old_one(opened):
         with pytest.raises(ChunkReadError, match=r"expected .* found a file changed since") as info:
             use()
         assert info.value.path == str(path)
-    free = RawSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"))
+    free = StridedFileSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"))
     assert free.chunk(0, (0, 0, 0)).key != before
     np.testing.assert_array_equal(full(free).tobytes(), content)
 
 
 def test_a_file_cut_short_gives_an_error_not_a_signal(opened):
     path, source = opened
-    free = RawSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"), chunks=(1, 30, 40))
+    free = StridedFileSource(
+        source.layout, [(str(path), None)], "raw", ("z", "y", "x"), chunks=(1, 30, 40)
+    )
     os.truncate(path, 30 * 40 * 2 * 3 + 1)
     with pytest.raises(ChunkReadError, match=r"expected 9,600 bytes .* found 7,201 bytes"):
         source.chunk(0, (3, 0, 0)).load()
@@ -455,13 +464,13 @@ def test_a_file_that_is_gone_or_something_else(opened):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_in_place_of_the_file_does_not_hang(opened):
     path, source = opened
-    free = RawSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"))
+    free = StridedFileSource(source.layout, [(str(path), None)], "raw", ("z", "y", "x"))
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ChunkReadError, match="no regular file"):
         free.chunk(0, (0, 0, 0)).load()
     with pytest.raises(SourceOpenError, match="no regular file"):
-        read_strided.stamp_at_opening(str(path))
+        FileStamp.at_open(str(path))
 
 
 def test_errors_of_the_disk_are_the_packages_own(opened, monkeypatch):
@@ -477,7 +486,7 @@ def test_errors_of_the_disk_are_the_packages_own(opened, monkeypatch):
 
 
 # --- rows
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_frames_that_the_table_counts_have_chunks_of_one(tmp_path):
@@ -485,19 +494,21 @@ def test_frames_that_the_table_counts_have_chunks_of_one(tmp_path):
     stack = values((6, 5, 8, 8), "u1")
     stack.tofile(path)
     source = source_of(path, dense(stack.shape, "u1"), row_axes=2)
-    assert source.row_axes == {"c": 6, "z": 5}
-    assert source.meta.levels[0].grid.chunks == (1, 1, 8, 8)
+    rows, finest = source.row_map, source.meta.levels[0]
+    assert rows.axes == {"c": 6, "z": 5}
+    assert finest.grid.chunks == (1, 1, 8, 8)
     for row, index in enumerate(itertools.product(range(6), range(5))):
-        assert source.frame_index(row) == index
-        assert source.position((*index, 0, 0)) == row
-        assert source.chunk_position(0, (*index, 0, 0)) == row
+        assert rows.index_of(row) == index
+        assert rows.row_of((*index, 0, 0)) == row
+        assert rows.row_of_chunk(finest, (*index, 0, 0)) == row
     grouped = source.rechunked({"z": 5})
-    assert grouped.row_axes == source.row_axes
-    assert (grouped.position((3, 1)), grouped.chunk_position(0, (3, 0, 0, 0))) == (16, 15)
+    assert grouped.row_map.axes == rows.axes
+    assert grouped.row_map.row_of((3, 1)) == 16
+    assert grouped.row_map.row_of_chunk(grouped.meta.levels[0], (3, 0, 0, 0)) == 15
 
 
 # --- coarse levels
-# ---------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
@@ -506,13 +517,13 @@ def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
         file.truncate(640 * 2048 * 2048 * 2)
     source = source_of(path, dense((640, 2048, 2048), "<u2"))
     assert len(source.meta.levels) == 1
-    source = source.with_overview()
-    assert source.with_overview() is source
+    source = source.with_strided_levels()
+    assert source.with_strided_levels() is source
     finest, coarse = source.meta.levels
-    assert coarse.shape == (64, 256, 256)
-    assert (coarse.factors, coarse.first_center) == ((10, 8, 8), (0, 0, 0))
+    assert coarse.shape == (40, 256, 256)
+    assert (coarse.factors, coarse.first_center) == ((16, 8, 8), (0, 0, 0))
     read_box(source, 1, coarse.grid.full_box)
-    assert sum(size for _, size in counted) < 64 * 256 * 2048 * 2 + 1  # its rows alone
+    assert sum(size for _, size in counted) < 40 * 256 * 2048 * 2 + 1  # its rows alone
     assert source.rechunked((2, -1, -1)).meta.levels[0].grid.chunks == (2, 2048, 2048)
     assert source.rechunked(-1).meta.levels[1] == coarse
     assert finest.grid == source_of(path, dense((640, 2048, 2048), "<u2")).meta.levels[0].grid
@@ -522,32 +533,41 @@ def test_a_big_volume_gets_an_overview_of_few_planes(tmp_path, counted):
     ("axes", "shape", "expected"),
     [
         pytest.param("zyx", (100, 1000, 1000), [], id="small"),
-        pytest.param("tyx", (600, 1024, 1024), [(1, 4, 4)], id="time is not space"),
-        pytest.param("czyx", (2, 600, 1024, 1024), [(1, 10, 4, 4)], id="channels stay"),
+        pytest.param("tyx", (600, 1024, 1024), [], id="time is not space"),
+        pytest.param("czyx", (2, 600, 1024, 1024), [(1, 16, 4, 4)], id="channels stay"),
+        pytest.param(("page", "y", "x"), (600, 1024, 1024), [(16, 4, 4)], id="pages are planes"),
         pytest.param(
-            "yx", (40_000, 30_000), [(2, 2), (4, 4), (8, 8), (157, 118)], id="large planes"
+            "yx",
+            (40_000, 30_000),
+            [(2, 2), (4, 4), (8, 8), (16, 16), (32, 32)],
+            id="large planes",
         ),
         pytest.param(
-            "zyx", (9, 20_000, 9000), [(1, 2, 2), (1, 4, 4), (1, 79, 36)], id="planes first"
+            "zyx",
+            (20, 20_000, 9000),
+            [(1, 2, 2), (1, 4, 4), (1, 8, 8), (1, 16, 16)],
+            id="planes first",
         ),
-        pytest.param(("a", "b"), (40_000, 30_000), [], id="no plane"),
     ],
 )
 def test_which_levels_an_image_gets(axes, shape, expected):
-    assert coarse_spans(tuple(axes), shape, 2) == expected
+    finest = LevelMeta(ChunkGrid(shape, shape), (1.0,) * len(shape))
+    meta = ImageMeta("", tuple(axes), np.dtype("<u2"), (finest,))
+    assert [level.steps for level in strided_levels(meta, 0)] == expected
 
 
 def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):
-    monkeypatch.setattr(coarse_levels, "COARSE_FROM", 0)
-    monkeypatch.setattr(coarse_levels, "OVERVIEW", {"z": 3, "y": 4, "x": 5})
-    monkeypatch.setattr(coarse_levels, "MOST_SIDE", 16)
+    limits = {"PLANE_NBYTES": 0, "PLANE_SIDE": 16, "LEAST_SIDE": 1}
+    limits |= {"VOLUME_NBYTES": 0, "VOLUME_SIDE": 5, "VOLUME_PLANES": 3}
+    for name, value in limits.items():
+        monkeypatch.setattr(coarse_levels, name, value)
     path = tmp_path / "a.raw"
     stack = values((3, 10, 30, 40), ">i2")
     stack.tofile(path)
     for more in ({}, {"row_axes": 2}, {"frames": Frames(2, 30 * 40 * 2, 30)}):
         layout = dense(stack.shape, ">i2")
-        stamp = read_strided.stamp_at_opening(str(path))
-        source = RawSource(
+        stamp = FileStamp.at_open(str(path))
+        source = StridedFileSource(
             layout, [(str(path), stamp)], "raw", ("c", "z", "y", "x"), coarse=True, **more
         )
         assert [level.factors for level in source.meta.levels] == [
@@ -560,7 +580,7 @@ def test_coarse_levels_are_every_kth_pixel(tmp_path, monkeypatch):
             expected = stack[tuple(slice(None, None, int(factor)) for factor in level.factors)]
             np.testing.assert_array_equal(read_box(source, number, level.grid.full_box), expected)
         if more.get("row_axes"):
-            assert source.chunk_position(3, (2, 1, 0, 0)) == 24
+            assert source.row_map.row_of_chunk(source.meta.levels[3], (2, 1, 0, 0)) == 24
 
 
 def test_rows_that_are_interleaved_are_read_together(tmp_path):
@@ -570,5 +590,5 @@ def test_rows_that_are_interleaved_are_read_together(tmp_path):
     layout = StridedLayout((200, 50, 60), np.dtype("<u2"), 0, (2, 24_000, 400))
     source = source_of(path, layout, row_axes=1)
     assert source.meta.levels[0].grid.chunks == (200, 50, 60)
-    assert source.row_axes == {"z": 200}
+    assert source.row_map.axes == {"z": 200}
     np.testing.assert_array_equal(full(source), np.moveaxis(cube, -1, 0))

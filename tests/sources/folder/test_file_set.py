@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder import file_set
 from napari_lazyload.sources.folder.file_set import UNREAD, UNREADABLE, FileSet
 from napari_lazyload.sources.folder.listing import list_folder
@@ -31,13 +31,13 @@ def files_of(folder):
 
 def count_headers(monkeypatch):
     rows = []
-    read_info = file_set.read_info
+    parse_header = file_set.parse_header
 
     def counted(path):
         rows.append(os.path.basename(path))
-        return read_info(path)
+        return parse_header(path)
 
-    monkeypatch.setattr(file_set, "read_info", counted)
+    monkeypatch.setattr(file_set, "parse_header", counted)
     return rows
 
 
@@ -46,7 +46,7 @@ def test_a_header_is_read_once(folder, monkeypatch):
     assert (files.read_header(2), files.read_header(2)) == (0, 0)
     assert read == ["img_2.png"]
     assert files.kind.tolist() == [UNREAD, UNREAD, 0, UNREAD, UNREAD, UNREAD]
-    assert files.probed(2) == file_stamp(files.path(2)) == (files.changed_ns[2], files.sizes[2])
+    assert files.probed(2) == FileStamp.of(files.path(2)) == (files.changed_ns[2], files.sizes[2])
     assert files.probed(1) is None
 
 
@@ -100,7 +100,7 @@ def test_what_cannot_be_read_is_noted_with_the_reason(folder, monkeypatch):
     def missing(path):
         raise MissingDependencyError("install the extra")
 
-    monkeypatch.setattr(decode, "read_info", missing)
+    monkeypatch.setattr(decode, "parse_header", missing)
     files.forget(0)
     assert files.read_header(0) == UNREADABLE
     assert files.problems[0] == "install the extra"
@@ -122,7 +122,7 @@ def test_a_stamp_tells_of_the_file_that_is_gone(tmp_path):
     with pytest.raises(
         ChunkReadError, match=r"cannot be found any more \(No such file.*retry"
     ) as info:
-        file_stamp(str(tmp_path / "a.png"))
+        FileStamp.of(str(tmp_path / "a.png"))
     assert info.value.path == str(tmp_path / "a.png")
 
 
@@ -139,7 +139,7 @@ class Clock:
             self.rows.append(row)
             return probe(files, row)
 
-        monkeypatch.setattr(FileSet, "probe", timed)
+        monkeypatch.setattr(FileSet, "read_header", timed)
 
 
 def test_headers_are_read_all_over_the_set_until_the_time_is_up(folder, monkeypatch):
@@ -161,7 +161,7 @@ def test_at_least_one_header_is_read_and_the_search_for_one_that_can_be_ends(fol
     for number in range(6):
         (folder / f"img_{number}.png").write_bytes(b"")
     files = files_of(folder)
-    monkeypatch.setattr(file_set, "PATIENCE", 2.5)
+    monkeypatch.setattr(file_set, "RETRY_SECONDS", 2.5)
     assert not files.probe_for(0)
     assert np.count_nonzero(files.kind == UNREADABLE) == 3
     assert files.main_kind() == UNREADABLE
@@ -204,7 +204,7 @@ def test_who_watches_hears_of_each_header(folder):
 
 
 def test_a_look_at_many_files_costs_no_pass_over_all_for_each(tmp_path, monkeypatch):
-    """A million rows, of which ten are not known: found at once, without a list of a million numbers."""
+    """A million rows, ten of them unknown: found at once, without a list of a million numbers."""
     files = files_of(tmp_path)
     files.listing.names = np.full(1_000_000, "a.png", object)
     files.kind = np.zeros(1_000_000, np.int32)

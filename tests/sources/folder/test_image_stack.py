@@ -1,4 +1,4 @@
-"""Pictures as the chunks of an image: exact, checked at each read, padded where that was asked for."""
+"""Image files as the chunks of an image: exact, checked at each read, padded on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.sources.folder import image_stack
+from napari_lazyload.sources.folder import image_stack, page_chunk
 from napari_lazyload.sources.folder.file_set import FileSet
 from napari_lazyload.sources.folder.grouping import padded_info
 from napari_lazyload.sources.folder.image_stack import CoverageSource, PictureSource
@@ -72,8 +72,9 @@ def test_files_on_two_axes(tmp_path, write_folder):
     stack = write_folder(tmp_path, 6)
     source = source_of(tmp_path, lead={"t": 2, "z": 3})
     np.testing.assert_array_equal(full(source), stack.reshape(2, 3, 24, 32))
-    assert [source.position(source.frame_index(row)) for row in range(6)] == list(range(6))
-    assert source.frame_index(4) == (1, 1)
+    rows = source.row_map
+    assert [rows.row_of(rows.index_of(row)) for row in range(6)] == list(range(6))
+    assert rows.index_of(4) == (1, 1)
 
 
 def test_pages_are_chunks_of_their_own(tmp_path):
@@ -84,7 +85,7 @@ def test_pages_are_chunks_of_their_own(tmp_path):
     assert source.meta.axes == ("frame", "page", "y", "x")
     assert source.meta.levels[0].grid.chunks == (1, 1, 4, 5)
     np.testing.assert_array_equal(full(source), stacks)
-    assert source.position((1, 2, 0, 0)) == 1
+    assert source.row_map.row_of((1, 2, 0, 0)) == 1
 
 
 def test_a_key_names_the_file_as_it_is_now(tmp_path, write_folder):
@@ -152,7 +153,7 @@ def test_other_pages_than_expected_are_an_error(tmp_path, was, now, probe):
 def test_a_known_file_is_not_looked_at_twice(tmp_path, write_folder, monkeypatch):
     write_folder(tmp_path, 2)
     source = source_of(tmp_path)
-    monkeypatch.setattr(image_stack, "read_info", lambda path: pytest.fail("the header is known"))
+    monkeypatch.setattr(page_chunk, "read_info", lambda path: pytest.fail("the header is known"))
     assert load(source, 1, 0, 0).shape == (1, 24, 32)
 
 
@@ -181,7 +182,7 @@ def test_sources_and_chunks_pickle(tmp_path, write_folder):
 
 
 # --- filled up
-# -------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def test_padded_frames_and_where_they_have_data(tmp_path):
@@ -198,7 +199,7 @@ def test_padded_frames_and_where_they_have_data(tmp_path):
         expected[:height, :width] = pixels
         np.testing.assert_array_equal(full(source)[row], expected)
         np.testing.assert_array_equal(full(coverage)[row], expected > 0)
-    assert coverage.position((2, 0, 0)) == 2
+    assert coverage.row_map.row_of((2, 0, 0)) == 2
     np.testing.assert_array_equal(full(pickle.loads(pickle.dumps(coverage))), full(coverage))
 
 
@@ -263,7 +264,7 @@ def test_what_does_not_fit_a_padded_frame_is_an_error(tmp_path, write_folder):
 
 
 def test_a_padded_frame_and_a_plain_one_are_not_one_chunk(tmp_path, write_folder):
-    """A plain stack must not find the padded frame of an odd file in the cache instead of failing."""
+    """A plain stack must fail, and not find the padded frame of an odd file in the cache."""
     write_folder(tmp_path, 2)
     write(tmp_path / "img_1.png", np.ones((2, 3), "u1"))
     plain, padded = source_of(tmp_path, probe=False), source_of(tmp_path, padded=True)

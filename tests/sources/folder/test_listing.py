@@ -35,7 +35,7 @@ needs_links = pytest.mark.skipif(
 
 @pytest.fixture
 def tree(tmp_path):
-    """A function that makes empty files, and folders where a name ends with a slash; no file is opened by a listing."""
+    """A function that makes empty files, and folders where a name ends with a slash."""
 
     def make(*names):
         for name in names:

@@ -20,7 +20,7 @@ from napari_lazyload.sources.folder.open_folder import open_pictures
 
 @pytest.fixture
 def folder(tmp_path):
-    """A function that writes pictures, by name, and returns their folder; a number stands for a grey 4 x 5 picture."""
+    """A function that writes image files by name; a number stands for a gray one of 4 x 5."""
 
     def write(pictures):
         for name, content in pictures.items():
@@ -155,7 +155,7 @@ def test_a_pattern_chooses_in_whatever_is_opened(folder, kind):
 
 
 # --- sub-folders
-# -----------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 REGULAR = {
     f"{folder}/{number}.png": 10 * place + number
@@ -196,7 +196,7 @@ def test_trees(folder, names, expected):
     if len({str(entry) for entry in path.iterdir()}) < len({name.split("/")[0] for name in names}):
         pytest.skip("the file system does not tell case apart")
     found = opened(path)
-    assert found.sources[0].row_axes == expected
+    assert found.sources[0].row_map.axes == expected
     assert np.ravel(values(found)[0]).tolist() == list(range(len(names)))
 
 

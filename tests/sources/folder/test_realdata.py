@@ -1,4 +1,4 @@
-"""Folders and pictures of other people's software, opened the way a user does: bit by bit what the reference says."""
+"""Real folders and image files, opened as a user does: bit by bit what the reference says."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_empty_files_are_left_out_and_named(realdata):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """One folder with every single-page picture of the catalogue, and what each shows on its own, by name."""
+    """One folder with every single-page file of the catalogue; what each shows alone, by name."""
     if not ROOT.is_dir():
         pytest.skip(f"no real files at {ROOT}")
     folder = tmp_path_factory.mktemp("together")

@@ -1,4 +1,4 @@
-"""Broken picture files: one clear error whatever is wrong, never another exception, never a part of a picture."""
+"""Broken image files: one clear error whatever is wrong, never a part of an image."""
 
 from __future__ import annotations
 
@@ -218,7 +218,6 @@ def test_a_gif_that_only_pillow_reads_is_not_made_up_in_part(path, monkeypatch):
 
 
 # --- no file, no picture
-# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -232,13 +231,13 @@ def test_a_gif_that_only_pillow_reads_is_not_made_up_in_part(path, monkeypatch):
         (b"<!DOCTYPE html>", "HTML"),
         (b"\0" * 5000, "zero bytes"),
         (b"\0\0\0\x18ftypheic", "HEIC"),
-        (b"\x8b\x00\xfe\x01", "bytes that no picture format here begins with"),
+        (b"\x8b\x00\xfe\x01", "bytes that no image format here begins with"),
     ],
 )
 def test_what_is_no_picture_is_named(path, content, words):
     path.write_bytes(content)
     for read in (read_info, decode):
-        with pytest.raises(ChunkReadError, match="expected a picture") as caught:
+        with pytest.raises(ChunkReadError, match="expected an image file") as caught:
             read(str(path))
         assert words in str(caught.value)
         assert str(path) in str(caught.value)
@@ -281,7 +280,6 @@ def test_a_pipe_does_not_wait_for_a_writer(tmp_path):
 
 
 # --- declared sizes
-# ---------------------------------------------------------------------------------------------------
 
 
 def chunk(kind, data):

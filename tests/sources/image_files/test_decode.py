@@ -1,4 +1,4 @@
-"""Picture files written by Pillow, imagecodecs and by hand: what a header says, and what is decoded."""
+"""Image files of Pillow, imagecodecs and by hand: what a header says, and what is decoded."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def pillow(data, mode=None):
         return np.array(image.convert(mode) if mode else image)
 
 
-#: name -> (suffix, bytes of the file, what it must decode to, or the mode in which Pillow is the judge)
+#: name -> (suffix, bytes of the file, what it must decode to or the mode for Pillow to judge)
 CASES = {
     "png grey": (".png", saved(GRAY, "png"), GRAY),
     "png rgb": (".png", saved(COLOR, "png"), COLOR),
@@ -372,6 +372,7 @@ def test_decodes_to_what_the_reference_gives_and_the_header_says(written, name):
     array = decode(path, expect=info)
     np.testing.assert_array_equal(array, wanted)
     assert array.dtype == wanted.dtype
+    assert array.dtype != bool or array.view(np.uint8).max() == 1
     assert (info.shape, info.dtype) == (wanted.shape, wanted.dtype)
     assert info.axes == (("y", "x") if wanted.ndim == 2 else ("y", "x", "s"))
     assert info.rgb == (wanted.ndim == 3)
@@ -416,7 +417,6 @@ def test_what_is_dropped_is_noted(written, name, words):
 
 
 # --- orientation
-# ------------------------------------------------------------------------------------------------------
 
 
 def exif(orientation):
@@ -440,7 +440,7 @@ def as_pillow_turns_it(data):
 
 
 def as_pillow_turns_exif(data, orientation):
-    """What exif_transpose makes of these pixels: older Pillows honour EXIF, but not each place of XMP."""
+    """What exif_transpose makes of these pixels: older Pillows do not know each place of XMP."""
     return as_pillow_turns_it(saved(pillow(data), "png", exif=exif(orientation)))
 
 
@@ -493,7 +493,7 @@ def test_orientation_of_other_pixel_types(written, array):
 
 
 def jxl_with_orientation(orientation):
-    """A JPEG XL of 24 x 40 pixels whose header gets the bits of an orientation (ISO/IEC 18181-1, annex D)."""
+    """A JPEG XL whose header gets the bits of an orientation (ISO/IEC 18181-1, annex D)."""
     array = RNG.integers(0, 256, (24, 40, 3), dtype=np.uint8)
     data = imagecodecs.jpegxl_encode(array, lossless=True)
     bits = "".join(f"{byte:08b}"[::-1] for byte in data[2:])
@@ -540,7 +540,6 @@ def test_an_orientation_out_of_range_turns_nothing(written):
 
 
 # --- pages
-# ------------------------------------------------------------------------------------------------------------
 
 
 def frames(count=4):
@@ -622,7 +621,6 @@ def test_a_page_that_is_not_there(written):
 
 
 # --- files
-# ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_contents_decide_the_format(written):
@@ -721,7 +719,6 @@ def test_info_is_a_value(written):
 
 
 # --- threads
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_threads_decode_the_same_as_one(written):

@@ -1,4 +1,4 @@
-"""Picture files of other people's software: each is what its reference library says, or a clear error."""
+"""Files of other software: each is what its reference library says, or a clear error."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read_all(path):
 
 
 def sums_of(entry):
-    """The hashes that the catalogue calls right: those of the expanded, upright and deep picture before the others."""
+    """The hashes that the catalogue calls right; the expanded, upright and deep image first."""
     ref = entry["ref"]
     named = [ref[key] for key in ("transposed_sha256", "rgb_sha256") if key in ref]
     if entry["dtype"] == "|u1" and ref.get("imagecodecs_dtype") == "<u2":

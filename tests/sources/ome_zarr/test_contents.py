@@ -1,4 +1,4 @@
-"""Groups that are no OME-Zarr image: plates in groups, bare arrays, pyramids of other conventions, packed numbers."""
+"""Groups that are no OME-Zarr image: plates, bare arrays, pyramids of others, packed numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import napari_lazyload as nl
-from napari_lazyload.testing.ome_stores import (
+from helpers.ome_stores import (
     pyramid,
     write_array,
     write_group,
@@ -22,7 +22,7 @@ PIXELS = np.arange(16 * 20, dtype="u2").reshape(16, 20)
 
 
 def opened(path):
-    """Open, and return the dataset with what was said."""
+    """Open, and return the dataset with its notes."""
     with pytest.warns(nl.LazyLoadWarning):
         dataset = nl.open_dataset(path)
     return dataset, " ".join(dataset.notes)
@@ -41,15 +41,16 @@ def test_an_array_that_xarray_wrote_without_a_name_opens(tmp_path):
 
 def test_numbers_that_stand_for_others_are_shown_as_stored_and_said(tmp_path):
     path = write_group(tmp_path / "a.zarr", {})
-    for name, said in (
+    for name, attributes in (
         ("packed", {"scale_factor": 0.01, "add_offset": 273}),
         ("plain", {"scale_factor": 1.0}),
     ):
         write_array(path / name, PIXELS)
-        zarr.open_array(path / name, mode="a").attrs.update(said)
-    dataset, said = opened(path)
-    assert said == (
-        "a packed: its numbers are shown as they are stored; for the values that they stand for, multiply by 0.01 and "
+        zarr.open_array(path / name, mode="a").attrs.update(attributes)
+    dataset, notes = opened(path)
+    assert notes == (
+        "a packed: its numbers are shown as they are stored; for the values that they stand for, "
+        "multiply by 0.01 and "
         "add 273"
     )
     np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
@@ -58,7 +59,7 @@ def test_numbers_that_stand_for_others_are_shown_as_stored_and_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "scale", "units"),
+    ("value", "scale", "units"),
     [
         (["4 nm", "2.5e1nm"], (4, 25), ("nm", "nm")),
         (["nm", None], (1, 1), ("nm", None)),
@@ -68,15 +69,15 @@ def test_numbers_that_stand_for_others_are_shown_as_stored_and_said(tmp_path):
         ("nm", (1, 1), (None, None)),
     ],
 )
-def test_sizes_beside_the_dimensions_are_those_of_pixels(tmp_path, said, scale, units):
+def test_sizes_beside_the_dimensions_are_those_of_pixels(tmp_path, value, scale, units):
     write_array(tmp_path / "a.zarr", PIXELS)
-    zarr.open_array(tmp_path / "a.zarr", mode="a").attrs["dimension_units"] = said
+    zarr.open_array(tmp_path / "a.zarr", mode="a").attrs["dimension_units"] = value
     with nl.open_dataset(tmp_path / "a.zarr") as dataset:
         assert (dataset.images[0].scale, dataset.images[0].units) == (scale, units)
 
 
 @pytest.mark.parametrize(
-    ("said", "axes", "scale", "translate", "units"),
+    ("value", "axes", "scale", "translate", "units"),
     [
         (
             {
@@ -115,10 +116,10 @@ def test_sizes_beside_the_dimensions_are_those_of_pixels(tmp_path, said, scale, 
     ],
 )
 def test_sizes_and_names_that_funlib_writes_are_taken(
-    tmp_path, said, axes, scale, translate, units
+    tmp_path, value, axes, scale, translate, units
 ):
     write_array(tmp_path / "a.zarr", np.stack([PIXELS, PIXELS]))
-    zarr.open_array(tmp_path / "a.zarr", mode="a").attrs.update(said)
+    zarr.open_array(tmp_path / "a.zarr", mode="a").attrs.update(value)
     with nl.open_dataset(tmp_path / "a.zarr") as dataset:
         image = dataset.images[0]
         assert (image.axes, image.scale, image.translate, image.units) == (
@@ -157,7 +158,7 @@ def test_arrays_in_folders_without_metadata_are_found(tmp_path, version):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "value",
     [
         {"layout": [{"asset": "0"}]},
         None,
@@ -167,16 +168,14 @@ def test_arrays_in_folders_without_metadata_are_found(tmp_path, version):
     ],
     ids=["GeoZarr", "null", "empty", "text", "ndpyramid"],
 )
-def test_pyramids_of_other_conventions_open_as_the_arrays_they_have(tmp_path, said):
-    path = write_group(tmp_path / "a.zarr", {"multiscales": said}, "0.4")
+def test_pyramids_of_other_conventions_open_as_the_arrays_they_have(tmp_path, value):
+    path = write_group(tmp_path / "a.zarr", {"multiscales": value}, "0.4")
     write_group(path / "0", {}, "0.4")
     write_array(path / "0" / "temperature", PIXELS, version="0.4")
     dataset, notes = opened(path)
     np.testing.assert_array_equal(pixels_of(dataset.images[0]), PIXELS)
-    assert dataset.kind == ("OME-Zarr" if isinstance(said, list) and said else "Zarr group")
-    assert (
-        "a: it has no pyramid as OME-Zarr describes them, so that what is in it is shown" in notes
-    )
+    assert dataset.kind == ("OME-Zarr" if isinstance(value, list) and value else "Zarr group")
+    assert "a: it has no pyramid as OME-Zarr describes them, so its contents are shown" in notes
 
 
 def test_an_image_whose_axes_are_wrong_does_not_open_as_arrays(tmp_path):
@@ -198,7 +197,7 @@ def test_scales_of_one_image_are_its_levels(tmp_path):
         for n in range(3)
         for name in ("image", "mask")
     }
-    dataset, said = opened(scales(tmp_path / "a.zarr", arrays))
+    dataset, notes = opened(scales(tmp_path / "a.zarr", arrays))
     assert [one.name for one in dataset.images] == ["a em/image", "a em/mask"]
     for image in dataset.images:
         assert (image.axes, image.scale) == (("y", "x"), (1, 1))
@@ -206,7 +205,7 @@ def test_scales_of_one_image_are_its_levels(tmp_path):
             np.testing.assert_array_equal(
                 level.compute(scheduler="sync"), arrays[f"em/scale{number}/image"]
             )
-    assert "a em/mask: its 3 scales are taken for the levels of one image" in said
+    assert "a em/mask: its 3 scales are taken for the levels of one image" in notes
 
 
 @pytest.mark.parametrize(
@@ -225,8 +224,8 @@ def test_scales_that_are_no_pyramid_stay_images(tmp_path, other):
 
 def test_a_level_that_lacks_channels_is_left_out(tmp_path):
     levels = [np.stack([PIXELS] * 4), np.stack([PIXELS[::2, ::2]] * 2)]
-    dataset, said = opened(write_image(tmp_path / "a.zarr", levels, "cyx"))
-    assert said == "a: level 1 is left out: its shape (2, 8, 10) lacks channels"
+    dataset, notes = opened(write_image(tmp_path / "a.zarr", levels, "cyx"))
+    assert notes == "a: level 1 is left out: its shape (2, 8, 10) lacks channels"
     assert [np.asarray(data).shape for data, _, _ in dataset.to_layer_data()] == [(16, 20)] * 4
 
 
@@ -263,18 +262,18 @@ def test_a_plate_in_a_group_opens_as_a_plate(tmp_path):
         assert (dataset.kind, dataset.meta["well"].tolist()) == ("OME-Zarr plate", ["A1", "B2"])
         np.testing.assert_array_equal(pixels_of(dataset.images[0])[16:, 20:], PIXELS + 1)
     shutil.copytree(path / "first", path / "second")
-    dataset, said = opened(path)
+    dataset, notes = opened(path)
     assert len(dataset.meta) == 2
-    assert said == "a: one plate is opened at a time; others are at second"
+    assert notes == "a: one plate is opened at a time; others are at second"
 
 
 def test_a_plate_beside_images_is_said(tmp_path):
     path = write_group(tmp_path / "a.zarr", {})
     write_plate(path / "plate", {"A/1": [PIXELS]})
     write_image(path / "image", [PIXELS])
-    dataset, said = opened(path)
+    dataset, notes = opened(path)
     assert dataset.meta["path"].tolist() == ["image"]
-    assert said == "a: plates are left out: plate"
+    assert notes == "a: plates are left out: plate"
 
 
 @pytest.mark.parametrize("top", ["P.zarr/", "./P.zarr/", "data/2024/P.zarr/"])

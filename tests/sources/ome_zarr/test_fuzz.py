@@ -1,4 +1,4 @@
-"""Metadata with anything anywhere: a store opens, or is refused by the package's own error, and soon."""
+"""Metadata with anything anywhere: a store opens, or is refused by the package's own error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import napari_lazyload as nl
-from napari_lazyload.testing.ome_stores import (
+from helpers.ome_stores import (
     axes_of,
     pyramid,
     scaled,

@@ -1,4 +1,4 @@
-"""Stores that are not one OME-Zarr image: plain arrays, groups of them, xarray's, series, scenes, spatialdata's."""
+"""Stores that are not one OME-Zarr image: plain arrays, groups of them, series, scenes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ import zarr
 from yaozarrs.write import v05
 
 import napari_lazyload as nl
-from napari_lazyload.sources.ome_zarr import group_scan
-from napari_lazyload.sources.ome_zarr.plain_arrays import guessed_names
-from napari_lazyload.sources.registry import can_open, open_path
-from napari_lazyload.sources.zarr.location import find_store
-from napari_lazyload.sources.zarr.store import LocalStore
-from napari_lazyload.testing.ome_stores import (
+from helpers.ome_stores import (
     axes_of,
     pyramid,
     scaled,
@@ -26,7 +21,12 @@ from napari_lazyload.testing.ome_stores import (
     write_group,
     write_image,
 )
-from napari_lazyload.testing.server import FolderServer
+from helpers.server import FolderServer
+from napari_lazyload.sources.ome_zarr import group_scan
+from napari_lazyload.sources.ome_zarr.plain_arrays import guessed_names
+from napari_lazyload.sources.registry import can_open, open_path
+from napari_lazyload.sources.zarr.location import find_store
+from napari_lazyload.sources.zarr.store import LocalStore
 
 
 def pixels_of(image):
@@ -87,7 +87,7 @@ def test_axes_that_nobody_names_are_guessed_from_the_shape(shape, dtype, expecte
 
 
 @pytest.mark.parametrize(
-    ("pixels", "said"),
+    ("pixels", "message"),
     [
         (np.ones(4), "it has 1 dimension"),
         (np.array(3), "it has 0 dimensions"),
@@ -96,12 +96,12 @@ def test_axes_that_nobody_names_are_guessed_from_the_shape(shape, dtype, expecte
         (np.full((2, 2), "a", "<U3"), "expected numbers"),
     ],
 )
-def test_an_array_that_is_no_image_is_refused_with_the_reason(tmp_path, pixels, said):
+def test_an_array_that_is_no_image_is_refused_with_the_reason(tmp_path, pixels, message):
     array = zarr.create_array(
         tmp_path / "a.zarr", shape=pixels.shape, dtype=pixels.dtype, zarr_format=2
     )
     array[...] = pixels
-    with pytest.raises(nl.SourceOpenError, match=said):
+    with pytest.raises(nl.SourceOpenError, match=message):
         nl.open_dataset(tmp_path / "a.zarr")
 
 
@@ -112,20 +112,20 @@ def test_a_group_opens_each_array_that_could_be_an_image(tmp_path):
     write_group(path / "deep", {}, "0.4")
     write_array(path / "deep" / "volume", second, version="0.4")
     write_array(path / "line", np.ones(5), version="0.4")
-    dataset, said = notes_of(path)
+    dataset, notes = notes_of(path)
     with dataset:
         assert [image.name for image in dataset.images] == ["a raw", "a deep/volume"]
         np.testing.assert_array_equal(pixels_of(dataset.images[0]), first)
         np.testing.assert_array_equal(pixels_of(dataset.images[1]), second)
         assert dataset.meta["path"].tolist() == ["raw", "deep/volume"]
         assert dataset.summary == "2 images"
-    assert said == "a: left out: line (it has 1 dimension)"
+    assert notes == "a: left out: line (it has 1 dimension)"
     with notes_of(path, scene="a raw")[0] as dataset:
         assert len(dataset.images) == len(dataset.meta) == 1
 
 
 def xarray_store(path):
-    """A data set as xarray writes it: two variables, their coordinates, one of which has two dimensions."""
+    """A dataset as xarray writes it: two variables and their coordinates, one of two dimensions."""
     write_group(path, {"coordinates": "lon2d"}, "0.4")
     shapes = {
         "temp": ("time", "y", "x"),
@@ -146,23 +146,23 @@ def xarray_store(path):
 
 
 def test_coordinates_of_xarray_are_left_out_and_said(tmp_path):
-    dataset, said = notes_of(xarray_store(tmp_path / "a.zarr"))
+    dataset, notes = notes_of(xarray_store(tmp_path / "a.zarr"))
     with dataset:
         assert [(image.name, image.axes) for image in dataset.images] == [
             ("a height", ("y", "x")),
             ("a temp", ("time", "y", "x")),
         ]
-    assert said.count("(coordinates)") == 4
+    assert notes.count("(coordinates)") == 4
 
 
 def test_too_many_images_are_not_opened_without_asking(tmp_path):
     path = write_group(tmp_path / "a.zarr", {})
     for number in range(5):
         write_array(path / str(number), np.ones((2, 2)))
-    dataset, said = notes_of(path, max_images=3)
+    dataset, notes = notes_of(path, max_images=3)
     with dataset:
         assert len(dataset.images) == 3
-    assert "5 images are here, of which the first 3 are opened" in said
+    assert "5 images are here, of which the first 3 are opened" in notes
 
 
 def test_a_group_of_very_many_names_is_not_walked_through(tmp_path, monkeypatch):
@@ -179,11 +179,11 @@ def test_a_broken_node_of_a_group_leaves_the_others(tmp_path):
     write_array(path / "good", np.ones((2, 2)))
     write_array(path / "bad", np.ones((2, 2)))
     (path / "bad" / "zarr.json").write_text("{")
-    dataset, said = notes_of(path)
+    dataset, notes = notes_of(path)
     with dataset:
         assert dataset.meta["path"].tolist() == ["good"]
-    assert "left out" in said
-    assert "expected JSON" in said
+    assert "left out" in notes
+    assert "expected JSON" in notes
 
 
 def test_a_group_on_a_server_that_does_not_list_asks_for_a_longer_address(tmp_path):
@@ -219,22 +219,25 @@ def test_images_and_labels_of_spatialdata_open_and_tables_are_said(tmp_path):
     write_image(path / "labels" / "cells", mask, version="0.4")
     write_group(path / "tables" / "table", {"encoding-type": "anndata"}, "0.4")
     write_array(path / "shapes" / "coords", np.ones((9, 2)), version="0.4")
-    dataset, said = notes_of(path)
+    dataset, notes = notes_of(path)
     with dataset:
         assert [(one.name, one.kind) for one in dataset.images] == [
             ("a images/blobs", "image"),
             ("a labels/cells", "labels"),
         ]
         np.testing.assert_array_equal(pixels_of(dataset.images[1]), mask[0])
-    assert "tables are left out: tables/table" in said
-    assert "shapes/coords" in said
+    assert "tables are left out: tables/table" in notes
+    assert "shapes/coords" in notes
     with pytest.raises(nl.SourceOpenError, match="found a table of anndata"):
         nl.open_dataset(path / "tables" / "table")
     with pytest.raises(nl.SourceOpenError, match="found tables: table"):
         nl.open_dataset(path / "tables")
 
 
-XML = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image Name="one"/><Image Name="two"/></OME>'
+XML = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+    '<Image Name="one"/><Image Name="two"/></OME>'
+)
 
 
 def write_series(path, version, *, xml, listed):
@@ -266,12 +269,12 @@ def test_every_series_of_bioformats2raw_opens(tmp_path, version, xml, listed):
 def test_a_series_that_is_missing_leaves_the_others(tmp_path):
     levels = write_series(tmp_path / "a.zarr", "0.4", xml=True, listed=False)
     shutil.rmtree(tmp_path / "a.zarr" / "0")
-    dataset, said = notes_of(tmp_path / "a.zarr")
+    dataset, notes = notes_of(tmp_path / "a.zarr")
     with dataset:
         (image,) = dataset.images
         assert image.name == "a two"
         np.testing.assert_array_equal(pixels_of(image), levels[1][0])
-    assert "there is no image" in said
+    assert "there is no image" in notes
 
 
 def test_series_that_are_all_broken_are_refused_with_what_is_wrong(tmp_path):
@@ -328,7 +331,7 @@ def test_an_image_of_the_drafts_of_version_1_opens_with_its_sizes(tmp_path):
     )
     nodes = [{"type": "multiscale", "path": "image"}]
     write_group(tmp_path / "a.zarr", {"collection": {"name": "all", "nodes": nodes}}, "1.0-dev")
-    dataset, said = notes_of(tmp_path / "a.zarr")
+    dataset, notes = notes_of(tmp_path / "a.zarr")
     with dataset:
         (image,) = dataset.images
         assert [level.shape for level in image.levels] == [(6, 8), (3, 4)]
@@ -338,7 +341,7 @@ def test_an_image_of_the_drafts_of_version_1_opens_with_its_sizes(tmp_path):
             ("micrometer", "micrometer"),
         )
         np.testing.assert_array_equal(pixels_of(image), pixels[0])
-    assert "version '1.0-dev', which is not known here" in said
+    assert "version '1.0-dev', which is not known here" in notes
 
 
 def scene_store(path, transforms, systems=()):
@@ -413,9 +416,9 @@ def test_a_scene_places_an_image_by_the_coordinate_system_that_it_names(tmp_path
 def test_an_image_whose_coordinate_system_a_scene_does_not_name_is_not_said_to_lack_one(tmp_path):
     transform = step("left", "world", type="translation", translation=[1, 2])
     del transform["input"]["name"]
-    dataset, said = notes_of(scene_store(tmp_path / "a.zarr", [transform], ["world"]))
+    dataset, notes = notes_of(scene_store(tmp_path / "a.zarr", [transform], ["world"]))
     with dataset:
-        assert "has no coordinate system ''" not in said
+        assert "has no coordinate system ''" not in notes
 
 
 def test_a_scene_without_a_world_of_its_own_is_placed_by_one_of_its_images(tmp_path):
@@ -450,11 +453,11 @@ def test_an_image_that_no_way_leads_to_is_shown_in_its_own_place_and_said(tmp_pa
         step("left", "world", type="translation", translation=[1, 2]),
         step("right", "world", type="displacements", path="field"),
     ]
-    dataset, said = notes_of(scene_store(tmp_path / "a.zarr", transforms, ["world"]))
+    dataset, notes = notes_of(scene_store(tmp_path / "a.zarr", transforms, ["world"]))
     with dataset:
         assert [one.translate for one in dataset.images] == [(1, 2), (0, 0)]
-    assert "a right: a transformation of type 'displacements' cannot be shown" in said
-    assert "a right: is not placed in the scene" in said
+    assert "a right: a transformation of type 'displacements' cannot be shown" in notes
+    assert "a right: is not placed in the scene" in notes
 
 
 def test_a_place_within_a_store_is_found_from_the_outermost_folder(tmp_path):

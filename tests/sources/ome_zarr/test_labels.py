@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Layer
 
 import napari_lazyload as nl
-from napari_lazyload.testing.ome_stores import pyramid, write_group, write_image
+from helpers.ome_stores import pyramid, write_group, write_image
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def path(tmp_path):
 
 
 def labels_in(path, pixels, axes, **entry):
-    """Write the labels of an image, and return them as it opens, with what was said."""
+    """Write the labels of an image, and return them as it opens, with its notes."""
     write_group(path / "labels", {"labels": ["cells"]})
     write_image(path / "labels" / "cells", [pixels], axes, entry=entry)
     with nl.open_dataset(path) as dataset:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from helpers.ome_stores import axes_of, scaled
 from napari_lazyload.core.affine import linear
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import SourceOpenError
@@ -16,15 +17,15 @@ from napari_lazyload.sources.ome_zarr.multiscales import (
     MOST_LEVELS,
     dataset_paths,
     is_shifted,
-    layout_of,
+    read_placements,
 )
-from napari_lazyload.sources.ome_zarr.ome_xml_names import image_names
 from napari_lazyload.sources.ome_zarr.omero import (
     labels_display,
     read_channels,
     read_color,
     read_window,
 )
+from napari_lazyload.sources.ome_zarr.series import image_names
 from napari_lazyload.sources.ome_zarr.tolerant import (
     as_number,
     as_text,
@@ -32,7 +33,6 @@ from napari_lazyload.sources.ome_zarr.tolerant import (
     version_note,
     version_of,
 )
-from napari_lazyload.testing.ome_stores import axes_of, scaled
 
 
 def names_of(found, shape=None):
@@ -124,7 +124,7 @@ def test_units_are_taken_in_both_spellings():
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("value", "expected"),
     [
         ("MICROMETER", "micrometer"),
         ("Seconds", "seconds"),
@@ -133,15 +133,15 @@ def test_units_are_taken_in_both_spellings():
         ("Voxel", "Voxel"),
     ],
 )
-def test_units_that_are_spelled_out_are_in_small_letters(said, expected):
-    (axis,) = read_axes([{"name": "x", "unit": said}])
+def test_units_that_are_spelled_out_are_in_small_letters(value, expected):
+    (axis,) = read_axes([{"name": "x", "unit": value}])
     assert axis.unit == expected
 
 
 def test_more_axes_than_dimensions_are_an_error_that_counts_them():
     entry = {"axes": axes_of("zyx"), "datasets": [{"path": "0"}]}
     with pytest.raises(SourceOpenError, match=r"shape 4 x 5, found 3 \(z, y, x\)"):
-        layout_of(entry, (4, 5), "here")
+        read_placements(entry, (4, 5), "here")
 
 
 def test_scale_then_translation_then_the_transformations_of_the_whole():
@@ -153,7 +153,7 @@ def test_scale_then_translation_then_the_transformations_of_the_whole():
         ],
         "coordinateTransformations": scaled((5, 5), (1, 1)),
     }
-    first, second = layout_of(entry, (4, 4), "here").matrices
+    first, second = read_placements(entry, (4, 4), "here").matrices
     np.testing.assert_allclose(first, linear(np.diag([10, 15]), (51, 101)))
     assert second is None
 
@@ -163,7 +163,7 @@ def test_transformations_of_the_whole_alone_place_the_finest_level():
         "datasets": [{"path": "0"}, {"path": "1"}],
         "coordinateTransformations": scaled((5, 5)),
     }
-    first, second = layout_of(entry, (4, 4), "here").matrices
+    first, second = read_placements(entry, (4, 4), "here").matrices
     np.testing.assert_allclose(first, linear(np.diag([5, 5])))
     assert second is None
 
@@ -187,7 +187,7 @@ def test_what_spatialdata_says_of_other_worlds_counts_once():
         "coordinateTransformations": [aligned, shared],
     }
     np.testing.assert_allclose(
-        layout_of(entry, (4, 4), "here").matrices[0], linear(np.diag([6, 6]))
+        read_placements(entry, (4, 4), "here").matrices[0], linear(np.diag([6, 6]))
     )
 
 
@@ -210,21 +210,21 @@ def test_axes_of_a_transformation_in_another_order_are_put_in_that_of_the_image(
         [0, -1, 0, 100],
         [0, 0, 0, 1],
     ]  # x' = 100 - y, y' = 5 + 2 x
-    layout = layout_of(between("cyx", "cxy", **turn), (3, 4, 4), "here")
+    layout = read_placements(between("cyx", "cxy", **turn), (3, 4, 4), "here")
     np.testing.assert_array_equal(layout.matrices[0], expected)
     assert not layout.reorder
     inner = {**turn, "input": world("cyx", "cyx"), "output": world("", "cxy")}
-    layout = layout_of(
+    layout = read_placements(
         between("cyx", "cyx", type="sequence", transformations=[inner]), (3, 4, 4), "here"
     )
     np.testing.assert_array_equal(layout.matrices[0], expected)
-    layout = layout_of(
+    layout = read_placements(
         between("xyc", "cyx", type="mapAxis", mapAxis={"c": "c", "y": "y", "x": "x"}),
         (3, 4, 4),
         "here",
     )
     np.testing.assert_array_equal(layout.matrices[0], np.eye(4))
-    layout = layout_of(between("cyx", "yx", type="scale", scale=[2, 2]), (3, 4, 4), "here")
+    layout = read_placements(between("cyx", "yx", type="scale", scale=[2, 2]), (3, 4, 4), "here")
     np.testing.assert_array_equal(layout.matrices[0], np.eye(4))
     assert "output axes y, x cannot be shown; expected c, y, x" in layout.notes[0]
 
@@ -238,10 +238,10 @@ def test_a_world_of_spatialdata_can_be_asked_for():
         "output": world("aligned", "cyx"),
     }
     entry["coordinateTransformations"].append(other)
-    layout = layout_of(entry, (3, 4, 4), "here", "aligned")
+    layout = read_placements(entry, (3, 4, 4), "here", "aligned")
     assert (layout.system, layout.systems) == ("aligned", ("global", "aligned"))
     np.testing.assert_array_equal(layout.matrices[0][:, -1], [0, 5, 6, 1])
-    layout = layout_of(entry, (3, 4, 4), "here", "nowhere")
+    layout = read_placements(entry, (3, 4, 4), "here", "nowhere")
     assert layout.system == "global"
     assert layout.notes == ["has no coordinate system 'nowhere', but 'global', 'aligned'"]
 
@@ -270,18 +270,18 @@ def way(start, end, **transform):
 
 def test_an_image_is_placed_in_the_first_coordinate_system_that_can_be_reached():
     turned = way("physical", "turned", type="rotation", rotation=[[0, -1], [1, 0]])
-    layout = layout_of(modern(turned, systems=("turned", "physical")), (4, 4), "here")
+    layout = read_placements(modern(turned, systems=("turned", "physical")), (4, 4), "here")
     assert (layout.system, layout.systems) == ("turned", ("turned", "physical"))
     np.testing.assert_allclose(layout.matrices[0], linear([[0, -3], [2, 0]]))
 
 
 def test_another_coordinate_system_can_be_asked_for():
     far = way("physical", "stage", type="translation", translation=[100, 200])
-    layout = layout_of(modern(far, systems=("physical", "stage")), (4, 4), "here", "stage")
+    layout = read_placements(modern(far, systems=("physical", "stage")), (4, 4), "here", "stage")
     assert layout.system == "stage"
     np.testing.assert_allclose(layout.matrices[0], linear(np.diag([2, 3]), (100, 200)))
     assert layout.notes == []
-    unknown = layout_of(modern(far, systems=("physical", "stage")), (4, 4), "here", "moon")
+    unknown = read_placements(modern(far, systems=("physical", "stage")), (4, 4), "here", "moon")
     assert unknown.system == "physical"
     assert "no coordinate system 'moon'" in unknown.notes[0]
 
@@ -289,7 +289,7 @@ def test_another_coordinate_system_can_be_asked_for():
 def test_a_coordinate_system_may_be_several_ways_off():
     first = way("physical", "stage", type="translation", translation=[10, 20])
     second = way("stage", "far", type="scale", scale=[5, 5])
-    layout = layout_of(
+    layout = read_placements(
         modern(second, first, systems=("physical", "stage", "far")), (4, 4), "here", "far"
     )
     np.testing.assert_allclose(layout.matrices[0], linear(np.diag([10, 15]), (50, 100)))
@@ -299,7 +299,7 @@ WARP = {"type": "displacements", "path": "field"}
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (
             {"datasets": [{"path": "0"}], "coordinateTransformations": [WARP]},
@@ -313,11 +313,11 @@ WARP = {"type": "displacements", "path": "field"}
     ],
     ids=["whole", "dataset", "coordinate systems"],
 )
-def test_transformations_that_cannot_be_shown_are_left_out_and_said(entry, said):
-    layout = layout_of(entry, (4, 4), "here")
+def test_transformations_that_cannot_be_shown_are_left_out_and_said(entry, message):
+    layout = read_placements(entry, (4, 4), "here")
     assert layout.matrices == [None]
     assert layout.notes == [
-        f"the {said} are left out: a transformation of type 'displacements' cannot be shown",
+        f"the {message} are left out: a transformation of type 'displacements' cannot be shown",
     ]
 
 
@@ -340,10 +340,11 @@ def test_a_dataset_says_where_its_first_pixel_lies_by_more_than_a_scale(kinds, s
 
 def test_a_displacement_field_is_said_and_the_image_stays_where_it_can_be_shown():
     warped = way("physical", "warped", type="displacements", path="field")
-    layout = layout_of(modern(warped, systems=("warped", "physical")), (4, 4), "here")
+    layout = read_placements(modern(warped, systems=("warped", "physical")), (4, 4), "here")
     assert (layout.system, layout.systems) == ("physical", ("physical",))
     assert layout.notes == [
-        "the way from 'physical' to 'warped' is left out: a transformation of type 'displacements' cannot be shown"
+        "the way from 'physical' to 'warped' is left out: a transformation of type "
+        "'displacements' cannot be shown"
     ]
 
 
@@ -351,7 +352,7 @@ def test_a_coordinate_system_of_other_axes_than_the_pixels_is_passed_over():
     flat = way("physical", "flat", type="translation", translation=[5, 0])
     entry = modern(flat, systems=("flat", "physical"))
     entry["coordinateSystems"][0]["axes"].pop()
-    layout = layout_of(entry, (4, 4), "here")
+    layout = read_placements(entry, (4, 4), "here")
     assert (layout.system, layout.systems) == ("physical", ("physical",))
 
 
@@ -359,17 +360,17 @@ def test_pixels_in_a_coordinate_system_that_is_not_described_have_the_axes_of_on
     own = {"type": "scale", "scale": [3, 4], "input": "0", "output": "nowhere"}
     entry = modern(dataset=own)
     entry["coordinateSystems"][0]["axes"].reverse()
-    layout = layout_of(entry, (4, 4), "here")
+    layout = read_placements(entry, (4, 4), "here")
     assert [axis.name for axis in layout.axes] == ["x", "y"]
     np.testing.assert_allclose(layout.matrices[0], np.diag([3, 4, 1]))
-    (said,) = layout.notes
-    assert "'nowhere', which is not described; expected one of 'physical'" in said
+    (text,) = layout.notes
+    assert "'nowhere', which is not described; expected one of 'physical'" in text
 
 
 def test_ends_of_transformations_may_be_plain_names():
     own = {"type": "translation", "translation": [3, 4], "input": "0", "output": "physical"}
     np.testing.assert_allclose(
-        layout_of(modern(dataset=own), (4, 4), "here").matrices[0], linear(np.eye(2), (3, 4))
+        read_placements(modern(dataset=own), (4, 4), "here").matrices[0], linear(np.eye(2), (3, 4))
     )
 
 
@@ -459,7 +460,7 @@ def test_levels_in_the_wrong_order_are_sorted():
 
 
 @pytest.mark.parametrize(
-    ("odd", "said"),
+    ("odd", "message"),
     [
         (level("1", (4,), (2,)), "1 dimensions"),
         (level("1", (4, 4), (2, 2), dtype="float32"), "of type float32"),
@@ -467,11 +468,11 @@ def test_levels_in_the_wrong_order_are_sorted():
         (level("1", (2, 16), (4, 0.5)), "no smaller one"),
     ],
 )
-def test_an_array_that_is_no_level_of_the_others_is_left_out_and_said(odd, said):
+def test_an_array_that_is_no_level_of_the_others_is_left_out_and_said(odd, message):
     found, notes = factors_of(level("0", (8, 8), (1, 1)), odd)
     assert found == []
     assert "level '1' is left out" in notes[0]
-    assert said in notes[0]
+    assert message in notes[0]
 
 
 def test_a_level_is_compared_with_the_one_before():
@@ -483,7 +484,7 @@ def test_a_level_is_compared_with_the_one_before():
 
 
 def test_channels_are_as_omero_says():
-    said = {
+    omero = {
         "channels": [
             {
                 "label": "DAPI",
@@ -499,7 +500,7 @@ def test_channels_are_as_omero_says():
             },
         ]
     }
-    first, second = read_channels(said, 2)
+    first, second = read_channels(omero, 2)
     assert (first.name, first.colormap, first.contrast_limits, first.visible) == (
         "DAPI",
         "#0000ff",
@@ -515,10 +516,11 @@ def test_channels_are_as_omero_says():
 
 
 @pytest.mark.parametrize(
-    "said", [None, {}, {"channels": None}, {"channels": ["DAPI", None, 3]}, {"channels": [{}]}, "x"]
+    "value",
+    [None, {}, {"channels": None}, {"channels": ["DAPI", None, 3]}, {"channels": [{}]}, "x"],
 )
-def test_channels_that_nobody_describes_have_plain_names_and_colors_of_their_own(said):
-    found = read_channels(said, 3)
+def test_channels_that_nobody_describes_have_plain_names_and_colors_of_their_own(value):
+    found = read_channels(value, 3)
     assert [one.name for one in found] == ["channel 0", "channel 1", "channel 2"]
     assert len({one.colormap for one in found}) == 3
     assert {one.contrast_limits for one in found} == {None}
@@ -536,10 +538,10 @@ def test_an_image_of_one_channel_needs_no_second_name_and_no_color():
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"), [(False, False), (0, False), ("false", False), (1, True), (None, True)]
+    ("value", "shown"), [(False, False), (0, False), ("false", False), (1, True), (None, True)]
 )
-def test_a_channel_that_is_not_active_is_hidden(said, shown):
-    first, _ = read_channels({"channels": [{"active": said}, {"active": True}]}, 2)
+def test_a_channel_that_is_not_active_is_hidden(value, shown):
+    first, _ = read_channels({"channels": [{"active": value}, {"active": True}]}, 2)
     assert first.visible == shown
 
 
@@ -551,7 +553,7 @@ def test_where_no_channel_is_active_all_are_shown():
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("value", "expected"),
     [
         ("ff8000", "#ff8000"),
         ("#F80", "#ff8800"),
@@ -561,12 +563,12 @@ def test_where_no_channel_is_active_all_are_shown():
         ("", None),
     ],
 )
-def test_colors_are_hexadecimal_digits(said, expected):
-    assert read_color(said) == expected
+def test_colors_are_hexadecimal_digits(value, expected):
+    assert read_color(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("value", "expected"),
     [
         ({"start": 0, "end": 255}, (0, 255)),
         ({"min": 3, "end": 9}, (3, 9)),
@@ -580,8 +582,8 @@ def test_colors_are_hexadecimal_digits(said, expected):
         (None, None),
     ],
 )
-def test_a_window_needs_a_start_and_an_end(said, expected):
-    assert read_window(said) == expected
+def test_a_window_needs_a_start_and_an_end(value, expected):
+    assert read_window(value) == expected
 
 
 def test_labels_have_colors_and_a_table():
@@ -611,11 +613,11 @@ def test_labels_have_colors_and_a_table():
 
 
 @pytest.mark.parametrize(
-    "said",
+    "value",
     [None, {}, {"colors": []}, {"colors": [{}], "properties": [{}]}, {"properties": {"a": 1}}],
 )
-def test_labels_that_say_nothing_leave_it_to_napari(said):
-    assert labels_display(said) == {}
+def test_labels_that_say_nothing_leave_it_to_napari(value):
+    assert labels_display(value) == {}
 
 
 def test_the_attributes_are_under_ome_since_version_0_5():
@@ -662,7 +664,8 @@ OME = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{}</OME>'
 
 def test_names_of_images_come_from_the_xml():
     document = OME.format(
-        '<Image ID="a" Name="one"><Pixels/></Image><Instrument/><Image ID="b"><Image Name="inner"/></Image>'
+        '<Image ID="a" Name="one"><Pixels/></Image><Instrument/>'
+        '<Image ID="b"><Image Name="inner"/></Image>'
     )
     assert image_names(document.encode()) == ["one", ""]
 

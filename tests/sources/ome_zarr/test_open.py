@@ -1,4 +1,4 @@
-"""OME-Zarr images and their labels, opened as a user does: what is written comes back, what is wrong is said."""
+"""OME-Zarr images and their labels, opened as a user does: pixels, places, notes, errors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from napari.layers import Layer
 from yaozarrs.write import v05
 
 import napari_lazyload as nl
-from napari_lazyload.sources.ome_zarr import open
-from napari_lazyload.sources.registry import can_open, open_path
-from napari_lazyload.testing.ome_stores import (
+from helpers.ome_stores import (
     axes_of,
     pyramid,
     scaled,
@@ -24,8 +22,10 @@ from napari_lazyload.testing.ome_stores import (
     write_group,
     write_image,
 )
-from napari_lazyload.testing.server import FolderServer
-from napari_lazyload.testing.stores import CountingStore
+from helpers.server import FolderServer
+from helpers.stores import CountingStore
+from napari_lazyload.sources.ome_zarr import open
+from napari_lazyload.sources.registry import can_open, open_path
 
 
 def notes_of(path, **options):
@@ -541,10 +541,10 @@ def broken_folder(folder, name):
 
 def test_what_cannot_be_opened_says_what_was_found(tmp_path):
     (tmp_path / "b.zarr").mkdir()
-    for case, path, said in bad_stores(tmp_path):
+    for case, path, message in bad_stores(tmp_path):
         with pytest.raises(nl.SourceOpenError) as caught:
             nl.open_dataset(path)
-        assert said in str(caught.value), case
+        assert message in str(caught.value), case
         assert str(path) in str(caught.value), case
 
 
@@ -579,14 +579,14 @@ def test_several_faults_leave_what_can_be_opened(tmp_path):
         check_levels(dataset.images[0], levels)
         assert dataset.images[0].scale == (1, 2, 2)
         assert len(dataset.to_layer_data()) == 2
-    said = " ".join(notes)
+    text = " ".join(notes)
     for word in (
         "'7' is left out",
         "'spin' cannot be shown",
         "sorted by size",
         "'gone' are left out",
     ):
-        assert word in said
+        assert word in text
 
 
 def test_a_store_is_named_to_people_for_what_it_is(tmp_path):

@@ -1,4 +1,4 @@
-"""Plates and wells: one mosaic, read well by well; a bad well is a marked blank, never a wrong picture."""
+"""Plates and wells: one mosaic, read well by well; a bad well is a marked blank."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ import zarr
 from napari.layers import Layer
 
 import napari_lazyload as nl
+from helpers.ome_stores import (
+    axes_of,
+    pyramid,
+    scaled,
+    write_array,
+    write_group,
+    write_image,
+    write_plate,
+)
+from helpers.server import FolderServer
+from helpers.stores import CountingStore
 from napari_lazyload.arrays.derived.channels import select_channels
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.core.source import is_ready
@@ -24,18 +35,7 @@ from napari_lazyload.loading import cache
 from napari_lazyload.loading.read_box import peek_block
 from napari_lazyload.sources.ome_zarr import open
 from napari_lazyload.sources.ome_zarr.mosaic import mosaic_axes
-from napari_lazyload.testing.ome_stores import (
-    axes_of,
-    pyramid,
-    scaled,
-    write_array,
-    write_group,
-    write_image,
-    write_plate,
-)
-from napari_lazyload.testing.server import FolderServer
 from napari_lazyload.testing.sources import RecordingSource
-from napari_lazyload.testing.stores import CountingStore
 
 
 def field(seed, shape=(6, 8), dtype="uint16"):
@@ -101,14 +101,14 @@ def test_a_pyramid_of_wells_is_a_pyramid(tmp_path):
         levels[one] = pyramid((2, 9, 8), 3, seed=number)
         write_image(path / one / "0", levels[one], "cyx", scale=(1, 3, 3))
         write_group(path / one, {"well": {"images": [{"path": "0"}]}})
-    said = [
+    wells = [
         {"path": one, "rowIndex": 0, "columnIndex": number} for number, one in enumerate(levels)
     ]
     write_group(
         path,
         {
             "plate": {
-                "wells": said,
+                "wells": wells,
                 "rows": [{"name": "A"}],
                 "columns": [{"name": "1"}, {"name": "2"}],
             }
@@ -192,7 +192,7 @@ def test_wells_that_are_listed_and_not_there_are_blank_and_marked(tmp_path):
 
 
 def odd_plate(folder):
-    """A plate with a well of another size, one of another type, and one whose metadata are broken."""
+    """A plate with a well of another size, one of another type, and one with broken metadata."""
     wells = {
         "A/1": [field(0)],
         "A/2": [field(1, (3, 4))],
@@ -209,7 +209,7 @@ def odd_plate(folder):
 
 
 @pytest.mark.parametrize(
-    ("well", "said"),
+    ("well", "message"),
     [
         (1, "expected 6 x 8 uint16 like the other fields of the plate, found 3 x 4 uint16"),
         (2, "found 6 x 8 float32"),
@@ -217,7 +217,7 @@ def odd_plate(folder):
         (5, "no array at 'A/6/0/0'"),
     ],
 )
-def test_an_odd_well_fails_by_itself(tmp_path, well, said):
+def test_an_odd_well_fails_by_itself(tmp_path, well, message):
     with nl.open_dataset(odd_plate(tmp_path)) as dataset:
         data = dataset.images[0].data
         for other in (0, 3, 6):
@@ -226,7 +226,7 @@ def test_an_odd_well_fails_by_itself(tmp_path, well, said):
             )
         with pytest.raises(nl.ChunkReadError) as caught:
             data[:, 8 * well : 8 * well + 8].compute(scheduler="sync")
-        assert said in str(caught.value)
+        assert message in str(caught.value)
         assert str(tmp_path) in str(caught.value)
     with nl.open_dataset(odd_plate(tmp_path / "again"), on_error="blank") as dataset:
         assert dataset.images[0].data.compute(scheduler="sync")[:, 24:32].any()
@@ -375,7 +375,9 @@ def test_a_bad_field_of_a_well_marks_its_own_row(tmp_path):
     with nl.open_dataset(path / "A" / "1", on_error="blank") as dataset:
         np.asarray(dataset.images[0].boxes[0])
         source = dataset.images[0].source
-        assert [source.chunk_position(0, (y, x)) for y in (0, 1) for x in (0, 1)] == [0, 1, 2, 3]
+        rows, level = source.row_map, source.meta.levels[0]
+        places = [(y, x) for y in (0, 1) for x in (0, 1)]
+        assert [rows.row_of_chunk(level, place) for place in places] == [0, 1, 2, 3]
         with pytest.raises(nl.ChunkReadError, match="A/1/2: expected"):
             source.chunk(0, (1, 0)).load()
 
@@ -393,7 +395,7 @@ def test_wells_are_placed_by_name_where_the_indices_contradict(tmp_path):
     path = write_plate(
         tmp_path / "a.zarr", {"A/1": [field(0)], "A/2": [field(1)], "B/1": [field(2)]}
     )
-    said = [
+    wells = [
         {"path": "A/1", "rowIndex": 0, "columnIndex": 0},
         {"path": "A/2", "rowIndex": 1, "columnIndex": 0},
         {"path": "B/1", "rowIndex": 0, "columnIndex": 1},
@@ -406,7 +408,7 @@ def test_wells_are_placed_by_name_where_the_indices_contradict(tmp_path):
         path,
         {
             "plate": {
-                "wells": said,
+                "wells": wells,
                 "rows": [{"name": "A"}, {"name": "B"}],
                 "columns": [{"name": "1"}, {"name": "2"}],
             }
@@ -416,11 +418,11 @@ def test_wells_are_placed_by_name_where_the_indices_contradict(tmp_path):
         np.testing.assert_array_equal(
             dataset.images[0].data[:6, 8:].compute(scheduler="sync"), field(1)
         )
-        said = " ".join(dataset.notes)
-        assert "indices of 2 wells do not agree with their names" in said
-        assert "leads out of the store" in said
-        assert "row 1000000000, column 6 is on no plate" in said
-        assert "lists two wells at row 0, column 0" in said
+        text = " ".join(dataset.notes)
+        assert "indices of 2 wells do not agree with their names" in text
+        assert "leads out of the store" in text
+        assert "row 1000000000, column 6 is on no plate" in text
+        assert "lists two wells at row 0, column 0" in text
 
 
 def test_the_table_has_the_wells_in_order_and_absurd_counts_of_fields_end(tmp_path):
@@ -505,13 +507,13 @@ def test_a_mosaic_pickles_small_and_reads_by_itself(tmp_path):
     with nl.open_dataset(wide_plate(tmp_path / "a.zarr", there=4)) as dataset:
         chunk = dataset.images[0].source.chunk(0, (0, 1))
         text = pickle.dumps(chunk)
-        assert pickle.loads(text).book is chunk.book
+        assert pickle.loads(text).registry is chunk.registry
         cache.shared.drop(lambda _key: True)
         from napari_lazyload.sources.ome_zarr import well_registry
 
-        well_registry._books.clear()  # as in another process
+        well_registry._registries.clear()  # as in another process
         alone = pickle.loads(text)
-        assert alone.book is not chunk.book
+        assert alone.registry is not chunk.registry
         np.testing.assert_array_equal(alone.load(), field(1))
         np.testing.assert_array_equal(
             pickle.loads(pickle.dumps(dataset.images[0].data[:6, 8:16])).compute(scheduler="sync"),
@@ -547,7 +549,7 @@ def write_channels(path):
 def test_a_forked_process_waits_for_no_thread_that_it_has_not(tmp_path):
     with nl.open_dataset(wide_plate(tmp_path / "a.zarr", 2, 4, there=4)) as dataset:
         chunk = dataset.images[0].source.chunk(0, (0, 1))
-        with chunk.book._lock(1):  # another thread of this process reads the well
+        with chunk.registry._lock(1):  # another thread of this process reads the well
             child = os.fork()
             if child == 0:
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the child if it waits

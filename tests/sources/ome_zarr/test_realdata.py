@@ -1,4 +1,4 @@
-"""Zarr stores of other people's software, opened the way a user does: bit by bit what the reference says."""
+"""Zarr stores of other software, opened as a user does: equal to the reference bit by bit."""
 
 from __future__ import annotations
 
@@ -78,18 +78,18 @@ def sha256(image):
     return digest.hexdigest()
 
 
-def check(image, said, *, hashed=True):
+def check(image, expected, *, hashed=True):
     """Compare an image with what the reference says of it."""
-    assert list(image.shape) == said["shape"]
-    assert image.dtype == np.dtype(said["dtype"]).newbyteorder("=")
-    if said.get("axes"):
-        assert list(image.axes) == said["axes"]
-    if said.get("scale"):
-        np.testing.assert_allclose(image.scale, said["scale"])
-    if said.get("translation"):
-        np.testing.assert_allclose(image.translate, said["translation"])
+    assert list(image.shape) == expected["shape"]
+    assert image.dtype == np.dtype(expected["dtype"]).newbyteorder("=")
+    if expected.get("axes"):
+        assert list(image.axes) == expected["axes"]
+    if expected.get("scale"):
+        np.testing.assert_allclose(image.scale, expected["scale"])
+    if expected.get("translation"):
+        np.testing.assert_allclose(image.translate, expected["translation"])
     if hashed and image.nbytes <= MOST_BYTES:
-        assert sha256(image) == said["sha256"]
+        assert sha256(image) == expected["sha256"]
 
 
 def check_layers(dataset):
@@ -110,8 +110,8 @@ def check_layers(dataset):
 def test_an_image_is_its_reference(realdata, entry):
     with quietly(realdata / entry["path"]) as dataset:
         image = dataset.images[0]
-        said = {**entry, "shape": entry["level0_shape"]}
-        check(image, said)
+        expected = {**entry, "shape": entry["level0_shape"]}
+        check(image, expected)
         if entry.get("level_shapes"):
             assert [list(level.shape) for level in image.levels] == entry["level_shapes"]
         if entry.get("units"):
@@ -139,10 +139,10 @@ def test_each_field_of_a_plate_is_its_reference(realdata, entry):
         assert len(plate.meta) == len(entry["ref"]["wells_declared"])
         height, width = fields[0]["shape"][-2:]
         rows, columns = entry["ref"]["rows"], entry["ref"]["columns"]
-        for said in fields:
-            with quietly(realdata / entry["path"] / said["path"]) as field:
-                check(field.images[0], said)
-                row, column, _ = said["path"].split("/")
+        for expected in fields:
+            with quietly(realdata / entry["path"] / expected["path"]) as field:
+                check(field.images[0], expected)
+                row, column, _ = expected["path"].split("/")
                 top, left = rows.index(row) * height, columns.index(column) * width
                 tile = image.boxes[0][..., top : top + height, left : left + width]
                 np.testing.assert_array_equal(
@@ -184,13 +184,13 @@ def opened_or_refused(realdata, entry):
     try:
         dataset = quietly(realdata / entry["path"], on_error="blank")
     except nl.LazyLoadError as error:
-        said = str(error)
+        message = str(error)
     else:
         with dataset:
             check_layers(dataset)
             paths = dataset.meta["path"].tolist() * len(dataset.images)
             return list(zip(paths, dataset.images, strict=False))
-    assert str(realdata) in said
+    assert str(realdata) in message
     return []
 
 
@@ -254,7 +254,7 @@ def test_axes_and_transformations_are_those_of_a_strict_model(realdata, entry):
     with quietly(realdata / entry["path"]) as dataset:
         image = dataset.images[0]
         assert list(image.axes) == [axis.name for axis in model.axes]
-        said = {one.type: one for one in model.datasets[0].coordinateTransformations}
-        np.testing.assert_allclose(image.scale, said["scale"].scale)
-        if "translation" in said:
-            np.testing.assert_allclose(image.translate, said["translation"].translation)
+        expected = {one.type: one for one in model.datasets[0].coordinateTransformations}
+        np.testing.assert_allclose(image.scale, expected["scale"].scale)
+        if "translation" in expected:
+            np.testing.assert_allclose(image.translate, expected["translation"].translation)

@@ -74,7 +74,7 @@ def test_the_inverse_leads_from_the_names_after_to_those_before():
 
 
 @pytest.mark.parametrize(
-    ("transform", "said"),
+    ("transform", "message"),
     [
         ({"type": "displacements", "path": "field"}, "'displacements' cannot be shown"),
         ({"type": "coordinates", "path": "field"}, "'coordinates' cannot be shown"),
@@ -96,7 +96,7 @@ def test_the_inverse_leads_from_the_names_after_to_those_before():
                 "type": "byDimension",
                 "transformations": [{**SCALE, "input_axes": ["q"], "output_axes": ["z"]}],
             },
-            "byDimension",
+            "expected one of the axes z, y, x, found 'q'",
         ),
         (
             {
@@ -111,8 +111,8 @@ def test_the_inverse_leads_from_the_names_after_to_those_before():
         ),
     ],
 )
-def test_what_cannot_be_shown_says_what_it_is(transform, said):
-    with pytest.raises(UnshownTransformError, match=said):
+def test_what_cannot_be_shown_says_what_it_is(transform, message):
+    with pytest.raises(UnshownTransformError, match=message):
         matrix_of(transform, ZYX, ZYX)
 
 

@@ -1,4 +1,4 @@
-"""What the field's own writers write comes back bit by bit; they are large, and tested where they are installed."""
+"""Stores of the field's own writers come back bit by bit; tested where these are installed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 import napari_lazyload as nl
-from napari_lazyload.sources.tiff import pages as picture_tiff
+from napari_lazyload.sources.tiff import pages as page_module
 from napari_lazyload.sources.tiff import tiled
 
 RNG = np.random.default_rng(8)
@@ -21,7 +21,7 @@ OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 
 
 def write_pages(path, pages):
-    """Write a little-endian TIFF file: for each page its tags as {tag: (type, values)} and the bytes of its strips."""
+    """Write a little-endian TIFF file: {tag: (type, values)} and strips of each page."""
     out, link = bytearray(b"II*\0\0\0\0\0"), 4
     for tags, strips in pages:
         offsets = []
@@ -49,7 +49,7 @@ def tags_of(height, width, bits=16, samples=1, **more):
 
 
 def write_ndtiff(folder, planes, summary, *, per_file=100):
-    """Write a data set of Micro-Manager: planes with their axes, an index, files of so many planes."""
+    """Write a Micro-Manager data set: planes with their axes, an index, several planes a file."""
     said, index = json.dumps(summary).encode(), b""
     for start in range(0, len(planes), per_file):
         name = f"a_NDTiffStack{f'_{start // per_file}' if start else ''}.tif"
@@ -90,7 +90,7 @@ def write_ndtiff(folder, planes, summary, *, per_file=100):
 
 
 def write_mmstack(path, stack, *, lost=()):
-    """Write a Micro-Manager stack of times, with an index that says where each plane is; 0 for those that were lost."""
+    """Write a Micro-Manager stack of times with an index: 0 for planes that were lost."""
     said = json.dumps(
         {
             "MicroManagerVersion": "2",
@@ -253,7 +253,7 @@ def test_frames_of_ndtiff_are_read_alone(tmp_path, monkeypatch, per_file):
 
 
 def check_lost(path, stack, lost):
-    """Check that a file opens with a word on the one plane that it lacks, reads the others, and refuses that one."""
+    """Check that a file that lacks one plane opens with a warning, and refuses only that plane."""
     with pytest.warns(nl.LazyLoadWarning, match=f"1 of {len(stack)} planes"):
         dataset = nl.open_dataset(path)
     with dataset:
@@ -303,12 +303,15 @@ def write_set(folder, count, *, companion=False, present=None):
     """Write an OME-TIFF set of one plane for each file; return its planes."""
     planes = RNG.integers(0, 250, (count, 17, 19)).astype("u1")
     data = "".join(
-        f'<TiffData FirstZ="{at}" IFD="0" PlaneCount="1"><UUID FileName="z{at}.ome.tif">{at}</UUID></TiffData>'
+        f'<TiffData FirstZ="{at}" IFD="0" PlaneCount="1"><UUID '
+        f'FileName="z{at}.ome.tif">{at}</UUID></TiffData>'
         for at in range(count)
     )
     pixels = (
-        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="19" SizeY="17" '
-        f'SizeZ="{count}" SizeC="1" SizeT="1" PhysicalSizeX="2" PhysicalSizeY="3">{data}</Pixels></Image>'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
+        'SizeX="19" SizeY="17" '
+        f'SizeZ="{count}" SizeC="1" SizeT="1" PhysicalSizeX="2" '
+        f'PhysicalSizeY="3">{data}</Pixels></Image>'
     )
     begin = f'<?xml version="1.0"?><OME xmlns="{OME}" UUID="%s">'
     for number in range(count) if present is None else present:
@@ -341,11 +344,13 @@ def test_a_set_of_files_opens_as_one_image(tmp_path, companion, name):
 
 
 def write_positions(folder, count):
-    """Write an OME-TIFF set with an image for each file, all of which describe all; return the images."""
+    """Write an OME-TIFF set with an image in each file, all described in all; return them."""
     stacks = RNG.integers(0, 250, (count, 2, 32, 48)).astype("u1")
     images = "".join(
-        f'<Image ID="Image:{at}" Name="P{at}"><Pixels ID="Pixels:{at}" DimensionOrder="XYZCT" Type="uint8" SizeX="48" '
-        f'SizeY="32" SizeZ="2" SizeC="1" SizeT="1" PhysicalSizeX="{at + 1}" PhysicalSizeY="1"><TiffData IFD="0" '
+        f'<Image ID="Image:{at}" Name="P{at}"><Pixels ID="Pixels:{at}" DimensionOrder="XYZCT" '
+        'Type="uint8" SizeX="48" '
+        f'SizeY="32" SizeZ="2" SizeC="1" SizeT="1" PhysicalSizeX="{at + 1}" '
+        'PhysicalSizeY="1"><TiffData IFD="0" '
         f'PlaneCount="2"><UUID FileName="p{at}.ome.tif">{at}</UUID></TiffData></Pixels></Image>'
         for at in range(count)
     )
@@ -361,7 +366,7 @@ def write_positions(folder, count):
 @pytest.mark.parametrize("large", [1, 1 << 30])
 @pytest.mark.parametrize("number", range(3))
 def test_a_file_of_a_set_begins_with_its_own_image(tmp_path, monkeypatch, number, large):
-    """tifffile looks in the file that is open for the pixels of each image that just one file holds."""
+    """tifffile looks in the open file for the pixels of each image that just one file holds."""
     monkeypatch.setattr(tiled, "LARGE", large)
     stacks = write_positions(tmp_path, 3)
     order = [number, *(at for at in range(3) if at != number)]
@@ -414,10 +419,10 @@ def test_a_frame_of_a_set_looks_at_no_other_file(tmp_path, monkeypatch):
     planes = write_set(tmp_path, 5)
     with nl.open_dataset(tmp_path / "z0.ome.tif") as dataset:
         opened = []
-        original = picture_tiff._open
+        original = page_module.open_tifffile
         monkeypatch.setattr(
-            picture_tiff,
-            "_open",
+            page_module,
+            "open_tifffile",
             lambda path, **more: (opened.append(path), original(path, **more))[1],
         )
         np.testing.assert_array_equal(dataset.images[0].data[3], planes[3])

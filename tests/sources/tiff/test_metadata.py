@@ -1,4 +1,4 @@
-"""What a TIFF file says besides its pixels: sizes, steps, units, channels, the range it was shown in."""
+"""Sizes, steps, units, channels and limits of a TIFF file."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def test_ome_channels_without_colors_get_some(tmp_path):
 
 def test_ome_images_without_data_are_no_images():
     xml = "".join(
-        f'<Image ID="Image:{number}" Name=\'{name}\'><Pixels SizeX="{x}" SizeY="8" SizeC="1" PhysicalSizeX="{x}" '
+        f'<Image ID="Image:{number}" Name=\'{name}\'><Pixels SizeX="{x}" SizeY="8" SizeC="1" '
+        f'PhysicalSizeX="{x}" '
         f'PhysicalSizeY="2"><Channel ID="c"/></Pixels></Image>'
         for number, (name, x) in enumerate((("none", 7), ("first", 9), ("&lt;second&gt;", 11)))
     )
@@ -78,7 +79,8 @@ def test_ome_images_without_data_are_no_images():
 
 @pytest.mark.parametrize("size", ["0", "-1", "nan", "inf", "x", ""])
 def test_ome_sizes_that_are_none(size):
-    xml = f'<Image><Pixels SizeX="9" SizeY="8" PhysicalSizeX="{size}" PhysicalSizeY="1" TimeIncrement="{size}"/></Image>'
+    sizes = f'PhysicalSizeX="{size}" PhysicalSizeY="1" TimeIncrement="{size}"'
+    xml = f'<Image><Pixels SizeX="9" SizeY="8" {sizes}/></Image>'
     assert ome_metadata(xml, 0, ("y", "x"), (8, 9)) == {}
 
 
@@ -144,7 +146,8 @@ def test_imagej_depth_without_a_unit_is_in_pixels(tmp_path):
 
 
 def test_names_of_units():
-    assert [length_unit(one) for one in ("µm", "microns", " UM ", "Å", "pixel", "", None, "s")] == [
+    units = ("µm", "microns", " UM ", "Å", "pixel", "", None, "s")
+    assert [*map(length_unit, units)] == [
         *["micrometer"] * 3,
         "angstrom",
         *[None] * 4,

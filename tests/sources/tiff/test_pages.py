@@ -14,8 +14,7 @@ import napari_lazyload as nl
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.sources.image_files.decode import decode, read_info
 from napari_lazyload.sources.image_header import FileHead
-from napari_lazyload.sources.tiff import pages as picture_tiff
-from napari_lazyload.sources.tiff import tiled
+from napari_lazyload.sources.tiff import description, tiled
 from napari_lazyload.sources.tiff.ifd import read_plain
 
 RNG = np.random.default_rng(3)
@@ -165,7 +164,7 @@ def test_orientation_is_left_alone(tmp_path):
 
 
 # --- pages
-# ------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
@@ -266,14 +265,17 @@ def ome_set(folder):
     names = ("z0.ome.tif", "z1.ome.tif")
     uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{i}" for i in range(2)]
     data = "".join(
-        f'<TiffData FirstZ="{i}" IFD="0" PlaneCount="1"><UUID FileName="{names[i]}">{uuids[i]}</UUID></TiffData>'
+        f'<TiffData FirstZ="{i}" IFD="0" PlaneCount="1"><UUID '
+        f'FileName="{names[i]}">{uuids[i]}</UUID></TiffData>'
         for i in range(2)
     )
     for i, name in enumerate(names):
         xml = (
             '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
-            f'UUID="{uuids[i]}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
-            'SizeX="19" SizeY="17" SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+            f'UUID="{uuids[i]}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" '
+            'Type="uint8" '
+            'SizeX="19" SizeY="17" SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" '
+            'SamplesPerPixel="1"/>'
             f"{data}</Pixels></Image></OME>"
         )
         tifffile.imwrite(
@@ -320,7 +322,7 @@ def test_pages_are_found_without_a_walk(written, monkeypatch):
         pytest.fail("walked along the chain of directories")
 
     monkeypatch.setattr(tifffile.TiffPages, "_seek", refuse)
-    monkeypatch.setattr(picture_tiff, "check_chain", refuse)
+    monkeypatch.setattr(description, "check_chain", refuse)
     decode(path, 39, expect=info)
 
 
@@ -335,7 +337,7 @@ def test_a_replaced_stack_is_looked_at_anew(written):
 
 
 # --- plain files
-# ------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 PLAIN = {
     "tifffile": ({}, True),
@@ -359,7 +361,7 @@ def test_plain_files_need_no_tifffile(written, monkeypatch, name):
         assert (read_plain(head) is not None) == plain
     info = check(path)
     if plain:
-        picture_tiff._series_layouts.cache_clear()
+        description._kept.clear()
         monkeypatch.setattr(tifffile, "TiffFile", None)
         assert read_info(path) == info
 
@@ -367,7 +369,7 @@ def test_plain_files_need_no_tifffile(written, monkeypatch, name):
 @pytest.mark.parametrize("pages", [1, 2])
 @pytest.mark.parametrize("nodata", [None, 7])
 def test_a_plane_that_was_left_out_is_blank(written, tmp_path, pages, nodata):
-    """GDAL writes an offset of 0 where nothing is stored, also of the only strip; tifffile takes it for a place."""
+    """GDAL writes an offset of 0 where nothing is stored; tifffile takes it for a place."""
     options = {} if nodata is None else {"extratags": [(42113, 2, 0, str(nodata), True)]}
     array = values((pages, 20, 30), "u2")
     path = written(array, photometric="minisblack", metadata=None, **options)

@@ -10,7 +10,8 @@ import tifffile
 
 import napari_lazyload as nl
 from napari_lazyload.sources.image_files.decode import read_series
-from napari_lazyload.sources.tiff import pages, tiled
+from napari_lazyload.sources.image_header import FileHead
+from napari_lazyload.sources.tiff import description, ifd, pages, tiled
 
 RNG = np.random.default_rng(5)
 ARRAYS = [
@@ -120,7 +121,7 @@ def test_every_suffix_opens_alone_and_in_a_folder(tmp_path, suffix):
 
 
 def test_of_very_many_the_first_open_and_the_rest_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "MOST_SERIES", 2)
+    monkeypatch.setattr(description, "MOST_SERIES", 2)
     path = tmp_path / "a.tif"
     write_three(path)
     with pytest.warns(nl.LazyLoadWarning, match="2 of 3 images are opened"):
@@ -142,14 +143,14 @@ def test_in_a_folder_the_first_series_is_shown_and_said(tmp_path):
 def test_a_damaged_series_behind_the_first_costs_none_but_itself(tmp_path, monkeypatch):
     path = tmp_path / "a.tif"
     write_three(path)
-    describe = pages._describe
+    describe = description._describe
 
     def broken(tif, number, size):
         if number == 1:
             raise ValueError("damaged")
         return describe(tif, number, size)
 
-    monkeypatch.setattr(pages, "_describe", broken)
+    monkeypatch.setattr(description, "_describe", broken)
     with pytest.warns(nl.LazyLoadWarning, match="2 of 3 images are opened"):
         dataset = nl.open_dataset(path)
     np.testing.assert_array_equal(dataset.images[1].data, ARRAYS[2])
@@ -170,8 +171,10 @@ def test_types_that_are_none_are_refused_when_opening(tmp_path):
 
 def test_more_planes_than_there_can_be_are_refused(tmp_path):
     xml = (
-        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
-        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="50" SizeY="40" SizeZ="2000000000" SizeC="1" '
+        '<?xml version="1.0"?><OME '
+        'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="50" SizeY="40" '
+        'SizeZ="2000000000" SizeC="1" '
         'SizeT="1"><TiffData/></Pixels></Image></OME>'
     )
     path = tmp_path / "a.ome.tif"
@@ -186,12 +189,66 @@ def test_of_an_imagej_stack_the_first_directories_are_read_alone(tmp_path, monke
     def walk(_head):
         raise AssertionError
 
-    monkeypatch.setattr(pages, "check_chain", walk)
+    monkeypatch.setattr(description, "check_chain", walk)
     tifffile.imwrite(tmp_path / "a.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"})
     with nl.open_dataset(tmp_path / "a.tif") as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, ARRAYS[0])
     tifffile.imwrite(
         tmp_path / "b.tif", ARRAYS[0], imagej=True, metadata={"axes": "ZYX"}, compression="zlib"
     )
-    with pytest.raises(AssertionError):
-        pages._series_layouts(str(tmp_path / "b.tif"), (1, 0))
+    with FileHead(str(tmp_path / "b.tif")) as head, pytest.raises(AssertionError):
+        description.read_header(head)
+
+
+OPENED = {
+    "plain": ({"metadata": None}, 10, 0),
+    "plain and large": ({"metadata": None}, 400, 0),
+    "plain, large, in tiles": ({"metadata": None, "tile": (64, 64), "compression": "zlib"}, 400, 0),
+    "axes": ({"metadata": {"axes": "YX"}}, 10, 1),
+    "OME, large": ({"ome": True, "tile": (64, 64)}, 400, 1),
+    "ImageJ": ({"imagej": True, "metadata": {"axes": "ZYX"}}, (3, 10), 1),
+    "pages": ({"compression": "zlib", "photometric": "minisblack"}, (3, 10), 1),
+    "pages, large": ({"compression": "zlib", "photometric": "minisblack"}, (3, 400), 1),
+}
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_a_file_is_described_once(tmp_path, monkeypatch, name):
+    """Opening reads the header once; tifffile opens a file at most once, the table included."""
+    options, size, expected = OPENED[name]
+    shape = (size, size) if isinstance(size, int) else (size[0], size[1], size[1])
+    pixels = RNG.integers(0, 250, shape).astype("u1")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, **options)
+    monkeypatch.setattr(tiled, "LARGE", 1000)
+    heads, files = [], []
+    opened, parsed = FileHead.__init__, tifffile.TiffFile.__init__
+    monkeypatch.setattr(
+        FileHead,
+        "__init__",
+        lambda head, *args, **more: (heads.append(args), opened(head, *args, **more))[1],
+    )
+    monkeypatch.setattr(
+        tifffile.TiffFile,
+        "__init__",
+        lambda tif, *args, **more: (files.append(args), parsed(tif, *args, **more))[1],
+    )
+    with nl.open_dataset(path) as dataset:
+        assert len(dataset.images) == 1
+        assert [len(heads), len(files)] == [1, expected]
+        assert "Compression" in dataset.meta
+        assert [len(heads), len(files)] == [1, 1]
+        np.testing.assert_array_equal(dataset.images[0].data, pixels)
+
+
+def test_the_tiles_of_a_plain_file_are_those_that_tifffile_finds(tmp_path):
+    path = str(tmp_path / "a.tif")
+    for pixels in (ARRAYS[1], ARRAYS[2]):
+        photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+        for options in ({"tile": (16, 32)}, {"rowsperstrip": 7}, {}):
+            more = {"photometric": photometric, "metadata": None, "compression": "zlib"}
+            tifffile.imwrite(path, pixels, **more, **options)
+            with FileHead(path) as head:
+                (grid,) = tiled.plain_grid(head, ifd.read_plain(head))
+            with tifffile.TiffFile(path) as tif:
+                assert (grid,) == tiled.series_grids(tif.series[0])

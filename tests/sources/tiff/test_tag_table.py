@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 import napari_lazyload as nl
-from napari_lazyload.sources.tiff.tag_table import tiff_header
+from napari_lazyload.sources.tiff.description import header_fields
 
 STACK = np.arange(6 * 20 * 30, dtype="<u2").reshape(6, 20, 30)
 
@@ -106,12 +106,13 @@ def test_a_file_that_is_gone_or_damaged_since_has_a_table_without(tmp_path):
         assert dataset.meta.iloc[0]["original_filename"] == "a.tif"
         assert "Compression" not in dataset.meta
     path.unlink()
-    assert tiff_header(str(path)) == {}
+    assert header_fields(str(path)) == {}
 
 
 def test_the_header_is_not_read_for_the_table_before_the_table_is_asked_for(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", STACK[0])
-    code = "import sys, napari_lazyload as nl; nl.open_dataset(sys.argv[1]).to_layer_data(); print(*sys.modules)"
+    code = "import sys, napari_lazyload as nl; nl.open_dataset(sys.argv[1]).to_layer_data(); "
+    code += "print(*sys.modules)"
     command = [sys.executable, "-c", code, str(tmp_path / "a.tif")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "numpy" in done.stdout.split()

@@ -1,4 +1,4 @@
-"""Large TIFF files and pyramids, read tile by tile: the same pixels as tifffile gives, and no more of the file."""
+"""Large TIFF files and pyramids, read tile by tile: the same pixels as tifffile gives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 import tifffile
 
 import napari_lazyload as nl
-from napari_lazyload.sources.binary.strided import RawSource
+from napari_lazyload.sources.binary.strided import StridedFileSource
+from napari_lazyload.sources.folder import open_tiff
 from napari_lazyload.sources.tiff import tiled
 from napari_lazyload.sources.tiff.tiled import TiledSource
 
@@ -74,7 +75,9 @@ def test_it_is_what_tifffile_reads(tmp_path, name):
     expected = tifffile.imread(path)
     with nl.open_dataset(path) as dataset:
         (image,) = dataset.images
-        assert isinstance(image.source, RawSource if name.startswith("in place") else TiledSource)
+        assert isinstance(
+            image.source, StridedFileSource if name.startswith("in place") else TiledSource
+        )
         assert image.dtype == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(image.data, expected)
         np.testing.assert_array_equal(image.data.compute(scheduler="threads"), expected)
@@ -175,7 +178,7 @@ def test_a_tile_that_is_cut_short_is_an_error(tmp_path):
     os.truncate(path, size)
     with nl.open_dataset(path) as dataset:
         np.asarray(dataset.images[0].data[:64, :64])
-        with pytest.raises(nl.ChunkReadError, match=f"found one that ends at byte {size:,}"):
+        with pytest.raises(nl.ChunkReadError, match=f"found a file of {size:,} bytes"):
             np.asarray(dataset.images[0].data[140:, 200:])
 
 
@@ -213,7 +216,7 @@ def test_a_file_that_is_no_tiff_is_told_by_the_reader_of_pictures(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"II*\0" + bytes(50))
     with pytest.raises(nl.SourceOpenError, match=r"expected .* found"):
         nl.open_dataset(tmp_path / "a.tif")
-    assert not tiled.takes_large_tiff(str(tmp_path))
+    assert not open_tiff.takes_listed_tiff(str(tmp_path))
 
 
 def test_a_large_page_is_one_by_default(tmp_path, monkeypatch):

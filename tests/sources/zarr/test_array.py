@@ -1,4 +1,4 @@
-"""Arrays against zarr's own reading, bit by bit: types, orders, codecs, chunk forms; and what is damaged."""
+"""Arrays against zarr's own reading, bit by bit: types, orders, codecs, chunk forms; damage."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from operator import methodcaller
+from pathlib import Path
 
 import numcodecs
 import numpy as np
@@ -22,12 +23,7 @@ import zarr.codecs as zc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.loading.read_box import read_block, read_box
-from napari_lazyload.sources.zarr.node import read_node
-from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.sources.zarr.sharding import _Kept
-from napari_lazyload.testing.stores import (
+from helpers.stores import (
     ArraySource,
     CountingStore,
     array_at,
@@ -35,6 +31,11 @@ from napari_lazyload.testing.stores import (
     v3_json,
     write_raw,
 )
+from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.loading.read_box import read_block, read_box
+from napari_lazyload.sources.zarr.node import read_node
+from napari_lazyload.sources.zarr.open_store import open_store
+from napari_lazyload.sources.zarr.sharding import IndexCache
 
 DTYPES = (
     "bool",
@@ -650,15 +651,16 @@ def test_imagecodecs_own_codecs_of_version_2_are_known(tmp_path):
 
 def test_reading_needs_no_zarr(tmp_path, volume):
     folder, _ = volume
+    tests = Path(__file__).parents[2]  # where helpers is
     script = (
         "import sys\n"
-        "from napari_lazyload.testing.stores import array_at\n"
+        "from helpers.stores import array_at\n"
         "for name in ('v2', 'v3', 'sharded'):\n"
         f"    array_at({str(folder)!r} + '/' + name).chunk((0, 0, 0)).load()\n"
         "print([name for name in ('zarr', 'dask', 'obstore') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=tests, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
 
@@ -671,7 +673,7 @@ def test_node_and_array_agree(volume):
 
 
 def test_threads_that_wait_for_an_index_share_its_error_and_later_ones_read_again():
-    kept, begun, go, calls = _Kept(), threading.Event(), threading.Event(), []
+    kept, begun, go, calls = IndexCache(), threading.Event(), threading.Event(), []
 
     def read():
         calls.append(1)
@@ -691,16 +693,16 @@ def test_threads_that_wait_for_an_index_share_its_error_and_later_ones_read_agai
         go.set()
         errors = [future.exception(20) for future in (first, *others)]
 
-    told = [error for error in errors if error is not None]
-    assert told
-    assert all(str(error) == "broken" for error in told)
-    assert len(set(map(id, told))) == len(told)
+    reported = [error for error in errors if error is not None]
+    assert reported
+    assert all(str(error) == "broken" for error in reported)
+    assert len(set(map(id, reported))) == len(reported)
     assert kept.get("key", read).shape == (1, 2)
     assert len(calls) == 2
 
 
 def test_an_index_whose_reader_was_interrupted_is_read_by_the_next():
-    kept, begun, go = _Kept(), threading.Event(), threading.Event()
+    kept, begun, go = IndexCache(), threading.Event(), threading.Event()
 
     def interrupted():
         begun.set()
@@ -721,7 +723,7 @@ def test_an_index_whose_reader_was_interrupted_is_read_by_the_next():
 
 def test_indices_are_kept_up_to_a_budget(monkeypatch):
     monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.INDEX_BUDGET", 3000)
-    kept, calls = _Kept(), []
+    kept, calls = IndexCache(), []
 
     def read(key):
         return kept.get(key, lambda: calls.append(key) or np.zeros((60, 2), "uint64"))
@@ -738,20 +740,20 @@ def test_indices_are_kept_up_to_a_budget(monkeypatch):
 
 def test_an_index_larger_than_the_budget_is_kept_until_the_next(monkeypatch):
     monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.INDEX_BUDGET", 10)
-    kept, calls = _Kept(), []
+    kept, calls = IndexCache(), []
     for _ in range(2):
         kept.get("a", lambda: calls.append("a") or np.zeros((60, 2), "uint64"))
     assert calls == ["a"]
 
 
 def test_an_index_is_kept_before_its_read_is_over(monkeypatch):
-    kept, calls = _Kept(), []
-    land = kept._land
+    kept, calls = IndexCache(), []
 
-    def landed(key):
-        land(key)
-        kept.get(key, lambda: calls.append("again"))  # as a thread that comes at this moment
+    class Watched(Future):
+        def set_result(self, result):
+            kept.get("a", lambda: calls.append("again"))  # as a thread that comes at this moment
+            super().set_result(result)
 
-    monkeypatch.setattr(kept, "_land", landed)
+    monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.Future", Watched)
     kept.get("a", lambda: calls.append("read"))
     assert calls == ["read"]

@@ -11,10 +11,10 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.stores import ArraySource, array_at, v2_json, v3_json, write_raw
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.testing.stores import ArraySource, array_at, v2_json, v3_json, write_raw
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 SHARDING = {

@@ -1,4 +1,4 @@
-"""The metadata of arrays and groups: both versions, consolidated or listed, broken in many ways; requests counted."""
+"""Metadata of arrays and groups: both versions, consolidated, listed, broken; requests counted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import zarr
 
+from helpers.stores import CountingStore
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.sources.zarr.node import read_node, read_nodes
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.store import AccessDeniedError, LocalStore
-from napari_lazyload.testing.stores import CountingStore
 
 
 class Elsewhere(CountingStore):

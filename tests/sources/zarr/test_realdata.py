@@ -1,4 +1,4 @@
-"""The real Zarr stores of the catalogue: arrays equal what the reference library read, the rest is refused by name."""
+"""Real Zarr stores: arrays equal those of the reference library, the rest is refused by name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.stores import ArraySource
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr.array import open_array
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.testing.stores import ArraySource
 
 ROOT = Path(__file__).resolve().parents[3]
 REALDATA = Path(os.environ.get("NAPARI_LAZYLOAD_REALDATA", ROOT.parent / "shared" / "realdata"))
@@ -48,7 +48,7 @@ def nodes_below(node):
 
 
 def check(node, expected):
-    """Return whether an array equals what is expected of it; False where it is refused, as it holds no numbers."""
+    """Return whether an array is as expected; False where it is refused, for it has no numbers."""
     try:
         array = open_array(node.store, node)
     except SourceOpenError:

@@ -1,4 +1,4 @@
-"""Buckets, on an S3 server of this machine: anonymous first, then credentials; listing; ranges; regions."""
+"""Buckets on a local S3 server: anonymous first, then credentials; listing; ranges; regions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import zarr
 
+from helpers.server import FolderServer
+from helpers.stores import ArraySource, array_at
 from napari_lazyload.core.errors import ChunkReadError, LazyLoadWarning, SourceOpenError
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr import connection as remote_connection
@@ -20,8 +22,6 @@ from napari_lazyload.sources.zarr.connection import Connection, find_region
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.store import AccessDeniedError
-from napari_lazyload.testing.server import FolderServer
-from napari_lazyload.testing.stores import ArraySource, array_at
 
 pytest.importorskip("obstore", reason="the extra 'remote' is not installed")
 boto3 = pytest.importorskip("boto3", reason="moto, the S3 server of the tests, is not installed")
@@ -35,7 +35,7 @@ KEYS = {"access_key_id": "a", "secret_access_key": "b"}
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory):
-    """A server with a bucket that everybody may read and list, but for one chunk, and a private one."""
+    """A server with a bucket that everybody may read, but for one chunk, and a private one."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     folder = tmp_path_factory.mktemp("bucket")
     root = zarr.open_group(folder / "a b.zarr", mode="w", zarr_format=3)
@@ -174,7 +174,7 @@ def test_an_unknown_option_is_refused_by_name(endpoint):
 
 @pytest.fixture
 def bucket_server(tmp_path):
-    """A folder server whose first folder counts as a bucket; it knows nothing of signatures and lists nothing."""
+    """A folder server whose first folder counts as a bucket; it lists nothing."""
     (tmp_path / "bucket" / "a b.zarr").mkdir(parents=True)
     (tmp_path / "bucket" / "a b.zarr" / "zarr.json").write_bytes(b"0123456789")
     with FolderServer(tmp_path) as server:
@@ -232,7 +232,10 @@ def test_credentials_that_do_not_help_are_tried_once_and_left(bucket_server, mon
 
 class WrongRegionError(Exception):
     def __str__(self):
-        return "Generic S3 error: GET - Received redirect, this normally indicates an incorrectly configured region"
+        return (
+            "Generic S3 error: GET - Received redirect, this normally indicates an incorrectly "
+            "configured region"
+        )
 
 
 def test_a_bucket_in_another_region_is_followed_there_once(endpoint, monkeypatch):

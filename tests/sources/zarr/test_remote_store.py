@@ -1,4 +1,4 @@
-"""Stores on a web server that lists nothing: round trips, ranges, faults that pass and those that do not, secrets."""
+"""Stores on a web server that lists nothing: round trips, ranges, faults, retries, secrets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from multiprocessing import get_context
 from operator import attrgetter, methodcaller
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 import pytest
 import zarr
 
+from helpers.server import FolderServer
+from helpers.stores import ArraySource, array_at
 from napari_lazyload.core import retry
 from napari_lazyload.core.errors import (
     ChunkReadError,
@@ -31,8 +34,6 @@ from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.remote_store import RemoteStore, at_once, plain_url
 from napari_lazyload.sources.zarr.store import AccessDeniedError, Store
-from napari_lazyload.testing.server import FolderServer
-from napari_lazyload.testing.stores import ArraySource, array_at
 
 pytest.importorskip("obstore", reason="the extra 'remote' is not installed")
 
@@ -41,7 +42,7 @@ PIXELS = np.arange(40 * 60, dtype="uint16").reshape(40, 60)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A consolidated group with an array in chunks and one in shards, and the same in a zip file."""
+    """A consolidated group with an array in chunks, one in shards, and the same in a zip file."""
     folder = tmp_path_factory.mktemp("served")
     root = zarr.open_group(
         folder / "a b.zarr", mode="w", zarr_format=2, attributes={"name": "served"}
@@ -95,7 +96,7 @@ def test_an_address_is_a_store_that_is_not_local_and_lists_nothing(serve):
     assert isinstance(store, Store)
     assert (store.is_local, store.anonymous, store.list_dir("")) == (False, True, None)
     assert store.root.endswith("/a b.zarr")
-    assert store.get("plain/0.0") == store.many(["plain/0.0"])["plain/0.0"]
+    assert store.get("plain/0.0") == store.outcomes(["plain/0.0"])["plain/0.0"]
     assert store.get("nowhere") is None
     assert store.size("plain/0.0") == len(store.get("plain/0.0"))
     assert store.size("nowhere") is None
@@ -212,6 +213,19 @@ def test_faults_that_pass_are_asked_again(serve, fault):
     assert server.requests.count("sharded.zarr/zarr.json") == 3
 
 
+def test_an_answer_that_breaks_off_is_asked_again_without_an_etag_too(serve, monkeypatch):
+    send = BaseHTTPRequestHandler.send_header
+    monkeypatch.setattr(
+        BaseHTTPRequestHandler,
+        "send_header",
+        lambda self, name, value: None if name == "ETag" else send(self, name, value),
+    )
+    server = serve(fault=lambda _key, attempt: "cut" if attempt < 2 else None)
+
+    assert open_store(f"{server.url}/a b.zarr").get("plain/0.0")
+    assert server.requests.count("a b.zarr/plain/0.0") == 3
+
+
 @pytest.mark.parametrize("fault", [500, "drop", "cut"])
 def test_faults_that_stay_are_an_error_with_the_address_after_a_few_times(serve, fault):
     server = serve(fault=lambda key, _attempt: fault if key.endswith("1.1") else None)
@@ -290,13 +304,13 @@ def test_a_denied_chunk_is_blank_and_flagged_for_an_anonymous_user(serve):
 
     with pytest.warns(
         LazyLoadWarning, match="does not let an anonymous user read this chunk"
-    ) as told:
+    ) as warned:
         found = read_all(array)
 
     assert not found[10:20, 20:].any()
     assert np.array_equal(found[20:], PIXELS[20:])
     assert array.denied_keys == {"1.1", "1.2"}
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 @pytest.mark.parametrize("how", ["headers", "query", "user"])
@@ -431,7 +445,7 @@ def test_many_threads_read_at_once(serve):
 def test_metadata_threads_end_with_the_call(serve):
     store = open_store(f"{serve().url}/a b.zarr")
 
-    assert len(store.many([f"plain/{y}.{x}" for y in range(4) for x in range(3)])) == 12
+    assert len(store.outcomes([f"plain/{y}.{x}" for y in range(4) for x in range(3)])) == 12
     assert not [
         thread for thread in threading.enumerate() if thread.name.startswith("lazyload-metadata")
     ]

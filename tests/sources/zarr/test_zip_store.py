@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import zarr
 
+from helpers.stores import ArraySource, array_at
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.testing.stores import ArraySource, array_at
 
 PIXELS = np.arange(60 * 70, dtype="uint16").reshape(60, 70)
 

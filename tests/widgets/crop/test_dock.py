@@ -1,4 +1,4 @@
-"""The crop dock in a real window: regions, costs, crops under way, and leaving in the middle of one."""
+"""The crop dock in a real window: regions, costs, crops under way, and leaving during one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ def run(dock, qtbot):
 
 
 # --- choosing
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_cost_is_told_before_anything_is_read(dock, source):
@@ -212,7 +211,6 @@ def test_no_view_in_3d_but_numbers(dock, viewer):
 
 
 # --- cropping
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_crop_is_a_new_layer_over_the_old_one(dock, viewer, layer, source, qtbot):
@@ -429,7 +427,6 @@ def test_the_crop_looks_like_what_it_was_taken_from(make_napari_viewer, qtbot, l
 
 
 # --- drawing
-# -----------------------------------------------------------------------------------------------------
 
 
 def canvas_point(viewer, y, x):
@@ -487,7 +484,6 @@ def test_drawing_with_the_mouse(make_napari_viewer, source, qtbot):
 
 
 # --- how napari makes it
-# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("error::FutureWarning")  # what the proxy says of private names

@@ -1,4 +1,4 @@
-"""Leaving while a crop is under way: nothing begins any more, nothing comes late, nothing is left."""
+"""Leaving while a crop is under way: nothing new begins, comes late, or is left."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_taking_the_dock_out_ends_its_crop(gated, viewer, layer, source, qtbot):
 def test_a_deleted_dock_hears_nothing_more(gated, viewer, layer, source, qtbot):
     gone = []
     gated.destroyed.connect(lambda: gone.append(1))
-    current = gated._current
+    current = gated._runner.current
     viewer.window.remove_dock_widget(gated)
     gated.deleteLater()
     qtbot.waitUntil(lambda: bool(gone), timeout=20000)
@@ -108,7 +108,7 @@ def test_a_forgotten_dock_goes_away_with_its_crop(viewer, layer, source, qtbot):
     take_box(dock, (0, 6), (0, 40), (0, 50))
     dock.crop()
     assert source.started.wait(10)
-    current, alive = dock._current, weakref.ref(dock)
+    current, alive = dock._runner.current, weakref.ref(dock)
     del dock
     gc.collect()
     qtbot.waitUntil(lambda: alive() is None, timeout=20000)
@@ -128,7 +128,7 @@ def test_closing_the_viewer_ends_the_crop(make_napari_viewer, source, qtbot):
     take_box(dock, (0, 6), (0, 40), (0, 50))
     dock.crop()
     assert source.started.wait(10)
-    current = dock._current
+    current = dock._runner.current
     began = time.monotonic()
     viewer.close()
     qtbot.waitUntil(lambda: current.run is None, timeout=20000)

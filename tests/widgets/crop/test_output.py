@@ -1,4 +1,4 @@
-"""Crops into files from the dock: what is written, what is asked, and what is told when it does not go well."""
+"""Crops into files from the dock: what is written, what is asked, what is reported on errors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,6 @@ def read(path):
 
 
 # --- what is written
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [ZARR, TIFF, NPY])
@@ -188,7 +187,6 @@ def test_pyramid_and_shards_are_choices(dock, viewer, tmp_path, qtbot):
 
 
 # --- what is asked
-# -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_there_is_replaced_only_if_the_user_says_so(dock, writer, answers, qtbot, source):
@@ -260,7 +258,6 @@ def test_what_does_not_fit_memory_goes_into_a_file(dock, writer, monkeypatch, qt
 
 
 # --- what goes wrong
-# ---------------------------------------------------------------------------------------------
 
 
 def test_cancel_leaves_nothing(dock, viewer, source, writer, qtbot):

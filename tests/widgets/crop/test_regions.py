@@ -1,4 +1,4 @@
-"""Where the crop dock takes its regions from: boxes, world units, masks, kept regions, several layers, the outline."""
+"""Regions of the crop dock: boxes, world units, masks, kept ones, several layers, the outline."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from qtpy.QtCore import QPoint, Qt
 from helpers.crops import pixels, take_box
 from napari_lazyload.arrays.image import Image
 from napari_lazyload.core.region import random_region
+from napari_lazyload.cropping.target import Target
 from napari_lazyload.dataset.layer_data import layer_data
 from napari_lazyload.layers.crop.crop_layer import CROP_KEY
 from napari_lazyload.layers.crop.outline import OUTLINE_KEY
@@ -36,7 +37,6 @@ def outline_of(viewer):
 
 
 # --- boxes
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_box_in_the_middle(dock, viewer, layer):
@@ -93,7 +93,6 @@ def test_a_random_box_is_that_of_its_seed(dock):
 
 
 # --- numbers
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_numbers_in_world_units(dock, layer):
@@ -148,7 +147,6 @@ def test_what_is_half_typed_is_no_region(dock, viewer, qtbot):
 
 
 # --- masks
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_polygon_is_its_box_and_masked_on_request(dock, viewer, source, qtbot):
@@ -192,7 +190,6 @@ def test_an_upright_rectangle_needs_no_mask(dock, viewer, layer):
 
 
 # --- kept regions
-# ------------------------------------------------------------------------------------------------
 
 
 def test_a_region_is_kept_and_picked_again(dock, viewer, layer):
@@ -233,7 +230,26 @@ def test_a_region_without_a_name_gets_one_and_keeps_its_mask(dock, viewer):
 
 
 # --- several layers
-# ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [VIEW, CENTER])
+def test_a_refresh_describes_each_layer_once(dock, viewer, layer, monkeypatch, source):
+    pyramid = [np.zeros((6, 40, 50), "u1"), np.zeros((6, 20, 25), "u1")]
+    other = viewer.add_image(pyramid, multiscale=True, name="pyramid")
+    viewer.layers.selection = {layer, other}
+    dock.form.several.value = True
+    dock.form.layer.value = other
+    dock.form.region.value = source
+    dock.refresh()  # the outline is a new layer, which the dock takes in
+    described = []
+    made = Target.__init__
+    monkeypatch.setattr(
+        Target, "__init__", lambda self, *args: described.append(self) or made(self, *args)
+    )
+    dock.refresh()
+    assert [plan.layer.name for plan in dock.plans] == ["pyramid", "cells"]
+    assert dock.form.level.native.count() == 2
+    assert described == [plan.target for plan in dock.plans]
 
 
 def test_selected_layers_are_cropped_together(dock, viewer, layer, source, qtbot):
@@ -309,7 +325,6 @@ def test_channels_are_cropped_together(viewer, qtbot):
 
 
 # --- what a type loses, and what each level costs
-# ----------------------------------------------------------------
 
 
 def test_what_a_type_loses_is_said_first(dock):
@@ -352,7 +367,6 @@ def test_each_level_tells_its_cost(viewer, qtbot):
 
 
 # --- the outline
-# -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -432,7 +446,6 @@ def test_a_rectangle_that_is_its_own_box_needs_no_outline(outlined, viewer, laye
 
 
 # --- the dock itself
-# ---------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_too_wide_and_all_of_it_has_a_name(dock, viewer, qtbot):

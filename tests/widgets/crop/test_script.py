@@ -66,7 +66,8 @@ def test_a_folder(open_dock, write_folder, tmp_path, qtbot):
         f"# {layer.name}",
         f"dataset = nl.open_dataset({str(tmp_path / 'scan')!r})",
         "image = dataset.images[0]",
-        f'pixels = nl.crop(image, {{"{layer.axis_labels[0]}": (2, 5), "y": (4, 20), "x": (8, 30)}}, dtype=\'float32\')',
+        f'pixels = nl.crop(image, {{"{layer.axis_labels[0]}": (2, 5), "y": (4, 20), '
+        "\"x\": (8, 30)}, dtype='float32')",
     ]
 
 

@@ -52,10 +52,10 @@ def test_packages_their_states_and_how_long_they_took(qtbot, monkeypatch):
     monkeypatch.setattr(lazy_imports, "import_status", lambda: status)
     panel = ImportPanel()
     qtbot.addWidget(panel)
-    assert panel.look() == "Packages: 1 of 3 loaded, loading"
+    assert panel.refresh() == "Packages: 1 of 3 loaded, loading"
     assert panel.table.rowCount() == 0  # nobody sees it
     panel.show()
-    panel.look()
+    panel.refresh()
     assert cells(panel) == [
         ["dask", "pending", ""],
         ["h5py", "loaded", "0.26"],
@@ -65,14 +65,13 @@ def test_packages_their_states_and_how_long_they_took(qtbot, monkeypatch):
     status = told(
         (1, 0, 1, False, 100.0), zarr=("failed", 0.1, "RuntimeError: half an installation")
     )
-    assert panel.look() == "Packages: 0 of 1 loaded, 1 failed"
+    assert panel.refresh() == "Packages: 0 of 1 loaded, 1 failed"
     assert cells(panel) == [["zarr", "failed", "0.10"]]
     assert panel.table.item(0, 1).toolTip() == "RuntimeError: half an installation"
     assert not panel.table.item(0, 1).icon().isNull()
 
 
 # --- labels
-# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -81,11 +80,6 @@ def labels(make_napari_viewer, qtbot):
     pixels = np.random.default_rng(0).integers(0, 9, (5, 40, 60), "u1")
     source = RecordingSource(
         pixels, (1, 16, 16), kind="labels", name="cells", scale=(2.0, 0.5, 0.5)
-    )
-    source.row_axes, source.position, source.frame_index = (
-        {},
-        lambda _index: 0,
-        lambda _position: (),
     )
     dataset = nl.Dataset(
         OpenResult(

@@ -1,4 +1,4 @@
-"""What the dock tells of loading, live, and what becomes of it when something closes in the middle."""
+"""What the dock shows of loading, live, and what happens when something closes meanwhile."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 import napari_lazyload as nl
 from napari_lazyload.arrays.layer_link import METADATA_KEY
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.loading import cache, scheduler, status
 from napari_lazyload.loading.status import LoadSummary
 from napari_lazyload.sources.opened import OpenResult
@@ -34,13 +35,7 @@ class Frames(RecordingSource):
     def __init__(self, **keywords):
         pixels = np.arange(FRAMES, dtype="u1")[:, None, None] * np.ones((1, 16, 16), "u1")
         super().__init__(pixels, (1, 16, 16), contrast_limits=(0, FRAMES), **keywords)
-        self.row_axes = {"z": FRAMES}
-
-    def position(self, index):
-        return index[0]
-
-    def frame_index(self, position):
-        return (position,)
+        self.row_map = RowMap({"z": FRAMES})
 
 
 @pytest.fixture
@@ -72,7 +67,7 @@ def _columns():
 
 
 def add(viewer, dataset):
-    """Add the layers of a data set as the reader does: they are not seen before their display is there."""
+    """Add the layers of a data set as the reader does: hidden until their display is there."""
     attach_open_viewers()
     added = []
     for data, keywords, kind in dataset.to_layer_data():
@@ -116,7 +111,6 @@ def slow(make_napari_viewer, opened, qtbot):
 
 
 # --- numbers
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_layers_tell_what_is_loading_and_loaded(slow, gate, qtbot):
@@ -201,7 +195,6 @@ def test_clearing_the_cache_reads_nothing_and_changes_nothing_that_is_seen(slow,
 
 
 # --- live rows
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_rows_in_sight_change_with_their_chunks_and_seldom(slow, gate, qtbot, monkeypatch):
@@ -213,9 +206,9 @@ def test_rows_in_sight_change_with_their_chunks_and_seldom(slow, gate, qtbot, mo
     nl.wait(viewer, 10)
     run(0.2)
     written = []
-    update = dock.table.update_rows
+    update = dock.table.model.update_rows
     monkeypatch.setattr(
-        dock.table,
+        dock.table.model,
         "update_rows",
         lambda *args, **more: written.append(args[0]) or update(*args, **more),
     )
@@ -299,13 +292,13 @@ def test_a_sort_or_a_filter_by_status_knows_rows_that_were_never_in_sight(slow, 
         dock.table.filter_edit.setText("status:queued")
     last = [FRAMES - 2, FRAMES - 1]
     qtbot.waitUntil(
-        lambda: not model.busy and model.source_rows()[:2].tolist() == last, timeout=20000
+        lambda: not model.busy and [model.source_row(row) for row in range(2)] == last,
+        timeout=20000,
     )
     assert model.rowCount() == (FRAMES if how == "sort" else 2)
 
 
 # --- things that close while it loads
-# --------------------------------------------------------------------------------
 
 
 def test_the_dock_closed_and_opened_again_while_loading(slow, gate, qtbot):
@@ -371,7 +364,6 @@ def test_a_viewer_closed_while_loading_leaves_no_timer_and_hears_nothing(slow, g
 
 
 # --- words and numbers
-# -----------------------------------------------------------------------------------------------
 
 
 def test_rates_are_those_of_the_last_seconds():

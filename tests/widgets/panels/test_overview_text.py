@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import napari_lazyload as nl
-from napari_lazyload.arrays.derived import overview
 from napari_lazyload.arrays.image import Image
+from napari_lazyload.core import coarse_levels
 from napari_lazyload.dataset.layer_data import layer_data
 from napari_lazyload.testing.sources import RecordingSource
 from napari_lazyload.widgets.attach import attach_open_viewers
@@ -20,8 +20,8 @@ PLANE = np.random.default_rng(0).integers(1, 250, (2048, 2048)).astype("u1")
 @pytest.fixture
 def large(make_napari_viewer, monkeypatch):
     """A viewer with one layer that has computed levels."""
-    monkeypatch.setattr(overview, "PLANE_NBYTES", 1 << 20)
-    monkeypatch.setattr(overview, "PLANE_SIDE", 512)
+    monkeypatch.setattr(coarse_levels, "PLANE_NBYTES", 1 << 20)
+    monkeypatch.setattr(coarse_levels, "PLANE_SIDE", 512)
     viewer = make_napari_viewer()
     attach_open_viewers()
     ((data, keywords, _),) = layer_data(Image(RecordingSource(PLANE, (128, 128), axes="yx")))
@@ -44,10 +44,10 @@ def test_the_loading_panel_says_which_level_is_shown(large, qtbot):
     panel = LoadingPanel(large.layers, lambda: None)
     qtbot.addWidget(panel)
     panel.show()
-    panel.look()
+    panel.refresh()
     large.layers[0].locked_data_level = 2
     nl.wait(large, 20)
-    panel.look()
+    panel.refresh()
     (row,) = panel._rows.values()
     assert row.name.toolTip().splitlines() == [
         "recorded",

@@ -1,4 +1,4 @@
-"""What waits until a window shows the first frame of a new layer: the preferences, and the background's headers."""
+"""Preferences and background headers wait until a window shows a new layer's first frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLUGIN = "napari-lazyload"
 
 @pytest.fixture
 def heard(monkeypatch):
-    """What was done, in order: frames that the window drew with or without a layer, preferences, headers."""
+    """The events in order: frames drawn with or without a layer, preferences, headers."""
     done = []
     monkeypatch.setattr(attach, "follow_preferences", lambda: done.append("preferences"))
     monkeypatch.setattr(background, "drawing", background.RedrawGuard())

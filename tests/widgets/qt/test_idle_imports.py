@@ -1,4 +1,4 @@
-"""Imports in the background: only while nobody uses the window, only with a window, and not after it."""
+"""Imports in the background: only with a window, only while nobody uses it, and not after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLUGIN = "napari-lazyload"
 
 @pytest.fixture(autouse=True)
 def packages(tmp_path, monkeypatch):
-    """Three packages of which one is broken, in a hurry; the names of those that were asked for, in order."""
+    """Three packages, one of them broken, with short waits; the requested names in order."""
     for name, text in {
         "idle_one": "",
         "idle_two": "raise RuntimeError('broken')",
@@ -39,7 +39,7 @@ def packages(tmp_path, monkeypatch):
         lazy_imports, "PACKAGES", {name: Package(name, number) for number, name in enumerate(names)}
     )
     monkeypatch.setattr(idle_imports, "IDLE_SECONDS", 0.05)
-    monkeypatch.setattr(idle_imports, "LOOK_MS", 5)
+    monkeypatch.setattr(idle_imports, "POLL_MS", 5)
     monkeypatch.setattr(background, "PATIENCE_SECONDS", 0.1)
     yield asked
     for name in names:

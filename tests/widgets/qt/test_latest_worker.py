@@ -32,7 +32,7 @@ def worker():
 def test_work_runs_in_a_thread_that_ends(worker):
     task = worker.submit(lambda _: threading.current_thread().name)
     wait(lambda: task.done)
-    assert task.result() == "test-worker"
+    assert task.result == "test-worker"
     wait(lambda: not threads())
 
 
@@ -60,7 +60,7 @@ def test_an_error_is_kept_for_whoever_asked(worker):
     task = worker.submit(lambda _: 1 / 0)
     wait(lambda: task.done)
     assert isinstance(task.error, ZeroDivisionError)
-    assert task.result() is None
+    assert task.result is None
 
 
 def test_cancel_ends_the_thread(worker):

@@ -49,12 +49,11 @@ def type_text(qtbot, part, text):
 
 
 def previewed(qtbot, dialog):
-    qtbot.waitUntil(lambda: "values" in dialog.preview.said.text())
-    return dialog.preview.said.text()
+    qtbot.waitUntil(lambda: "values" in dialog.preview.caption.text())
+    return dialog.preview.caption.text()
 
 
 # --- the dialog
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_the_likeliest_guess_is_filled_in_and_shown(qtbot, dialog):
@@ -63,7 +62,7 @@ def test_the_likeliest_guess_is_filled_in_and_shown(qtbot, dialog):
         "6 x 64 x 64  uint8",
     ]
     assert dialog.description() == {"dtype": "<u2", "shape": [3, 64, 64]}
-    assert dialog.said.text() == "3 x 64 x 64 uint16. That is the whole file."
+    assert dialog.verdict.text() == "3 x 64 x 64 uint16. That is the whole file."
     assert not dialog.keep.isChecked()
     assert previewed(qtbot, dialog) == "plane 2 of 3; values 4096 to 8191"
     image = dialog.preview.picture.pixmap().toImage()
@@ -98,7 +97,7 @@ def test_fields_change_what_is_read_and_shown(qtbot, dialog):
     qtbot.waitUntil(
         lambda: (
             f"plane 1 of 2; values {swapped.min():g} to {swapped.max():g}"
-            in dialog.preview.said.text()
+            in dialog.preview.caption.text()
         )
     )
 
@@ -121,14 +120,14 @@ def test_what_does_not_fit_is_said_at_once_and_cannot_be_opened(
     previewed(qtbot, dialog)
     monkeypatch.setattr(read_strided, "_read_into", lambda *_: pytest.fail("nothing is to be read"))
     dialog.shape.setText(shape)
-    assert re.match(said, dialog.said.text())
+    assert re.match(said, dialog.verdict.text())
     assert not dialog.open_button.isEnabled()
     assert dialog.preview.picture.pixmap().isNull()
 
 
 def test_bytes_that_are_left_over_are_said_and_put_up_with(dialog, path):
     dialog.shape.setText("2 x 64 x 64")
-    assert "8,192 bytes behind the last pixel are left over" in dialog.said.text()
+    assert "8,192 bytes behind the last pixel are left over" in dialog.verdict.text()
     assert dialog.open_button.isEnabled()
     with nl.open_dataset(path, **dialog.description()) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, PIXELS[:2])
@@ -152,7 +151,7 @@ def test_the_preview_reads_one_plane_alone(qtbot, tmp_path, monkeypatch):
     dialog.shape.setText("65536 x 2048 x 4096")
     assert "values 0 to 0" in previewed(qtbot, dialog)
     dialog.preview.slider.setValue(7)
-    qtbot.waitUntil(lambda: "plane 8 of 65,536" in dialog.preview.said.text())
+    qtbot.waitUntil(lambda: "plane 8 of 65,536" in dialog.preview.caption.text())
     assert 0 < sum(read) < 3 * 320 * 4096 * 2
     assert len(cache.shared) == 0
 
@@ -169,10 +168,10 @@ def test_values_that_are_not_finite_and_colors_are_shown(qtbot, tmp_path):
         qtbot.addWidget(dialog, before_close_func=lambda one: one.preview.stop())
         dialog.dtype.setCurrentText("float32")
         dialog.shape.setText("36 x 36")
-        qtbot.waitUntil(lambda: "values -3e+38 to 3e+38" in dialog.preview.said.text())
+        qtbot.waitUntil(lambda: "values -3e+38 to 3e+38" in dialog.preview.caption.text())
         dialog.dtype.setCurrentText("uint8")
         dialog.shape.setText("36 x 48 x 3")
-        qtbot.waitUntil(lambda: "values 0 to 255" in dialog.preview.said.text())
+        qtbot.waitUntil(lambda: "values 0 to 255" in dialog.preview.caption.text())
         dialog.dtype.setCurrentText("complex64")
         dialog.shape.setText("18 x 36")
         previewed(qtbot, dialog)
@@ -182,7 +181,7 @@ def test_a_file_that_shrinks_meanwhile_is_said(qtbot, dialog, path):
     previewed(qtbot, dialog)
     path.write_bytes(b"")
     dialog.preview.slider.setValue(2)
-    qtbot.waitUntil(lambda: "ends at byte 0" in dialog.preview.said.text())
+    qtbot.waitUntil(lambda: "ends at byte 0" in dialog.preview.caption.text())
 
 
 def test_what_the_name_tells_is_taken(qtbot, tmp_path):
@@ -219,7 +218,6 @@ def test_every_field_has_a_key_and_can_be_reached_by_tab(dialog, qtbot):
 
 
 # --- the reader
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

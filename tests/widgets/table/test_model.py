@@ -1,4 +1,4 @@
-"""The model under the table: what it tells Qt, what a change costs, and which order it ends with."""
+"""The model under the table: what it reports to Qt, the cost of a change, and the final order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import QModelIndex, QPersistentModelIndex, Qt
 
-from helpers.tables import column, frame
+from helpers.tables import column, frame, source_rows
 from napari_lazyload.widgets.table import model as table_model
 from napari_lazyload.widgets.table.data import PAGE, TableData
 from napari_lazyload.widgets.table.model import MetaTableModel
@@ -60,12 +60,12 @@ def test_cells_headers_and_alignment(model):
     assert model.headerData(9, horizontal) is None
 
 
-def test_qts_own_sorting_goes_the_same_way(model, settle):
-    model.sort(3, Qt.SortOrder.DescendingOrder)
+def test_without_a_sort_the_rows_are_back_in_slider_order(model, settle):
+    model.sort_by(3, ascending=False)
     settle(model)
-    assert model.source_rows()[0] == frame()["label"].argmax()
-    model.sort(-1)
-    assert model.source_rows()[0] == 0
+    assert source_rows(model)[0] == frame()["label"].argmax()
+    model.sort_by(None)
+    assert source_rows(model)[0] == 0
 
 
 def test_a_persistent_index_follows_its_source_row(model, settle):
@@ -88,7 +88,7 @@ def test_the_newest_request_wins(qtbot, model, settle, monkeypatch):
 
     monkeypatch.setattr(table_model, "arrange", slow)
     swaps = []
-    model.orderChanged.connect(lambda: swaps.append(model.source_rows()[:3].tolist()))
+    model.orderChanged.connect(lambda: swaps.append(source_rows(model)[:3].tolist()))
     model.sort_by(0, ascending=False)
     assert started.wait(20)
     model.sort_by(4)
@@ -97,8 +97,8 @@ def test_the_newest_request_wins(qtbot, model, settle, monkeypatch):
     settle(model)
     assert 4 not in done
     assert done[-1] == 3
-    assert swaps == [model.source_rows()[:3].tolist()]
-    assert model.source_rows()[0] == frame()["label"].argmax()
+    assert swaps == [source_rows(model)[:3].tolist()]
+    assert source_rows(model)[0] == frame()["label"].argmax()
 
 
 def changes(model) -> list[tuple[int, int, int, int]]:
@@ -141,7 +141,7 @@ def test_a_filter_on_states_is_applied_again_when_they_change(qtbot, model, sett
     assert model.rowCount() == 0
     model.update_rows([3, 9], {"status": ["failed", "failed"]})
     settle(model)
-    assert model.source_rows().tolist() == [3, 9]
+    assert source_rows(model).tolist() == [3, 9]
     model.update_rows([3], {"label": [0.0]})
     assert not model._refresh.isActive()  # no column that the filter looks at
 
@@ -151,7 +151,7 @@ def test_a_sort_by_state_does_not_shuffle_rows_as_they_load(model, settle):
     settle(model)
     model.update_rows([3], {"status": ["loaded"]})
     settle(model)
-    assert model.source_rows().tolist() == list(range(200))
+    assert source_rows(model).tolist() == list(range(200))
 
 
 def test_rows_appended_to_an_empty_table_bring_its_dtypes(model):
@@ -182,4 +182,4 @@ def test_changes_that_keep_coming_do_not_starve_a_filter(qtbot, model, settle, m
     assert model._task is first  # not called off and begun anew with every change
     gate.set()
     settle(model)
-    assert model.source_rows().tolist() == list(range(20))
+    assert source_rows(model).tolist() == list(range(20))

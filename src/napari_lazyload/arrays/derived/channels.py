@@ -11,14 +11,13 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import CHANNEL_AXIS, LevelMeta
-from napari_lazyload.core.source import is_remote
-from napari_lazyload.sources.opened import position_of_chunk
+from napari_lazyload.core.source import box_reader, is_ready, is_remote, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
-    from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.core.source import Chunk
+    from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.core.source import BoxReader, Chunk, ChunkKey
     from napari_lazyload.sources.opened import RowSource
 
 
@@ -41,9 +40,19 @@ class ChannelChunk:
     channels: tuple[int, ...]
 
     @property
-    def key(self) -> Hashable:
+    def path(self) -> str:
+        """Where the chunk is."""
+        return path_of(self.chunk)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the key of the chunk can be found without waiting."""
+        return is_ready(self.chunk)
+
+    @property
+    def key(self) -> ChunkKey:
         """Key of the chunk, and the channels."""
-        return ("converted", self.axis, self.channels, self.chunk.key)
+        return self.chunk.key.derived("channels", self.axis, self.channels)
 
     def load(self) -> np.ndarray[Any, Any]:
         """Read the chunk and keep the channels."""
@@ -63,6 +72,8 @@ class ChannelSource:
 
     def __init__(self, source: RowSource, channels: Sequence[int]) -> None:
         self.original = source
+        self.row_map = source.row_map
+        self._channels = tuple(channels)
         self._axis = source.meta.axes.index(CHANNEL_AXIS)
         # For each level and block along the axis: the block of the original, and which of its
         # channels.
@@ -80,22 +91,15 @@ class ChannelSource:
         """Of the original."""
         return is_remote(self.original)
 
-    @property
-    def row_axes(self) -> dict[str, int]:
-        """Of the original."""
-        return self.original.row_axes
-
-    def position(self, index: BlockIndex) -> int:
-        """Return the place of an index among the rows of the original."""
-        return self.original.position(index)
-
-    def chunk_position(self, level: int, index: BlockIndex) -> int:
-        """Return the place of a chunk among the rows of the original."""
-        return position_of_chunk(self.original, level, index)
-
-    def frame_index(self, position: int) -> BlockIndex:
-        """Return the index along the axes that count rows."""
-        return self.original.frame_index(position)
+    def box_reader(self, level: int, box: Box) -> BoxReader | None:
+        """Return what reads a box, where its channels follow each other in the original."""
+        start, stop = box[self._axis]
+        channels = self._channels[start:stop]
+        if channels != tuple(range(channels[0], channels[0] + len(channels))):
+            return None
+        along = (channels[0], channels[-1] + 1)
+        whole = (*box[: self._axis], along, *box[self._axis + 1 :])
+        return box_reader(self.original, level, whole)
 
     def _blocks_of(
         self, grid: ChunkGrid, channels: Sequence[int]
@@ -120,11 +124,9 @@ class ChannelSource:
         block, offsets = self._blocks[level][index[self._axis]]
         start, stop = grid.span(self._axis, block)
         chunk = self.original.chunk(level, (*index[: self._axis], block, *index[self._axis + 1 :]))
-        return (
-            chunk
-            if offsets == tuple(range(stop - start))
-            else ChannelChunk(chunk, self._axis, offsets)
-        )
+        if offsets == tuple(range(stop - start)):
+            return chunk
+        return ChannelChunk(chunk, self._axis, offsets)
 
 
 def select_channels(source: RowSource, channels: Iterable[int | str] | int | str) -> RowSource:

@@ -17,14 +17,22 @@ from napari_lazyload.core import settings
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.coarse_levels import chunk_side, overview_steps
 from napari_lazyload.core.metadata import LevelMeta
-from napari_lazyload.core.source import is_ready, is_remote
+from napari_lazyload.core.source import (
+    as_strided,
+    box_reader,
+    is_ready,
+    is_remote,
+    joined_key,
+    path_of,
+    status_token,
+)
 from napari_lazyload.loading.read_box import read_chunk, sampled_chunks, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
-    from napari_lazyload.core.source import BoxReader, Chunk, Source
+    from napari_lazyload.core.source import BoxReader, Chunk, ChunkKey, Source
 
     Array = np.ndarray[Any, Any]
 
@@ -88,7 +96,7 @@ class StridedChunk:
     @property
     def path(self) -> str:
         """Where the first of its parts is."""
-        return str(getattr(self.parts[0].chunk, "path", ""))
+        return path_of(self.parts[0].chunk)
 
     @property
     def ready(self) -> bool:
@@ -96,17 +104,11 @@ class StridedChunk:
         return all(is_ready(part.chunk) for part in self.parts)
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """The keys of its parts, and which pixels of them it has."""
         taken = tuple((part.first, part.place) for part in self.parts)
-        return (
-            "converted",
-            "every",
-            self.steps,
-            self.shape,
-            taken,
-            *(part.chunk.key for part in self.parts),
-        )
+        keys = [part.chunk.key for part in self.parts]
+        return joined_key(keys, "strided", self.steps, self.shape, taken)
 
     def load(self) -> Array:
         """Read the parts one after the other; see `napari_lazyload.core.source.Chunk`."""
@@ -139,6 +141,7 @@ class ComputedLevels:
     def __init__(self, source: Source, steps: Sequence[tuple[int, ...]]) -> None:
         self.original = source
         self.remote = is_remote(source)
+        self.status_token = status_token(source)
         self._steps = tuple(steps)
         self._stored = len(source.meta.levels)
         levels = list(source.meta.levels)
@@ -200,25 +203,7 @@ class ComputedLevels:
 
     def box_reader(self, level: int, box: Box) -> BoxReader | None:
         """Return what reads a box of a stored level in one go, where the original can."""
-        make = getattr(self.original, "piece", None)
-        piece: BoxReader | None = (
-            None if make is None or level >= self._stored else make(level, box)
-        )
-        return piece
-
-    def stored_chunk(self, level: int, index: BlockIndex) -> tuple[int, BlockIndex]:
-        """Return level and index of the chunk of the file that has the first pixel of a chunk."""
-        one = self.meta.levels[level]
-        if one.computed_from is None or one.steps is None:
-            return level, index
-        grid, starts = (
-            self.meta.levels[one.computed_from].grid,
-            (start for start, _ in one.grid.bounds(index)),
-        )
-        pixels = [start * step for start, step in zip(starts, one.steps, strict=True)]
-        return one.computed_from, tuple(
-            grid.block_range(axis, at, at + 1)[0] for axis, at in enumerate(pixels)
-        )
+        return box_reader(self.original, level, box) if level < self._stored else None
 
 
 class _Cost:
@@ -268,14 +253,13 @@ def _sizes(finer: ChunkGrid, axis: int, step: int, group: int) -> int | tuple[in
     return tuple(b - a for a, b in zip([0, *ends], ends, strict=False) if b > a)
 
 
-def stored_chunk(source: Source, level: int, index: BlockIndex) -> tuple[int, BlockIndex]:
-    """Return level and index of the chunk of the file that has the first pixel of a chunk of a source."""
-    return (
-        source.stored_chunk(level, index) if isinstance(source, ComputedLevels) else (level, index)
-    )
-
-
 def with_overview(source: Source) -> Source:
-    """Return a source whose coarsest level can be looked at as a whole: itself, where that is so already."""
+    """Return a source whose coarsest level can be looked at as a whole: itself, where that is so.
+
+    Every k-th pixel is read without the others where the source can do so.
+    """
+    strided = as_strided(source)
+    if strided is not None:
+        source = strided.with_strided_levels()
     steps = overview_steps(source.meta)
     return ComputedLevels(source, steps) if steps else source

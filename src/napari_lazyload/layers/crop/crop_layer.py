@@ -1,4 +1,4 @@
-"""The layer that cropping adds to a viewer: in its layer's place, looking like it, knowing where it came from."""
+"""The layer of a crop: it lies over the cropped layer, looks like it, and says what it is from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from napari_lazyload.arrays.layer_link import METADATA_KEY, LayerLink
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.chunks import box_slices
-from napari_lazyload.layers.crop.geometry import axis_names, level_box, placement
+from napari_lazyload.cropping.target import LayerTarget
 
 if TYPE_CHECKING:
     from napari_lazyload.layers.crop.mask import Mask
@@ -47,7 +47,7 @@ _KEPT = (
 def crop_layer(
     layer: Any, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None = None
 ) -> Any:
-    """Return a new layer for a crop: in its place, looking like its layer, knowing where it came from.
+    """Return a new layer for a crop: in its place, looking like its layer, saying what it is from.
 
     Parameters
     ----------
@@ -56,11 +56,11 @@ def crop_layer(
     data : array
         The pixels, or a lazy array of them; with all axes of the layer.
     region : tuple of slice
-        What was cropped, in level-0 pixels, for each axis without the colour axis.
+        What was cropped, in level-0 pixels, for each axis without the color axis.
     level : int
         From which level.
     mask : Mask, optional
-        What was drawn, where pixels outside of it were left out.
+        What was drawn, where pixels outside of it became 0.
 
     Returns
     -------
@@ -69,17 +69,19 @@ def crop_layer(
     """
     from napari.layers import Layer
 
-    box = level_box(layer, region, level)
+    target = LayerTarget(layer)
+    box = target.box(region, level)
     _, state, kind = layer.as_layer_data_tuple()
     rgb = bool(state.get("rgb"))
     dropped = ("colormap", "contrast_limits", "gamma") if rgb else ()
     # Deep copies: a colormap that two layers share changes in both.
-    kept = {key: copy.deepcopy(state[key]) for key in _KEPT if key in state and key not in dropped}
+    keys = (set(_KEPT) & set(state)).difference(dropped)
+    kept = {key: copy.deepcopy(state[key]) for key in keys}
     keywords = {
         **kept,
-        **placement(layer, level, [start for start, _ in box]),
+        **target.placement(level, box),
         "name": f"{layer.name} crop",
-        "metadata": _metadata(layer, data, region, level, mask),
+        "metadata": _metadata(target, data, region, level, mask),
         "multiscale": False,
         "cache": False,
     }
@@ -93,46 +95,43 @@ def crop_layer(
 
 
 def lazy_crop(layer: Any, region: tuple[slice, ...], level: int, dtype: Any = None) -> Any:
-    """Return the pixels of a region as an array of the kind that the layer holds; dask arrays read nothing.
+    """Return the pixels of a region as an array of the layer's kind; dask arrays read nothing.
 
     Parameters
     ----------
     layer : napari layer
         What to crop.
     region : tuple of slice
-        As :func:`clipped` gives it.
+        As `geometry.clipped` gives it.
     level : int
         From which level.
     dtype : dtype, optional
         Of the result.
     """
-    data = (layer.data[level] if layer.multiscale else layer.data)[
-        box_slices(level_box(layer, region, level))
-    ]
+    target = LayerTarget(layer)
+    data = target.arrays[level][box_slices(target.box(region, level))]
     return data if dtype is None or data.dtype == dtype else data.astype(dtype)
 
 
 def can_be_lazy(layer: Any, level: int) -> bool:
-    """Return whether :func:`lazy_crop` of a layer reads nothing."""
+    """Whether :func:`lazy_crop` of a layer reads nothing."""
     data = layer.data[level] if layer.multiscale else layer.data
     return isinstance(data, (da.Array, np.ndarray))
 
 
 def _metadata(
-    layer: Any, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None
+    target: LayerTarget, data: Any, region: tuple[slice, ...], level: int, mask: Mask | None
 ) -> dict[str, Any]:
-    link = layer.metadata.get(METADATA_KEY)
-    names = axis_names(layer)
+    link = target.layer.metadata.get(METADATA_KEY)
+    names = target.axis_names
+    ranges = [[int(part.start), int(part.stop)] for part in region]
     made = {
-        "layer": layer.name,
+        "layer": target.layer.name,
         "path": None if link is None or link.dataset is None else str(link.dataset.path),
         "image": None if link is None else link.image.name,
         "level": level,
-        "region": {
-            name: [int(part.start), int(part.stop)]
-            for name, part in zip(names, region, strict=True)
-        },
-        "level_box": [list(map(int, pair)) for pair in level_box(layer, region, level)],
+        "region": dict(zip(names, ranges, strict=True)),
+        "level_box": np.array(target.box(region, level)).tolist(),
         "dtype": str(data.dtype),
     }
     if mask is not None:

@@ -1,4 +1,4 @@
-"""What a file of a crop is made of: the image as it was opened, where the layer shows that, else the layer."""
+"""What a file of a crop is made of: the image as it was opened, or the layer that shows another."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from napari_lazyload.arrays.layer_link import METADATA_KEY, LayerLink
 from napari_lazyload.arrays.lazy_array import LazyArray
+from napari_lazyload.core.affine import matrix_from
 from napari_lazyload.core.metadata import CHANNEL_AXIS
+from napari_lazyload.cropping.target import LayerTarget, layer_transform
 from napari_lazyload.dataset.layer_data import layer_data
 from napari_lazyload.layers.crop.crop_layer import crop_layer, lazy_crop
-from napari_lazyload.layers.crop.geometry import level_box, own_world
 from napari_lazyload.layers.crop.mask import inside
 
 if TYPE_CHECKING:
@@ -58,17 +59,17 @@ def origin(layer: Any) -> Origin | None:
     """Return the image that a layer shows, or a part of, or None where it shows something else."""
     link = layer.metadata.get(METADATA_KEY)
     arrays = list(layer.data) if layer.multiscale else [layer.data]
-    if not isinstance(link, LayerLink) or not all(
-        isinstance(a, LazyArray) and a.source is not None for a in arrays
-    ):
+    if not isinstance(link, LayerLink):
         return None
-    if any(array.source.token != link.image.source.token for array in arrays):
-        return None
+    for array in arrays:
+        source = array.source if isinstance(array, LazyArray) else None
+        if source is None or source.token != link.image.source.token:
+            return None
     return Origin(link.image, link, tuple(start for start, _ in arrays[0].box))
 
 
 def whole_levels(layer: Any, found: Origin) -> bool:
-    """Return whether a layer has all levels of its image: a lazy crop of a pyramid has one of them."""
+    """Whether a layer has all levels of its image: a lazy crop of a pyramid has one of them."""
     return (len(layer.data) if layer.multiscale else 1) == len(found.image.boxes)
 
 
@@ -85,7 +86,7 @@ def to_write(
     layer : napari layer
         What is cropped.
     region : tuple of slice
-        In level-0 pixels, for each axis without the colour axis.
+        In level-0 pixels, for each axis without the color axis.
     level : int
         From which level.
     mask : Mask, optional
@@ -100,18 +101,17 @@ def to_write(
 
 
 def as_opened(layer: Any, found: Origin) -> bool:
-    """Return whether a layer lies where its file says."""
+    """Whether a layer lies where its file says."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they were said when the layer was made
+        warnings.simplefilter("ignore")  # they were given when the layer was made
         _, made, _ = layer_data(found.image)[found.link.channel or 0]
     ndim = layer.ndim
-    matrix = np.eye(ndim + 1)
-    matrix[:-1, :-1] = np.diag(made.get("scale", np.ones(ndim)))
-    matrix[:-1, -1] = made.get("translate", np.zeros(ndim))
-    matrix = np.asarray(made.get("affine", np.eye(ndim + 1))) @ matrix
+    scale = made.get("scale", np.ones(ndim))
+    matrix = matrix_from(scale, made.get("translate"), made.get("affine"))
     units = tuple(made.get("units") or ("pixel",) * ndim)
     return (
-        np.allclose(own_world(layer), matrix, rtol=1e-9) and tuple(map(str, layer.units)) == units
+        np.allclose(layer_transform(layer), matrix, rtol=1e-9)
+        and tuple(map(str, layer.units)) == units
     )
 
 
@@ -130,8 +130,12 @@ def masked_layer(
     pixels = lazy_crop(layer, region, level, dtype)
     if not isinstance(pixels, da.Array):
         pixels = da.from_array(pixels, chunks="auto")
-    kept = inside(mask, layer, level, level_box(layer, region, level))
-    chunks = [part if size > 1 else 1 for part, size in zip(pixels.chunks, kept.shape, strict=True)]
+    target = LayerTarget(layer)
+    kept = inside(mask, target, level, target.box(region, level))
+    chunks = list(pixels.chunks)
+    for axis, size in enumerate(kept.shape):
+        if size == 1:
+            chunks[axis] = 1
     wanted = da.from_array(kept, chunks=tuple(chunks))
     data = da.where(wanted, pixels, np.zeros((), pixels.dtype))
     return crop_layer(layer, data, region, level, mask)

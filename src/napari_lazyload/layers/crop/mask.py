@@ -1,4 +1,4 @@
-"""Crops of an outline other than a box: which pixels of the box lie in the shapes that were drawn."""
+"""Crops of other outlines than boxes: which pixels of the box lie in the shapes that were drawn."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.errors import RegionError
-from napari_lazyload.layers.crop.geometry import (
-    chosen_shapes,
-    first_center,
-    level_factors,
-    rectangle_points,
-)
+from napari_lazyload.layers.crop.geometry import chosen_shapes, rectangle_points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from napari_lazyload.core.chunks import Box
+    from napari_lazyload.cropping.target import LayerTarget
 
 _FLAT = 1e-6
 """Pixels that a shape may reach along an axis and still lie in a plane."""
@@ -31,7 +26,7 @@ _AROUND = 180
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """What was drawn, in a plane of a layer: pixels whose centre lies in none of the polygons are left out.
+    """What was drawn in a plane of a layer: pixels with the center in none of the polygons are out.
 
     Parameters
     ----------
@@ -44,6 +39,14 @@ class Mask:
     axes: tuple[int, int]
     polygons: tuple[tuple[tuple[float, float], ...], ...]
 
+    def shapes(self, box: Box) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shape of a box in the plane, and with one pixel along all other axes."""
+        whole = box_shape(box)
+        broad = [1] * len(whole)
+        for axis in self.axes:
+            broad[axis] = whole[axis]
+        return (whole[self.axes[0]], whole[self.axes[1]]), tuple(broad)
+
 
 def shapes_mask(viewer: Any, shapes: Any, layer: Any) -> Mask:
     """Return the mask of the selected shapes, else of the last one, in a layer.
@@ -53,16 +56,19 @@ def shapes_mask(viewer: Any, shapes: Any, layer: Any) -> Mask:
     RegionError
         If there is no shape, or the shapes do not lie in one plane of the layer.
     """
-    outlines = [_outline(vertices, kind) for vertices, kind in chosen_shapes(shapes)]
-    points = [rectangle_points(viewer, shapes, layer, outline) for outline in outlines]
+    points = [
+        rectangle_points(viewer, shapes, layer, _outline(vertices, kind))
+        for vertices, kind in chosen_shapes(shapes)
+    ]
     axes = np.flatnonzero(np.ptp(np.concatenate(points), axis=0) > _FLAT).tolist()
     if len(axes) != 2:
-        msg = f"what is drawn in {shapes.name!r} lies in no plane of {layer.name!r}: take its box, without the mask"
+        msg = (
+            f"what is drawn in {shapes.name!r} lies in no plane of {layer.name!r}: "
+            "take its box, without the mask"
+        )
         raise RegionError(msg)
-    return Mask(
-        (axes[0], axes[1]),
-        tuple(tuple(map(tuple, corners[:, axes].tolist())) for corners in points),
-    )
+    polygons = [tuple(map(tuple, corners[:, axes].tolist())) for corners in points]
+    return Mask((axes[0], axes[1]), tuple(polygons))
 
 
 def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
@@ -76,45 +82,41 @@ def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     return outline
 
 
-def corners_in_level(mask: Mask, layer: Any, level: int, box: Box) -> list[NDArray[np.float64]]:
+def corners_in_level(
+    mask: Mask, target: LayerTarget, level: int, box: Box
+) -> list[NDArray[np.float64]]:
     """Return the corners of each polygon in pixels of a crop, its first pixel being 0.
 
     Parameters
     ----------
     mask : Mask
         What was drawn.
-    layer : napari layer
-        What it was drawn on.
+    target : LayerTarget
+        The layer that it was drawn on.
     level : int
         Which level was cropped.
     box : tuple of (int, int)
         Which pixels of the level, for each axis of the data.
     """
     axes = list(mask.axes)
-    factors = np.asarray(level_factors(layer, level))[axes]
-    first = np.asarray(first_center(layer, level))[axes]
-    starts = np.array([box[axis][0] for axis in axes])
+    factors = np.asarray(target.level_factors(level))[axes]
+    first = target.first_center(level)[axes]
+    starts = np.array(box)[axes, 0]
     return [(np.asarray(polygon) - first) / factors - starts for polygon in mask.polygons]
 
 
-def inside(mask: Mask, layer: Any, level: int, box: Box) -> NDArray[np.bool_]:
-    """Return which pixels of a crop belong to it: an array with all axes of the data, of length 1 but for two.
+def inside(mask: Mask, target: LayerTarget, level: int, box: Box) -> NDArray[np.bool_]:
+    """Return which pixels of a crop belong to it: an array with one pixel along all axes but two.
 
     Parameters
     ----------
-    mask, layer, level, box
+    mask, target, level, box
         As :func:`corners_in_level` takes them.
     """
     from skimage.measure import grid_points_in_poly
 
-    shape = tuple(box[axis][1] - box[axis][0] for axis in mask.axes)
+    shape, broad = mask.shapes(box)
     found = np.zeros(shape, bool)
-    for corners in corners_in_level(mask, layer, level, box):
-        found |= grid_points_in_poly(shape, corners)  # type: ignore[no-untyped-call] # skimage has no types here
-    return found.reshape(
-        [size if axis in mask.axes else 1 for axis, size in enumerate(_sizes(box))]
-    )
-
-
-def _sizes(box: Box) -> Sequence[int]:
-    return [stop - start for start, stop in box]
+    for corners in corners_in_level(mask, target, level, box):
+        found |= grid_points_in_poly(shape, corners)  # type: ignore[no-untyped-call] # no types
+    return found.reshape(broad)

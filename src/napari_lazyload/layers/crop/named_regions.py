@@ -1,11 +1,13 @@
-"""Regions that the user has kept under a name: they stay with their layer for as long as it is open."""
+"""Regions that the user has kept under a name, for as long as their layer is open."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_lazyload.core.errors import RegionError
-from napari_lazyload.layers.crop.geometry import axis_names
+from napari_lazyload.cropping.target import LayerTarget
 from napari_lazyload.layers.crop.mask import Mask
 
 if TYPE_CHECKING:
@@ -30,24 +32,24 @@ def keep(layer: Any, name: str, region: Sequence[slice], mask: Mask | None = Non
     name : str
         What it is called.
     region : sequence of slice
-        In level-0 pixels, for each axis without the colour axis.
+        In level-0 pixels, for each axis without the color axis.
     mask : Mask, optional
         What was drawn.
     """
     entry: dict[str, Any] = {
-        "axes": list(axis_names(layer)),
+        "axes": list(LayerTarget(layer).axis_names),
         "region": [[int(part.start), int(part.stop)] for part in region],
     }
     if mask is not None:
         entry["mask"] = {
             "axes": list(mask.axes),
-            "polygons": [[list(p) for p in one] for one in mask.polygons],
+            "polygons": [list(map(list, polygon)) for polygon in mask.polygons],
         }
     layer.metadata.setdefault(REGIONS_KEY, {})[name] = entry
 
 
 def forget(layer: Any, name: str) -> None:
-    """Keep a region no longer."""
+    """Remove a region that was kept."""
     layer.metadata.get(REGIONS_KEY, {}).pop(name, None)
 
 
@@ -61,14 +63,15 @@ def kept_region(layer: Any, name: str) -> tuple[list[tuple[int, int]], Mask | No
     """
     entry = layer.metadata.get(REGIONS_KEY, {}).get(name)
     if entry is None or len(entry["region"]) != layer.ndim:
-        had = (
-            "" if entry is None else f": it has {len(entry['region'])} axes, the layer {layer.ndim}"
-        )
-        msg = f"{layer.name!r} has no region called {name!r} any more{had}"
+        msg = f"{layer.name!r} has no region called {name!r} any more"
+        if entry is not None:
+            msg += f": it has {len(entry['region'])} axes, the layer {layer.ndim}"
         raise RegionError(msg)
     ranges = [(int(start), int(stop)) for start, stop in entry["region"]]
     mask = entry.get("mask")
     if mask is None:
         return ranges, None
-    polygons = tuple(tuple((float(a), float(b)) for a, b in one) for one in mask["polygons"])
-    return ranges, Mask((mask["axes"][0], mask["axes"][1]), polygons)
+    polygons = [
+        tuple(map(tuple, np.asarray(corners, float).tolist())) for corners in mask["polygons"]
+    ]
+    return ranges, Mask((mask["axes"][0], mask["axes"][1]), tuple(polygons))

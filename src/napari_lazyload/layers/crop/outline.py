@@ -1,4 +1,4 @@
-"""What is drawn on the canvas of a region: the layer that the user draws on, and the outline of what was chosen."""
+"""Regions on the canvas: the layer that the user draws on, and the outline of what is chosen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.layers.crop.geometry import displayed_axes, own_world, shown_ranges
+from napari_lazyload.cropping.target import layer_transform
+from napari_lazyload.layers.crop.geometry import displayed_axes, shown_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +25,14 @@ _EDGE = 2.0
 """Width on the canvas of the edge of a region when its layer is made."""
 
 _ZOOM_STEP = 1.3
-"""The edge gets a new width when the camera has zoomed by so much."""
+"""The edge gets a new width when the camera has zoomed by this factor."""
 
 _BESIDE = 0.35
 """Opacity of an outline where the sliders stand beside the region."""
 
 
 def drawing_layer(viewer: Any, layer: Any, drawn: Any = None) -> Any:
-    """Return a Shapes layer of the viewer in which an upright rectangle lies along the pixels of `layer`.
+    """Return a Shapes layer in which an upright rectangle lies along the pixels of a layer.
 
     Parameters
     ----------
@@ -55,12 +56,12 @@ def drawing_layer(viewer: Any, layer: Any, drawn: Any = None) -> Any:
 
 
 def outline_transform(viewer: Any, layer: Any) -> dict[str, Any]:
-    """Return the arguments of a Shapes layer in which an upright rectangle lies along the pixels of `layer`.
+    """Return the arguments of a Shapes layer whose upright rectangles lie along a layer's pixels.
 
     Two-dimensional where the layer's last two axes are displayed and nothing mixes them with the
     others, so that what is drawn at one position of the sliders is seen at all of them.
     """
-    ndim, matrix = layer.ndim, own_world(layer)
+    ndim, matrix = layer.ndim, layer_transform(layer)
     flat = sorted(displayed_axes(viewer, layer)) == [ndim - 2, ndim - 1]
     flat = flat and not matrix[-3:-1, :-3].any() and not matrix[:-3, -3:-1].any()
     axes = slice(ndim - 2 if flat else 0, ndim)
@@ -78,7 +79,7 @@ def _edge_width(viewer: Any, affine: Array) -> float:
 
 
 class Outline:
-    """A Shapes layer that outlines the region that is chosen; it comes with the first region and goes with the last.
+    """A Shapes layer that outlines the chosen region; it exists while there is a region.
 
     Parameters
     ----------
@@ -109,20 +110,14 @@ class Outline:
         layer : napari layer
             Whose region it is.
         region : tuple of slice
-            In level-0 pixels, for each axis without the colour axis.
+            In level-0 pixels, for each axis without the color axis.
         """
         viewer = self._viewer
         wanted = outline_transform(viewer, layer)
         lines, opacity = _lines(viewer, layer, region, wanted["ndim"])
         zoom = round(log(max(viewer.scene.camera.zoom, 1e-12), _ZOOM_STEP))
-        state = (
-            zoom,
-            wanted["ndim"],
-            wanted["affine"].tobytes(),
-            wanted["units"],
-            np.array(lines).tobytes(),
-            opacity,
-        )
+        contents = wanted["affine"].tobytes(), np.array(lines).tobytes()
+        state = (zoom, wanted["ndim"], wanted["units"], contents, opacity)
         if self.layer is not None and state == self._state:
             return
         if self.layer is not None and self._shown.ndim != wanted["ndim"]:
@@ -134,9 +129,10 @@ class Outline:
         shown.affine, shown.units, shown.opacity = wanted["affine"], wanted["units"], opacity
         width = _edge_width(viewer, wanted["affine"])
         shown.data = []
+        shape_type = "polygon" if len(lines) == 1 else "path"
         shown.add(
             lines,
-            shape_type="polygon" if len(lines) == 1 else "path",
+            shape_type=shape_type,
             edge_color="cyan",
             face_color="transparent",
             edge_width=width,
@@ -160,7 +156,7 @@ class Outline:
 
 
 def is_outline(layer: Any) -> bool:
-    """Return whether a layer is there to outline a region."""
+    """Whether a layer is there to outline a region."""
     return OUTLINE_KEY in layer.metadata
 
 
@@ -179,7 +175,7 @@ def _same_selection(viewer: Any) -> Iterator[None]:
 def _lines(
     viewer: Any, layer: Any, region: tuple[slice, ...], ndim: int
 ) -> tuple[list[Array], float]:
-    """Return the corners of one rectangle, or the edges of a box in 3-D, and how strongly they are to be seen."""
+    """Return the corners of one rectangle, or the edges of a box in 3-D, and their opacity."""
     shown = displayed_axes(viewer, layer)
     position = np.zeros(layer.ndim)
     within = True
@@ -205,11 +201,8 @@ def _box_edges(edges: list[tuple[float, float]]) -> list[list[tuple[float, ...]]
     """Return the two ends of each edge of a box."""
     found = []
     for along in range(len(edges)):
-        others = [axis for axis in range(len(edges)) if axis != along]
+        others = sorted(set(range(len(edges))) - {along})
         for corner in np.ndindex(*(2,) * len(others)):
-            ends = []
-            for end in (0, 1):
-                which = dict(zip(others, corner, strict=True)) | {along: end}
-                ends.append(tuple(edges[axis][which[axis]] for axis in range(len(edges))))
-            found.append(ends)
+            fixed = [edges[axis][end] for axis, end in zip(others, corner, strict=True)]
+            found.append([(*fixed[:along], end, *fixed[along:]) for end in edges[along]])
     return found

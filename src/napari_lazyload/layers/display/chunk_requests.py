@@ -6,6 +6,7 @@ import time
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from napari_lazyload.core.source import status_token
 from napari_lazyload.layers.display import time_budget
 from napari_lazyload.layers.display.revalidate import Revalidator
 from napari_lazyload.loading import cache, plan, scheduler, status
@@ -89,7 +90,7 @@ class ChunkRequests:
 
     def prefetch(self, level: int, indices: list[BlockIndex]) -> None:
         """Replace what is prefetched, except what is in memory or failed."""
-        state, token = status.shared.state, self.source.token
+        state, token = status.shared.state, status_token(self.source)
         self._prefetch.request(
             [
                 (level, index)
@@ -113,7 +114,7 @@ class ChunkRequests:
     def fill(self, frame: Frame) -> None:
         """Put in what is in memory, for as long as that may take."""
         end = time.monotonic() + COPY_SECONDS
-        state, token = status.shared.state, frame.source.token
+        state, token = status.shared.state, status_token(frame.source)
         verify_later = frame.total > VERIFY_LATER_FROM
         for index in frame.missing():
             if state(token, frame.level, index) != "loaded":
@@ -129,7 +130,7 @@ class ChunkRequests:
 
     def expected_within_budget(self, frame: Frame) -> bool:
         """Whether what is not in memory of a frame is read in the time that a view may wait."""
-        state, token = status.shared.state, self.source.token
+        state, token = status.shared.state, status_token(self.source)
         count = sum(state(token, frame.level, index) != "loaded" for index in frame.missing())
         turns = ceil(count / scheduler.pool_of(self.source).at_once(quick=is_quick(self.source)))
         return turns * status.shared.read_seconds(token) <= time_budget.WAIT_SECONDS
@@ -141,7 +142,7 @@ class ChunkRequests:
 
 def _unverified(frame: Frame, index: BlockIndex) -> Array | None:
     """Return a chunk that is in memory; its file is still to be looked at."""
-    key = status.shared.key(frame.source.token, frame.level, index)
+    key = status.shared.key(status_token(frame.source), frame.level, index)
     if key is None or (pixels := cache.shared.kept(key)) is None:
         return None
     frame.unverified[index] = key

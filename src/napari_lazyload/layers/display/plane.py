@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core import settings
+from napari_lazyload.core.source import status_token
 from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.chunk_requests import places
 from napari_lazyload.layers.display.frame import (
@@ -238,7 +239,7 @@ class Plane:
             if self._level(level).grid.count(box) > _most(self._level(level)):
                 continue
             for index in block_indices(source, level, box):
-                if status.shared.state(source.token, level, index) == "loaded":
+                if status.shared.state(status_token(source), level, index) == "loaded":
                     pixels = peek_block(source, level, index)
                     if pixels is not None:
                         found.append(chunk_placeholder(source, level, index, pixels))

@@ -7,6 +7,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from napari_lazyload.core import settings
+from napari_lazyload.core.source import status_token
 from napari_lazyload.loading import plan, scheduler, status
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class SliderMotion:
             return []
         level, box = self._last
         now = settings.current()
-        under_way = ceil(self._rate * status.shared.read_seconds(source.token))
+        under_way = ceil(self._rate * status.shared.read_seconds(status_token(source)))
         movie = self._regular and 0 < under_way < scheduler.pool_of(source).workers
         if not complete and not movie:
             return []

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
+from napari_lazyload.sources.files import refuse_option_if
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -51,11 +53,11 @@ def auto_chunks(
     shape : sequence of int
         Of the image.
     strides : sequence of int
-        Bytes between neighbours along each axis.
+        Bytes between neighbors along each axis.
     itemsize : int
         Bytes of a pixel.
     fixed : sequence of int
-        Axes that are never split: colours.
+        Axes that are never split: colors.
     single : int
         So many leading axes have chunks of one: frames that the meta table counts, or that lie
         apart.
@@ -67,26 +69,21 @@ def auto_chunks(
     plane = free[-2:]
     chunks = [size if axis in fixed else 1 for axis, size in enumerate(shape)]
     room = band // max(1, prod(shape[axis] for axis in fixed) * itemsize)  # in pixels
-    if run_nbytes(shape, strides, itemsize, [*plane, *fixed]) >= min(
-        SHORT_RUN, _plane_nbytes(shape, plane, itemsize)
-    ):
-        _grow(chunks, shape, sorted(plane, key=lambda axis: strides[axis]), room)
+    by_stride = strides.__getitem__
+    plane_nbytes = prod(shape[axis] for axis in plane) * itemsize
+    run = run_nbytes(shape, strides, itemsize, [*plane, *fixed])
+    if run >= min(SHORT_RUN, plane_nbytes):
+        _grow(chunks, shape, sorted(plane, key=by_stride), room)
         room = small // max(1, prod(chunks) * itemsize)
-        if all(chunks[axis] == shape[axis] for axis in plane):
-            _grow(
-                chunks, shape, sorted(free[single:-2], key=lambda axis: strides[axis]), max(1, room)
-            )
+        if prod(chunks[axis] for axis in plane) * itemsize == plane_nbytes:
+            _grow(chunks, shape, sorted(free[single:-2], key=by_stride), room)
     else:
-        _grow(chunks, shape, sorted(free[single:], key=lambda axis: strides[axis]), room)
+        _grow(chunks, shape, sorted(free[single:], key=by_stride), room)
     return tuple(chunks)
 
 
-def _plane_nbytes(shape: Sequence[int], plane: Sequence[int], itemsize: int) -> int:
-    return prod(shape[axis] for axis in plane) * itemsize
-
-
 def _grow(chunks: list[int], shape: Sequence[int], axes: Sequence[int], room: int) -> None:
-    """Let axes be whole, one after the other, as long as there is room; the last one is split evenly."""
+    """Let axes be whole, one by one, as long as there is room; the last is split evenly."""
     for axis in axes:
         parts = ceil(shape[axis] / max(1, room))
         chunks[axis] = ceil(shape[axis] / parts)
@@ -96,9 +93,11 @@ def _grow(chunks: list[int], shape: Sequence[int], axes: Sequence[int], room: in
 def run_nbytes(
     shape: Sequence[int], strides: Sequence[int], itemsize: int, axes: Sequence[int] | None = None
 ) -> int:
-    """Return how many bytes of the block that spans `axes`, all by default, lie next to each other."""
+    """Return how many bytes lie next to each other in the block that spans `axes` (all of them)."""
     run = itemsize
-    for axis in sorted(range(len(shape)) if axes is None else axes, key=lambda axis: strides[axis]):
+    if axes is None:
+        axes = range(len(shape))
+    for axis in sorted(axes, key=strides.__getitem__):
         if shape[axis] > 1:
             if strides[axis] > run + run // 8:  # a little padding is no gap
                 break
@@ -116,7 +115,7 @@ def chunk_sizes(
     fixed: Sequence[int] = (),
     single: int = 0,
 ) -> Sizes:
-    """Return the chunk sizes that a user asks for.
+    """Return the chunk sizes that a user requests.
 
     Parameters
     ----------
@@ -140,20 +139,21 @@ def chunk_sizes(
         return auto()
     if isinstance(chunks, str):
         return auto(_nbytes(chunks))
-    wanted: list[Any] = list(auto())
+    requested: list[Any] = [None] * len(shape)
     if isinstance(chunks, Mapping):
         for axis, size in chunks.items():
-            wanted[_axis_number(axis, axes)] = size
+            requested[_axis_number(axis, axes)] = size
     elif isinstance(chunks, Iterable):
-        sizes = list(chunks)
-        if len(sizes) != len(shape):
-            msg = f"chunks {chunks!r}: expected {len(shape)} sizes for axes {', '.join(axes)}, got {len(sizes)}"
-            raise ValueError(msg)
-        wanted = [now if size is None else size for size, now in zip(sizes, wanted, strict=True)]
+        requested = list(chunks)
+        refuse_option_if(
+            len(requested) != len(shape),
+            f"chunks {chunks!r}: expected {len(shape)} sizes for axes {', '.join(axes)}, "
+            f"got {len(requested)}",
+        )
     else:
-        wanted = [size if axis in fixed else chunks for axis, size in enumerate(shape)]
-    automatic = auto()
-    return tuple(_size(*one, chunks) for one in zip(wanted, automatic, shape, axes, strict=True))
+        requested = [-1 if axis in fixed else chunks for axis in range(len(shape))]
+    each = zip(requested, auto(), shape, axes, strict=True)
+    return tuple(_size(*along, chunks) for along in each)
 
 
 def _axis_number(axis: Any, axes: Sequence[str]) -> int:
@@ -163,28 +163,35 @@ def _axis_number(axis: Any, axes: Sequence[str]) -> int:
         number = operator.index(axis)
     except TypeError:
         number = len(axes)
-    if not -len(axes) <= number < len(axes):
-        msg = f"chunks name the axis {axis!r}; there are {', '.join(axes)}, or numbers below {len(axes)}"
-        raise ValueError(msg)
+    refuse_option_if(
+        not -len(axes) <= number < len(axes),
+        f"chunks name the axis {axis!r}; there are {', '.join(axes)}, or numbers below {len(axes)}",
+    )
     return number
 
 
-def _size(wanted: Any, automatic: int, size: int, axis: str, chunks: Any) -> int | tuple[int, ...]:
+def _size(
+    requested: Any, automatic: int, size: int, axis: str, chunks: Any
+) -> int | tuple[int, ...]:
     """Return the chunks along one axis."""
-    if wanted is None or (isinstance(wanted, str) and wanted == "auto"):
+    if requested is None or (isinstance(requested, str) and requested == "auto"):
         return automatic
-    if isinstance(wanted, Iterable) and not isinstance(wanted, str):
-        parts = tuple(_whole(part, axis, chunks) for part in wanted)
-        if sum(parts) != size or min(parts, default=0) < 1:
-            msg = f"chunks {chunks!r}: those of axis {axis!r} must be positive and sum to {size}, got {parts}"
-            raise ValueError(msg)
+    if isinstance(requested, Iterable) and not isinstance(requested, str):
+        parts = tuple(_whole(part, axis, chunks) for part in requested)
+        refuse_option_if(
+            sum(parts) != size or min(parts, default=0) < 1,
+            f"chunks {chunks!r}: those of axis {axis!r} must be positive and sum to {size}, "
+            f"got {parts}",
+        )
         return parts
-    number = _whole(wanted, axis, chunks)
+    number = _whole(requested, axis, chunks)
     if number == -1:
         return size
-    if number < 1:
-        msg = f"chunks {chunks!r}: the size along axis {axis!r} must be at least 1, or -1 for all of it, got {number}"
-        raise ValueError(msg)
+    refuse_option_if(
+        number < 1,
+        f"chunks {chunks!r}: the size along axis {axis!r} must be at least 1, or -1 for all of it, "
+        f"got {number}",
+    )
     return min(number, size)
 
 
@@ -199,12 +206,12 @@ def _whole(value: Any, axis: str, chunks: Any) -> int:
 
 
 def _nbytes(text: str) -> int:
-    """Return the bytes that a text such as ``"16 MiB"`` says."""
+    """Return the bytes of a text such as ``"16 MiB"``."""
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", text, re.IGNORECASE | re.ASCII)
     if found is None or found[2].lower() not in _UNITS:
-        msg = f"chunks {text!r}: expected 'auto' or bytes such as '16 MiB' (B, kB, MB, GB, KiB, MiB or GiB)"
+        units = "(B, kB, MB, GB, KiB, MiB or GiB)"
+        msg = f"chunks {text!r}: expected 'auto' or bytes such as '16 MiB' {units}"
         raise ValueError(msg)
-    if (nbytes := int(float(found[1]) * _UNITS[found[2].lower()])) < 1:
-        msg = f"chunks {text!r}: expected at least one byte"
-        raise ValueError(msg)
+    nbytes = int(float(found[1]) * _UNITS[found[2].lower()])
+    refuse_option_if(nbytes < 1, f"chunks {text!r}: expected at least one byte")
     return nbytes

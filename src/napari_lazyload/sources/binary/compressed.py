@@ -1,4 +1,4 @@
-"""Pixels that are compressed, or written as text, in one piece: unpacked as one chunk, when first asked for."""
+"""Pixels that are compressed, or written as text, in one piece: unpacked as one chunk."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.settings import current
-from napari_lazyload.sources.binary.read_strided import Array, native, span_nbytes
-from napari_lazyload.sources.files import Stamp, open_error, read_error, stamp_now
-from napari_lazyload.sources.opened import OneRow
+from napari_lazyload.core.source import ChunkKey
+from napari_lazyload.sources.binary.read_strided import Array, item_count, native, span_nbytes
+from napari_lazyload.sources.files import FileStamp, read_error, refuse_if
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.sources.binary.strided import StridedLayout
     from napari_lazyload.sources.binary.strided_chunks import Convert
@@ -59,34 +58,34 @@ class PackedChunk:
     start: int
     layout: StridedLayout
     convert: Convert | None
-    opened: Stamp
+    opened: FileStamp
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, and what is unpacked as what."""
-        stamp = stamp_now(self.path, self.opened)
+    def key(self) -> ChunkKey:
+        """Its file, and what is unpacked as what."""
         layout = self.layout
         form = (layout.shape, layout.dtype.str, layout.offset, layout.strides)
-        return ("packed", self.path, *stamp, self.codec, self.start, form, self.convert)
+        part = (self.codec, self.start, form, self.convert)
+        return ChunkKey(self.path, FileStamp.verify(self.path, self.opened), part)
 
     def load(self) -> Array:
         """Unpack; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         layout = self.layout
         span = span_nbytes(layout.shape, layout.strides, layout.dtype.itemsize)
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.start)
-                block = (
-                    _text(file, layout)
-                    if self.codec == "text"
-                    else _unpack(file, self.codec, layout.offset, span)
-                )
+                if self.codec == "text":
+                    block = _text(file, layout)
+                else:
+                    block = _unpack(file, self.codec, layout.offset, span)
         except (OSError, EOFError, zlib.error, ValueError, MemoryError, OverflowError) as err:
-            found = f"data that cannot be unpacked ({type(err).__name__}: {err})"
-            hint = "it is truncated or damaged: copy it again"
             raise read_error(
-                self.path, f"{span:,} bytes of {self.codec} data", found, hint
+                self.path,
+                f"{span:,} bytes of {self.codec} data",
+                f"data that cannot be unpacked ({type(err).__name__}: {err})",
+                "it is truncated or damaged: copy it again",
             ) from err
         stored = np.ndarray(layout.shape, layout.dtype, block, strides=layout.strides)
         pixels = native(stored.astype(stored.dtype, order="C", copy=not stored.flags.c_contiguous))
@@ -98,12 +97,12 @@ def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
     block = np.empty(span, np.uint8)
     view = block.data
     done = -skip
-    for piece in _PIECES[codec](file):
-        use = piece[max(0, -done) :]
+    for data in _PIECES[codec](file):
+        use = data[max(0, -done) :]
         begin = max(0, done)
         part = use[: span - begin]
         view[begin : begin + len(part)] = part
-        done += len(piece)
+        done += len(data)
         if done >= span:
             return block
     msg = f"it ends after {max(0, done):,} bytes"
@@ -112,20 +111,19 @@ def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
 
 def _gzip(file: IO[bytes]) -> Any:
     with gzip.GzipFile(fileobj=file) as unpacked:
-        while piece := unpacked.read(_PIECE):
-            yield piece
+        while data := unpacked.read(_PIECE):
+            yield data
 
 
 def _bzip2(file: IO[bytes]) -> Any:
     with bz2.BZ2File(file) as unpacked:
-        while piece := unpacked.read(_PIECE):
-            yield piece
+        while data := unpacked.read(_PIECE):
+            yield data
 
 
 def _zlib(file: IO[bytes]) -> Any:
-    unpacker = zlib.decompressobj(
-        zlib.MAX_WBITS | 32
-    )  # or with the header of gzip, as some writers have it
+    # With the header of gzip too, as some writers have it.
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     while not unpacker.eof and (packed := unpacker.unconsumed_tail or file.read(_PIECE)):
         yield unpacker.decompress(packed, _PIECE)
 
@@ -144,9 +142,7 @@ _PIECES = {"gzip": _gzip, "bzip2": _bzip2, "zlib": _zlib, "hex": _hex}
 
 def _text(file: IO[bytes], layout: StridedLayout) -> Array:
     """Return numbers that are written as text, as stored values in the order of the file."""
-    count = 1
-    for size in layout.shape:
-        count *= size
+    count = item_count(layout.shape)
     words = file.read().replace(b",", b" ").split()
     if len(words) != count:
         msg = f"it has {len(words):,} numbers instead of {count:,}"
@@ -155,8 +151,8 @@ def _text(file: IO[bytes], layout: StridedLayout) -> Array:
     return np.array([kind(word) for word in words], layout.dtype)
 
 
-class PackedSource(OneRow):
-    """An image that is one chunk; the arguments are those of :class:`PackedChunk` and `RawSource`.
+class PackedSource:
+    """An image that is one chunk; arguments as of `PackedChunk` and `StridedFileSource`.
 
     Raises
     ------
@@ -167,7 +163,7 @@ class PackedSource(OneRow):
     def __init__(
         self,
         layout: StridedLayout,
-        file: tuple[str, Stamp],
+        file: tuple[str, FileStamp],
         codec: str,
         name: str,
         axes: tuple[str, ...],
@@ -179,7 +175,9 @@ class PackedSource(OneRow):
     ) -> None:
         path, opened = file
         check_packed(path, layout, codec, opened[1] - start)
-        self.files = (file,)
+        self.file = file
+        self.paths = (file[0],)
+        self.row_map = ONE_ROW
         self.token = f"packed-{uuid.uuid4().hex}"
         self._chunk = PackedChunk(path, codec, start, layout, convert, opened)
         shown = np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("=")
@@ -194,29 +192,30 @@ class PackedSource(OneRow):
 def check_packed(path: str, layout: StridedLayout, codec: str, size: int) -> None:
     """Refuse what cannot be unpacked in one piece; `size` is that of the packed bytes."""
     nbytes = layout.end - layout.offset
-    if nbytes > MOST_PACKED:
-        expected = f"at most {MOST_PACKED >> 30} GiB in one compressed piece"
-        hint = "unpack it (gunzip, or save it without compression) to read it in place"
-        raise open_error(path, expected, f"{nbytes:,} bytes as {codec}", hint)
+    refuse_if(
+        nbytes > MOST_PACKED,
+        path,
+        f"at most {MOST_PACKED >> 30} GiB in one compressed piece",
+        f"{nbytes:,} bytes as {codec}",
+        "unpack it (gunzip, or save it without compression) to read it in place",
+    )
     count = nbytes // layout.dtype.itemsize
     least = 2 * count - 1 if codec == "text" else nbytes // _DENSEST[codec]
-    if size < least:
-        found = f"{size:,} bytes of {codec}, which cannot hold them"
-        raise open_error(
-            path, f"{nbytes:,} bytes of pixels", found, "it is truncated, or its header is damaged"
-        )
+    refuse_if(
+        size < least,
+        path,
+        f"{nbytes:,} bytes of pixels",
+        f"{size:,} bytes of {codec}, which cannot hold them",
+        "it is truncated, or its header is damaged",
+    )
 
 
 def packed_notes(source: Any) -> list[str]:
-    """Return what to say of images that the cache cannot keep: each view unpacks them anew."""
+    """Return what to say of an image that the cache cannot keep: each view unpacks it again."""
     if not isinstance(source, PackedSource):
         return []
     meta = source.meta
-    nbytes = meta.dtype.itemsize
-    for size in meta.shape:
-        nbytes *= size
-    if nbytes <= current().cache_budget:
+    if item_count(meta.shape) * meta.dtype.itemsize <= current().cache_budget:
         return []
-    return [
-        f"{meta.name}: compressed in one piece, larger than the cache: each view unpacks all of it; unpack the file"
-    ]
+    problem = "compressed in one piece, larger than the cache: each view unpacks all of it"
+    return [f"{meta.name}: {problem}; unpack the file"]

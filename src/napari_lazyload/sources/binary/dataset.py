@@ -1,20 +1,25 @@
-"""What the modules of binary formats share: from a source to `OpenResult`, default axes, safe names of data files."""
+"""What opening a binary gives: its sources, the table of its headers, and notes."""
 
 from __future__ import annotations
 
 import os
+from itertools import accumulate, chain, pairwise, starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.binary.read_strided import item_count
-from napari_lazyload.sources.binary.strided import RawSource
+from napari_lazyload.core.source import paths_of
+from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
+from napari_lazyload.sources.binary.read_strided import check_extent
+from napari_lazyload.sources.binary.strided import StridedFileSource
 from napari_lazyload.sources.files import file_name, in_table
 from napari_lazyload.sources.opened import IMAGE, OpenResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from napari_lazyload.sources.binary.strided import StridedLayout
+    from napari_lazyload.sources.files import FileStamp
     from napari_lazyload.sources.opened import RowSource
 
 
@@ -24,7 +29,6 @@ def binary_result(
     sources: Sequence[RowSource],
     headers: Sequence[Mapping[str, Any]],
     *,
-    names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     skipped: Mapping[str, Sequence[str]] | None = None,
 ) -> OpenResult:
@@ -41,62 +45,91 @@ def binary_result(
     headers : sequence of mapping
         For each image what its header says; a NumPy array or list as long as the rows of the image
         has a value for each of them, anything else is repeated.
-    names : sequence of str, optional
-        The file of each image; the one that was opened by default.
     notes : sequence of str
         What the user should be told.
     skipped : mapping of str to sequence of str, optional
         What was left out, by reason.
     """
-    sources = [
-        source.with_overview() if isinstance(source, RawSource) else source for source in sources
-    ]
+    sources = tuple(map(_with_levels, sources))
     headers = [
         {**header, **_overview(source)} for header, source in zip(headers, sources, strict=True)
     ]
-    counts = [_rows(source) for source in sources]
-    starts = np.cumsum([0, *counts])
-    skipped = dict(skipped or {})
+    ends = accumulate(source.row_map.count for source in sources)
+    left_out = {reason: list(names) for reason, names in (skipped or {}).items()}
 
     def columns() -> dict[str, Any]:
-        return _columns(path, kind, sources, headers, names or [file_name(path)] * len(sources))
+        return _columns(path, kind, sources, headers)
 
     return OpenResult(
         path=path,
         kind=kind,
-        sources=tuple(sources),
-        rows=tuple(
-            range(int(start), int(start) + count)
-            for start, count in zip(starts, counts, strict=False)
-        ),
+        sources=sources,
+        rows=tuple(starmap(range, pairwise((0, *ends)))),
         columns=columns,
-        owns=_owner(sources, path),
-        skipped={reason: len(found) for reason, found in skipped.items()},
-        left_out={reason: list(found) for reason, found in skipped.items()},
-        notes=list(notes),
-        row_name="frame" if any(source.row_axes for source in sources) else "image",
+        files={path, *chain.from_iterable(map(paths_of, sources))},
+        skipped=dict(zip(left_out, map(len, left_out.values()), strict=True)),
+        left_out=left_out,
+        notes=[*notes, *chain.from_iterable(map(packed_notes, sources))],
+        row_name="frame" if any(source.row_map.axes for source in sources) else "image",
         where=lambda: path,
     )
 
 
+def file_source(
+    layout: StridedLayout,
+    file: tuple[str, FileStamp],
+    codec: str,
+    name: str,
+    axes: tuple[str, ...],
+    *,
+    exact: bool = True,
+    **meta: Any,
+) -> StridedFileSource | PackedSource:
+    """Return the source of an image in one file.
+
+    Parameters
+    ----------
+    layout : StridedLayout
+        Of the pixels.
+    file : (str, FileStamp)
+        Absolute path, and its stamp.
+    codec : str
+        How the file is compressed, "" if it is not.
+    name : str
+        Of the image.
+    axes : tuple of str
+        Names, slowest first.
+    exact : bool
+        Whether bytes behind the pixels are refused; only where the file is not compressed.
+    **meta
+        More arguments of the source.
+
+    Raises
+    ------
+    SourceOpenError
+        If the file is too short or too long.
+    """
+    if codec:
+        return PackedSource(layout, file, codec, name, axes, **meta)
+    check_extent(file[0], file[1].size, layout.end, exact=exact)
+    return StridedFileSource(layout, [file], name, axes, **meta)
+
+
+def _with_levels(source: RowSource) -> RowSource:
+    return source.with_strided_levels() if isinstance(source, StridedFileSource) else source
+
+
 def _overview(source: RowSource) -> dict[str, str]:
-    """Return which pixels the coarse levels of an image have, for its table."""
+    """Return which pixels the coarse levels of an image have, as a column of its table."""
     meta = source.meta
-    if not isinstance(source, RawSource) or len(meta.levels) == 1:
+    if not isinstance(source, StridedFileSource) or len(meta.levels) == 1:
         return {}
-    said = (
-        ", ".join(
-            f"{axis} {factor:g}"
-            for axis, factor in zip(meta.axes, level.factors, strict=True)
-            if factor > 1
-        )
-        for level in meta.levels[1:]
-    )
-    return {"coarse_levels": "; ".join(f"every k-th pixel: {one}" for one in said)}
-
-
-def _rows(source: RowSource) -> int:
-    return item_count(tuple(source.row_axes.values()))
+    texts = []
+    for level in meta.levels[1:]:
+        factors = zip(meta.axes, level.factors, strict=True)
+        strides = ", ".join(f"{axis} {factor:g}" for axis, factor in factors if factor > 1)
+        texts.append(f"every k-th pixel: {strides}")
+    return {"coarse_levels": "; ".join(texts)}
 
 
 def _columns(
@@ -104,7 +137,6 @@ def _columns(
     kind: str,
     sources: Sequence[RowSource],
     headers: Sequence[Mapping[str, Any]],
-    names: Sequence[str],
 ) -> dict[str, Any]:
     """Return the columns of the meta table, image after image."""
     try:
@@ -114,12 +146,12 @@ def _columns(
         size, changed = np.nan, _moment("NaT")
     table: dict[str, list[Any]] = {}
     done = 0
-    for number, (source, header, name) in enumerate(zip(sources, headers, names, strict=True)):
-        count, meta = _rows(source), source.meta
-        fields: dict[str, Any] = {"original_filename": name}
+    for number, (source, header) in enumerate(zip(sources, headers, strict=True)):
+        count, meta = source.row_map.count, source.meta
+        fields: dict[str, Any] = {"original_filename": file_name(path)}
         if len(sources) > 1:
             fields |= {IMAGE: number, "name": meta.name}
-        fields |= {axis: _along(source, place) for place, axis in enumerate(source.row_axes)}
+        fields |= {axis: _along(source, place) for place, axis in enumerate(source.row_map.axes)}
         fields |= {
             "shape": " x ".join(map(str, meta.shape)),
             "dtype": str(meta.dtype),
@@ -138,17 +170,17 @@ def _moment(value: Any) -> Any:
 
 
 def _along(source: RowSource, axis: int) -> list[int]:
-    return [source.frame_index(row)[axis] for row in range(_rows(source))]
+    return [source.row_map.index_of(row)[axis] for row in range(source.row_map.count)]
 
 
 def _cells(value: Any, count: int) -> list[Any]:
-    if (
-        isinstance(value, (list, np.ndarray))
-        and np.shape(value)[:1] == (count,)
-        and np.ndim(value) == 1
-    ):
-        return [one if isinstance(one, np.datetime64) else in_table(one) for one in value]
-    return [value if isinstance(value, np.datetime64) else in_table(value)] * count
+    if isinstance(value, (list, np.ndarray)) and np.shape(value) == (count,):
+        return list(map(_cell, value))
+    return [_cell(value)] * count
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, np.datetime64) else in_table(value)
 
 
 def _as_column(cells: list[Any]) -> np.ndarray[Any, Any]:
@@ -161,19 +193,3 @@ def _as_column(cells: list[Any]) -> np.ndarray[Any, Any]:
     column = np.empty(len(cells), object)
     column[:] = cells
     return column
-
-
-def _owner(sources: Sequence[RowSource], path: str) -> Callable[[Hashable], bool]:
-    """Return a function that tells whether the key of a chunk belongs to the files of some images."""
-    paths = {path}
-    for source in sources:
-        paths.update(name for name, _ in getattr(source, "files", ()))
-
-    def owns(key: Any) -> bool:
-        if not isinstance(key, tuple) or len(key) < 2:
-            return False
-        if key[0] in ("converted", "raw-group"):
-            return any(owns(part) for part in key[1:])
-        return key[0] in ("raw", "packed", "hdf5") and key[1] in paths
-
-    return owns

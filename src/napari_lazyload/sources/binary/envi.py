@@ -1,4 +1,4 @@
-"""ENVI images: a text header (``.hdr``) beside raw data in bsq, bil or bip order; the header is read by `spectral`."""
+"""ENVI images: a text header (``.hdr``), read by `spectral`, beside data as bsq, bil or bip."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.core.units import unit_of
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
-from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout
+from napari_lazyload.sources.binary.strided import (
+    StridedLayout,
+    dense,
+    transposed,
+)
 from napari_lazyload.sources.files import (
     BadOptionError,
+    FileStamp,
     check_options,
     file_name,
     open_error,
-    stamp_at_opening,
+    refuse_if,
 )
 
 if TYPE_CHECKING:
@@ -35,19 +40,12 @@ _DATA_SUFFIXES = ("", ".img", ".bsq", ".bil", ".bip", ".dat", ".raw", ".bin", ".
 _WHOLE = ("samples", "lines", "bands")
 _LISTS = ("wavelength", "fwhm", "band names", "bbl")
 _BANDS = "c"
-_UNITS = {
-    **{
-        "meters": "meter",
-        "micrometers": "micrometer",
-        "millimeters": "millimeter",
-        "kilometers": "kilometer",
-    },
-    **{"km": "kilometer", "degrees": "degree", "feet": "foot"},
-}
+_ORDERS = {"bsq": "cyx", "bil": "ycx", "bip": "yxc"}
+_DAMAGED = "the header is damaged"
 
 
 def takes_envi(path: str) -> bool:
-    """Return whether a path is an ENVI header, or data that has one beside it."""
+    """Whether a path is an ENVI header, or data that has one beside it."""
     head = header_of(path)
     if head is None or not os.path.isfile(head) or os.path.isdir(path):
         return False
@@ -63,14 +61,9 @@ def header_of(path: str) -> str | None:
     """Return the path of the header that belongs to a path, or None where there is none."""
     if path.lower().endswith(".hdr"):
         return path
-    stems = (path, os.path.splitext(path)[0])
-    found = [
-        f"{stem}{suffix}"
-        for stem in stems
-        for suffix in (".hdr", ".HDR")
-        if os.path.isfile(f"{stem}{suffix}")
-    ]
-    return found[0] if found else None
+    stem = os.path.splitext(path)[0]
+    beside = (f"{path}.hdr", f"{path}.HDR", f"{stem}.hdr", f"{stem}.HDR")
+    return next(filter(os.path.isfile, beside), None)
 
 
 def open_envi(path: str, **options: Any) -> OpenResult:
@@ -81,8 +74,8 @@ def open_envi(path: str, **options: Any) -> OpenResult:
     path : str
         The header, or the data.
     **options
-        ``data`` (the data file, where it is not named like the header), ``trailing`` (whether bytes
-        behind the pixels are put up with).
+        ``data`` (the data file, where it is not named like the header), ``trailing`` (whether to
+        allow trailing bytes).
 
     Raises
     ------
@@ -97,21 +90,19 @@ def open_envi(path: str, **options: Any) -> OpenResult:
         raise open_error(
             path, f"an ENVI header {file_name(path)}.hdr beside it", "none", "put the header back"
         )
-    stamp_at_opening(head, header=path)
+    FileStamp.at_open(head, header=path)
     with reading_header(head, "an ENVI header"):
         known = _read_header(head)
         layout = _layout(head, known)
     data = _data_of(path, head, options.get("data"))
-    stamp = stamp_at_opening(data, header=path)
-    check_extent(data, stamp[1], layout.end, exact=not options.get("trailing", False))
+    stamp = FileStamp.at_open(data, header=path)
     with reading_header(head, "an ENVI header"):
-        more, rows = _per_band(known, layout.shape[0]), _placed(known)
-    row_axes = int(bool(more))
-    source = RawSource(
-        layout, [(data, stamp)], file_name(data), (_BANDS, "y", "x"), row_axes=row_axes, **rows
-    )
-    fields = {name: value for name, value in known.items() if name not in more}
-    fields |= {"data_file": file_name(data), "stored_dtype": str(layout.dtype)} | more
+        per_band, placed = _per_band(known, layout.shape[0]), _placement(known)
+    name = file_name(data)
+    placed |= {"exact": not options.get("trailing", False), "row_axes": int(bool(per_band))}
+    source = file_source(layout, (data, stamp), "", name, (_BANDS, "y", "x"), **placed)
+    fields = {field: value for field, value in known.items() if field not in per_band}
+    fields |= {"data_file": name, "stored_dtype": str(layout.dtype)} | per_band
     return binary_result(path, ENVI, [source], [fields])
 
 
@@ -120,13 +111,13 @@ def _read_header(path: str) -> dict[str, Any]:
 
     with open(path, "rb") as file:
         content = file.read(_MOST_HEADER + 1)
-    if len(content) > _MOST_HEADER:
-        raise open_error(
-            path,
-            f"a header of at most {_MOST_HEADER >> 20} MiB",
-            "a longer one",
-            "it is no ENVI header",
-        )
+    refuse_if(
+        len(content) > _MOST_HEADER,
+        path,
+        f"a header of at most {_MOST_HEADER >> 20} MiB",
+        "a longer one",
+        "it is no ENVI header",
+    )
     with warnings.catch_warnings(), _plain_copy(path, content) as plain:
         warnings.simplefilter("ignore")  # about upper-case names
         return {str(name).lower(): value for name, value in envi.read_envi_header(plain).items()}
@@ -134,7 +125,7 @@ def _read_header(path: str) -> dict[str, Any]:
 
 @contextmanager
 def _plain_copy(path: str, content: bytes) -> Iterator[str]:
-    """Yield a header in plain ASCII: where `spectral` cannot read a character it leaves the file open."""
+    """Yield a header in ASCII: `spectral` leaves a file open whose characters it cannot read."""
     if content.isascii():
         yield path
         return
@@ -151,50 +142,42 @@ def _whole(path: str, known: Mapping[str, Any], name: str, default: str | None =
     try:
         return int(str(value))
     except ValueError as err:
-        raise open_error(
-            path, f"a whole number for {name!r}", repr(value), "the header is damaged"
-        ) from err
+        raise open_error(path, f"a whole number for {name!r}", repr(value), _DAMAGED) from err
 
 
 def _layout(path: str, known: Mapping[str, Any]) -> StridedLayout:
     """Return where the pixels are, as bands, lines and samples."""
     from spectral.io.envi import envi_to_dtype
 
-    if _whole(path, known, "file compression", "0"):
-        raise open_error(
-            path, "data without compression", "file compression = 1", "save it without compression"
-        )
+    refuse_if(
+        _whole(path, known, "file compression", "0"),
+        path,
+        "data without compression",
+        "file compression = 1",
+        "save it without compression",
+    )
     code = str(known.get("data type"))
-    if code not in envi_to_dtype:
-        raise open_error(
-            path, f"a data type of {', '.join(envi_to_dtype)}", code, "the header is damaged"
-        )
+    refuse_if(
+        code not in envi_to_dtype,
+        path,
+        f"a data type of {', '.join(envi_to_dtype)}",
+        code,
+        _DAMAGED,
+    )
     order = _whole(path, known, "byte order", "0")
-    if order not in (0, 1):
-        raise open_error(path, "byte order 0 or 1", str(order), "the header is damaged")
-    dtype = np.dtype(envi_to_dtype[code]).newbyteorder("<" if order == 0 else ">")
+    refuse_if(order not in (0, 1), path, "byte order 0 or 1", str(order), _DAMAGED)
+    dtype = np.dtype(f"{'<>'[order]}{envi_to_dtype[code]}")
     columns, rows, bands = (_whole(path, known, name) for name in _WHOLE)
     check_image(path, (bands, rows, columns), dtype)
     offset = _whole(path, known, "header offset", "0")
-    if offset < 0:
-        raise open_error(path, "a header offset of 0 or more", str(offset), "the header is damaged")
-    stored = {"bsq": "cyx", "bil": "ycx", "bip": "yxc"}.get(
-        str(known.get("interleave", "")).lower()
-    )
+    refuse_if(offset < 0, path, "a header offset of 0 or more", str(offset), _DAMAGED)
+    interleave = known.get("interleave")
+    stored = _ORDERS.get(str(interleave).lower())
     if stored is None:
-        raise open_error(
-            path,
-            "interleave of bsq, bil or bip",
-            repr(known.get("interleave")),
-            "the header is damaged",
-        )
+        raise open_error(path, "interleave of bsq, bil or bip", repr(interleave), _DAMAGED)
     sizes = {"c": bands, "y": rows, "x": columns}
-    steps = dict(
-        zip(stored, dense_strides([sizes[axis] for axis in stored], dtype.itemsize), strict=True)
-    )
-    return StridedLayout(
-        (bands, rows, columns), dtype, offset, tuple(steps[axis] for axis in "cyx")
-    )
+    layout = dense([sizes[axis] for axis in stored], dtype, offset)
+    return transposed(layout, [stored.index(axis) for axis in "cyx"])
 
 
 def _data_of(path: str, head: str, named: Any) -> str:
@@ -207,12 +190,9 @@ def _data_of(path: str, head: str, named: Any) -> str:
     if path != head:
         return path
     base = os.path.splitext(head)[0]
-    beside = [
-        f"{base}{suffix}"
-        for lower in _DATA_SUFFIXES
-        for suffix in dict.fromkeys((lower, lower.upper()))
-    ]
-    return next((one for one in beside if os.path.isfile(one)), f"{base}.img")
+    suffixes = [case for suffix in _DATA_SUFFIXES for case in (suffix, suffix.upper())]
+    beside = (f"{base}{suffix}" for suffix in suffixes)
+    return next(filter(os.path.isfile, beside), f"{base}.img")
 
 
 def _per_band(known: Mapping[str, Any], bands: int) -> dict[str, list[Any]]:
@@ -221,7 +201,7 @@ def _per_band(known: Mapping[str, Any], bands: int) -> dict[str, list[Any]]:
     for name in _LISTS:
         values = known.get(name)
         if isinstance(values, list) and len(values) == bands:
-            found[name] = [_number(value) for value in values]
+            found[name] = list(map(_number, values))
     return found
 
 
@@ -232,24 +212,20 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _placed(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the pixel size that the header tells: by itself, or among what it says of the map."""
+def _placement(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pixel size of the header: given alone, or with the map."""
     for name, first in (("pixel size", 0), ("map info", 5)):
-        said = known.get(name)
-        if not isinstance(said, list) or len(said) < first + 2:
+        values = known.get(name)
+        if not isinstance(values, list) or len(values) < first + 2:
             continue
-        wide, high = (_number(size) for size in said[first : first + 2])
-        if (
-            isinstance(wide, float)
-            and isinstance(high, float)
-            and 0 < wide < np.inf
-            and 0 < high < np.inf
-        ):
-            units = [
-                str(one).split("=")[-1].strip().lower()
-                for one in said[first + 2 :]
-                if "unit" in str(one).lower()
-            ]
-            unit = _UNITS.get(units[0]) if units else None
-            return {"scale": (1.0, high, wide), "units": (None, unit, unit) if unit else None}
+        wide, high, *rest = map(_number, values[first:])
+        if _is_size(wide) and _is_size(high):
+            texts = (str(value).lower() for value in rest)
+            text = next((text for text in texts if "unit" in text), "")
+            unit = unit_of(text.split("=")[-1])
+            return {"scale": (1.0, high, wide), "units": unit and (None, unit, unit)}
     return {}
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < np.inf

@@ -1,4 +1,4 @@
-"""FITS images: every header-and-data unit with an image is one; the cards of headers are read by `astropy`.
+"""FITS images: one for each header-and-data unit with pixels; `astropy` reads the cards.
 
 Format: https://fits.gsfc.nasa.gov/fits_standard.html
 """
@@ -9,17 +9,17 @@ import gzip
 import os
 import warnings
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import binary_result
-from napari_lazyload.sources.binary.header_checks import check_image, default_axes, reading_header
+from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
+from napari_lazyload.sources.binary.header_checks import check_image, gray_axes, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
-from napari_lazyload.sources.binary.strided import RawSource, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense
 from napari_lazyload.sources.binary.strided_chunks import Linear, Shifted
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,7 @@ FITS = "FITS"
 _BLOCK, _CARD = 2880, 80
 _GZIP, _PIECE = b"\x1f\x8b", 1 << 20
 _MOST_CARDS = 1 << 22
+_MOST_AXES = 999
 _MOST_UNITS = 10_000
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _HINT = "it is damaged or of another format: copy it again"
@@ -61,6 +62,11 @@ class _Unit:
     offset: int
     nbytes: int
 
+    @property
+    def name(self) -> str:
+        """As the header has it, or its number."""
+        return str(self.cards.get("EXTNAME") or f"HDU {self.number}")
+
 
 def open_fits(path: str, **options: Any) -> OpenResult:
     """Open the images of a FITS file, the primary one and those of its extensions.
@@ -83,31 +89,26 @@ def open_fits(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("scaled",), "FITS files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "a FITS file")
+    stamp = FileStamp.at_open(path, "a FITS file")
     packed = _is_packed(path)
     opener: Any = gzip.open if packed else open
     with reading_header(path, "a FITS file"), opener(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's, about cards that it mends
-        size = _unpacked_size(path, file) if packed else stamp[1]
+        size = _unpacked_size(path, file) if packed else stamp.size
         units, skipped, notes = _units(path, file, size)
         images = [unit for unit in units if _is_image(unit, skipped)]
-        if not images:
-            found = (
-                "none"
-                if not skipped
-                else "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
-            )
-            raise open_error(
-                path, "at least one image of two axes or more", found, "open it with astropy"
-            )
-        titles = _titles(images)
-        found_images = [
-            _image(path, stamp, *one, options, packed=packed)
-            for one in zip(images, titles, strict=True)
-        ]
-    sources = [source for source, _ in found_images]
-    notes += [note for source in sources for note in packed_notes(source)]
-    headers = [fields for _, fields in found_images]
+        refuse_if(
+            not images,
+            path,
+            "at least one image of two axes or more",
+            "; ".join(f"{len(names)} x {why}" for why, names in skipped.items()) or "none",
+            "open it with astropy",
+        )
+        sources, headers = [], []
+        for unit, title in zip(images, _titles(images), strict=True):
+            source, fields = _image(path, stamp, unit, title, options, packed=packed)
+            sources.append(source)
+            headers.append(fields)
     return binary_result(path, FITS, sources, headers, skipped=skipped, notes=notes)
 
 
@@ -119,18 +120,22 @@ def _is_packed(path: str) -> bool:
 def _unpacked_size(path: str, file: IO[bytes]) -> int:
     """Return how many bytes a packed file has when it is unpacked."""
     size = 0
-    while piece := file.read(_PIECE):
-        size += len(piece)
-        if size > MOST_PACKED:
-            expected = f"at most {MOST_PACKED >> 30} GiB in one compressed file"
-            raise open_error(path, expected, "more", "unpack it with gunzip to read it in place")
+    while data := file.read(_PIECE):
+        size += len(data)
+        refuse_if(
+            size > MOST_PACKED,
+            path,
+            f"at most {MOST_PACKED >> 30} GiB in one compressed file",
+            "more",
+            "unpack it with gunzip to read it in place",
+        )
     return size
 
 
 def _units(
     path: str, file: IO[bytes], size: int
 ) -> tuple[list[_Unit], dict[str, list[str]], list[str]]:
-    """Return the units of a file, what is left out behind the last one, and what to say of its end."""
+    """Return the units of a file, what is left out behind the last one, and notes."""
     units: list[_Unit] = []
     skipped: dict[str, list[str]] = {}
     place = 0
@@ -145,16 +150,14 @@ def _units(
         )
         units.append(unit)
         place = unit.offset + -(-unit.nbytes // _BLOCK) * _BLOCK
-    if not units:
-        raise open_error(path, f"a header of at least {_BLOCK} bytes", f"{size} bytes", _HINT)
+    refuse_if(not units, path, f"a header of at least {_BLOCK} bytes", f"{size} bytes", _HINT)
     if 0 < size - place < _BLOCK:
         skipped.setdefault("bytes that are no header", []).append(f"at byte {place}")
     notes = []
     if place > size:  # all pixels are there, and yet it may have been cut
         lacking = f"expected {place:,} bytes (blocks of {_BLOCK:,}), found {size:,}"
-        notes = [
-            f"{path}: {lacking}; its pixels are whole, but it may be truncated: compare it with the original"
-        ]
+        hint = "its pixels are whole, but it may be truncated: compare it with the original"
+        notes = [f"{path}: {lacking}; {hint}"]
     return units, skipped, notes
 
 
@@ -192,10 +195,13 @@ def _unit(path: str, number: int, text: str, offset: int) -> _Unit:
         count = item_count(shape[:-1])
     extra, groups = int(cards.get("PCOUNT", 0)), int(cards.get("GCOUNT", 1))
     nbytes = abs(_bitpix(path, cards)) // 8 * groups * (extra + count)
-    if min(extra, groups) < 0 or nbytes >= 1 << 63:
-        raise open_error(
-            path, "a size of data", f"PCOUNT {extra}, GCOUNT {groups}, axes of {shape}", _HINT
-        )
+    refuse_if(
+        min(extra, groups) < 0 or nbytes >= 1 << 63,
+        path,
+        "a size of data",
+        f"PCOUNT {extra}, GCOUNT {groups}, axes of {shape}",
+        _HINT,
+    )
     return _Unit(number, cards, offset, nbytes)
 
 
@@ -209,30 +215,38 @@ def _bitpix(path: str, cards: Mapping[str, Any]) -> int:
 def _shape(path: str, cards: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the sizes of the axes, the fastest last."""
     ndim = cards.get("NAXIS")
-    if not isinstance(ndim, int) or isinstance(ndim, bool) or not 0 <= ndim <= 999:
-        raise open_error(path, "NAXIS of 0 to 999", repr(ndim), _HINT)
-    shape = [cards.get(f"NAXIS{number}") for number in range(ndim, 0, -1)]
-    if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in shape):
+    if not _is_count(ndim) or ndim > _MOST_AXES:
+        raise open_error(path, f"NAXIS of 0 to {_MOST_AXES}", repr(ndim), _HINT)
+    shape: list[Any] = [cards.get(f"NAXIS{number}") for number in range(ndim, 0, -1)]
+    if not all(map(_is_count, shape)):
         raise open_error(path, f"{ndim} sizes of axes", f"{shape}", _HINT)
-    return tuple(int(size) for size in shape if size is not None)
+    return tuple(shape)
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    """Whether a card has a whole number; T and F are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return _is_whole(value) and value >= 0
 
 
 def _titles(units: list[_Unit]) -> list[str]:
-    """Return what each image is called; the version goes with it where several have one name."""
-    names = [str(unit.cards.get("EXTNAME") or f"HDU {unit.number}") for unit in units]
-    if len(names) == 1:
+    """Return the name of each image; the version is added where several have the same."""
+    if len(units) == 1:
         return [""]
-    versions = [f" {unit.cards.get('EXTVER', unit.number)}" for unit in units]
-    return [
-        f"{name}{version}" if names.count(name) > 1 else name
-        for name, version in zip(names, versions, strict=True)
-    ]
+    names = [unit.name for unit in units]
+    titles = []
+    for unit, name in zip(units, names, strict=True):
+        version = f" {unit.cards.get('EXTVER', unit.number)}" if names.count(name) > 1 else ""
+        titles.append(f"{name}{version}")
+    return titles
 
 
 def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
-    """Return whether a unit is an image; note why it is none."""
+    """Whether a unit is an image; the reason why not goes into `skipped`."""
     cards = unit.cards
-    name = str(cards.get("EXTNAME") or f"HDU {unit.number}")
     kind = str(cards.get("XTENSION", "IMAGE")).strip()
     shape = [cards.get(f"NAXIS{number}", 0) for number in range(int(cards["NAXIS"]), 0, -1)]
     why = None
@@ -247,24 +261,45 @@ def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
     elif unit.nbytes and (len(shape) < 2 or len(shape) > 32):
         why = f"data of {len(shape)} axes"
     if why is not None:
-        skipped.setdefault(why, []).append(name)
+        skipped.setdefault(why, []).append(unit.name)
     return why is None and unit.nbytes > 0
 
 
 def _image(
     path: str,
-    stamp: tuple[int, int],
+    stamp: FileStamp,
     unit: _Unit,
     title: str,
     options: Mapping[str, Any],
     *,
     packed: bool,
-) -> tuple[RawSource | PackedSource, dict[str, Any]]:
+) -> tuple[StridedFileSource | PackedSource, dict[str, Any]]:
     """Return the source of one unit, and its cards."""
     cards = unit.cards
     layout = dense(_shape(path, cards), _TYPES[_bitpix(path, cards)], unit.offset)
     check_image(path, layout.shape, layout.dtype)
-    for key in ("BSCALE", "BZERO") if options.get("scaled", True) else ():
+    more: dict[str, Any] = _limits(cards)
+    if options.get("scaled", True):
+        more["convert"], more["dtype"] = _scaling(path, cards, layout.dtype)
+    axes = gray_axes(layout.shape)
+    name = f"{file_name(path)} {title}".strip()
+    codec = "gzip" if packed else ""
+    source = file_source(layout, (path, stamp), codec, name, axes, exact=False, **more)
+    fields = {"hdu": unit.number, "data_offset": unit.offset, "stored_dtype": str(layout.dtype)}
+    shown = [key for key in cards if key not in _STRUCTURE and not key.startswith("NAXIS")]
+    return source, fields | {key: cards[key] for key in shown}
+
+
+def _number(cards: Mapping[str, Any], name: str, default: float) -> float:
+    value = cards.get(name)
+    return float(value) if _is_whole(value) or isinstance(value, float) else default
+
+
+def _scaling(
+    path: str, cards: Mapping[str, Any], dtype: np.dtype[Any]
+) -> tuple[Linear | Shifted | None, str | None]:
+    """Return the conversion of stored values, as astropy has it, and the type of the result."""
+    for key in ("BSCALE", "BZERO"):
         if isinstance(cards.get(key), str):
             raise open_error(
                 path,
@@ -272,47 +307,10 @@ def _image(
                 repr(cards[key]),
                 "mend the header, or open it with scaled=False",
             )
-    convert, dtype = _scaling(cards, layout.dtype) if options.get("scaled", True) else (None, None)
-    axes = tuple(
-        "c" if axis == "s" else axis for axis in default_axes(layout.shape, np.dtype(bool))
-    )
-    name = f"{file_name(path)} {title}".strip()
-    more = {"convert": convert, "dtype": dtype, **_limits(cards)}
-    source: RawSource | PackedSource
-    if packed:
-        source = PackedSource(layout, (path, stamp), "gzip", name, axes, **more)
-    else:
-        source = RawSource(layout, [(path, stamp)], name, axes, **more)
-    fields = {
-        key: value
-        for key, value in cards.items()
-        if key not in _STRUCTURE and not key.startswith("NAXIS")
-    }
-    return source, {
-        "hdu": unit.number,
-        "data_offset": unit.offset,
-        "stored_dtype": str(layout.dtype),
-    } | fields
-
-
-def _number(cards: Mapping[str, Any], name: str, default: float) -> float:
-    value = cards.get(name, default)
-    return (
-        float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
-    )
-
-
-def _scaling(
-    cards: Mapping[str, Any], dtype: np.dtype[Any]
-) -> tuple[Linear | Shifted | None, str | None]:
-    """Return what astropy does to stored values, and the type of the result."""
     slope, zero = _number(cards, "BSCALE", 1.0), _number(cards, "BZERO", 0.0)
     blank = cards.get("BLANK")
-    blank = (
-        blank
-        if isinstance(blank, int) and not isinstance(blank, bool) and dtype.kind in "iu"
-        else None
-    )
+    if not _is_whole(blank) or dtype.kind not in "iu":
+        blank = None
     if slope == 1 and zero == 0 and blank is None:
         return None, None
     bits = 8 * dtype.itemsize
@@ -321,10 +319,12 @@ def _scaling(
             return Shifted(), f"u{dtype.itemsize}"
         if dtype.kind == "u" and zero == -128:
             return Shifted(), "i1"
-    real = f"f{dtype.itemsize}" if dtype.kind == "f" else "f4" if bits <= 16 else "f8"
+    real = "f4" if bits <= 16 else "f8"
+    if dtype.kind == "f":
+        real = f"f{dtype.itemsize}"
     return Linear(slope, zero, real, blank), real
 
 
 def _limits(cards: Mapping[str, Any]) -> dict[str, Any]:
     low, high = _number(cards, "DATAMIN", np.nan), _number(cards, "DATAMAX", np.nan)
-    return {"contrast_limits": (low, high)} if np.isfinite([low, high]).all() and low < high else {}
+    return {"contrast_limits": (low, high)} if -np.inf < low < high < np.inf else {}

@@ -14,18 +14,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import placement
-from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
+from napari_lazyload.core.units import length_unit
+from napari_lazyload.sources.binary.compressed import PackedSource
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
     MOST_HEADER,
     check_image,
-    data_file,
     header_text,
     reading_header,
 )
-from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense, samples_first
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.binary.read_strided import item_count
+from napari_lazyload.sources.binary.split_files import (
+    LINE_END,
+    check_single,
+    numbered_names,
+    source_of_files,
+    stamped_files,
+)
+from napari_lazyload.sources.binary.strided import (
+    StridedFileSource,
+    StridedLayout,
+    dense,
+    samples_first,
+)
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,27 +48,30 @@ METAIMAGE = "MetaImage"
 _LINE = re.compile(rb"([^\n]*)(\n|$)")
 _LIST = re.compile(r"LIST(?:\s+([0-9]{1,2})D?)?", re.IGNORECASE | re.ASCII)
 _TYPES = {
-    **{
-        "MET_CHAR": "i1",
-        "MET_UCHAR": "u1",
-        "MET_SHORT": "i2",
-        "MET_USHORT": "u2",
-        "MET_INT": "i4",
-        "MET_UINT": "u4",
-    },
-    **{"MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8"},
-    **{"MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
 }
-_UNITS = {"um": "micrometer", "mm": "millimeter", "cm": "centimeter"}
+_AXES = ("x", "y", "z", "t", *(f"axis{number}" for number in range(5, 40)))
+_DAMAGED = "the header is damaged"
 _TRUE = ("true", "t", "1", "yes")
 
 
 def open_metaimage(path: str, **options: Any) -> OpenResult:
     """Open a MetaImage.
 
-    Axes are turned round to z, y, x; spacing, origin and direction give scale, translation and
-    affine, with the world in the order z, y, x. Several channels come first, the colours of an
-    RGB(A) image last.
+    Axes are reversed to z, y, x. Spacing, origin and direction give scale, translation and affine,
+    with the world in the order z, y, x. Several channels come first, the colors of an RGB(A) image
+    last.
 
     Parameters
     ----------
@@ -64,47 +79,65 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
         ``.mhd`` or ``.mha``; compressed data is unpacked as one chunk.
     **options
         ``outside`` (whether data files may lie outside the header's folder), ``trailing`` (whether
-        bytes behind the pixels are put up with).
+        to allow trailing bytes; behind the pixels of a detached data file they are ignored with a
+        note, as ITK does).
 
     Raises
     ------
     SourceOpenError
-        If it is no MetaImage, a data file is missing, or shorter or longer than the header says.
+        If it is no MetaImage, a data file is missing or shorter than the header says, or attached
+        data is longer.
     """
     check_options(options, ("outside", "trailing"), "MetaImage files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "a MetaImage header")
+    stamp = FileStamp.at_open(path, "a MetaImage header")
     with reading_header(path, "a MetaImage header"):
         header, names, start = _read_header(path)
         layout, axes = _layout(path, header)
         files = [(path, stamp)]
         if names is not None:
-            found = [data_file(path, name, outside=options.get("outside", False)) for name in names]
-            files = [(one, stamp_at_opening(one, header=path)) for one in found]
+            files = stamped_files(path, names, outside=options.get("outside", False))
             start = 0
-        placed = _placed(header, axes)
+        placed = _placement(header, axes)
         skip = int(header.get("HeaderSize", 0))
         if skip > 0:  # counted from the beginning of the file, also behind a header
             start = 0
         codec = _codec(path, header)
-    source: RawSource | PackedSource
-    if codec and len(files) > 1:
-        raise open_error(
-            path,
-            "one compressed data file",
-            f"{len(files)}",
-            "save it uncompressed, or in one file",
-        )
+    source: StridedFileSource | PackedSource
+    notes: list[str] = []
     if codec:
+        check_single(path, files)
         begin = start + max(0, skip)
         source = PackedSource(layout, files[0], codec, file_name(path), axes, start=begin, **placed)
     else:
-        exact = not options.get("trailing", False)
+        trailing, detached = options.get("trailing", False), names is not None
         source = source_of_files(
-            path, layout, axes, files, start=start, skip=skip, exact=exact, **placed
+            path,
+            layout,
+            axes,
+            files,
+            start=start,
+            skip=skip,
+            exact=not (trailing or detached),
+            **placed,
         )
+        if not trailing:
+            notes = _trailing_notes(path, source)
     fields = dict(header) | {"data_files": len(files), "stored_dtype": str(layout.dtype)}
-    return binary_result(path, METAIMAGE, [source], [fields], notes=packed_notes(source))
+    return binary_result(path, METAIMAGE, [source], [fields], notes=notes)
+
+
+def _trailing_notes(path: str, source: StridedFileSource) -> list[str]:
+    """Return what to say of data files that go on behind their pixels."""
+    layout, files = source.layout, source.files
+    nbytes = item_count(layout.shape) * layout.dtype.itemsize // len(files)
+    needed = layout.offset + nbytes
+    longest = max(stamp.size for _, stamp in files if stamp is not None)
+    if longest - needed <= LINE_END:
+        return []
+    expected = f"expected data files of {needed:,} bytes, found {longest:,}"
+    hint = "if the image looks wrong, check DimSize and ElementType in the header"
+    return [f"{path}: {expected}; trailing bytes are ignored, as ITK does: {hint}"]
 
 
 def _read_header(path: str) -> tuple[dict[str, str], list[str] | None, int]:
@@ -114,37 +147,36 @@ def _read_header(path: str) -> tuple[dict[str, str], list[str] | None, int]:
     header: dict[str, str] = {}
     for line in _LINE.finditer(block):
         key, equals, value = header_text(line[1]).partition("=")
+        if not equals and (line[1].strip() or line.end() == len(block)):
+            break
         if not equals:
-            if line[1].strip():
-                break
-            if line.end() == len(block):
-                break
             continue
         header[key.strip()] = value.strip()
         if key.strip() == "ElementDataFile":
             return header, _data_names(path, header, block[line.end() :]), line.end()
-    found = f"a file that begins with {block[:16]!r}" if block else "an empty file"
     raise open_error(
-        path, "lines of 'key = value' that end with ElementDataFile", found, "export it again"
+        path,
+        "lines of 'key = value' that end with ElementDataFile",
+        f"a file that begins with {block[:16]!r}" if block else "an empty file",
+        "export it again",
     )
 
 
 def _data_names(path: str, header: Mapping[str, str], rest: bytes) -> list[str] | None:
     """Return the names of the data files."""
-    said = header["ElementDataFile"]
-    if said.upper() == "LOCAL":
+    text = header["ElementDataFile"]
+    if text.upper() == "LOCAL":
         return None
-    listed = _LIST.fullmatch(said)
-    if listed is not None:
-        sizes = [int(size) for size in header.get("DimSize", "1").split()]
-        count = prod(sizes[int(listed[1] or len(sizes) - 1) :])
-        names = [line.strip() for line in header_text(rest).splitlines() if line.strip()]
-        if not 0 < count <= len(names):
-            raise open_error(
-                path, f"{count} names of data files", f"{len(names)}", "the header is damaged"
-            )
-        return names[:count]
-    return numbered_names(path, said) or [said]
+    listed = _LIST.fullmatch(text)
+    if listed is None:
+        return numbered_names(path, text) or [text]
+    sizes = list(map(int, header.get("DimSize", "1").split()))
+    count = prod(sizes[int(listed[1] or len(sizes) - 1) :])
+    names = [line.strip() for line in header_text(rest).splitlines() if line.strip()]
+    refuse_if(
+        not 0 < count <= len(names), path, f"{count} names of data files", f"{len(names)}", _DAMAGED
+    )
+    return names[:count]
 
 
 def _flag(header: Mapping[str, str], *names: str) -> bool:
@@ -154,30 +186,38 @@ def _flag(header: Mapping[str, str], *names: str) -> bool:
 def _codec(path: str, header: Mapping[str, str]) -> str:
     if header.get("BinaryData", "True").lower() not in _TRUE:
         return "text"
+    if not _flag(header, "CompressedData"):
+        return ""
     kind = header.get("CompressionType", "zlib").lower()
-    if _flag(header, "CompressedData") and kind not in ("zlib", ""):
-        raise open_error(
-            path, "data compressed by zlib", f"by {kind!r}", "save it without compression"
-        )
-    return "zlib" if _flag(header, "CompressedData") else ""
+    refuse_if(
+        kind not in ("zlib", ""),
+        path,
+        "data compressed by zlib",
+        f"by {kind!r}",
+        "save it without compression",
+    )
+    return "zlib"
 
 
 def _layout(path: str, header: Mapping[str, str]) -> tuple[StridedLayout, tuple[str, ...]]:
     """Return where the pixels are, as they are shown, and the names of the axes."""
     if header.get("ObjectType", "Image").lower() != "image":
         raise open_error(path, "ObjectType = Image", header["ObjectType"], "read it with ITK")
-    sizes = tuple(int(size) for size in header["DimSize"].split())
+    sizes = tuple(map(int, header["DimSize"].split()))
     if len(sizes) != int(header["NDims"]):
-        raise open_error(path, f"{header['NDims']} sizes", f"{len(sizes)}", "the header is damaged")
+        raise open_error(path, f"{header['NDims']} sizes", f"{len(sizes)}", _DAMAGED)
     kind = header["ElementType"].split()[0].removesuffix("_ARRAY")
-    if kind not in _TYPES:
-        raise open_error(
-            path, f"an ElementType of {', '.join(_TYPES)}", kind, "save it with another type"
-        )
+    refuse_if(
+        kind not in _TYPES,
+        path,
+        f"an ElementType of {', '.join(_TYPES)}",
+        kind,
+        "save it with another type",
+    )
     big = _flag(header, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
     dtype = np.dtype(f"{'>' if big else '<'}{_TYPES[kind]}")
     channels = int(header.get("ElementNumberOfChannels", 1))
-    names = ("x", "y", "z", "t", *(f"axis{number}" for number in range(5, 40)))[: len(sizes)][::-1]
+    names = _AXES[: len(sizes)][::-1]
     check_image(path, sizes, dtype)
     if channels == 1:
         return dense(sizes[::-1], dtype), names
@@ -191,11 +231,11 @@ def _layout(path: str, header: Mapping[str, str]) -> tuple[StridedLayout, tuple[
 def _numbers(header: Mapping[str, str], *names: str) -> list[float] | None:
     for name in names:
         if name in header:
-            return [float(value) for value in header[name].split()]
+            return list(map(float, header[name].split()))
     return None
 
 
-def _placed(header: Mapping[str, str], axes: tuple[str, ...]) -> dict[str, Any]:
+def _placement(header: Mapping[str, str], axes: tuple[str, ...]) -> dict[str, Any]:
     """Return scale, translation or affine, and units."""
     ndim = int(header["NDims"])
     names = tuple(axis for axis in axes if axis != "s")
@@ -205,17 +245,17 @@ def _placed(header: Mapping[str, str], axes: tuple[str, ...]) -> dict[str, Any]:
     matrix = _numbers(header, "TransformMatrix", "Rotation", "Orientation")
     if spacing is None and origin is None and matrix is None:
         return {}
-    steps = np.ones(ndim) if spacing is None or len(spacing) != ndim else np.array(spacing)
-    first = np.zeros(ndim) if origin is None or len(origin) != ndim else np.array(origin)
-    turn = (
-        np.eye(ndim)
-        if matrix is None or len(matrix) != ndim**2
-        else np.array(matrix).reshape(ndim, ndim)
-    )
+    steps, first, rotation = np.ones(ndim), np.zeros(ndim), np.eye(ndim)
+    if spacing is not None and len(spacing) == ndim:
+        steps = np.array(spacing)
+    if origin is not None and len(origin) == ndim:
+        first = np.array(origin)
+    if matrix is not None and len(matrix) == ndim**2:
+        rotation = np.array(matrix).reshape(ndim, ndim)
     # Row i of the matrix is the direction of axis i.
-    directions = (turn.T * steps)[::-1, ::-1]
+    directions = (rotation.T * steps)[::-1, ::-1]
     placed: dict[str, Any] = placement(directions, first[::-1], names, spatial)
-    unit = _UNITS.get(header.get("DistanceUnits", "").lower())
+    unit = length_unit(header.get("DistanceUnits"))
     if unit is not None:
-        placed["units"] = tuple(unit if axis in ("z", "y", "x") else None for axis in names)
+        placed["units"] = tuple(map(dict.fromkeys("xyz", unit).get, names))
     return placed

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import operator
 import os
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
-from napari_lazyload.sources.binary.dataset import binary_result
+from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import check_image, reading_header
-from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.binary.strided import (
+    StridedLayout,
+    dense,
+    transposed,
+)
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
-    from napari_lazyload.sources.files import Stamp
     from napari_lazyload.sources.opened import OpenResult
 
 MRC = "MRC"
@@ -32,6 +34,24 @@ _BYTES = 0
 _IMOD, _STAMP_IN_EXTRA = 1146047817, 40
 _SIGNED, _HALF_BYTES = 1, 16
 """Flags that IMOD leaves beside its stamp (https://bio3d.colorado.edu/imod/doc/mrc_format.txt)."""
+
+_FIELDS = (
+    "mode",
+    "ispg",
+    "nsymbt",
+    "exttyp",
+    "dmin",
+    "dmax",
+    "dmean",
+    "rms",
+    "mapc",
+    "mapr",
+    "maps",
+    "mx",
+    "my",
+    "mz",
+)
+"""Fields of the header that the table shows as they are."""
 
 _OPENERS = {"gzip": gzip.open, "bzip2": bz2.open, "": open}
 
@@ -48,7 +68,7 @@ def open_mrc(path: str, **options: Any) -> OpenResult:
     path : str
         The file; compressed by gzip or bzip2 it is unpacked as one chunk.
     **options
-        ``trailing`` (whether bytes behind the pixels are put up with).
+        ``trailing`` (whether to allow trailing bytes).
 
     Raises
     ------
@@ -58,29 +78,29 @@ def open_mrc(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("trailing",), "MRC files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "an MRC file")
+    stamp = FileStamp.at_open(path, "an MRC file")
     codec = _codec(path)
     opener: Any = _OPENERS[codec]
     with reading_header(path, "an MRC file"), opener(path, "rb") as file:
         header, order = _read_header(path, file.read(_HEADER))
         layout, axes = _layout(path, header, order)
         frames = _frame_headers(file, header, order, axes, layout.shape)
-    if not codec:
-        check_extent(path, stamp[1], layout.end, exact=not options.get("trailing", False))
-    source = _source(
-        path, stamp, codec, layout, axes=axes, header=header, row_axes=int(bool(frames))
-    )
-    if not source.row_axes:
-        frames = {}
-    return binary_result(
-        path, MRC, [source], [_fields(header, layout) | frames], notes=packed_notes(source)
-    )
+    meta = _placement(header, axes) | _limits(header, layout)
+    fields = _fields(header, layout)
+    if frames and not codec:
+        meta["row_axes"] = 1
+        fields |= frames
+    meta["exact"] = not options.get("trailing", False)
+    source = file_source(layout, (path, stamp), codec, file_name(path), axes, **meta)
+    return binary_result(path, MRC, [source], [fields])
 
 
 def _codec(path: str) -> str:
     with reading_header(path, "an MRC file"), open(path, "rb") as file:
         start = file.read(3)
-    return "gzip" if start[:2] == b"\x1f\x8b" else "bzip2" if start == b"BZh" else ""
+    if start == b"BZh":
+        return "bzip2"
+    return "gzip" if start[:2] == b"\x1f\x8b" else ""
 
 
 def _read_header(path: str, block: bytes) -> tuple[Any, str]:
@@ -88,95 +108,90 @@ def _read_header(path: str, block: bytes) -> tuple[Any, str]:
     from mrcfile import utils
     from mrcfile.dtypes import HEADER_DTYPE
 
-    if len(block) < _HEADER:
-        raise open_error(
-            path,
-            f"an MRC header of {_HEADER} bytes",
-            f"{len(block)} bytes",
-            "it is truncated: copy it again",
-        )
+    refuse_if(
+        len(block) < _HEADER,
+        path,
+        f"an MRC header of {_HEADER} bytes",
+        f"{len(block)} bytes",
+        "it is truncated: copy it again",
+    )
     plain = np.frombuffer(block, HEADER_DTYPE)[0]
     try:
         stamped = str(utils.byte_order_from_machine_stamp(plain["machst"]))
     except ValueError:  # older software left the stamp empty
         stamped = "<"
     found = []
-    for order in sorted("<>", key=lambda one: one != stamped):
+    for order in sorted("<>", key=stamped.__ne__):
         header = np.rec.array(np.frombuffer(block, HEADER_DTYPE.newbyteorder(order)))[0]
         sizes = [int(header[name]) for name in ("nx", "ny", "nz")]
-        if 0 <= int(header["mode"]) < 1000 and all(0 < size < 1 << 30 for size in sizes):
+        if 0 <= int(header["mode"]) < 1000 and 0 < min(sizes) <= max(sizes) < 1 << 30:
             found.append((max(sizes), header, order))
     if found:
         # Some software leaves a wrong stamp; read in the wrong order, sizes come out far larger.
-        return min(found, key=lambda one: one[0])[1:]
-    sizes = [int(plain[name]) for name in ("nx", "ny", "nz", "mode")]
+        return min(found, key=operator.itemgetter(0))[1:]
     raise open_error(
         path,
         "an MRC file",
-        f"sizes and mode of {tuple(sizes)}",
+        f"sizes and mode of {tuple(int(plain[name]) for name in ('nx', 'ny', 'nz', 'mode'))}",
         "it is damaged or of another format",
     )
 
 
 def _layout(path: str, header: Any, order: str) -> tuple[StridedLayout, tuple[str, ...]]:
-    """Return where the pixels are, in the order in which they are shown, and the names of the axes."""
+    """Return where the pixels are, in the order in which they are shown, and names of axes."""
     from mrcfile import utils
 
     mode = int(header["mode"])
     try:
-        dtype = _bytes_type(path, header, order) or np.dtype(
-            utils.dtype_from_mode(mode)
-        ).newbyteorder(order)
+        dtype = np.dtype(utils.dtype_from_mode(mode)).newbyteorder(order)
+        if mode == _BYTES and _is_unsigned(path, header, order):
+            dtype = np.dtype(np.uint8)
     except ValueError as err:
-        hint = "convert it to mode 2 (float32) or 1 (int16)"
-        raise open_error(path, "mode 0, 1, 2, 4, 6 or 12", f"mode {mode}", hint) from err
-    shape = _shape(header)
-    extended = int(header["nsymbt"])
-    if extended < 0:
         raise open_error(
             path,
-            "an extended header of 0 bytes or more",
-            f"{extended} bytes",
-            "the header is damaged",
-        )
+            "mode 0, 1, 2, 4, 6 or 12",
+            f"mode {mode}",
+            "convert it to mode 2 (float32) or 1 (int16)",
+        ) from err
+    shape = _shape(header)
+    extended = int(header["nsymbt"])
+    refuse_if(
+        extended < 0,
+        path,
+        "an extended header of 0 bytes or more",
+        f"{extended} bytes",
+        "the header is damaged",
+    )
     layout = dense(shape, dtype, _HEADER + extended)
     check_image(path, shape, layout.dtype)
     if int(header["ispg"]) == _IMAGE_STACK:
         return layout, ("frame", "y", "x")[-len(shape) :]
-    names = _axis_names(header)
-    stored = (*("volume",) * (len(shape) - 3), *names)
-    shown = (*("volume",) * (len(shape) - 3), "z", "y", "x")
-    places = [stored.index(axis) for axis in shown]
-    moved = StridedLayout(tuple(shape[place] for place in places), layout.dtype, layout.offset, ())
-    return StridedLayout(
-        moved.shape, moved.dtype, moved.offset, tuple(layout.strides[place] for place in places)
-    ), shown
+    lead = ("volume",) * (len(shape) - 3)
+    stored, shown = (*lead, *_axis_names(header)), (*lead, "z", "y", "x")
+    return transposed(layout, [stored.index(axis) for axis in shown]), shown
 
 
-def _bytes_type(path: str, header: Any, order: str) -> np.dtype[Any] | None:
-    """Return unsigned bytes where the header says that pixels of mode 0 are such, None where the mode tells the type.
+def _is_unsigned(path: str, header: Any, order: str) -> bool:
+    """Whether the bytes of mode 0 have no sign.
 
     They have a sign by the standard of 2014, and had none in IMOD before. Its files say which by a
     flag, others by a highest value that no signed byte has.
     """
-    if int(header["mode"]) != _BYTES:
-        return None
     stamp, flags = np.frombuffer(header["extra2"].tobytes(), f"{order}i4", 2, _STAMP_IN_EXTRA)
     if stamp == _IMOD:
-        if flags & _HALF_BYTES:
-            raise open_error(
-                path,
-                "a byte for each pixel",
-                "two pixels in a byte",
-                "unpack it with clip, of IMOD",
-            )
-        return None if flags & _SIGNED else np.dtype(np.uint8)
-    low, high = float(header["dmin"]), float(header["dmax"])
-    return np.dtype(np.uint8) if low >= 0 and 127 < high <= 255 else None
+        refuse_if(
+            flags & _HALF_BYTES,
+            path,
+            "a byte for each pixel",
+            "two pixels in a byte",
+            "unpack it with clip, of IMOD",
+        )
+        return not flags & _SIGNED
+    return float(header["dmin"]) >= 0 and 127 < float(header["dmax"]) <= 255
 
 
 def _shape(header: Any) -> tuple[int, ...]:
-    """Return the shape as `mrcfile` has it; where the sections are not whole volumes it is one volume."""
+    """Return the shape as `mrcfile` has it; sections that are not whole volumes are one volume."""
     from mrcfile import utils
 
     sections, each = int(header["nz"]), int(header["mz"])
@@ -187,84 +202,52 @@ def _shape(header: Any) -> tuple[int, ...]:
 
 def _axis_names(header: Any) -> tuple[str, ...]:
     """Return the names of sections, rows and columns."""
-    order = tuple(int(header[name]) for name in ("maps", "mapr", "mapc"))
-    return (
-        tuple("xyz"[number - 1] for number in order)
-        if sorted(order) == [1, 2, 3]
-        else ("z", "y", "x")
-    )
+    order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    if sorted(order) != [1, 2, 3]:
+        return ("z", "y", "x")
+    return tuple("xyz"[number - 1] for number in order)
 
 
-def _placed(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
+def _placement(header: Any, axes: tuple[str, ...]) -> dict[str, Any]:
     """Return voxel size and origin, in Angstrom."""
     starts = dict(zip(_axis_names(header), ("nzstart", "nystart", "nxstart"), strict=True))
     origin = [float(header["origin"][axis]) for axis in "xyz"]
+    has_origin = any(origin) and np.isfinite(origin).all()
     known: dict[str, float] = {}
     first: dict[str, float] = {}
     for axis, begin in zip("xyz", origin, strict=True):
         length, count = float(header["cella"][axis]), int(header[f"m{axis}"])
         if np.isfinite(length) and length > 0 and count > 0 and axis in axes:
             known[axis] = float(np.float32(length) / np.float32(count))  # as mrcfile has it
-            start = (
-                begin
-                if any(origin) and np.isfinite(origin).all()
-                else int(header[starts[axis]]) * known[axis]
-            )
-            first[axis] = start
+            first[axis] = begin if has_origin else int(header[starts[axis]]) * known[axis]
     if not known or ("frame" in axes and not {"x", "y"} <= known.keys()):
         return {}
-    return {
-        "scale": tuple(known.get(axis, 1.0) for axis in axes),
-        "translate": tuple(first.get(axis, 0.0) for axis in axes),
-        "units": tuple("angstrom" if axis in known else None for axis in axes),
-    }
-
-
-def _source(
-    path: str,
-    stamp: Stamp,
-    codec: str,
-    layout: StridedLayout,
-    *,
-    axes: tuple[str, ...],
-    header: Any,
-    row_axes: int,
-) -> RawSource | PackedSource:
-    meta = _placed(header, axes) | _limits(header, layout)
-    if codec:
-        return PackedSource(layout, (path, stamp), codec, file_name(path), axes, **meta)
-    return RawSource(layout, [(path, stamp)], file_name(path), axes, row_axes=row_axes, **meta)
+    scale = tuple(known.get(axis, 1.0) for axis in axes)
+    translate = tuple(first.get(axis, 0.0) for axis in axes)
+    units = tuple(map(dict.fromkeys(known, "angstrom").get, axes))
+    return {"scale": scale, "translate": translate, "units": units}
 
 
 def _limits(header: Any, layout: StridedLayout) -> dict[str, Any]:
-    """Return the contrast limits that the header tells; where they were not worked out, the lowest is not lowest."""
-    low, high, mean = (float(header[name]) for name in ("dmin", "dmax", "dmean"))
-    if layout.dtype.kind == "c" or not (
-        np.isfinite([low, high]).all() and low < high and low <= mean <= high
-    ):
-        return {}
-    return {"contrast_limits": (low, high)}
+    """Return the contrast limits of the header; those that were never computed are in disorder."""
+    low, mean, high = (float(header[name]) for name in ("dmin", "dmean", "dmax"))
+    ordered = -np.inf < low <= mean <= high < np.inf and low < high
+    return {"contrast_limits": (low, high)} if ordered and layout.dtype.kind != "c" else {}
 
 
 def _frame_headers(
     file: IO[bytes], header: Any, order: str, axes: tuple[str, ...], shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """Return what an extended header says of each frame; nothing where it is of another kind."""
+    """Return the columns of an extended header, a row for each frame; none for other kinds."""
     from mrcfile import dtypes
 
     kind, nbytes = bytes(header["exttyp"]), int(header["nsymbt"])
-    if (
-        kind not in (b"FEI1", b"FEI2")
-        or len(shape) != 3
-        or not 0 < nbytes <= _MOST_EXTENDED
-        or axes[0] not in ("frame", "z")
-    ):
+    of_frames = kind in (b"FEI1", b"FEI2") and len(shape) == 3 and axes[0] in ("frame", "z")
+    if not of_frames or not 4 <= nbytes <= _MOST_EXTENDED:
         return {}
     dtype = np.dtype(dtypes.get_ext_header_dtype(kind, order))
-    block = file.read(nbytes)
-    step = (
-        int(np.frombuffer(block, f"{order}i4", 1)[0]) if len(block) >= 4 else 0
-    )  # "Metadata size": each record's own
+    block = file.read(nbytes).ljust(4, b"\0")
+    step = int(np.frombuffer(block, f"{order}i4", 1)[0])  # "Metadata size": of each record
     if step < dtype.itemsize or len(block) < step * shape[0]:
         return {}
     # A record may be longer than what is known of it.
@@ -272,11 +255,8 @@ def _frame_headers(
     columns = {}
     for name in dtype.names:
         values = found[name]
-        if (
-            values.ndim == 1
-            and values.dtype.kind in "iufSb"
-            and np.any(values != np.zeros(1, values.dtype))
-        ):
+        is_plain = values.ndim == 1 and values.dtype.kind in "iufSb"
+        if is_plain and np.any(values != np.zeros(1, values.dtype)):
             columns[name] = list(values)
     return columns
 
@@ -284,21 +264,8 @@ def _frame_headers(
 def _fields(header: Any, layout: StridedLayout) -> dict[str, Any]:
     """Return the header for the table."""
     fields: dict[str, Any] = {"data_offset": layout.offset, "stored_dtype": str(layout.dtype)}
-    for name in (
-        "mode",
-        "ispg",
-        "nsymbt",
-        "exttyp",
-        "dmin",
-        "dmax",
-        "dmean",
-        "rms",
-        "mapc",
-        "mapr",
-        "maps",
-    ):
+    for name in _FIELDS:
         fields[name] = header[name]
-    fields |= {f"m{axis}": header[f"m{axis}"] for axis in "xyz"}
     fields |= {f"cell_{axis} (angstrom)": float(header["cella"][axis]) for axis in "xyz"}
     fields |= {f"origin_{axis} (angstrom)": float(header["origin"][axis]) for axis in "xyz"}
     labels = [bytes(label).split(b"\0")[0].decode("latin-1").strip() for label in header["label"]]

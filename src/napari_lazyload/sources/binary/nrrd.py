@@ -12,19 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.affine import placement
-from napari_lazyload.sources.binary.compressed import PackedSource, packed_notes
+from napari_lazyload.sources.binary.compressed import PackedSource
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
     MOST_HEADER,
     check_image,
-    data_file,
-    default_axes,
+    gray_axes,
     header_text,
     reading_header,
 )
-from napari_lazyload.sources.binary.split_files import numbered_names, source_of_files
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
-from napari_lazyload.sources.files import check_options, file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.binary.split_files import (
+    check_single,
+    numbered_names,
+    source_of_files,
+    stamped_files,
+)
+from napari_lazyload.sources.binary.strided import (
+    StridedFileSource,
+    StridedLayout,
+    dense,
+    transposed,
+)
+from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,18 +43,26 @@ if TYPE_CHECKING:
 NRRD = "NRRD"
 _END = re.compile(rb"\r?\n\r?\n")
 _CODECS = {
-    **{"raw": "", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"},
-    **{"ascii": "text", "text": "text", "txt": "text", "hex": "hex"},
+    "raw": "",
+    "gzip": "gzip",
+    "gz": "gzip",
+    "bzip2": "bzip2",
+    "bz2": "bzip2",
+    "ascii": "text",
+    "text": "text",
+    "txt": "text",
+    "hex": "hex",
 }
 _COLORS = {"RGB-color": 3, "3-color": 3, "RGBA-color": 4, "4-color": 4}
+_SAVE_RAW = "save it with encoding: raw"
 _DOMAIN = ("domain", "space")
 
 
 def open_nrrd(path: str, **options: Any) -> OpenResult:
     """Open a NRRD file, or a detached header with its data files.
 
-    Axes are turned round, so that the fastest one comes last; space directions and origin give
-    scale and, where the volume is turned, an affine matrix with the world's axes turned round too.
+    Axes are reversed, so that the fastest one comes last. Space directions and origin give scale
+    and, where the volume is rotated, an affine matrix with the world's axes reversed too.
 
     Parameters
     ----------
@@ -53,7 +70,7 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
         ``.nrrd`` or ``.nhdr``; data that is compressed or written as text is unpacked as one chunk.
     **options
         ``outside`` (whether data files may lie outside the header's folder), ``trailing`` (whether
-        bytes behind the pixels are put up with).
+        to allow trailing bytes).
 
     Raises
     ------
@@ -62,39 +79,27 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("outside", "trailing"), "NRRD files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "a NRRD file")
+    stamp = FileStamp.at_open(path, "a NRRD file")
     with reading_header(path, "a NRRD file"):
         header, names, start = _read_header(path)
         shape, dtype, codec = _form(path, header)
         files = [(path, stamp)]
         if names is not None:
-            found = [data_file(path, name, outside=options.get("outside", False)) for name in names]
-            files = [(one, stamp_at_opening(one, header=path)) for one in found]
+            files = stamped_files(path, names, outside=options.get("outside", False))
             start = 0
         layout = dense(shape, dtype)
         axes = _axes(header, shape, layout.dtype)
-        placed = _placed(header, axes, shape)
-        start += _skipped_lines(
-            files[0][0], start, int(header.get("line skip", header.get("lineskip", 0)))
-        )
+        placed = _placement(header, axes, shape)
+        lines = int(header.get("line skip", header.get("lineskip", 0)))
+        start += _skipped_lines(files[0][0], start, lines)
         skip = int(header.get("byte skip", header.get("byteskip", 0)))
     layout, axes = _shown(layout, axes)
-    source: RawSource | PackedSource
-    if codec and len(files) > 1:
-        raise open_error(
-            path,
-            "one compressed data file",
-            f"{len(files)}",
-            "save it uncompressed, or in one file",
-        )
-    if codec and skip < 0:
-        raise open_error(
-            path,
-            "a byte skip of 0 or more before compressed data",
-            f"{skip}",
-            "save it with encoding: raw",
-        )
+    source: StridedFileSource | PackedSource
     if codec:
+        check_single(path, files)
+        refuse_if(
+            skip < 0, path, "a byte skip of 0 or more before compressed data", f"{skip}", _SAVE_RAW
+        )
         packed = StridedLayout(layout.shape, layout.dtype, skip, layout.strides)
         source = PackedSource(packed, files[0], codec, file_name(path), axes, start=start, **placed)
     else:
@@ -102,44 +107,52 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
         source = source_of_files(
             path, layout, axes, files, start=start, skip=skip, exact=exact, **placed
         )
-    fields = {
-        name: value for name, value in header.items() if name not in ("data file", "datafile")
-    }
+    left_out = ("data file", "datafile")
+    fields = {name: value for name, value in header.items() if name not in left_out}
     fields |= {"data_files": len(files), "stored_dtype": str(dtype)}
-    return binary_result(path, NRRD, [source], [fields], notes=packed_notes(source))
+    return binary_result(path, NRRD, [source], [fields])
 
 
 def _read_header(path: str) -> tuple[dict[str, Any], list[str] | None, int]:
-    """Return the fields, the names of data files (None for an attached header), and where the header ends."""
+    """Return the fields, the names of data files, and where the header ends.
+
+    An attached header has None for names.
+    """
     import nrrd
 
     with open(path, "rb") as file:
         block = file.read(MOST_HEADER)
-    if not block.startswith(b"NRRD"):
-        found = f"a file that begins with {block[:8]!r}" if block else "an empty file"
-        raise open_error(path, "a NRRD file", found, "export it again")
+    refuse_if(
+        not block.startswith(b"NRRD"),
+        path,
+        "a NRRD file",
+        f"a file that begins with {block[:8]!r}" if block else "an empty file",
+        "export it again",
+    )
     end = _END.search(block)
     if end is None and len(block) == MOST_HEADER:
         raise open_error(
             path, "a header that ends with an empty line", "none", "it is damaged: export it again"
         )
-    text = block if end is None else block[: end.start()]
+    text, stop = block, len(block)
+    if end is not None:
+        text, stop = block[: end.start()], end.end()
     lines = [line.rstrip("\r") for line in header_text(text).split("\n")]
-    names: list[str] | None = None
+    lines, names = _split_data_files(path, lines)
+    return dict(nrrd.read_header(lines)), names, stop
+
+
+def _split_data_files(path: str, lines: list[str]) -> tuple[list[str], list[str] | None]:
+    """Return the lines without those that name data files, and these names."""
     for number, line in enumerate(lines):
         field = re.match(r"data ?file\s*:\s*(.*)", line.strip(), re.IGNORECASE)
+        if field and re.match(r"LIST\b", field[1]):
+            return lines[:number], [name for name in lines[number + 1 :] if name.strip()]
         if field:
-            listed = re.match(r"LIST\b", field[1])
-            names = (
-                [one for one in lines[number + 1 :] if one.strip()]
-                if listed
-                else numbered_names(path, field[1])
-            )
-            names = [field[1]] if names is None else names
-            lines = lines[:number] if listed else [*lines[:number], *lines[number + 1 :]]
-            break
-    found_fields = dict(nrrd.read_header(lines))
-    return found_fields, names, len(block) if end is None else end.end()
+            names = numbered_names(path, field[1])
+            rest = [*lines[:number], *lines[number + 1 :]]
+            return rest, [field[1]] if names is None else names
+    return lines, None
 
 
 def _form(path: str, header: Mapping[str, Any]) -> tuple[tuple[int, ...], np.dtype[Any], str]:
@@ -147,14 +160,14 @@ def _form(path: str, header: Mapping[str, Any]) -> tuple[tuple[int, ...], np.dty
     from nrrd.reader import _TYPEMAP_NRRD2NUMPY as TYPES  # pynrrd has no public name for it
 
     encoding = str(header.get("encoding", "")).lower()
-    if encoding not in _CODECS:
-        raise open_error(
-            path,
-            f"an encoding of {', '.join(_CODECS)}",
-            repr(encoding),
-            "save it with encoding: raw",
-        )
-    shape = tuple(int(size) for size in header["sizes"])[::-1]
+    refuse_if(
+        encoding not in _CODECS,
+        path,
+        f"an encoding of {', '.join(_CODECS)}",
+        repr(encoding),
+        _SAVE_RAW,
+    )
+    shape = tuple(map(int, header["sizes"]))[::-1]
     if len(shape) != int(header["dimension"]):
         raise open_error(
             path, f"{header['dimension']} sizes", f"{len(shape)}", "the header is damaged"
@@ -169,8 +182,13 @@ def _form(path: str, header: Mapping[str, Any]) -> tuple[tuple[int, ...], np.dty
     if dtype.itemsize > 1 and _CODECS[encoding] != "text":
         orders = {"little": "<", "big": ">"}
         endian = str(header.get("endian", "")).lower()
-        if endian not in orders:
-            raise open_error(path, "endian: little or big", repr(endian), "add it to the header")
+        refuse_if(
+            endian not in orders,
+            path,
+            "endian: little or big",
+            repr(endian),
+            "add it to the header",
+        )
         dtype = dtype.newbyteorder(orders[endian])
     return shape, dtype, _CODECS[encoding]
 
@@ -185,10 +203,13 @@ def _skipped_lines(path: str, start: int, count: int) -> int:
     end = -1
     for _ in range(min(count, len(block) + 1)):
         end = block.find(b"\n", end + 1)
-        if end < 0:
-            raise open_error(
-                path, f"{count} lines before the data", "fewer", "check the line skip of the header"
-            )
+        refuse_if(
+            end < 0,
+            path,
+            f"{count} lines before the data",
+            "fewer",
+            "check the line skip of the header",
+        )
     return end + 1
 
 
@@ -197,15 +218,13 @@ def _axes(
 ) -> tuple[str, ...]:
     """Return the names of the axes, slowest first, as they are stored."""
     ndim = len(shape)
-    kinds = [str(kind) for kind in (header.get("kinds") or [])][::-1]
+    kinds = list(map(str, header.get("kinds") or ()))[::-1]
     if len(kinds) != ndim:
         kinds = [""] * ndim
     directions = header.get("space directions")
     spatial = [_is_space(directions, ndim - 1 - axis, kinds[axis]) for axis in range(ndim)]
     if not any(kinds) and directions is None:
-        return default_axes(
-            shape, np.dtype(bool)
-        )  # which kind its axes are a file of colours says itself
+        return gray_axes(shape)  # a file of colors says so itself, by its kinds
     names = [""] * ndim
     room = list("xyz")
     for axis in reversed(range(ndim)):
@@ -214,42 +233,41 @@ def _axes(
         elif _COLORS.get(kinds[axis]) == shape[axis] and dtype.itemsize <= 2 and "s" not in names:
             names[axis] = "s"
         else:
-            base = "t" if kinds[axis] == "time" or (spatial[axis] and not room) else "c"
+            is_time = kinds[axis] == "time" or (spatial[axis] and not room)
+            base = "ct"[is_time]
             names[axis] = base if base not in names else f"axis{axis}"
     return tuple(names)
 
 
 def _is_space(directions: Any, number: int, kind: str) -> bool:
-    """Return whether an axis of the file lies in space."""
+    """Whether an axis of the file lies in space."""
     if kind and kind not in _DOMAIN and kind != "???":
         return False
     if directions is None:
         return kind in _DOMAIN
-    one = directions[number]
-    return one is not None and bool(np.isfinite(np.asarray(one, float)).all())
+    return _is_finite(directions[number])
+
+
+def _is_finite(direction: Any) -> bool:
+    """Whether a direction is given, in numbers."""
+    return direction is not None and bool(np.isfinite(np.asarray(direction, float)).all())
 
 
 def _shown(layout: StridedLayout, axes: tuple[str, ...]) -> tuple[StridedLayout, tuple[str, ...]]:
-    """Return the layout with colours last, and channels before the plane."""
+    """Return the layout with colors last, and channels before the plane."""
     order = sorted(range(len(axes)), key=lambda axis: _PLACES.get(axes[axis], -1))
-    if order == list(range(len(axes))):
-        return layout, axes
-    shape, strides = (tuple(one[axis] for axis in order) for one in (layout.shape, layout.strides))
-    return StridedLayout(shape, layout.dtype, layout.offset, strides), tuple(
-        axes[axis] for axis in order
-    )
+    return transposed(layout, order), tuple(axes[axis] for axis in order)
 
 
 _PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4, "s": 5}
 
 
-def _placed(
+def _placement(
     header: Mapping[str, Any], stored: tuple[str, ...], shape: tuple[int, ...]
 ) -> dict[str, Any]:
     """Return scale, translation or affine, and units, for the axes as they are shown."""
-    names = tuple(
-        axis for axis in sorted(stored, key=lambda axis: _PLACES.get(axis, -1)) if axis != "s"
-    )
+    shown = sorted(stored, key=lambda axis: _PLACES.get(axis, -1))
+    names = tuple(axis for axis in shown if axis != "s")
     directions = header.get("space directions")
     steps = {} if directions is None else _steps(directions, stored)
     spatial = tuple(axis for axis in names if axis in steps)
@@ -261,23 +279,22 @@ def _placed(
     placed: dict[str, Any] = placement(matrix, first, names, spatial)
     units = header.get("space units")
     if units is not None and matrix.shape[0] == len(spatial):
-        said = dict(
-            zip(spatial, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=False)
-        )
-        placed["units"] = tuple(said.get(axis) for axis in names)
+        placed["units"] = _units(units, spatial, names)
     return placed
 
 
+def _units(units: Any, axes: tuple[str, ...], names: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Return the units of the axes `names`, from those of `axes` as the header has them."""
+    known = dict(zip(axes, list(units)[::-1], strict=False))
+    return tuple(str(known.get(axis, "")).strip('"') or None for axis in names)
+
+
 def _steps(directions: Any, stored: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the step along each axis that lies in space, with the world's axes turned round; one may be time."""
+    """Return the step along each axis in space, or time, with the world's axes reversed."""
     steps = {}
-    for axis, one in zip(stored, list(directions)[::-1], strict=False):
-        if (
-            axis in ("t", "z", "y", "x")
-            and one is not None
-            and np.isfinite(np.asarray(one, float)).all()
-        ):
-            steps[axis] = np.asarray(one, float)[::-1]
+    for axis, direction in zip(stored, list(directions)[::-1], strict=False):
+        if axis in ("t", "z", "y", "x") and _is_finite(direction):
+            steps[axis] = np.asarray(direction, float)[::-1]
     if "t" in steps and len(steps["t"]) < len(steps):
         del steps["t"]
     return steps
@@ -290,12 +307,15 @@ def _spaced(
     shape: tuple[int, ...],
 ) -> dict[str, Any]:
     """Return the placement that spacings and the first positions along the axes give."""
-    spacings, lowest, highest = (
-        _finite(header, field, stored) for field in ("spacings", "axis mins", "axis maxs")
-    )
-    said = header.get("centers", header.get("centerings", ()))
-    centers = said.split() if isinstance(said, str) else list(said)
-    centered = dict(zip(stored, centers[::-1], strict=True)) if len(centers) == len(stored) else {}
+    spacings = _finite(header, "spacings", stored)
+    lowest = _finite(header, "axis mins", stored)
+    highest = _finite(header, "axis maxs", stored)
+    centers = header.get("centers", header.get("centerings", ()))
+    if isinstance(centers, str):
+        centers = centers.split()
+    centered: dict[str, str] = {}
+    if len(centers) == len(stored):
+        centered = dict(zip(stored, list(centers)[::-1], strict=True))
     for axis, size in zip(stored, shape, strict=True):
         parts = {"cell": size, "node": size - 1}.get(centered.get(axis, ""), 0)
         if axis not in spacings and {axis} <= lowest.keys() & highest.keys() and parts > 0:
@@ -309,10 +329,7 @@ def _spaced(
         placed["translate"] = tuple(lowest.get(axis, 0.0) for axis in names)
     units = header.get("units")
     if units is not None and len(units) == len(stored):
-        known = dict(
-            zip(stored, [str(unit).strip('"') or None for unit in list(units)[::-1]], strict=True)
-        )
-        placed["units"] = tuple(known.get(axis) for axis in names)
+        placed["units"] = _units(units, stored, names)
     return placed
 
 
@@ -321,5 +338,5 @@ def _finite(header: Mapping[str, Any], field: str, stored: tuple[str, ...]) -> d
     values = header.get(field, header.get(field.replace(" ", "")))
     if values is None or len(values) != len(stored):
         return {}
-    known = zip(stored, [float(value) for value in list(values)[::-1]], strict=True)
+    known = zip(stored, map(float, list(values)[::-1]), strict=True)
     return {axis: value for axis, value in known if np.isfinite(value)}

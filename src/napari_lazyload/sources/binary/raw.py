@@ -22,34 +22,34 @@ from napari_lazyload.sources.binary.raw_description import (
 from napari_lazyload.sources.binary.raw_guesses import guesses
 from napari_lazyload.sources.files import (
     BadOptionError,
+    FileStamp,
     check_options,
     file_name,
     open_error,
-    stamp_at_opening,
+    refuse_if,
+    refuse_option_if,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.binary.strided import RawSource
+    from napari_lazyload.sources.binary.strided import StridedFileSource
     from napari_lazyload.sources.opened import OpenResult
 
 RAW = "raw"
 RAW_SUFFIXES = (".raw", ".bin", ".dat", ".vol")
 SIDECAR_KEYS = (
-    *(
-        "dtype",
-        "shape",
-        "offset",
-        "order",
-        "byte_order",
-        "key",
-        "axes",
-        "scale",
-        "translate",
-        "units",
-        "trailing",
-    ),
+    "dtype",
+    "shape",
+    "offset",
+    "order",
+    "byte_order",
+    "key",
+    "axes",
+    "scale",
+    "translate",
+    "units",
+    "trailing",
 )
 """What a sidecar says: ``dtype`` and ``shape`` at least. The options of the format have the same
 names."""
@@ -58,17 +58,25 @@ _PLACE = ("scale", "translate", "units")
 _SIZES = re.compile(r"(?<![0-9A-Za-z])([0-9]+(?:[xX\u00d7][0-9]+)+)(?![0-9A-Za-z])")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+[- ]?bits?", re.IGNORECASE)
 _TYPE_AND_ORDER = re.compile(r"([a-z]+[0-9]+)(le|be)")
+_NAMES = (
+    "uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 complex64 complex128"
+)
 _TYPES = {
-    **{f"{kind}{bits}": f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)},
-    **{f"float{bits}": f"float{bits}" for bits in (16, 32, 64)},
-    **{
-        f"{letter}{bits}": f"{kind}{bits}"
-        for letter, kind in (("u", "uint"), ("i", "int"))
-        for bits in (16, 32, 64)
-    },
-    **{"f32": "float32", "f64": "float64", "complex64": "complex64", "complex128": "complex128"},
-    **{"uchar": "uint8", "ushort": "uint16", "short": "int16"},
-    **{"float": "float32", "double": "float64", "bool": "bool"},
+    **dict(zip(_NAMES.split(), _NAMES.split(), strict=True)),
+    "u16": "uint16",
+    "u32": "uint32",
+    "u64": "uint64",
+    "i16": "int16",
+    "i32": "int32",
+    "i64": "int64",
+    "f32": "float32",
+    "f64": "float64",
+    "uchar": "uint8",
+    "ushort": "uint16",
+    "short": "int16",
+    "float": "float32",
+    "double": "float64",
+    "bool": "bool",
 }
 _BITS = {"8bit": "int8", "16bit": "int16"}
 _ORDERS = {
@@ -84,11 +92,11 @@ _ORDERS = {
 
 
 class UndescribedError(UnknownFormatError):
-    """A raw file that nothing describes: no option, no sidecar, no telling name."""
+    """A raw file that nothing describes: no option, no sidecar, and not its name."""
 
 
 def takes_raw(path: str) -> bool:
-    """Return whether a name ends like a raw file's."""
+    """Whether a name ends like a raw file's."""
     return path.lower().endswith(RAW_SUFFIXES)
 
 
@@ -111,28 +119,38 @@ def open_raw(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, SIDECAR_KEYS, "raw files")
     path = os.path.abspath(path)
-    size = stamp_at_opening(path, "a raw file")[1]
-    if size == 0:
-        raise open_error(path, "pixels", "an empty file (0 bytes)", "copy it again")
+    size = FileStamp.at_open(path, "a raw file").size
+    refuse_if(size == 0, path, "pixels", "an empty file (0 bytes)", "copy it again")
     beside = sidecar_of(path)
-    said, by = (read_sidecar(beside), file_name(beside)) if beside else (from_name(path), "name")
-    known = {**said, **options}
+    if beside is None:
+        by, described = "name", from_name(path)
+    else:
+        by, described = file_name(beside), read_sidecar(beside)
+    if options:
+        by = "options"
+    known = {**described, **options}
     if "dtype" not in known or ("shape" not in known and beside is None):
         raise _undescribed(path, size, known)
     what, source = raw_source(path, known)
     header = {
-        "described_by": "options" if options else by,
+        "described_by": by,
         "data_offset": what.offset,
         "stored_dtype": str(what.dtype),
         "order": what.order,
     }
-    return binary_result(
-        path, RAW, [source], [header], notes=_notes(path, what, by if not options else "")
-    )
+    notes = _order_notes(path, what) if by == "name" else []
+    return binary_result(path, RAW, [source], [header], notes=notes)
 
 
-def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, RawSource]:
-    """Return what a file holds, and its source, by what is known of it: `SIDECAR_KEYS`, ``dtype`` at least.
+def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, StridedFileSource]:
+    """Return the description of a file, and its source.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    known : mapping
+        `SIDECAR_KEYS` with their values, ``dtype`` at least.
 
     Raises
     ------
@@ -142,43 +160,44 @@ def raw_source(path: str, known: Mapping[str, Any]) -> tuple[Description, RawSou
         If a value is none that it can be; the message says why.
     """
     what = _description(path, known)
-    place = {
-        name: _along_axes(path, name, known[name]) for name in _PLACE if known.get(name) is not None
-    }
+    given = [name for name in _PLACE if known.get(name) is not None]
+    place = {name: _along_axes(path, name, known[name]) for name in given}
     source = described_source(path, what, axes=known.get("axes"), least=2, **place)
     _check_placement(path, place, source.meta.axes)
     return what, source
 
 
 def _along_axes(path: str, name: str, values: Any) -> tuple[Any, ...]:
-    """Return a value for each axis, after a look at what they are."""
-    if isinstance(values, (list, tuple, np.ndarray)):
-        found = tuple(values)
-        if name == "units" and all(one is None or isinstance(one, str) for one in found):
-            return found
-        if name != "units" and all(
-            isinstance(one, Real) and np.isfinite(float(one)) for one in found
-        ):
-            return found
-    msg = f"{path}: {name} must be a list of {'texts' if name == 'units' else 'finite numbers'}, got {values!r}"
-    raise BadOptionError(msg)
+    """Return the values of an option, one for each axis, after a check of their kind."""
+    is_valid, expected = _is_number, "finite numbers"
+    if name == "units":
+        is_valid, expected = _is_text, "texts"
+    refuse_option_if(
+        not isinstance(values, (list, tuple, np.ndarray)) or not all(map(is_valid, values)),
+        f"{path}: {name} must be a list of {expected}, got {values!r}",
+    )
+    return tuple(values)
 
 
-def _notes(path: str, what: Description, by: str) -> list[str]:
-    """Return what to say of a name that may count the fastest axis first: ``512x512x100``, ``1920x1080``."""
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and bool(np.isfinite(float(value)))
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _order_notes(path: str, what: Description) -> list[str]:
+    """Return what to say of a name that may count the fastest axis first: ``512x512x100``."""
     shape = what.shape or ()
     first, *rest = shape or (0,)
-    usual = first <= min(rest, default=0) or (
-        first >= max(rest, default=0) and len(rest) > 1 and rest == sorted(rest)
-    )
-    if (
-        by != "name" or shape == shape[::-1] or usual
-    ):  # few planes, or very many of them that are wider than high
+    few_planes = first <= min(rest, default=0)
+    many_wide_planes = first >= max(rest, default=0) and len(rest) > 1 and rest == sorted(rest)
+    if shape == shape[::-1] or few_planes or many_wide_planes:
         return []
-    said = " x ".join(map(str, shape))
-    return [
-        f"{path}: read as {said}, slowest axis first, as its name says; order='F' if the first is the fastest"
-    ]
+    found = " x ".join(map(str, shape))
+    order = "slowest axis first, as its name says; order='F' if the first is the fastest"
+    return [f"{path}: read as {found}, {order}"]
 
 
 def _check_placement(
@@ -186,20 +205,21 @@ def _check_placement(
 ) -> None:
     spatial = [axis for axis in axes if axis != "s"]
     for name, values in place.items():
-        if len(values) != len(spatial):
-            msg = f"{path}: {name} must have a value for each of the axes {', '.join(spatial)}, got {values}"
-            raise BadOptionError(msg)
+        refuse_option_if(
+            len(values) != len(spatial),
+            f"{path}: {name} must have a value for each of the axes {', '.join(spatial)}, "
+            f"got {values}",
+        )
 
 
 def _description(path: str, known: Mapping[str, Any]) -> Description:
-    """Return a description, where what is wrong with it is the file's fault."""
-    order, byte_order = (
-        str(known.get("order", "C")),
-        str(known.get("byte_order", "")).lower().split("-")[0],
+    """Return the description of a file; an error names the file."""
+    order = str(known.get("order", "C"))
+    byte_order = str(known.get("byte_order", "")).lower().split("-")[0]
+    refuse_option_if(
+        byte_order and byte_order not in _ORDERS,
+        f"{path}: byte_order must be 'little' or 'big', got {known.get('byte_order')!r}",
     )
-    if byte_order and byte_order not in _ORDERS:
-        msg = f"{path}: byte_order must be 'little' or 'big', got {known['byte_order']!r}"
-        raise BadOptionError(msg)
     try:
         shape = known.get("shape")
         if order == "F" and shape is not None and known.get("axes") is None:
@@ -212,11 +232,8 @@ def _description(path: str, known: Mapping[str, Any]) -> Description:
     except (ValueError, TypeError) as err:
         msg = f"{path}: {err}"
         raise BadOptionError(msg) from err
-    if not byte_order:
-        return what
-    sign: Any = _ORDERS[byte_order]
-    swapped = what.dtype.newbyteorder(sign)
-    return replace(what, dtype=swapped)
+    sign: Any = _ORDERS.get(byte_order)
+    return replace(what, dtype=what.dtype.newbyteorder(sign)) if sign else what
 
 
 def sidecar_of(path: str) -> str | None:
@@ -238,28 +255,24 @@ def read_sidecar(path: str) -> dict[str, Any]:
     with reading_header(path, "a sidecar in JSON"), open(path, encoding="utf-8-sig") as file:
         known = json.loads(file.read(MOST_HEADER))
     if not isinstance(known, dict) or "dtype" not in known:
-        found = (
-            ", ".join(map(str, known))[:200]
-            if isinstance(known, dict)
-            else f"a {type(known).__name__}"
-        )
+        found = f"a {type(known).__name__}"
+        if isinstance(known, dict):
+            found = ", ".join(map(str, known))[:200] or "an empty one"
         raise open_error(
-            path,
-            "a JSON object with dtype and shape",
-            found or "an empty one",
-            "describe the raw file in it",
+            path, "a JSON object with dtype and shape", found, "describe the raw file in it"
         )
-    dtype = known["dtype"]
-    if isinstance(dtype, list):  # fields, as JSON writes tuples
-        known["dtype"] = [
-            tuple(tuple(part) if isinstance(part, list) else part for part in field)
-            for field in dtype
-        ]
+    if isinstance(known["dtype"], list):
+        known["dtype"] = [tuple(map(_as_tuple, field)) for field in known["dtype"]]
     return {name: known[name] for name in SIDECAR_KEYS if name in known}
 
 
+def _as_tuple(part: Any) -> Any:
+    """Return a part of a field of a type, whose shape JSON writes as a list."""
+    return tuple(part) if isinstance(part, list) else part
+
+
 def write_sidecar(path: str, known: Mapping[str, Any]) -> str:
-    """Write what is known of a raw file beside it, never over a file that is there; return the sidecar's path.
+    """Write what is known of a raw file beside it, never over another file; return the new path.
 
     Parameters
     ----------
@@ -279,72 +292,72 @@ def write_sidecar(path: str, known: Mapping[str, Any]) -> str:
             json.dump(known, file, indent=2)
             file.write("\n")
     except OSError as err:
-        found = f"an error of the system: {err.strerror}"
         raise open_error(
-            beside, "a new sidecar", found, "allow writing into the folder, or move the file there"
+            beside,
+            "a new sidecar",
+            f"an error of the system: {err.strerror}",
+            "allow writing into the folder, or move the file there",
         ) from err
     return beside
 
 
 def from_name(path: str) -> dict[str, Any]:
-    """Return what the name of a raw file tells: ``vol_100x2048x2048_uint16.raw`` shape and type, ``_be`` the order."""
+    """Return what the name of a raw file says: ``vol_100x2048x2048_uint16_be.raw``."""
     stem = os.path.splitext(file_name(path))[0]
     known: dict[str, Any] = {}
     sizes = _SIZES.findall(stem.replace("_", " "))
     if len(sizes) == 1 and len(sizes[0]) < 100:
-        known["shape"] = tuple(int(size) for size in re.split("[xX\u00d7]", sizes[0]))
-    words = [
-        re.sub("[- ]|s$", "", one.lower()) if one[0].isdigit() else one.lower()
-        for one in _words(stem)
-    ]
-    known |= _type_of(words) | _order_of(words)
-    return known
+        known["shape"] = tuple(map(int, re.split("[xX\u00d7]", sizes[0])))
+    words = _words(stem)
+    return known | _type_of(words) | _order_of(words)
 
 
 def _words(stem: str) -> list[str]:
-    """Return the words of a name, types and byte orders that are written as one taken apart."""
+    """Return the words of a name in lower case: "uint16le" is two, "16 bits" is "16bit"."""
     words: list[str] = []
-    for word in _WORD.findall(_SIZES.sub(" ", stem.replace("_", " "))):
-        both = _TYPE_AND_ORDER.fullmatch(word.lower())
-        words += both.groups() if both is not None and both[1] in _TYPES else [word]
+    for word in _WORD.findall(_SIZES.sub(" ", stem.replace("_", " ")).lower()):
+        both = _TYPE_AND_ORDER.fullmatch(word)
+        if word[0].isdigit():
+            words.append(re.sub("[- ]|s$", "", word))
+        elif both is not None and both[1] in _TYPES:
+            words += both.groups()
+        else:
+            words.append(word)
     return words
 
 
 def _type_of(words: list[str]) -> dict[str, str]:
-    """Return the one type that words name; bits alone are of whole numbers, without a sign unless that is said."""
+    """Return the one type that words name; bits alone are of whole numbers, mostly unsigned."""
     sign = "" if "signed" in words and "unsigned" not in words else "u"
     types = {_TYPES[word] for word in words if word in _TYPES}
     bits = {_BITS[word] for word in words if word in _BITS}
     if not types:
-        types = {f"{sign}{one}" for one in bits}
-    elif any(one.removeprefix("u") not in bits for one in types if bits and "int" in one):
+        types = {f"{sign}{name}" for name in bits}
+    elif bits and any("int" in name and name.removeprefix("u") not in bits for name in types):
         return {}
     return {"dtype": types.pop()} if len(types) == 1 else {}
 
 
 def _order_of(words: list[str]) -> dict[str, str]:
-    """Return the byte order that words name; where "big" may be meant of the thing itself, none."""
-    found = ""
-    for place, word in enumerate(words):
-        behind = words[place - 1] in {*_TYPES, *_BITS} if place else False
-        plain = word in ("big", "little")
-        if word in _ORDERS and (
-            behind or (not plain and place > 0) or words[place + 1 : place + 2] == ["endian"]
-        ):
-            found = word
-    return {"byte_order": found} if found else {}
+    """Return the byte order that words name; none where "big" may be said of the image itself."""
+    found = {}
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        follows_type = before in _TYPES or before in _BITS
+        abbreviated = before and word not in ("big", "little")
+        if word in _ORDERS and (follows_type or abbreviated or after == "endian"):
+            found = {"byte_order": word}
+    return found
 
 
 def _undescribed(path: str, size: int, known: Mapping[str, Any]) -> UndescribedError:
     fitting = "; ".join(map(str, guesses(size, known.get("dtype")))) or "none of the usual ones"
-    partly = (
-        f" (known so far: {', '.join(f'{name}={value}' for name, value in known.items())})"
-        if known
-        else ""
-    )
+    partly = ""
+    if known:
+        partly = f" (known so far: {', '.join(f'{name}={known[name]}' for name in known)})"
     msg = (
-        f"cannot open {path!r}: expected a description of its {size:,} bytes, found no sidecar and no telling name"
-        f"{partly}; give open_dataset dtype= and shape=, write them into {file_name(path)}.json, or name it like "
-        f"'vol_100x512x512_uint16.raw'. What fits the size: {fitting}"
+        f"cannot open {path!r}: expected a description of its {size:,} bytes, found no sidecar "
+        f"and no telling name{partly}; give open_dataset dtype= and shape=, write them into "
+        f"{file_name(path)}.json, or name it like 'vol_100x512x512_uint16.raw'. "
+        f"What fits the size: {fitting}"
     )
     return UndescribedError(msg, path)

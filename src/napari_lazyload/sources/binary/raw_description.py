@@ -12,8 +12,8 @@ import numpy as np
 from napari_lazyload.sources.binary.header_checks import check_image, default_axes, named_axes
 from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides, item_count
 from napari_lazyload.sources.binary.records import pick_field
-from napari_lazyload.sources.binary.strided import Frames, RawSource, StridedLayout, dense
-from napari_lazyload.sources.files import file_name, open_error, stamp_at_opening
+from napari_lazyload.sources.binary.strided import Frames, StridedFileSource, StridedLayout, dense
+from napari_lazyload.sources.files import FileStamp, file_name, open_error, refuse_option_if
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,18 +74,19 @@ def description(
     try:
         stored = np.dtype("none" if dtype is None else dtype)  # NumPy takes None for float64
     except (TypeError, ValueError, SyntaxError) as err:
-        msg = f"dtype={dtype!r} is no type of NumPy; write one such as 'uint16', '>f4' or a structured one"
+        usual = "write one such as 'uint16', '>f4' or a structured one"
+        msg = f"dtype={dtype!r} is no type of NumPy; {usual}"
         raise ValueError(msg) from err
-    if stored.hasobject or stored.itemsize == 0:
-        msg = f"dtype={dtype!r}: expected numbers of a fixed size, not objects"
-        raise ValueError(msg)
-    if order not in ("C", "F"):
-        msg = f"order must be 'C' (last axis fastest) or 'F' (first axis fastest), got {order!r}"
-        raise ValueError(msg)
+    refuse_option_if(
+        stored.hasobject or stored.itemsize == 0,
+        f"dtype={dtype!r}: expected numbers of a fixed size, not objects",
+    )
+    refuse_option_if(
+        order not in ("C", "F"),
+        f"order must be 'C' (last axis fastest) or 'F' (first axis fastest), got {order!r}",
+    )
     start = _whole("offset", offset)
-    if start < 0:
-        msg = f"offset must be at least 0, got {offset!r}"
-        raise ValueError(msg)
+    refuse_option_if(start < 0, f"offset must be at least 0, got {offset!r}")
     return Description(stored, _shape(shape), start, order, key, _positions(positions), exact)
 
 
@@ -104,13 +105,12 @@ def _shape(shape: Any) -> tuple[int, ...] | None:
         return None
     sizes = shape if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
     found = tuple(_whole("shape", size) for size in sizes)
-    if (
-        not found
-        or sum(size == -1 for size in found) > 1
-        or any(size < 1 and size != -1 for size in found)
-    ):
-        msg = f"shape must have positive sizes, of which one may be -1 (as many as there are), got {shape!r}"
-        raise ValueError(msg)
+    known = [size for size in found if size != -1]
+    refuse_option_if(
+        not found or len(found) > len(known) + 1 or min(known, default=1) < 1,
+        "shape must have positive sizes, of which one may be -1 (as many as there are), "
+        f"got {shape!r}",
+    )
     return found
 
 
@@ -120,12 +120,12 @@ def _positions(positions: Any) -> np.ndarray[Any, Any] | None:
     places = np.asarray(positions)
     if places.ndim == 1:
         places = places[:, np.newaxis]
-    if places.ndim != 2 or not places.size or places.dtype.kind not in "iu" or places.min() < 0:
-        msg = (
-            "positions must be the index of each frame on the grid, as whole numbers of at least 0: an array of shape "
-            f"(frames,) or (frames, grid axes), got shape {places.shape} of {places.dtype}"
-        )
-        raise ValueError(msg)
+    refuse_option_if(
+        places.ndim != 2 or not places.size or places.dtype.kind not in "iu" or places.min() < 0,
+        "positions must be the index of each frame on the grid, as whole numbers of at least "
+        "0: an array of shape (frames,) or (frames, grid axes), "
+        f"got shape {places.shape} of {places.dtype}",
+    )
     return places.astype(np.int64)
 
 
@@ -137,7 +137,7 @@ def described_source(
     chunks: Any = "auto",
     least: int = 1,
     **meta: Any,
-) -> RawSource:
+) -> StridedFileSource:
     """Return the source of a raw file that a description fits.
 
     Parameters
@@ -162,15 +162,11 @@ def described_source(
     ValueError
         If shape, positions or chunks do not suit it.
     """
-    size = stamp_at_opening(path, "a raw file")[1]
+    size = FileStamp.at_open(path, "a raw file").size
     if what.positions is not None:
         layout, frames = _scattered(path, size, what, what.positions)
     else:
-        shape = (
-            what.shape
-            if what.shape is not None and -1 not in what.shape
-            else _worked_out(path, size, what)
-        )
+        shape = _full_shape(path, size, what)
         records = dense(shape, what.dtype, what.offset, what.order)
         _check(path, size, records.end, what)
         layout, frames = pick_field(path, records, what.key), None
@@ -178,30 +174,33 @@ def described_source(
     names = named_axes(path, axes, layout.shape) or default_axes(layout.shape, layout.dtype)
     # No stamp: nothing but the size is known of the file, and one that is still being written is
     # welcome.
-    return RawSource(
+    return StridedFileSource(
         layout, [(path, None)], file_name(path), names, frames=frames, chunks=chunks, **meta
     )
 
 
 def _check(path: str, size: int, end: int, what: Description) -> None:
-    check_extent(path, size, end, exact=what.exact, what=f"shape and type ({_said(what)})")
+    text = f"{what.shape} of {what.dtype} at {what.offset}"[:200]
+    check_extent(path, size, end, exact=what.exact, what=f"shape and type ({text})")
 
 
-def _said(what: Description) -> str:
-    return f"{what.shape} of {what.dtype} at {what.offset}"[:200]
-
-
-def _worked_out(path: str, size: int, what: Description) -> tuple[int, ...]:
-    """Return the shape with what the file's size says."""
+def _full_shape(path: str, size: int, what: Description) -> tuple[int, ...]:
+    """Return the shape; an axis of -1 is as long as the size of the file says."""
     known = what.shape or (-1,)
-    step = what.dtype.itemsize * item_count([one for one in known if one != -1])
+    if -1 not in known:
+        return known
+    step = what.dtype.itemsize * -item_count(known)
     rest = size - what.offset
     count = rest // step
     if count < 1 or (rest % step and (what.exact or what.shape is None)):
-        expected = f"{what.offset:,} bytes and then whole pieces of {step:,} bytes"
-        hint = "check dtype, shape and offset"
-        raise open_error(path, expected, f"{size:,} bytes, {rest % step:,} of them left over", hint)
-    return tuple(count if one == -1 else one for one in known)
+        raise open_error(
+            path,
+            f"{what.offset:,} bytes and then whole pieces of {step:,} bytes",
+            f"{size:,} bytes, {rest % step:,} of them left over",
+            "check dtype, shape and offset",
+        )
+    place = known.index(-1)
+    return (*known[:place], count, *known[place + 1 :])
 
 
 def _scattered(
@@ -209,18 +208,17 @@ def _scattered(
 ) -> tuple[StridedLayout, Frames]:
     """Return the layout of frames on a grid: the grid's axes first, then those of a frame."""
     ndim = places.shape[1]
-    if what.shape is None:
-        grid: tuple[int, ...] = tuple(int(one) + 1 for one in places.max(axis=0))
-        inner: tuple[int, ...] = ()
-    else:
-        grid, inner = what.shape[:ndim], what.shape[ndim:]
-    if len(grid) < ndim or -1 in (*grid, *inner) or (places >= np.array(grid)).any():
-        highest = tuple(int(one) for one in places.max(axis=0))
-        msg = f"positions reach {highest}; shape={what.shape} must begin with the {ndim} sizes of a grid that holds them"
-        raise ValueError(msg)
-    if item_count(grid) > MOST_GRID:
-        msg = f"a grid of {grid} has more than {MOST_GRID:,} places"
-        raise ValueError(msg)
+    highest = tuple(places.max(axis=0).tolist())
+    shape = what.shape or tuple(place + 1 for place in highest)
+    grid, inner = shape[:ndim], shape[ndim:]
+    refuse_option_if(
+        len(grid) < ndim or -1 in shape or (places >= np.array(grid)).any(),
+        f"positions reach {highest}; shape={what.shape} must begin with the {ndim} sizes of "
+        "a grid that holds them",
+    )
+    refuse_option_if(
+        item_count(grid) > MOST_GRID, f"a grid of {grid} has more than {MOST_GRID:,} places"
+    )
     record = dense(inner, what.dtype, what.offset, what.order)
     frame = pick_field(path, record, what.key)
     stride = item_count(inner) * what.dtype.itemsize
@@ -228,9 +226,10 @@ def _scattered(
     numbers = np.full(item_count(grid), -1, np.int64)
     flat = np.ravel_multi_index(tuple(places.T), grid)
     numbers[flat] = np.arange(len(places))
-    if (numbers >= 0).sum() < len(places):
-        msg = "positions must differ: two frames cannot lie at the same place of the grid"
-        raise ValueError(msg)
+    refuse_option_if(
+        (numbers >= 0).sum() < len(places),
+        "positions must differ: two frames cannot lie at the same place of the grid",
+    )
     lead = dense_strides(grid, stride)
     layout = StridedLayout(
         (*grid, *frame.shape), frame.dtype, frame.offset, (*lead, *frame.strides)

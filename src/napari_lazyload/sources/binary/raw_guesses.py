@@ -1,4 +1,4 @@
-"""Shapes and types that fit the size of a raw file, and a look at what they would show."""
+"""Shapes and types that fit the size of a raw file, and a preview of what they would show."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.sources.binary.strided_chunks import RawChunk
+from napari_lazyload.sources.binary.strided_chunks import StridedBlock
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import Box
-    from napari_lazyload.sources.binary.strided import RawSource
+    from napari_lazyload.sources.binary.strided import StridedFileSource
 
     Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A shape and a type that fit the size of a file; `dtype` says nothing of signs, which no size tells.
+    """A shape and a type that fit the size of a file, which says nothing about signs.
 
     Parameters
     ----------
@@ -36,45 +36,23 @@ class Guess:
     offset: int = 0
 
     def __str__(self) -> str:
-        return f"shape={self.shape}, dtype={self.dtype!r}" + (
-            f", offset={self.offset}" if self.offset else ""
-        )
+        offset = f", offset={self.offset}" if self.offset else ""
+        return f"shape={self.shape}, dtype={self.dtype!r}{offset}"
 
 
-_SIDES = (
-    2048,
-    1024,
-    512,
-    256,
-    4096,
-    128,
-    64,
-    1000,
-    2000,
-    500,
-    1280,
-    1200,
-    600,
-    400,
-    300,
-    200,
-    100,
-    3000,
-    4000,
-)
+_SIDES = "2048 1024 512 256 4096 128 64 1000 2000 500 1280 1200 600 400 300 200 100 3000 4000"
 _PLANES = (
-    *((side, side) for side in _SIDES),
-    *(
-        (2160, 2560),
-        (2048, 2560),
-        (1200, 1920),
-        (1080, 1920),
-        (1040, 1392),
-        (960, 1280),
-        (768, 1024),
-        (600, 800),
-    ),
-    *((720, 1280), (480, 640)),
+    *((int(side), int(side)) for side in _SIDES.split()),
+    (2160, 2560),
+    (2048, 2560),
+    (1200, 1920),
+    (1080, 1920),
+    (1040, 1392),
+    (960, 1280),
+    (768, 1024),
+    (600, 800),
+    (720, 1280),
+    (480, 640),
 )
 _HEADERS = (512, 1024, 2048, 4096, 256, 128, 64, 100, 80, 352, 348, 8192)
 """Lengths of headers, tried where nothing fits without one."""
@@ -99,7 +77,9 @@ def guesses(size: int, dtype: Any = None) -> list[Guess]:
     except TypeError:
         types = _TYPES
     for header in (0, *_HEADERS):
-        found = [guess for name in types for guess in _of_type(size - header, name, header)]
+        found: list[Guess] = []
+        for name in types:
+            found += _of_type(size - header, name, header)
         if found:
             return list(dict.fromkeys(sorted(found, key=_unlikely)))[:_MOST_GUESSES]
     return []
@@ -119,39 +99,36 @@ def _of_type(size: int, dtype: str, header: int) -> list[Guess]:
         shapes += [(*plane, 3) for plane in _PLANES if plane[0] * plane[1] * 3 == count]
     fitting = [plane for plane in _PLANES if count % (plane[0] * plane[1]) == 0]
     for high, wide in fitting[:3]:
-        shapes.append((count // (high * wide), high, wide) if count > high * wide else (high, wide))
+        planes = count // (high * wide)
+        shapes.append((planes, high, wide)[planes == 1 :])
     return [Guess(shape, dtype, header) for shape in shapes]
 
 
 def _unlikely(guess: Guess) -> tuple[bool, bool, bool, int]:
-    """Return what sorts guesses, the likeliest first.
+    """Return the key that sorts guesses, the likeliest first.
 
-    Usual planes go before others; then what is one picture or one cube, then larger planes, then
+    Usual planes go before others; then what is one image or one cube, then larger planes, then
     types.
     """
     shape = guess.shape
     usual = shape[-2:] in _PLANES or shape[-3:-1] in _PLANES
-    alone = len(shape) == 2 or shape[-1] == 3 or len(set(shape)) == 1
-    return (
-        not usual,
-        not alone,
-        min(shape[-2:]) < _SMALL_SIDE,
-        _TYPES.index(guess.dtype) if guess.dtype in _TYPES else 0,
-    )
+    single = len(shape) == 2 or shape[-1] == 3 or len(set(shape)) == 1
+    rank = _TYPES.index(guess.dtype) if guess.dtype in _TYPES else 0
+    return not usual, not single, min(shape[-2:]) < _SMALL_SIDE, rank
 
 
-def plane_count(source: RawSource) -> int:
-    """Return how many planes an image has, counted along all axes before the last two (and the colours)."""
+def plane_count(source: StridedFileSource) -> int:
+    """Return how many planes an image has, along all axes before those of a plane."""
     sizes = source.meta.shape[: -3 if source.meta.rgb else -2]
     return int(np.prod(sizes, dtype=object)) if sizes else 1
 
 
-def plane_sketch(source: RawSource, number: int, side: int) -> Array:
+def plane_sketch(source: StridedFileSource, number: int, side: int) -> Array:
     """Return every k-th pixel of one plane, at most `side` each way; nothing else is read.
 
     Parameters
     ----------
-    source : RawSource
+    source : StridedFileSource
         Of one block of one file.
     number : int
         Of the plane.
@@ -161,7 +138,7 @@ def plane_sketch(source: RawSource, number: int, side: int) -> Array:
     Returns
     -------
     numpy.ndarray
-        (y, x), or (y, x, 3 or 4) of colours.
+        (y, x), or (y, x, 3 or 4) of colors.
 
     Raises
     ------
@@ -169,8 +146,9 @@ def plane_sketch(source: RawSource, number: int, side: int) -> Array:
         If it cannot be read.
     """
     shape, lead = source.meta.shape, -3 if source.meta.rgb else -2
-    index = np.unravel_index(number, shape[:lead]) if shape[:lead] else ()
-    box: Box = (*((int(one), int(one) + 1) for one in index), *((0, size) for size in shape[lead:]))
+    whole_plane = [(0, size) for size in shape[lead:]]
+    index = np.unravel_index(number, (1, *shape[:lead]))[1:]
+    box: Box = (*((int(place), int(place) + 1) for place in index), *whole_plane)
     whole = source.box_reader(0, box)
     if whole is None:
         msg = "a sketch is of an image in one block"
@@ -180,5 +158,5 @@ def plane_sketch(source: RawSource, number: int, side: int) -> Array:
         steps[axis] = -(-shape[axis] // side)
     sizes = tuple(-(-size // step) for size, step in zip(whole.shape, steps, strict=True))
     strides = tuple(stride * step for stride, step in zip(whole.strides, steps, strict=True))
-    thin = RawChunk(whole.path, whole.offset, sizes, strides, whole.dtype, opened=whole.opened)
+    thin = StridedBlock(whole.path, whole.offset, sizes, strides, whole.dtype, opened=whole.opened)
     return thin.load().reshape(sizes[lead:])

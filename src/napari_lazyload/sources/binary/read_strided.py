@@ -1,4 +1,4 @@
-"""Positioned reads of strided pixels: each read opens the file, reads its own bytes, and closes it again.
+"""Positioned reads of strided pixels: each read opens the file, and closes it again.
 
 Nothing is mapped, so that a file which shrinks gives an error instead of a signal, and nothing
 keeps it open between two reads.
@@ -6,14 +6,16 @@ keeps it open between two reads.
 
 from __future__ import annotations
 
+import operator
 import os
+from itertools import accumulate
 from math import prod
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.sources.files import open_error, read_error
+from napari_lazyload.sources.files import read_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,7 @@ MOST_SPAN = 8 << 20
 
 
 def span_nbytes(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> int:
-    """Return the bytes from the first pixel of a strided block to the end of its last one; 0 for none."""
+    """Return the bytes from the first pixel of a strided block to the end of its last one."""
     if 0 in shape:
         return 0
     return sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + itemsize
@@ -36,11 +38,9 @@ def span_nbytes(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> 
 
 def dense_strides(shape: Sequence[int], itemsize: int, order: str = "C") -> tuple[int, ...]:
     """Return the strides in bytes of pixels that lie next to each other, in C or Fortran order."""
-    strides, step = [], itemsize
-    for size in shape if order == "F" else reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(strides if order == "F" else reversed(strides))
+    fastest_first = slice(None) if order == "F" else slice(None, None, -1)
+    steps = accumulate(shape[fastest_first], operator.mul, initial=itemsize)
+    return tuple(steps)[:-1][fastest_first]
 
 
 def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]) -> None:
@@ -56,7 +56,7 @@ def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]
         Filled; of the type that is stored, byte order included. Its bytes are in native order
         afterwards.
     strides : tuple of int
-        Bytes between neighbours in the file along each axis.
+        Bytes between neighbors in the file along each axis.
 
     Raises
     ------
@@ -72,10 +72,11 @@ def read_strided(path: str, offset: int, target: Array, strides: tuple[int, ...]
     except (OSError, ValueError, MemoryError) as err:
         if isinstance(err, ChunkReadError):
             raise
-        reason = getattr(err, "strerror", None) or str(err)
-        found = f"an error of the system: {reason}"
         raise read_error(
-            path, "a file that can be read", found, "check the disk or the network and retry"
+            path,
+            "a file that can be read",
+            f"an error of the system: {getattr(err, 'strerror', None) or err}",
+            "check the disk or the network and retry",
         ) from err
     if not target.dtype.isnative:
         target.byteswap(inplace=True)
@@ -89,32 +90,28 @@ def native(pixels: Array) -> Array:
 
 
 def _as_stored(target: Array, strides: tuple[int, ...]) -> bool:
-    """Return whether an array has its pixels in the order in which they are stored, both without gaps."""
-    return target.flags.c_contiguous and strides == dense_strides(
-        target.shape, target.dtype.itemsize
-    )
+    """Whether an array has its pixels in the order in which they are stored, without gaps."""
+    dense = dense_strides(target.shape, target.dtype.itemsize)
+    return target.flags.c_contiguous and strides == dense
 
 
 def _slowest_first(target: Array, strides: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
-    """Return an array with its axes in the order in which they are stored, without those of one pixel; and strides."""
-    shape = target.shape
-    order = sorted(
-        (axis for axis in range(len(shape)) if shape[axis] > 1), key=lambda axis: -strides[axis]
-    )
-    rest = tuple(axis for axis in range(len(shape)) if shape[axis] <= 1)
-    first: tuple[Any, ...] = (*(0,) * len(rest), ...)
-    return target.transpose((*rest, *order))[first], tuple(strides[axis] for axis in order)
+    """Return an array with its axes in stored order, without those of one pixel; and strides."""
+    longer = [axis for axis, size in enumerate(target.shape) if size > 1]
+    order = sorted(longer, key=lambda axis: -strides[axis])
+    single = tuple(axis for axis, size in enumerate(target.shape) if size <= 1)
+    first: tuple[Any, ...] = (*(0,) * len(single), ...)
+    return target.transpose((*single, *order))[first], tuple(strides[axis] for axis in order)
 
 
 def _fill(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...]) -> None:
-    """Fill `target`, whose axes are in the order in which they are stored, from the bytes at `offset`."""
+    """Fill `target`, whose axes are in stored order, from the bytes at `offset`."""
     itemsize, shape = target.dtype.itemsize, target.shape
     span = span_nbytes(shape, strides, itemsize)
+    few_gaps = _gap(shape, strides, itemsize) < PAGE or span <= 1.1 * target.nbytes
     if _as_stored(target, strides):
         _read_into(file, offset, target)
-    elif span <= MOST_SPAN and (
-        _gap(shape, strides, itemsize) < PAGE or span <= 1.1 * target.nbytes
-    ):
+    elif span <= MOST_SPAN and few_gaps:
         block = np.empty(span, np.uint8)
         _read_into(file, offset, block)
         target[...] = np.ndarray(shape, target.dtype, block, strides=strides)
@@ -124,12 +121,10 @@ def _fill(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...])
 
 def _fill_in_parts(file: IO[bytes], offset: int, target: Array, strides: tuple[int, ...]) -> None:
     inner = span_nbytes(target.shape[1:], strides[1:], target.dtype.itemsize)
-    step = 1
+    step, row = 1, target[0, ...]
     if _gap(target.shape, strides, target.dtype.itemsize) < PAGE:
         step = max(1, (MOST_SPAN - inner) // strides[0])
-    elif (
-        inner == target[0, ...].nbytes and target[0, ...].flags.c_contiguous
-    ):  # rows, of which there may be many
+    elif inner == row.nbytes and row.flags.c_contiguous:  # rows, of which there may be many
         for number in range(len(target)):
             _read_into(file, offset + number * strides[0], target[number, ...])
         return
@@ -156,12 +151,15 @@ def _read_into(file: IO[bytes], offset: int, target: Array) -> None:
     file.seek(offset)
     done = 0
     while done < len(view):
-        count = file.readinto(view[done:])  # type: ignore[attr-defined] # typeshed: of raw files alone
+        count = file.readinto(view[done:])  # type: ignore[attr-defined] # typeshed: raw files only
         if not count:
             end = offset + len(view)
-            found = f"one that ends at byte {min(offset + done, os.fstat(file.fileno()).st_size):,}"
-            hint = "it was cut short while open: copy it again, and open it again"
-            raise read_error(str(file.name), f"a file of at least {end:,} bytes", found, hint)
+            raise read_error(
+                str(file.name),
+                f"a file of at least {end:,} bytes",
+                f"one that ends at byte {min(offset + done, os.fstat(file.fileno()).st_size):,}",
+                "it was cut short while open: copy it again, and open it again",
+            )
         done += count
 
 
@@ -188,14 +186,22 @@ def check_extent(
     SourceOpenError
         With both sizes.
     """
-    if size < end:
-        hint = "it is truncated, or described wrongly: copy it again"
-        raise open_error(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
-    if exact and size > end:
-        hint = f"{size - end:,} bytes are left over: check the description, or open it with trailing=True"
-        raise open_error(path, f"{end:,} bytes as {what} says", f"{size:,} bytes", hint)
+    refuse_if(
+        size < end,
+        path,
+        f"{end:,} bytes as {what} says",
+        f"{size:,} bytes",
+        "it is truncated, or described wrongly: copy it again",
+    )
+    refuse_if(
+        exact and size > end,
+        path,
+        f"{end:,} bytes as {what} says",
+        f"{size:,} bytes",
+        f"{size - end:,} bytes are left over: check the description, or open it with trailing=True",
+    )
 
 
 def item_count(shape: Sequence[int]) -> int:
     """Return how many pixels a shape has, as a Python number, which never overflows."""
-    return prod(int(size) for size in shape)
+    return prod(map(int, shape))

@@ -1,4 +1,4 @@
-"""One field of a structured type: frames or pixels with a header in front of each are such records."""
+"""One field of a structured type, for frames or pixels with a header in front of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_lazyload.sources.binary.read_strided import dense_strides
 from napari_lazyload.sources.binary.strided import StridedLayout
-from napari_lazyload.sources.files import BadOptionError, open_error
+from napari_lazyload.sources.files import BadOptionError, refuse_if
 
 
 def pick_field(path: str, layout: StridedLayout, key: Any) -> StridedLayout:
@@ -32,18 +32,19 @@ def pick_field(path: str, layout: StridedLayout, key: Any) -> StridedLayout:
     """
     dtype = layout.dtype
     if key is None:
-        if dtype.names is not None:
-            fields = f"records with the fields {', '.join(map(repr, dtype.names))[:500]}"
-            raise open_error(path, "numbers", fields, "name one of the fields with key=")
+        refuse_if(
+            dtype.names is not None,
+            path,
+            "numbers",
+            f"records with the fields {', '.join(map(repr, dtype.names or ()))[:500]}",
+            "name one of the fields with key=",
+        )
         return layout
     shape, strides, offset = layout.shape, layout.strides, layout.offset
     for name in str(key).split("."):
         if dtype.names is None or dtype.fields is None or name not in dtype.names:
-            known = (
-                f"the fields {', '.join(map(repr, dtype.names))}"
-                if dtype.names
-                else f"no fields ({dtype})"
-            )
+            fields = ", ".join(map(repr, dtype.names or ()))
+            known = f"the fields {fields}" if fields else f"no fields ({dtype})"
             msg = f"{path}: key={key!r} names no field; its type has {known}"
             raise BadOptionError(msg)
         dtype, begin = dtype.fields[name][:2]

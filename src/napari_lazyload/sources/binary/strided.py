@@ -1,4 +1,4 @@
-"""Strided pixels in one or several files, read in place: what every uncompressed binary comes down to.
+"""Strided pixels in one or several files, read in place: the source of uncompressed binaries.
 
 A format's module reads a header and says where the pixels lie (`StridedLayout`, `Frames`); this
 module makes chunks of that.
@@ -7,24 +7,25 @@ module makes chunks of that.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
-from napari_lazyload.core.coarse_levels import coarse_chunks, coarse_shape, coarse_spans
+from napari_lazyload.core.coarse_levels import strided_levels
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.sources.binary.chunk_sizes import chunk_sizes
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, span_nbytes
-from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, RawChunk
+from napari_lazyload.sources.binary.strided_chunks import BlankChunk, GroupChunk, StridedBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.sources.binary.strided_chunks import Convert
-    from napari_lazyload.sources.files import Stamp
+    from napari_lazyload.sources.files import FileStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class StridedLayout:
     offset : int
         Where the first pixel is, in bytes.
     strides : tuple of int
-        Bytes between neighbours along each axis; positive.
+        Bytes between neighbors along each axis; positive.
     """
 
     shape: tuple[int, ...]
@@ -61,9 +62,16 @@ def dense(shape: Sequence[int], dtype: Any, offset: int = 0, order: str = "C") -
 
 
 def samples_first(layout: StridedLayout) -> StridedLayout:
-    """Return the same pixels with the last axis, that of the samples of a pixel, as the first one."""
+    """Return the same pixels with the last axis, that of the samples, as the first one."""
     (*sizes, count), (*strides, step) = layout.shape, layout.strides
     return StridedLayout((count, *sizes), layout.dtype, layout.offset, (step, *strides))
+
+
+def transposed(layout: StridedLayout, order: Sequence[int]) -> StridedLayout:
+    """Return the same pixels with the axes in another order."""
+    shape = tuple(layout.shape[axis] for axis in order)
+    strides = tuple(layout.strides[axis] for axis in order)
+    return StridedLayout(shape, layout.dtype, layout.offset, strides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +97,14 @@ class Frames:
     numbers: Array | None = None
 
 
-class RawSource:
+class StridedFileSource:
     """An image whose pixels are read in place.
 
     Parameters
     ----------
     layout : StridedLayout
         Where the pixels are; of a `Frames` image the leading strides do not count.
-    files : sequence of (str, Stamp or None)
+    files : sequence of (str, FileStamp or None)
         Absolute paths, each with its stamp when the header was read, or None where that shall not
         be checked.
     name : str
@@ -115,7 +123,7 @@ class RawSource:
         How many leading axes count rows of the meta table; chunks along them have one index, unless
         `chunks` says otherwise or the file has them interleaved.
     coarse : bool
-        Whether a big image gets coarse levels of every k-th pixel; `raw_coarse` says which.
+        Whether a large image gets the coarse levels of `napari_lazyload.core.coarse_levels`.
     **meta
         More fields of `ImageMeta`.
 
@@ -128,7 +136,7 @@ class RawSource:
     def __init__(
         self,
         layout: StridedLayout,
-        files: Sequence[tuple[str, Stamp | None]],
+        files: Sequence[tuple[str, FileStamp | None]],
         name: str,
         axes: tuple[str, ...],
         *,
@@ -148,17 +156,15 @@ class RawSource:
         self._row_axes = row_axes
         self._coarse = coarse
         finest = LevelMeta(ChunkGrid(layout.shape, self._sizes(chunks, axes)), (1.0,) * len(axes))
-        spans = coarse_spans(axes, layout.shape, layout.dtype.itemsize) if coarse else []
-        self._spans = ((1,) * len(axes), *spans)
-        levels = (finest, *(self._coarse_level(axes, one) for one in spans))
         shown = np.dtype(layout.dtype if dtype is None else dtype).newbyteorder("=")
-        self.meta = ImageMeta(name, axes, shown, levels, **meta)
-        self.row_axes = dict(zip(axes[:row_axes], layout.shape[:row_axes], strict=True))
+        self.meta = ImageMeta(name, axes, shown, (finest,), **meta)
+        if coarse:
+            levels = (finest, *strided_levels(self.meta, row_axes))
+            self.meta = replace(self.meta, levels=levels)
+        self.row_map = RowMap(dict(zip(axes[:row_axes], layout.shape[:row_axes], strict=True)))
 
-    def _coarse_level(self, axes: tuple[str, ...], spans: tuple[int, ...]) -> LevelMeta:
-        shape = coarse_shape(self.layout.shape, spans)
-        grid = ChunkGrid(shape, coarse_chunks(axes, shape, spans, self._row_axes))
-        return LevelMeta(grid, tuple(map(float, spans)), offsets=(0.0,) * len(axes), steps=spans)
+    def _steps(self, level: int) -> tuple[int, ...]:
+        return self.meta.levels[level].steps or (1,) * len(self.meta.axes)
 
     def _sizes(self, chunks: Any, axes: tuple[str, ...]) -> tuple[int | tuple[int, ...], ...]:
         layout, rows = self.layout, self._row_axes
@@ -170,16 +176,16 @@ class RawSource:
             chunks, axes, layout.shape, layout.strides, itemsize, fixed=fixed, single=single
         )
 
-    def rechunked(self, chunks: Any) -> RawSource:
-        """Return the same image, read in other chunks."""
+    def rechunked(self, chunks: Any) -> StridedFileSource:
+        """See `napari_lazyload.core.source.StridedSource`."""
         return self._again(chunks=chunks)
 
-    def with_overview(self) -> RawSource:
-        """Return the same image; a big one with coarse levels of every k-th pixel."""
+    def with_strided_levels(self) -> StridedFileSource:
+        """See `napari_lazyload.core.source.StridedSource`."""
         grid = self.meta.levels[0].grid
         return self if self._coarse else self._again(chunks=grid.chunks, coarse=True)
 
-    def _again(self, **changes: Any) -> RawSource:
+    def _again(self, **changes: Any) -> StridedFileSource:
         """Return the same image with some arguments changed.
 
         Raises
@@ -188,57 +194,35 @@ class RawSource:
             If the chunks do not suit the shape.
         """
         meta = self.meta
-        kept = {
-            name: getattr(meta, name)
-            for name in ImageMeta.__slots__
-            if name not in ("name", "axes", "dtype", "levels")
-        }
-        kept |= {
-            "frames": self.frames,
-            "convert": self.convert,
-            "dtype": meta.dtype,
-            "coarse": self._coarse,
-        }
-        kept |= {"row_axes": self._row_axes, **changes}
-        return RawSource(self.layout, self.files, meta.name, meta.axes, **kept)
+        own = {"name", "axes", "dtype", "levels"}
+        kept = {name: getattr(meta, name) for name in {*ImageMeta.__slots__} - own}
+        kept |= {"frames": self.frames, "convert": self.convert, "dtype": meta.dtype}
+        kept |= {"coarse": self._coarse, "row_axes": self._row_axes, **changes}
+        return StridedFileSource(self.layout, self.files, meta.name, meta.axes, **kept)
 
-    def position(self, index: BlockIndex) -> int:
-        """Return the row, among those of this image, that a pixel belongs to."""
-        place = 0
-        for one, size in zip(index, self.row_axes.values(), strict=False):
-            place = place * size + one
-        return place
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Its files."""
+        return tuple(path for path, _ in self.files)
 
-    def chunk_position(self, level: int, index: BlockIndex) -> int:
-        """Return the row that the first pixel of a chunk belongs to."""
-        bounds = self.meta.levels[level].grid.bounds(index)
-        return self.position(
-            tuple(start * span for (start, _), span in zip(bounds, self._spans[level], strict=True))
-        )
-
-    def frame_index(self, position: int) -> BlockIndex:
-        """Return the index along the axes that count rows."""
-        lead = tuple(self.row_axes.values())
-        return tuple(int(one) for one in np.unravel_index(position, lead)) if lead else ()
-
-    def chunk(self, level: int, index: BlockIndex) -> RawChunk | BlankChunk | GroupChunk:
+    def chunk(self, level: int, index: BlockIndex) -> StridedBlock | BlankChunk | GroupChunk:
         """Return the reference to one chunk."""
-        box, spans = self.meta.levels[level].grid.bounds(index), self._spans[level]
+        box, spans = self.meta.levels[level].grid.bounds(index), self._steps(level)
         if self.frames is not None:
             return self._frames_chunk(self.frames, box, spans)
         return self._box_chunk(box, spans)
 
-    def box_reader(self, level: int, box: Box) -> RawChunk | None:
-        """Return what reads a box in one go; None where it is of several frames that lie apart, or of none."""
-        spans, frames = self._spans[level], self.frames
+    def box_reader(self, level: int, box: Box) -> StridedBlock | None:
+        """Return the reader of a box; None where its frames lie apart, or there are none."""
+        spans, frames = self._steps(level), self.frames
         if frames is None:
             return self._box_chunk(box, spans)
         if any(stop - start != 1 for start, stop in box[: frames.axes]):
             return None
         found = self._frames_chunk(frames, box, spans)
-        return found if isinstance(found, RawChunk) else None
+        return found if isinstance(found, StridedBlock) else None
 
-    def _box_chunk(self, box: Box, spans: tuple[int, ...]) -> RawChunk:
+    def _box_chunk(self, box: Box, spans: tuple[int, ...]) -> StridedBlock:
         strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
         offset = self.layout.offset + sum(
             start * step for (start, _), step in zip(box, strides, strict=True)
@@ -247,13 +231,13 @@ class RawSource:
 
     def _block(
         self, file: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
-    ) -> RawChunk:
+    ) -> StridedBlock:
         path, opened = self.files[file]
-        return RawChunk(path, offset, shape, strides, self.layout.dtype, self.convert, opened)
+        return StridedBlock(path, offset, shape, strides, self.layout.dtype, self.convert, opened)
 
     def _frames_chunk(
         self, frames: Frames, box: Box, spans: tuple[int, ...]
-    ) -> RawChunk | BlankChunk | GroupChunk:
+    ) -> StridedBlock | BlankChunk | GroupChunk:
         shape, ahead = box_shape(box), frames.axes
         strides = tuple(step * span for step, span in zip(self.layout.strides, spans, strict=True))
         within = sum(
@@ -278,10 +262,10 @@ class RawSource:
         shape: tuple[int, ...],
         strides: tuple[int, ...],
         within: int,
-    ) -> RawChunk | BlankChunk:
+    ) -> StridedBlock | BlankChunk:
         number = flat if frames.numbers is None else int(frames.numbers[flat])
         if number < 0:
-            return BlankChunk(shape, self.meta.dtype)
+            return BlankChunk(self.files[0][0], shape, self.meta.dtype)
         file, place = divmod(number, frames.per_file)
         offset = self.layout.offset + place * frames.stride + within
         return self._block(file, offset, shape, (frames.stride,) * frames.axes + strides)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_lazyload.core.chunks import box_shape
+from napari_lazyload.core.source import ChunkKey, joined_key
 from napari_lazyload.sources.binary.chunk_sizes import run_nbytes
 from napari_lazyload.sources.binary.read_strided import Array, item_count, read_strided
-from napari_lazyload.sources.files import Stamp, stamp_now
+from napari_lazyload.sources.files import FileStamp
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from napari_lazyload.core.chunks import Box
 
 
@@ -72,20 +71,17 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
-    """Integers stored with the other sign: the highest bit is turned over, as if half the range were added."""
+    """Integers stored with the other sign: the highest bit is flipped."""
 
     def __call__(self, stored: Array) -> Array:
-        """Return the values: signed as unsigned, and the other way round."""
+        """Return the values: signed as unsigned, or unsigned as signed."""
         unsigned = np.dtype(f"u{stored.dtype.itemsize}")
-        turned = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
-        shifted: Array = (
-            turned if stored.dtype.kind == "i" else turned.view(f"i{unsigned.itemsize}")
-        )
-        return shifted
+        flipped: Array = stored.view(unsigned) ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))
+        return flipped if stored.dtype.kind == "i" else flipped.view(f"i{unsigned.itemsize}")
 
 
 @dataclass(frozen=True, slots=True)
-class RawChunk:
+class StridedBlock:
     """A strided block of one file.
 
     Parameters
@@ -97,7 +93,7 @@ class RawChunk:
     shape : tuple of int
         Of the chunk in the grid.
     strides : tuple of int
-        Bytes between neighbours along each axis.
+        Bytes between neighbors along each axis.
     dtype : numpy.dtype
         As stored, byte order included.
     convert : callable, optional
@@ -113,25 +109,17 @@ class RawChunk:
     strides: tuple[int, ...]
     dtype: np.dtype[Any]
     convert: Convert | None = None
-    opened: Stamp | None = None
+    opened: FileStamp | None = None
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, and which bytes are read as what."""
-        stamp = stamp_now(self.path, self.opened)
-        return (
-            "raw",
-            self.path,
-            *stamp,
-            self.offset,
-            self.shape,
-            self.strides,
-            self.dtype.str,
-            self.convert,
-        )
+    def key(self) -> ChunkKey:
+        """Its file, and which bytes are read as what."""
+        stamp = FileStamp.verify(self.path, self.opened)
+        part = (self.offset, self.shape, self.strides, self.dtype.str, self.convert)
+        return ChunkKey(self.path, stamp, part)
 
-    def cut(self, box: Box) -> RawChunk:
-        """Return a part of the block, which reads its own bytes alone; `box` is in pixels of the chunk."""
+    def sub_chunk(self, box: Box) -> StridedBlock:
+        """Return a part of the block, which reads only its own bytes; `box` is in its pixels."""
         offset = self.offset + sum(
             start * step for (start, _), step in zip(box, self.strides, strict=True)
         )
@@ -139,7 +127,7 @@ class RawChunk:
 
     @property
     def is_raw_layout(self) -> bool:
-        """See `napari_lazyload.core.source.Piece`: stored as it is shown, in the same order, and in long runs."""
+        """Whether it is stored as it is shown, in the same order, and in long runs."""
         steps = [step for step, size in zip(self.strides, self.shape, strict=True) if size > 1]
         if self.convert is not None or steps != sorted(steps, reverse=True):
             return False
@@ -147,16 +135,16 @@ class RawChunk:
         return run >= min(LONG_RUN, item_count(self.shape) * self.dtype.itemsize)
 
     def load_into(self, target: Array) -> None:
-        """Read the block into an array; see `napari_lazyload.core.source.Piece`."""
+        """Read the block into an array; see `napari_lazyload.core.source.BoxReader`."""
         if self.convert is not None or target.dtype != self.dtype.newbyteorder("="):
             np.copyto(target, self.load(), casting="unsafe")
             return
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         read_strided(self.path, self.offset, target.view(self.dtype), self.strides)
 
     def load(self) -> Array:
         """Read the block; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         stored = np.empty(self.shape, self.dtype.newbyteorder("="))
         read_strided(self.path, self.offset, stored.view(self.dtype), self.strides)
         return stored if self.convert is None else np.ascontiguousarray(self.convert(stored))
@@ -164,15 +152,26 @@ class RawChunk:
 
 @dataclass(frozen=True, slots=True)
 class BlankChunk:
-    """A block that no file holds: zeros."""
+    """A block that no file holds: zeros.
 
+    Parameters
+    ----------
+    path : str
+        The file of its image.
+    shape : tuple of int
+        Of the chunk in the grid.
+    dtype : numpy.dtype
+        Of the image.
+    """
+
+    path: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """Its form; all blanks of one form are the same."""
-        return ("raw-blank", self.shape, self.dtype.str)
+        return ChunkKey(self.path, None, ("blank", self.shape, self.dtype.str))
 
     def load_into(self, target: Array) -> None:
         """Fill an array with zeros."""
@@ -189,7 +188,7 @@ class GroupChunk:
 
     Parameters
     ----------
-    parts : tuple of RawChunk or BlankChunk
+    parts : tuple of StridedBlock or BlankChunk
         One frame each, in C order of the axes that count frames.
     shape : tuple of int
         Of the whole.
@@ -197,19 +196,19 @@ class GroupChunk:
         Of the result.
     """
 
-    parts: tuple[RawChunk | BlankChunk, ...]
+    parts: tuple[StridedBlock | BlankChunk, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> ChunkKey:
         """The keys of all frames."""
-        return ("raw-group", self.shape, *(part.key for part in self.parts))
+        return joined_key([part.key for part in self.parts], self.shape)
 
     @property
     def path(self) -> str:
-        """The file of the first frame that has one."""
-        return next((part.path for part in self.parts if isinstance(part, RawChunk)), "")
+        """The file of the first frame."""
+        return self.parts[0].path
 
     def load(self) -> Array:
         """Read the frames one after the other."""

@@ -1,4 +1,4 @@
-"""A listing of pictures with what is known of their headers: one for all images and the table of a folder."""
+"""The image files of a listing, and their headers as far as they were read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
-from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.listing import EMPTY, MEMBER, Listing
 from napari_lazyload.sources.image_files import decode
 
@@ -20,19 +20,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from napari_lazyload.sources.image_files.decode import PictureInfo
-    from napari_lazyload.sources.image_header import PageLocation, PageLocations
+    from napari_lazyload.sources.image_header import PageLocation, PageLocations, ParsedHeader
 
 UNREAD, UNREADABLE = -1, -2
 RETRY_SECONDS = 5.0
-"""So many seconds opening goes on looking for a picture that can be read, where all those before
-cannot."""
+"""So long opening searches on for an image file that can be read, where all those before cannot."""
 _SPREAD = 256
 _BLOCK = 4096
-Stamp = tuple[int, int]
+
+
+def parse_header(path: str) -> ParsedHeader:
+    """Read one header; what is missing to do so is an error of the file too.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Raises
+    ------
+    ChunkReadError
+        If it is no image file, or cannot be read.
+    """
+    try:
+        return decode.parse_header(path)
+    except MissingDependencyError as err:
+        raise ChunkReadError(str(err), path) from err
 
 
 def read_info(path: str, series: int = 0) -> PictureInfo:
-    """Read one header; what is missing to do so is an error of the file too.
+    """Return what a header says of one image.
 
     Parameters
     ----------
@@ -44,22 +61,22 @@ def read_info(path: str, series: int = 0) -> PictureInfo:
     Raises
     ------
     ChunkReadError
-        If it is no picture, or cannot be read, or has no such image.
+        If it is no image file, or cannot be read, or has no such image.
     """
-    try:
-        return decode.read_series(path)[series] if series else decode.read_info(path)
-    except IndexError as err:
-        msg = f"{path}: expected an image number {series}, found fewer; open the file again: it was replaced"
-        raise ChunkReadError(msg, path) from err
-    except MissingDependencyError as err:
-        raise ChunkReadError(str(err), path) from err
+    header = parse_header(path)
+    if not series:
+        return header.info
+    images = decode.images_of(header)
+    if series >= len(images):
+        found = "found fewer; open the file again: it was replaced"
+        raise ChunkReadError(f"{path}: expected an image number {series}, {found}", path)
+    return images[series]
 
 
 def common_items(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two headers say alike."""
-    return {
-        key: value for key, value in first.items() if key in second and _same(value, second[key])
-    }
+    """Return the items that two headers share."""
+    shared = first.keys() & second.keys()
+    return {key: first[key] for key in first if key in shared and _same(first[key], second[key])}
 
 
 def _same(value: Any, other: Any) -> bool:
@@ -69,35 +86,35 @@ def _same(value: Any, other: Any) -> bool:
 
 
 class FileSet:
-    """The pictures of one listing and their headers, as far as they were read.
+    """The image files of one listing and their headers, as far as they were read.
 
-    Any thread may probe. Pickles with all that is known.
+    Any thread may read headers. Pickles with all that is known.
 
     Attributes
     ----------
     listing : Listing
         Root, names in slider order, what was left out.
-    infos : list of PictureInfo
+    header_classes : list of PictureInfo
         One for each distinct (shape, dtype, axes) that was found, with the extras that all files of
         it share.
     kind : numpy.ndarray of int32
-        For each file the index into `infos`, or `UNKNOWN`, or `UNREADABLE`.
+        For each file the index into `header_classes`, or `UNREAD`, or `UNREADABLE`.
     sizes : numpy.ndarray of int64
         Bytes of each file, -1 while unknown.
     changed_ns : numpy.ndarray of int64
         Time of change of each file, -1 while unknown.
     differing : set of str
-        The extras in which files of one kind differ.
+        The extras in which files of one class differ.
     problems : dict of int to str
         Why a file cannot be shown, by row.
     sets : dict of int to frozenset of str
         By row, the files that make up one image with it.
-    places : dict of int to Places
+    places : dict of int to PageLocations
         By row, where its pages are, of those that other files hold pages of.
     token : str
         Names this set among all others.
-    watch : callable or None
-        Hears of each row whose kind became known, in the thread that found out.
+    on_header : callable or None
+        Is called with each row whose header was read, in the thread that read it.
     """
 
     def __init__(self, listing: Listing) -> None:
@@ -117,13 +134,10 @@ class FileSet:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: value for name, value in self.__dict__.items() if name not in ("_lock", "watch")
-        }
+        return {**self.__dict__, "_lock": None, "on_header": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.on_header = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -133,36 +147,45 @@ class FileSet:
         """Return the absolute path of one file."""
         return self.listing.path(row)
 
-    def probed(self, row: int) -> Stamp | None:
-        """Return the stamp that a file had when its header was read, None where it was not or could not be."""
-        return (int(self.changed_ns[row]), int(self.sizes[row])) if self.kind[row] >= 0 else None
+    def probed(self, row: int) -> FileStamp | None:
+        """Return the stamp of a file when its header was read; None where it was not."""
+        if self.kind[row] < 0:
+            return None
+        return FileStamp(int(self.changed_ns[row]), int(self.sizes[row]))
 
     def place(self, row: int, page: int) -> PageLocation | None:
-        """Return where a page of a file is, if another file may hold it; a header is read only next to such files."""
+        """Return where a page of a file is, if another file may hold it.
+
+        A header is read only next to such files.
+        """
         if self.places and self.kind[row] == UNREAD:
             self.read_header(row)
         places = self.places.get(row)
         return None if places is None else places.of(page)
 
     def read_header(self, row: int) -> int:
-        """Read one header, once; return the file's kind. A file that cannot be read is noted, not raised."""
-        known = int(self.kind[row])
-        if known != UNREAD:
-            return known
+        """Read one header, once; return the file's class. A file that cannot be read is noted."""
+        if self.kind[row] == UNREAD:
+            self.read_parsed(row)
+        return int(self.kind[row])
+
+    def read_parsed(self, row: int) -> ParsedHeader | None:
+        """Read one header and return all of it: None where it cannot be read, which is noted."""
         path = self.path(row)
-        problem = None
+        header = problem = None
         try:
-            self.changed_ns[row], self.sizes[row] = file_stamp(path)
+            self.changed_ns[row], self.sizes[row] = FileStamp.of(path)
             if self.sizes[row] == 0:
-                msg = f"{path}: the file is empty (0 bytes); expected a picture. Copy it again and retry"
-                raise ChunkReadError(msg, path)  # noqa: TRY301 - one way for all that is wrong with a file
-            info = read_info(path)
-            if info.files:
-                self.sets[row] = info.files
+                msg = f"{path}: the file is empty (0 bytes); expected a picture. "
+                msg += "Copy it again and retry"
+                raise ChunkReadError(msg, path)  # noqa: TRY301 - one way for all that is wrong
+            header = parse_header(path)
+            if header.info.files:
+                self.sets[row] = header.info.files
             self.places.pop(row, None)
-            if info.places is not None:
-                self.places[row] = info.places
-            kind = self._kind_of(info)
+            if header.info.places is not None:
+                self.places[row] = header.info.places
+            kind = self._kind_of(header.info)
         except ChunkReadError as err:
             kind, problem = UNREADABLE, str(err)
         with self._lock:
@@ -171,7 +194,7 @@ class FileSet:
                 self.problems[row] = problem
         if self.on_header is not None:
             self.on_header(row)
-        return kind
+        return header
 
     def _kind_of(self, info: PictureInfo) -> int:
         key = (info.shape, info.dtype.str, info.axes, info.page_ndim)
@@ -187,7 +210,7 @@ class FileSet:
             return kind
 
     def forget(self, row: int) -> None:
-        """Forget what is known of one file, so that the next probe reads it again."""
+        """Forget the header of one file, so that it is read again when it is asked for."""
         with self._lock:
             self.kind[row] = UNREAD
             self.problems.pop(row, None)
@@ -195,8 +218,8 @@ class FileSet:
     def probe_for(self, seconds: float) -> bool:
         """Read headers, spread over the set first, until all are known or the time is up.
 
-        Where nothing could be read by then, the search for a file that can goes on for `PATIENCE`
-        seconds.
+        Where nothing could be read by then, the search for a file that can goes on for
+        `RETRY_SECONDS`.
 
         Returns
         -------
@@ -224,13 +247,13 @@ class FileSet:
         return not bool((self.kind == UNREAD).any())
 
     def unknown(self) -> Iterator[int]:
-        """Yield the rows whose headers were not read yet, in order; others may be read meanwhile."""
+        """Yield the rows whose headers were not read yet, in order; any may be read meanwhile."""
         for start in range(0, len(self), _BLOCK):
             for row in np.flatnonzero(self.kind[start : start + _BLOCK] == UNREAD).tolist():
                 yield start + row
 
     def main_kind(self) -> int:
-        """Return the kind of most files, the earlier found of equals; `UNREADABLE` where none can be read."""
+        """Return the class of most files, the earlier of equals; `UNREADABLE` if there is none."""
         readable = self.kind[self.kind >= 0]
         return int(np.argmax(np.bincount(readable))) if readable.size else UNREADABLE
 
@@ -239,7 +262,10 @@ class FileSet:
         self._drop(self.sizes == 0, EMPTY)
 
     def drop_members(self, seconds: float) -> None:
-        """Leave out what other files bring along as parts of an OME-TIFF set; headers are read for some seconds."""
+        """Leave out what other files bring along as parts of an OME-TIFF set.
+
+        Headers are read for some seconds.
+        """
         if not self.sets:
             return
         rows = {os.path.abspath(self.path(row)): row for row in range(len(self))}
@@ -259,11 +285,8 @@ class FileSet:
         kept = ~dropped
         place = np.cumsum(kept) - 1
         self.listing.keep(kept, reason)
-        self.kind, self.sizes, self.changed_ns = (
-            self.kind[kept],
-            self.sizes[kept],
-            self.changed_ns[kept],
-        )
-        self.problems = {int(place[row]): why for row, why in self.problems.items() if kept[row]}
-        self.sets = {int(place[row]): paths for row, paths in self.sets.items() if kept[row]}
-        self.places = {int(place[row]): places for row, places in self.places.items() if kept[row]}
+        for name in ("kind", "sizes", "changed_ns"):
+            setattr(self, name, getattr(self, name)[kept])
+        for name in ("problems", "sets", "places"):
+            items = getattr(self, name).items()
+            setattr(self, name, {int(place[row]): value for row, value in items if kept[row]})

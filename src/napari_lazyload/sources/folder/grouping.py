@@ -1,4 +1,4 @@
-"""Which pictures become which image: sub-folders apart or as axes, like with like, or all filled up to the largest."""
+"""Which files become which image: folders apart or as axes, like with like, or all padded."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ class FolderOptions:
     def __post_init__(self) -> None:
         """Refuse what is not a choice."""
         for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                msg = f"{name} must be one of {', '.join(map(repr, allowed))}, got {getattr(self, name)!r}"
+            chosen = getattr(self, name)
+            if chosen not in allowed:
+                msg = f"{name} must be one of {', '.join(map(repr, allowed))}, got {chosen!r}"
                 raise ValueError(msg)
         if not (self.pattern is None or isinstance(self.pattern, str)):
             msg = f"pattern must be a glob pattern such as '*.png', got {self.pattern!r}"
@@ -109,7 +110,7 @@ class Group:
 
     @property
     def has_coverage(self) -> bool:
-        """Whether a second image says where the pictures are, because no value of the first one can."""
+        """Whether a second image says where the files' pixels are: no value of the first can."""
         return self.padded and self.info.dtype.kind not in "fc"
 
 
@@ -145,9 +146,8 @@ def group_files(files: FileSet, name: str, options: FolderOptions, notes: list[s
     shapes = sum(map(len, kinds.values()))
     if not pad and shapes > options.max_images:
         pad = True
-        notes.append(
-            f"{name}: {shapes} groups of different shape or type; each stack is filled up to its largest"
-        )
+        what = f"{shapes} groups of different shape or type"
+        notes.append(f"{name}: {what}; each stack is filled up to its largest")
     groups: list[Group] = []
     for part, rows in parts.items():
         split = _classes(files, kinds[part]) if pad else [[kind] for kind in kinds[part]]
@@ -175,36 +175,35 @@ def _by_folder(files: FileSet, name: str) -> dict[str, Array]:
     for row, path in enumerate(files.listing.names):
         folders.setdefault(path.rpartition("/")[0], []).append(row)
     return {
-        f"{name}/{folder}" if folder else name: np.array(rows) for folder, rows in folders.items()
+        f"{name}/{folder}".removesuffix("/"): np.array(rows) for folder, rows in folders.items()
     }
 
 
 def _kinds(files: FileSet, rows: Array) -> list[int]:
-    """Return the kinds of some files, the first that comes first; where none is known, the most common of all."""
+    """Return the classes of some files in order; where none is known, the most common of all."""
     kinds = files.kind[rows]
     present, first = np.unique(kinds[kinds >= 0], return_index=True)
     return [int(kind) for kind in present[np.argsort(first)]] or [files.main_kind()]
 
 
 def _classes(files: FileSet, kinds: Iterable[int]) -> list[list[int]]:
-    """Return the kinds that one frame can hold: those of the same axes, with or without colour."""
+    """Return the classes that one frame can hold: those of the same axes, with or without color."""
     classes: dict[Any, list[int]] = {}
     for kind in kinds:
         info = files.header_classes[kind]
-        classes.setdefault((info.axes[: len(info.axes) - info.rgb], info.page_ndim), []).append(
-            kind
-        )
+        axes = info.axes[: len(info.axes) - info.rgb]
+        classes.setdefault((axes, info.page_ndim), []).append(kind)
     return list(classes.values())
 
 
 def _split(files: FileSet, name: str, rows: Array, classes: list[list[int]]) -> list[Group]:
-    """Return a group for each list of kinds; files that are not known, or cannot be read, go with the most."""
+    """Return a group for each list of classes; files of no known class go with the most."""
     kinds = files.kind[rows]
-    members = [
-        np.isin(kinds, wanted) if len(classes) > 1 else np.ones(len(rows), bool)
-        for wanted in classes
-    ]
-    members[int(np.argmax([mask.sum() for mask in members]))] |= kinds < 0
+    if len(classes) == 1:
+        members = [np.ones(len(rows), bool)]
+    else:
+        members = [np.isin(kinds, wanted) for wanted in classes]
+        members[int(np.argmax(np.sum(members, axis=1)))] |= kinds < 0
     groups: list[Group] = []
     for wanted, mask in zip(classes, members, strict=True):
         infos = [files.header_classes[kind] for kind in wanted]
@@ -212,16 +211,15 @@ def _split(files: FileSet, name: str, rows: Array, classes: list[list[int]]) -> 
         title = name if len(classes) == 1 else f"{name} [{said(info.shape, info.dtype)}]"
         if any(group.name == title for group in groups):
             title = f"{title[:-1]} {''.join(info.axes)}, {len(groups) + 1}]"
-        groups.append(
-            Group(title, rows[mask], info, {"frame": int(mask.sum())}, padded=len(infos) > 1)
-        )
+        lead = {"frame": int(mask.sum())}
+        groups.append(Group(title, rows[mask], info, lead, padded=len(infos) > 1))
     return groups
 
 
 def padded_info(infos: list[PictureInfo]) -> PictureInfo:
-    """Return a frame that holds every picture of some: largest sides, most channels, a dtype for all values."""
+    """Return a frame that holds several: largest sides, most channels, a dtype for all values."""
     ndim = len(infos[0].axes) - infos[0].rgb
-    sides = tuple(max(info.shape[axis] for info in infos) for axis in range(ndim))
+    sides = tuple(np.max([info.shape[:ndim] for info in infos], axis=0).tolist())
     channels = max(info.shape[-1] if info.rgb else 0 for info in infos)
     metadata = dict(infos[0].metadata)
     for info in infos[1:]:
@@ -241,8 +239,8 @@ def padded_info(infos: list[PictureInfo]) -> PictureInfo:
 def _check_number(count: int, name: str, options: FolderOptions, files: FileSet) -> None:
     if count > options.max_images:
         way = "subfolders='stack'" if options.subfolders == "separate" else "mixed='pad'"
-        msg = f"{name} would open as {count} images; {options.max_images} is the most. Use {way} or max_images={count}"
-        raise SourceOpenError(msg, files.listing.root)
+        found = f"{name} would open as {count} images; {options.max_images} is the most"
+        raise SourceOpenError(f"{found}. Use {way} or max_images={count}", files.listing.root)
 
 
 def _folder_axes(names: Array) -> dict[str, int] | None:
@@ -253,9 +251,7 @@ def _folder_axes(names: Array) -> dict[str, int] | None:
     sizes: list[int] = []
     members: list[str] = names.tolist()
     for _ in range(depth + 1):
-        counts = [
-            (folder, sum(1 for _ in inside)) for folder, inside in groupby(members, _folder_of)
-        ]
+        counts = [(folder, len([*inside])) for folder, inside in groupby(members, _folder_of)]
         members = [folder for folder, _ in counts]
         if len({count for _, count in counts}) > 1 or len(set(members)) < len(members):
             return None
@@ -278,33 +274,32 @@ def grouping_notes(files: FileSet, name: str, groups: list[Group]) -> list[str]:
     if len(forms) > 1 and not any(group.padded for group in groups):
         notes.append(f"{name}: pictures of {len(forms)} shapes or types; one image for each")
     for what, shown in (
-        ("colormap", "palettes; their indices are shown in grey"),
+        ("colormap", "palettes; their indices are shown in gray"),
         ("scale", "pixel sizes; no scale"),
     ):
         if what in files.differing:
             notes.append(f"{name}: pictures of one shape and type have different {shown}")
     for group in groups:
-        types = (
-            {files.header_classes[kind].dtype for kind in _kinds(files, group.rows)}
-            if group.padded
-            else set()
+        notes += _group_notes(files, group)
+    return notes
+
+
+def _group_notes(files: FileSet, group: Group) -> list[str]:
+    """Return what a user would not expect of one image."""
+    notes, info, metadata = [], group.info, group.info.metadata
+    kinds = _kinds(files, group.rows) if group.padded else []
+    types = {files.header_classes[kind].dtype for kind in kinds}
+    if len(types) > 1 and info.rgb:
+        notes.append(
+            f"{group.name}: colors keep their values in {info.dtype}, in which those of a smaller "
+            "type look dark; open with mixed='groups' to see each as it is"
         )
-        if len(types) > 1 and group.info.rgb:
-            notes.append(
-                f"{group.name}: colours keep their values in {group.info.dtype}, in which those of a smaller type look "
-                "dark; open with mixed='groups' to see each as it is"
-            )
-        if group.info.dtype.kind == "f" and any(
-            kind.kind in "iu" and kind.itemsize == 8 for kind in types
-        ):
-            notes.append(
-                f"{group.name}: 64-bit numbers above 2**53 are rounded in {group.info.dtype}"
-            )
-        if "missing" in group.info.metadata:
-            count = group.info.metadata["missing"]
-            notes.append(
-                f"{group.name}: {count:,} of {group.info.pages:,} planes are described, but not there: blank"
-            )
-        if "note" in group.info.metadata:
-            notes.append(f"{group.name}: {group.info.metadata['note']}")
+    wide = any(dtype.kind in "iu" and dtype.itemsize == 8 for dtype in types)
+    if info.dtype.kind == "f" and wide:
+        notes.append(f"{group.name}: 64-bit numbers above 2**53 are rounded in {info.dtype}")
+    if "missing" in metadata:
+        planes = f"{metadata['missing']:,} of {info.pages:,} planes"
+        notes.append(f"{group.name}: {planes} are described, but not there: blank")
+    if "note" in metadata:
+        notes.append(f"{group.name}: {metadata['note']}")
     return notes

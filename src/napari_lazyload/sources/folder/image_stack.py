@@ -1,4 +1,4 @@
-"""Pictures as images: a folder, a glob, a list or one file; one file (of a multi-page TIFF: one page) is one chunk."""
+"""Image files as images: one file (of a multi-page TIFF: one page) is one chunk."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.chunks import ChunkGrid
+from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import RowMap
 from napari_lazyload.sources.folder.padding import CoverageChunk, PaddedChunk, fits_frame
-from napari_lazyload.sources.folder.page_chunk import PictureChunk, ravel
+from napari_lazyload.sources.folder.page_chunk import PictureChunk, ravel, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ class PictureSource:
         The pictures and what is known of their headers.
     rows : numpy.ndarray of int
         Which of them, in slider order; as many as the product of `row_axes`.
-    lead_axes : dict of str to int
+    row_axes : dict of str to int
         Name and length of each axis that counts files, slowest first; empty for one file.
     info : PictureInfo
         What each file is expected to be, or the frame that each is fitted into.
@@ -64,7 +65,7 @@ class PictureSource:
         self.rows = rows
         self.padded = padded
         self.series = series
-        self.row_axes = row_axes
+        self.row_map = RowMap(row_axes)
         self.info = info
         digest = hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=8).hexdigest()
         self.token = (
@@ -74,7 +75,7 @@ class PictureSource:
 
     def chunk(self, level: int, index: BlockIndex) -> PictureChunk | PaddedChunk:
         """Return the reference to one page of one file."""
-        shape = tuple(stop - start for start, stop in self.meta.levels[level].grid.bounds(index))
+        shape = box_shape(self.meta.levels[level].grid.bounds(index))
         row = self.row(index)
         path, dtype, at = self.files.path(row), self.meta.dtype, self.page(index)
         if self.padded:
@@ -91,33 +92,22 @@ class PictureSource:
         )
 
     def _padded_place(self, row: int, at: tuple[int, ...]) -> PageLocation | None:
-        """Return where a page is, by its position on the axes that count pages; None for one beyond the file's own."""
+        """Return where a page is, by its position on its axes; None for one that no file has."""
         if row not in self.files.places or self.files.kind[row] < 0:
             return None
         info = self.files.header_classes[self.files.kind[row]]
         pages = info.shape[: info.page_ndim]
-        inside = len(at) == len(pages) and all(
-            place < count for place, count in zip(at, pages, strict=True)
-        )
+        inside = len(at) == len(pages) and within(at, pages)
         return self.files.place(row, ravel(at, pages)) if inside else None
 
     def row(self, index: BlockIndex) -> int:
         """Return the file's number in its `FileSet`."""
-        return int(self.rows[self.position(index)])
+        return int(self.rows[self.row_map.row_of(index)])
 
     def page(self, index: BlockIndex) -> tuple[int, ...]:
         """Return where a chunk is on the axes that count pages."""
-        lead = len(self.row_axes)
+        lead = len(self.row_map.axes)
         return index[lead : lead + self.info.page_ndim]
-
-    def position(self, index: BlockIndex) -> int:
-        """Return the file's place among those of this image."""
-        return ravel(index[: len(self.row_axes)], tuple(self.row_axes.values()))
-
-    def frame_index(self, position: int) -> BlockIndex:
-        """Return the index along the axes that count files of the file at `position`."""
-        lead = tuple(self.row_axes.values())
-        return tuple(int(place) for place in np.unravel_index(position, lead)) if lead else ()
 
     def takes(self, kind: int) -> bool:
         """Return whether files of a kind (see `FileSet`) are shown as they are, or fitted in."""
@@ -132,9 +122,7 @@ class CoverageSource:
 
     def __init__(self, padded: PictureSource) -> None:
         self._padded = padded
-        self.row_axes = padded.row_axes
-        self.position = padded.position
-        self.frame_index = padded.frame_index
+        self.row_map = padded.row_map
         self.token = f"{padded.token}-coverage"
         meta = padded.meta
         kept = len(meta.axes) - meta.rgb
@@ -154,7 +142,7 @@ class CoverageSource:
 
     def chunk(self, level: int, index: BlockIndex) -> CoverageChunk:
         """Return the reference to one file's coverage."""
-        shape = tuple(stop - start for start, stop in self.meta.levels[level].grid.bounds(index))
+        shape = box_shape(self.meta.levels[level].grid.bounds(index))
         path = self._padded.files.path(self._padded.row(index))
         return CoverageChunk(path, self._padded.page(index), shape, self._frame_ndim)
 
@@ -172,9 +160,10 @@ def _image_meta(info: PictureInfo, row_axes: dict[str, int], name: str) -> Image
     if row_axes or limits is None:  # those of one file are not those of its neighbours
         limits = _FULL_RANGE.get(info.dtype.str[1:])
     channels = extras.pop("channels", ())
-    plain = (
-        "gray_r" if extras.pop("white_is_zero", False) else None
-    )  # the values stay as they are stored
+    if "c" not in spatial or len(channels) != grid_shape[axes.index("c")]:
+        channels = ()
+    # The values stay as they are stored.
+    plain = "gray_r" if extras.pop("white_is_zero", False) else None
     return ImageMeta(
         name=name,
         axes=axes,
@@ -184,30 +173,31 @@ def _image_meta(info: PictureInfo, row_axes: dict[str, int], name: str) -> Image
         units=_units(extras, sizes, spatial),
         contrast_limits=limits if palette is None else (0.0, len(palette) - 1.0),
         colormap=plain if palette is None else palette,
-        channels=channels
-        if "c" in spatial and len(channels) == grid_shape[axes.index("c")]
-        else (),
+        channels=channels,
         metadata=extras,
     )
 
 
 def _pixel_sizes(extras: dict[str, Any]) -> dict[str, float]:
     """Return the size of a pixel along the axes that a header gives one for."""
-    scale = extras.get("scale")
-    return {**extras.get("axis_scale", {}), **({"y": scale[0], "x": scale[1]} if scale else {})}
+    scale = extras.get("scale") or ()
+    return {**extras.get("axis_scale", {}), **dict(zip("yx", scale, strict=False))}
 
 
 def _units(
     extras: dict[str, Any], sizes: dict[str, float], axes: Sequence[str]
 ) -> tuple[str | None, ...] | None:
-    """Return the unit of each axis that has a size: that of lengths, but for those with their own."""
+    """Return the unit of each axis that has a size: its own, else that of lengths."""
     own = extras.get("axis_units", {})
     units = tuple(own.get(axis, extras.get("unit")) if axis in sizes else None for axis in axes)
     return units if any(units) else None
 
 
 def _palette(colors: Array | None) -> Array | None:
-    """Return a TIFF palette in 0 to 1; one that ends below 256 was written with 8 bits, as libtiff takes it too."""
+    """Return a TIFF palette in 0 to 1.
+
+    One that ends below 256 was written with 8 bits: libtiff takes it so too.
+    """
     if colors is None:
         return None
     colors = np.asarray(colors, np.float64)

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures: one ``scandir`` a folder, no file is opened."""
+"""Which files of a folder are image files: one ``scandir`` a folder, no file is opened."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MEMBER = "part of an OME-TIFF set that another file opens"
 
 @dataclass(slots=True)
 class Listing:
-    """The pictures below one folder.
+    """The image files below one folder.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Listing:
         self._prefix = os.path.join(self.root, "")
 
     def path(self, row: int) -> str:
-        """Return the absolute path of one picture."""
+        """Return the absolute path of one image file."""
         return self._prefix + str(self.names[row])
 
     def skip(self, reason: str, name: str) -> None:
@@ -104,7 +104,7 @@ def reason_to_skip(name: str) -> str:
 
 
 def path_key(name: str) -> str:
-    """Return what to sort a relative path by: in natural order, the files of one folder next to each other.
+    """Return what to sort a relative path by: natural order, files of one folder side by side.
 
     A string, not a tuple: a million of them compare faster and the garbage collector has nothing to
     look at.
@@ -120,7 +120,7 @@ def path_key(name: str) -> str:
 
 
 def _as_array(names: Iterable[str]) -> Array:
-    """Return names as an array: the garbage collector would walk a million strings of a list at each full pass."""
+    """Return names as an array: of a list, each full garbage collection would walk all strings."""
     ordered = list(names)
     array = np.empty(len(ordered), object)
     array[:] = ordered
@@ -128,7 +128,7 @@ def _as_array(names: Iterable[str]) -> Array:
 
 
 class _Walk:
-    """One walk through a folder and, where `recurse`, its sub-folders; of the names that match alone."""
+    """One walk through a folder and, where `recurse`, its sub-folders, for names that match."""
 
     def __init__(
         self, root: str, *, recurse: bool = False, matches: Callable[[str], Any] | None = None
@@ -252,12 +252,14 @@ def list_folder(folder: str, *, pattern: str | None = None, recurse: bool = True
 
 
 def _not_listed(folder: str, error: OSError) -> SourceOpenError:
-    msg = f"the folder {folder} cannot be listed: {error.strerror}. Check that it exists and that you may read it"
-    return SourceOpenError(msg, folder)
+    hint = "Check that it exists and that you may read it"
+    return SourceOpenError(
+        f"the folder {folder} cannot be listed: {error.strerror}. {hint}", folder
+    )
 
 
 def keep_matching(listing: Listing, pattern: str) -> None:
-    """Leave out the names that do not match a glob pattern, neither as a whole nor by the file's own name."""
+    """Leave out the names that do not match a glob pattern, as a whole or by the file's name."""
     if "/" in pattern or os.sep in pattern:
         kept = [PurePath(name).match(pattern) for name in listing.names]
     else:
@@ -267,7 +269,7 @@ def keep_matching(listing: Listing, pattern: str) -> None:
 
 
 def _matcher(pattern: str) -> Callable[[str], Any]:
-    """Return a function that tells whether a file name matches, with or without regard to case as the system has it."""
+    """Return a function: whether a file name matches, case regarded as the system does."""
     matches = re.compile(fnmatch.translate(os.path.normcase(pattern))).match
     return matches if os.path is posixpath else lambda name: matches(os.path.normcase(name))
 
@@ -304,7 +306,7 @@ def _is_folder(path: str) -> bool:
 
 
 def _common_folder(paths: list[str]) -> str:
-    """Return the folder that all paths are in, "" where there is none: on several drives of Windows."""
+    """Return the folder that all paths are in: "" on several drives of Windows."""
     try:
         return os.path.commonpath({os.path.dirname(path) for path in paths}) if paths else ""
     except ValueError:
@@ -312,7 +314,9 @@ def _common_folder(paths: list[str]) -> str:
 
 
 def list_glob(pattern: str) -> Listing:
-    """List the pictures that a glob pattern matches (``**`` enters sub-folders), in natural order, each once.
+    """List the image files that a glob pattern matches, in natural order, each once.
+
+    ``**`` enters sub-folders.
 
     The part of the pattern that is a folder as it is written stands for itself: ``a[1]/*.png``
     finds the pictures of a folder called "a[1]".
@@ -353,7 +357,7 @@ def _split_pattern(pattern: str) -> tuple[str, str]:
 
 
 def _files_below(root: str, pattern: str) -> list[str]:
-    """Return the files that match a pattern with folders in it, each once also where links lead to it in many ways."""
+    """Return the files that match a pattern with folders in it, each once whatever the links."""
     real: dict[str, str] = {}
     found: dict[tuple[str, str], str] = {}
     for match in sorted(glob.iglob(pattern, root_dir=root, recursive=True), key=len):

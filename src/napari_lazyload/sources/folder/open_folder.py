@@ -1,4 +1,4 @@
-"""From a path to images: a folder, a glob pattern, a list of files or one picture."""
+"""From a path to images: a folder, a glob pattern, a list of files or one image file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core import settings
-from napari_lazyload.core.errors import LazyLoadError, SourceOpenError
+from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.files import not_there
 from napari_lazyload.sources.folder.file_set import RETRY_SECONDS, UNREADABLE, FileSet
 from napari_lazyload.sources.folder.grouping import (
@@ -29,14 +29,15 @@ from napari_lazyload.sources.folder.listing import (
     list_glob,
 )
 from napari_lazyload.sources.folder.table import FolderTable
-from napari_lazyload.sources.image_files.decode import read_series
-from napari_lazyload.sources.opened import OpenResult
-from napari_lazyload.sources.tiff.tag_table import with_tiff_header
+from napari_lazyload.sources.opened import Below, OpenResult
+from napari_lazyload.sources.tiff.description import tag_columns
+from napari_lazyload.sources.tiff.tiled import tiled_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_lazyload.sources.opened import RowSource
+    from napari_lazyload.sources.tiff.layout import TiffLayout
 
 __all__ = ["FolderOptions", "list_pictures", "nothing_here", "open_pictures"]
 
@@ -45,7 +46,7 @@ FOLDER, GLOB, LIST, PICTURE = "image folder", "image glob", "image list", "pictu
 
 
 def open_pictures(path: str | Sequence[str], **options: Any) -> OpenResult:
-    """Open a folder, a glob pattern, a list of files or one picture file.
+    """Open a folder, a glob pattern, a list of files or one image file.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> OpenResult:
     Raises
     ------
     SourceOpenError
-        If there is no picture, or none that can be read.
+        If there is no image file, or none that can be read.
     TypeError
         If an option is not one of them.
     ValueError
@@ -70,51 +71,66 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> OpenResult:
     if not len(listing.names):
         raise SourceOpenError(nothing_here(label, listing), label)
     files = FileSet(listing)
+    if kind == PICTURE:
+        return _open_file(label, files)
     files.probe_for(float("inf") if chosen.headers == "all" else header_seconds(listed))
     if files.main_kind() == UNREADABLE:
         raise SourceOpenError(_nothing_readable(label, files), label)
     files.drop_empty()
-    if kind != PICTURE:
-        files.drop_members(RETRY_SECONDS)
+    files.drop_members(RETRY_SECONDS)
     if kind == LIST and chosen.subfolders == "axis":
         chosen = replace(chosen, subfolders="stack")  # the order of a list is its user's
     notes: list[str] = []
-    name = file_name(label)
-    groups = [single(files, name)] if kind == PICTURE else group_files(files, name, chosen, notes)
-    notes += grouping_notes(files, name, groups)
-    opened = _opened(
-        label, kind, files, groups, notes, whole_folder=kind == FOLDER and chosen.pattern is None
-    )
-    if kind == PICTURE and groups[0].info.format == "tiff":
-        opened.columns = with_tiff_header(opened.columns, label)
-        _add_series(opened, files, label)
+    groups = group_files(files, file_name(label), chosen, notes)
+    notes += grouping_notes(files, file_name(label), groups)
+    whole_folder = kind == FOLDER and chosen.pattern is None
+    return _opened(label, kind, files, groups, notes, whole_folder=whole_folder)
+
+
+def _open_file(path: str, files: FileSet) -> OpenResult:
+    """Open one image file; its header is read once."""
+    header = files.read_parsed(0)
+    if header is None:
+        raise SourceOpenError(files.problems[0], path)
+    groups = [single(files, file_name(path))]
+    notes = grouping_notes(files, file_name(path), groups)
+    opened = _opened(path, PICTURE, files, groups, notes, whole_folder=False)
+    if header.info.format == "tiff":
+        opened.columns = tag_columns(opened.columns, path)
+        _show_tiff(opened, files, header.detail.images)
     return opened
 
 
-def _add_series(opened: OpenResult, files: FileSet, path: str) -> None:
-    """Add the other images of a TIFF file; they show the same row of the table, and are hidden at first."""
-    try:
-        found = read_series(path)
-    except LazyLoadError:  # replaced since its header was read: what reads the first image says so
-        return
-    name = opened.sources[0].meta.name
-    for number, info in enumerate(found[1:], 1):
-        title = f"{name} {info.metadata.get('series') or number}"
-        if any(title == source.meta.name for source in opened.sources):
+def _show_tiff(opened: OpenResult, files: FileSet, layouts: Sequence[TiffLayout]) -> None:
+    """Show each image of a TIFF file: in place or by tiles where it is large, else by pages.
+
+    Those behind the first show the same row of the table, and are hidden at first.
+    """
+    sources = [opened.sources[0]]
+    name = sources[0].meta.name
+    for number, layout in enumerate(layouts[1:], 1):
+        title = f"{name} {layout.info.metadata.get('series') or number}"
+        if any(title == source.meta.name for source in sources):
             title = f"{title} ({number})"
-        source = PictureSource(files, np.arange(1), {}, info, title, series=number)
+        source = PictureSource(files, np.arange(1), {}, layout.info, title, series=number)
         source.meta = replace(source.meta, display={**source.meta.display, "visible": False})
-        opened.sources += (source,)
-        opened.rows += (range(1),)
-    images = found[0].metadata.get("images", 1)
-    if images > len(found):
-        opened.notes.append(
-            f"{name}: {len(found)} of {images} images are opened; more are too many, or damaged"
-        )
+        sources.append(source)
+    stamp = files.probed(0)
+    assert stamp is not None
+    file = (files.path(0), stamp)
+    opened.sources = tuple(
+        tiled_source(file, layout, source.meta) or source
+        for layout, source in zip(layouts, sources, strict=True)
+    )
+    opened.rows = (range(1),) * len(layouts)
+    images = layouts[0].info.metadata.get("images", 1)
+    if images > len(layouts):
+        shown = f"{name}: {len(layouts)} of {images} images are opened"
+        opened.notes.append(f"{shown}; more are too many, or damaged")
 
 
 def header_seconds(listed: float) -> float:
-    """Return how long headers may be read at opening: as long as set, less where listing shows a fast machine.
+    """Return how long headers may be read at opening: as set, less where listing was fast.
 
     Parameters
     ----------
@@ -135,7 +151,7 @@ def _options(options: dict[str, Any]) -> FolderOptions:
 
 
 def list_pictures(path: str | Sequence[str], options: FolderOptions) -> tuple[Listing, str, str]:
-    """Return the pictures of a path, what it is called in messages, and what kind of path it is."""
+    """Return the image files of a path, its name in messages, and what kind of path it is."""
     if not isinstance(path, str):
         listing, kind = list_files(path), LIST
         label = listing.root or "pictures on several drives"
@@ -156,23 +172,23 @@ def list_pictures(path: str | Sequence[str], options: FolderOptions) -> tuple[Li
 
 
 def nothing_here(label: str, listing: Listing) -> str:
-    """Return the message for a path without a picture: what was left out, what to choose instead."""
+    """Return the message for a path without an image file: what was left out, what to choose."""
     left = ", ".join(f"{count:,} x {reason}" for reason, count in listing.skipped_counts().items())
     return (
         f"{label}: expected pictures, found {f'none ({left})' if left else 'an empty folder'}. "
-        "Choose a folder with TIFF, PNG, JPEG or other pictures; napari_lazyload.supported_formats() lists all"
+        "Choose a folder with TIFF, PNG, JPEG or other pictures; "
+        "napari_lazyload.supported_formats() lists all"
     )
 
 
 def _nothing_readable(label: str, files: FileSet) -> str:
+    """Return the message for a path whose image files cannot be read."""
     first = files.problems[min(files.problems)]
     if len(files) == 1:
         return first
-    tried = (
-        f"{len(files.problems):,}"
-        if files.all_known()
-        else f"the {len(files.problems):,} tried of {len(files):,}"
-    )
+    tried = f"{len(files.problems):,}"
+    if not files.all_known():
+        tried = f"the {tried} tried of {len(files):,}"
     return f"{label}: none of {tried} pictures can be read. The first: {first}"
 
 
@@ -213,7 +229,7 @@ def _opened(
         columns=table.columns,
         problems=table.problems,
         recheck=table.recheck,
-        owns=table.owns(whole_folder),
+        files=Below(listing.root, None if whole_folder else lambda: listing.names),
         skipped=listing.skipped_counts(),
         left_out=listing.skipped,
         notes=notes,

@@ -1,4 +1,4 @@
-"""Pictures in a larger frame, and where the picture in it is."""
+"""Image files in a larger frame, and where the pixels in it are."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.metadata import RGB_AXIS
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.core.text import said
-from napari_lazyload.sources.files import file_stamp
+from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.file_set import read_info
-from napari_lazyload.sources.folder.page_chunk import decode, ravel, stamped, unlike
+from napari_lazyload.sources.folder.page_chunk import decode, ravel, stamped, unlike, within
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from napari_lazyload.sources.image_files.decode import PictureInfo
     from napari_lazyload.sources.image_header import PageLocation
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PaddedChunk:
-    """One page of one picture file, at the origin of a frame that may be larger.
+    """One page of one image file, at the origin of a frame that may be larger.
 
     Parameters
     ----------
@@ -50,18 +49,11 @@ class PaddedChunk:
     place: PageLocation | None = None
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, where the page is, which it is, and the form of the result."""
+    def key(self) -> ChunkKey:
+        """Its file, where the page is, which it is, and the form of the result."""
         where = None if self.place is None else stamped(self.place, self.path)
-        return (
-            "picture-padded",
-            self.path,
-            *file_stamp(self.path),
-            where,
-            self.page,
-            self.shape,
-            self.dtype.str,
-        )
+        part = ("padded", where, self.page, self.shape, self.dtype.str)
+        return ChunkKey(self.path, FileStamp.of(self.path), part)
 
     def load(self) -> Array:
         """Decode the page and fill it up."""
@@ -72,7 +64,7 @@ class PaddedChunk:
                 self.path, f"at most {said(frame, self.dtype)}", said(info.page_shape, info.dtype)
             )
         pages = info.shape[: info.page_ndim]
-        if any(place >= count for place, count in zip(self.page, pages, strict=True)):
+        if not within(self.page, pages):
             return blank(self.shape, self.dtype)
         pixels = decode(self.path, ravel(self.page, pages), place=self.place)
         return fit_frame(pixels, frame, self.dtype, rgb=self.axes[-1] == RGB_AXIS).reshape(
@@ -102,18 +94,15 @@ class CoverageChunk:
     frame_ndim: int
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change and size."""
-        return ("picture-coverage", self.path, *file_stamp(self.path), self.page, self.shape)
+    def key(self) -> ChunkKey:
+        """Its file, and which page."""
+        return ChunkKey(self.path, FileStamp.of(self.path), ("coverage", self.page, self.shape))
 
     def load(self) -> Array:
         """Read the header."""
         coverage = np.zeros(self.shape[len(self.shape) - self.frame_ndim :], np.uint8)
         info = read_info(self.path)
-        if all(
-            place < count
-            for place, count in zip(self.page, info.shape[: info.page_ndim], strict=False)
-        ):
+        if within(self.page, info.shape[: info.page_ndim]):
             coverage[tuple(slice(0, size) for size in info.page_shape[: self.frame_ndim])] = 1
         return coverage.reshape(self.shape)
 
@@ -126,7 +115,7 @@ def blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def fits_frame(
     info: PictureInfo, frame: tuple[int, ...], axes: tuple[str, ...], dtype: np.dtype[Any]
 ) -> bool:
-    """Return whether each page of a picture can be filled up to a frame, and none of its values is lost.
+    """Whether each page of an image file can be filled up to a frame without loss.
 
     Parameters
     ----------
@@ -140,19 +129,17 @@ def fits_frame(
         Of the image.
     """
     rgb = axes[-1] == RGB_AXIS
-    if info.axes not in ((axes, axes[:-1]) if rgb else (axes,)) or info.page_ndim != len(
-        axes
-    ) - len(frame):
+    same_axes = info.axes == axes or (rgb and info.axes == axes[:-1])
+    if not same_axes or info.page_ndim != len(axes) - len(frame):
         return False
-    return np.can_cast(info.dtype, dtype) and all(
-        size <= room for size, room in zip(info.page_shape, frame, strict=False)
-    )
+    fits = all(size <= room for size, room in zip(info.page_shape, frame, strict=False))
+    return fits and np.can_cast(info.dtype, dtype)
 
 
 def fit_frame(pixels: Array, frame: tuple[int, ...], dtype: np.dtype[Any], *, rgb: bool) -> Array:
-    """Return `pixels` at the origin of a `frame` of `dtype`, with NaN (or zero for whole numbers) around.
+    """Return `pixels` at the origin of a `frame` of `dtype`, with NaN or zero around.
 
-    In a frame of colours (`rgb`) a grey picture is repeated in each of them, and a missing alpha is
+    In a frame of colors (`rgb`) a gray image is repeated in each of them; a missing alpha is
     opaque.
     """
     if len(frame) > pixels.ndim:

@@ -1,4 +1,4 @@
-"""One page of a picture file as a chunk."""
+"""One page of an image file as a chunk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.core.text import said
-from napari_lazyload.sources.files import file_stamp
-from napari_lazyload.sources.folder.file_set import Stamp, read_info
-from napari_lazyload.sources.image_files import decode as pictures
+from napari_lazyload.sources.files import FileStamp
+from napari_lazyload.sources.folder.file_set import read_info
+from napari_lazyload.sources.image_files import decode as image_file
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PictureChunk:
-    """One page of one picture file.
+    """One page of one image file.
 
     Parameters
     ----------
@@ -54,27 +55,20 @@ class PictureChunk:
     frame_ndim: int
     dtype: np.dtype[Any]
     pages: int | None = None
-    probed: Stamp | None = None
+    probed: FileStamp | None = None
     series: int = 0
     place: PageLocation | None = None
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, which image or where it is, page, and the form of the result."""
+    def key(self) -> ChunkKey:
+        """Its file, which image or where it is, page, and the form of the result."""
         image = self.series if self.place is None else stamped(self.place, self.path)
-        return (
-            "picture",
-            self.path,
-            *file_stamp(self.path),
-            image,
-            self.page,
-            self.shape,
-            self.dtype.str,
-        )
+        part = (image, self.page, self.shape, self.dtype.str)
+        return ChunkKey(self.path, FileStamp.of(self.path), part)
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""
-        if self.pages is not None and file_stamp(self.path) != self.probed:
+        if self.pages is not None and FileStamp.of(self.path) != self.probed:
             self._check_pages()
         pixels = decode(self.path, self.page, self.series, self.place)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
@@ -83,7 +77,7 @@ class PictureChunk:
         return pixels.reshape(self.shape)
 
     def _check_pages(self) -> None:
-        """Raise where a file has other pages than expected: the frames shown would not be all of it."""
+        """Raise where a file has other pages than expected: not all of them would be shown."""
         pages = read_info(self.path, self.series).pages
         if pages != self.pages:
             raise unlike(self.path, f"{self.pages} page{'s'[: self.pages != 1]}", str(pages))
@@ -95,22 +89,23 @@ def stamped(place: PageLocation, opened: str) -> tuple[Hashable, ...]:
     One that is missing may come with another file: that changes the folder.
     """
     holder = place.path if place.offset else os.path.dirname(opened)
-    return (*place, *file_stamp(holder)) if holder else (*place,)
+    return (*place, *FileStamp.of(holder)) if holder else (*place,)
 
 
 def decode(path: str, page: int, series: int = 0, place: PageLocation | None = None) -> Array:
     """Decode one page; a decoder that is missing is an error of the chunk too."""
     try:
         if not series and place is None:
-            return pictures.decode(path, page)
-        return pictures.decode(path, page, series=series, place=place)
+            return image_file.decode(path, page)
+        return image_file.decode(path, page, series=series, place=place)
     except MissingDependencyError as err:
         raise ChunkReadError(str(err), path) from err
 
 
 def unlike(path: str, expected: str, found: str) -> ChunkReadError:
     """Return the error for a page that is not like the others of its image."""
-    msg = f"{path}: expected {expected} like its neighbours, found {found}; reopen in groups (headers='all') to see it"
+    hint = "reopen in groups (headers='all') to see it"
+    msg = f"{path}: expected {expected} like its neighbours, found {found}; {hint}"
     return ChunkReadError(msg, path)
 
 
@@ -120,3 +115,8 @@ def ravel(index: Sequence[int], shape: Sequence[int]) -> int:
     for place, size in zip(index, shape, strict=True):
         flat = flat * size + place
     return flat
+
+
+def within(index: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an index lies within a shape."""
+    return all(place < size for place, size in zip(index, shape, strict=False))

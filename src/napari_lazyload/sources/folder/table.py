@@ -1,8 +1,7 @@
-"""The meta table of a folder: one row for each file, what its header says, and what is wrong with it."""
+"""The meta table of a folder: a row for each file, with its header and what is wrong with it."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,53 +134,22 @@ class FolderTable:
         return columns
 
     def _by_row(self, of_files: Array) -> Array:
-        """Return what is known of each file in the order of the rows, a copy; one image keeps its files in order."""
+        """Return what is known of each file in the order of the rows, a copy."""
         return of_files.copy() if len(self._pictures) == 1 else of_files[self._rows]
 
     def _axis_columns(self) -> dict[str, Array]:
-        names = dict.fromkeys(axis for source in self._pictures for axis in source.row_axes)
+        names = dict.fromkeys(axis for source in self._pictures for axis in source.row_map.axes)
         columns = {name: np.zeros(len(self._rows), np.int64) for name in names}
         start = 0
         for source in self._pictures:
             count = len(source.rows)
-            if source.row_axes:
-                places = np.unravel_index(np.arange(count), tuple(source.row_axes.values()))
-                for name, along in zip(source.row_axes, places, strict=True):
+            if source.row_map.axes:
+                places = np.unravel_index(np.arange(count), source.row_map.shape)
+                for name, along in zip(source.row_map.axes, places, strict=True):
                     columns[name][start : start + count] = along
             start += count
         return columns
 
-    def owns(self, whole_folder: bool) -> Callable[[Any], bool]:
-        """Return a function that tells whether the key of a chunk belongs to one of the files.
-
-        Parameters
-        ----------
-        whole_folder : bool
-            Whether all pictures below the root are meant, so that their names need not be looked
-            at.
-        """
-        root = os.path.join(self._files.listing.root, "")
-        names: set[str] = set()
-
-        def belongs(key: Any) -> bool:
-            path = _path_in(key)
-            if whole_folder or not path.startswith(root):
-                return path.startswith(root)
-            if not names:
-                names.update(self._files.listing.names)
-            return path[len(root) :] in names
-
-        return belongs
-
 
 def _texts(info: PictureInfo) -> tuple[str, str, str]:
     return " x ".join(map(str, info.shape)), str(info.dtype), info.format
-
-
-def _path_in(key: Any) -> str:
-    """Return the path in a picture's key, also where a conversion wrapped it; "" for keys of other formats."""
-    if not isinstance(key, tuple) or len(key) < 2:
-        return ""
-    if key[0] == "converted":
-        return _path_in(key[-1])
-    return str(key[1]) if key[0] in ("picture", "picture-padded", "picture-coverage") else ""

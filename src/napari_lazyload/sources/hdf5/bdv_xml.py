@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import os
 from math import isfinite
-from xml.parsers import expat
 
-from napari_lazyload.sources.safe_xml import MOST_BYTES, safe_parser
-
-_SETUP, _SIZE = ("ViewSetups", "ViewSetup"), ("ViewSetups", "ViewSetup", "voxelSize")
-_UNITS = {
-    **dict.fromkeys(
-        ("\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "um", "micron", "microns"), "micrometer"
-    ),
-    **{"micrometer": "micrometer", "nm": "nanometer", "nanometer": "nanometer", "mm": "millimeter"},
-    **{"millimeter": "millimeter", "m": "meter"},
-}
+from napari_lazyload.core.units import length_unit
+from napari_lazyload.sources.safe_xml import MOST_BYTES, parse_xml
 
 Sizes = dict[int, tuple[tuple[float, float, float], "str | None"]]
 
@@ -39,41 +30,17 @@ def voxel_sizes(path: str) -> Sizes:
             return {}
         with open(beside, "rb") as file:
             return _parsed(file.read())
-    except (OSError, ValueError, expat.ExpatError):
+    except (OSError, ValueError):
         return {}
 
 
 def _parsed(document: bytes) -> Sizes:
     """Return what a document says."""
     found: Sizes = {}
-    stack: list[str] = []
-    text: list[str] = []
-    known: dict[str, str] = {}
-
-    def start(tag: str, _attributes: dict[str, str]) -> None:
-        stack.append(tag)
-        text.clear()
-        if tuple(stack[-2:]) == _SETUP:
-            known.clear()
-
-    def end(tag: str) -> None:
-        stack.pop()
-        where = tuple(stack)
-        if where[-2:] == _SETUP and tag == "id":
-            known["id"] = "".join(text)
-        elif where[-3:] == _SIZE:
-            known[tag] = "".join(text).strip()
-        if tag == _SETUP[-1] and where[-1:] == _SETUP[:1]:
-            sizes = [float(one) for one in known.get("size", "").split()]
-            if len(sizes) == 3 and all(isfinite(one) and one > 0 for one in sizes):
-                found[int(known.get("id", "-1"))] = (
-                    (sizes[2], sizes[1], sizes[0]),
-                    _UNITS.get(known.get("unit", "").lower()),
-                )
-
-    parser = safe_parser()
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text.append
-    parser.Parse(document, True)
+    for setup in parse_xml(document).iterfind(".//{*}ViewSetups/{*}ViewSetup"):
+        sizes = tuple(map(float, setup.findtext("{*}voxelSize/{*}size", "").split()))
+        if len(sizes) == 3 and all(map(isfinite, sizes)) and min(sizes) > 0:
+            unit = length_unit(setup.findtext("{*}voxelSize/{*}unit", ""))
+            number = int(setup.findtext("{*}id", "-1"))
+            found[number] = ((sizes[2], sizes[1], sizes[0]), unit)
     return found

@@ -15,7 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hdf5Dataset:
-    """A data set that may be an image: its name, form, place in the file, axes, and other files with its pixels."""
+    """A data set that may be an image.
+
+    Parameters
+    ----------
+    name : str
+        In the file.
+    shape, dtype, chunks
+        As h5py has them.
+    offset : int or None
+        Where its pixels begin, if they lie in the file as they are.
+    attributes : mapping
+        Of the data set.
+    labels : tuple of str
+        Of the axes.
+    scales : tuple of AxisScale
+        Of the axes.
+    others : tuple of str
+        Other files that have pixels of it.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -24,5 +42,5 @@ class Hdf5Dataset:
     offset: int | None
     attributes: Mapping[str, Any]
     labels: tuple[str, ...]
-    scales: tuple[AxisScale | None, ...]
+    scales: tuple[AxisScale, ...]
     others: tuple[str, ...] = ()

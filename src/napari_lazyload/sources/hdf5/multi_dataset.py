@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import product
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from napari_lazyload.sources.hdf5.source import Hdf5Level, Hdf5Source
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from napari_lazyload.sources.files import Stamp
+    from napari_lazyload.sources.files import FileStamp
     from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
 
 _NUMBERS = re.compile(r"[0-9]+")
@@ -23,62 +23,66 @@ _MOST_PLACES = 1 << 20
 
 
 def bdv_sources(
-    path: str, stamp: Stamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str, stamp: FileStamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
 ) -> Iterator[Hdf5Source]:
-    """Yield an image for each set-up of a BigDataViewer file: time points as an axis, resolutions as levels.
+    """Yield an image for each set-up of a BigDataViewer file.
 
-    The size of a voxel stands in an XML file beside it.
+    Time points are an axis, resolutions are levels. The size of a voxel stands in an XML file
+    beside it.
     """
-    setups = sorted({one.name.split("/")[1] for one in found})
+    setups: dict[str, dict[int, dict[tuple[int, ...], Hdf5Dataset]]] = {}
+    for dataset in found:
+        time, _, level = map(int, _NUMBERS.findall(dataset.name))
+        by_level = setups.setdefault(dataset.name.split("/")[1], {})
+        by_level.setdefault(level, {})[time,] = dataset
     known = voxel_sizes(path) if setups else {}
-    for setup in setups:
-        members = [one for one in found if one.name.split("/")[1] == setup]
-        by_level: dict[int, dict[tuple[int, ...], Hdf5Dataset]] = {}
-        for one in members:
-            time, _, level = map(int, _NUMBERS.findall(one.name))
-            by_level.setdefault(level, {})[time,] = one
+    for setup, by_level in sorted(setups.items()):
         factors = _bdv_factors(sizes.get(setup), len(by_level))
-        levels = _levels(by_level, factors, None)
+        levels = _levels(by_level, factors, {})
         name = f"{file_name(path)} {setup}" if len(setups) > 1 else file_name(path)
         placed: dict[str, Any] = {}
         if int(setup[1:]) in known:
             steps, unit = known[int(setup[1:])]
             placed = {"scale": (1.0, *steps), "units": (None, *(unit,) * 3)}
-        yield from _source(path, stamp, name, ("t",), levels, dtype=members[0].dtype, **placed)
+        dtype = next(iter(by_level[min(by_level)].values())).dtype
+        yield from _source(path, stamp, name, ("t",), levels, dtype=dtype, **placed)
 
 
 def _bdv_factors(sizes: Any, count: int) -> list[tuple[float, ...]]:
-    """Return the level-0 pixels that a pixel of each level spans, z first; ones where the file does not tell."""
+    """Return the level-0 pixels that a pixel of each level spans, z first.
+
+    Where the file does not say, they double from level to level.
+    """
     if sizes is None or sizes.shape != (count, 3) or not (np.isfinite(sizes) & (sizes > 0)).all():
         return [(float(2**level),) * 3 for level in range(count)]
     return [tuple(map(float, row[::-1] / sizes[0][::-1])) for row in sizes]
 
 
 def ims_sources(
-    path: str, stamp: Stamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str, stamp: FileStamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
 ) -> Iterator[Hdf5Source]:
-    """Yield the image of an Imaris file: time points and channels as axes, resolutions as levels."""
+    """Yield the image of an Imaris file.
+
+    Time points and channels are axes, resolutions are levels.
+    """
     by_level: dict[int, dict[tuple[int, ...], Hdf5Dataset]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
-    for one in found:
-        level, time, channel = map(int, _NUMBERS.findall(one.name))
-        by_level.setdefault(level, {})[time, channel] = one
-        said = sizes.get(one.name, ())
-        known = [int(size) if np.isfinite(size) else 0 for size in said]
-        if len(known) == 3 and all(
-            0 < size <= stored for size, stored in zip(known, one.shape, strict=True)
-        ):
-            shapes.setdefault(level, tuple(known))
+    for dataset in found:
+        level, time, channel = map(int, _NUMBERS.findall(dataset.name))
+        by_level.setdefault(level, {})[time, channel] = dataset
+        shape = np.clip(np.nan_to_num(sizes.get(dataset.name, ())), 0, 1 << 62).astype(int)
+        if shape.size == 3 == len(dataset.shape) and ((shape > 0) & (shape <= dataset.shape)).all():
+            shapes.setdefault(level, tuple(shape.tolist()))
     if not by_level:
         return
     levels = _levels(by_level, None, shapes)
-    placed = _ims_placed(sizes.get("extent"), levels[0].shape)
+    placed = _ims_placement(sizes.get("extent"), levels[0].shape)
     yield from _source(
         path, stamp, file_name(path), ("t", "c"), levels, dtype=found[0].dtype, **placed
     )
 
 
-def _ims_placed(extent: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+def _ims_placement(extent: Any, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return size and position of a pixel, from the box that the image fills, in micrometers."""
     if extent is None or not np.isfinite(extent).all():
         return {}
@@ -96,9 +100,9 @@ def _ims_placed(extent: Any, shape: tuple[int, ...]) -> dict[str, Any]:
 def _levels(
     by_level: Mapping[int, Mapping[tuple[int, ...], Hdf5Dataset]],
     factors: Sequence[tuple[float, ...]] | None,
-    shapes: Mapping[int, tuple[int, ...]] | None,
+    shapes: Mapping[int, tuple[int, ...]],
 ) -> list[Hdf5Level]:
-    """Return the levels whose data sets are alike; the finest tells how many there are."""
+    """Return the levels whose data sets are alike; the finest says how many each has."""
     numbers = sorted(by_level)
     lead = tuple(1 + max(place) for place in zip(*by_level[numbers[0]], strict=True))
     if np.prod(lead, dtype=object) > _MOST_PLACES:
@@ -108,28 +112,27 @@ def _levels(
     for place, number in enumerate(numbers):
         members = by_level[number]
         first = next(iter(members.values()))
-        if any((one.shape, one.dtype) != (first.shape, first.dtype) for one in members.values()):
+        if len({(dataset.shape, dataset.dtype) for dataset in members.values()}) > 1:
             if not levels:
                 msg = "data sets of several shapes or types in one level"
                 raise ValueError(msg)
             continue
-        shape = (shapes or {}).get(number, first.shape)
-        names = tuple(
-            members[index].name if index in members else ""
-            for index in product(*(range(size) for size in lead))
-        )
+        shape = shapes.get(number, first.shape)
+        names = {index: dataset.name for index, dataset in members.items()}
         if factors is not None:
             spans = factors[place]
         else:
             finest = levels[0].shape if levels else shape
-            spans = tuple(a / b for a, b in zip(finest, shape, strict=True))
-        levels.append(Hdf5Level(names, lead, shape, tuple(range(len(shape))), first.chunks, spans))
+            spans = tuple(np.divide(finest, shape).tolist())
+        datasets = tuple(names.get(index, "") for index in np.ndindex(lead))
+        order = tuple(range(len(shape)))
+        levels.append(Hdf5Level(datasets, lead, shape, order, first.chunks, spans))
     return levels
 
 
 def _source(
     path: str,
-    stamp: Stamp,
+    stamp: FileStamp,
     name: str,
     lead: tuple[str, ...],
     levels: list[Hdf5Level],
@@ -140,10 +143,7 @@ def _source(
     """Yield the source, without leading axes of one."""
     if levels[0].lead == (1,):
         placed = {field: values[1:] for field, values in placed.items()}
-        levels = [
-            Hdf5Level(one.datasets, (), one.shape, one.order, one.stored, one.factors)
-            for one in levels
-        ]
+        levels = [replace(level, lead=()) for level in levels]
         lead = ()
     axes = (*lead, "z", "y", "x")
     yield Hdf5Source((path, stamp), levels, name, axes, dtype, **placed)

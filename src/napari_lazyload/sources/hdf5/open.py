@@ -1,7 +1,7 @@
-"""HDF5 files: every data set that is an image; those without chunks are read in place, others through `h5py`.
+"""HDF5 files: every data set that is an image.
 
-BigDataViewer's and Imaris' files are put together: their resolutions as levels, their time points
-and channels as axes.
+Those without chunks are read in place, others through `h5py`. The data sets of BigDataViewer and
+Imaris are put together: their resolutions as levels, their time points and channels as axes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import prod
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,15 +21,21 @@ from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import KINDS, data_file, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
-from napari_lazyload.sources.binary.strided import RawSource, StridedLayout, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense, transposed
 from napari_lazyload.sources.files import (
     BadOptionError,
+    FileStamp,
     check_options,
     file_name,
     open_error,
-    stamp_at_opening,
 )
-from napari_lazyload.sources.hdf5.axes import PLACES, axis_labels, axis_scales, placed, stored_axes
+from napari_lazyload.sources.hdf5.axes import (
+    axis_labels,
+    axis_scales,
+    place_of,
+    placement_of,
+    stored_axes,
+)
 from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
 from napari_lazyload.sources.hdf5.source import (
     UNREADABLE,
@@ -43,7 +50,6 @@ from napari_lazyload.sources.hdf5.source import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.files import Stamp
     from napari_lazyload.sources.opened import OpenResult
 
 HDF5 = "HDF5"
@@ -60,24 +66,24 @@ _HELPERS = re.compile(
 
 
 @dataclass(slots=True)
-class _Look:
-    """What a file holds: images, what was left out, what BigDataViewer and Imaris say of sizes, what to tell."""
+class _Contents:
+    """What a file holds: images, what is left out, sizes by BigDataViewer and Imaris, and notes."""
 
     path: str
     outside: bool = False
-    found: list[Hdf5Dataset] = field(default_factory=list)
+    images: list[Hdf5Dataset] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=dict)
     sizes: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def skip(self, why: str, name: str | bytes) -> None:
         """Note what is left out; h5py gives a name that is not UTF-8 as bytes."""
-        self.skipped.setdefault(why, []).append(
-            name if isinstance(name, str) else name.decode("utf-8", "replace")
-        )
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", "replace")
+        self.skipped.setdefault(why, []).append(name)
 
     def add(self, name: str | bytes, dataset: Any, linked: str | None = None) -> None:
-        """Take a data set, of this file or a linked one, as an image, or note why it is none."""
+        """Add a data set, of this file or a linked one, as an image, or note why it is none."""
         if isinstance(name, bytes):
             self.skip("data set whose name is not UTF-8", name)
             return
@@ -90,26 +96,23 @@ class _Look:
         if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and dataset.size and dataset.size < 1000:
             self.sizes[name.split("/", maxsplit=1)[0]] = np.array(dataset[()], float)
         why = _why_not(name, dataset)
-        others = (
-            () if why is not None else (linked,) if linked else _other_files(self.path, dataset)
-        )
-        gone = [file_name(other) for other in others if not os.path.exists(other)]
-        if gone and dataset.external:
-            why = "data set whose pixels are in a file that is not there"
-        elif (
-            why is None
-            and dataset.external
-            and not self.outside
-            and not _are_beside(self.path, others)
-        ):
-            why = "data set whose pixels are in a file of another folder (if you trust it, open it with outside=True)"
         if why is not None:
             self.skip(why, name)
             return
-        self.found.append(_describe(name, dataset, others, linked=linked is not None))
-        if gone:
-            said = f"{len(gone)} of the files that {name!r} is put together from are not there ({gone[0]!r}, ...)"
-            self.notes.append(f"{self.path}: {said}: their part is shown as the fill value")
+        others = (linked,) if linked else _other_files(self.path, dataset)
+        missing = [file_name(other) for other in others if not os.path.exists(other)]
+        if dataset.external and missing:
+            self.skip("data set whose pixels are in a file that is not there", name)
+            return
+        if dataset.external and not self.outside and not _are_beside(self.path, others):
+            why = "data set whose pixels are in a file of another folder"
+            self.skip(f"{why} (if you trust it, open it with outside=True)", name)
+            return
+        self.images.append(_describe(name, dataset, others, linked=linked is not None))
+        if missing:
+            found = f"{len(missing)} of the files that {name!r} is put together from are not there"
+            hint = "their part is shown as the fill value"
+            self.notes.append(f"{self.path}: {found} ({missing[0]!r}, ...): {hint}")
 
 
 def open_hdf5(path: str, **options: Any) -> OpenResult:
@@ -134,68 +137,62 @@ def open_hdf5(path: str, **options: Any) -> OpenResult:
     """
     check_options(options, ("dataset", "outside"), "HDF5 files")
     path = os.path.abspath(path)
-    stamp = stamp_at_opening(path, "an HDF5 file")
+    stamp = FileStamp.at_open(path, "an HDF5 file")
     with reading_header(path, "an HDF5 file"):
-        look = _look(path, outside=options.get("outside", False))
-        wanted = _wanted(path, look.found, options.get("dataset"))
-        sources, headers = _sources(path, stamp, wanted, look.sizes)
-    notes, skipped = look.notes, look.skipped
+        contents = _read_contents(path, outside=options.get("outside", False))
+        chosen = _choose(path, contents.images, options.get("dataset"))
+        sources, headers = _sources(path, stamp, chosen, contents.sizes)
+    notes, skipped = contents.notes, contents.skipped
     if not sources:
         left = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
-        hint = "look into it with h5py"
         raise open_error(
             path,
             "a data set with an image of two axes or more",
             f"none ({left})" if left else "none",
-            hint,
+            "look into it with h5py",
         )
     if len(sources) > _MOST_IMAGES:
-        notes.append(
-            f"{path}: {len(sources)} images; the first {_MOST_IMAGES} are opened, name another with dataset="
-        )
+        opened = f"the first {_MOST_IMAGES} are opened, name another with dataset="
+        notes.append(f"{path}: {len(sources)} images; {opened}")
         skipped["image"] = [source.meta.name for source in sources[_MOST_IMAGES:]]
         sources, headers = sources[:_MOST_IMAGES], headers[:_MOST_IMAGES]
     return binary_result(path, HDF5, sources, headers, notes=notes, skipped=skipped)
 
 
-def _look(path: str, *, outside: bool) -> _Look:
+def _read_contents(path: str, *, outside: bool) -> _Contents:
     """Return what a file holds."""
     import h5py
 
-    look = _Look(path, outside)
+    contents = _Contents(path, outside)
     count = 0
 
     def visit(name: str | bytes) -> bool | None:
         nonlocal count
         count += 1
-        try:
-            thing = file[name]
-        except UNREADABLE:
-            thing = None
+        thing = _find(file, name)
         if thing is None:
-            look.skip(_CANNOT_READ, name)
+            contents.skip(_CANNOT_READ, name)
         elif isinstance(thing, h5py.Dataset):
-            look.add(name, thing)
+            contents.add(name, thing)
         elif isinstance(name, str) and _is_ims_channel(name):
-            look.sizes[f"{name}/Data"] = [_ims_number(thing, f"ImageSize{axis}") for axis in "ZYX"]
-        return True if count >= _MOST_OBJECTS else None
+            contents.sizes[f"{name}/Data"] = _ims_numbers(thing, "ImageSize", "ZYX")
+        return count >= _MOST_OBJECTS or None  # anything but None ends the visit
 
     with open_file(path) as file:
         try:
             file.visit(visit)
         except RuntimeError:  # HDF5 goes no further than a damaged object
-            look.skip(_CANNOT_READ, "and all that follow it")
+            contents.skip(_CANNOT_READ, "and all that follow it")
         with suppress(*UNREADABLE):
-            image, ends = file["DataSetInfo/Image"], ("Min", "Max")
-            look.sizes["extent"] = [
-                [_ims_number(image, f"Ext{end}{axis}") for axis in (2, 1, 0)] for end in ends
-            ]
-        _follow_links(file, look)
-    return look
+            image = file["DataSetInfo/Image"]
+            low, high = _ims_numbers(image, "ExtMin", "210"), _ims_numbers(image, "ExtMax", "210")
+            contents.sizes["extent"] = [low, high]
+        _follow_links(file, contents)
+    return contents
 
 
-def _follow_links(file: Any, look: _Look) -> None:
-    """Take the data sets of other files that links point to, as the master files of detectors have them."""
+def _follow_links(file: Any, contents: _Contents) -> None:
+    """Add the data sets of other files that links point to, as in master files of detectors."""
     import h5py
 
     links: dict[str, Any] = {}
@@ -203,7 +200,7 @@ def _follow_links(file: Any, look: _Look) -> None:
     def visit(name: str | bytes) -> bool | None:
         if isinstance(name, bytes):  # h5py finds no link by such a name
             if file.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
-                look.skip("link whose name is not UTF-8", name)
+                contents.skip("link whose name is not UTF-8", name)
             return None
         try:
             link = file.get(name, getlink=True)
@@ -211,53 +208,61 @@ def _follow_links(file: Any, look: _Look) -> None:
             link = None
         if isinstance(link, h5py.ExternalLink):
             links[name] = link
-        return True if len(links) >= _MOST_LINKS else None
+        return len(links) >= _MOST_LINKS or None
 
-    with suppress(RuntimeError):  # a damaged object, which was told of
+    with suppress(RuntimeError):  # a damaged object, which was noted
         file.visit_links(visit)
     for name, link in links.items():
         try:
-            target = data_file(look.path, link.filename)
+            target = data_file(contents.path, link.filename)
         except SourceOpenError:
-            look.skip("link to a file in another folder", name)
+            contents.skip("link to a file in another folder", name)
             continue
-        try:
-            thing = file[name] if os.path.isfile(target) else None
-        except UNREADABLE:
-            thing = None
+        thing = _find(file, name) if os.path.isfile(target) else None
         if isinstance(thing, h5py.Dataset):
-            look.add(name, thing, target)
+            contents.add(name, thing, target)
         else:
-            look.skip("link to a file, or a data set in it, that is not there", name)
+            contents.skip("link to a file, or a data set in it, that is not there", name)
 
 
 def _other_files(path: str, dataset: Any) -> tuple[str, ...]:
-    """Return the files besides its own that a data set has its pixels in, looked for as HDF5 does."""
-    names: dict[str, None] = {}
+    """Return the other files that have pixels of a data set, looked for as HDF5 does."""
+    names: list[str] = []
     if dataset.is_virtual:
-        names = dict.fromkeys(str(one.file_name) for one in dataset.virtual_sources())
+        names = [str(source.file_name) for source in dataset.virtual_sources()]
     elif dataset.external:
-        names = dict.fromkeys(os.fsdecode(name) for name, _, _ in dataset.external)
+        names = [os.fsdecode(name) for name, _, _ in dataset.external]
     folder, others = os.path.dirname(path), []
-    for name in names:
+    for name in dict.fromkeys(names):
         if name != "." and "%b" not in name:
             places = [
                 os.path.join(folder, name),
                 os.path.join(folder, os.path.basename(name)),
                 os.path.abspath(name),
             ]
-            others.append(next((one for one in places if os.path.exists(one)), places[0]))
+            others.append(next(filter(os.path.exists, places), places[0]))
     return tuple(others)
 
 
 def _are_beside(path: str, others: tuple[str, ...]) -> bool:
-    """Return whether files lie in the folder of a file, or below: it could point at any file of the user."""
+    """Whether files lie in the folder of a file, or below: it could point at any file."""
     folder = os.path.join(os.path.dirname(path), "")
     return all(os.path.abspath(other).startswith(folder) for other in others)
 
 
 def _is_ims_channel(name: str) -> bool:
     return _IMS.fullmatch(f"{name}/Data") is not None
+
+
+def _find(file: Any, name: str | bytes) -> Any:
+    """Return an object of a file, None where h5py cannot read it."""
+    with suppress(*UNREADABLE):
+        return file[name]
+    return None
+
+
+def _ims_numbers(group: Any, name: str, axes: str) -> list[float]:
+    return [_ims_number(group, f"{name}{axis}") for axis in axes]
 
 
 def _ims_number(group: Any, name: str) -> float:
@@ -282,9 +287,8 @@ def _why_not(name: str, dataset: Any) -> str | None:
     if len(shape) < 2 or prod(shape) == 0 or sorted(shape)[-2] < 2:
         return "data set of less than two axes"
     grid = zip(shape, grown_chunks(shape, dataset.chunks, dtype.itemsize), strict=True)
-    if prod(shape) * dtype.itemsize >= 1 << 63 or any(
-        size // chunk >= MOST_BLOCKS for size, chunk in grid
-    ):
+    most = max(size // chunk for size, chunk in grid)
+    if prod(shape) * dtype.itemsize >= 1 << 63 or most >= MOST_BLOCKS:
         return "data set of too many pixels"
     if lacks_filter(dataset):
         return "data set packed by a filter that is not installed (pip install hdf5plugin)"
@@ -292,9 +296,8 @@ def _why_not(name: str, dataset: Any) -> str | None:
 
 
 def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool) -> Hdf5Dataset:
-    attributes = {
-        key: attribute(dataset, key) for key in list(dataset.attrs)[:100] if isinstance(key, str)
-    }
+    names = filter(_is_text, list(dataset.attrs)[:100])
+    attributes = {key: attribute(dataset, key) for key in names}
     offset = None
     if dataset.chunks is None and not dataset.is_virtual and not linked and _is_plain(dataset):
         if not others:
@@ -307,82 +310,77 @@ def _describe(name: str, dataset: Any, others: tuple[str, ...], *, linked: bool)
     )
 
 
+def _is_text(name: str | bytes) -> bool:
+    return isinstance(name, str)
+
+
 def _is_plain(dataset: Any) -> bool:
-    """Return whether the stored bytes are NumPy's: not of fewer bits, with gaps, or in another order."""
+    """Whether the stored bytes are NumPy's: not of fewer bits, with gaps, or in another order."""
     from h5py import h5t
 
     return bool(h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()))
 
 
-def _wanted(path: str, found: list[Hdf5Dataset], name: str | None) -> list[Hdf5Dataset]:
+def _choose(path: str, images: list[Hdf5Dataset], name: str | None) -> list[Hdf5Dataset]:
+    """Return the image of a name, or all where none is given."""
     if name is None:
-        return found
-    wanted = [one for one in found if one.name == name.strip("/")]
-    if not wanted:
-        names = ", ".join(repr(one.name) for one in found[:10])
-        msg = f"{path}: dataset={name!r} names no image; there are {names or 'none'}"
+        return images
+    by_name = {image.name: image for image in images}
+    image = by_name.get(name.strip("/"))
+    if image is None:
+        names = ", ".join(map(repr, list(by_name)[:10])) or "none"
+        msg = f"{path}: dataset={name!r} names no image; there are {names}"
         raise BadOptionError(msg)
-    return wanted
+    return [image]
 
 
 def _sources(
-    path: str, stamp: Stamp, found: list[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str, stamp: FileStamp, images: list[Hdf5Dataset], sizes: Mapping[str, Any]
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the images: put together where a format says so, the largest first."""
-    bdv = [one for one in found if _BDV.fullmatch(one.name)]
-    ims = [one for one in found if _IMS.fullmatch(one.name)]
+    bdv = [image for image in images if _BDV.fullmatch(image.name)]
+    ims = [image for image in images if _IMS.fullmatch(image.name)]
+    others = [image for image in images if image not in bdv and image not in ims]
     sources: list[Any] = []
-    headers: list[dict[str, Any]] = []
-    if len(found) > 1 or not (bdv or ims):
+    if len(images) > 1:
         from napari_lazyload.sources.hdf5.multi_dataset import bdv_sources, ims_sources
 
-        for made in (*bdv_sources(path, stamp, bdv, sizes), *ims_sources(path, stamp, ims, sizes)):
-            sources.append(made)
-            headers.append({"data_set": "several, put together"})
-        found = [one for one in found if one not in bdv and one not in ims]
-    for one in sorted(found, key=lambda one: -prod(one.shape)):
-        sources.append(_single(path, stamp, one, alone=len(found) == 1 and not sources))
-        plain = {
+        sources += bdv_sources(path, stamp, bdv, sizes)
+        sources += ims_sources(path, stamp, ims, sizes)
+    else:
+        others = images
+    headers: list[dict[str, Any]] = [{"data_set": "several, put together"} for _ in sources]
+    alone = len(others) == 1 and not sources
+    for image in sorted(others, key=lambda image: -prod(image.shape)):
+        sources.append(_single(path, stamp, image, alone=alone))
+        known = {"data_set": image.name, "chunks": str(image.chunks)}
+        known["stored_dtype"] = str(image.dtype)
+        scalars = {
             name: value
-            for name, value in one.attributes.items()
+            for name, value in image.attributes.items()
             if value is not None and np.ndim(value) == 0
         }
-        headers.append(
-            {"data_set": one.name, "chunks": str(one.chunks), "stored_dtype": str(one.dtype)}
-            | plain
-        )
+        headers.append(known | scalars)
     return sources, headers
 
 
-def _single(path: str, stamp: Stamp, one: Hdf5Dataset, *, alone: bool) -> RawSource | Hdf5Source:
+def _single(
+    path: str, stamp: FileStamp, image: Hdf5Dataset, *, alone: bool
+) -> StridedFileSource | Hdf5Source:
     """Return the source of one data set."""
-    name = file_name(path) if alone else f"{file_name(path)} {one.name}"
-    stored = stored_axes(one.shape, one.attributes, one.labels, one.scales)
-    order = sorted(range(len(stored)), key=lambda axis: PLACES.get(stored[axis], -1))
-    axes = tuple(stored[axis] for axis in order)
-    place = placed(axes, order, one.attributes, one.scales)
-    if one.offset is not None:
-        layout = dense(one.shape, one.dtype, one.offset)
-        data = path, stamp
-        if one.others:
-            data = one.others[0], stamp_at_opening(one.others[0], header=path)
-        check_extent(data[0], data[1][1], layout.end, exact=False)
-        shape, strides = (
-            tuple(each[axis] for axis in order) for each in (layout.shape, layout.strides)
-        )
-        return RawSource(
-            StridedLayout(shape, layout.dtype, layout.offset, strides), [data], name, axes, **place
-        )
-    shape = tuple(one.shape[axis] for axis in order)
-    chunks = None if one.chunks is None else tuple(one.chunks[axis] for axis in order)
-    level = Hdf5Level((one.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))
-    state = hash(tuple(map(_stamp_or_none, one.others)))
-    return Hdf5Source((path, stamp), [level], name, axes, one.dtype, state=state, **place)
-
-
-def _stamp_or_none(path: str) -> Stamp | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
+    name = file_name(path) if alone else f"{file_name(path)} {image.name}"
+    stored = stored_axes(image.shape, image.attributes, image.labels, image.scales)
+    order = sorted(range(len(stored)), key=lambda axis: place_of(stored[axis]))
+    in_order = itemgetter(*order)
+    axes = in_order(stored)
+    place = placement_of(axes, order, image.attributes, image.scales)
+    if image.offset is not None:
+        layout = dense(image.shape, image.dtype, image.offset)
+        if image.others:
+            path, stamp = image.others[0], FileStamp.at_open(image.others[0], header=path)
+        check_extent(path, stamp.size, layout.end, exact=False)
+        return StridedFileSource(transposed(layout, order), [(path, stamp)], name, axes, **place)
+    shape, chunks = in_order(image.shape), image.chunks and in_order(image.chunks)
+    level = Hdf5Level((image.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))
+    state = hash(tuple(map(FileStamp.or_none, image.others)))
+    return Hdf5Source((path, stamp), [level], name, axes, image.dtype, state=state, **place)

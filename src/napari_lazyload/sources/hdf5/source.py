@@ -1,6 +1,7 @@
-"""Images in HDF5 files whose data sets are chunked or compressed: read through `h5py`, which opens the file each time.
+"""Images in HDF5 files whose data sets are chunked or compressed, read through `h5py`.
 
-Nothing stays open between two reads: an open HDF5 file keeps others from writing it.
+Each read opens the file. Nothing stays open between two reads: an open HDF5 file keeps others
+from writing it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.chunk_sizes import SMALL, auto_chunks
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk
-from napari_lazyload.sources.files import Stamp, read_error, stamp_now
-from napari_lazyload.sources.opened import OneRow
+from napari_lazyload.sources.files import FileStamp, read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
 
@@ -36,7 +38,7 @@ _MOST_ATTRIBUTE = 1 << 20
 
 
 def open_file(path: str) -> Any:
-    """Return an open file of h5py; one that another process has locked for writing is read all the same."""
+    """Return an open file of h5py, even if another process has locked it for writing."""
     import h5py
 
     try:
@@ -48,7 +50,7 @@ def open_file(path: str) -> Any:
 
 
 def attribute(thing: Any, name: str, default: Any = None) -> Any:
-    """Return an attribute of a group or data set; the default where there is none, or h5py cannot read it.
+    """Return an attribute of a group or data set; the default where h5py cannot read it.
 
     One that a damaged header makes very large is not read either: h5py would take the memory first.
     """
@@ -61,22 +63,21 @@ def attribute(thing: Any, name: str, default: Any = None) -> Any:
 
 
 def lacks_filter(dataset: Any) -> bool:
-    """Return whether a filter of a data set is not there; those of `hdf5plugin` come when it is imported."""
+    """Whether a filter of a data set is missing; `hdf5plugin` brings more when it is imported."""
     from h5py import h5z
 
     form = dataset.id.get_create_plist()
     filters = [form.get_filter(number)[0] for number in range(form.get_nfilters())]
     if all(map(h5z.filter_avail, filters)):
         return False
-    with suppress(
-        Exception
-    ):  # not installed, or broken: its libraries may fail in any way, and no other file needs it
+    # Not installed, or broken: its libraries may fail in any way, and no other file needs it.
+    with suppress(Exception):
         import_module("hdf5plugin")
     return not all(map(h5z.filter_avail, filters))
 
 
 def _dataset(file: Any, name: str) -> Any:
-    """Return a data set; raw files with its pixels are looked for beside it first, then where Python was started."""
+    """Return a data set; raw files with its pixels are looked for beside the file first."""
     import h5py
 
     found = file[name]
@@ -122,42 +123,35 @@ class Hdf5Chunk:
     order: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    opened: Stamp
+    opened: FileStamp
     state: int = 0
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, state of other files, data set and box."""
-        stamp = stamp_now(self.path, self.opened)
-        return (
-            "hdf5",
-            self.path,
-            *stamp,
-            self.state,
-            self.dataset,
-            self.box,
-            self.order,
-            self.shape,
-        )
+    def key(self) -> ChunkKey:
+        """Its file, the state of other files, data set and box."""
+        stamp = FileStamp.verify(self.path, self.opened)
+        part = (self.dataset, self.box, self.order, self.shape)
+        return ChunkKey(self.path, (stamp, self.state), part)
 
     def load(self) -> Array:
         """Read the box; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         try:
             pixels = self._read()
         except Exception as err:
-            found = f"data that cannot be read ({type(err).__name__}: {err})"
-            hint = "it is damaged, or a filter is not installed (pip install hdf5plugin)"
-            raise read_error(self.path, f"the data set {self.dataset!r}", found, hint) from err
+            raise read_error(
+                self.path,
+                f"the data set {self.dataset!r}",
+                f"data that cannot be read ({type(err).__name__}: {err})",
+                "it is damaged, or a filter is not installed (pip install hdf5plugin)",
+            ) from err
         shown = pixels.transpose(self.order).reshape(self.shape)
         return native(np.ascontiguousarray(shown)).astype(self.dtype, copy=False)
 
     def _read(self) -> Array:
         with open_file(self.path) as file:
-            found: Array = _dataset(file, self.dataset)[
-                tuple(slice(start, stop) for start, stop in self.box)
-            ]
-        return np.array(found)
+            slices = tuple(slice(*bounds) for bounds in self.box)
+            return np.array(_dataset(file, self.dataset)[slices])
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +185,10 @@ class Hdf5Level:
 def grown_chunks(
     shape: Sequence[int], stored: Sequence[int] | None, itemsize: int
 ) -> tuple[int, ...]:
-    """Return whole chunks of a file put together where they are small: planes first, then the axes before them."""
+    """Return whole chunks of a file, joined where they are small: planes first, then the rest."""
     if stored is None:
         return auto_chunks(shape, dense_strides(shape, itemsize), itemsize)
-    chunks = [min(chunk, size) for chunk, size in zip(stored, shape, strict=True)]
+    chunks = list(map(min, stored, shape))
     for axis in reversed(range(len(shape))):
         limit = _GROWN if axis >= len(shape) - 2 else SMALL
         room = limit // max(1, prod(chunks) * itemsize)
@@ -205,12 +199,12 @@ def grown_chunks(
     return tuple(chunks)
 
 
-class Hdf5Source(OneRow):
+class Hdf5Source:
     """An image in one or several data sets of a file.
 
     Parameters
     ----------
-    file : (str, Stamp)
+    file : (str, FileStamp)
         Absolute path, and its stamp when it was opened.
     levels : sequence of Hdf5Level
         Finest first.
@@ -228,7 +222,7 @@ class Hdf5Source(OneRow):
 
     def __init__(
         self,
-        file: tuple[str, Stamp],
+        file: tuple[str, FileStamp],
         levels: Sequence[Hdf5Level],
         name: str,
         axes: tuple[str, ...],
@@ -237,14 +231,15 @@ class Hdf5Source(OneRow):
         state: int = 0,
         **meta: Any,
     ) -> None:
-        self.files = (file,)
+        self.file = file
+        self.paths = (file[0],)
+        self.row_map = ONE_ROW
         self.token = f"hdf5-{uuid.uuid4().hex}"
         self._levels = tuple(levels)
         self._state = state
         shown = dtype.newbyteorder("=")
-        self.meta = ImageMeta(
-            name, axes, shown, tuple(_level_meta(one, shown.itemsize) for one in levels), **meta
-        )
+        levels_meta = tuple(_level_meta(level, shown.itemsize) for level in levels)
+        self.meta = ImageMeta(name, axes, shown, levels_meta, **meta)
 
     def chunk(self, level: int, index: BlockIndex) -> Hdf5Chunk | BlankChunk:
         """Return the reference to one chunk."""
@@ -256,12 +251,12 @@ class Hdf5Source(OneRow):
             number = number * size + start
         dataset = found.datasets[number]
         if not dataset:
-            return BlankChunk(shape, self.meta.dtype)
+            return BlankChunk(self.paths[0], shape, self.meta.dtype)
         inner = box[lead:]
         stored = [(0, 0)] * len(inner)
         for axis, place in enumerate(found.order):
             stored[place] = inner[axis]
-        path, opened = self.files[0]
+        path, opened = self.file
         return Hdf5Chunk(
             path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened, self._state
         )

@@ -16,8 +16,9 @@ from napari_lazyload.sources.image_header import (
     UINT16,
     ParsedHeader,
     PictureError,
+    expand_gray_alpha,
     flat_picture,
-    rgba_from_gray_alpha,
+    shown_samples,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ _BRANDS = (b"avif", b"avis")
 
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
-#: EXIF orientation of (quarter turns anti-clockwise, mirror axis or None), the mirror being applied after the turn.
+#: Bits per sample by the flags "high bit depth" and "twelve bits".
+_BITS = {0: 8, 0x20: 8, 0x40: 10, 0x60: 12}
+
+#: EXIF orientation of (quarter turns anti-clockwise, mirror axis or None); the turn comes first.
 _ORIENTATIONS = {
     (0, None): 1,
     (1, None): 8,
@@ -47,13 +51,13 @@ _ORIENTATIONS = {
 
 
 def is_avif(data: bytes) -> bool:
-    """Tell whether a file that begins with a file type box is AVIF, by its brands."""
+    """Whether a file that begins with a file type box is AVIF, by its brands."""
     end = min(struct.unpack_from(">I", data)[0], len(data), 256)
     return any(data[i : i + 4] in _BRANDS for i in (8, *range(16, end, 4)))
 
 
 def read_header(head: FileHead) -> ParsedHeader:
-    """Parse the item properties of the primary picture."""
+    """Parse the item properties of the primary image."""
     meta = moving = None
     for kind, begin, end in file_boxes(head):
         if kind == b"meta":
@@ -61,7 +65,7 @@ def read_header(head: FileHead) -> ParsedHeader:
         moving = moving or kind == b"moov"
     if meta is None:
         raise PictureError(
-            "an AVIF file without a still picture", "a meta box", "convert it, for example to PNG"
+            "an AVIF file without a still image", "a meta box", "convert it, for example to PNG"
         )
     primary, alpha, properties, uses = _items(meta)
     width = height = 0
@@ -80,20 +84,19 @@ def read_header(head: FileHead) -> ParsedHeader:
             (body[2] for kind, body in properties if kind == b"av1C" and len(body) >= 3), 0
         )
     orientation = _ORIENTATIONS[turns, mirror]
-    bits = 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+    bits = _BITS[flags & 0x60]
     samples = (1 if flags & 0x10 else 3) + alpha
     metadata: dict[str, Any] = {"bits": bits}
     if moving:
-        metadata["note"] = "an animation; its still picture is shown"
+        metadata["note"] = "an animation; its still image is shown"
     if orientation != 1:
         metadata["orientation"] = orientation
-    packed = height * width * samples * (1 if bits == 8 else 2)
+    dtype = UINT8 if bits == 8 else UINT16
+    packed = height * width * samples * dtype.itemsize
     if orientation > 4:
         height, width = width, height
-    dtype = UINT8 if bits == 8 else UINT16
-    info = flat_picture(
-        "avif", height, width, 4 if samples == 2 else samples, dtype, metadata=metadata
-    )
+    samples = shown_samples(samples)
+    info = flat_picture("avif", height, width, samples, dtype, metadata=metadata)
     return ParsedHeader(info, packed, detail=orientation)
 
 
@@ -101,7 +104,7 @@ _Property = tuple[bytes, bytes]
 
 
 def _items(meta: bytes) -> tuple[int, bool, list[_Property], dict[int, list[int]]]:
-    """Return the primary item, whether it has alpha, all properties, and which ones each item uses."""
+    """Return the primary item, its alpha, all properties, and which ones each item uses."""
     primary = 0
     auxiliary: set[int] = set()
     properties: list[_Property] = []
@@ -135,7 +138,7 @@ def _properties_of(
 
 
 def _references(data: bytes, wanted: bytes) -> list[int]:
-    """Return the items that refer to another one in this way (version 0 has 16-bit numbers, version 1 has 32)."""
+    """Return the items that refer to another one in this way; version 1 has 32-bit numbers."""
     width = 2 if data[:1] == b"\0" else 4
     return [
         int.from_bytes(data[begin : begin + width], "big")
@@ -146,29 +149,24 @@ def _references(data: bytes, wanted: bytes) -> list[int]:
 
 def _associations(data: bytes) -> dict[int, list[int]]:
     """Return the property numbers of each item from an ipma box."""
-    wide_item, wide_index = data[0] > 0, data[3] & 1
+    item_bytes = 2 + 2 * (data[0] > 0)
+    step = 1 + (data[3] & 1)
+    mask = (1 << 8 * step - 1) - 1  # the highest bit says "essential"
     (entries,) = struct.unpack_from(">I", data, 4)
     position = 8
     result: dict[int, list[int]] = {}
     for _ in range(min(entries, len(data))):
-        (item,) = struct.unpack_from(">I" if wide_item else ">H", data, position)
-        position += 4 if wide_item else 2
-        count = data[position]
-        step = 2 if wide_index else 1
-        mask = 0x7FFF if wide_index else 0x7F  # the highest bit says "essential"
-        begin = position + 1
-        position = begin + step * count
-        result[item] = [
-            int.from_bytes(data[i : i + step], "big") & mask for i in range(begin, position, step)
-        ]
+        begin = position + item_bytes
+        item = int.from_bytes(data[position:begin], "big")
+        position = begin + 1 + step * data[begin]
+        indices = range(begin + 1, position, step)
+        result[item] = [int.from_bytes(data[i : i + step], "big") & mask for i in indices]
     return result
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
-    """Decode the still picture; `page` is 0."""
+    """Decode the still image; `page` is 0."""
     import imagecodecs
 
     array: npt.NDArray[Any] = imagecodecs.avif_decode(data, index=0)
-    if array.ndim == 3 and array.shape[2] == 2:
-        array = rgba_from_gray_alpha(array)
-    return orient(array, header.detail)
+    return orient(expand_gray_alpha(array), header.detail)

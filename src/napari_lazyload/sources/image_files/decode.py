@@ -1,4 +1,4 @@
-"""Single picture files: which formats there are, what a header says, and the pixels of one page.
+"""Single image files: which formats there are, what a header says, and the pixels of one page.
 
 `read_info` answers from the header, `decode` gives one page as an array. The contents decide the
 format (their first bytes); the suffix only tells which files are worth a look. Whatever a broken
@@ -14,7 +14,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from napari_lazyload.core.errors import ChunkReadError, LazyLoadError, MissingDependencyError
+from napari_lazyload.core.errors import LazyLoadError, MissingDependencyError
+from napari_lazyload.sources.files import read_error
 from napari_lazyload.sources.image_files import avif, bmp, gif, jp2, jpeg, jxl, png, webp
 from napari_lazyload.sources.image_files.signatures import describe_contents
 from napari_lazyload.sources.image_header import (
@@ -25,20 +26,22 @@ from napari_lazyload.sources.image_header import (
     PictureInfo,
     check_plausible,
 )
-from napari_lazyload.sources.tiff import ifd, pages
+from napari_lazyload.sources.tiff import description, ifd, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from napari_lazyload.sources.tiff.pages import TiffLayout
+    from napari_lazyload.sources.tiff.layout import TiffLayout
 
 __all__ = [
     "PICTURE_SUFFIXES",
     "PictureInfo",
     "decode",
+    "images_of",
     "is_picture",
+    "parse_header",
     "picture_formats",
     "read_info",
     "read_series",
@@ -87,7 +90,7 @@ def _row(title: str, suffixes: str, codec: str, library: str, module: Any) -> _F
 _FORMATS = {
     "png": _row("PNG", ".png .apng", "PNG", "imagecodecs", png),
     "jpeg": _row("JPEG", ".jpg .jpeg .jpe .jfif .jif", "JPEG8", "imagecodecs", jpeg),
-    "tiff": _row("TIFF", " ".join(pages.SUFFIXES), "TIFF", "tifffile", pages),
+    "tiff": _row("TIFF", " ".join(pages.SUFFIXES), "TIFF", "tifffile", description),
     "bmp": _row("BMP", ".bmp .dib", "BMP", "imagecodecs, Pillow", bmp),
     "gif": _row("GIF", ".gif", "GIF", "imagecodecs, Pillow", gif),
     "webp": _row("WebP", ".webp", "WEBP", "imagecodecs", webp),
@@ -98,7 +101,7 @@ _FORMATS = {
     "avif": _row("AVIF", ".avif .avifs", "AVIF", "imagecodecs", avif),
 }
 
-#: First bytes of a file and the format they tell, the most frequent first; WebP and AVIF begin with their size.
+#: First bytes by format, the most frequent first; WebP and AVIF begin with their size.
 _SIGNATURES = (
     (png.SIGNATURE, "png"),
     (jpeg.SIGNATURE, "jpeg"),
@@ -116,7 +119,7 @@ PICTURE_SUFFIXES: frozenset[str] = frozenset(
 
 
 def is_picture(name: str) -> bool:
-    """Tell whether a file's name ends like a picture's, in any case.
+    """Whether a file's name ends like an image file's, in any case.
 
     Parameters
     ----------
@@ -127,7 +130,7 @@ def is_picture(name: str) -> bool:
 
 
 def read_info(path: str, head: bytes | None = None) -> PictureInfo:
-    """Describe a picture file from its header; no pixel is decoded.
+    """Describe an image file from its header; no pixel is decoded.
 
     Parameters
     ----------
@@ -144,18 +147,26 @@ def read_info(path: str, head: bytes | None = None) -> PictureInfo:
     Raises
     ------
     ChunkReadError
-        The file cannot be read, is no picture, is damaged, or declares more pixels than it can
+        The file cannot be read, is no image, is damaged, or declares more pixels than it can
         hold.
+    """
+    return parse_header(path, head).info
+
+
+def parse_header(path: str, head: bytes | None = None) -> ParsedHeader:
+    """Read the header of an image file: what `read_info` gives, and what its format keeps of it.
+
+    Parameters, errors: as of `read_info`.
     """
     try:
         with FileHead(path, head) as source:
-            return _read_header(source).info
+            return _read_header(source)
     except Exception as error:  # noqa: BLE001  whatever a parser trips over is a damaged file
         _fail(path, error)
 
 
 def read_series(path: str) -> tuple[PictureInfo, ...]:
-    """Describe every image of a picture file; all but TIFF hold one.
+    """Describe every image of an image file; all but TIFF hold one.
 
     Parameters
     ----------
@@ -172,16 +183,14 @@ def read_series(path: str) -> tuple[PictureInfo, ...]:
     ChunkReadError
         As of `read_info`.
     """
-    try:
-        with FileHead(path) as source:
-            header = _read_header(source)
-    except Exception as error:  # noqa: BLE001  whatever a parser trips over is a damaged file
-        _fail(path, error)
-    return (
-        tuple(layout.info for layout in header.detail)
-        if header.info.format == "tiff"
-        else (header.info,)
-    )
+    return images_of(parse_header(path))
+
+
+def images_of(header: ParsedHeader) -> tuple[PictureInfo, ...]:
+    """Return every image that a header describes."""
+    if header.info.format != "tiff":
+        return (header.info,)
+    return tuple(layout.info for layout in header.detail.images)
 
 
 def decode(
@@ -192,7 +201,7 @@ def decode(
     expect: PictureInfo | None = None,
     place: PageLocation | None = None,
 ) -> npt.NDArray[Any]:
-    """Decode one page of a picture file.
+    """Decode one page of an image file.
 
     Parameters
     ----------
@@ -226,21 +235,19 @@ def decode(
         info, array = _decode(path, page, series, place)
     except Exception as error:  # noqa: BLE001  whatever a decoder raises is a damaged file
         _fail(path, error)
-    wanted = (info.page_shape, info.dtype) if expect is None else (expect.page_shape, expect.dtype)
-    if (array.shape, array.dtype) != wanted:
-        found = f"a picture of shape {array.shape} and type {array.dtype}"
-        expected = f"shape {wanted[0]} and type {wanted[1]}"
-        hint = (
-            "export it again: it is damaged"
-            if expect is None
-            else "reopen the folder: the file was replaced"
-        )
-        _fail(path, PictureError(found, expected, hint))
+    hint = "export it again: it is damaged"
+    if expect is not None:
+        info = expect
+        hint = "reopen the folder: the file was replaced"
+    if (array.shape, array.dtype) != (info.page_shape, info.dtype):
+        expected = f"shape {info.page_shape} and type {info.dtype}"
+        found = f"an image of shape {array.shape} and type {array.dtype}"
+        raise read_error(path, expected, found, hint)
     return array
 
 
 def picture_formats() -> dict[str, dict[str, Any]]:
-    """Tell which picture formats can be read here.
+    """Return the image formats, and which of them can be read here.
 
     Returns
     -------
@@ -283,7 +290,7 @@ def _decode(
         if kind != "tiff":
             source.all()
         header = _read_header(source, kind)
-        layout = _layout(header.detail, series, page, place) if kind == "tiff" else None
+        layout = _layout(header.detail.images, series, page, place) if kind == "tiff" else None
         info = layout.info if layout is not None else header.info
         if not 0 <= page < info.pages:
             raise PictureError(
@@ -299,7 +306,7 @@ def _decode(
 def _layout(
     layouts: Sequence[TiffLayout], series: int, page: int, place: PageLocation | None
 ) -> TiffLayout:
-    """Return the image of a TIFF file that has a page at some place; by its number where that is not known.
+    """Return the image of a TIFF file that has a page at some place; else the one of that number.
 
     The first image is one that the file itself holds, whatever is beside it: a plane that it misses
     may come later.
@@ -341,9 +348,8 @@ def _sniff(source: FileHead) -> str:
         return "avif"
     if bmp.is_bare(data):
         return "bmp"
-    raise PictureError(
-        describe_contents(data), f"a picture ({', '.join(row.title for row in _FORMATS.values())})"
-    )
+    titles = ", ".join(row.title for row in _FORMATS.values())
+    raise PictureError(describe_contents(data), f"an image file ({titles})")
 
 
 def _fail(path: str, error: Exception) -> NoReturn:
@@ -351,52 +357,50 @@ def _fail(path: str, error: Exception) -> NoReturn:
     if isinstance(error, LazyLoadError):
         raise error
     if isinstance(error, ImportError):
-        msg = f"cannot read {path!r}: {error}; install a complete build with: pip install --upgrade imagecodecs"
+        advice = "install a complete build with: pip install --upgrade imagecodecs"
+        msg = f"cannot read {path!r}: {error}; {advice}"
         raise MissingDependencyError(msg) from error
-    expected, found, hint = _explain(error, path)
-    msg = f"cannot read {path!r}: expected {expected}, found {found}; {hint}"
-    raise ChunkReadError(msg, path) from error
+    raise read_error(path, *_explain(error, path)) from error
+
+
+#: What was expected, what was found, and what to do, by the kind of error.
+_KNOWN_ERRORS = (
+    (
+        PermissionError,
+        "an image file",
+        "one that may not be read",
+        "allow reading it (permissions of file and folder)",
+    ),
+    (IsADirectoryError, "an image file", "a folder", "open the folder itself"),
+    (
+        MemoryError,
+        "an image that fits into memory",
+        "one that does not",
+        "close other programs, or convert it to OME-Zarr",
+    ),
+)
 
 
 def _explain(error: Exception, path: str) -> tuple[str, str, str]:
     """Return what was expected, what was found, and what to do."""
     again = "copy or export the file again"
+    if isinstance(error, PictureError):
+        return error.expected or "an image", error.found, error.hint or again
     if isinstance(error, FileNotFoundError):
         if os.path.exists(path):
-            error = PictureError(
-                f"no {error.filename or 'file of that name'}", "all files of a set", "put it back"
-            )
-        else:
-            found = "nothing (moved, renamed or deleted)"
-            error = PictureError(found, "a picture file", "put it back, or reopen the folder")
-    if isinstance(error, PictureError):
-        return error.expected or "a picture", error.found, error.hint or again
-    if isinstance(error, PermissionError):
-        return (
-            "a picture file",
-            "one that may not be read",
-            "allow reading it (permissions of file and folder)",
-        )
-    if isinstance(error, IsADirectoryError):
-        return "a picture file", "a folder", "open the folder itself"
-    if isinstance(error, MemoryError):
-        return (
-            "a picture that fits into memory",
-            "one that does not",
-            "close other programs, or convert it to OME-Zarr",
-        )
+            found = f"no {error.filename or 'file of that name'}"
+            return "all files of a set", found, "put it back"
+        found = "nothing (moved, renamed or deleted)"
+        return "an image file", found, "put it back, or reopen the folder"
+    for kind, expected, found, hint in _KNOWN_ERRORS:
+        if isinstance(error, kind):
+            return expected, found, hint
     if isinstance(error, OSError) and error.errno is not None:
-        return (
-            "a file that can be read",
-            f"an error of the system: {error.strerror}",
-            "check the disk or the network",
-        )
+        found = f"an error of the system: {error.strerror}"
+        return "a file that can be read", found, "check the disk or the network"
     text = " ".join(str(error).split())[:200]
     if "not supported" in text or isinstance(error, NotImplementedError):
         hint = "convert it, or try newer versions of imagecodecs and tifffile"
-        return "a kind of picture that can be decoded here", f"another one ({text})", hint
-    return (
-        "an undamaged picture",
-        f"data that cannot be decoded ({type(error).__name__}: {text})",
-        again,
-    )
+        return "a kind of image that can be decoded here", f"another one ({text})", hint
+    found = f"data that cannot be decoded ({type(error).__name__}: {text})"
+    return "an undamaged image", found, again

@@ -1,8 +1,8 @@
 """GIF: blocks, frames and pixels.
 
 Source: CompuServe, "Graphics Interchange Format, version 89a", sections 18 (screen), 20 (image), 23
-(graphic control) and 27 (trailer). Frames are put together as Pillow does, which decides between
-grey, RGB and RGBA too.
+(graphic control) and 27 (trailer). Pillow puts frames together and decides between gray, RGB and
+RGBA. It cannot say whether a file is complete, nor how far the canvas grows: the walk is for that.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from napari_lazyload.sources.image_header import (
     UINT8,
     ParsedHeader,
     PictureError,
-    PictureInfo,
     TruncatedError,
+    animated,
+    damaged,
     flat_picture,
 )
 
@@ -27,26 +28,23 @@ if TYPE_CHECKING:
     from napari_lazyload.sources.image_header import FileHead
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
+_EXTENSION, _IMAGE, _TRAILER, _CONTROL = 0x21, 0x2C, 0x3B, 0xF9
 
 #: Longest run of pixels that one code of twelve bits can stand for, per byte.
 _RATIO = 4096 * 8 / 12
+
+_GRAY_RAMP = np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes()
 
 
 class _Frame(NamedTuple):
     """One image descriptor."""
 
+    left: int
+    top: int
     right: int
     bottom: int
-    covers: tuple[int, int, int, int]
     transparent: bool
     palette: bytes
-
-    @property
-    def gray(self) -> bool:
-        """Every colour is its own number."""
-        return self.palette == bytes(
-            value for i in range(len(self.palette) // 3) for value in (i, i, i)
-        )
 
 
 def read_header(head: FileHead) -> ParsedHeader:
@@ -55,72 +53,52 @@ def read_header(head: FileHead) -> ParsedHeader:
     head.need(13)
     frames = _frames(data)
     if not frames:
-        raise PictureError(
-            "a GIF file without a picture",
-            "at least one image",
-            "the file is damaged: export it again",
-        )
+        raise damaged("a GIF file without an image", "at least one image")
     width, height = struct.unpack_from("<HH", data, 6)
     height = max(height, *(frame.bottom for frame in frames), 0)
     width = max(width, *(frame.right for frame in frames), 0)
     first = frames[0]
-    gray = len(frames) == 1 and first.gray and not first.transparent
-    samples = 1 if gray else 4 if first.transparent else 3
+    still = len(frames) == 1 and not first.transparent
+    gray = still and _GRAY_RAMP.startswith(first.palette)
+    samples = 1 if gray else 3 + first.transparent
     info = flat_picture("gif", height, width, samples, UINT8, metadata={"bits": 8})
-    simple = len(frames) == 1 and not first.transparent and first.covers == (0, 0, width, height)
     if len(frames) > 1:
-        info = PictureInfo(
-            (len(frames), *info.shape),
-            UINT8,
-            "gif",
-            ("t", *info.axes),
-            True,
-            len(frames),
-            1,
-            info.metadata,
-        )
-    return ParsedHeader(info, height * width, _RATIO, 2**26, first.palette if simple else None)
+        info = animated(info, len(frames))
+    covers_all = first[:4] == (0, 0, width, height)
+    palette = first.palette if still and covers_all else None
+    return ParsedHeader(info, height * width, _RATIO, 2**26, palette)
 
 
 def _frames(data: bytes) -> list[_Frame]:
     """Return what the image descriptors and the control blocks before them say."""
-    flags = data[10]
-    position = 13
-    palette = b""
-    if flags & 0x80:
-        palette, position = _table(data, position, flags)
+    screen_palette, position = _color_table(data, 13, data[10])
     frames = []
     transparent = False
     try:
-        while (kind := data[position]) != 0x3B:
+        while (kind := data[position]) != _TRAILER:
             position += 1
-            if kind == 0x21:
-                if data[position] == 0xF9 and data[position + 1]:
+            if kind == _EXTENSION:
+                if data[position] == _CONTROL and data[position + 1]:
                     transparent = bool(data[position + 2] & 1)
                 position = _skip_blocks(data, position + 1)
-            elif kind == 0x2C:
-                frame, position = _image(data, position, palette, transparent)
-                frames.append(frame)
+            elif kind == _IMAGE:
+                left, top, width, height, flags = struct.unpack_from("<HHHHB", data, position)
+                palette, position = _color_table(data, position + 9, flags)
+                box = left, top, left + width, top + height
+                position = _skip_blocks(data, position + 1)
+                frames.append(_Frame(*box, transparent, palette or screen_palette))
                 transparent = False
     except (IndexError, struct.error):
-        msg = f"a file that ends after {len(data):,} bytes, inside frame {len(frames)} or before its trailer"
+        place = f"inside frame {len(frames)} or before its trailer"
+        msg = f"a file that ends after {len(data):,} bytes, {place}"
         raise TruncatedError(msg) from None
     return frames
 
 
-def _image(data: bytes, position: int, palette: bytes, transparent: bool) -> tuple[_Frame, int]:
-    """Return the image whose descriptor is at `position`, and where the next block begins."""
-    left, top, width, height, flags = struct.unpack_from("<HHHHB", data, position)
-    position += 9
-    if flags & 0x80:
-        palette, position = _table(data, position, flags)
-    right, bottom = left + width, top + height
-    frame = _Frame(right, bottom, (left, top, right, bottom), transparent, palette)
-    return frame, _skip_blocks(data, position + 1)
-
-
-def _table(data: bytes, position: int, flags: int) -> tuple[bytes, int]:
-    """Return a colour table and where it ends."""
+def _color_table(data: bytes, position: int, flags: int) -> tuple[bytes, int]:
+    """Return the color table that may be at `position`, and where it ends."""
+    if not flags & 0x80:
+        return b"", position
     end = position + 3 * (2 << (flags & 7))
     return data[position:end], end
 
@@ -141,10 +119,10 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
 
     try:
         indices: npt.NDArray[Any] = imagecodecs.gif_decode(data, 0, asrgb=False)
-    except (
-        imagecodecs.GifError
-    ):  # giflib refuses empty comments and long codes, too, which Pillow reads
-        if ImageFile.LOAD_TRUNCATED_IMAGES:  # whoever sets this has Pillow make up what is missing
+    except imagecodecs.GifError:
+        # giflib refuses empty comments and long codes, which Pillow reads; with this switch
+        # Pillow makes up what is missing
+        if ImageFile.LOAD_TRUNCATED_IMAGES:
             raise
         return _compose(data, header, page)
     if not header.info.rgb:
@@ -163,12 +141,12 @@ def _compose(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
         msg = f"an animated, transparent or unusual GIF of {width} x {height} pixels"
-        raise PictureError(
-            msg, f"at most {limit:,} pixels in a frame", "export its frames as PNG files"
-        )
+        hint = "export its frames as PNG files"
+        raise PictureError(msg, f"at most {limit:,} pixels in a frame", hint)
     image = GifImagePlugin.GifImageFile(io.BytesIO(data))
     image.seek(page)
-    frame = np.array(image.convert("RGBA" if samples == [4] else "RGB" if samples else "L"))
+    mode = {(): "L", (3,): "RGB", (4,): "RGBA"}[tuple(samples)]
+    frame = np.array(image.convert(mode))
     if frame.shape == header.info.page_shape:
         return frame
     whole = np.zeros(header.info.page_shape, np.uint8)  # the canvas grows with a later frame

@@ -37,7 +37,7 @@ def file_boxes(head: FileHead) -> Iterator[tuple[bytes, int, int]]:
 
 
 def inner_boxes(data: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, begin and end of the contents of the boxes in ``data[position:end]``; stops at a broken one."""
+    """Yield what `file_boxes` does of ``data[position:end]``; stop at a broken box."""
     while position + 8 <= end:
         kind, begin, stop = _box(data[position : position + 16], position, end)
         if stop > end or stop < begin:

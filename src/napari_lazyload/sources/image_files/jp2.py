@@ -16,10 +16,12 @@ from napari_lazyload.sources.image_files.iso_boxes import file_boxes, inner_boxe
 from napari_lazyload.sources.image_header import (
     BOMB_RATIO,
     ParsedHeader,
-    PictureError,
     TruncatedError,
+    damaged,
+    expand_gray_alpha,
     flat_picture,
-    rgba_from_gray_alpha,
+    itemsize_of,
+    shown_samples,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ STREAM_SIGNATURE = b"\xff\x4f\xff\x51"
 _SOT, _EOC = 0xFF90, 0xFFD9
 _WITHOUT_LENGTH = range(0xFF30, 0xFF40)
 
-#: Unpacked bytes that are accepted whatever the ratio; the decoder works with four bytes for each of them.
+#: Unpacked bytes that are always accepted; the decoder takes four bytes for each of them.
 _FLOOR = 2**25
 
 
@@ -47,34 +49,27 @@ def read_header(head: FileHead) -> ParsedHeader:
                 begin, end = start, stop
                 break
         else:
-            raise PictureError(
-                "a JP2 file without a codestream",
-                "a jp2c box",
-                "the file is damaged: export it again",
-            )
+            raise damaged("a JP2 file without a codestream", "a jp2c box")
     height, width, components = _siz(head, begin)
     bits = max(component & 0x7F for component in components) + 1
     signed = any(component & 0x80 for component in components)
     samples = len(components)
     if columns is not None and depth is not None:
         samples, bits, signed = columns, depth, False
-    size = 1 if bits <= 8 else 2 if bits <= 16 else 4
-    dtype = np.dtype(f"{'i' if signed else 'u'}{size}")
-    packed = height * width * samples * size
-    shown = 4 if samples == 2 else samples
+    dtype = np.dtype(f"{'i' if signed else 'u'}{itemsize_of(bits)}")
+    packed = height * width * samples * dtype.itemsize
+    shown = shown_samples(samples)
     info = flat_picture("jpeg2000", height, width, shown, dtype, metadata={"bits": bits})
     return ParsedHeader(info, packed, BOMB_RATIO, _FLOOR, (begin, end))
 
 
 def _siz(head: FileHead, begin: int) -> tuple[int, int, list[int]]:
-    """Return height, width and the depth byte of each component from the SIZ segment behind the start marker."""
+    """Return height, width and the depth byte of each component, from the SIZ segment."""
     data = head.at(begin, 42)
     if len(data) < 42:
         raise TruncatedError("a file that ends inside its header")
     if not data.startswith(STREAM_SIGNATURE):
-        raise PictureError(
-            "a codestream without a size", "SOC and SIZ", "the file is damaged: export it again"
-        )
+        raise damaged("a codestream without a size", "SOC and SIZ")
     right, bottom, left, top = struct.unpack_from(">IIII", data, 8)
     (count,) = struct.unpack_from(">H", data, 40)
     parts = head.at(begin + 42, 3 * count)
@@ -83,11 +78,7 @@ def _siz(head: FileHead, begin: int) -> tuple[int, int, list[int]]:
     steps = {(parts[i + 1], parts[i + 2]) for i in range(0, len(parts), 3)}
     across, down = parts[1], parts[2]
     if not across or not down:
-        raise PictureError(
-            "a component of no size",
-            "a sampling of 1 or more",
-            "the file is damaged: export it again",
-        )
+        raise damaged("a component of no size", "a sampling of 1 or more")
     if len(steps) > 1:
         across = down = 1  # subsampled chroma: the decoder brings it to full size
     return (
@@ -110,23 +101,23 @@ def _palette(data: bytes) -> tuple[int, int] | tuple[None, None]:
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
-    """Decode the picture; `page` is 0."""
+    """Decode the image; `page` is 0."""
     import imagecodecs
 
     _check_complete(data, *header.detail)
     array: npt.NDArray[Any] = imagecodecs.jpeg2k_decode(data)
-    if array.ndim == 3 and array.shape[2] == 2:
-        array = rgba_from_gray_alpha(array)
-    return array
+    return expand_gray_alpha(array)
 
 
 def _check_complete(data: bytes, begin: int, end: int) -> None:
-    """Raise TruncatedError where tile parts or the end marker are missing: decoders show such files in part."""
+    """Raise TruncatedError where tile parts or the end marker lack: decoders would show a part."""
     position = begin + 2
     while position + 4 <= end:
         marker, length = struct.unpack_from(">HH", data, position)
         if marker == _SOT:
-            (part,) = struct.unpack_from(">I", data, position + 6) if position + 10 <= end else (0,)
+            part = 0
+            if position + 10 <= end:
+                (part,) = struct.unpack_from(">I", data, position + 6)
             # a part of length 0 reaches the end marker
             position = position + part if part else end - 2
         elif marker == _EOC:

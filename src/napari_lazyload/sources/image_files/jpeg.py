@@ -24,6 +24,7 @@ from napari_lazyload.sources.image_header import (
     PictureError,
     PictureInfo,
     TruncatedError,
+    damaged,
     flat_picture,
 )
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\xff\xd8\xff"
 
-#: Baseline, extended, progressive, lossless (Huffman), and extended and progressive with arithmetic coding.
+#: Baseline, extended, progressive and lossless; extended and progressive with arithmetic coding.
 _FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA))
 _OTHER_FRAMES = frozenset((0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))
 _WITHOUT_LENGTH = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))
@@ -89,11 +90,7 @@ def read_header(head: FileHead) -> ParsedHeader:
             elif xmp is None and data.startswith(_XMP_NAME, body):
                 xmp = data[body:position]
     if frame is None or marker == _EOI:
-        raise PictureError(
-            "a JPEG file without a picture",
-            "a frame and a scan",
-            "the file is damaged: export it again",
-        )
+        raise damaged("a JPEG file without an image", "a frame and a scan")
     info, packed = _describe(frame, choose_orientation(exif, xmp) if exif or xmp else 1)
     parsed = _Parsed(frame[4], info.metadata.get("orientation", 1), position)
     return ParsedHeader(info, packed, _RATIO, BOMB_FLOOR, parsed)
@@ -101,7 +98,7 @@ def read_header(head: FileHead) -> ParsedHeader:
 
 @functools.lru_cache(maxsize=64)
 def _describe(frame: tuple[int, int, int, int, int], orientation: int) -> tuple[PictureInfo, int]:
-    """Return what the frame's numbers mean, and the bytes to unpack: the same for all pictures of a series."""
+    """Return what the frame's numbers mean, and the bytes to unpack; a series shares them."""
     marker, bits, height, width, components = frame
     lossless = marker == 0xC3
     if components not in (1, 3, 4) or (components == 4 and bits != 8):
@@ -110,20 +107,20 @@ def _describe(frame: tuple[int, int, int, int, int], orientation: int) -> tuple[
             msg, "1 or 3 components, or 4 of 8 bits", "convert it, for example to TIFF"
         )
     if bits not in (8, 12) and not (lossless and 2 <= bits <= 16):
-        raise PictureError(
-            f"a JPEG of {bits} bits", "8 or 12 bits", "the file is damaged: export it again"
-        )
+        raise damaged(f"a JPEG of {bits} bits", "8 or 12 bits")
     metadata: dict[str, Any] = {"bits": bits}
     if orientation != 1:
         metadata["orientation"] = orientation
-    packed = height * width * components * (1 if bits <= 8 else 2)
-    rows, columns = (width, height) if orientation > 4 else (height, width)
     dtype = UINT8 if bits <= 8 else UINT16
-    return flat_picture("jpeg", rows, columns, min(components, 3), dtype, metadata=metadata), packed
+    packed = height * width * components * dtype.itemsize
+    if orientation > 4:
+        height, width = width, height
+    samples = min(components, 3)
+    return flat_picture("jpeg", height, width, samples, dtype, metadata=metadata), packed
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
-    """Decode the picture; `page` is 0."""
+    """Decode the image; `page` is 0."""
     import imagecodecs
 
     parsed: _Parsed = header.detail
@@ -135,7 +132,7 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
 
 
 def _check_complete(data: bytes, scan: int) -> None:
-    """Raise TruncatedError where the end marker is missing: libjpeg makes up the rest in grey and says nothing."""
+    """Raise TruncatedError without an end marker: libjpeg would fill the rest with gray."""
     if data.endswith(b"\xff\xd9"):
         return
     position = scan
@@ -151,7 +148,7 @@ def _check_complete(data: bytes, scan: int) -> None:
 
 
 def _rgb_from_inverted_cmyk(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Turn the stored values of a CMYK JPEG into RGB, to the same grey level as Pillow.
+    """Turn the stored values of a CMYK JPEG into RGB, to the same gray level as Pillow.
 
     Stored values are 255 - ink, so that red is what cyan leaves of the paper that black leaves:
     (255 - cyan) * (255 - black) / 255, rounded.

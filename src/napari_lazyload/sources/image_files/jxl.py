@@ -15,9 +15,11 @@ import numpy.typing as npt
 from napari_lazyload.sources.image_files.iso_boxes import file_boxes
 from napari_lazyload.sources.image_header import (
     ParsedHeader,
-    PictureError,
+    damaged,
+    expand_gray_alpha,
     flat_picture,
-    rgba_from_gray_alpha,
+    itemsize_of,
+    shown_samples,
 )
 
 if TYPE_CHECKING:
@@ -50,11 +52,7 @@ class _Bits:
         """Return the next `count` bits as a number."""
         self._left -= count
         if self._left < 0:
-            raise PictureError(
-                "a JPEG XL header that does not end",
-                "a header",
-                "the file is damaged: export it again",
-            )
+            raise damaged("a JPEG XL header that does not end", "a header")
         value = self._value & ((1 << count) - 1)
         self._value >>= count
         return value
@@ -69,8 +67,8 @@ class _Bits:
         return offset + self.take(count)
 
 
-class _Found(NamedTuple):
-    """What the header says."""
+class _Fields(NamedTuple):
+    """Size and pixel type."""
 
     height: int
     width: int
@@ -81,22 +79,19 @@ class _Found(NamedTuple):
 
 
 def read_header(head: FileHead) -> ParsedHeader:
-    """Parse size, orientation, bit depth, channels and colour space."""
-    found = _parse(_Bits(_codestream(head)))
-    if found.real:
-        dtype = np.dtype(np.float16 if found.bits <= 16 else np.float32)
-    else:
-        dtype = np.dtype(
-            np.uint8 if found.bits <= 8 else np.uint16 if found.bits <= 16 else np.uint32
-        )
-    metadata: dict[str, Any] = {"bits": found.bits}
-    if found.animated:
+    """Parse size, orientation, bit depth, channels and color space."""
+    fields = _parse(_Bits(_codestream(head)))
+    itemsize = itemsize_of(fields.bits)
+    dtype = np.dtype(f"u{itemsize}")
+    if fields.real:
+        dtype = np.dtype(f"f{max(itemsize, 2)}")
+    metadata: dict[str, Any] = {"bits": fields.bits}
+    if fields.animated:
         metadata["note"] = "an animation; its first frame is shown"
-    samples = 4 if found.samples == 2 else found.samples
-    info = flat_picture("jpegxl", found.height, found.width, samples, dtype, metadata=metadata)
-    return ParsedHeader(
-        info, found.height * found.width * found.samples * dtype.itemsize, detail=found.animated
-    )
+    height, width, samples = fields.height, fields.width, fields.samples
+    info = flat_picture("jpegxl", height, width, shown_samples(samples), dtype, metadata=metadata)
+    packed = height * width * samples * dtype.itemsize
+    return ParsedHeader(info, packed, detail=fields.animated)
 
 
 def _codestream(head: FileHead) -> bytes:
@@ -111,19 +106,15 @@ def _codestream(head: FileHead) -> bytes:
             if len(parts) >= _HEADER_BYTES or kind == b"jxlc":
                 break
     if not parts.startswith(STREAM_SIGNATURE):
-        raise PictureError(
-            "a JPEG XL file without a codestream",
-            "a jxlc box",
-            "the file is damaged: export it again",
-        )
+        raise damaged("a JPEG XL file without a codestream", "a jxlc box")
     return parts[2:]
 
 
-def _parse(bits: _Bits) -> _Found:
-    """Read the fields up to the colour space."""
+def _parse(bits: _Bits) -> _Fields:
+    """Read the fields up to the color space."""
     height, width = _size(bits)
     if bits.flag():  # everything at its default: 8 bits, RGB, no alpha
-        return _Found(height, width, 8, False, 3, False)
+        return _Fields(height, width, 8, False, 3, False)
     animated = False
     if bits.flag():
         orientation = 1 + bits.take(3)
@@ -139,28 +130,28 @@ def _parse(bits: _Bits) -> _Found:
     depth, real = _depth(bits)
     bits.flag()
     extra = [_extra_channel(bits) for _ in range(bits.choice((0, 0), (1, 0), (2, 4), (1, 12)))]
-    bits.flag()  # XYB or not: what is decoded has the colour space below
+    bits.flag()  # XYB or not: what is decoded has the color space below
     gray = False
     if not bits.flag():
         bits.flag()
         gray = bits.choice(*_ENUM) == _GRAY
-    return _Found(height, width, depth, real, (1 if gray else 3) + (_ALPHA in extra), animated)
+    return _Fields(height, width, depth, real, (1 if gray else 3) + (_ALPHA in extra), animated)
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
     """Return height and width from a SizeHeader."""
     small = bits.flag()
-    height = 8 * (1 + bits.take(5)) if small else bits.choice(*_SIZE)
-    return height, _width(bits, height, small, _SIZE)
-
-
-def _width(bits: _Bits, height: int, eighths: bool, choices: tuple[_Choice, ...]) -> int:
-    """Return the width that goes with a height: a ratio, or a number of its own."""
+    height = _side(bits, small)
     ratio = bits.take(3)
-    if ratio:
-        numerator, denominator = _RATIOS[ratio - 1]
-        return height * numerator // denominator
-    return 8 * (1 + bits.take(5)) if eighths else bits.choice(*choices)
+    if not ratio:
+        return height, _side(bits, small)
+    numerator, denominator = _RATIOS[ratio - 1]
+    return height, height * numerator // denominator
+
+
+def _side(bits: _Bits, small: bool) -> int:
+    """Return one side: a small one in multiples of eight pixels."""
+    return 8 * (1 + bits.take(5)) if small else bits.choice(*_SIZE)
 
 
 def _preview(bits: _Bits) -> None:
@@ -207,11 +198,9 @@ def _extra_channel(bits: _Bits) -> int:
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
-    """Decode the picture, or the first frame of an animation; `page` is 0."""
+    """Decode the image, or the first frame of an animation; `page` is 0."""
     import imagecodecs
 
     index = 0 if header.detail else None
     array: npt.NDArray[Any] = imagecodecs.jpegxl_decode(data, index=index)
-    if array.ndim == 3 and array.shape[2] == 2:
-        array = rgba_from_gray_alpha(array)
-    return array
+    return expand_gray_alpha(array)

@@ -54,7 +54,7 @@ def xmp_orientation(packet: bytes) -> int | None:
 
 
 def choose_orientation(exif: bytes | None, xmp: bytes | None) -> int:
-    """Return the orientation (1 to 8) of a picture with these blocks; 1 where they are absent or broken."""
+    """Return the orientation (1 to 8) that these blocks give; 1 where they are absent or broken."""
     value = exif_orientation(exif) if exif else None
     if value is None and xmp:
         value = xmp_orientation(xmp)
@@ -83,7 +83,7 @@ def orient(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _as_pixels(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """View (y, x, s) as (y, x) with one item per pixel: a copy then moves whole pixels, twice as fast as samples."""
+    """View (y, x, s) as (y, x) with one item per pixel, which is copied twice as fast."""
     if array.ndim == 2:
         return array
     size = array.shape[2] * array.dtype.itemsize

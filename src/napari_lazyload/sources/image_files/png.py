@@ -22,10 +22,10 @@ from napari_lazyload.sources.image_header import (
     UINT8,
     UINT16,
     ParsedHeader,
-    PictureError,
     TruncatedError,
+    damaged,
+    expand_gray_alpha,
     flat_picture,
-    rgba_from_gray_alpha,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _CHUNK = struct.Struct(">I4s")
 
 _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _SAMPLES = {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGBA: 4}
+_SHOWN_SAMPLES = {_GRAY: 1, _RGB: 3, _PALETTE: 3, _GRAY_ALPHA: 4, _RGBA: 4}
 _DEPTHS = {
     _GRAY: (1, 2, 4, 8, 16),
     _RGB: (8, 16),
@@ -51,122 +52,110 @@ _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _EXIF_KEYWORD = b"Raw profile type exif"
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 
-#: Chunks after the pixels are rare; a look at this many last bytes tells whether they may hold an orientation.
+#: Chunks that matter for what is shown: kind, and keyword of a text.
+_WANTED = {(kind, kind) for kind in (b"PLTE", b"tRNS", b"acTL", b"pHYs", b"eXIf")}
+_WANTED |= {(b"tEXt", _EXIF_KEYWORD), (b"zTXt", _EXIF_KEYWORD), (b"iTXt", _XMP_KEYWORD)}
+
+#: Chunks behind the pixels are rare; this many last bytes show whether one may matter.
 _TAIL_BYTES = 512
 _TAIL_SIGNS = (b"eXIf", b"TXt", b"tEXt", b"xpacket", b"xmpmeta")
 
-#: Inflated size allowed for a text chunk; an EXIF block is at most 64 KiB, which hexadecimal digits double.
+#: Inflated size of a text chunk: an EXIF block has at most 64 KiB, which digits double.
 _TEXT_LIMIT = 2**18
 
 
 class _Parsed(NamedTuple):
-    """Where the parts of a PNG file are."""
+    """What the decoder needs to know."""
 
     depth: int
     color: int
     interlaced: bool
-    palette: tuple[int, int] | None
-    transparency: tuple[int, int] | None
+    palette: bytes
     pixels: int
     orientation: int
 
 
-class _Notes:
-    """What the chunks around the pixels say, gathered while walking over them."""
-
-    __slots__ = ("exif", "frames", "palette", "per_metre", "raw_exif", "transparency", "xmp")
-
-    def __init__(self) -> None:
-        self.palette: tuple[int, int] | None = None
-        self.transparency: tuple[int, int] | None = None
-        self.frames = 1
-        self.per_metre: tuple[int, int] | None = None
-        self.exif: bytes | None = None
-        self.raw_exif: bytes | None = None
-        self.xmp: bytes | None = None
-
-    @property
-    def orientation(self) -> int:
-        """EXIF orientation, 1 to 8."""
-        return choose_orientation(self.exif or self.raw_exif, self.xmp)
+_Chunks = dict[bytes, bytes]
+"""Whole chunks by their kind, texts by their keyword."""
 
 
 def read_header(head: FileHead) -> ParsedHeader:
     """Parse the chunks up to the first pixels (and look for EXIF behind them)."""
     data = head.need(41)
     start = _FIRST_CHUNK
-    notes = None
+    chunks: _Chunks = {}
     if data[37:41] != b"IDAT":
-        notes = _Notes()
-        start = _walk(head, start, notes)
+        start = _walk(head, start, chunks)
     if _may_go_on_behind_pixels(head, start):
-        notes = notes or _Notes()
-        _walk_behind_pixels(head, start, notes)
-    return _bare_header(data[12:29]) if notes is None else _build_header(data[12:29], start, notes)
+        _walk_behind_pixels(head, start, chunks)
+    ihdr = data[12:29]
+    if chunks:
+        return _build_header(ihdr, start, chunks)
+    return _plain_header(ihdr, start)
 
 
 @functools.lru_cache(maxsize=64)
-def _bare_header(ihdr: bytes) -> ParsedHeader:
-    """Build the header of a file of nothing but pixels: the same one for all pictures of a series."""
-    return _build_header(ihdr, _FIRST_CHUNK, _Notes())
+def _plain_header(ihdr: bytes, start: int) -> ParsedHeader:
+    """Build the header of a file of pixels alone: the same for all images of a series."""
+    return _build_header(ihdr, start, {})
 
 
-def _build_header(ihdr: bytes, start: int, notes: _Notes) -> ParsedHeader:
-    """Build the header from the contents of IHDR, where the pixels begin, and what was found around them."""
+def _build_header(ihdr: bytes, start: int, chunks: _Chunks) -> ParsedHeader:
+    """Build the header from IHDR, where the pixels begin, and the chunks around them."""
     if ihdr[:4] != b"IHDR":
-        msg = f"a chunk {ihdr[:4]!r} first"
-        raise PictureError(
-            msg, "a PNG file that begins with IHDR", "the file is damaged: export it again"
-        )
+        raise damaged(f"a chunk {ihdr[:4]!r} first", "a PNG file that begins with IHDR")
     width, height, depth, color, _compression, _filters, interlace = _IHDR.unpack_from(ihdr, 4)
     if depth not in _DEPTHS.get(color, ()):
-        msg = f"bit depth {depth} with colour type {color}"
-        raise PictureError(
-            msg, "a PNG of a standard pixel type", "the file is damaged: export it again"
+        raise damaged(
+            f"bit depth {depth} with color type {color}", "a PNG of a standard pixel type"
         )
-    samples = _SAMPLES[color]
-    packed = height * (1 + (width * depth * samples + 7) // 8)
+    packed = height * (1 + (width * depth * _SAMPLES[color] + 7) // 8)
+    palette = b""
+    samples = _SHOWN_SAMPLES[color]
     if color == _PALETTE:
-        if notes.palette is None:
-            msg = "a palette picture without a palette"
-            raise PictureError(
-                msg, "a PLTE chunk before the pixels", "the file is damaged: export it again"
-            )
-        samples = 4 if notes.transparency else 3
-    elif color == _GRAY_ALPHA:
-        samples = 4
-    orientation = notes.orientation
+        if b"PLTE" not in chunks:
+            raise damaged("a palette image without a palette", "a PLTE chunk before the pixels")
+        palette = chunks[b"PLTE"] + chunks.get(b"tRNS", b"")
+        samples += b"tRNS" in chunks
+    orientation = _orientation(chunks)
     if orientation > 4:
         height, width = width, height
-    dtype = UINT16 if depth == 16 else BOOL if depth == 1 and color == _GRAY else UINT8
-    info = flat_picture(
-        "png", height, width, samples, dtype, metadata=_metadata(depth, color, orientation, notes)
-    )
-    parsed = _Parsed(
-        depth, color, bool(interlace), notes.palette, notes.transparency, start, orientation
-    )
+    dtype: np.dtype[Any] = UINT16 if depth == 16 else UINT8
+    if depth == 1 and color == _GRAY:
+        dtype = BOOL
+    metadata = _metadata(depth, color, orientation, chunks)
+    info = flat_picture("png", height, width, samples, dtype, metadata=metadata)
+    parsed = _Parsed(depth, color, bool(interlace), palette, start, orientation)
     return ParsedHeader(info, packed, DEFLATE_RATIO, 65536, parsed)
 
 
-def _metadata(depth: int, color: int, orientation: int, notes: _Notes) -> dict[str, Any]:
+def _metadata(depth: int, color: int, orientation: int, chunks: _Chunks) -> dict[str, Any]:
     """Return the extras of the file."""
     metadata: dict[str, Any] = {"bits": depth}
-    remarks = []
-    if notes.transparency and color != _PALETTE:
-        remarks.append("one colour is declared transparent; it is shown as it is")
-    if notes.frames > 1:
-        remarks.append(f"an animation of {notes.frames} frames; its default image is shown")
-    if remarks:
-        metadata["note"] = "; ".join(remarks)
-    if notes.per_metre:
-        metadata["resolution"] = notes.per_metre
+    notes = []
+    if b"tRNS" in chunks and color != _PALETTE:
+        notes.append("one color is declared transparent; it is shown as it is")
+    animation = _contents(chunks, b"acTL")
+    frames = int.from_bytes(animation[:4], "big")
+    if frames > 1 and len(animation) >= 4:
+        notes.append(f"an animation of {frames} frames; its default image is shown")
+    if notes:
+        metadata["note"] = "; ".join(notes)
+    size = _contents(chunks, b"pHYs")
+    if len(size) == 9 and size[8] == 1:
+        metadata["resolution"] = struct.unpack_from(">II", size)[::-1]
     if orientation != 1:
         metadata["orientation"] = orientation
     return metadata
 
 
+def _contents(chunks: _Chunks, kind: bytes) -> bytes:
+    """Return the contents of a chunk; empty where there is none."""
+    return chunks.get(kind, b"")[8:-4]
+
+
 def _may_go_on_behind_pixels(head: FileHead, start: int) -> bool:
-    """Tell whether chunks behind the pixels may say something; nearly always one look at the size is enough."""
+    """Whether chunks behind the pixels may matter; nearly always the size of the file says no."""
     (length,) = struct.unpack_from(">I", head.need(start + 8), start)
     if start + 12 + length + len(_END) == head.size:
         return False
@@ -174,80 +163,73 @@ def _may_go_on_behind_pixels(head: FileHead, start: int) -> bool:
     return any(sign in tail for sign in _TAIL_SIGNS)
 
 
-def _walk(head: FileHead, position: int, notes: _Notes) -> int:
-    """Note the chunks from `position` to the first pixels; return where those begin."""
+def _walk(head: FileHead, position: int, chunks: _Chunks) -> int:
+    """Gather the chunks from `position` to the first pixels; return where those begin."""
     while True:
         length, kind = _CHUNK.unpack_from(head.need(position + 8), position)
         if kind == b"IDAT":
             return position
         if kind == b"IEND":
-            msg = "a PNG file without pixels"
-            raise PictureError(
-                msg, "at least one IDAT chunk", "the file is damaged: export it again"
-            )
-        _note_chunk(head, kind, position, length, notes)
-        position += 12 + length
+            raise damaged("a PNG file without pixels", "at least one IDAT chunk")
+        end = position + 12 + length
+        _gather(head, kind, position, end, chunks)
+        position = end
 
 
-def _walk_behind_pixels(head: FileHead, position: int, notes: _Notes) -> None:
-    """Note the chunks that describe orientation behind the pixels; a damaged end is the decoder's business."""
+def _walk_behind_pixels(head: FileHead, position: int, chunks: _Chunks) -> None:
+    """Gather what gives an orientation behind the pixels; the decoder looks at a damaged end."""
     size = head.size
     while position + 12 <= size:
         length, kind = _CHUNK.unpack(head.at(position, 8))
-        if kind == b"IEND" or position + 12 + length > size:
+        end = position + 12 + length
+        if kind == b"IEND" or end > size:
             return
         if kind == b"eXIf" or kind in _TEXT:
-            head.need(position + 12 + length)
-            _note_chunk(head, kind, position, length, notes)
-        position += 12 + length
+            _gather(head, kind, position, end, chunks)
+        position = end
 
 
-def _note_chunk(head: FileHead, kind: bytes, position: int, length: int, notes: _Notes) -> None:
-    """Note one chunk that matters for what is shown."""
-    begin, end = position + 8, position + 8 + length
-    if kind == b"PLTE":
-        notes.palette = (position, end + 4)
-    elif kind == b"tRNS":
-        notes.transparency = (position, end + 4)
-    elif kind == b"acTL" and length >= 4:
-        (notes.frames,) = struct.unpack_from(">I", head.need(end), begin)
-    elif kind == b"pHYs" and length == 9:
-        x, y, unit = struct.unpack_from(">IIB", head.need(end), begin)
-        notes.per_metre = (y, x) if unit == 1 else None
-    elif kind == b"eXIf":
-        notes.exif = head.need(end)[begin:end]
-    elif kind in _TEXT:
-        keyword = head.need(min(begin + 80, end))[begin : min(begin + 80, end)].split(b"\0", 1)[0]
-        if keyword == _EXIF_KEYWORD and kind != b"iTXt":
-            notes.raw_exif = _raw_profile(kind, head.need(end)[begin:end])
-        elif keyword == _XMP_KEYWORD and kind == b"iTXt":
-            notes.xmp = _international_text(head.need(end)[begin:end])
+def _gather(head: FileHead, kind: bytes, position: int, end: int, chunks: _Chunks) -> None:
+    """Keep one chunk where it matters for what is shown."""
+    name = kind
+    if kind in _TEXT:
+        keyword_end = min(position + 88, end - 4)
+        name = head.need(keyword_end)[position + 8 : keyword_end].split(b"\0", 1)[0]
+    if (kind, name) in _WANTED:
+        chunks[name] = head.need(end)[position:end]
 
 
-def _raw_profile(kind: bytes, chunk: bytes) -> bytes | None:
-    """Return the bytes of a hexadecimal profile (three lines of heading, then digits), or None where it is broken."""
-    text = chunk.partition(b"\0")[2]
+def _orientation(chunks: _Chunks) -> int:
+    """Return the EXIF orientation, 1 to 8."""
+    exif = _contents(chunks, b"eXIf") or _raw_profile(chunks.get(_EXIF_KEYWORD, b""))
+    return choose_orientation(exif, _international_text(_contents(chunks, _XMP_KEYWORD)))
+
+
+def _raw_profile(chunk: bytes) -> bytes:
+    """Return the bytes of a hexadecimal profile: three lines of heading, then digits."""
+    text = chunk[8:-4].partition(b"\0")[2]
+    if chunk[4:8] == b"zTXt":
+        text = _inflate(text[1:])
+    digits = b"".join(text.split(b"\n")[3:])
     try:
-        if kind == b"zTXt":
-            text = zlib.decompressobj().decompress(text[1:], _TEXT_LIMIT)
-        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
-    except (zlib.error, ValueError):
-        return None
+        return bytes.fromhex(digits.decode("ascii"))
+    except ValueError:
+        return b""
 
 
-def _international_text(chunk: bytes) -> bytes | None:
-    """Return the text of an iTXt chunk as bytes, or None where it is broken."""
-    fields = chunk.partition(b"\0")[2]
-    if len(fields) < 2:
-        return None
-    compressed = fields[0] == 1
+def _international_text(contents: bytes) -> bytes:
+    """Return the text of an iTXt chunk as bytes."""
+    fields = contents.partition(b"\0")[2]
     text = fields[2:].split(b"\0", 2)[-1]
-    if not compressed:
-        return text
+    return _inflate(text) if fields[:1] == b"\1" else text
+
+
+def _inflate(text: bytes) -> bytes:
+    """Return a compressed text; empty where it is broken."""
     try:
         return zlib.decompressobj().decompress(text, _TEXT_LIMIT)
     except zlib.error:
-        return None
+        return b""
 
 
 def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
@@ -256,21 +238,17 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
 
     parsed: _Parsed = header.detail
     stream = _pixel_stream(data, parsed)
-    # libpng complains on stderr of each interlaced file that imagecodecs gives it; spng reads the
-    # common kinds in peace
+    # libpng complains on stderr of each interlaced file that imagecodecs gives it; spng does not
     quiet = parsed.interlaced and _spng_reads(parsed, header.info.shape[-1])
-    array: npt.NDArray[Any] = (
-        imagecodecs.spng_decode(stream) if quiet else imagecodecs.png_decode(stream)
-    )
-    if parsed.color == _GRAY_ALPHA:
-        array = rgba_from_gray_alpha(array)
-    elif header.info.dtype == BOOL:
+    decoder = imagecodecs.spng_decode if quiet else imagecodecs.png_decode
+    array: npt.NDArray[Any] = decoder(stream)
+    if header.info.dtype == BOOL:
         array = array.astype(np.bool_)
-    return orient(array, parsed.orientation)
+    return orient(expand_gray_alpha(array), parsed.orientation)
 
 
 def _spng_reads(parsed: _Parsed, samples: int) -> bool:
-    """Tell whether spng reads this pixel type; the others stay with libpng (spng leaves out the alpha of a palette)."""
+    """Whether spng reads this pixel type; it leaves out the alpha of a palette."""
     if parsed.color == _PALETTE:
         return samples == 3
     return parsed.color != _GRAY_ALPHA and (parsed.depth < 16 or samples == 4)
@@ -279,7 +257,7 @@ def _spng_reads(parsed: _Parsed, samples: int) -> bool:
 def _pixel_stream(data: bytes, parsed: _Parsed) -> bytes:
     """Return a PNG of the pixel chunks alone, and make sure that the file is complete.
 
-    Other chunks change nothing that is shown, but let libpng write warnings to stderr; a colour key
+    Other chunks change nothing that is shown, but let libpng write warnings to stderr; a color key
     would become an alpha channel.
     """
     begin = parsed.pixels
@@ -299,7 +277,4 @@ def _pixel_stream(data: bytes, parsed: _Parsed) -> bytes:
             end = position
     if begin == _FIRST_CHUNK and end + 12 == len(data):
         return data
-    parts = [data[:_FIRST_CHUNK]]
-    if parsed.color == _PALETTE:
-        parts += [data[slice(*span)] for span in (parsed.palette, parsed.transparency) if span]
-    return b"".join([*parts, data[begin:end], _END])
+    return b"".join((data[:_FIRST_CHUNK], parsed.palette, data[begin:end], _END))

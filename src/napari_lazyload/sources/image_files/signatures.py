@@ -1,4 +1,4 @@
-"""What a file is that is not a picture: a few words for an error message."""
+"""What a file is that is no image: a few words for an error message."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _SIGNS = (
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array (.npy)"),
     (b"8BPS", "a Photoshop document"),
-    (b"\x76\x2f\x31\x01", "an OpenEXR picture"),
-    (b"II\xbc", "a JPEG XR picture"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR image"),
+    (b"II\xbc", "a JPEG XR image"),
     (b"<?xml", "XML text"),
     (b"<svg", "an SVG drawing"),
     (b"<!DOCTYPE", "an HTML page"),
@@ -36,4 +36,4 @@ def describe_contents(data: bytes) -> str:
         return "nothing but zero bytes (a file that is still being written, or lost in a crash)"
     if _TEXT.issuperset(data[:64]):
         return f"text that begins with {data[:32].decode('ascii')!r}"
-    return f"bytes that no picture format here begins with ({data[:8].hex(' ')})"
+    return f"bytes that no image format here begins with ({data[:8].hex(' ')})"

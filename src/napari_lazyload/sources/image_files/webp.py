@@ -13,9 +13,9 @@ from napari_lazyload.sources.image_files.orientation import choose_orientation, 
 from napari_lazyload.sources.image_header import (
     UINT8,
     ParsedHeader,
-    PictureError,
-    PictureInfo,
     TruncatedError,
+    animated,
+    damaged,
     flat_picture,
 )
 
@@ -45,25 +45,17 @@ def read_header(head: FileHead) -> ParsedHeader:
             frames = count if flags & _ANIMATION else 1
     elif kind == b"VP8L":
         if data[20] != 0x2F:
-            raise PictureError(
-                "a broken lossless WebP", "its signature", "the file is damaged: export it again"
-            )
+            raise damaged("a broken lossless WebP", "its signature")
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height, alpha = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1)
     elif kind == b"VP8 ":
         if head.need(30)[23:26] != b"\x9d\x01\x2a":
-            raise PictureError(
-                "a broken lossy WebP", "a key frame first", "the file is damaged: export it again"
-            )
+            raise damaged("a broken lossy WebP", "a key frame first")
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", head.data, 26))
         alpha = False
     else:
-        raise PictureError(
-            f"a WebP chunk {kind!r} first",
-            "VP8, VP8L or VP8X",
-            "the file is damaged: export it again",
-        )
-    samples = 4 if alpha else 3
+        raise damaged(f"a WebP chunk {kind!r} first", "VP8, VP8L or VP8X")
+    samples = 3 + alpha
     if orientation != 1:
         metadata["orientation"] = orientation
     packed = height * width * samples
@@ -71,9 +63,7 @@ def read_header(head: FileHead) -> ParsedHeader:
         height, width = width, height
     info = flat_picture("webp", height, width, samples, UINT8, metadata=metadata)
     if frames > 1:
-        info = PictureInfo(
-            (frames, *info.shape), UINT8, "webp", ("t", *info.axes), True, frames, 1, metadata
-        )
+        info = animated(info, frames)
     return ParsedHeader(info, packed, detail=(orientation, riff_size + 8))
 
 
@@ -103,8 +93,6 @@ def decode(data: bytes, header: ParsedHeader, page: int) -> npt.NDArray[Any]:
         msg = f"a file of {len(data):,} bytes"
         raise TruncatedError(msg, f"{size:,} bytes, as its header says")
     alpha = header.info.shape[-1] == 4
-    if header.info.page_ndim:
-        array: npt.NDArray[Any] = imagecodecs.webp_decode(data, index=page, hasalpha=alpha)
-    else:
-        array = imagecodecs.webp_decode(data, hasalpha=alpha)
+    frame = page if header.info.page_ndim else None
+    array: npt.NDArray[Any] = imagecodecs.webp_decode(data, index=frame, hasalpha=alpha)
     return orient(array, orientation)

@@ -1,14 +1,15 @@
-"""Axes of OME-Zarr images, as any version and any writer puts them."""
+"""Axes of OME-Zarr images, of any version and any writer."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
 from napari_lazyload.sources.ome_zarr.tolerant import as_dict, as_list, as_text
+from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +35,9 @@ class Axis:
     Parameters
     ----------
     name : str
-        As the metadata say it, or what its type suggests.
+        As in the metadata, or as its type suggests.
     type : str or None
-        "space", "time", "channel" or whatever the writer thought of.
+        "space", "time", "channel" or another word of the writer.
     unit : str or None
         In a word: "micrometer".
     """
@@ -47,43 +48,45 @@ class Axis:
 
 
 def read_axes(found: Any) -> tuple[Axis, ...]:
-    """Return the axes of a list of names (version 0.3) or of mappings (since 0.4); axes without a name get one."""
-    axes = [_axis(one) for one in as_list(found)]
-    space = [number for number, axis in enumerate(axes) if not axis.name and axis.type == "space"]
-    for number, name in zip(reversed(space), "xyz", strict=False):
-        axes[number] = replace(axes[number], name=name)
-    for number, axis in enumerate(axes):
-        if not axis.name:
-            axes[number] = replace(axis, name=_BY_TYPE.get(axis.type or "", f"dim_{number}"))
+    """Return the axes of a list of names (version 0.3) or mappings (since 0.4); all get a name."""
+    axes = list(map(_axis, as_list(found)))
+    space = iter("xyz")
+    for number, axis in reversed(list(enumerate(axes))):
+        if axis.name:
+            continue
+        name = _BY_TYPE.get(axis.type or "", f"dim_{number}")
+        if axis.type == "space":
+            name = next(space, name)
+        axes[number] = replace(axis, name=name)
     return tuple(axes)
 
 
 def axis_of(name: str, unit: str | None = None) -> Axis:
-    """Return an axis of which the name alone is known, in any case, and maybe the unit."""
+    """Return the axis of a name, in any case, and maybe a unit."""
     return Axis(name, _TYPES.get(name.lower()), unit)
 
 
 def _axis(found: Any) -> Axis:
-    about = found if isinstance(found, dict) else {"name": found}
-    unit = as_text(about.get("unit")) or as_text(about.get("units"))
-    plain = axis_of(as_text(about.get("name")) or "", unit and _plain_unit(unit))
-    return replace(plain, type=(as_text(about.get("type")) or "").lower() or plain.type)
+    fields = found if isinstance(found, dict) else {"name": found}
+    unit = as_text(fields.get("unit")) or as_text(fields.get("units"))
+    plain = axis_of(as_text(fields.get("name")) or "", unit and _plain_unit(unit))
+    return replace(plain, type=(as_text(fields.get("type")) or "").lower() or plain.type)
 
 
 def _plain_unit(unit: str) -> str:
-    """Return a unit as it is; one that is spelled out in small letters, for "Micrometer" is not known to viewers."""
+    """Return a unit; words in small letters, for viewers do not know "Micrometer"."""
     return unit.lower() if _WORD.fullmatch(unit.lower()) else unit
 
 
 def unnamed_axes(count: int) -> tuple[Axis, ...]:
     """Return the axes of an image of version 0.1 or 0.2: the last of ``tczyx``."""
-    extra = [Axis(f"dim_{number}") for number in range(count - len(FIRST_AXES))]
-    named = FIRST_AXES[max(0, len(FIRST_AXES) - count) :]
-    return (*extra, *map(axis_of, named))
+    extra = max(0, count - len(FIRST_AXES))
+    named = FIRST_AXES[len(FIRST_AXES) + extra - count :]
+    return (*map(Axis, map("dim_{}".format, range(extra))), *map(axis_of, named))
 
 
 def checked_axes(axes: tuple[Axis, ...], shape: Sequence[int], where: str) -> tuple[Axis, ...]:
-    """Return axes of which there is one for each dimension.
+    """Return axes unchanged, one for each dimension.
 
     Raises
     ------
@@ -92,19 +95,20 @@ def checked_axes(axes: tuple[Axis, ...], shape: Sequence[int], where: str) -> tu
     """
     if len(axes) == len(shape):
         return axes
-    names = ", ".join(axis.name for axis in axes)
-    msg = (
-        f"{where}: expected one axis for each dimension of an array of shape {' x '.join(map(str, shape))}, found "
-        f"{len(axes)} ({names}). Mend the list of axes in the metadata, or open the array alone"
+    names = ", ".join(map(attrgetter("name"), axes))
+    raise open_error(
+        where,
+        "expected one axis for each dimension of an array of shape "
+        f"{' x '.join(map(str, shape))}, found {len(axes)} ({names}). "
+        "Correct the list of axes in the metadata, or open the array by its path",
     )
-    raise SourceOpenError(msg, where)
 
 
 def axis_names(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[str, ...]:
-    """Return a name of its own for each axis, as `ImageMeta` takes them.
+    """Return a unique name for each axis, as `ImageMeta` needs them.
 
-    The channel axis is called ``"c"`` whatever its writer called it. A last axis of three or four
-    colour samples is ``"s"``; no other axis is.
+    The channel axis is called ``"c"``, whatever its name in the metadata. A last axis of three or
+    four color samples is ``"s"``; no other axis is.
     """
     names: list[str] = []
     channels = [axis for axis in axes if axis.type == "channel" and axis.name not in COLOR_NAMES]

@@ -1,8 +1,13 @@
-"""Reading metadata in few round trips: steps that say which nodes they need next, run side by side.
+"""Metadata in few round trips: readings that yield the paths they need, run side by side.
 
-A *reading* is a generator. It yields paths within the store, is sent the nodes that are there, and
-returns what it made of them. Readings that run together ask together, so that ten images take as
-many round trips as one.
+A *reading* (`MetadataRead`) is a generator, such as :func:`~.images.read_image`. It reads nothing
+itself: it yields a list of paths within the store, is sent the nodes there, and at last returns the
+images that it made of them. So whoever runs it decides how nodes are fetched. A reading may hand
+over to another by ``yield from``.
+
+That saves round trips to a server: :func:`run_together` joins the lists of several readings into
+one, so that ten images cost as many round trips as one. :func:`run` runs a reading to its end, by a
+function from :func:`metadata_fetcher`.
 """
 
 from __future__ import annotations
@@ -21,56 +26,58 @@ if TYPE_CHECKING:
     Nodes = Mapping[str, Node | SourceOpenError | None]
 
 MetadataRead: TypeAlias = "Generator[list[str], Nodes, Any]"
+"""A reading: yields paths, is sent the nodes there (None: no node), returns its result."""
 
 
-def run_together(readings: Sequence[MetadataRead]) -> MetadataRead:
-    """Run several readings side by side; return what each returns, or the `SourceOpenError` that it raised."""
-    results: list[Any] = [None] * len(readings)
+def run_together(reads: Sequence[MetadataRead]) -> MetadataRead:
+    """Run several readings side by side, as one reading.
+
+    Returns a list with the result of each, or the `SourceOpenError` that it raised.
+    """
+    results: list[Any] = [None] * len(reads)
     waiting: dict[int, list[str]] = {}
 
-    def go_on(number: int, nodes: Nodes | None) -> None:
+    def advance(number: int, nodes: Nodes | None) -> None:
         waiting.pop(number, None)
         try:
-            waiting[number] = readings[number].send(nodes)  # type: ignore[arg-type] # the first one is None
+            waiting[number] = reads[number].send(nodes)  # type: ignore[arg-type] # None starts it
         except StopIteration as end:
             results[number] = end.value
         except SourceOpenError as err:
             results[number] = err
 
-    for number in range(len(readings)):
-        go_on(number, None)
+    for number in range(len(reads)):
+        advance(number, None)
     while waiting:
         nodes = yield list(dict.fromkeys(chain.from_iterable(waiting.values())))
         for number in list(waiting):
-            go_on(number, nodes)
+            advance(number, nodes)
     return results
 
 
 def metadata_fetcher(node: Node) -> Callable[[Iterable[str]], Nodes]:
-    """Return what finds nodes by their path in the store: without a request where consolidated metadata know them.
+    """Return the function that fetches nodes by their path in the store, in one round trip.
 
-    Below a folder without metadata of its own, nodes may be of any version.
+    It costs no request for nodes in the consolidated metadata of `node`. Below a folder without
+    metadata of its own, nodes may be of any version.
     """
-    start = f"{node.path}/" if node.path else ""
-    axis_attributes = node.metadata or node.consolidated
+    start = f"{node.path}/".lstrip("/")
+    has_metadata = node.metadata or node.consolidated
 
     def fetch(paths: Iterable[str]) -> Nodes:
         wanted = list(paths)
-        below = {
-            path: path.removeprefix(start)
-            for path in wanted
-            if path.startswith(start) and axis_attributes
-        }
+        below = {path: path.removeprefix(start) for path in wanted if path.startswith(start)}
+        if not has_metadata:
+            below = {}
         found = node.nodes(below.values())
-        rest = [path for path in wanted if path not in below]
-        others = read_nodes(node.store, rest) if rest else {}
-        return {**others, **{path: found[name] for path, name in below.items()}}
+        nodes = read_nodes(node.store, filter(lambda path: path not in below, wanted))
+        return nodes | {path: found[name] for path, name in below.items()}
 
     return fetch
 
 
-def run(reading: MetadataRead, fetch: Callable[[Iterable[str]], Nodes]) -> Any:
-    """Return what a reading makes of the nodes that `fetch` finds.
+def run(read: MetadataRead, fetch: Callable[[Iterable[str]], Nodes]) -> Any:
+    """Run a reading to its end, with the nodes that `fetch` finds, and return its result.
 
     Raises
     ------
@@ -80,7 +87,7 @@ def run(reading: MetadataRead, fetch: Callable[[Iterable[str]], Nodes]) -> Any:
     nodes: Any = None
     while True:
         try:
-            wanted = reading.send(nodes)
+            wanted = read.send(nodes)
         except StopIteration as end:
             return end.value
         nodes = fetch(wanted) if wanted else {}

@@ -1,21 +1,25 @@
-"""A group that says nothing of itself: what is in it, image by image."""
+"""A group without metadata of OME-Zarr: the search for images in it.
+
+The door of this room is `open`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.sources.ome_zarr.array_attributes import packing_note
 from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, run_together
 from napari_lazyload.sources.ome_zarr.images import level_places, read_image
 from napari_lazyload.sources.ome_zarr.options import Options, kind_of, where_is
-from napari_lazyload.sources.ome_zarr.plain_arrays import array_image
+from napari_lazyload.sources.ome_zarr.plain_arrays import array_image, merged, packing_note
 from napari_lazyload.sources.ome_zarr.plate import read_plate
-from napari_lazyload.sources.ome_zarr.scale_groups import merged
 from napari_lazyload.sources.ome_zarr.source import OpenedNode
 from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
+from napari_lazyload.sources.zarr.array import XARRAY_NAMES
 from napari_lazyload.sources.zarr.node import Node
+from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,12 +33,12 @@ MAC_FOLDER = "__MACOSX"
 """What the Finder of macOS adds to zip files."""
 
 SOME = 12
-"""So many names are told of what was left out."""
+"""Most names in a note on what was left out."""
 
 
 @dataclass(slots=True)
 class GroupContents:
-    """What lies below a group."""
+    """The nodes and names below a group."""
 
     images: list[Node] = field(default_factory=list)
     plates: list[Node] = field(default_factory=list)
@@ -45,9 +49,9 @@ class GroupContents:
 
 
 def read_group(node: Node, name: str, options: Options) -> MetadataRead:
-    """Read the images below a group: those of OME-Zarr, or where there are none, a plate, or plain arrays.
+    """Read the images below a group: those of OME-Zarr, else a plate, else plain arrays.
 
-    Returns a `OpenedNode`, or that of the plate.
+    Returns an `OpenedNode`, or the `OpenedPlate`.
 
     Raises
     ------
@@ -56,27 +60,26 @@ def read_group(node: Node, name: str, options: Options) -> MetadataRead:
     """
     if _is_table(node):
         kind = node.attributes["encoding-type"]
-        msg = f"{where_is(node)}: expected images, found a table of {kind}, which is not shown here"
-        raise SourceOpenError(msg, where_is(node))
-    inside = yield from _look_inside(node)
-    if (
-        not (inside.images or inside.plates or inside.arrays or inside.broken)
-        and node.store.is_local
-    ):
-        inside = yield from _look_inside(node, bare=True)
+        raise open_error(
+            where_is(node), f"expected images, found a table of {kind}, which is not shown here"
+        )
+    inside = yield from _scan(node)
+    is_empty = not (inside.images or inside.plates or inside.arrays or inside.broken)
+    if is_empty and node.store.is_local:
+        inside = yield from _scan(node, bare=True)
     if inside.plates and not inside.images:
         return (yield from _read_first_plate(node, inside, name, options))
-    finding = OpenedNode()
+    opened = OpenedNode()
     if inside.images:
-        yield from _take_images(node, inside, name, options, finding)
+        yield from _take_images(node, inside, name, options, opened)
     else:
-        _take_arrays(node, inside, name, options, finding)
-    finding.notes += [f"left out: {one}" for one in inside.broken[:SOME]]
-    if not finding.images:
-        raise SourceOpenError(_nothing(node, inside, finding), where_is(node))
+        _take_arrays(node, inside, name, options, opened)
+    opened.notes += map("left out: {}".format, inside.broken[:SOME])
+    if not opened.images:
+        raise open_error(where_is(node), _nothing(node, inside, opened))
     if inside.tables:
-        finding.notes.append(f"{name}: tables are left out: {_some(inside.tables)}")
-    return finding
+        opened.notes.append(f"{name}: tables are left out: {_some(inside.tables)}")
+    return opened
 
 
 def _is_table(node: Node) -> bool:
@@ -86,18 +89,18 @@ def _is_table(node: Node) -> bool:
 def _read_first_plate(
     node: Node, inside: GroupContents, name: str, options: Options
 ) -> MetadataRead:
-    plate, *others = inside.plates
-    finding: OpenedPlate = yield from read_plate(
-        plate, f"{name} {_below(node, plate.path)}", options
-    )
+    first, *others = _names_below(node, inside.plates)
+    opened: OpenedPlate = yield from read_plate(inside.plates[0], f"{name} {first}", options)
     if others:
-        names = _some([_below(node, one.path) for one in others])
-        finding.notes.append(f"{name}: one plate is opened at a time; others are at {names}")
-    return finding
+        names = _some(others)
+        opened.notes.append(f"{name}: one plate is opened at a time; others are at {names}")
+    return opened
 
 
 def read_image_or_inside(node: Node, name: str, options: Options) -> MetadataRead:
-    """Read a group with ``multiscales``; where these lead to no arrays, as those of other conventions, what is in it.
+    """Read a group with ``multiscales``; its contents where these lead to no arrays.
+
+    So it is with ``multiscales`` of other conventions.
 
     Raises
     ------
@@ -108,37 +111,32 @@ def read_image_or_inside(node: Node, name: str, options: Options) -> MetadataRea
         return (yield from read_image(node, name, options, kind=kind_of(node)))
     except SourceOpenError as err:
         nodes = yield level_places(node)
-        if any(isinstance(one, Node) and one.kind == "array" for one in nodes.values()):
+        if any(isinstance(level, Node) and level.kind == "array" for level in nodes.values()):
             raise
         try:
-            finding = yield from read_group(node, name, options)
+            opened = yield from read_group(node, name, options)
         except SourceOpenError:
             raise err from None
-        finding.notes.append(
-            f"{name}: it has no pyramid as OME-Zarr describes them, so that what is in it is shown: {err}"
+        opened.notes.append(
+            f"{name}: it has no pyramid as OME-Zarr describes them, so its contents are shown: "
+            f"{err}"
         )
-        return finding
+        return opened
 
 
-def _look_inside(root: Node, *, bare: bool = False) -> MetadataRead:
+def _scan(root: Node, *, bare: bool = False) -> MetadataRead:
     """Go through the groups below, a level at a time, down to images and arrays.
 
-    With `bare`, folders without metadata count as groups: TensorStore and others write arrays
-    alone.
+    With `bare`, folders without metadata count as groups: TensorStore and others write only arrays.
     """
     inside = GroupContents()
     groups = [root]
     for _ in range(MAX_DEPTH):
-        paths = [
-            group.join(name)
-            for group in groups
-            for name in group.children() or ()
-            if not name.startswith((".", MAC_FOLDER)) and not name.endswith(".json")
-        ]
+        paths = list(chain.from_iterable(map(_child_paths, groups)))
         inside.names += len(paths)
         if inside.names > MOST_NODES:
             inside.broken.append(
-                f"what lies deeper: there are {inside.names} names; open a path in it"
+                f"everything deeper: there are {inside.names} names; open a path in it"
             )
         if not paths or inside.names > MOST_NODES:
             break
@@ -148,15 +146,23 @@ def _look_inside(root: Node, *, bare: bool = False) -> MetadataRead:
             found = nodes.get(path)
             if found is None and bare:
                 found = Node(root.store, path, "group", 2, {}, {})
-            _sort_in(path, found, inside, groups)
+            if found is not None:
+                _sort_in(path, found, inside, groups)
     return inside
 
 
+def _child_paths(group: Node) -> list[str]:
+    """Return the paths under a group that may be nodes."""
+    return [
+        group.join(name)
+        for name in group.children() or ()
+        if not name.startswith((".", MAC_FOLDER)) and not name.endswith(".json")
+    ]
+
+
 def _sort_in(
-    path: str, found: Node | SourceOpenError | None, inside: GroupContents, groups: list[Node]
+    path: str, found: Node | SourceOpenError, inside: GroupContents, groups: list[Node]
 ) -> None:
-    if found is None:
-        return
     if isinstance(found, SourceOpenError):
         inside.broken.append(str(found))
     elif found.kind == "array":
@@ -172,99 +178,99 @@ def _sort_in(
 
 
 def _take_images(
-    node: Node, inside: GroupContents, name: str, options: Options, finding: OpenedNode
+    node: Node, inside: GroupContents, name: str, options: Options, opened: OpenedNode
 ) -> MetadataRead:
-    images = inside.images[: options.max_images]
-    finding.notes += options.too_many(len(inside.images))
-    readings = [
-        read_image(one, f"{name} {_below(node, one.path)}", options, kind=kind_of(one))
-        for one in images
-    ]
-    for result in (yield from run_together(readings)):
-        if isinstance(result, SourceOpenError):
-            inside.broken.append(str(result))
-        else:
-            finding.take(result)
-    # Labels lie over what they label.
-    finding.images.sort(key=lambda one: one.source.meta.kind == "labels")
+    opened.notes += options.too_many(len(inside.images))
+    reads = []
+    for image in inside.images[: options.max_images]:
+        title = f"{name} {_below(node, image)}"
+        reads.append(read_image(image, title, options, kind=kind_of(image)))
+    inside.broken += opened.take_all((yield from run_together(reads)))
+    # Labels lie over the image that they label.
+    opened.images.sort(key=lambda image: image.source.meta.kind == "labels")
     if inside.plates:
-        finding.notes.append(
-            f"{name}: plates are left out: {_some([_below(node, one.path) for one in inside.plates])}"
+        opened.notes.append(
+            f"{name}: plates are left out: {_some(_names_below(node, inside.plates))}"
         )
-    plain = [_below(node, one.path) for one in inside.arrays]
-    if plain:
-        finding.notes.append(
-            f"{name}: arrays that belong to no OME-Zarr image are left out: {_some(plain)}"
+    if inside.arrays:
+        arrays = _some(_names_below(node, inside.arrays))
+        opened.notes.append(
+            f"{name}: arrays that belong to no OME-Zarr image are left out: {arrays}"
         )
 
 
 def _take_arrays(
-    node: Node, inside: GroupContents, name: str, options: Options, finding: OpenedNode
+    node: Node, inside: GroupContents, name: str, options: Options, opened: OpenedNode
 ) -> None:
-    left: list[str] = []
-    coordinates = _coordinates(node, inside.arrays)
+    left_out: list[str] = []
+    coordinates = _coordinate_names(node, inside.arrays)
     shown = []
-    for one in inside.arrays:
-        below = _below(node, one.path)
-        if one.path in coordinates:
-            left.append(f"{below} (coordinates)")
+    for array in inside.arrays:
+        below = _below(node, array)
+        if _is_coordinate(array, coordinates):
+            left_out.append(f"{below} (coordinates)")
             continue
         try:
-            shown.append(array_image(one, f"{name} {below}"))
+            shown.append(array_image(array, f"{name} {below}"))
         except SourceOpenError as err:
-            left.append(f"{below} ({_short(str(err))})")
+            left_out.append(f"{below} ({_short(str(err))})")
         else:
-            note = packing_note(one.attributes)
-            finding.notes += [f"{name} {below}: {note}"] if note else []
-    shown = merged(shown, finding.notes)
-    finding.notes += options.too_many(len(shown))
-    finding.images = shown[: options.max_images]
-    if left:
-        finding.notes.append(f"{name}: left out: {_some(left)}")
+            opened.notes += packing_note(array.attributes, f"{name} {below}")
+    shown = merged(shown, opened.notes)
+    opened.notes += options.too_many(len(shown))
+    opened.images = shown[: options.max_images]
+    if left_out:
+        opened.notes.append(f"{name}: left out: {_some(left_out)}")
 
 
-def _coordinates(root: Node, arrays: Iterable[Node]) -> set[str]:
-    """Return the paths of arrays that only tell where the pixels of others are, as xarray notes them."""
-    arrays = list(arrays)
-    named: set[str] = set()
-    for one in (root, *arrays):
-        said: Any = one.attributes.get("coordinates")
-        named |= set(said.split()) if isinstance(said, str) else set()
-    found = set()
-    for one in arrays:
-        own = one.attributes.get("_ARRAY_DIMENSIONS") or one.metadata.get("dimension_names") or []
-        last = one.path.rpartition("/")[2]
-        if last in named or own == [last]:
-            found.add(one.path)
-    return found
+def _coordinate_names(root: Node, arrays: Iterable[Node]) -> set[str]:
+    """Return the names of arrays with coordinates of others, as xarray notes them."""
+    names: set[str] = set()
+    for node in (root, *arrays):
+        text = node.attributes.get("coordinates")
+        if isinstance(text, str):
+            names.update(text.split())
+    return names
+
+
+def _is_coordinate(array: Node, names: set[str]) -> bool:
+    """Return whether an array only holds the places of other arrays' pixels."""
+    axes = array.attributes.get(XARRAY_NAMES) or array.metadata.get("dimension_names")
+    last = array.path.rpartition("/")[2]
+    return last in names or axes == [last]
 
 
 def _short(error: str) -> str:
-    """Return an error about an array without its place, which is told beside."""
+    """Return an error about an array without its path, which stands beside it."""
     for sign in (", but ", "cannot be opened: "):
         error = error.rpartition(sign)[2]
     return error
 
 
-def _below(node: Node, path: str) -> str:
-    return path.removeprefix(node.path).strip("/")
+def _below(group: Node, node: Node) -> str:
+    """Return the path of a node from a group above it."""
+    return node.path.removeprefix(group.path).strip("/")
+
+
+def _names_below(group: Node, nodes: Iterable[Node]) -> list[str]:
+    return [_below(group, node) for node in nodes]
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SOME} more" if len(names) > SOME else ""
-    return ", ".join(names[:SOME]) + more
+    text = ", ".join(names[:SOME])
+    return f"{text} and {len(names) - SOME} more" if len(names) > SOME else text
 
 
-def _nothing(node: Node, inside: GroupContents, finding: OpenedNode) -> str:
+def _nothing(node: Node, inside: GroupContents, opened: OpenedNode) -> str:
+    """Return the message for a group with nothing to show."""
     if node.children() is None:
         return (
-            f"{where_is(node)}: a Zarr group that says nothing of what is in it, on a server that does not list files. "
+            "a Zarr group that does not list its contents, on a server that does not list files. "
             "Give the address of an array or image in it"
         )
-    found = [*finding.notes]
+    found = list(opened.notes)
     if inside.tables:
         found.append(f"tables: {_some(inside.tables)}")
-    if inside.broken:
-        found.append("; ".join(inside.broken[:3]))
-    said = "; ".join(found) or ("no arrays" if inside.names else "an empty group")
-    return f"{where_is(node)}: expected images or arrays with two dimensions or more, found {said}"
+    found += inside.broken[:3]
+    text = "; ".join(found) or ("no arrays" if inside.names else "an empty group")
+    return f"expected images or arrays with two dimensions or more, found {text}"

@@ -1,4 +1,7 @@
-"""From a group with ``multiscales`` to images and their labels."""
+"""The reading of a group with ``multiscales``: its images and their labels.
+
+The door of this room is `open`.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,25 @@ from napari_lazyload.sources.ome_zarr.multiscales import dataset_paths
 from napari_lazyload.sources.ome_zarr.options import LABELS, Options, place, where_is
 from napari_lazyload.sources.ome_zarr.source import OpenedNode
 from napari_lazyload.sources.ome_zarr.tolerant import (
-    as_list,
     as_text,
+    as_texts,
     multiscales_of,
     ome_of,
     version_note,
 )
+from napari_lazyload.sources.zarr.node import Node
+from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
     from napari_lazyload.core.metadata import ImageMeta, Kind
-    from napari_lazyload.sources.zarr.node import Node
 
 
 def read_image(
     node: Node, name: str, options: Options, *, kind: Kind = "image", over: ImageMeta | None = None
 ) -> MetadataRead:
-    """Read the images of a group with ``multiscales``, and their labels; returns a `OpenedNode`.
+    """Read the images of a group with ``multiscales``, and their labels; returns an `OpenedNode`.
 
-    Labels that do not say where they lie are laid over an image, where one is given.
+    Labels without a place of their own are laid over the image `over`, where one is given.
 
     Raises
     ------
@@ -38,52 +42,52 @@ def read_image(
         If not one of them can be opened.
     """
     entries = multiscales_of(node.attributes)
-    too_many = options.too_many(len(entries))
-    entries = entries[: options.max_images]
     if not entries:
-        msg = f"{where_is(node)}: its 'multiscales' are empty; expected a list of images with their arrays"
-        raise SourceOpenError(msg, where_is(node))
-    group = place(node, LABELS)
-    nodes = yield [*level_places(node), *([group] if options.labels and kind == "image" else [])]
-    finding = OpenedNode(notes=too_many)
+        raise open_error(
+            where_is(node),
+            "its 'multiscales' are empty; expected a list of images with their arrays",
+        )
+    wanted = level_places(node)
+    labels_path = place(node, LABELS)
+    with_labels = options.labels and kind == "image"
+    if with_labels:
+        wanted.append(labels_path)
+    nodes = yield wanted
+    opened = OpenedNode(notes=options.too_many(len(entries)))
     if (note := version_note(node.attributes)) is not None:
-        finding.notes.append(f"{name}: {note}")
+        opened.notes.append(f"{name}: {note}")
     errors = []
+    entries = entries[: options.max_images]
     for number, entry in enumerate(entries):
-        called = name if len(entries) == 1 else f"{name} {as_text(entry.get('name')) or number}"
+        own = as_text(entry.get("name")) or number
+        title = f"{name} {own}" if len(entries) > 1 else name
         try:
-            finding.take(ImageBuilder(node, entry, called, kind, options, over).finding(nodes))
+            opened.take(ImageBuilder(node, entry, title, kind, options, over).build(nodes))
         except SourceOpenError as err:
             errors.append(err)
-    if not finding.images:
+    if not opened.images:
         raise errors[0]
-    finding.notes += [str(err) for err in errors]
-    above = nodes.get(group)
-    if (
-        options.labels
-        and kind == "image"
-        and above is not None
-        and not isinstance(above, SourceOpenError)
-    ):
-        labelled = finding.images[0].source.meta
-        found: OpenedNode = yield from read_labels(above, name, options, over=labelled)
-        finding.take(found)
-        finding.notes += [
-            note for one in found.images if (note := _crossed_axes(one.source.meta, labelled))
-        ]
-    return finding
+    opened.notes += map(str, errors)
+    labels_node = nodes.get(labels_path)
+    if with_labels and isinstance(labels_node, Node):
+        image = opened.images[0].source.meta
+        labels: OpenedNode = yield from read_labels(labels_node, name, options, over=image)
+        opened.take(labels)
+        for label_image in labels.images:
+            opened.notes += _crossed_axes(label_image.source.meta, image)
+    return opened
 
 
-def _crossed_axes(labels: ImageMeta, image: ImageMeta) -> str | None:
-    """Return what to say of labels whose sliders would move other axes of the image."""
+def _crossed_axes(labels: ImageMeta, image: ImageMeta) -> list[str]:
+    """Return the note, as a list, on labels whose sliders would move other axes of the image."""
     mine, others = _layer_axes(labels), _layer_axes(image)
     common = min(len(mine), len(others))
     if mine[-common:] == others[-common:]:
-        return None
-    return (
-        f"{labels.name}: it has the axes {', '.join(mine)}, and the image {', '.join(others)}; viewers count axes from "
-        "the last, so that they do not lie over each other on all of them"
-    )
+        return []
+    return [
+        f"{labels.name}: it has the axes {', '.join(mine)}, and the image {', '.join(others)}; "
+        "viewers count axes from the last, so that they do not lie over each other on all of them"
+    ]
 
 
 def _layer_axes(meta: ImageMeta) -> list[str]:
@@ -92,51 +96,45 @@ def _layer_axes(meta: ImageMeta) -> list[str]:
 
 
 def level_places(node: Node) -> list[str]:
-    """Return where the levels of all images of a group are, within the store."""
-    found = []
+    """Return the paths, within the store, of the levels of all images of a group."""
+    places = []
     for entry in multiscales_of(node.attributes):
         for path in dataset_paths(entry):
-            with suppress(
-                SourceOpenError
-            ):  # that it leads out of the store is said where the level is made
-                found.append(place(node, path))
-    return found
+            # A path out of the store is reported where its level is opened.
+            with suppress(SourceOpenError):
+                places.append(place(node, path))
+    return places
 
 
 def read_labels(
     node: Node, name: str, options: Options, over: ImageMeta | None = None
 ) -> MetadataRead:
-    """Read every label image of a ``labels`` group; returns a `OpenedNode`, empty where there is none.
+    """Read every label image of a ``labels`` group; returns an `OpenedNode`, which may be empty.
 
     Labels are named after the image, where it has a name.
     """
-    listed = [one for one in map(as_text, as_list(ome_of(node.attributes).get("labels"))) if one]
-    names = listed or [one for one in node.children() or () if not one.startswith(".")]
-    finding = OpenedNode(notes=options.too_many(len(names)))
+    listed = as_texts(ome_of(node.attributes).get("labels"))
+    names = listed or [name for name in node.children() or () if not name.startswith(".")]
+    opened = OpenedNode(notes=options.too_many(len(names)))
     paths: dict[str, str] = {}
-    for one in names[: options.max_images]:
+    for label in names[: options.max_images]:
         try:
-            paths[one] = place(node, one)
+            paths[label] = place(node, label)
         except SourceOpenError as err:
-            finding.notes.append(str(err))
+            opened.notes.append(str(err))
     nodes = yield list(paths.values())
-    readings = []
-    for one, path in paths.items():
+    reads = []
+    for label, path in paths.items():
         found = nodes.get(path)
         if isinstance(found, SourceOpenError):
-            finding.notes.append(f"labels {one!r} are left out: {found}")
-        elif found is None or not multiscales_of(found.attributes):
-            if listed:
-                finding.notes.append(
-                    f"{name}: labels {one!r} are left out: there is no label image at {path!r}"
-                )
-        else:
-            readings.append(
-                read_image(found, f"{name} {one}".strip(), options, kind="labels", over=over)
+            opened.notes.append(f"labels {label!r} are left out: {found}")
+        elif found is not None and multiscales_of(found.attributes):
+            title = f"{name} {label}".strip()
+            reads.append(read_image(found, title, options, kind="labels", over=over))
+        elif listed:
+            opened.notes.append(
+                f"{name}: labels {label!r} are left out: there is no label image at {path!r}"
             )
-    for result in (yield from run_together(readings)):
-        if isinstance(result, SourceOpenError):
-            finding.notes.append(f"labels are left out: {result}")
-        else:
-            finding.take(result)
-    return finding
+    errors = opened.take_all((yield from run_together(reads)))
+    opened.notes += map("labels are left out: {}".format, errors)
+    return opened

@@ -1,8 +1,9 @@
-"""One entry of ``multiscales``: its axes, its datasets, and where each of them lies."""
+"""One entry of ``multiscales``: its axes, its datasets, and the place of each of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,24 +32,24 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Placements:
-    """Where the datasets of a multiscale image lie.
+    """The places of the datasets of a multiscale image.
 
     Parameters
     ----------
     axes : tuple of Axis
         Of the world that the matrices lead to, one for each array axis; the array's own where no
-        matrix turns it.
+        matrix rotates it.
     matrices : list of numpy.ndarray or None
-        For each dataset the homogeneous matrix from pixel indices to world coordinates, None where
-        the metadata say nothing (or nothing that can be used).
+        For each dataset the homogeneous matrix from pixel indices to world coordinates; None where
+        the metadata have none that can be used.
     notes : list of str
-        What cannot be shown.
+        Remarks on what cannot be shown.
     system : str
         Name of the world, since version 0.6.
     systems : tuple of str
         Names of all worlds that it can be shown in.
     reorder : bool
-        Whether an exchange of axes is one of their names alone; not where other images lie in the
+        Whether an exchange of axes may change their names alone; not where other images lie in the
         same world.
     """
 
@@ -61,33 +62,31 @@ class Placements:
 
 
 MOST_LEVELS = 64
-"""Of longer lists of datasets, which no pyramid has, the first ones are read."""
+"""Most datasets of a list that are read; no pyramid has more."""
 
 
 def named_datasets(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the datasets of a multiscale image that have a path."""
-    return [
-        one
-        for one in as_dicts(entry.get("datasets"))[:MOST_LEVELS]
-        if as_text(one.get("path")) is not None
-    ]
+    datasets = as_dicts(entry.get("datasets"))[:MOST_LEVELS]
+    return [dataset for dataset in datasets if as_text(dataset.get("path")) is not None]
 
 
 def dataset_paths(entry: Mapping[str, Any]) -> list[str]:
-    """Return the paths of the arrays of a multiscale image, as they stand."""
-    return [str(one["path"]).strip() for one in named_datasets(entry)]
+    """Return the paths of the arrays of a multiscale image, as in the metadata."""
+    return [str(dataset["path"]).strip() for dataset in named_datasets(entry)]
 
 
 def is_shifted(dataset: Mapping[str, Any]) -> bool:
-    """Return whether a dataset says where its first pixel lies: by anything else than a scale."""
-    kinds = {as_text(one.get("type")) for one in as_dicts(dataset.get("coordinateTransformations"))}
+    """Return whether a dataset says where its first pixel lies: by more than a scale."""
+    transforms = as_dicts(dataset.get("coordinateTransformations"))
+    kinds = {as_text(transform.get("type")) for transform in transforms}
     return not kinds <= {"scale", "identity", None}
 
 
-def layout_of(
+def read_placements(
     entry: Mapping[str, Any], shape: Sequence[int], where: str, system: str | None = None
 ) -> Placements:
-    """Return where the datasets of `entry` lie; matrices are in the order of :func:`dataset_paths`.
+    """Return the places of the datasets of `entry`, in the order of :func:`dataset_paths`.
 
     Parameters
     ----------
@@ -98,8 +97,8 @@ def layout_of(
     where : str
         For messages.
     system : str, optional
-        Which coordinate system, of version 0.6 or spatialdata, to place it in; the first one that
-        can be shown by default, or the one called "global".
+        The coordinate system, of version 0.6 or spatialdata, to place it in. By default "global",
+        or the first one that can be shown.
 
     Raises
     ------
@@ -108,47 +107,52 @@ def layout_of(
     """
     datasets = named_datasets(entry)
     if as_dicts(entry.get("coordinateSystems")) and not entry.get("axes"):
-        return _Systems(entry, shape, where).layout(datasets, system)
+        return _Systems(entry, shape, where).placements(datasets, system)
     axes = read_axes(entry["axes"]) if entry.get("axes") else unnamed_axes(len(shape))
-    checked_axes(axes, shape, where)
-    layout = Placements(axes)
-    names = [axis.name for axis in axes]
+    placements = Placements(checked_axes(axes, shape, where))
+    names = list(map(attrgetter("name"), axes))
+    identity = np.eye(len(names) + 1)
     try:
-        whole = composed(_own(entry.get("coordinateTransformations"), layout, system), names, names)
+        transforms = _transforms_of_all(entry, placements, system)
+        whole = composed(transforms, names, names)
     except UnshownTransformError as err:
-        whole = np.eye(len(names) + 1)
-        layout.notes.append(f"the transformations of the whole image are left out: {err}")
-    for dataset in datasets:
-        layout.matrices.append(_placed(dataset, names, whole, layout.notes))
-    if all(matrix is None for matrix in layout.matrices) and not np.array_equal(
-        whole, np.eye(len(names) + 1)
-    ):
-        layout.matrices = [whole, *layout.matrices[1:]]
-    return layout
+        whole = identity
+        placements.notes.append(f"the transformations of the whole image are left out: {err}")
+    placements.matrices = [_matrix(one, names, whole, placements.notes) for one in datasets]
+    unplaced = all(matrix is None for matrix in placements.matrices)
+    if unplaced and not np.array_equal(whole, identity):
+        placements.matrices = [whole, *placements.matrices[1:]]
+    return placements
 
 
-def _own(transforms: Any, layout: Placements, system: str | None) -> list[Mapping[str, Any]]:
-    """Return the transformations of a whole image; of those to worlds with a name, as spatialdata's, one alone."""
-    own = [one for one in as_dicts(transforms) if not isinstance(one.get("output"), dict)]
-    named = {
-        end_of(one["output"]): one
-        for one in reversed(as_dicts(transforms))
-        if isinstance(one.get("output"), dict)
-    }
+def _transforms_of_all(
+    entry: Mapping[str, Any], placements: Placements, system: str | None
+) -> list[Mapping[str, Any]]:
+    """Return the transformations of a whole image.
+
+    Only one of those to worlds with a name, as spatialdata has them, is among them.
+    """
+    own: list[Mapping[str, Any]] = []
+    named: dict[str, Mapping[str, Any]] = {}
+    for transform in as_dicts(entry.get("coordinateTransformations")):
+        if isinstance(transform.get("output"), dict):
+            named.setdefault(end_of(transform["output"]), transform)
+        else:
+            own.append(transform)
     if not named:
         return own
-    layout.systems, layout.reorder = tuple(reversed(named)), False
+    placements.systems, placements.reorder = tuple(named), False
     if system is not None and system not in named:
-        layout.notes.append(
-            f"has no coordinate system {system!r}, but {', '.join(map(repr, layout.systems))}"
-        )
-    layout.system = next(name for name in (system, "global", *layout.systems) if name in named)
-    return [*own, named[layout.system]]
+        known = ", ".join(map(repr, named))
+        placements.notes.append(f"has no coordinate system {system!r}, but {known}")
+    placements.system = next(name for name in (system, "global", *named) if name in named)
+    return [*own, named[placements.system]]
 
 
-def _placed(
+def _matrix(
     dataset: Mapping[str, Any], names: list[str], whole: Array, notes: list[str]
 ) -> Array | None:
+    """Return the matrix of a dataset; None where it has none that can be used."""
     transforms = as_dicts(dataset.get("coordinateTransformations"))
     if not transforms:
         return None
@@ -166,42 +170,42 @@ class _Systems:
         self.notes: list[str] = []
         self._where = where
         self._shape = shape
-        self._array = [f"dim_{number}" for number in range(len(shape))]
-        systems = as_dicts(entry["coordinateSystems"])
-        self._systems = {as_text(one.get("name")) or "": system_axes(one) for one in systems}
+        self._array = list(map("dim_{}".format, range(len(shape))))
+        self._systems: dict[str, tuple[Axis, ...]] = {}
+        for system in as_dicts(entry["coordinateSystems"]):
+            self._systems[end_of(system)] = system_axes(system)
+        self._fitting = [name for name in self._systems if self._fits(name)]
         self._ways: Ways = {}
         for transform in as_dicts(entry.get("coordinateTransformations")):
             start, end = end_of(transform.get("input")), end_of(transform.get("output"))
             try:
-                add_way(
-                    self._ways,
-                    start,
-                    end,
-                    matrix_of(transform, self._names(start), self._names(end)),
-                )
+                matrix = matrix_of(transform, self._names(start), self._names(end))
+                add_way(self._ways, start, end, matrix)
             except UnshownTransformError as err:
                 self.notes.append(f"the way from {start!r} to {end!r} is left out: {err}")
 
     def _names(self, system: str) -> list[str]:
-        axes = self._systems.get(system, ())
-        return [axis.name for axis in axes] if len(axes) == len(self._array) else self._array
+        names = map(attrgetter("name"), self._systems.get(system, ()))
+        return list(names) if self._fits(system) else self._array
 
     def _fits(self, system: str) -> bool:
         return len(self._systems.get(system, ())) == len(self._shape)
 
     def _unlisted(self, target: str) -> tuple[Axis, ...]:
-        """Return the axes of a coordinate system that is not described, which those that are let expect."""
-        axes = next((axes for name, axes in self._systems.items() if self._fits(name)), None)
+        """Return the likely axes of a coordinate system that is not described."""
         known = ", ".join(map(repr, self._systems))
         self.notes.append(
-            f"its pixels lie in the coordinate system {target!r}, which is not described; expected one of {known}"
+            f"its pixels lie in the coordinate system {target!r}, which is not described; expected "
+            f"one of {known}"
         )
-        return unnamed_axes(len(self._shape)) if axes is None else axes
+        if self._fitting:
+            return self._systems[self._fitting[0]]
+        return unnamed_axes(len(self._shape))
 
-    def layout(self, datasets: list[Mapping[str, Any]], wanted: str | None) -> Placements:
-        """Return the layout in the wanted system, or in the first one that the image can be shown in."""
-        own = [self._dataset(dataset) for dataset in datasets]
-        start = next((one[0] for one in own if one is not None), next(iter(self._systems)))
+    def placements(self, datasets: list[Mapping[str, Any]], wanted: str | None) -> Placements:
+        """Return the places in the wanted system, or in the first one that can be shown."""
+        own, first = list(map(self._dataset, datasets)), next(iter(self._systems))
+        start = next((system for system, matrix in own if matrix is not None), first)
         reached = reachable(self._ways, start, len(self._shape))
         if wanted is not None and wanted not in reached:
             known = ", ".join(map(repr, reached))
@@ -209,40 +213,41 @@ class _Systems:
         order = [
             name for name in (wanted, *self._systems, start) if name is not None and name in reached
         ]
-        target = next((name for name in order if self._fits(name)), order[0])
+        target = next(filter(self._fits, order), order[0])
         axes = self._systems.get(target) or self._unlisted(target)
-        layout = Placements(checked_axes(axes, self._shape, self._where), notes=self.notes)
-        layout.systems = tuple(
-            name for name in self._systems if name in reached and self._fits(name)
-        )
-        layout.system = target
-        for one in own:
-            way = (
-                None if one is None else reachable(self._ways, one[0], len(self._shape)).get(target)
-            )
-            layout.matrices.append(None if one is None or way is None else way @ one[1])
-        return layout
+        placements = Placements(checked_axes(axes, self._shape, self._where), notes=self.notes)
+        placements.systems = tuple(filter(reached.__contains__, self._fitting))
+        placements.system = target
+        for system, matrix in own:
+            way = reachable(self._ways, system, len(self._shape)).get(target)
+            placed = None if way is None or matrix is None else way @ matrix
+            placements.matrices.append(placed)
+        return placements
 
-    def _dataset(self, dataset: Mapping[str, Any]) -> tuple[str, Array] | None:
-        """Return the system that a dataset's own transformations lead to, and their matrix."""
+    def _dataset(self, dataset: Mapping[str, Any]) -> tuple[str, Array | None]:
+        """Return the system that a dataset's own transformations lead to, and their matrix.
+
+        Without transformations it is the first system, and None.
+        """
         transforms = as_dicts(dataset.get("coordinateTransformations"))
+        first = next(iter(self._systems))
         if not transforms:
-            return None
+            return first, None
         end = end_of(transforms[-1].get("output"))
         try:
             return end, composed(transforms, self._array, self._names(end))
         except UnshownTransformError as err:
             self.notes.append(f"the transformations of {dataset['path']!r} are left out: {err}")
-            return None
+            return first, None
 
 
 def end_of(found: Any) -> str:
-    """Return the name of the coordinate system that a transformation begins or ends at."""
+    """Return the name of a coordinate system, or of that at the end of a transformation."""
     return as_text(found) or as_text(as_dict(found).get("name")) or ""
 
 
 def add_way(ways: Ways, start: Hashable, end: Hashable, matrix: Array) -> None:
-    """Note the way from one coordinate system to another, and back.
+    """Record the way from one coordinate system to another, and back.
 
     Raises
     ------

@@ -1,4 +1,8 @@
-"""From a path or address to the images of a Zarr store: OME-Zarr of any version, or plain arrays."""
+"""The door of this room: from a path or address to the images of a Zarr store.
+
+It finds the store, chooses how to read the node (an image, a plate, a series ...), and wraps the
+result. OME-Zarr of any version, or plain arrays.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,37 @@ import posixpath
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.ome_zarr.array_attributes import packing_note
+from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_zarr.batched_metadata import metadata_fetcher, run
 from napari_lazyload.sources.ome_zarr.group_scan import read_group, read_image_or_inside
 from napari_lazyload.sources.ome_zarr.images import read_image, read_labels
 from napari_lazyload.sources.ome_zarr.multiscales import named_datasets
 from napari_lazyload.sources.ome_zarr.options import LABELS, Options, kind_of, where_is
-from napari_lazyload.sources.ome_zarr.plain_arrays import array_image
-from napari_lazyload.sources.ome_zarr.plate import OpenedPlate, read_plate, read_well
-from napari_lazyload.sources.ome_zarr.scene import read_scene
-from napari_lazyload.sources.ome_zarr.series import read_series
-from napari_lazyload.sources.ome_zarr.source import OpenedNode
-from napari_lazyload.sources.ome_zarr.table import image_columns, plate_columns
-from napari_lazyload.sources.ome_zarr.tolerant import as_dict, multiscales_of, ome_of
-from napari_lazyload.sources.opened import OpenResult
+from napari_lazyload.sources.ome_zarr.plain_arrays import array_image, packing_note
+from napari_lazyload.sources.ome_zarr.plate import (
+    OpenedPlate,
+    plate_columns,
+    read_plate,
+    read_well,
+)
+from napari_lazyload.sources.ome_zarr.series import read_scene, read_series
+from napari_lazyload.sources.ome_zarr.source import OpenedNode, image_columns
+from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
+from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.zarr.location import StoreLocation, find_store, is_address
 from napari_lazyload.sources.zarr.node import Node, read_node, read_nodes
 from napari_lazyload.sources.zarr.open_store import open_store
+from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead
     from napari_lazyload.sources.ome_zarr.source import ZarrImage
     from napari_lazyload.sources.zarr.store import Store
 
 LAYOUT = "bioformats2raw.layout"
-# What a folder without Zarr metadata may be, by a file in it.
+# The formats of folders without Zarr metadata, by a file in them.
 _OTHERS = {
     "attributes.json": "an N5 store",
     "manifest.ocdbt": "an OCDBT database of TensorStore",
@@ -41,6 +48,14 @@ _OTHERS = {
     "repo": "an Icechunk repository",
     "meta": "a store of an early draft of Zarr version 3",
 }
+
+_READERS = {
+    "plate": read_plate,
+    "well": read_well,
+    "multiscales": read_image_or_inside,
+    "scene": read_scene,
+}
+"""The readings of groups by a name in their attributes; the first that fits is taken."""
 
 
 def open_zarr(path: str | list[str], **options: Any) -> OpenResult:
@@ -51,7 +66,7 @@ def open_zarr(path: str | list[str], **options: Any) -> OpenResult:
     path : str
         A folder, a zip file, or an address; or a place within one. A list of several is refused.
     **options
-        See :class:`Options`; for addresses also what their storage takes.
+        See :class:`Options`; for addresses also the options of their storage.
 
     Raises
     ------
@@ -61,182 +76,175 @@ def open_zarr(path: str | list[str], **options: Any) -> OpenResult:
         If an option is not one of them.
     """
     if not isinstance(path, str):
-        msg = f"{path[0]}: is one of {len(path)} paths; Zarr stores are opened one at a time"
-        raise SourceOpenError(msg, path[0])
-    known = {field.name for field in fields(Options)}
-    storage = {name: value for name, value in options.items() if name not in known}
-    found = find_store(path)
-    if storage and not found.is_address:
-        names = ", ".join(sorted(known))
-        msg = f"{next(iter(storage))!r} is not an option of Zarr stores; there are: {names}"
-        raise TypeError(msg)
-    chosen = Options(**{name: value for name, value in options.items() if name in known})
-    store = open_store(found.root, **storage)
-    node, above = _node_at(store, found)
-    finding = run(_reading(node, above, found.name, chosen), metadata_fetcher(node))
-    return _opened(found, store, node, finding)
+        raise open_error(
+            path[0], f"is one of {len(path)} paths; Zarr stores are opened one at a time"
+        )
+    storage = dict(options)
+    known = sorted(field.name for field in fields(Options))
+    chosen = {name: storage.pop(name) for name in known if name in options}
+    location = find_store(path)
+    if storage and not location.is_address:
+        raise TypeError(
+            f"{next(iter(storage))!r} is not an option of Zarr stores; there are: "
+            f"{', '.join(known)}"
+        )
+    user_options = Options(**chosen)
+    store = open_store(location.root, **storage)
+    node, above = _node_at(store, location)
+    opened = run(_read(node, above, location.name, user_options), metadata_fetcher(node))
+    return _result(location, node, opened)
 
 
-def _node_at(store: Store, found: StoreLocation) -> tuple[Node, list[Node]]:
-    """Return the node to open, and the groups around it that may tell of it."""
-    if not found.inside:
-        node = read_node(store)
-        return (node or _unmarked(store, found)), []
-    parents = [found.inside]
-    while parents[-1] and len(parents) < 3:
-        parents.append(posixpath.dirname(parents[-1]))
-    nodes = read_nodes(store, parents)
-    node = nodes[found.inside]  # type: ignore[assignment] # an error is raised at once
+def _node_at(store: Store, location: StoreLocation) -> tuple[Node, list[Node]]:
+    """Return the node to open, and the groups around it that may describe it."""
+    if not location.inside:
+        return (read_node(store) or _unmarked(store, location)), []
+    paths = [location.inside]
+    while paths[-1] and len(paths) < 3:
+        paths.append(posixpath.dirname(paths[-1]))
+    node, *above = read_nodes(store, paths).values()
     if isinstance(node, SourceOpenError):
         raise node
-    above = [one for path in parents[1:] if isinstance(one := nodes[path], Node)]
-    return (node or _unmarked(store, found)), above
+    groups = [group for group in above if isinstance(group, Node)]
+    return (node or _unmarked(store, location)), groups
 
 
-def _unmarked(store: Store, found: StoreLocation) -> Node:
-    """Return a group without metadata, such as a zip file made one folder too high; or say what is there instead."""
-    where = store.address(found.inside) if found.inside else store.root
-    try:
-        names = store.list_dir(found.inside)
-    except ChunkReadError as err:
-        raise SourceOpenError(str(err), where) from err
-    other = next((_OTHERS[name] for name in names or () if name in _OTHERS), None)
-    if other is not None:
-        msg = f"{where}: expected a Zarr store, found {other}, which is not read here. Convert it to OME-Zarr"
-    elif names is None:
-        msg = (
-            f"{where}: expected a Zarr store, found no metadata there (zarr.json, .zgroup, .zarray, .zattrs). Check "
-            "the address; it may need a folder's name more"
+def _unmarked(store: Store, location: StoreLocation) -> Node:
+    """Return a group without metadata, such as that of a zip file made one folder too high.
+
+    Raises
+    ------
+    SourceOpenError
+        If there is something else, or nothing.
+    """
+    node = Node(store, location.inside, "group", 2, {}, {})
+    where, names = where_is(node), node.children()
+    if names is None:
+        raise open_error(
+            where,
+            "expected a Zarr store, found no metadata there (zarr.json, .zgroup, .zarray, "
+            ".zattrs). Check the address; it may lack the name of a folder",
         )
-    elif not names:
-        msg = (
-            f"{where}: expected a Zarr store, found an empty folder"
-            if not found.inside
-            else f"{where}: is not there"
-        )
-    else:
-        return Node(store, found.inside, "group", 2, {}, {})
-    raise SourceOpenError(msg, where)
+    for name in names:
+        if name in _OTHERS:
+            raise open_error(
+                where,
+                f"expected a Zarr store, found {_OTHERS[name]}, which is not read here. "
+                "Convert it to OME-Zarr",
+            )
+    if names:
+        return node
+    nothing = "is not there" if location.inside else "expected a Zarr store, found an empty folder"
+    raise open_error(where, nothing)
 
 
-def _reading(node: Node, above: list[Node], name: str, options: Options) -> MetadataRead:
-    """Return how to read a node, by what its attributes say it is; the order is policy."""
+def _read(node: Node, above: list[Node], name: str, options: Options) -> MetadataRead:
+    """Return the reading of a node, by its attributes; the order is policy."""
     ome = ome_of(node.attributes)
     if node.kind == "array":
         return _read_array(node, above, name, options)
-    if "plate" in ome:
-        return read_plate(node, name, options)
-    if "well" in ome:
-        return read_well(node, name, options)
-    if "multiscales" in ome:
-        return read_image_or_inside(node, name, options)
-    if "scene" in ome:
-        return read_scene(node, name, options)
+    for key, read in _READERS.items():
+        if key in ome:
+            return read(node, name, options)
     if isinstance(ome.get(LABELS), list):
-        return _read_labels_alone(node, name, options)
+        return _read_labels_group(node, name, options)
     if LAYOUT in ome or LAYOUT in node.attributes:
         return read_series(node, name, options)
     return read_group(node, name, options)
 
 
 def _read_array(node: Node, above: list[Node], name: str, options: Options) -> MetadataRead:
-    """Read one array: as the level of an image that it is, else as it stands."""
+    """Read one array: as the level of an image if it is one, else by itself."""
     for group in above:
         inside = node.path.removeprefix(group.path).strip("/")
         for entry in multiscales_of(group.attributes):
-            own = [one for one in named_datasets(entry) if str(one["path"]).strip("/ ") == inside]
-            if own:
-                ome = {**ome_of(group.attributes), "multiscales": [{**entry, "datasets": own}]}
-                attributes = (
-                    {**as_dict(group.attributes), "ome": ome} if "ome" in group.attributes else ome
-                )
-                alone = replace(group, attributes=dict(attributes))
-                alone_options = replace(options, labels=False)
-                return (yield from read_image(alone, name, alone_options, kind=kind_of(group)))
-    note = packing_note(node.attributes)
-    return OpenedNode([array_image(node, name)], [f"{name}: {note}"] if note else [])
+            for dataset in named_datasets(entry):
+                if str(dataset["path"]).strip("/ ") == inside:
+                    level = {**entry, "datasets": [dataset]}
+                    return (yield from _read_level(group, level, name, options))
+    return OpenedNode([array_image(node, name)], packing_note(node.attributes, name))
 
 
-def _read_labels_alone(node: Node, name: str, options: Options) -> MetadataRead:
-    finding: OpenedNode = yield from read_labels(node, name, options)
-    if not finding.images:
-        said = "; ".join(finding.notes) or "it lists none"
-        msg = f"{where_is(node)}: expected label images, but none can be opened: {said}"
-        raise SourceOpenError(msg, where_is(node))
-    return finding
+def _read_level(group: Node, level: Mapping[str, Any], name: str, options: Options) -> MetadataRead:
+    """Read one level of an image; `level` is its entry of ``multiscales`` without the others."""
+    attributes = {**ome_of(group.attributes), "multiscales": [level]}
+    if "ome" in group.attributes:
+        attributes = {**group.attributes, "ome": attributes}
+    one_level = replace(group, attributes=attributes)
+    without_labels = replace(options, labels=False)
+    return (yield from read_image(one_level, name, without_labels, kind=kind_of(group)))
 
 
-def _opened(
-    found: StoreLocation, store: Store, node: Node, finding: OpenedNode | OpenedPlate
-) -> OpenResult:
-    images = finding.images
-    count = len(images)
-    whole: dict[str, Any] = {}
-    if isinstance(finding, OpenedPlate):
-        book = finding.book
-        count = len(book.wells) if finding.fields is None else len(finding.fields)
-        rows = (range(count),) * len(images)
-        whole["columns"] = lambda: plate_columns(finding)
-        whole["recheck"] = book.forget
-        if finding.fields is None:
-            whole["problems"] = lambda: dict(book.problems)
-            whole["background"] = book.scan if store.is_local else None
-        else:
-            whole["recheck"] = lambda _row: book.forget(0)
-    else:
-        rows = tuple(range(number, number + 1) for number in range(count))
-        whole["columns"] = lambda: image_columns(images)
-        whole["problems"] = lambda: _denied(images)
-    kind, row_name = _kinds(node, finding)
+def _read_labels_group(node: Node, name: str, options: Options) -> MetadataRead:
+    opened: OpenedNode = yield from read_labels(node, name, options)
+    if not opened.images:
+        reasons = "; ".join(opened.notes) or "it lists none"
+        raise open_error(
+            where_is(node), f"expected label images, but none can be opened: {reasons}"
+        )
+    return opened
+
+
+def _result(location: StoreLocation, node: Node, opened: OpenedNode | OpenedPlate) -> OpenResult:
+    path = where_is(node) if location.is_address else location.path  # that may hold credentials
+    whole = _plate_table(opened) if isinstance(opened, OpenedPlate) else _image_table(node, opened)
     return OpenResult(
-        path=where_is(node) if found.is_address else found.path,  # an address may hold credentials
-        kind=kind,
-        sources=tuple(one.source for one in images),
-        rows=rows,
-        row_name=row_name,
-        owns=_owns(store.root, node.path),
-        notes=list(dict.fromkeys(finding.notes)),
-        where=lambda: found.path,
+        path=path,
+        sources=tuple(image.source for image in opened.images),
+        files=Below(where_is(node)),
+        notes=list(dict.fromkeys(opened.notes)),
+        where=lambda: location.path,
         **whole,
     )
 
 
+def _plate_table(opened: OpenedPlate) -> dict[str, Any]:
+    """Return the fields of an `OpenResult` for a table of wells, or of the fields of one well."""
+    registry = opened.registry
+    table: dict[str, Any] = {"columns": lambda: plate_columns(opened)}
+    if opened.fields is None:
+        count = len(registry.wells)
+        table |= {"kind": "OME-Zarr plate", "row_name": "well", "recheck": registry.forget}
+        table["problems"] = lambda: dict(registry.problems)
+        table["background"] = registry.scan if registry.store.is_local else None
+    else:
+        count = len(opened.fields)
+        table |= {"kind": "OME-Zarr well", "row_name": "field"}
+        table["recheck"] = lambda _row: registry.forget(0)
+    return table | {"rows": (range(count),) * len(opened.images)}
+
+
+def _image_table(node: Node, opened: OpenedNode) -> dict[str, Any]:
+    """Return the fields of an `OpenResult` for a table of images."""
+    return {
+        "kind": _kind_name(node),
+        "rows": tuple(range(row, row + 1) for row in range(len(opened.images))),
+        "row_name": "image",
+        "columns": lambda: image_columns(opened.images),
+        "problems": lambda: _denied(opened.images),
+    }
+
+
 def _denied(images: Sequence[ZarrImage]) -> dict[int, str]:
-    """Return the rows of images of which a server keeps chunks back that it does not say are missing."""
-    found = {}
+    """Return the rows of images with chunks that a server denies, and does not call missing."""
+    problems = {}
     for row, image in enumerate(images):
-        count = sum(len(array.denied_keys) for array in getattr(image.source, "arrays", ()))
+        count = len(image.denied_keys)
         if count:
-            found[row] = (
-                f"{count} chunk{'s'[: count != 1]} denied to an anonymous user, shown blank: log in to read them"
+            problems[row] = (
+                f"{count} chunk{'s'[: count != 1]} denied to an anonymous user, shown blank: "
+                "log in to read them"
             )
-    return found
+    return problems
 
 
-def _kinds(node: Node, finding: OpenedNode | OpenedPlate) -> tuple[str, str]:
-    """Return what it is, and what a row of its table is."""
-    if isinstance(finding, OpenedPlate):
-        return ("OME-Zarr plate", "well") if finding.fields is None else ("OME-Zarr well", "field")
+def _kind_name(node: Node) -> str:
     if node.kind == "array":
-        return "Zarr array", "image"
-    ours = {LABELS, "scene", LAYOUT} & {*ome_of(node.attributes), *node.attributes}
-    return ("OME-Zarr" if ours or multiscales_of(node.attributes) else "Zarr group"), "image"
-
-
-def _owns(root: str, path: str) -> Callable[[Any], bool]:
-    """Return a function that tells whether the key of a chunk belongs to a node of a store."""
-    below = f"{path}/" if path else ""
-
-    def belongs(key: Any) -> bool:
-        while isinstance(key, tuple) and key and key[0] == "converted":
-            key = key[-1]
-        if not isinstance(key, tuple) or len(key) < 2 or key[0] != root:
-            return False
-        return isinstance(key[1], str) and (key[1] == path or key[1].startswith(below))
-
-    return belongs
+        return "Zarr array"
+    names = {LABELS, "scene", LAYOUT} & {*ome_of(node.attributes), *node.attributes}
+    return "OME-Zarr" if names or multiscales_of(node.attributes) else "Zarr group"
 
 
 def takes_zarr(path: str | list[str]) -> bool:
-    """Return whether a path is a Zarr store or within one, by names and kinds of files alone."""
+    """Return whether a path is a Zarr store or within one, by names and kinds of files."""
     return isinstance(path, str) and (is_address(path) or find_store(path).likely)

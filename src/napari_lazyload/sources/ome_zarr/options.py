@@ -1,4 +1,4 @@
-"""Nodes of a store: where they are, what they are, what a user may choose of them."""
+"""The options of a user, and the places and kinds of nodes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_zarr.tolerant import ome_of
 from napari_lazyload.sources.zarr.array import ZarrArray, open_array
 from napari_lazyload.sources.zarr.location import STORE_SUFFIXES
+from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
     from napari_lazyload.core.metadata import Kind
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 SOME = 3
-"""So many errors of one kind are told in full."""
+"""Most errors of one kind that are listed in full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user may choose.
+    """The choices of a user.
 
     Parameters
     ----------
@@ -45,16 +46,17 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse a limit that leaves nothing."""
         if not isinstance(self.max_images, int) or self.max_images < 1:
-            msg = f"max_images must be a whole number from 1 on, got {self.max_images!r}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"max_images must be a whole number from 1 on, got {self.max_images!r}"
+            )
 
     def too_many(self, count: int) -> list[str]:
-        """Return what to say where there are more images than are opened."""
+        """Return the note, as a list, where there are more images than are opened."""
         if count <= self.max_images:
             return []
         return [
-            f"{count} images are here, of which the first {self.max_images} are opened; open one by its path, or more "
-            "with max_images="
+            f"{count} images are here, of which the first {self.max_images} are opened; open one "
+            "by its path, or more with max_images="
         ]
 
 
@@ -64,7 +66,7 @@ def where_is(node: Node) -> str:
 
 
 def place(node: Node, path: str) -> str:
-    """Return where a path from a node leads, within the store.
+    """Return the path within the store that a path from a node leads to.
 
     Raises
     ------
@@ -74,8 +76,9 @@ def place(node: Node, path: str) -> str:
     joined = posixpath.normpath(posixpath.join("/", node.path, path.strip("/")))
     outside = posixpath.normpath(posixpath.join(node.path, path.strip("/"))).startswith("..")
     if outside or "\\" in path:
-        msg = f"{where_is(node)}: {path!r} leads out of the store; expected a path below it"
-        raise SourceOpenError(msg, where_is(node))
+        raise open_error(
+            where_is(node), f"{path!r} leads out of the store; expected a path below it"
+        )
     return joined.strip("/")
 
 
@@ -91,16 +94,16 @@ def array_at(nodes: Nodes, path: str) -> ZarrArray:
     if isinstance(node, SourceOpenError):
         raise node
     if node is None or node.kind != "array":
-        msg = f"there is {'no array' if node is None else 'a group, no array,'} at {path!r}"
-        raise SourceOpenError(msg, path)
+        raise SourceOpenError(
+            f"there is {'no array' if node is None else 'a group, no array,'} at {path!r}", path
+        )
     return open_array(node.store, node)
 
 
 def kind_of(node: Node) -> Kind:
-    """Return whether a node with ``multiscales`` is an image or labels, by its attributes or its place."""
+    """Return the kind of a node with ``multiscales``, by its attributes or its place."""
     names = f"{node.store.root}/{node.path}".replace("\\", "/").rstrip("/").split("/")
-    # A store of its own, in a folder that happens to be called so, is told by its attributes alone.
-    by_place = (
-        len(names) > 1 and names[-2] == LABELS and not names[-1].lower().endswith(STORE_SUFFIXES)
-    )
+    # For a store in a folder that happens to be called "labels", only the attributes count.
+    is_store = names[-1].lower().endswith(STORE_SUFFIXES)
+    by_place = names[-2:-1] == [LABELS] and not is_store
     return "labels" if by_place or "image-label" in ome_of(node.attributes) else "image"

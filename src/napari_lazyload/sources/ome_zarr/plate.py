@@ -1,4 +1,4 @@
-"""Plates and wells: the metadata of a few wells tell what all are taken to be; a mosaic shows them."""
+"""Plates and wells: a mosaic shows all fields, which are taken to be like those of a few wells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import ceil, isqrt
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_zarr.batched_metadata import (
     MetadataRead,
@@ -14,9 +16,9 @@ from napari_lazyload.sources.ome_zarr.batched_metadata import (
     run_together,
 )
 from napari_lazyload.sources.ome_zarr.images import read_image
-from napari_lazyload.sources.ome_zarr.mosaic import Look, MosaicSource, Tile
+from napari_lazyload.sources.ome_zarr.mosaic import FieldImage, MosaicSource, Tile
 from napari_lazyload.sources.ome_zarr.options import SOME, Options, place, where_is
-from napari_lazyload.sources.ome_zarr.source import OpenedNode, ZarrImage
+from napari_lazyload.sources.ome_zarr.source import OpenedNode, ZarrImage, columns_of
 from napari_lazyload.sources.ome_zarr.tolerant import as_count, as_dict, as_dicts, as_text, ome_of
 from napari_lazyload.sources.ome_zarr.well_registry import (
     Acquisition,
@@ -25,33 +27,37 @@ from napari_lazyload.sources.ome_zarr.well_registry import (
     WellRegistry,
     as_acquisition,
     fields_of,
+    of_acquisition,
 )
+from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_lazyload.core.metadata import ImageMeta
+    from napari_lazyload.sources.opened import Columns
     from napari_lazyload.sources.zarr.node import Node
 
 MOST_PLACES = 1000
-"""No plate has so many rows, columns or fields of a well: a larger number is a mistake."""
+"""Most rows, columns, or fields of a well; a larger number in the metadata is a mistake."""
 
+_OF_FIELDS = ("axes", "shape", "chunks", "shards", "levels", "dtype", "codec", "channels")
 TRIED = 16
-"""Of so many wells the metadata are read, at most, to find one that tells what a field is."""
+"""Most wells that are read at opening, to find a field that the others are like."""
 
 
 @dataclass(slots=True)
 class OpenedPlate:
-    """What a plate or a well gives.
+    """The images of a plate or a well.
 
     Parameters
     ----------
     images : list of ZarrImage
         The mosaics; each shows all rows of the table.
     notes : list of str
-        What the user should know.
-    book : WellRegistry
-        Knows the wells.
+        Remarks for the user.
+    registry : WellRegistry
+        The wells.
     template : ZarrImage
         One field, which the others are taken to be like.
     fields : list of Field or None
@@ -60,13 +66,13 @@ class OpenedPlate:
 
     images: list[ZarrImage]
     notes: list[str]
-    book: WellRegistry
+    registry: WellRegistry
     template: ZarrImage
     fields: list[Field] | None = None
 
 
 def read_plate(node: Node, name: str, options: Options) -> MetadataRead:
-    """Read a plate: each acquisition as one mosaic, and its labels as others; returns a `OpenedPlate`.
+    """Read a plate; returns an `OpenedPlate` with a mosaic for each acquisition and label image.
 
     Raises
     ------
@@ -77,29 +83,29 @@ def read_plate(node: Node, name: str, options: Options) -> MetadataRead:
     notes: list[str] = []
     wells = _wells(node, plate, notes)
     if not wells:
-        msg = f"{where_is(node)}: the plate lists no wells; expected a list 'wells' with the path of each"
-        raise SourceOpenError(msg, where_is(node))
-    book = WellRegistry(node.store, wells, metadata_fetcher(node))
-    wanted, names = _acquisitions(plate, options, notes)
-    templates = yield from _templates(node, book, wanted, options, notes)
-    images: list[ZarrImage] = []
-    for acquisition, finding in templates.items():
-        said = as_count(plate.get("field_count")) if acquisition is None else None
-        count = max(said or 1, *(len(_of(book, well, acquisition)) for well in range(len(wells))))
-        count = min(count, MOST_PLACES)
-        book.capacity[acquisition] = count
-        called = " ".join(
-            filter(None, (name, names.get(acquisition) if len(templates) > 1 else None))
+        raise open_error(
+            where_is(node),
+            "the plate lists no wells; expected a list 'wells' with the path of each",
         )
-        tiles = _plate_tiles(wells, count)
-        images += _mosaics(book, tiles, acquisition, finding, called)
-        notes += finding.notes
+    registry = WellRegistry(node.store, wells, metadata_fetcher(node))
+    wanted, names = _acquisitions(plate, options, notes)
+    templates = yield from _templates(node, registry, wanted, options, notes)
+    images: list[ZarrImage] = []
+    for acquisition, field in templates.items():
+        listed = as_count(plate.get("field_count")) if acquisition is None else None
+        known = map(registry.known_fields, range(len(wells)))
+        most = max(len(of_acquisition(fields, acquisition)) for fields in known)
+        count = min(max(listed or 1, most), MOST_PLACES)
+        registry.capacity[acquisition] = count
+        title = f"{name} {names[acquisition]}" if len(templates) > 1 else name
+        images += _mosaics(registry, _plate_tiles(wells, count), acquisition, field, title)
+        notes += field.notes
     template = next(iter(templates.values())).images[0]
-    return OpenedPlate(images, notes, book, template)
+    return OpenedPlate(images, notes, registry, template)
 
 
 def read_well(node: Node, name: str, options: Options) -> MetadataRead:
-    """Read a well alone: its fields side by side, each acquisition as one mosaic; returns a `OpenedPlate`.
+    """Read one well, its fields side by side; returns an `OpenedPlate`, a mosaic an acquisition.
 
     Raises
     ------
@@ -107,48 +113,40 @@ def read_well(node: Node, name: str, options: Options) -> MetadataRead:
         If it has no fields, or none that can be opened.
     """
     notes: list[str] = []
-    book = WellRegistry(node.store, (Well(node.path),), metadata_fetcher(node))
+    registry = WellRegistry(node.store, (Well(node.path),), metadata_fetcher(node))
     fields = fields_of(node)
-    book.record(0, fields)
+    registry.record(0, fields)
     if not fields:
-        msg = f"{where_is(node)}: the well has no fields; expected a list 'images' with the path of each"
-        raise SourceOpenError(msg, where_is(node))
-    present = list(dict.fromkeys(field.acquisition for field in fields))
-    plate = {} if None in present else {"acquisitions": [{"id": one} for one in present]}
-    wanted, names = _acquisitions(plate, options, notes)
-    templates = yield from _templates(node, book, wanted, options, notes)
-    images: list[ZarrImage] = []
-    for acquisition, finding in templates.items():
-        mine = [
-            field for field in fields if acquisition is None or field.acquisition == acquisition
-        ]
-        tiles = {
-            slot: Tile(0, number, fields.index(field))
-            for slot, (number, field) in zip(_slots(len(mine)), enumerate(mine), strict=False)
-        }
-        called = " ".join(
-            filter(None, (name, names.get(acquisition) if len(templates) > 1 else None))
+        raise open_error(
+            where_is(node), "the well has no fields; expected a list 'images' with the path of each"
         )
-        images += _mosaics(book, tiles, acquisition, finding, called)
-        notes += finding.notes
-    return OpenedPlate(images, notes, book, next(iter(templates.values())).images[0], fields)
-
-
-def _names(plate: Mapping[str, Any], side: str) -> list[str]:
-    return [as_text(one.get("name")) or "" for one in as_dicts(plate.get(side))]
-
-
-def _index(names: list[str], name: str) -> int | None:
-    return names.index(name) if name in names else None
+    present = dict.fromkeys(field.acquisition for field in fields)
+    listed = [{"id": acquisition} for acquisition in present]
+    plate = {} if None in present else {"acquisitions": listed}
+    wanted, names = _acquisitions(plate, options, notes)
+    templates = yield from _templates(node, registry, wanted, options, notes)
+    images: list[ZarrImage] = []
+    for acquisition, field in templates.items():
+        shown = of_acquisition(fields, acquisition)
+        slots = enumerate(_slots(len(shown)))
+        tiles = {slot: Tile(0, number, fields.index(shown[number])) for number, slot in slots}
+        title = f"{name} {names[acquisition]}" if len(templates) > 1 else name
+        images += _mosaics(registry, tiles, acquisition, field, title)
+        notes += field.notes
+    return OpenedPlate(images, notes, registry, next(iter(templates.values())).images[0], fields)
 
 
 def _wells(node: Node, plate: Mapping[str, Any], notes: list[str]) -> tuple[Well, ...]:
-    """Return the wells that a plate lists, in the order of rows and columns."""
+    """Return the wells that a plate lists, in the order of rows and columns.
+
+    A well is at the place of its names, else at that of its indices. A plate without rows and
+    columns has those of its wells, in the order of the list.
+    """
     rows, columns = _names(plate, "rows"), _names(plate, "columns")
     found: dict[tuple[int, int], Well] = {}
     moved = 0
-    for said in as_dicts(plate.get("wells")):
-        path = as_text(said.get("path"))
+    for entry in as_dicts(plate.get("wells")):
+        path = as_text(entry.get("path"))
         if path is None:
             continue
         try:
@@ -156,20 +154,13 @@ def _wells(node: Node, plate: Mapping[str, Any], notes: list[str]) -> tuple[Well
         except SourceOpenError as err:
             notes.append(str(err))
             continue
-        names = path.strip("/").split("/")
-        row_name, column_name = (names[-2], names[-1]) if len(names) > 1 else ("", names[-1])
-        by_name = (_index(rows, row_name), _index(columns, column_name))
-        by_number = as_count(said.get("rowIndex")), as_count(said.get("columnIndex"))
-        row, column = by_number if None in by_name else by_name
-        if (
-            row is None or column is None
-        ):  # a plate without rows and columns: they come as they are met
-            for side, one in ((rows, row_name), (columns, column_name)):
-                if one not in side:
-                    side.append(one)
+        row_name, column_name = ["", *path.strip("/").split("/")][-2:]
+        indices = row, column = as_count(entry.get("rowIndex")), as_count(entry.get("columnIndex"))
+        if row_name in rows and column_name in columns:
             row, column = rows.index(row_name), columns.index(column_name)
-        elif None not in by_number and by_number != (row, column):
-            moved += 1
+            moved += None not in indices and indices != (row, column)
+        if row is None or column is None:
+            row, column = _position(rows, row_name), _position(columns, column_name)
         if max(row, column) >= MOST_PLACES:
             notes.append(
                 f"the well {path!r} is left out: row {row}, column {column} is on no plate"
@@ -184,142 +175,189 @@ def _wells(node: Node, plate: Mapping[str, Any], notes: list[str]) -> tuple[Well
         notes.append(
             f"the indices of {moved} wells do not agree with their names, which are followed"
         )
-    return tuple(found[key] for key in sorted(found))
+    return tuple(map(found.__getitem__, sorted(found)))
+
+
+def _names(plate: Mapping[str, Any], side: str) -> list[str]:
+    return [as_text(entry.get("name")) or "" for entry in as_dicts(plate.get(side))]
+
+
+def _position(names: list[str], name: str) -> int:
+    """Return the position of a name in a list, to which it is added if need be."""
+    if name not in names:
+        names.append(name)
+    return names.index(name)
 
 
 def _acquisitions(
     plate: Mapping[str, Any], options: Options, notes: list[str]
 ) -> tuple[list[Acquisition], dict[Acquisition, str]]:
-    """Return the acquisitions to show (None: all fields as one), and what they are called."""
-    listed = as_dicts(plate.get("acquisitions"))
-    names: dict[Acquisition, str] = {
-        number: as_text(one.get("name")) or f"acquisition {number}"
-        for one in listed
-        if (number := as_acquisition(one.get("id"))) is not None
-    }
+    """Return the acquisitions to show (None: all fields as one), and the names of all."""
+    names: dict[Acquisition, str] = {}
+    for entry in as_dicts(plate.get("acquisitions")):
+        number = as_acquisition(entry.get("id"))
+        if number is not None:
+            names[number] = as_text(entry.get("name")) or f"acquisition {number}"
     wanted = options.acquisition
     if wanted is not None:
-        chosen: list[Acquisition] = [
-            key for key, name in names.items() if wanted in (key, str(key), name)
-        ]
-        if chosen:
-            return [chosen[0]], names
-        known = ", ".join(f"{number} ({name})" for number, name in names.items()) or "none"
+        for number, name in names.items():
+            if wanted in (number, str(number), name):
+                return [number], names
+        known = ", ".join(map("{0[0]} ({0[1]})".format, names.items())) or "none"
         notes.append(f"there is no acquisition {wanted!r}; all are shown. There are: {known}")
     return (list(names) if len(names) > 1 else [None]), names
 
 
-def _of(book: WellRegistry, well: int, acquisition: Acquisition) -> list[Field]:
-    """Return the fields of a well as far as they are known."""
-    fields = book.known_fields(well) or []
-    return [field for field in fields if acquisition is None or field.acquisition == acquisition]
-
-
 def _templates(
     node: Node,
-    book: WellRegistry,
+    registry: WellRegistry,
     wanted: Sequence[Acquisition],
     options: Options,
     notes: list[str],
 ) -> MetadataRead:
-    """Return for each acquisition what a field of it is, from a few wells."""
-    count = len(book.wells)
-    spread = list(
-        dict.fromkeys((0, count - 1, count // 2, *range(0, count, max(1, count // TRIED))))
-    )[:TRIED]
+    """Return a typical field of each acquisition, from a few wells."""
+    count = len(registry.wells)
+    spread = dict.fromkeys((0, count - 1, count // 2, *range(0, count, max(1, count // TRIED))))
+    tried = list(spread)[:TRIED]
     errors: list[str] = []
     found: dict[Acquisition, OpenedNode] = {}
-    for some in (spread[:3], spread[3:]):
-        yield from _look_up(book, some, errors)
-        for acquisition in wanted:
-            fields = [field for well in some for field in _of(book, well, acquisition)[:2]]
-            if acquisition not in found and fields:
-                alike = yield from _most_alike(fields, options, errors)
-                found.update({} if alike is None else {acquisition: alike})
+    for some in (tried[:3], tried[3:]):
+        yield from _read_wells(registry, some, errors)
+        for acquisition in [one for one in wanted if one not in found]:
+            fields: list[Field] = []
+            for well in some:
+                fields += of_acquisition(registry.known_fields(well), acquisition)[:2]
+            typical = yield from _typical_field(fields, options, errors)
+            if typical is not None:
+                found[acquisition] = typical
         if len(found) == len(wanted):
             break
-    if not found and None not in wanted and any(_of(book, well, None) for well in range(count)):
+    if not found and None not in wanted and any(map(registry.known_fields, range(count))):
         notes.append("the fields do not say which acquisition they are of; all are shown as one")
-        return (yield from _templates(node, book, [None], options, notes))
+        return (yield from _templates(node, registry, [None], options, notes))
     if not found:
-        said = "; ".join(list(dict.fromkeys(errors))[:SOME]) or "none of them is there"
-        msg = f"{where_is(node)}: expected wells with images; tried {min(count, TRIED)} of {count}: {said}"
-        raise SourceOpenError(msg, where_is(node))
+        reasons = "; ".join(list(dict.fromkeys(errors))[:SOME]) or "none of them is there"
+        raise open_error(
+            where_is(node),
+            f"expected wells with images; tried {min(count, TRIED)} of {count}: {reasons}",
+        )
     missing = [str(acquisition) for acquisition in wanted if acquisition not in found]
     if missing:
         notes.append(f"no field was found of acquisition {', '.join(missing)}; it is left out")
     return found
 
 
-def _look_up(book: WellRegistry, wells: Sequence[int], errors: list[str]) -> MetadataRead:
-    """Read the metadata of some wells, in one round trip."""
-    new = [well for well in wells if book.known_fields(well) is None]
-    nodes = yield [book.wells[well].path for well in new]
-    for well in new:
-        found = nodes.get(book.wells[well].path)
+def _read_wells(registry: WellRegistry, wells: Sequence[int], errors: list[str]) -> MetadataRead:
+    """Read some wells, in one round trip."""
+    new = [well for well in wells if registry.known_fields(well) is None]
+    paths = {well: registry.wells[well].path for well in new}
+    nodes = yield list(paths.values())
+    for well, path in paths.items():
+        found = nodes.get(path)
         try:
             if isinstance(found, SourceOpenError):
                 raise found
-            book.record(well, None if found is None else fields_of(found))
+            registry.record(well, None if found is None else fields_of(found))
         except SourceOpenError as err:
             errors.append(str(err))
 
 
-def _most_alike(fields: Sequence[Field], options: Options, errors: list[str]) -> MetadataRead:
-    """Return the finding of the first field that is as most of some fields are; None where none can be opened."""
+def _typical_field(fields: Sequence[Field], options: Options, errors: list[str]) -> MetadataRead:
+    """Return the first field with the most frequent shape; None where none can be opened."""
     nodes = yield [field.path for field in fields]
-    readings = []
+    reads = []
     for field in fields:
-        one = nodes.get(field.path)
-        if isinstance(one, SourceOpenError):
-            errors.append(str(one))
-        elif one is not None:
-            readings.append(read_image(one, field.path, options))
-    forms: dict[Any, list[OpenedNode]] = {}
-    for result in (yield from run_together(readings)):
+        found = nodes.get(field.path)
+        if isinstance(found, SourceOpenError):
+            errors.append(str(found))
+        elif found is not None:
+            reads.append(read_image(found, field.path, options))
+    alike: dict[Any, list[OpenedNode]] = {}
+    for result in (yield from run_together(reads)):
         if isinstance(result, SourceOpenError):
             errors.append(str(result))
         else:
             meta: ImageMeta = result.images[0].source.meta
-            forms.setdefault((tuple(level.shape for level in meta.levels), meta.dtype), []).append(
-                result
-            )
-    return max(forms.values(), key=len)[0] if forms else None
+            alike.setdefault((_shapes(meta), meta.dtype), []).append(result)
+    return max(alike.values(), key=len)[0] if alike else None
+
+
+def _shapes(meta: ImageMeta) -> tuple[tuple[int, ...], ...]:
+    return tuple(level.shape for level in meta.levels)
+
+
+def _columns(count: int) -> int:
+    """Return the columns of the smallest square that has `count` places."""
+    return 1 + isqrt(count - 1)
 
 
 def _slots(count: int) -> list[tuple[int, int]]:
-    """Return the places of so many fields: a square as near as can be, row by row."""
-    columns = max(1, isqrt(count - 1) + 1) if count else 1
+    """Return the places of fields: a square as near as can be, row by row."""
+    columns = _columns(count)
     return [divmod(number, columns) for number in range(count)]
 
 
-def _plate_tiles(wells: Sequence[Well], fields: int) -> dict[tuple[int, int], Tile]:
-    slots = _slots(fields)
-    columns = 1 + max(column for _, column in slots)
-    rows = ceil(fields / columns)
-    return {
-        (well.row * rows + row, well.column * columns + column): Tile(number, field, number)
-        for number, well in enumerate(wells)
-        for field, (row, column) in enumerate(slots)
-    }
+def _plate_tiles(wells: Sequence[Well], count: int) -> dict[tuple[int, int], Tile]:
+    """Return the field at each place of a plate, `count` fields a well."""
+    columns = _columns(count)
+    rows = ceil(count / columns)
+    slots = _slots(count)
+    tiles = {}
+    for number, well in enumerate(wells):
+        for field, (row, column) in enumerate(slots):
+            spot = (well.row * rows + row, well.column * columns + column)
+            tiles[spot] = Tile(number, field, number)
+    return tiles
 
 
 def _mosaics(
-    book: WellRegistry,
+    registry: WellRegistry,
     tiles: Mapping[tuple[int, int], Tile],
     acquisition: Acquisition,
-    finding: OpenedNode,
+    field: OpenedNode,
     name: str,
 ) -> list[ZarrImage]:
-    """Return the mosaic of the field's image, and one of each of its labels."""
-    images = []
-    for one in finding.images[:1] + [
-        other for other in finding.images if other.source.meta.kind == "labels"
-    ]:
-        meta: ImageMeta = one.source.meta
-        label = posixpath.basename(one.path) if meta.kind == "labels" else ""
-        shapes = tuple(level.shape for level in meta.levels)
-        look = Look(acquisition, label, shapes, meta.dtype)
-        called = f"{name} {label}".strip()
-        images.append(ZarrImage(MosaicSource(book, tiles, look, meta, called), one.path))
-    return images
+    """Return the mosaic of the field's first image, and one of each of its labels."""
+    mosaics = []
+    for number, image in enumerate(field.images):
+        meta: ImageMeta = image.source.meta
+        if number and meta.kind != "labels":
+            continue
+        label = posixpath.basename(image.path) if meta.kind == "labels" else ""
+        field_image = FieldImage(acquisition, label, _shapes(meta), meta.dtype)
+        source = MosaicSource(registry, tiles, field_image, meta, f"{name} {label}".strip())
+        mosaics.append(ZarrImage(source, image.path))
+    return mosaics
+
+
+def plate_columns(opened: OpenedPlate) -> Columns:
+    """Return a row for each well of a plate, or for each field of a well.
+
+    The columns of fields are known only for wells that were read.
+    """
+    template, registry = opened.template.row, opened.registry
+    alike = {name: template[name] for name in _OF_FIELDS}
+    size = template["size_bytes"]
+    if opened.fields is not None:
+        known = {**alike, "size_bytes": size}
+        return columns_of(
+            [{"path": one.path, "acquisition": one.acquisition, **known} for one in opened.fields]
+        )
+    rows: list[dict[str, Any]] = []
+    for number, well in enumerate(registry.wells):
+        fields = registry.known_fields(number)
+        title = f"{well.row_name}{well.column_name}"
+        row: dict[str, Any] = {
+            "well": title,
+            "row": well.row_name,
+            "column": well.column_name,
+            "path": well.path,
+        }
+        row |= {"fields": None, **dict.fromkeys(alike), "size_bytes": None}
+        if fields is not None:
+            row |= {"fields": len(fields), "size_bytes": len(fields) * size}
+        rows.append({**row, **alike} if fields else row)
+    columns = columns_of(rows)
+    for name in ("fields", *alike, "size_bytes"):
+        columns[name] = np.array(columns[name], object)
+    return columns

@@ -1,10 +1,17 @@
-"""An image whose levels are Zarr arrays, and what the readers of this kind find."""
+"""An image whose levels are Zarr arrays, the result of reading a node, and its table."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lazyload.core.errors import SourceOpenError
+from napari_lazyload.core.row_map import ONE_ROW
+from napari_lazyload.sources.opened import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +19,7 @@ if TYPE_CHECKING:
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.metadata import ImageMeta
     from napari_lazyload.core.source import Chunk
-    from napari_lazyload.sources.opened import RowSource
+    from napari_lazyload.sources.opened import Columns, RowSource
     from napari_lazyload.sources.zarr.array import ZarrArray
 
 
@@ -31,7 +38,7 @@ class ZarrSource:
         self.arrays = tuple(arrays)
         self.meta = meta
         self.token = f"zarr-{uuid.uuid4().hex}"
-        self.row_axes: dict[str, int] = {}
+        self.row_map = ONE_ROW
 
     @property
     def remote(self) -> bool:
@@ -42,18 +49,10 @@ class ZarrSource:
         """Return the reference to one chunk of the level's array."""
         return self.arrays[level].chunk(index)
 
-    def position(self, _index: BlockIndex) -> int:
-        """Return 0: the image has one row."""
-        return 0
-
-    def frame_index(self, _position: int) -> BlockIndex:
-        """Return (): no axis counts rows."""
-        return ()
-
 
 @dataclass(frozen=True, slots=True)
 class ZarrImage:
-    """An image, and what the meta table says of it.
+    """An image, and its row of the meta table.
 
     Parameters
     ----------
@@ -67,29 +66,39 @@ class ZarrImage:
     path: str
 
     @property
+    def denied_keys(self) -> set[str]:
+        """The chunks that a server keeps back."""
+        if not isinstance(self.source, ZarrSource):
+            return set()
+        return set().union(*(array.denied_keys for array in self.source.arrays))
+
+    @property
     def row(self) -> dict[str, Any]:
         """The columns of its row."""
         meta = self.source.meta
-        array: ZarrArray | None = next(iter(getattr(self.source, "arrays", ())), None)
-        grid = meta.levels[0].grid
-        return {
+        arrays = self.source.arrays if isinstance(self.source, ZarrSource) else ()
+        sizes = map(np.atleast_1d, meta.levels[0].grid.chunks)
+        chunks = [max(axis.tolist(), default=0) for axis in sizes]
+        letters = "".join(meta.axes)
+        axes = letters if len(letters) == len(meta.axes) else " ".join(meta.axes)
+        row: dict[str, Any] = {
             "path": self.path,
             "name": meta.name,
             "kind": meta.kind,
-            "axes": "".join(meta.axes)
-            if all(len(axis) == 1 for axis in meta.axes)
-            else " ".join(meta.axes),
+            "axes": axes,
             "shape": _times(meta.shape),
-            "chunks": _times(
-                size if isinstance(size, int) else max(size, default=0) for size in grid.chunks
-            ),
-            "shards": _times(array.shard_shape) if array is not None and array.shard_shape else "",
+            "chunks": _times(chunks),
+            "shards": "",
             "levels": len(meta.levels),
-            "dtype": str(meta.dtype) if array is None else array.stored_dtype,
-            "codec": "" if array is None else array.codec,
-            "size_bytes": 0 if array is None else array.nbytes,
-            "channels": ", ".join(channel.name for channel in meta.channels if channel.name),
+            "dtype": str(meta.dtype),
+            "codec": "",
+            "size_bytes": 0,
+            "channels": ", ".join(filter(None, map(attrgetter("name"), meta.channels))),
         }
+        for array in arrays[:1]:
+            row |= {"dtype": array.stored_dtype, "codec": array.codec, "size_bytes": array.nbytes}
+            row["shards"] = _times(array.shard_shape or ())
+        return row
 
 
 def _times(sizes: Any) -> str:
@@ -98,20 +107,48 @@ def _times(sizes: Any) -> str:
 
 @dataclass(slots=True)
 class OpenedNode:
-    """What one node gives.
+    """The images of one node.
 
     Parameters
     ----------
     images : list of ZarrImage
         In the order in which they are shown.
     notes : list of str
-        What the user should know.
+        Remarks for the user.
     """
 
     images: list[ZarrImage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def take(self, other: OpenedNode) -> None:
-        """Add what another node gives."""
+        """Add the images and notes of another node."""
         self.images += other.images
         self.notes += other.notes
+
+    def take_all(self, results: Sequence[OpenedNode | SourceOpenError]) -> list[str]:
+        """Add several nodes; return the errors of those that could not be opened."""
+        errors = []
+        for result in results:
+            if isinstance(result, SourceOpenError):
+                errors.append(str(result))
+            else:
+                self.take(result)
+        return errors
+
+
+# --- The columns of the meta table
+# --------------------------------------------------------------------------------------------------
+
+
+def image_columns(images: Sequence[ZarrImage]) -> Columns:
+    """Return a row for each image, series or label image."""
+    columns = columns_of([image.row for image in images])
+    return {IMAGE: list(range(len(images))), **columns} if len(images) > 1 else columns
+
+
+def columns_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return rows with the same names as columns."""
+    columns: dict[str, Any] = {}
+    for name in rows[0]:
+        columns[name] = [row[name] for row in rows]
+    return columns

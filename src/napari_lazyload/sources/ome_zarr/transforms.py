@@ -1,4 +1,4 @@
-"""Coordinate transformations of OME-Zarr as matrices, and matrices as what a viewer places an image by.
+"""Coordinate transformations of OME-Zarr as matrices.
 
 Source of the formats: https://ngff.openmicroscopy.org, versions 0.4, 0.5 and the drafts of 0.6
 (RFC-5). A matrix is homogeneous, of shape (n + 1, n + 1), and maps an array's pixel indices, in the
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class UnshownTransformError(ValueError):
-    """A transformation that no matrix stands for, or that is malformed; the message says which."""
+    """A transformation that is not affine, or is malformed; the message says which."""
 
 
 def matrix_of(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
@@ -50,36 +50,36 @@ def matrix_of(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Ar
     kind = as_text(transform.get("type"))
     reader = _READERS.get(kind or "")
     if reader is None:
-        msg = f"a transformation of type {transform.get('type')!r} cannot be shown"
-        raise UnshownTransformError(msg)
-    if (
-        kind in ("scale", "translation", "rotation", "affine")
-        and kind not in transform
-        and "path" in transform
-    ):
-        msg = f"the {kind} whose values are in the array {transform['path']!r} is not read"
-        raise UnshownTransformError(msg)
+        raise UnshownTransformError(
+            f"a transformation of type {transform.get('type')!r} cannot be shown"
+        )
+    has_values = kind in transform or kind not in ("scale", "translation", "rotation", "affine")
+    if not has_values and "path" in transform:
+        raise UnshownTransformError(
+            f"the {kind} whose values are in the array {transform['path']!r} is not read"
+        )
     before, after = _own_axes(transform, "input", inputs), _own_axes(transform, "output", outputs)
     matrix = reader(transform, before, after)
     if (before, after) == (list(inputs), list(outputs)):
         return matrix
-    rows, columns = [after.index(name) for name in outputs], [before.index(name) for name in inputs]
+    rows, columns = map(after.index, outputs), map(before.index, inputs)
     return matrix[np.ix_([*rows, -1], [*columns, -1])]
 
 
 def _own_axes(transform: Mapping[str, Any], side: str, names: Names) -> list[str]:
-    """Return the axes in the order that the transformation counts them in, which spatialdata writes into each."""
-    found = [
-        as_text(one.get("name")) or "" for one in as_dicts(as_dict(transform.get(side)).get("axes"))
-    ]
+    """Return the axes in the order of the transformation, which spatialdata writes into each."""
+    axes = as_dicts(as_dict(transform.get(side)).get("axes"))
+    found = [as_text(axis.get("name")) or "" for axis in axes]
     if found and len(found) != len(names):
-        msg = f"a transformation with the {side} axes {', '.join(found)} cannot be shown; expected {', '.join(names)}"
-        raise UnshownTransformError(msg)
-    return found if set(found) == set(names) and len(set(found)) == len(found) else list(names)
+        raise UnshownTransformError(
+            f"a transformation with the {side} axes {', '.join(found)} cannot be shown; expected "
+            f"{', '.join(names)}"
+        )
+    return found if sorted(found) == sorted(set(names)) else list(names)
 
 
 def composed(transforms: Any, inputs: Names, outputs: Names) -> Array:
-    """Return the matrix of a list of transformations, the first one applied first; that of none changes nothing."""
+    """Return the matrix of a list of transformations, in the order in which they are applied."""
     whole = np.eye(len(inputs) + 1)
     for transform in as_dicts(transforms):
         whole = matrix_of(transform, inputs, outputs) @ whole
@@ -89,19 +89,20 @@ def composed(transforms: Any, inputs: Names, outputs: Names) -> Array:
 def _numbers(transform: Mapping[str, Any], name: str, count: int) -> tuple[float, ...]:
     numbers = as_numbers(transform.get(name))
     if numbers is None or len(numbers) != count:
-        msg = f"expected a {name} of {count} numbers, one for each axis, found {transform.get(name)!r}"
-        raise UnshownTransformError(msg)
+        raise UnshownTransformError(
+            f"expected a {name} of {count} numbers, one for each axis, found "
+            f"{transform.get(name)!r}"
+        )
     return numbers
 
 
 def _table(transform: Mapping[str, Any], name: str, rows: int, columns: int) -> Array:
     found = transform.get(name)
-    table = [as_numbers(row) for row in as_list(found)]
-    if len(table) not in (rows, columns) or any(
-        row is None or len(row) != columns for row in table
-    ):
-        msg = f"expected a {name} of {rows} x {columns} numbers, found {found!r}"
-        raise UnshownTransformError(msg)
+    table = [as_numbers(row) or () for row in as_list(found)]
+    if len(table) not in (rows, columns) or set(map(len, table)) != {columns}:
+        raise UnshownTransformError(
+            f"expected a {name} of {rows} x {columns} numbers, found {found!r}"
+        )
     return np.array(table[:rows], float)
 
 
@@ -128,24 +129,27 @@ def _affine(transform: Mapping[str, Any], inputs: Names, _outputs: Names) -> Arr
 
 
 def _map_axis(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
-    """Return a permutation: for each axis after, which one before; drafts before 0.6.dev write it as names."""
+    """Return a permutation: the axis before of each axis after; early drafts of 0.6 name them."""
     wanted, count = transform.get("mapAxis"), len(inputs)
+    axes = as_list(wanted)
     if isinstance(wanted, dict):
-        places: list[Any] = [_place(wanted.get(name, name), inputs) for name in outputs]
-    else:
-        places = [_place(one, inputs) for one in as_list(wanted)]
-    if sorted(place for place in places if place is not None) != list(range(count)):
-        msg = f"expected a mapAxis that names each of {count} axes once, found {wanted!r}"
-        raise UnshownTransformError(msg)
+        axes = [wanted.get(name, name) for name in outputs]
+    places = [_place(axis, inputs) for axis in axes]
+    if set(places) != set(range(count)) or len(places) != count:
+        raise UnshownTransformError(
+            f"expected a mapAxis that names each of {count} axes once, found {wanted!r}"
+        )
     return linear(np.eye(count)[places])
 
 
-def _place(axis: Any, names: Names) -> int | None:
-    """Return the number of an axis that is given by number or name."""
+def _place(axis: Any, names: Names) -> int:
+    """Return the number of an axis, given by number or name."""
     if isinstance(axis, str) and axis in names:
         return list(names).index(axis)
     number = as_count(axis)
-    return number if number is not None and number < len(names) else None
+    if number is None or number >= len(names):
+        raise UnshownTransformError(f"expected one of the axes {', '.join(names)}, found {axis!r}")
+    return number
 
 
 def _sequence(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
@@ -153,33 +157,28 @@ def _sequence(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Ar
 
 
 def _by_dimension(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
-    """Return the matrix of transformations of some axes each; axes that none names stay as they are."""
+    """Return the matrix of transformations of some axes each; other axes stay unchanged."""
     whole = np.eye(len(inputs) + 1)
     for part in as_dicts(transform.get("transformations")):
-        inner = as_dict(part.get("transformation")) or part  # drafts nest it, or do not
-        sides = [_axes_of_part(part, side) for side in ("input", "output")]
-        before, after = (
-            [_place(one, names) for one in side]
-            for side, names in zip(sides, (inputs, outputs), strict=True)
-        )
-        if None in before or None in after or len(before) != len(after) or not before:
-            msg = f"a byDimension transformation from axes {sides[0]} to {sides[1]} cannot be shown"
-            raise UnshownTransformError(msg)
-        rows, columns = [*after, len(inputs)], [*before, len(inputs)]
-        inner_inputs = [inputs[place] for place in before if place is not None]
-        inner_outputs = [outputs[place] for place in after if place is not None]
+        inner = as_dict(part.get("transformation")) or part  # some drafts nest it
+        before, after = _places(part, "input", inputs), _places(part, "output", outputs)
+        if len(before) != len(after) or not before:
+            raise UnshownTransformError(
+                f"a byDimension transformation from axes {before} to {after} cannot be shown"
+            )
+        inner_inputs = list(map(inputs.__getitem__, before))
+        inner_outputs = list(map(outputs.__getitem__, after))
         small = matrix_of(inner, inner_inputs, inner_outputs)
-        for row in after:
-            whole[row, :-1] = 0
-        whole[np.ix_(rows[:-1], columns)] = small[:-1]  # type: ignore[arg-type] # none is None
+        whole[after, :-1] = 0
+        whole[np.ix_(after, [*before, -1])] = small[:-1]
     return whole
 
 
-def _axes_of_part(part: Mapping[str, Any], side: str) -> list[Any]:
-    for name in (f"{side}_axes", f"{side}Axes", side):
-        if isinstance(part.get(name), list):
-            return as_list(part[name])
-    return []
+def _places(part: Mapping[str, Any], side: str, names: Names) -> list[int]:
+    """Return the numbers of the axes of one side of a part."""
+    keys = (f"{side}_axes", f"{side}Axes", side)
+    axes = next(filter(None, map(as_list, map(part.get, keys))), [])
+    return [_place(axis, names) for axis in axes]
 
 
 def _bijection(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
@@ -215,5 +214,6 @@ def inverse(matrix: Array) -> Array:
     try:
         return np.linalg.inv(matrix)
     except np.linalg.LinAlgError as err:
-        msg = "a transformation that cannot be inverted cannot be shown"
-        raise UnshownTransformError(msg) from err
+        raise UnshownTransformError(
+            "a transformation that cannot be inverted cannot be shown"
+        ) from err

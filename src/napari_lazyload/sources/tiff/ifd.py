@@ -1,8 +1,8 @@
 """TIFF structure: image file directories, how far they reach, and plain files without a library.
 
 Sources: TIFF 6.0, section 2 (header, IFD, field types) and section 8 (baseline tags); BigTIFF as in
-the libtiff documentation. `tifffile` reads the pixels and everything that is not plain; what is
-here tells truncated files, which it opens with fewer pages or default values, and answers for the
+the the libtiff documentation. `tifffile` reads the pixels and everything that is not plain. What is
+here finds truncated files, which it opens with fewer pages or default values. It describes the
 plain files of cameras and exports in a fraction of its time.
 """
 
@@ -25,118 +25,43 @@ if TYPE_CHECKING:
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-FILL_ORDER, DESCRIPTION = 266, 270
-STRIP_OFFSETS, SAMPLES, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION = 273, 277, 279, 282, 283
-PLANAR, RESOLUTION_UNIT, SOFTWARE, PREDICTOR, TILE_WIDTH, SAMPLE_FORMAT = (
-    284,
-    296,
-    305,
-    317,
-    322,
-    339,
-)
+FILL_ORDER, DESCRIPTION, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP = 266, 270, 273, 277, 278
+STRIP_COUNTS = 279
+X_RESOLUTION, Y_RESOLUTION, PLANAR, RESOLUTION_UNIT, SOFTWARE = 282, 283, 284, 296, 305
+PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 324, 325
+SAMPLE_FORMAT = 339
 
-#: The first private tag: those of instruments are sometimes broken in files that are otherwise fine.
+# The first private tag: those of instruments are sometimes broken in files that are fine else.
 _PRIVATE = 32768
 
-#: Tags that say nothing about how pages make up an image; any other one makes a file "not plain".
-_HARMLESS = frozenset(
-    (
-        *(
-            254,
-            256,
-            257,
-            258,
-            259,
-            262,
-            266,
-            269,
-            270,
-            271,
-            272,
-            273,
-            274,
-            277,
-            278,
-            279,
-            280,
-            281,
-            282,
-            283,
-            284,
-            296,
-        ),
-        *(
-            305,
-            306,
-            315,
-            316,
-            317,
-            322,
-            323,
-            324,
-            325,
-            338,
-            339,
-            340,
-            341,
-            700,
-            33432,
-            34377,
-            34665,
-            34675,
-            36867,
-        ),
+# Tags that say nothing about how pages make up an image; any other one makes a file "not plain".
+# fmt: off
+_HARMLESS = frozenset((
+    254, *range(256, 260), 262, 266, *range(269, 275), *range(277, 285), 296, 305, 306, 315, 316,
+    317, *range(322, 326), *range(338, 342), 700, 33432, 34377, 34665, 34675, 36867,
+))
+# fmt: on
+
+# Bytes of a value, by its type.
+_TYPE_BYTES = dict(
+    zip(
+        (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 18),
+        (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 8, 8, 8),
+        strict=True,
     )
 )
-
-_TYPE_BYTES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 
 _WIDE = frozenset(kind for kind, width in _TYPE_BYTES.items() if width > 4)
 
 _MAX_TAGS = 4096
+_DAMAGED = "the file is damaged: export it again"
 
 #: Software and descriptions from which `tifffile` makes something other than "one page, one image".
-_SPECIAL_SOFTWARE = (
-    b"SI.",
-    b"PerkinElmer",
-    b"Philips",
-    b"IndicaLabs",
-    b"MedScan",
-    b"Ventana",
-    b"ScanOutput",
-    b"TVX",
+_SPECIAL_SOFTWARE = tuple(
+    b"SI. PerkinElmer Philips IndicaLabs MedScan Ventana ScanOutput TVX".split()
 )
-_SPECIAL_DESCRIPTIONS = (
-    b"<",
-    b"{",
-    b"[",
-    b"shape=",
-    b"SCIFIO=",
-    b"ImageJ=",
-    b"Aperio",
-    b"state.",
-    b"FLIM",
-    b"Motic",
-)
+_SPECIAL_DESCRIPTIONS = tuple(b"< { [ shape= SCIFIO= ImageJ= Aperio state. FLIM Motic".split())
 
 _PIXELS = re.compile(rb"<(?:\w+:)?Pixels\b[^>]*>")
 _COMPANION = re.compile(rb"""<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile=["']([^"'>]+)["']""")
@@ -181,8 +106,8 @@ _FLAVOURS = {
 }
 
 
-class Entry(NamedTuple):
-    """One field of a directory: its type, how many values, and the values themselves or where they are."""
+class IfdEntry(NamedTuple):
+    """One field of a directory: its type, how many values, and these or where they are."""
 
     kind: int
     number: int
@@ -194,13 +119,6 @@ class Entry(NamedTuple):
         return self.number * _TYPE_BYTES.get(self.kind, 1)
 
 
-class Directory(NamedTuple):
-    """One image file directory."""
-
-    entries: dict[int, Entry]
-    following: int
-
-
 def read_flavour(head: FileHead) -> tuple[Flavour, int]:
     """Return the flavour of a TIFF file and the position of its first directory."""
     data = head.need(8)
@@ -210,20 +128,22 @@ def read_flavour(head: FileHead) -> tuple[Flavour, int]:
     return flavour, first
 
 
-def read_directory(head: FileHead, flavour: Flavour, offset: int) -> Directory:
-    """Read one directory; raises what `_fields` does."""
+def read_directory(
+    head: FileHead, flavour: Flavour, offset: int
+) -> tuple[dict[int, IfdEntry], int]:
+    """Read one directory, and where the next one is; raises what `_fields` does."""
     found, following = _fields(head, flavour, offset)
-    entries: dict[int, Entry] = {}
-    for tag, kind, number, raw in found:
-        if tag not in entries:
-            entries[tag] = Entry(kind, number, raw)
-    return Directory(entries, following)
+    # Of a tag that comes twice, the first holds.
+    entries = {tag: IfdEntry(kind, number, raw) for tag, kind, number, raw in reversed(found)}
+    return entries, following
 
 
 def _fields(
     head: FileHead, flavour: Flavour, offset: int
 ) -> tuple[list[tuple[int, int, int, bytes]], int]:
-    """Return tag, type, number and value of each field of a directory, and where the next directory is.
+    """Return the fields of a directory, and where the next directory is.
+
+    A field is its tag, its type, the number of its values, and the values or where they are.
 
     Raises
     ------
@@ -237,16 +157,13 @@ def _fields(
         raise TruncatedError(msg)
     (count,) = flavour.counter.unpack_from(data)
     if count > _MAX_TAGS:
-        raise PictureError(
-            f"a directory of {count:,} tags",
-            "a TIFF directory",
-            "the file is damaged: export it again",
-        )
+        raise PictureError(f"a directory of {count:,} tags", "a TIFF directory", _DAMAGED)
     end = width + count * step
     if len(data) < end + pointer:
         data = head.at(offset, end + pointer)
         if len(data) < end + pointer:
-            msg = f"a file of {head.size:,} bytes with a directory that ends at {offset + end + pointer:,}"
+            last = f"{offset + end + pointer:,}"
+            msg = f"a file of {head.size:,} bytes with a directory that ends at {last}"
             raise TruncatedError(msg)
     found = [*flavour.entry.iter_unpack(data[width:end])]
     for tag, kind, number, raw in found:
@@ -254,17 +171,18 @@ def _fields(
             nbytes = number * _TYPE_BYTES.get(kind, 1)
             where = flavour.number(raw)
             if nbytes > pointer and where + nbytes > head.size:
-                msg = f"a file of {head.size:,} bytes with values of tag {tag} at {where:,} to {where + nbytes:,}"
+                place = f"{where:,} to {where + nbytes:,}"
+                msg = f"a file of {head.size:,} bytes with values of tag {tag} at {place}"
                 raise TruncatedError(msg)
     (following,) = flavour.pointer.unpack_from(data, end)
     return found, following
 
 
-def is_imagej(head: FileHead) -> bool:
-    """Return whether the description of the first page is one of ImageJ."""
+def first_text(head: FileHead) -> bytes:
+    """Return the description in the first directory."""
     flavour, offset = read_flavour(head)
-    text = _text(head, flavour, read_directory(head, flavour, offset).entries.get(DESCRIPTION))
-    return text.startswith(b"ImageJ=")
+    entries, _ = read_directory(head, flavour, offset)
+    return _text(head, flavour, entries.get(DESCRIPTION))
 
 
 def check_chain(head: FileHead) -> int:
@@ -287,55 +205,57 @@ def check_chain(head: FileHead) -> int:
     return len(seen)
 
 
-def ome_xml(head: FileHead) -> str:
-    """Return the OME-XML of a set's companion where a file names one, else "": that of the file itself is to be taken.
+def companion_xml(path: str, text: bytes) -> str:
+    """Return the OME-XML of a set's companion; "" where a file names none: its own is used then.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    text : bytes
+        The description in its first directory.
 
     Raises
     ------
     PictureError
         More planes are described than anybody has: tifffile makes a list of them.
     """
-    flavour, offset = read_flavour(head)
-    text = _text(head, flavour, read_directory(head, flavour, offset).entries.get(DESCRIPTION))
     companion = _COMPANION.search(text)
     other = ""
     if companion is not None:
         # Its name alone: what lies elsewhere is not a file's to choose.
         name = os.path.basename(companion[1].decode("utf-8", "replace").replace("\\", "/"))
-        path = os.path.join(os.path.dirname(os.path.abspath(head.path)), name)
-        if os.path.isfile(path):
-            with open(path, "rb") as file:
+        beside = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+        if os.path.isfile(beside):
+            with open(beside, "rb") as file:
                 text = file.read()
             other = text.decode("utf-8", "replace")
-    planes = max(
-        (math.prod(map(int, _PLANE_AXES.findall(one))) for one in _PIXELS.findall(text)), default=0
-    )
-    if planes > _MOST_PLANES:
-        found = f"OME-XML that describes {planes:,} planes"
-        raise PictureError(
-            found, f"at most {_MOST_PLANES:,}", "the file is damaged: export it again"
-        )
+    for pixels in _PIXELS.findall(text):
+        planes = math.prod(map(int, _PLANE_AXES.findall(pixels)))
+        if planes > _MOST_PLANES:
+            found = f"OME-XML that describes {planes:,} planes"
+            raise PictureError(found, f"at most {_MOST_PLANES:,}", _DAMAGED)
     return other
 
 
-def value_bytes(head: FileHead, flavour: Flavour, entry: Entry) -> bytes:
+def value_bytes(head: FileHead, flavour: Flavour, entry: IfdEntry) -> bytes:
     """Return the bytes of the values of a field."""
-    nbytes = entry.nbytes
-    return (
-        entry.raw[:nbytes]
-        if nbytes <= flavour.pointer.size
-        else head.at(flavour.number(entry.raw), nbytes)
-    )
+    if entry.nbytes <= flavour.pointer.size:
+        return entry.raw[: entry.nbytes]
+    return head.at(flavour.number(entry.raw), entry.nbytes)
 
 
-def values(head: FileHead, flavour: Flavour, entry: Entry) -> tuple[int, ...]:
+def values(head: FileHead, flavour: Flavour, entry: IfdEntry) -> tuple[int, ...]:
     """Return the whole numbers of a field."""
     code = f"{flavour.order}{entry.number}{_INTEGERS[entry.kind]}"
     return struct.unpack(code, value_bytes(head, flavour, entry))
 
 
 class Plain(NamedTuple):
-    """A TIFF file of one directory whose image is that directory's."""
+    """A TIFF file of one directory whose image is that directory's.
+
+    `data_offset` is where its pixels begin, if they are stored as they are and lie together.
+    """
 
     height: int
     width: int
@@ -344,36 +264,23 @@ class Plain(NamedTuple):
     directory: int
     data_offset: int | None
     description: bytes
-    entries: dict[int, Entry]
+    entries: dict[int, IfdEntry]
     flavour: Flavour
 
 
 def read_plain(head: FileHead) -> Plain | None:
-    """Describe a plain file from its only directory, or return None for one that `tifffile` has to look at.
+    """Describe a plain file from its only directory: None for one that `tifffile` has to describe.
 
-    Plain means: one directory, known tags alone, grey or RGB samples side by side of 8, 16, 32 or
+    Plain means: one directory, known tags alone, gray or RGB samples side by side of 8, 16, 32 or
     64 bits, and no description of a format that arranges pages.
     """
     flavour, offset = read_flavour(head)
     entries, following = read_directory(head, flavour, offset)
-    if (
-        following
-        or not _HARMLESS.issuperset(entries)
-        or WIDTH not in entries
-        or LENGTH not in entries
-    ):
+    if following or not _HARMLESS.issuperset(entries) or not entries.keys() >= {WIDTH, LENGTH}:
         return None
 
     def number(tag: int, default: int) -> int:
-        entry = entries.get(tag)
-        if entry is None:
-            return default
-        if entry.number == 1 and entry.kind in (3, 4):
-            return flavour.number(entry.raw[: 2 if entry.kind == 3 else 4])
-        if entry.kind not in _INTEGERS:
-            return -1
-        found = set(values(head, flavour, entry))
-        return found.pop() if len(found) == 1 else -1
+        return _number(head, flavour, entries.get(tag), default)
 
     samples, photometric = number(SAMPLES, 1), number(PHOTOMETRIC, -1)
     gray = samples == 1 and photometric in (0, 1)
@@ -388,46 +295,73 @@ def read_plain(head: FileHead) -> Plain | None:
     if not _is_plain_description(description, shape) or software.startswith(_SPECIAL_SOFTWARE):
         return None
     data_offset = None
-    if number(COMPRESSION, 1) == 1 and number(PREDICTOR, 1) == 1 and TILE_WIDTH not in entries:
-        data_offset = _contiguous(head, flavour, entries, height * width * samples * kind.itemsize)
+    if number(COMPRESSION, 1) == 1 and number(PREDICTOR, 1) == 1:
+        nbytes = height * width * samples * kind.itemsize
+        data_offset = _contiguous(head, flavour, entries, nbytes)
     return Plain(height, width, samples, kind, offset, data_offset, description, entries, flavour)
 
 
-def _text(head: FileHead, flavour: Flavour, entry: Entry | None) -> bytes:
+def plain_tile(head: FileHead, plain: Plain) -> tuple[int, int] | None:
+    """Return rows and columns of a tile or strip, None where the page is read whole."""
+
+    def number(tag: int, default: int) -> int:
+        return _number(head, plain.flavour, plain.entries.get(tag), default)
+
+    tile = min(number(ROWS_PER_STRIP, plain.height), plain.height), plain.width
+    if TILE_WIDTH in plain.entries:
+        tile = number(TILE_LENGTH, 0), number(TILE_WIDTH, 0)
+    # tifffile and libtiff disagree on what a predictor is without compression.
+    unclear = number(COMPRESSION, 1) == 1 and number(PREDICTOR, 1) != 1
+    return None if unclear or min(tile) < 1 else tile
+
+
+def _number(head: FileHead, flavour: Flavour, entry: IfdEntry | None, default: int) -> int:
+    """Return the number that a field holds, once or several times; -1 for anything else."""
+    if entry is None:
+        return default
+    if entry.number == 1 and entry.kind in (3, 4):
+        return flavour.number(entry.raw[: _TYPE_BYTES[entry.kind]])
+    if entry.kind not in _INTEGERS:
+        return -1
+    found = set(values(head, flavour, entry))
+    return found.pop() if len(found) == 1 else -1
+
+
+def _text(head: FileHead, flavour: Flavour, entry: IfdEntry | None) -> bytes:
     """Return the bytes of a text field."""
-    return (
-        value_bytes(head, flavour, entry).rstrip(b"\0 ")
-        if entry is not None and entry.kind == 2
-        else b""
-    )
+    if entry is None or entry.kind != 2:
+        return b""
+    return value_bytes(head, flavour, entry).rstrip(b"\0 ")
 
 
 def _is_plain_description(text: bytes, shape: tuple[int, ...]) -> bool:
-    """Tell whether a description leaves a single page as it is."""
+    """Whether a description leaves a single page as it is."""
     if text.startswith(b"ImageJ="):
         return _STACKED.search(text) is None
     if text.startswith(b'{"shape":'):
         try:
             shaped = json.loads(text)
-            return (
-                tuple(shaped["shape"]) == shape
-                and "axes" not in shaped
-                and "truncated" not in shaped
-            )
+            plain = "axes" not in shaped and "truncated" not in shaped
+            return plain and tuple(shaped["shape"]) == shape
         except (ValueError, TypeError, KeyError):
             return False
-    return (
-        not text.startswith(_SPECIAL_DESCRIPTIONS)
-        and not text.endswith(b">")
-        and b"scanimage" not in text
-    )
+    special = text.startswith(_SPECIAL_DESCRIPTIONS) or text.endswith(b">")
+    return not special and b"scanimage" not in text
 
 
 def _contiguous(
-    head: FileHead, flavour: Flavour, entries: dict[int, Entry], nbytes: int
+    head: FileHead, flavour: Flavour, entries: dict[int, IfdEntry], nbytes: int
 ) -> int | None:
-    """Return where the strips begin that follow each other without a gap, or None."""
+    """Return where the strips or tiles begin that follow each other without a gap, or None."""
     offsets, counts = entries.get(STRIP_OFFSETS), entries.get(STRIP_COUNTS)
+    if TILE_WIDTH in entries:
+        width, wide, height, tall = (
+            _number(head, flavour, entries.get(tag), 0)
+            for tag in (WIDTH, TILE_WIDTH, LENGTH, TILE_LENGTH)
+        )
+        if wide != width or wide % 16 or tall < 16 or tall % 16 or height % tall:
+            return None
+        offsets, counts = entries.get(TILE_OFFSETS), entries.get(TILE_COUNTS)
     if offsets is None or counts is None or offsets.number != counts.number:
         return None
     if not _INTEGERS.keys() >= {offsets.kind, counts.kind}:
@@ -436,9 +370,7 @@ def _contiguous(
     if not all(starts):  # left out, as in sparse files of GDAL
         return None
     if len(starts) == 1:
-        return starts[0] if sizes[0] in (0, nbytes) or sizes[0] > nbytes else None
-    follows = all(
-        start + size == following
-        for start, size, following in zip(starts, sizes, starts[1:], strict=False)
-    )
+        return starts[0]
+    ends = map(sum, zip(starts, sizes, strict=True))
+    follows = all(end == start for end, start in zip(ends, starts[1:], strict=False))
     return starts[0] if follows and sum(sizes) == nbytes else None

@@ -1,4 +1,4 @@
-"""TIFF files of instruments: how large a pixel is, where the tags of a maker say it instead of the usual ones."""
+"""TIFF files of instruments: sizes of pixels that the tags of a maker hold, not the usual ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def instrument_metadata(
         if getattr(tif, f"is_{name}", False):
             try:
                 return read(tif, axes, shape)
-            except Exception:  # noqa: BLE001 - a maker's tags may hold anything; the pixels are fine without
+            except Exception:  # noqa: BLE001 - a maker's tags may hold anything; the pixels are fine
                 return {}
     return {}
 
@@ -62,35 +62,34 @@ def _sizes(
 ) -> dict[str, Any]:
     """Return sizes of pixels, and of steps in time, as far as they are numbers."""
     found: dict[str, Any] = {}
-    steps = {axis: step for axis, step in (("z", _number(z)), ("t", _number(seconds))) if step}
+    steps: dict[str, float] = {}
     if _number(x) and _number(y):
         found = {"scale": (_number(y), _number(x)), "unit": unit}
-    else:
-        steps.pop("z", None)
+        if _number(z):
+            steps["z"] = _number(z)
+    if _number(seconds):
+        steps["t"] = _number(seconds)
+        found["axis_units"] = {"t": "second"}
     if steps:
         found["axis_scale"] = steps
-    if "t" in steps:
-        found["axis_units"] = {"t": "second"}
     return found
 
 
 def _lsm(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
     """Zeiss: metres, and seconds between frames."""
-    said: Any = tif.lsm_metadata
-    x, y, z = (_number(said.get(f"VoxelSize{axis}")) * 1e6 for axis in "XYZ")
-    return _sizes(x, y, z, seconds=said.get("TimeIntervall", said.get("TimeInterval")))
+    fields: Any = tif.lsm_metadata
+    x, y, z = (_number(fields.get(f"VoxelSize{axis}")) * 1e6 for axis in "XYZ")
+    return _sizes(x, y, z, seconds=fields.get("TimeIntervall", fields.get("TimeInterval")))
 
 
 def _stk(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
-    """MetaMorph: a calibration that may be switched off, and the distance of each plane from the one before."""
-    said: Any = tif.stk_metadata
-    unit = length_unit(said.get("CalibrationUnits"))
-    if not said.get("SpatialCalibration", 1) or unit is None:
+    """MetaMorph: a calibration that may be off, and the distance of each plane from the last."""
+    fields: Any = tif.stk_metadata
+    unit = length_unit(fields.get("CalibrationUnits"))
+    if not fields.get("SpatialCalibration", 1) or unit is None:
         return {}
-    distances = [_number(one) for one in said.get("ZDistance", ())]
-    return _sizes(
-        said.get("XCalibration"), said.get("YCalibration"), distances[0] if distances else 0, unit
-    )
+    z = next(iter(fields.get("ZDistance", ())), 0)
+    return _sizes(fields.get("XCalibration"), fields.get("YCalibration"), z, unit)
 
 
 def _svs(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
@@ -101,55 +100,58 @@ def _svs(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) ->
 
 def _sis(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
     """Olympus: metres."""
-    said: Any = tif.sis_metadata
-    return _sizes(_number(said.get("pixelsizex")) * 1e6, _number(said.get("pixelsizey")) * 1e6)
+    fields: Any = tif.sis_metadata
+    return _sizes(_number(fields.get("pixelsizex")) * 1e6, _number(fields.get("pixelsizey")) * 1e6)
 
 
 def _fluoview(
     tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]
 ) -> dict[str, Any]:
     """Olympus FluoView: each axis with its step and unit."""
-    said: Any = tif.fluoview_metadata
-    steps = {
-        str(name).strip().lower(): (step, str(unit))
-        for name, _, _, step, unit in said["Dimensions"]
-    }
-    (x, unit), (y, _), (z, z_unit) = (steps.get(axis, (0, "")) for axis in "xyz")
-    name = length_unit(unit)
-    return _sizes(x, y, z if length_unit(z_unit) == name else 0, name) if name else {}
+    fields: Any = tif.fluoview_metadata
+    steps: dict[str, tuple[Any, str | None]] = {}
+    for name, _, _, step, unit in fields["Dimensions"]:
+        steps[str(name).strip().lower()] = (step, length_unit(str(unit)))
+    (x, unit), (y, _), (z, z_unit) = (steps.get(axis, (0, None)) for axis in "xyz")
+    if unit is None:
+        return {}
+    return _sizes(x, y, z if z_unit == unit else 0, unit)
 
 
 def _micromanager(
     tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequence[int]
 ) -> dict[str, Any]:
-    """Micro-Manager: the summary of its settings, with names and colours of channels."""
-    said: Any = (tif.micromanager_metadata or {}).get("Summary", {})
-    size = said.get("PixelSize_um")
-    found = _sizes(
-        size, size, said.get("z-step_um"), seconds=_number(said.get("Interval_ms")) / 1000
-    )
-    names, colors = said.get("ChNames"), said.get("ChColors")
+    """Micro-Manager: the summary of its settings, with names and colors of channels."""
+    fields: Any = (tif.micromanager_metadata or {}).get("Summary", {})
+    size, seconds = fields.get("PixelSize_um"), _number(fields.get("Interval_ms")) / 1000
+    found = _sizes(size, size, fields.get("z-step_um"), seconds=seconds)
+    names, colors = fields.get("ChNames"), fields.get("ChColors")
     own = _ndtiff_channels(tif) if tif.is_ndtiff else []
     if own:
-        paired = isinstance(names, list) and isinstance(colors, list) and len(names) == len(colors)
-        known = dict(zip(names, colors, strict=True)) if paired else {}
-        names, colors = own, [known.get(name) for name in own]
+        known: dict[Any, Any] = {}
+        if isinstance(names, list) and isinstance(colors, list) and len(names) == len(colors):
+            known = dict(zip(names, colors, strict=True))
+        names, colors = own, [*map(known.get, own)]
     count = shape[axes.index("c")] if "c" in axes else 1
     if isinstance(names, list) and 1 < count == len(names) <= MOST_CHANNELS:
-        if not (isinstance(colors, list) and len(colors) == count and len(set(colors)) == count):
-            colors = [None] * count  # what differs in no channel says nothing
-        found["channels"] = tuple(
-            ChannelMeta(
-                str(name) or f"channel {number}",
-                default_color(number, count) if color is None else f"#{int(color) & 0xFFFFFF:06x}",
-            )
-            for number, (name, color) in enumerate(zip(names, colors, strict=True))
-        )
+        # What differs in no channel says nothing.
+        if not isinstance(colors, list) or not len(colors) == len(set(colors)) == count:
+            colors = [None] * count
+        found["channels"] = tuple(map(_channel, range(count), names, colors, [count] * count))
     return found
 
 
+def _channel(number: int, name: Any, color: Any, count: int) -> ChannelMeta:
+    """Return how one channel of several is shown."""
+    shown = default_color(number, count) if color is None else f"#{int(color) & 0xFFFFFF:06x}"
+    return ChannelMeta(str(name) or f"channel {number}", shown)
+
+
 def _ndtiff_channels(tif: tifffile.TiffFile) -> list[str]:
-    """Return the channels that have names, as tifffile counts them: in the order in which the index names them."""
+    """Return the channels that have names, in the order in which the index names them.
+
+    tifffile counts them like this.
+    """
     import tifffile
 
     index = tifffile.read_ndtiff_index(os.path.join(tif.filehandle.dirname, "NDTiff.index"))

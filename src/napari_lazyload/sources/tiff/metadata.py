@@ -1,8 +1,8 @@
-"""TIFF: what a file says besides its pixels (scale, units, palette), and silence while tifffile reads it.
+"""TIFF: scale, units and palette of an image, and silence while tifffile reads a file.
 
-Resolution tags of plain files are mostly the leftovers of a print setting, so that only three
-things become a scale: ImageJ's calibration, OME-XML's physical sizes, and resolutions finer than
-any printer's.
+Resolution tags of plain files are mostly the leftovers of a print setting. So only three things
+become a scale: ImageJ's calibration, OME-XML's physical sizes, and resolutions finer than any
+printer's.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
     from napari_lazyload.sources.image_header import FileHead
 
-#: Size of a pixel in micrometres from which on a resolution is that of a screen or a printer (1200 dots per inch).
+# Size of a pixel in micrometers from which on a resolution is that of a screen or a printer (1200
+# dots per inch).
 _PRINT_PIXEL = 21.0
-_MICROMETRES = {2: 25_400.0, 3: 10_000.0}
+_MICROMETERS = {2: 25_400.0, 3: 10_000.0}
 
 
 class _Silence(threading.local, logging.Filter):
@@ -48,7 +49,7 @@ class _Silence(threading.local, logging.Filter):
         logging.Filter.__init__(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record may pass."""
+        """Whether a record may pass."""
         return self.depth == 0
 
 
@@ -57,7 +58,7 @@ _SILENCE = _Silence()
 
 @contextmanager
 def quiet_tifffile() -> Iterator[None]:
-    """Drop tifffile's log messages of this thread; what matters in them is checked and raised here."""
+    """Drop tifffile's log messages of this thread; what matters in them is raised here."""
     logging.getLogger("tifffile").addFilter(_SILENCE)  # adding it again changes nothing
     _SILENCE.depth += 1
     try:
@@ -73,10 +74,10 @@ def plain_metadata(head: FileHead, plain: Plain) -> dict[str, Any]:
         metadata["white_is_zero"] = True
     entry = plain.entries.get(RESOLUTION_UNIT)
     unit = values(head, plain.flavour, entry)[0] if entry is not None else 2
-    said = _description(plain.description)
+    fields = _description(plain.description)
     per_unit = _rational(head, plain, Y_RESOLUTION), _rational(head, plain, X_RESOLUTION)
-    metadata.update(_scale(per_unit, unit, said.get("unit")))
-    metadata.update(imagej_limits(said))
+    metadata.update(_scale(per_unit, unit, fields.get("unit")))
+    metadata.update(imagej_limits(fields))
     return metadata
 
 
@@ -85,9 +86,8 @@ def _rational(head: FileHead, plain: Plain, tag: int) -> float:
     entry = plain.entries.get(tag)
     if entry is None or entry.kind != 5 or entry.number != 1:
         return 0.0
-    numerator, denominator = struct.unpack(
-        plain.flavour.order + "II", value_bytes(head, plain.flavour, entry)
-    )
+    data = value_bytes(head, plain.flavour, entry)
+    numerator, denominator = struct.unpack(plain.flavour.order + "II", data)
     return numerator / denominator if denominator else 0.0
 
 
@@ -95,9 +95,8 @@ def _description(description: bytes) -> dict[str, str]:
     """Return the lines of ImageJ's description."""
     if not description.startswith(b"ImageJ="):
         return {}
-    return dict(
-        line.split("=", 1) for line in description.decode("latin-1").splitlines() if "=" in line
-    )
+    lines = description.decode("latin-1").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) -> dict[str, Any]:
@@ -107,24 +106,22 @@ def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) 
     metadata: dict[str, Any] = {"bits": keyframe.bitspersample}
     if keyframe.photometric == 0:
         metadata["white_is_zero"] = True
-    if keyframe.photometric == 3:
-        colormap = keyframe.colormap
-        if colormap is not None:
-            metadata["colormap"] = colormap.T
+    if keyframe.photometric == 3 and keyframe.colormap is not None:
+        metadata["colormap"] = keyframe.colormap.T
     if len(tif.series) > 1 and series.name:
         metadata["series"] = str(series.name)
     if tif.is_ome and tif.ome_metadata:
         metadata.update(ome_metadata(tif.ome_metadata, number, axes, shape, str(series.name)))
         return metadata
-    resolution = [_ratio(keyframe.tags.get(tag)) for tag in (Y_RESOLUTION, X_RESOLUTION)]
-    tag = keyframe.tags.get(RESOLUTION_UNIT)
+    tags = keyframe.tags
+    per_unit = _ratio(tags.get(Y_RESOLUTION)), _ratio(tags.get(X_RESOLUTION))
+    tag = tags.get(RESOLUTION_UNIT)
     unit = int(tag.value) if tag is not None else 2
+    fields: Mapping[str, Any] = {}
     if tif.is_imagej:
-        said: Mapping[str, Any] = tif.imagej_metadata or {}
-        metadata.update(_scale((resolution[0], resolution[1]), unit, said.get("unit")))
-        metadata.update(imagej_metadata(said, axes, shape))
-    else:
-        metadata.update(_scale((resolution[0], resolution[1]), unit, None))
+        fields = tif.imagej_metadata or {}
+        metadata.update(imagej_metadata(fields, axes, shape))
+    metadata.update(_scale(per_unit, unit, fields.get("unit")))
     if not number:
         metadata.update(instrument_metadata(tif, axes, shape))
     return metadata
@@ -147,7 +144,7 @@ def _scale(per_unit: tuple[float, float], unit: int, named: str | None) -> dict[
     name = length_unit(str(named)) if named else None
     if name:
         return {"scale": size, "unit": name}
-    factor = _MICROMETRES.get(unit)
+    factor = _MICROMETERS.get(unit)
     if factor and max(size) * factor < _PRINT_PIXEL:
         return {"scale": (size[0] * factor, size[1] * factor), "unit": "micrometer"}
     return {}

@@ -1,4 +1,4 @@
-"""OME-XML of a TIFF file: sizes of pixels, steps of time, names and colours of channels.
+"""OME-XML of a TIFF file: sizes of pixels, steps of time, names and colors of channels.
 
 Source: the OME data model, schema of June 2016. The text is searched, not parsed: that of a long
 recording has a hundred megabytes, nearly all of it about single planes.
@@ -42,18 +42,15 @@ def described_file(companion: str) -> str:
     """
     folder = os.path.dirname(os.path.abspath(companion))
     with open(companion, "rb") as file:
-        names = dict.fromkeys(
-            html.unescape(name.decode("utf-8", "replace"))
-            for name in _FILE_NAME.findall(file.read())
-        )
+        names = dict.fromkeys(_FILE_NAME.findall(file.read()))
     for name in names:
-        path = os.path.join(folder, os.path.basename(name))
+        text = html.unescape(name.decode("utf-8", "replace"))
+        path = os.path.join(folder, os.path.basename(text))
         if os.path.isfile(path):
             return path
     found = f"none of the {len(names)} that it names"
-    raise open_error(
-        companion, "TIFF files beside it", found, "put its files and it into one folder"
-    )
+    hint = "put its files and it into one folder"
+    raise open_error(companion, "TIFF files beside it", found, hint)
 
 
 def ome_metadata(
@@ -101,32 +98,25 @@ def _attributes(text: str) -> dict[str, str]:
 def _image(
     xml: str, number: int, sizes: dict[str, int], name: str
 ) -> tuple[dict[str, str], dict[str, str], str] | None:
-    """Return the attributes of an image and of its pixels, and what stands between them and its planes.
+    """Return the attributes of an image and of its pixels, and the text between it and its planes.
 
     Images without data are none in the file, so that those before may be missing: a name that no
     other image has tells which one it is, else sizes do.
     """
     starts = [*_IMAGE.finditer(xml)]
-    named = [
-        place
-        for place, start in enumerate(starts)
-        if name and _attributes(start[0]).get("Name") == name
-    ]
+    images = [_attributes(start[0]) for start in starts]
+    named = [place for place, image in enumerate(images) if name and image.get("Name") == name]
+    expected = {f"Size{axis.upper()}": str(size) for axis, size in sizes.items() if axis in "xyzt"}
+    ends = [*(start.start() for start in starts[1:]), len(xml)]
     for place in (*(named if len(named) == 1 else ()), *range(number, len(starts))):
-        end = starts[place + 1].start() if place + 1 < len(starts) else len(xml)
-        pixels = PIXELS.search(xml, starts[place].end(), end)
+        pixels = PIXELS.search(xml, starts[place].end(), ends[place])
         if pixels is None:
             continue
-        said = _attributes(pixels[0])
-        if all(
-            said.get(f"Size{axis.upper()}") == str(sizes[axis]) for axis in "xyzt" if axis in sizes
-        ):
-            planes = _PLANES.search(xml, pixels.end(), end)
-            return (
-                _attributes(starts[place][0]),
-                said,
-                xml[pixels.end() : planes.start() if planes else end],
-            )
+        attributes = _attributes(pixels[0])
+        if expected.items() <= attributes.items():
+            planes = _PLANES.search(xml, pixels.end(), ends[place])
+            end = planes.start() if planes else ends[place]
+            return images[place], attributes, xml[pixels.end() : end]
     return None
 
 
@@ -138,56 +128,53 @@ def _sizes(pixels: dict[str, str]) -> dict[str, Any]:
         unit = length_unit(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         if size and unit:
             sizes[axis] = (size, unit)
-    steps, units = {}, {}
+    steps = {}
     result: dict[str, Any] = {}
     if "X" in sizes and "Y" in sizes:
-        unit = sizes["X"][1]
-        result = {"scale": (in_unit(*sizes["Y"], unit), sizes["X"][0]), "unit": unit}
+        size, unit = sizes["X"]
+        result = {"scale": (in_unit(*sizes["Y"], unit), size), "unit": unit}
         if "Z" in sizes:
             steps["z"] = in_unit(*sizes["Z"], unit)
-    step, unit_of_time = (
-        _positive(pixels.get("TimeIncrement")),
-        time_unit(pixels.get("TimeIncrementUnit", "s")),
-    )
+    step = _positive(pixels.get("TimeIncrement"))
+    unit_of_time = time_unit(pixels.get("TimeIncrementUnit", "s"))
     if step and unit_of_time:
-        steps["t"], units["t"] = step, unit_of_time
-    return {
-        **result,
-        **({"axis_scale": steps} if steps else {}),
-        **({"axis_units": units} if units else {}),
-    }
+        steps["t"] = step
+        result["axis_units"] = {"t": unit_of_time}
+    if steps:
+        result["axis_scale"] = steps
+    return result
 
 
-def _positive(said: str | None) -> float:
+def _positive(text: str | None) -> float:
     """Return a number above zero, 0 for anything else."""
     try:
-        value = float(said or 0)
+        value = float(text or 0)
     except ValueError:
         return 0.0
     return value if 0 < value < float("inf") else 0.0
 
 
-def _channels(said: list[dict[str, str]], count: int) -> tuple[ChannelMeta, ...]:
-    """Return how channels are shown, where each has its own entry and one has a name or a colour."""
-    colors = [_color(one.get("Color")) for one in said]
-    known = any(colors) or any(one.get("Name") for one in said)
-    if not known or not 1 < count == len(said) <= MOST_CHANNELS:
+def _channels(entries: list[dict[str, str]], count: int) -> tuple[ChannelMeta, ...]:
+    """Return how channels are shown, where each has its own entry and one has a name or a color."""
+    colors = [_color(entry.get("Color")) for entry in entries]
+    known = any(colors) or any(entry.get("Name") for entry in entries)
+    if not known or not 1 < count == len(entries) <= MOST_CHANNELS:
         return ()
-    return tuple(
-        ChannelMeta(
-            one.get("Name") or f"channel {number}",
-            (color or "#ffffff")
-            if any(colors) and "Color" in one
-            else default_color(number, count),
-        )
-        for number, (one, color) in enumerate(zip(said, colors, strict=True))
-    )
+    channels = []
+    for number, (entry, color) in enumerate(zip(entries, colors, strict=True)):
+        own = "Color" in entry and any(colors)
+        shown = (color or "#ffffff") if own else default_color(number, count)
+        channels.append(ChannelMeta(entry.get("Name") or f"channel {number}", shown))
+    return tuple(channels)
 
 
-def _color(said: str | None) -> str | None:
-    """Return ``"#rrggbb"`` of a colour as a signed number of red, green, blue, alpha; None for white, the default."""
+def _color(text: str | None) -> str | None:
+    """Return ``"#rrggbb"`` of a color: None for white, the default.
+
+    It is written as a signed number of red, green, blue, alpha.
+    """
     try:
-        value = int(said or -1) & _WHITE
+        value = int(text or -1) & _WHITE
     except ValueError:
         return None
     return None if value >> 8 == _WHITE >> 8 else f"#{value >> 8:06x}"

@@ -1,8 +1,7 @@
-"""Large TIFF files, and such with a pyramid: chunks are tiles or strips, put together where they are small.
+"""Large TIFF images, and such with a pyramid: chunks are tiles or strips, or some of them.
 
-What the image is called, its axes and its scale come from the reader of pictures; this module only
-reads it in smaller pieces than whole pages, and gives its levels. Pixels without compression that
-lie together are read in place.
+Name, axes and scale of an image come from its description. Here it is read in smaller pieces than
+whole pages, with its levels. Pixels without compression that lie together are read in place.
 """
 
 from __future__ import annotations
@@ -17,68 +16,38 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.chunks import ChunkGrid, box_shape
-from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.metadata import LevelMeta
+from napari_lazyload.core.row_map import ONE_ROW
+from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.read_strided import Array, native
-from napari_lazyload.sources.binary.strided import RawSource, dense
-from napari_lazyload.sources.files import Stamp, read_error, stamp_now
-from napari_lazyload.sources.opened import OneRow
-from napari_lazyload.sources.tiff.metadata import quiet_tifffile
-from napari_lazyload.sources.tiff.pages import contiguous_from, in_other_files, page_at
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense
+from napari_lazyload.sources.files import FileStamp, read_error
+from napari_lazyload.sources.image_header import PictureError
+from napari_lazyload.sources.tiff.ifd import plain_tile
+from napari_lazyload.sources.tiff.layout import TileGrid
+from napari_lazyload.sources.tiff.pages import check_count, check_extent, open_tifffile, page_at
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     import tifffile
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.metadata import ImageMeta
+    from napari_lazyload.sources.image_header import FileHead, PictureInfo
     from napari_lazyload.sources.opened import RowSource
+    from napari_lazyload.sources.tiff.ifd import Plain
+    from napari_lazyload.sources.tiff.layout import TiffLayout
 
+
+LARGE = 16 << 20
+"""Pages of fewer bytes are chunks of their own, as in a folder of images."""
 
 _GROUPED = 1 << 20
+_OWN = ("name", "axes", "dtype", "levels")
 _WITH_TABLES = frozenset((6, 7, 34892, 33007))
 _parsing = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class TileGrid:
-    """How the pages of one level are cut.
-
-    Parameters
-    ----------
-    directories : array of int
-        Where the directory of each page is.
-    lead : tuple of int
-        Lengths of the axes that count pages.
-    planes : int
-        Planes of a page that are stored one behind the other: samples kept apart; 0 where the page
-        has no such axis.
-    size : (int, int)
-        Rows and columns.
-    samples : int
-        Samples of a pixel that are stored together; 0 where the page has no such axis.
-    tile : (int, int)
-        Rows and columns of a tile or strip.
-    group : (int, int)
-        Rows and columns of a chunk: whole tiles.
-    """
-
-    directories: array[int]
-    lead: tuple[int, ...]
-    planes: int
-    size: tuple[int, int]
-    samples: int
-    tile: tuple[int, int]
-    group: tuple[int, int]
-
-    @property
-    def grid(self) -> ChunkGrid:
-        """The chunks of the level."""
-        before = (*self.lead, *((self.planes,) if self.planes else ()))
-        after = (self.samples,) if self.samples else ()
-        return ChunkGrid((*before, *self.size, *after), (*(1,) * len(before), *self.group, *after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +81,26 @@ class TileChunk:
     size: tuple[int, int]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    opened: Stamp
+    opened: FileStamp
 
     @property
-    def key(self) -> Hashable:
-        """Path, time of change, size, and which pixels."""
-        stamp = stamp_now(self.path, self.opened)
-        return ("picture", self.path, *stamp, "tiles", self.directory, self.corner, self.shape)
+    def key(self) -> ChunkKey:
+        """Its file, and which pixels."""
+        stamp = FileStamp.verify(self.path, self.opened)
+        return ChunkKey(self.path, stamp, (self.directory, self.corner, self.shape))
 
     def load(self) -> Array:
         """Read and decode the tiles; see `napari_lazyload.core.source.Chunk`."""
-        stamp_now(self.path, self.opened)
+        FileStamp.verify(self.path, self.opened)
         try:
             pixels = self._decode()
-        except ChunkReadError:
-            raise
+        except PictureError as err:
+            raise read_error(self.path, err.expected, err.found, err.hint) from err
         except Exception as err:
-            found = (
-                f"tiles of page {self.page} that cannot be decoded ({type(err).__name__}: {err})"
-            )
-            raise read_error(
-                self.path, "an undamaged TIFF file", found, "copy or export the file again"
-            ) from err
+            reason = f"{type(err).__name__}: {err}"
+            found = f"tiles of page {self.page} that cannot be decoded ({reason})"
+            hint = "copy or export the file again"
+            raise read_error(self.path, "an undamaged TIFF file", found, hint) from err
         return native(pixels).astype(self.dtype, copy=False).reshape(self.shape)
 
     def _decode(self) -> Array:
@@ -148,9 +115,8 @@ class TileChunk:
                 for column in range(left // wide, -(-(left + self.size[1]) // wide)):
                     tile = _decoded(file, page, (plane * down + row) * across + column)
                     if tile is not None:
-                        part = pixels[row * tall - top :, column * wide - left :][
-                            : tile.shape[0], : tile.shape[1]
-                        ]
+                        rest = pixels[row * tall - top :, column * wide - left :]
+                        part = rest[: tile.shape[0], : tile.shape[1]]
                         part[...] = tile[: part.shape[0], : part.shape[1]]
         return pixels
 
@@ -162,57 +128,38 @@ def _decoded(file: IO[bytes], page: Any, number: int) -> Array | None:
         return None
     file.seek(offset)
     data = file.read(count)
-    if len(data) < count:
-        found = f"one that ends at byte {offset + len(data):,}"
-        raise read_error(
-            file.name, f"a file of at least {offset + count:,} bytes", found, "copy it again"
-        )
-    tables = (
-        {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-        if page.compression in _WITH_TABLES
-        else {}
-    )
+    check_extent(offset + len(data), offset, count)
+    tables = {}
+    if page.compression in _WITH_TABLES:
+        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
     tile, _, _ = page.decode(data, number, **tables)
-    found_tile: Array | None = None if tile is None else tile[0]
-    return found_tile
+    return tile if tile is None else tile[0]
 
 
 def _tile_of(page: Any) -> tuple[int, int]:
+    """Return rows and columns of a tile or strip."""
     if page.is_tiled:
         return int(page.tilelength), int(page.tilewidth)
     return min(int(page.rowsperstrip), int(page.imagelength)), int(page.imagewidth)
 
 
 @functools.lru_cache(maxsize=64)
-def _page(path: str, stamp: Stamp, directory: int) -> Any:
-    """Return a page by its directory, with all that decoding needs; `stamp` is part of the key."""
-    import tifffile
-
-    with _parsing, quiet_tifffile(), tifffile.TiffFile(path) as tif:
+def _page(path: str, _stamp: FileStamp, directory: int) -> Any:
+    """Return a page by its directory, with all that decoding needs; kept by the file's stamp."""
+    with _parsing, open_tifffile(path) as tif:
         page = page_at(tif, directory, 0)
+        check_count(page, page)
         # What tifffile reads when it is first asked for, and cannot once the file is closed.
-        _ = (
-            page.decode,
-            page.dataoffsets,
-            page.databytecounts,
-            page.jpegtables,
-            page.jpegheader,
-            page.nodata,
-        )
-        if len(page.dataoffsets) < prod(page.chunked) or len(page.databytecounts) < len(
-            page.dataoffsets
-        ):
-            found = f"a page with {len(page.dataoffsets)} of {prod(page.chunked)} tiles or strips"
-            raise read_error(path, "all of them", found, "the file is damaged: export it again")
+        _ = page.decode, page.jpegtables, page.jpegheader, page.nodata
         return page
 
 
-class TiledSource(OneRow):
+class TiledSource:
     """An image of a TIFF file, in chunks of tiles or strips.
 
     Parameters
     ----------
-    file : (str, Stamp)
+    file : (str, FileStamp)
         Absolute path, and its stamp when it was opened.
     plans : sequence of TileGrid
         The levels, finest first.
@@ -220,8 +167,12 @@ class TiledSource(OneRow):
         Of the image; its levels do not count.
     """
 
-    def __init__(self, file: tuple[str, Stamp], plans: Sequence[TileGrid], meta: ImageMeta) -> None:
-        self.files = (file,)
+    def __init__(
+        self, file: tuple[str, FileStamp], plans: Sequence[TileGrid], meta: ImageMeta
+    ) -> None:
+        self.file = file
+        self.paths = (file[0],)
+        self.row_map = ONE_ROW
         self.token = f"tiff-{uuid.uuid4().hex}"
         self._plans = tuple(plans)
         grids = [plan.grid for plan in plans]
@@ -239,7 +190,7 @@ class TiledSource(OneRow):
             number = number * length + start
         plane = box[count][0] if plan.planes else 0
         (top, bottom), (left, right) = box[count + bool(plan.planes) :][:2]
-        path, opened = self.files[0]
+        path, opened = self.file
         size = (bottom - top, right - left)
         corner = (plane, top, left)
         return TileChunk(
@@ -254,78 +205,90 @@ class TiledSource(OneRow):
         )
 
 
-def _tiled(
-    tif: tifffile.TiffFile,
-    series: tifffile.TiffPageSeries,
-    meta: ImageMeta,
-    file: tuple[str, Stamp],
+def tiled_source(
+    file: tuple[str, FileStamp], layout: TiffLayout, meta: ImageMeta
 ) -> RowSource | None:
-    """Return the source of an image in smaller pieces, or None where there are none."""
-    if (
-        in_other_files(tif, series)
-        or getattr(series, "transform", None) is not None
-        or series.dtype != meta.dtype
-    ):
-        return None
-    start = contiguous_from(tif, series)
-    if len(series.levels) == 1 and start is not None and tuple(series.shape) == meta.shape:
-        return _in_place(*file, meta, (tif.byteorder, start))
-    plans: list[TileGrid] = []
+    """Return the source of a large image in place or in tiles; None where it is read by pages.
+
+    Parameters
+    ----------
+    file : (str, FileStamp)
+        Absolute path, and its stamp when it was opened.
+    layout : TiffLayout
+        Where its pixels are.
+    meta : ImageMeta
+        Of the image; its levels do not count.
+    """
+    if layout.in_place is not None:
+        strides = dense(meta.shape, meta.dtype.newbyteorder(layout.order), layout.in_place)
+        kept = {name: getattr(meta, name) for name in type(meta).__slots__ if name not in _OWN}
+        source = StridedFileSource(strides, [file], meta.name, meta.axes, **kept)
+        return source.with_strided_levels()
+    return TiledSource(file, layout.tiles, meta) if layout.tiles else None
+
+
+def is_large(info: PictureInfo) -> bool:
+    """Whether an image is cut into smaller pieces than pages: it has large ones, or levels."""
+    return info.page_nbytes > LARGE or info.levels > 1
+
+
+def plain_grid(head: FileHead, plain: Plain) -> tuple[TileGrid, ...]:
+    """Return how the page of a plain file is cut; nothing where it is read whole."""
+    tile = plain_tile(head, plain)
+    if tile is None:
+        return ()
+    size, samples = (plain.height, plain.width), plain.samples
+    group = _grouped(tile, size, samples * plain.dtype.itemsize)
+    directories = array("Q", (plain.directory,))
+    after = 0 if samples == 1 else samples
+    return (TileGrid(directories, (), 0, size, after, tile, group),)
+
+
+def series_grids(series: tifffile.TiffPageSeries) -> tuple[TileGrid, ...]:
+    """Return how the levels of a series are cut, finest first; nothing where pages are read."""
+    shape = tuple(map(int, series.shape))
+    grids: list[TileGrid] = []
     for level in series.levels:
-        plan = _plan(level)
-        if plan is not None and len(plan.grid.shape) == len(meta.shape):
-            plans.append(plan)
-        elif not plans:
-            return None
-    if plans[0].grid.shape != meta.shape:
-        return None
-    lead = plans[0].lead
-    return TiledSource(file, [plan for plan in plans if plan.lead == lead], meta)
+        grid = _level_grid(level)
+        if grid is not None and len(grid.grid.shape) == len(shape):
+            grids.append(grid)
+        elif not grids:
+            return ()
+    if grids[0].grid.shape != shape:
+        return ()
+    return tuple(grid for grid in grids if grid.lead == grids[0].lead)
 
 
-def _in_place(path: str, stamp: Stamp, meta: ImageMeta, where: tuple[str, int]) -> RawSource:
-    """Return the source of pixels that lie together, without compression."""
-    order: Any = where[0]
-    layout = dense(meta.shape, meta.dtype.newbyteorder(order), where[1])
-    kept = {
-        name: getattr(meta, name)
-        for name in type(meta).__slots__
-        if name not in ("name", "axes", "dtype", "levels")
-    }
-    return RawSource(layout, [(path, stamp)], meta.name, meta.axes, **kept)
-
-
-def _plan(level: Any) -> TileGrid | None:
+def _level_grid(level: Any) -> TileGrid | None:
     """Return how a level is cut, or None where its pages are of a kind that is read whole."""
     page = level.keyframe
     planes, depth, height, width, samples = map(int, page.shaped)
-    plain = tuple(int(size) for size in page.shape)
+    plain = tuple(map(int, page.shape))
     kinds = {
         (height, width): (0, 0),
         (height, width, samples): (0, samples),
         (planes, height, width): (planes, 0),
     }
-    if (
-        page.compression == 1 and page.predictor != 1
-    ):  # tifffile and libtiff disagree on what that is
+    # tifffile and libtiff disagree on what a predictor is without compression.
+    if page.compression == 1 and page.predictor != 1:
         return None
     if depth != 1 or plain not in kinds or page.dtype != level.dtype or not page.chunked:
         return None
-    shape = tuple(int(size) for size in level.shape)
+    shape = tuple(map(int, level.shape))
     lead = shape[: len(shape) - len(plain)]
-    directories = array("Q", (0 if one is None else max(0, one.offset) for one in level))
-    if shape[len(lead) :] != plain or len(directories) != prod(lead) or 0 in directories:
+    offsets = [page.offset if page is not None else 0 for page in level]
+    if shape[len(lead) :] != plain or len(offsets) != prod(lead) or min(offsets) <= 0:
         return None
     tile = _tile_of(page)
     before, after = kinds[plain]
     group = _grouped(tile, (height, width), max(1, after) * page.dtype.itemsize)
-    return TileGrid(directories, lead, before, (height, width), after, tile, group)
+    return TileGrid(array("Q", offsets), lead, before, (height, width), after, tile, group)
 
 
 def _grouped(tile: tuple[int, int], size: tuple[int, int], itemsize: int) -> tuple[int, int]:
     """Return rows and columns of a chunk: several tiles or strips where they are small."""
     room = max(1, _GROUPED // (prod(tile) * itemsize))
     across = -(-size[1] // tile[1])
-    columns = min(across, isqrt(room)) if across > 1 else 1
+    columns = min(across, isqrt(room))
     rows = max(1, room // columns)
     return min(size[0], tile[0] * rows), min(size[1], tile[1] * columns)

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_lazyload.core.chunks import box_shape
-from napari_lazyload.core.errors import ChunkReadError, LazyLoadWarning, SourceOpenError
-from napari_lazyload.sources.zarr.array_metadata import parse_layout
-from napari_lazyload.sources.zarr.sharding import read_packed
-from napari_lazyload.sources.zarr.store import AccessDeniedError
+from napari_lazyload.core.errors import LazyLoadWarning
+from napari_lazyload.core.source import ChunkKey
+from napari_lazyload.sources.zarr.array_metadata import parse_metadata
+from napari_lazyload.sources.zarr.sharding import read_encoded
+from napari_lazyload.sources.zarr.store import AccessDeniedError, open_error, read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.sources.zarr.node import Node
     from napari_lazyload.sources.zarr.store import Store
@@ -37,7 +36,7 @@ class ZarrArray:
     Attributes
     ----------
     store : Store
-        Where it is.
+        The store that it is in.
     path : str
         Within the store.
     zarr_format : {2, 3}
@@ -45,27 +44,26 @@ class ZarrArray:
     shape : tuple of int
         Pixels along each axis; () for a single number.
     dtype : numpy.dtype
-        Of what is read, in native byte order. Dates and durations are read as int64.
+        Of the decoded pixels, in native byte order. Dates and durations are read as int64.
     stored_dtype : str
         As in the metadata: ``">u2"``, ``"<M8[ns]"``, ``"uint16"``.
     grid : ChunkGrid
         The chunks; of a sharded array those inside the shards.
     shard_shape : tuple of int or None
-        Pixels of a shard, where there are some.
+        Pixels of a shard; None without shards.
     dimension_names : tuple of (str or None) or None
         Version 3's own; xarray's ``_ARRAY_DIMENSIONS`` of version 2.
     fill_value : numpy.generic
-        What a chunk that is not there is full of.
+        The value of every pixel of a chunk that is not there.
     codec : str
         For people: "blosc zstd", "zstd", "none", "sharded zstd".
     nbytes : int
         Of all pixels, decoded.
     form : str
-        Tells these metadata from others of the same array: what they say of its chunks is part of
-        their keys.
-    denied : set of str
-        Keys of chunks that a server did not let an anonymous user read, in this process, and that
-        are shown as not there. A warning told of the first.
+        A hash of the metadata. It is part of the keys of chunks, for the metadata may be replaced.
+    denied_keys : set of str
+        Keys of chunks that a server did not let an anonymous user read, in this process. They are
+        shown as not there; a warning reports the first.
     """
 
     def __init__(
@@ -79,7 +77,7 @@ class ZarrArray:
         self.store = store
         self.path = path
         self.zarr_format: Literal[2, 3] = metadata["zarr_format"]
-        self.layout = layout = parse_layout(metadata)
+        self.layout = layout = parse_metadata(metadata)
         self.shape = layout.shape
         self.dtype = layout.dtype
         self.stored_dtype = layout.stored_dtype
@@ -97,22 +95,22 @@ class ZarrArray:
         return (_shared_array, self._made_from)
 
     def __repr__(self) -> str:
-        return (
-            f"ZarrArray({self.store.address(self.path)!r}, shape={self.shape}, dtype={self.dtype})"
-        )
+        address = self.store.address(self.path)
+        return f"ZarrArray({address!r}, shape={self.shape}, dtype={self.dtype})"
 
     def chunk(self, index: BlockIndex) -> ZarrChunk:
         """Return the reference to one chunk of `grid`; nothing is read."""
         return ZarrChunk(self, tuple(index))
 
     def mark_denied(self, key: str) -> None:
-        """Note that a chunk is shown as not there because the server keeps it back."""
+        """Record that a chunk is shown as not there because the server denies it."""
         first = not self.denied_keys
         self.denied_keys.add(key)
         if first:
             msg = (
-                f"{self.store.address(key)}: the server does not let an anonymous user read this chunk, or it is not "
-                f"there; it is shown with the fill value {self.fill_value}, as are others of this array"
+                f"{self.store.address(key)}: the server does not let an anonymous user read this "
+                "chunk, or it is not there; it is shown with the fill value "
+                f"{self.fill_value}, as are others of this array"
             )
             warnings.warn(msg, LazyLoadWarning, stacklevel=2)
 
@@ -124,7 +122,7 @@ class ZarrChunk:
     Parameters
     ----------
     array : ZarrArray
-        Whose.
+        The array that it is a part of.
     index : tuple of int
         Its place in the array's grid.
     """
@@ -137,20 +135,20 @@ class ZarrChunk:
         array, index = self.array, self.index
         if array.layout.shards:
             index, _ = array.layout.shards.split(index)
-        prefix = f"{array.path}/" if array.path else ""
-        return tuple(prefix + key for key in array.layout.encoding.keys(index))
+        keys = array.layout.encoding.keys(index)
+        return tuple(f"{array.path}/{key}".lstrip("/") for key in keys)
 
     @property
     def path(self) -> str:
-        """Path or URL of what holds it."""
+        """Path or URL of the file that holds it."""
         return self.array.store.address(self._keys()[0])
 
     @property
-    def key(self) -> Hashable:
-        """What it is cached under; begins with the store's root and the array's path."""
+    def key(self) -> ChunkKey:
+        """The array, the files that may hold the chunk, and its place and form."""
         array = self.array
         stamps = tuple(array.store.stamp(key) for key in self._keys())
-        return (array.store.root, array.path, array.form, self.index, stamps)
+        return ChunkKey(array.store.address(array.path), stamps, (array.form, self.index))
 
     def load(self) -> Array:
         """Read and decode it.
@@ -158,9 +156,8 @@ class ZarrChunk:
         Returns
         -------
         numpy.ndarray
-            The fill value where it is not there; also where a server denies it to an anonymous
-            user, which
-            :attr:`ZarrArray.denied` notes.
+            Its pixels; the fill value where it is not there, or where a server denies it to an
+            anonymous user, see :attr:`ZarrArray.denied_keys`.
 
         Raises
         ------
@@ -171,7 +168,7 @@ class ZarrChunk:
         shape = box_shape(layout.grid.bounds(self.index))
         for key in self._keys():
             try:
-                data = read_packed(array.store, key, layout.shards, self.index)
+                data = read_encoded(array.store, key, layout.shards, self.index)
             except AccessDeniedError:
                 if not array.store.anonymous:
                     raise
@@ -179,9 +176,7 @@ class ZarrChunk:
                 data = None
             if data is not None:
                 return self._decode(data, shape, key)
-        if (
-            not layout.fill_value
-        ):  # zeros of the operating system's own making cost nothing until they are used
+        if not layout.fill_value:  # the operating system provides zeros as they are touched
             return np.zeros(shape, layout.dtype)
         return np.full(shape, layout.fill_value, layout.dtype)
 
@@ -190,12 +185,11 @@ class ZarrChunk:
         try:
             pixels = layout.decoder.decode(data, layout.stored_shape(self.index))
         except Exception as err:  # each codec's library has errors of its own
-            address = self.array.store.address(key)
-            msg = (
-                f"{address}: chunk {self.index} cannot be decoded as {layout.codec} ({err}). It is damaged or cut "
-                "short: copy or write it again, then retry"
-            )
-            raise ChunkReadError(msg, address) from err
+            raise read_error(
+                self.array.store.address(key),
+                f"chunk {self.index} cannot be decoded as {layout.codec} ({err}). It is damaged or "
+                "cut short: copy or write it again, then retry",
+            ) from err
         if pixels.shape != shape:
             pixels = pixels[tuple(slice(size) for size in shape)]
         return np.asarray(pixels, layout.dtype, order="C")
@@ -211,19 +205,15 @@ def open_array(store: Store, node: Node) -> ZarrArray:
     """
     address = store.address(node.path)
     if node.kind != "array":
-        msg = f"{address}: expected a Zarr array, found a group"
-        raise SourceOpenError(msg, address)
-    metadata = {
-        name: value
-        for name, value in node.metadata.items()
-        if name not in ("attributes", "dimension_names")
-    }
+        raise open_error(address, "expected a Zarr array, found a group")
+    metadata = dict(node.metadata)
+    metadata.pop("attributes", None)
+    metadata.pop("dimension_names", None)
     try:
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
         return _shared_array(store, node.path, text, _dimension_names(node))
     except ValueError as err:
-        msg = f"{address}: this array cannot be opened: {err}"
-        raise SourceOpenError(msg, address) from err
+        raise open_error(address, f"this array cannot be opened: {err}") from err
 
 
 @lru_cache(maxsize=4096)
@@ -234,12 +224,12 @@ def _shared_array(
 
 
 def _dimension_names(node: Node) -> tuple[str | None, ...] | None:
-    """Return the names of the axes, where the metadata give one for each; None stands for no name."""
-    if node.zarr_format == 3 and node.metadata.get("dimension_names") is not None:
-        names = node.metadata["dimension_names"]
-    else:
-        names = node.attributes.get(XARRAY_NAMES)
+    """Return the axis names, where the metadata give one for each; None stands for no name."""
+    names = node.attributes.get(XARRAY_NAMES)
+    if node.zarr_format == 3:
+        own = node.metadata.get("dimension_names")
+        names = names if own is None else own
     shape = node.metadata.get("shape")
     if not isinstance(names, list) or not isinstance(shape, list) or len(names) != len(shape):
         return None
-    return tuple(name if isinstance(name, str) and name else None for name in names)
+    return tuple((isinstance(name, str) and name) or None for name in names)

@@ -1,9 +1,10 @@
-"""How an array lies in its store: chunk shapes, keys, shards, codecs. Pure: made from metadata alone."""
+"""How an array lies in its store: chunk shapes, keys, shards, codecs; made from metadata alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import floordiv, mod, sub
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_lazyload.core.chunks import ChunkGrid
@@ -30,19 +31,12 @@ if TYPE_CHECKING:
     Edges: TypeAlias = "tuple[int | tuple[int, ...], ...]"
 
 SHARDING = "sharding_indexed"
+_ENCODINGS = {"default": ("c", "/"), "v2": ("", ".")}
 _MEMBERS = frozenset(
-    (
-        *("zarr_format", "node_type", "attributes", "dimension_names", "consolidated_metadata"),
-        *(
-            "shape",
-            "data_type",
-            "fill_value",
-            "codecs",
-            "chunk_grid",
-            "chunk_key_encoding",
-            "storage_transformers",
-        ),
-    )
+    ("zarr_format", "node_type", "attributes", "dimension_names", "consolidated_metadata", "shape")
+).union(
+    ("data_type", "fill_value", "codecs", "chunk_grid", "chunk_key_encoding"),
+    ("storage_transformers",),
 )
 MOST_EDGES = 1 << 24
 """Most chunks of one size in a row that a chunk grid may list."""
@@ -59,8 +53,8 @@ class KeyEncoding:
     separator : str
         Between numbers.
     declared : bool
-        Whether the metadata name the separator: writers of version 2 once left it out, whichever
-        they took.
+        Whether the metadata name the separator. Old writers of version 2 left it out and used
+        either.
     """
 
     prefix: str
@@ -68,15 +62,17 @@ class KeyEncoding:
     declared: bool = True
 
     def keys(self, index: BlockIndex) -> tuple[str, ...]:
-        """Return where the chunk may be, the likeliest place first."""
-        numbers = [*([self.prefix] if self.prefix else []), *map(str, index)] or ["0"]
-        separators = (self.separator,) if self.declared or len(index) < 2 else (self.separator, "/")
-        return tuple(separator.join(numbers) for separator in separators)
+        """Return the possible keys of the chunk, the likeliest first."""
+        parts = [*filter(None, [self.prefix]), *map(str, index)] or ["0"]
+        key = self.separator.join(parts)
+        if self.declared or len(index) < 2:
+            return (key,)
+        return key, "/".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """Chunks that lie together in one key, with an index of where.
+    """Chunks that lie together in one key, with an index of their places.
 
     Parameters
     ----------
@@ -89,7 +85,7 @@ class Shards:
     index_nbytes : int
         Length of the index.
     at_end : bool
-        Where the index is; else at the start.
+        Whether the index is at the end; else at the start.
     """
 
     shape: tuple[int, ...]
@@ -100,8 +96,8 @@ class Shards:
 
     def split(self, index: BlockIndex) -> tuple[BlockIndex, BlockIndex]:
         """Return the shard that a chunk is in, and its place there."""
-        pairs = [divmod(block, count) for block, count in zip(index, self.counts, strict=True)]
-        return tuple(shard for shard, _ in pairs), tuple(place for _, place in pairs)
+        shard = tuple(map(floordiv, index, self.counts))
+        return shard, tuple(map(mod, index, self.counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +109,11 @@ class ArrayMetadata:
     shape : tuple of int
         Pixels along each axis.
     dtype : numpy.dtype
-        Of the pixels that are given out, native.
+        Of the decoded pixels, native.
     stored_dtype : str
         As in the metadata.
     edges : tuple of (int or tuple of int)
-        Pixels of each chunk as it is stored, along each axis: may reach over the end.
+        Pixels of each stored chunk along each axis; the last may reach over the end.
     fill_value : numpy.generic
         Of chunks that are not there.
     encoding : KeyEncoding
@@ -125,7 +121,7 @@ class ArrayMetadata:
     decoder : Decoder
         Of a chunk.
     shards : Shards or None
-        Where chunks lie in shards.
+        The shards, where chunks lie in some.
     codec : str
         For people.
     grid : ChunkGrid
@@ -144,32 +140,35 @@ class ArrayMetadata:
     grid: ChunkGrid
 
     def stored_shape(self, index: BlockIndex) -> tuple[int, ...]:
-        """Return the shape that a chunk has in its store, where it may reach over the array's end."""
-        return tuple(
-            edge if isinstance(edge, int) else edge[at]
-            for edge, at in zip(self.edges, index, strict=True)
-        )
+        """Return the shape of a chunk in its store, where it may reach over the array's end."""
+        return tuple(map(_edge_at, self.edges, index))
 
 
-def parse_layout(metadata: Metadata) -> ArrayMetadata:
-    """Return what ``.zarray`` or the ``zarr.json`` of an array says.
+def _edge_at(edge: int | tuple[int, ...], number: int) -> int:
+    """Return the size of a chunk along an axis; 1 on an axis that has no chunks."""
+    if isinstance(edge, int):
+        return edge
+    return edge[number] if edge else 1
+
+
+def parse_metadata(metadata: Metadata) -> ArrayMetadata:
+    """Return the content of a ``.zarray``, or of the ``zarr.json`` of an array.
 
     Raises
     ------
     ValueError
         If it is wrong, or not known here; the message says what.
     """
-    return _layout_v2(metadata) if metadata["zarr_format"] == 2 else _layout_v3(metadata)
+    return _parse_v2(metadata) if metadata["zarr_format"] == 2 else _parse_v3(metadata)
 
 
-def _layout_v2(metadata: Metadata) -> ArrayMetadata:
+def _parse_v2(metadata: Metadata) -> ArrayMetadata:
     shape = _sizes(metadata, "shape", 0)
     dtype, name = dtype_v2(metadata.get("dtype"))
     chunks = _chunk_shape(metadata.get("chunks"), shape)
     separator = metadata.get("dimension_separator")
     if separator not in (".", "/", None):
-        msg = f'expected "dimension_separator": "." or "/", found {separator!r}'
-        raise ValueError(msg)
+        raise ValueError(f'expected "dimension_separator": "." or "/", found {separator!r}')
     decoder, codec = decoder_v2(metadata, dtype, len(shape))
     return ArrayMetadata(
         shape,
@@ -186,28 +185,32 @@ def _layout_v2(metadata: Metadata) -> ArrayMetadata:
 
 
 def _refuse_unknown(metadata: Metadata) -> None:
-    """Refuse what an extension of version 3 adds, but for what says that a reader need not know it."""
+    """Refuse extensions of version 3, but for those that a reader need not understand."""
     unknown = [
-        name
+        repr(name)
         for name, value in metadata.items()
         if name not in _MEMBERS
         and not (isinstance(value, dict) and value.get("must_understand") is False)
     ]
     if unknown:
-        msg = f"its metadata have {', '.join(map(repr, unknown))}, which a reader must understand and is not known here"
-        raise ValueError(msg)
+        raise ValueError(
+            f"its metadata have {', '.join(unknown)}, which a reader must understand and is not "
+            "known here"
+        )
 
 
-def _layout_v3(metadata: Metadata) -> ArrayMetadata:
+def _parse_v3(metadata: Metadata) -> ArrayMetadata:
     _refuse_unknown(metadata)
     if metadata.get("storage_transformers"):
-        msg = f"its storage transformers are not known here: {metadata['storage_transformers']}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"its storage transformers are not known here: {metadata['storage_transformers']}"
+        )
     shape = _sizes(metadata, "shape", 0)
     dtype, name = dtype_v3(metadata.get("data_type"))
     if metadata.get("fill_value") is None:
-        msg = 'expected a "fill_value", which chunks that are not stored are full of, found none'
-        raise ValueError(msg)
+        raise ValueError(
+            'expected a "fill_value", the value of chunks that are not stored, found none'
+        )
     fill = fill_value(metadata["fill_value"], dtype)
     edges = _edges(metadata.get("chunk_grid"), shape)
     listed = metadata.get("codecs")
@@ -218,8 +221,7 @@ def _layout_v3(metadata: Metadata) -> ArrayMetadata:
     if inner is not None:
         shards, edges = inner
         listed = codecs[0].config.get("codecs", [LITTLE])
-    first = tuple(edge if isinstance(edge, int) else next(iter(edge), 1) for edge in edges)
-    decoder = decoder_v3(metadata, listed, dtype, first)
+    decoder = decoder_v3(metadata, listed, dtype, tuple(_edge_at(edge, 0) for edge in edges))
     return ArrayMetadata(
         shape,
         dtype,
@@ -229,26 +231,25 @@ def _layout_v3(metadata: Metadata) -> ArrayMetadata:
         encoding,
         decoder,
         shards,
-        _told(codecs),
+        _codecs_label(codecs),
         _grid(shape, edges),
     )
 
 
-def _told(codecs: Sequence[Codec]) -> str:
-    """Return codecs for people, those in shards among them."""
-    for codec in codecs:
+def _codecs_label(codecs: Sequence[Codec]) -> str:
+    """Return the names of codecs for people, those in shards among them."""
+    for number, codec in enumerate(codecs):
         if codec.name == SHARDING:
-            outer = [one for one in codecs if one is not codec]
             inner = parse_codecs(codec.config.get("codecs", [LITTLE]))
-            return f"sharded {_told([*inner, *outer])}".removesuffix(" none")
+            label = _codecs_label([*inner, *codecs[:number], *codecs[number + 1 :]])
+            return f"sharded {label}".removesuffix(" none")
     return codecs_name(codecs)
 
 
 def _sizes(metadata: Metadata, name: str, least: int) -> tuple[int, ...]:
     found = metadata.get(name)
     if not isinstance(found, list) or not all(_is_size(size, least) for size in found):
-        msg = f'expected "{name}": a list of whole numbers, found {found!r}'
-        raise ValueError(msg)
+        raise ValueError(f'expected "{name}": a list of whole numbers, found {found!r}')
     return tuple(found)
 
 
@@ -259,44 +260,44 @@ def _is_size(value: Any, least: int) -> bool:
 def _chunk_shape(found: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of all chunks; an axis without pixels may have chunks of none."""
     if isinstance(found, list) and len(found) == len(shape):
-        sizes = [
-            1 if chunk == 0 == size else chunk for chunk, size in zip(found, shape, strict=True)
-        ]
+        sizes = tuple(
+            chunk or int(chunk == 0 == size) for chunk, size in zip(found, shape, strict=True)
+        )
         if all(_is_size(size, 1) for size in sizes):
-            return tuple(sizes)
-    msg = f"expected a chunk shape of {len(shape)} whole numbers, as the array's shape {list(shape)}, found {found!r}"
-    raise ValueError(msg)
+            return sizes
+    raise ValueError(
+        f"expected a chunk shape of {len(shape)} whole numbers, as the array's shape "
+        f"{list(shape)}, found {found!r}"
+    )
 
 
 def _edges(grid: Any, shape: tuple[int, ...]) -> Edges:
-    """Return the chunk sizes that a chunk grid of version 3 gives, one for each axis, or all of an axis."""
+    """Return the chunk sizes of a version 3 chunk grid: one for each axis, or all of an axis."""
     name, config = named(grid)
     if name == "regular":
         return _chunk_shape(config.get("chunk_shape"), shape)
     if name != "rectilinear" or not isinstance(config.get("chunk_shapes"), list):
-        msg = f'expected a chunk grid "regular" or "rectilinear", found {grid!r}'
-        raise ValueError(msg)
+        raise ValueError(f'expected a chunk grid "regular" or "rectilinear", found {grid!r}')
     edges = tuple(map(_axis_edges, config["chunk_shapes"]))
-    if len(edges) != len(shape) or any(
-        not isinstance(edge, int) and sum(edge) < size
-        for edge, size in zip(edges, shape, strict=True)
-    ):
-        msg = f"its chunks {config['chunk_shapes']} do not cover the shape {list(shape)}"
-        raise ValueError(msg)
+    sizes = zip(edges, shape, strict=False)
+    too_short = any(not isinstance(edge, int) and sum(edge) < size for edge, size in sizes)
+    if too_short or len(edges) != len(shape):
+        raise ValueError(
+            f"its chunks {config['chunk_shapes']} do not cover the shape {list(shape)}"
+        )
     return edges
 
 
 def _axis_edges(found: Any) -> int | tuple[int, ...]:
-    """Return the chunk sizes of one axis: a number for all, or a list of numbers and of ``[size, times]``."""
+    """Return the chunk sizes of one axis: one for all, or a list of sizes and ``[size, times]``."""
     if _is_size(found, 1):
         return int(found)
     sizes: list[int] = []
     parts: list[Any] = found if isinstance(found, list) else [None]
-    for one in parts:
-        size, times = one if isinstance(one, list) and len(one) == 2 else (one, 1)
+    for part in parts:
+        size, times = part if isinstance(part, list) and len(part) == 2 else (part, 1)
         if not (_is_size(size, 1) and _is_size(times, 1) and times <= MOST_EDGES):
-            msg = f"expected chunk sizes, found {found!r}"
-            raise ValueError(msg)
+            raise ValueError(f"expected chunk sizes, found {found!r}")
         sizes += [size] * times
     return tuple(sizes)
 
@@ -308,43 +309,41 @@ def _grid(shape: tuple[int, ...], edges: Edges) -> ChunkGrid:
         if isinstance(edge, int):
             cut.append(min(edge, max(size, 1)))
         else:
-            ends = [min(end, size) for end in accumulate(edge)]
-            cut.append(tuple(stop - start for start, stop in zip([0, *ends], ends, strict=False)))
+            ends = [min(end, size) for end in accumulate(edge, initial=0)]
+            cut.append(tuple(map(sub, ends[1:], ends)))
     return ChunkGrid(shape, tuple(cut))
 
 
 def _encoding(found: Any) -> KeyEncoding:
     name, config = named(found)
-    if name not in ("default", "v2"):
-        msg = f'expected a chunk key encoding "default" or "v2", found {found!r}'
-        raise ValueError(msg)
-    separator = config.get("separator", "/" if name == "default" else ".")
+    if name not in _ENCODINGS:
+        raise ValueError(f'expected a chunk key encoding "default" or "v2", found {found!r}')
+    prefix, separator = _ENCODINGS[name]
+    separator = config.get("separator", separator)
     if separator not in (".", "/"):
-        msg = f'expected a separator "." or "/", found {separator!r}'
-        raise ValueError(msg)
-    return KeyEncoding("c" if name == "default" else "", separator)
+        raise ValueError(f'expected a separator "." or "/", found {separator!r}')
+    return KeyEncoding(prefix, separator)
 
 
 def _inner(codecs: Sequence[Codec], edges: Edges) -> tuple[Shards, tuple[int, ...]] | None:
-    """Return the shards and the shape of the chunks in them; None where there are none that can be read in parts."""
+    """Return the shards and the shape of their chunks; None without shards, or with whole reads."""
     if len(codecs) != 1 or codecs[0].name != SHARDING:
         return None
     config = codecs[0].config
     chunk = _chunk_shape(config.get("chunk_shape"), tuple(1 for _ in edges))
-    sizes = [(edge,) if isinstance(edge, int) else edge for edge in edges]
-    if any(size % part for some, part in zip(sizes, chunk, strict=True) for size in some):
-        msg = f"its shards {list(edges)} are not made of whole chunks {list(chunk)}"
-        raise ValueError(msg)
+    for edge, part in zip(edges, chunk, strict=True):
+        sizes = {edge} if isinstance(edge, int) else set(edge)
+        if any(size % part for size in sizes):
+            raise ValueError(f"its shards {list(edges)} are not made of whole chunks {list(chunk)}")
     shard = tuple(edge for edge in edges if isinstance(edge, int))
     if len(shard) < len(edges):  # of several sizes: read whole
         return None
     listed = parse_codecs(config.get("index_codecs", [LITTLE, "crc32c"]))
-    counts = tuple(size // part for size, part in zip(shard, chunk, strict=True))
+    counts = tuple(map(floordiv, shard, chunk))
     nbytes = index_nbytes(counts, listed)
     if nbytes is None:
         return None
     location = config.get("index_location", "end")
     if location not in ("start", "end"):
-        msg = f'expected "index_location": "start" or "end", found {location!r}'
-        raise ValueError(msg)
+        raise ValueError(f'expected "index_location": "start" or "end", found {location!r}')
     return Shards(shard, counts, tuple(listed), nbytes, location == "end"), chunk

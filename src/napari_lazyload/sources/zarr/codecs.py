@@ -1,9 +1,8 @@
 """From the bytes of a Zarr chunk to its pixels.
 
-Bytes that are packed once, by zstd, blosc, gzip or zlib, are unpacked straight into the array that
-is returned. All other codecs of version 2, and those of version 3 that turn bytes into bytes, are
-numcodecs' own. What is left, such as filters of version 3, is decoded by zarr itself, chunk by
-chunk.
+Bytes that are compressed once, by zstd, blosc, gzip or zlib, are decoded straight into the array
+that is returned. All other codecs of version 2, and those of version 3 from bytes to bytes, are
+those of numcodecs. The rest, such as filters of version 3, is decoded by zarr, chunk by chunk.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -32,8 +32,8 @@ Step: TypeAlias = "Callable[[Any, Array | None], Any]"
 NOT_STORED = (1 << 64) - 1
 """Offset and length, in the index of a shard, of a chunk that is not there."""
 
-# Functions of imagecodecs that unpack into an array, by the name of the codec; the second of zlib
-# is libdeflate's.
+# Functions of imagecodecs that decode into an array, by the name of the codec. That of zlib is
+# libdeflate's.
 _FAST = {
     "zstd": "zstd_decode",
     "blosc": "blosc_decode",
@@ -51,7 +51,7 @@ class CodecError(ValueError):
 
 
 class Decoder(Protocol):
-    """Turns the bytes of a chunk into pixels."""
+    """Decodes the bytes of a chunk to pixels."""
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
         """Return a new array of `shape`, axes in their order, in any byte and memory order.
@@ -74,7 +74,7 @@ class Pipeline:
     dtype : numpy.dtype
         As stored.
     steps : tuple of callable
-        In the order of decoding; each takes bytes and, the last one, the array to unpack into.
+        In the order of decoding. Each takes bytes, and the last one also the array to decode into.
     axes : tuple of int
         The axis of the image that each stored axis is.
     """
@@ -95,21 +95,23 @@ class Pipeline:
         if unpacked is not flat:
             found = _as_bytes(unpacked)
             if found.size != flat.size:
-                msg = f"it decodes to {found.size} bytes, expected {flat.size} for {shape} pixels of type {self.dtype}"
-                raise CodecError(msg)
+                raise CodecError(
+                    f"it decodes to {found.size} bytes, expected {flat.size} for {shape} pixels of "
+                    f"type {self.dtype}"
+                )
             flat[:] = found
-        in_place = self.axes == tuple(range(len(self.axes)))
-        return stored if in_place else stored.transpose(np.argsort(self.axes))
+        in_order = self.axes == tuple(range(len(self.axes)))
+        return stored if in_order else stored.transpose(np.argsort(self.axes))
 
 
 def _as_bytes(data: Any) -> Array:
-    """Return what a codec gave as an array of bytes."""
+    """Return the result of a codec as an array of bytes."""
     found = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
     return np.ravel(found, order="A").view(np.uint8)
 
 
 class ThroughZarr:
-    """Decodes by zarr: an array of one chunk in memory, whose bytes are put there.
+    """Decodes by zarr: an array of one chunk in memory, which is given the bytes of each chunk.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ class ThroughZarr:
     codecs : list
         Of the chunk.
     shape : tuple of int
-        Of the chunk; those of other shapes are decoded by decoders of their own.
+        Of the chunk; chunks of another shape have another decoder.
     """
 
     def __init__(self, metadata: Config, codecs: Sequence[Any], shape: tuple[int, ...]) -> None:
@@ -127,7 +129,7 @@ class ThroughZarr:
         from zarr.storage import MemoryStore
 
         kept = ("zarr_format", "node_type", "data_type", "fill_value")
-        alone = {
+        one_chunk = {
             **{name: metadata[name] for name in kept if name in metadata},
             "shape": shape,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}},
@@ -137,14 +139,12 @@ class ThroughZarr:
         }
         self._shape = shape
         self._of_shape = lru_cache(maxsize=64)(lambda other: ThroughZarr(metadata, codecs, other))
-        self._key = "/".join(("c", *("0" for _ in shape)))
+        self._key = "c" + "/0" * len(shape)
         self._buffer = default_buffer_prototype().buffer
-        self._bytes = {"zarr.json": self._buffer.from_bytes(json.dumps(alone).encode())}
+        self._bytes = {"zarr.json": self._buffer.from_bytes(json.dumps(one_chunk).encode())}
         self._lock = threading.Lock()
-        with (
-            warnings.catch_warnings()
-        ):  # zarr's about codecs outside the standard; what is read is what counts
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr warns of codecs outside the standard
             self._array = zarr.open_array(MemoryStore(self._bytes), mode="r")
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
@@ -160,33 +160,30 @@ class ThroughZarr:
 
 
 # --- Version 2
-# -------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def decoder_v2(metadata: Config, dtype: np.dtype[Any], ndim: int) -> tuple[Pipeline, str]:
-    """Return the decoder that ``.zarray`` describes, and its codecs for people.
+    """Return the decoder that ``.zarray`` describes, and the names of its codecs for people.
 
     Raises
     ------
     ValueError
         If a codec is not known, or not safe.
     """
-    filters = metadata.get("filters") or []
-    compressor = metadata.get("compressor")
-    configs = [*filters, *([compressor] if compressor else [])]
-    if not all(
-        isinstance(config, dict) and isinstance(config.get("id"), str) for config in configs
-    ):
-        msg = f'expected filters and a compressor with an "id", found {configs}'
-        raise ValueError(msg)
+    configs = [*(metadata.get("filters") or [])]
+    if metadata.get("compressor"):
+        configs.append(metadata["compressor"])
+    if not all(isinstance(one, dict) and isinstance(one.get("id"), str) for one in configs):
+        raise ValueError(f'expected filters and a compressor with an "id", found {configs}')
     order = metadata.get("order", "C")
     if order not in ("C", "F"):
-        msg = f'expected "order": "C" or "F", found {order!r}'
-        raise ValueError(msg)
+        raise ValueError(f'expected "order": "C" or "F", found {order!r}')
     steps = tuple(_numcodecs_step(config["id"], config) for config in reversed(configs))
     axes = tuple(range(ndim))
+    pipeline = Pipeline(dtype, steps, axes if order == "C" else axes[::-1])
     names = [_name(config["id"], config) for config in configs]
-    return Pipeline(dtype, steps, axes if order == "C" else axes[::-1]), " + ".join(names) or "none"
+    return pipeline, " + ".join(names) or "none"
 
 
 def _name(codec: str, config: Config) -> str:
@@ -194,7 +191,10 @@ def _name(codec: str, config: Config) -> str:
 
 
 def _numcodecs_step(codec: str, config: Config) -> Step:
-    """Return the step that undoes a codec of numcodecs' registry; the quick ones are made when they fail."""
+    """Return the step that decodes a codec of numcodecs' registry.
+
+    For the fast codecs, numcodecs is loaded only when imagecodecs fails.
+    """
     text = json.dumps({**config, "id": codec}, sort_keys=True)
     if codec not in _FAST:
         made = _numcodec(text)
@@ -203,17 +203,16 @@ def _numcodecs_step(codec: str, config: Config) -> Step:
     def step(data: Any, out: Array | None) -> Any:
         if codec == "blosc":
             _check_blosc(data, out)
-        if out is not None and _unpack(_FAST[codec], data, out):
+        if out is not None and _decode_into(out, data, _FAST[codec]):
             return out
-        return _numcodec(text).decode(
-            data
-        )  # the library that knows every form, and what to say of broken ones
+        # numcodecs knows every form, and has a message for broken ones.
+        return _numcodec(text).decode(data)
 
     return step
 
 
-def _unpack(function: str, data: Any, out: Array) -> bool:
-    """Unpack into `out` by imagecodecs; return whether that filled it."""
+def _decode_into(out: Array, data: Any, function: str) -> bool:
+    """Decode into `out` by imagecodecs; return whether that filled it."""
     import imagecodecs
 
     try:
@@ -224,17 +223,18 @@ def _unpack(function: str, data: Any, out: Array) -> bool:
 
 
 def _check_blosc(data: Any, out: Array | None) -> None:
-    """Refuse what is shorter than its header says, behind which the library would read on, or of another size."""
+    """Refuse bytes that are shorter than their header says, or decode to another size.
+
+    The library would read behind their end.
+    """
     found = memoryview(data).nbytes
-    decoded, packed = (
-        struct.unpack_from("<I4xI", data, 4) if found >= _BLOSC_HEADER else (0, _BLOSC_HEADER)
-    )
-    if found < packed:
-        msg = f"it has {found} bytes, expected {packed}: cut short"
-        raise CodecError(msg)
+    decoded, encoded = 0, _BLOSC_HEADER
+    if found >= _BLOSC_HEADER:
+        decoded, encoded = struct.unpack_from("<I4xI", data, 4)
+    if found < encoded:
+        raise CodecError(f"it has {found} bytes, expected {encoded}: cut short")
     if out is not None and decoded != out.nbytes:
-        msg = f"it decodes to {decoded} bytes, expected {out.nbytes}"
-        raise CodecError(msg)
+        raise CodecError(f"it decodes to {decoded} bytes, expected {out.nbytes}")
 
 
 @lru_cache(maxsize=256)
@@ -246,8 +246,10 @@ def _numcodec(text: str) -> Any:
     config = json.loads(text)
     codec = config["id"]
     if codec == "pickle":
-        msg = "its codec 'pickle' runs code from the file when it is read: refused. Ask for it in another format"
-        raise ValueError(msg)
+        raise ValueError(
+            "its codec 'pickle' runs code from the file when it is read: refused. Ask its author "
+            "for another format"
+        )
     if codec.startswith("imagecodecs_"):
         from imagecodecs.numcodecs import register_codecs
 
@@ -255,12 +257,14 @@ def _numcodec(text: str) -> Any:
     try:
         return numcodecs.registry.get_codec(config)
     except (ValueError, TypeError, ImportError) as err:  # an unknown name is a ValueError too
-        msg = f"its codec {codec!r} is not known here, or not in this form ({err}); a package may be missing"
-        raise ValueError(msg) from err
+        raise ValueError(
+            f"its codec {codec!r} is not known here, or not in this form ({err}); a package may be "
+            "missing"
+        ) from err
 
 
 # --- Version 3
-# -------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +276,7 @@ class Codec:
 
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
-"""The codec that stands where shards name none."""
+"""The codec of shards that name none."""
 
 
 def parse_codecs(listed: Any) -> list[Codec]:
@@ -283,25 +287,20 @@ def parse_codecs(listed: Any) -> list[Codec]:
     ValueError
         If it is no list of names and configurations.
     """
-    found = []
-    for one in listed if isinstance(listed, list) else [None]:
-        name, config = named(one)
+    codecs = []
+    for part in listed if isinstance(listed, list) else [None]:
+        name, config = named(part)
         if not name:
-            msg = f"expected a list of codecs, each with a name, found {listed!r}"
-            raise ValueError(msg)
-        found.append(Codec(name, config))
-    return found
+            raise ValueError(f"expected a list of codecs, each with a name, found {listed!r}")
+        codecs.append(Codec(name, config))
+    return codecs
 
 
 def codecs_name(codecs: Sequence[Codec]) -> str:
-    """Return codecs for people; those that every array has are left out."""
-    names = [codec.name.removeprefix("numcodecs.") for codec in codecs]
-    told = [
-        _name(name, codec.config)
-        for name, codec in zip(names, codecs, strict=True)
-        if name not in _SILENT
-    ]
-    return " + ".join(told) or "none"
+    """Return the names of codecs for people; those that every array has are left out."""
+    shown = [codec for codec in codecs if codec.name not in _SILENT]
+    names = [_name(codec.name.removeprefix("numcodecs."), codec.config) for codec in shown]
+    return " + ".join(names) or "none"
 
 
 def decoder_v3(
@@ -330,48 +329,47 @@ def decoder_v3(
     pipeline = _own_pipeline(codecs, dtype, ndim)
     if pipeline is not None:
         return pipeline
-    names = ", ".join(codec.name for codec in codecs)
+    names = ", ".join(map(attrgetter("name"), codecs))
     if any(codec.name.endswith("pickle") for codec in codecs):
-        msg = f"its codecs ({names}) run code from the file when it is read: refused"
-        raise ValueError(msg)
+        raise ValueError(f"its codecs ({names}) run code from the file when it is read: refused")
     try:
         return ThroughZarr(metadata, listed, shape)
     except Exception as err:
-        msg = f"its codecs ({names}) are not known to zarr either ({err}); a package may be missing"
-        raise ValueError(msg) from err
+        raise ValueError(
+            f"its codecs ({names}) are not known to zarr either ({err}); a package may be missing"
+        ) from err
 
 
 def _own_pipeline(codecs: Sequence[Codec], dtype: np.dtype[Any], ndim: int) -> Pipeline | None:
-    """Return the pipeline of transpose, bytes, and codecs from bytes to bytes; None where there is another one."""
+    """Return the pipeline of transpose, bytes, and codecs from bytes to bytes; None for others."""
     axes = tuple(range(ndim))
-    place = 0
-    while place < len(codecs) and codecs[place].name == "transpose":
-        order = _order(codecs[place].config.get("order"), ndim)
-        axes = tuple(axes[axis] for axis in order)
-        place += 1
-    if place == len(codecs) or codecs[place].name != "bytes":
+    remaining = list(codecs)
+    while remaining and remaining[0].name == "transpose":
+        order = _order(remaining.pop(0).config.get("order"), ndim)
+        axes = tuple(map(axes.__getitem__, order))
+    if not remaining or remaining[0].name != "bytes":
         return None
-    endian = codecs[place].config.get("endian")
+    endian = remaining.pop(0).config.get("endian")
     if endian not in ("little", "big") and (endian is not None or dtype.itemsize > 1):
-        msg = f'expected "endian": "little" or "big" of the codec "bytes" for values of type {dtype}, found {endian!r}'
-        raise ValueError(msg)
+        raise ValueError(
+            'expected "endian": "little" or "big" of the codec "bytes" for values of type '
+            f"{dtype}, found {endian!r}"
+        )
     dtype = dtype.newbyteorder(">" if endian == "big" else "<")
-    steps = [_bytes_step(codec) for codec in codecs[place + 1 :]]
-    known = tuple(step for step in steps if step is not None)
-    return Pipeline(dtype, known[::-1], axes) if len(known) == len(steps) else None
+    steps = tuple(filter(None, map(_bytes_step, reversed(remaining))))
+    if len(steps) < len(remaining):
+        return None
+    return Pipeline(dtype, steps, axes)
 
 
-def _order(order: Any, ndim: int) -> tuple[int, ...]:
-    if order in ("C", "F"):  # drafts of version 3
-        return tuple(range(ndim))[:: -1 if order == "F" else 1]
-    if (
-        not isinstance(order, list)
-        or len(order) != ndim
-        or any(axis not in order for axis in range(ndim))
-    ):
-        msg = f"expected a transpose of {ndim} axes, found {order!r}"
-        raise ValueError(msg)
-    return tuple(order)
+def _order(order: Any, ndim: int) -> list[int]:
+    """Return the order of the axes of a transpose; drafts of version 3 had names for two."""
+    axes = list(range(ndim))
+    if order in ("C", "F"):
+        return axes if order == "C" else axes[::-1]
+    if not isinstance(order, list) or len(order) != ndim or not all(map(order.count, axes)):
+        raise ValueError(f"expected a transpose of {ndim} axes, found {order!r}")
+    return order
 
 
 def _bytes_step(codec: Codec) -> Step | None:
@@ -384,11 +382,10 @@ def _bytes_step(codec: Codec) -> Step | None:
 
 
 def _strip_crc32c(data: Any, _out: Array | None) -> memoryview:
-    """Return the bytes before their checksum, which must be right."""
+    """Return the bytes before their checksum, which is verified."""
     view = memoryview(data).cast("B")
     if len(view) < 4 or crc32c(view[:-4]) != int.from_bytes(view[-4:], "little"):
-        msg = "its checksum (crc32c) is wrong: the bytes are damaged or cut short"
-        raise CodecError(msg)
+        raise CodecError("its checksum (crc32c) is wrong: the bytes are damaged or cut short")
     return view[:-4]
 
 
@@ -409,14 +406,13 @@ def decode_index(data: bytes, chunks: tuple[int, ...], codecs: Sequence[Codec]) 
     """
     pipeline = _own_pipeline(codecs, np.dtype(np.uint64), len(chunks) + 1)
     if pipeline is None:
-        msg = f"an index with codecs {codecs_name(codecs)} is not known here"
-        raise CodecError(msg)
+        raise CodecError(f"an index with codecs {codecs_name(codecs)} is not known here")
     return np.ascontiguousarray(pipeline.decode(data, (*chunks, 2)), np.uint64)
 
 
 def index_nbytes(chunks: tuple[int, ...], codecs: Sequence[Codec]) -> int | None:
-    """Return how long the index of a shard is; None where its codecs make that differ, or are not known here."""
-    names = [codec.name for codec in codecs]
-    if any(name not in _SILENT for name in names):
+    """Return the length of the index of a shard; None if its codecs change it, or are unknown."""
+    names = list(map(attrgetter("name"), codecs))
+    if not _SILENT.issuperset(names):
         return None
     return 16 * prod(chunks) + 4 * names.count("crc32c")

@@ -1,6 +1,6 @@
-"""What one process needs to read from a server: obstore's client, and what was learnt of the server.
+"""The connection of one process to a server: obstore's client, and what it learnt of the server.
 
-obstore's errors hold the address with all credentials in it, so they are neither shown nor kept as
+obstore's errors hold the address with all credentials in it. So they are neither shown nor kept as
 causes.
 """
 
@@ -13,12 +13,13 @@ import threading
 import urllib.error
 import urllib.request
 from datetime import timedelta
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.retry import retrying
-from napari_lazyload.sources.zarr.store import AccessDeniedError
+from napari_lazyload.sources.zarr.store import AccessDeniedError, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,18 +48,18 @@ CREDENTIALS = {
         "AZURE_STORAGE_SAS_TOKEN",
     ),
 }
-"""Variables of the environment that say that there are credentials. Without any, obstore would ask
-the service that clouds have for their own machines, which elsewhere costs seconds."""
+"""Variables of the environment that announce credentials. Without any, obstore would ask the
+service that clouds have for their own machines, which elsewhere costs seconds."""
 CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
 KEPT_WHOLE = 256 << 20
-"""Bytes of the one file that is kept where a server does not answer ranges."""
+"""Most bytes of the one file that is kept where a server does not answer ranges."""
 _SECRET = re.compile("key|secret|token|password|sas|credential|service_account|headers")
 _PASSING = re.compile("HTTP error(?!: builder)|timed? ?out|connection")
 _WRONG_REGION = "incorrectly configured region"
 
 
 class _PassingError(Exception):
-    """An answer that may be another next time: too busy, a broken connection, none at all."""
+    """An answer that may differ next time: too busy, a broken connection, none at all."""
 
 
 class _UnusableError(ChunkReadError):
@@ -74,12 +75,12 @@ class _WrongRegionError(Exception):
 
 
 class Connection:
-    """Asks one server; may be used from any thread.
+    """Sends requests to one server; may be used from any thread.
 
     Parameters
     ----------
     url : str
-        Of a folder, with all that it takes to read it.
+        Of a folder, with the credentials to read it.
     options : dict
         See :func:`napari_lazyload.sources.zarr.open_store.open_remote`.
 
@@ -97,8 +98,9 @@ class Connection:
         try:
             import obstore
         except ImportError as err:
-            msg = "reading from an address needs obstore: pip install 'napari-lazyload[remote]'"
-            raise MissingDependencyError(msg) from err
+            raise MissingDependencyError(
+                "reading from an address needs obstore: pip install 'napari-lazyload[remote]'"
+            ) from err
         _refuse_after_fork(plain_url(url))
         self._obstore = obstore
         self._url = url
@@ -117,14 +119,14 @@ class Connection:
 
     @property
     def anonymous(self) -> bool:
-        """Whether credentials are not used, by now."""
+        """Whether requests carry no credentials, by now."""
         return self._mode != "signed"
 
     def _given_credentials(self) -> bool:
         """Return whether the user gave credentials with the address."""
         parts = urlsplit(self._url)
         in_url = self._scheme in WEB and ("@" in parts.netloc or bool(parts.query))
-        return in_url or any(_SECRET.search(name.lower()) for name in self._options)
+        return in_url or bool(_SECRET.search(" ".join(self._options).lower()))
 
     def _connect(self) -> None:
         self._client = self._make(signed=self._mode == "signed")
@@ -146,16 +148,16 @@ class Connection:
         addresses = (self._url, *options.values(), os.environ.get("AWS_ENDPOINT_URL", ""))
         if any(str(text).startswith("http://") for text in addresses):
             client["allow_http"] = True
-        more: dict[str, Any] = {
-            "client_options": client,
-            "retry_config": {"max_retries": 0},
-        }  # `retrying` does that
+        options["client_options"] = client
+        # `retrying` does that: obstore gives up at once on an answer that breaks off in its middle,
+        # where the server sends no ETag.
+        options["retry_config"] = {"max_retries": 0}
         if self._scheme in WEB:
-            return HTTPStore(without_login(self._url), **options, **more)
+            return HTTPStore(without_login(self._url), **options)
         kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
         if not signed:
             options["skip_signature"] = True
-        return kinds[self._scheme].from_url(self._url, **options, **more)
+        return kinds[self._scheme].from_url(self._url, **options)
 
     def _login(self) -> dict[str, str]:
         """Return the header for the user name and password in a web address."""
@@ -165,15 +167,18 @@ class Connection:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
-    # --- What is asked for
-    # -------------------------------------------------------------------------------------------
+    # --- Requests
+    # ----------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> bytes | None:
         """Return all bytes of a key; None where it is not there."""
         return self._ask(key, lambda client: bytes(self._obstore.get(client, key).bytes()))
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
-        """Return some bytes of a key, as `Store.get_range`; all are asked for where the server knows no ranges."""
+        """Return some bytes of a key, as `Store.get_range`.
+
+        All bytes are requested where the server does not know ranges.
+        """
         if self._ranges:
             try:
                 return self._ask(key, lambda client: self._range(client, key, start, length))
@@ -196,7 +201,7 @@ class Connection:
         return found[:length]
 
     def _get_whole(self, key: str) -> bytes | None:
-        """Return all of a key. The last one is kept: where its parts are wanted, others will be too."""
+        """Return all of a key. The last is kept: a request for a part is seldom the only one."""
         with self._lock:
             kept = self._whole
             if kept is None or kept[0] != key:
@@ -205,10 +210,10 @@ class Connection:
             return kept[1]
 
     def names(self, prefix: str) -> list[str] | None:
-        """Return the names right under a prefix; None where the server does not tell."""
+        """Return the names right under a prefix; None where the server does not list them."""
         if self._scheme in WEB:
             return None
-        start = f"{prefix}/" if prefix else ""
+        start = f"{prefix}/".lstrip("/")
         try:
             found = self._ask(
                 prefix, lambda client: self._obstore.list_with_delimiter(client, start or None)
@@ -217,32 +222,32 @@ class Connection:
             return None
         if found is None:
             return []
-        paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
+        paths = [*found["common_prefixes"], *map(itemgetter("path"), found["objects"])]
         return sorted(path.rstrip("/").removeprefix(start) for path in paths)
 
     def size(self, key: str) -> int | None:
-        """Return how many bytes a key has; None where it is not there."""
+        """Return the number of bytes of a key; None where it is not there."""
         found = self._ask(key, lambda client: self._obstore.head(client, key))
         return None if found is None else int(found["size"])
 
-    # --- Asking
-    # ------------------------------------------------------------------------------------------------------
+    # --- Answers
+    # ----------------------------------------------------------------------------------------------
 
     def _address(self, key: str) -> str:
-        root = plain_url(self._url)
-        return f"{root}/{key}" if key else root
+        return f"{plain_url(self._url)}/{key}".rstrip("/")
 
     def _ask(self, key: str, request: Callable[[Any], T]) -> T | None:
-        """Return the answer, asked for again where that may help; None where there is nothing at the key."""
+        """Return the answer, retried where that may help; None if there is nothing at the key."""
         try:
             return retrying(
                 lambda: self._answer(key, request), lambda err: isinstance(err, _PassingError)
             )
         except _PassingError as err:
             reason = str(err)
-        address = self._address(key)
-        msg = f"{address}: the server gave no usable answer, asked several times ({reason}). Check it and retry"
-        raise ChunkReadError(msg, address)
+        raise read_error(
+            self._address(key),
+            f"the server gave no usable answer, asked several times ({reason}). Check it and retry",
+        )
 
     def _answer(self, key: str, request: Callable[[Any], T]) -> T | None:
         try:
@@ -265,14 +270,15 @@ class Connection:
         """Connect to the region where the bucket is, which Amazon tells everybody."""
         region = None if "region" in self._options else find_region(urlsplit(self._url).netloc)
         if region is None:
-            address = self._address(key)
-            msg = f"{address}: the bucket is in another region: give its name, such as region='eu-west-1'"
-            raise ChunkReadError(msg, address)
+            raise read_error(
+                self._address(key),
+                "the bucket is in another region: give its name, such as region='eu-west-1'",
+            )
         self._options["region"] = region
         self._connect()
 
     def _request(self, key: str, request: Callable[[Any], T], client: Any) -> T | None:
-        """Return the answer to one request, with obstore's errors sorted."""
+        """Return the answer to one request, with obstore's errors classified."""
         from obstore.exceptions import NotSupportedError
 
         try:
@@ -281,28 +287,25 @@ class Connection:
             return None
         except NotSupportedError:
             error: Exception = NotImplementedError()
-        except Exception as err:  # noqa: BLE001 - obstore's generic error, sorted by what it says
-            error = self._sorted(key, err)
+        except Exception as err:  # noqa: BLE001 - obstore's generic error, known by its text
+            error = self._classified(key, err)
         raise error
 
-    def _sorted(self, key: str, err: Exception) -> Exception:
+    def _classified(self, key: str, err: Exception) -> Exception:
+        """Return the error of this module for one of obstore's."""
         from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
-        status, said = _status(err)
-        if status in (401, 403) or isinstance(err, (PermissionDeniedError, UnauthenticatedError)):
-            address = self._address(key)
-            return AccessDeniedError(
-                f"{address}: access denied ({said}). {self._advice()}", address
-            )
-        if _WRONG_REGION in said and self._scheme == "s3":
-            return _WrongRegionError()
-        if status == 429 or status >= 500 or (not status and _PASSING.search(said)):
-            return _PassingError(said)
+        status, reason = _status(err)
         address = self._address(key)
-        kind = _BeyondTheEndError if status == 416 else _UnusableError
-        return kind(
-            f"{address}: the server's answer cannot be used ({said}). Check the address", address
-        )
+        if status in (401, 403) or isinstance(err, (PermissionDeniedError, UnauthenticatedError)):
+            msg = f"{address}: access denied ({reason}). {self._advice()}"
+            return AccessDeniedError(msg, address)
+        if _WRONG_REGION in reason and self._scheme == "s3":
+            return _WrongRegionError()
+        if status == 429 or status >= 500 or (not status and _PASSING.search(reason)):
+            return _PassingError(reason)
+        msg = f"{address}: the server's answer cannot be used ({reason}). Check the address"
+        return (_BeyondTheEndError if status == 416 else _UnusableError)(msg, address)
 
     def _advice(self) -> str:
         if self._mode == "signed":
@@ -310,7 +313,10 @@ class Connection:
         names = CREDENTIALS.get(self._scheme)
         if not names:
             return "It is not open to everybody: check the address, or log in by headers={...}"
-        return f"It is not open to everybody: check the address, or set {names[0]} and what belongs to it"
+        return (
+            f"It is not open to everybody: check the address, or set {names[0]} and what belongs "
+            "to it"
+        )
 
 
 _process: int | None = None
@@ -318,30 +324,29 @@ _process: int | None = None
 
 
 def _refuse_after_fork(address: str) -> None:
-    """Raise in a process that was forked from one in which obstore was used: there it would wait for ever."""
+    """Raise in a process forked from one in which obstore was used: it would wait for ever."""
     global _process  # noqa: PLW0603 - a fact of the process
     if _process is None:
         _process = os.getpid()
     if _process != os.getpid():
-        msg = (
-            f"{address}: cannot be read in a process that was forked from one that reads addresses. Start processes "
-            'by "spawn": multiprocessing.get_context("spawn")'
+        raise read_error(
+            address,
+            "cannot be read in a process that was forked from one that reads addresses. "
+            'Start processes by "spawn": multiprocessing.get_context("spawn")',
         )
-        raise ChunkReadError(msg, address)
 
 
 def find_region(bucket: str) -> str | None:
-    """Return the region of a bucket at Amazon, None where that cannot be told."""
+    """Return the region of a bucket at Amazon, None where it cannot be found out."""
     request = urllib.request.Request(f"https://{bucket}.s3.amazonaws.com/", method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer:
             headers = answer.headers
-    except urllib.error.HTTPError as err:  # it tells even those who may not look in
+    except urllib.error.HTTPError as err:  # the header is there even where access is denied
         headers = err.headers
     except OSError:
         return None
-    found = headers.get("x-amz-bucket-region")
-    return str(found) if found else None
+    return headers.get("x-amz-bucket-region") or None
 
 
 def without_login(url: str) -> str:
@@ -355,12 +360,12 @@ def plain_url(url: str) -> str:
 
 
 def first_line(err: Exception) -> str:
-    """Return what an error says, without addresses and details."""
+    """Return the first line of an error's text, without addresses."""
     return re.sub(r"\S+://\S+", "...", str(err).split("\n", 1)[0])[:300]
 
 
 def _status(err: Exception) -> tuple[int, str]:
-    """Return the status of an answer, 0 where there was none, and what to tell of it."""
+    """Return the status of an answer, 0 where there was none, and the reason in words."""
     line = first_line(err)
     if found := re.search(r"status code: (\d{3})([A-Za-z -]*)", line):
         return int(found[1]), f"{found[1]}{found[2].rstrip()}"

@@ -1,7 +1,7 @@
 """Data types and fill values of Zarr metadata, versions 2 and 3, as NumPy's.
 
-What is no number is refused by name; dates and durations are read as the whole numbers that they
-are stored as.
+Types that hold no numbers are refused by name. Dates and durations are read as the whole numbers
+that they are stored as.
 """
 
 from __future__ import annotations
@@ -24,54 +24,51 @@ _OTHER = {"S": "bytes", "a": "bytes", "U": "text", "O": "objects", "V": "raw byt
 
 
 def named(found: Any) -> tuple[str, Mapping[str, Any]]:
-    """Return the name and configuration of a part of version 3 metadata; "" where it has none, {} where not needed."""
-    name = found.get("name") if isinstance(found, dict) else found
-    config = found.get("configuration") if isinstance(found, dict) else None
-    return name if isinstance(name, str) else "", config if isinstance(config, dict) else {}
+    """Return the name ("" for none) and configuration ({} for none) of a part of version 3."""
+    part = found if isinstance(found, dict) else {"name": found}
+    name, config = part.get("name"), part.get("configuration")
+    name = name if isinstance(name, str) else ""
+    return name, config if isinstance(config, dict) else {}
 
 
 def dtype_v2(stored: Any) -> tuple[DType, str]:
-    """Return the type of a version 2 array, in the byte order of the file, and how the metadata write it.
+    """Return the type of a version 2 array, in the byte order of the file, and its name there.
 
     Raises
     ------
     ValueError
-        If it is none, or holds no numbers.
+        If it is unknown, or holds no numbers.
     """
     if isinstance(stored, list):
-        msg = "it holds records of several fields; expected one number for each pixel"
-        raise ValueError(msg)  # noqa: TRY004 - a value in a file
+        raise ValueError("it holds records of several fields; expected one number for each pixel")  # noqa: TRY004 - a value in a file
     text = str(stored)
     if text[1:2] in _OTHER:
-        msg = f"it holds {_OTHER[text[1]]} (type {text!r}); expected numbers"
-        raise ValueError(msg)
+        raise ValueError(f"it holds {_OTHER[text[1]]} (type {text!r}); expected numbers")
     if re.fullmatch(r"[<>|=][mM]8(\[\d*\w+\])?", text):
         return np.dtype(f"{text[0]}i8"), text
-    if not re.fullmatch(
-        r"[<>|=]?([biu]\d+|f[248]|c8|c16)", text
-    ):  # longer floats differ from machine to machine
-        msg = f"its type {stored!r} is not known; expected one such as '<u2'"
-        raise ValueError(msg)
+    # Longer floats differ from machine to machine.
+    if not re.fullmatch(r"[<>|=]?([biu]\d+|f[248]|c8|c16)", text):
+        raise ValueError(f"its type {stored!r} is not known; expected one such as '<u2'")
     try:
         return np.dtype(text), text
     except TypeError as err:
-        msg = f"its type {stored!r} is not known to NumPy ({err})"
-        raise ValueError(msg) from err
+        raise ValueError(f"its type {stored!r} is not known to NumPy ({err})") from err
 
 
 def dtype_v3(stored: Any) -> tuple[DType, str]:
-    """Return the type of a version 3 array, in native byte order, and its name; raises as :func:`dtype_v2`."""
+    """Return the type of a version 3 array, native, and its name; raises as :func:`dtype_v2`."""
     name, config = named(stored)
     if name in _V3_NAMES:
         return np.dtype(name), name
     if name in _DATES:
         return np.dtype(np.int64), f"{name.removeprefix('numpy.')}[{config.get('unit', 'generic')}]"
-    msg = f"it holds values of type {name or stored!r}; expected numbers of a type such as 'uint16'"
-    raise ValueError(msg)
+    raise ValueError(
+        f"it holds values of type {name or stored!r}; expected numbers of a type such as 'uint16'"
+    )
 
 
 def fill_value(value: Any, dtype: DType) -> Any:
-    """Return a fill value of the metadata as a number of a type; none given is zero.
+    """Return a fill value of the metadata as a number of a type; zero where there is none.
 
     Raises
     ------
@@ -88,8 +85,7 @@ def fill_value(value: Any, dtype: DType) -> Any:
                 return native.type(complex(_real(real, part), _real(imaginary, part)))
             return native.type(_real(value, native))
     except (TypeError, ValueError, OverflowError) as err:
-        msg = f"its fill value {value!r} is no number of type {native} ({err})"
-        raise ValueError(msg) from err
+        raise ValueError(f"its fill value {value!r} is no number of type {native} ({err})") from err
 
 
 def _real(value: Any, dtype: DType) -> Any:
@@ -101,19 +97,17 @@ def _real(value: Any, dtype: DType) -> Any:
         value = {"true": 1, "false": 0}.get(value.lower(), value)
     number = int(value)
     if number != float(value) and not isinstance(value, (int, str)):
-        msg = "not a whole number"
-        raise ValueError(msg)
+        raise ValueError("not a whole number")
     if dtype.kind == "b":
         return bool(number)
     limits = np.iinfo(dtype)
     if not limits.min <= number <= limits.max:
-        msg = f"expected {limits.min} to {limits.max}"
-        raise OverflowError(msg)
+        raise OverflowError(f"expected {limits.min} to {limits.max}")
     return number
 
 
 def _float(value: Any, dtype: DType) -> Any:
-    """Return a float, whose text may be "NaN", "Infinity" or, in version 3, its bits in hexadecimal."""
+    """Return a float; its text may be "NaN", "Infinity" or, in version 3, its bits as "0x..."."""
     if isinstance(value, str) and value.startswith("0x"):
         bits = int(value, 16).to_bytes(dtype.itemsize, "big")
         return np.frombuffer(bits, dtype.newbyteorder(">"))[0]

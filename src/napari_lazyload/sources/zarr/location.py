@@ -1,9 +1,10 @@
-"""Where the store is that a path or address leads into."""
+"""The Zarr store that a path or address leads into."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from napari_lazyload.core.errors import UnknownFormatError
@@ -11,13 +12,12 @@ from napari_lazyload.sources.files import suffix_of
 from napari_lazyload.sources.zarr.store import ZIP_SUFFIXES
 
 STORE_SUFFIXES = (".zarr", *ZIP_SUFFIXES)
-# A folder with one of these endings, or one of these files in it, is one data set of another
-# format.
+# A folder with one of these endings, or one of these files in it, is one dataset of another format.
 DATASET_FOLDERS = frozenset({".zarr", ".n5", ".ozx"})
 DATASET_FILES = ("zarr.json", ".zgroup", ".zarray")
 _MARKERS = (*DATASET_FILES, ".zattrs", ".zmetadata")
 _DEEPEST = 8
-"""So many folders above a path are looked at: those of a plate, a well, a field, its labels and
+"""Most folders above a path that are examined: those of a plate, a well, a field, its labels and
 their levels."""
 
 ADDRESSES = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "file")
@@ -25,18 +25,18 @@ ADDRESSES = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "file")
 
 @dataclass(frozen=True, slots=True)
 class StoreLocation:
-    """Where something is.
+    """The place of something in a store.
 
     Parameters
     ----------
     path : str
-        As a whole, absolute.
+        The absolute path of it.
     root : str
-        Of the store.
+        The path of the store.
     inside : str
-        Within the store, with slashes; "" for all of it.
+        Its path within the store, with slashes; "" for the whole store.
     likely : bool
-        Whether names and kinds of files tell of a store.
+        Whether names and kinds of files suggest a store.
     """
 
     path: str
@@ -51,9 +51,10 @@ class StoreLocation:
 
     @property
     def name(self) -> str:
-        """What an image of it is called."""
+        """The name of an image of it."""
         last = self.root.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
-        last = unquote(urlsplit(last).path) if self.is_address else last
+        if self.is_address:
+            last = unquote(urlsplit(last).path)
         for suffix in (".zip", ".ozx", ".zarr", ".ome"):
             if last.lower().endswith(suffix) and len(last) > len(suffix):
                 last = last[: -len(suffix)]
@@ -66,9 +67,9 @@ def is_address(path: str) -> bool:
 
 
 def find_store(path: str) -> StoreLocation:
-    """Return where the store is that a path leads into: the outermost folder that tells of one, or a zip file.
+    """Return the store that a path leads into: the outermost folder that may be one, or a zip file.
 
-    The path of a file with metadata stands for that of its folder.
+    The path of a metadata file stands for that of its folder.
 
     Raises
     ------
@@ -86,8 +87,11 @@ def find_store(path: str) -> StoreLocation:
 def _of_address(address: str) -> StoreLocation:
     scheme = address.partition("://")[0].lower()
     if scheme not in ADDRESSES:
-        msg = f"{address}: addresses that begin with {scheme}:// cannot be opened; known are {', '.join(ADDRESSES)}"
-        raise UnknownFormatError(msg, address)
+        raise UnknownFormatError(
+            f"{address}: addresses that begin with {scheme}:// cannot be opened; known are "
+            f"{', '.join(ADDRESSES)}",
+            address,
+        )
     parts = urlsplit(address)
     if scheme == "file":
         from urllib.request import url2pathname
@@ -98,41 +102,32 @@ def _of_address(address: str) -> StoreLocation:
         names.pop()
         parts = parts._replace(path="/".join(names))
         address = urlunsplit(parts)
-    for number, name in enumerate(names[:-1]):
+    for number, name in enumerate(names[:-1], 1):
         if name.lower().endswith(STORE_SUFFIXES):
-            inside = "/".join(filter(None, names[number + 1 :]))
-            root = urlunsplit(parts._replace(path="/".join(names[: number + 1])))
+            inside = "/".join(filter(None, names[number:]))
+            root = urlunsplit(parts._replace(path="/".join(names[:number])))
             return StoreLocation(address, root, unquote(inside))
-    return StoreLocation(address, address.rstrip("/") if not parts.query else address)
+    return StoreLocation(address, address if parts.query else address.rstrip("/"))
 
 
 def _in_zip(path: str) -> StoreLocation | None:
-    parts: list[str] = []
-    here = path
-    for _ in range(_DEEPEST + 1):
-        if here.lower().endswith(ZIP_SUFFIXES) and os.path.isfile(here):
-            return StoreLocation(path, here, "/".join(reversed(parts)))
-        above, name = os.path.split(here)
-        if not name:
-            break
-        parts.append(name)
-        here = above
+    whole = Path(path)
+    for above in [whole, *whole.parents][: _DEEPEST + 1]:
+        if above.name.lower().endswith(ZIP_SUFFIXES) and above.is_file():
+            return StoreLocation(path, str(above), "/".join(whole.parts[len(above.parts) :]))
     return None
 
 
 def _in_folder(path: str) -> StoreLocation:
-    root, named = path, _named(path)
-    marked = os.path.isdir(path) and (is_store(path) or _marked(path))
+    root = path
+    is_folder = os.path.isdir(path)
+    marked = is_folder and (is_store(path) or _marked(path))
     likely = marked
-    here = path
-    for _ in range(_DEEPEST):
-        here = os.path.dirname(here)
-        if _named(here) or (marked and _marked(here)):
-            root, likely, named = (
-                here,
-                likely or (_named(here) and os.path.isdir(path)),
-                named or _named(here),
-            )
+    for here in map(str, list(Path(path).parents)[:_DEEPEST]):
+        named = _named(here)
+        if named or (marked and _marked(here)):
+            root = here
+            likely |= named and is_folder
     inside = os.path.relpath(path, root).replace(os.sep, "/")
     return StoreLocation(path, root, "" if inside == "." else inside, likely=likely)
 
@@ -146,7 +141,7 @@ def _marked(folder: str) -> bool:
 
 
 def is_store(folder: str) -> bool:
-    """Return whether a folder is one data set of another format, not a folder of pictures."""
+    """Return whether a folder is one dataset of another format, not a folder of image files."""
     if suffix_of(os.path.basename(os.path.normpath(folder))) in DATASET_FOLDERS:
         return True
     return any(os.path.exists(os.path.join(folder, name)) for name in DATASET_FILES)

@@ -1,18 +1,19 @@
 """The metadata of Zarr arrays and groups, versions 2 and 3, consolidated or not.
 
-Local stores are asked for the files themselves, which cannot be out of date; servers for
-consolidated metadata first, so that a cold open costs few round trips. What the one does not have,
-the other may.
+Local stores are read file by file, for that cannot be out of date. Servers are asked for
+consolidated metadata first, so that a cold open costs few round trips. Each may have nodes that the
+other lacks.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.zarr.store import AccessDeniedError, check_key
+from napari_lazyload.sources.zarr.store import AccessDeniedError, is_key, open_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,15 +22,9 @@ if TYPE_CHECKING:
 
     Outcomes = Mapping[str, bytes | ChunkReadError | None]
 
-V3, ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = (
-    "zarr.json",
-    ".zarray",
-    ".zgroup",
-    ".zattrs",
-    ".zmetadata",
-)
-FILES = (V3, ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED)
-"""The files that may describe one node; all are asked for at the same time."""
+FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+"""The files that may describe one node; all are requested at the same time."""
+V3, ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +34,24 @@ class Node:
     Parameters
     ----------
     store : Store
-        Where it is.
+        The store that it is in.
     path : str
         Within the store, without slashes at the ends; "" for the root.
     kind : {"array", "group"}
-        What it is.
+        Whether it is an array.
     zarr_format : {2, 3}
         Version of the Zarr format.
     attributes : dict
         The user's attributes (``.zattrs``, or ``attributes`` in ``zarr.json``).
     metadata : dict
-        ``.zarray``, ``.zgroup`` or ``zarr.json`` as it is, without consolidated metadata; empty
-        where there is none.
+        The content of ``.zarray``, ``.zgroup`` or ``zarr.json``, without consolidated metadata;
+        empty where there is none.
     consolidated : mapping of str to Node
-        All nodes that the consolidated metadata of this node or of one above tell of, by path
-        within the store.
+        All nodes in the consolidated metadata of this node or of one above, by path within the
+        store.
     denies_missing : bool
-        Whether the server was seen to deny an anonymous user all that is not there. Then what it
-        denies under this node counts as not there.
+        Whether the server was seen to deny an anonymous user every file that is not there. Then a
+        denied file under this node counts as not there.
     """
 
     store: Store
@@ -69,9 +64,9 @@ class Node:
     denies_missing: bool = field(default=False, repr=False, compare=False)
 
     def join(self, name: str) -> str:
-        """Return the path, within the store, of what is at `name` (which may have slashes) under this node.
+        """Return the path, within the store, of a name under this node; it may have slashes.
 
-        A name that leads out of the store, by ``..``, gives a path that nothing can be read at.
+        A name that leads out of the store, by ``..``, gives a path that no store reads.
         """
         parts: list[str] = []
         for part in f"{self.path}/{name}".split("/"):
@@ -82,23 +77,19 @@ class Node:
         return "/".join(parts)
 
     def children(self) -> tuple[str, ...] | None:
-        """Return the names right under a group, sorted; None where neither metadata nor the server tell them.
+        """Return the sorted names under a group; None where neither metadata nor server know them.
 
-        A folder is listed, so that names of foreign files may be among them: :meth:`child` of such
-        a name is None. A server is asked only where there is no consolidated metadata.
+        A folder is listed, so names of foreign files may be among them: :meth:`child` of such a
+        name is None. A server is asked only where there is no consolidated metadata.
 
         Raises
         ------
         SourceOpenError
             If the folder cannot be listed.
         """
-        prefix = f"{self.path}/" if self.path else ""
-        under = (
-            path.removeprefix(prefix)
-            for path in self.consolidated
-            if path and path.startswith(prefix)
-        )
-        known = {name.split("/", 1)[0] for name in under}
+        prefix = f"{self.path}/".lstrip("/")
+        below = [path for path in self.consolidated if path and path.startswith(prefix)]
+        known = {path.removeprefix(prefix).split("/", 1)[0] for path in below}
         if self.consolidated and not self.store.is_local:
             return tuple(sorted(known))
         try:
@@ -107,10 +98,14 @@ class Node:
             raise SourceOpenError(str(err), err.path) from err
         if listed is None:
             return None
-        return tuple(sorted(known.union(name for name in listed if name not in FILES)))
+        return tuple(sorted(known.union(listed).difference(FILES)))
+
+    def numbered_children(self) -> list[str]:
+        """Return the names under a group that are whole numbers, by their size."""
+        return sorted(filter(str.isdigit, self.children() or ()), key=int)
 
     def child(self, name: str) -> Node | None:
-        """Return the node at `name`, which may have slashes, under this one; None where there is none.
+        """Return the node at `name`, which may have slashes, under this one; None for no node.
 
         Costs no request where consolidated metadata know it.
 
@@ -122,21 +117,17 @@ class Node:
         return _or_raise(self.nodes([name])[name])
 
     def nodes(self, names: Iterable[str]) -> dict[str, Node | SourceOpenError | None]:
-        """Return :meth:`child` of each name, in one round trip for all, with the error in the place of a broken one."""
+        """Return :meth:`child` of each name, in one round trip for all; errors are not raised."""
         paths = {name: self.join(name) for name in names}
         known = self.consolidated
         asked = [path for path in paths.values() if self.store.is_local or path not in known]
-        found = (
-            read_nodes(self.store, asked, self.zarr_format, denies_missing=self.denies_missing)
-            if asked
-            else {}
-        )
+        found = read_nodes(self.store, asked, self.zarr_format, denies_missing=self.denies_missing)
         return {name: self._hand_down(found.get(path), path) for name, path in paths.items()}
 
     def _hand_down(
         self, found: Node | SourceOpenError | None, path: str
     ) -> Node | SourceOpenError | None:
-        """Return a node with what is known here of those under it; where it was not found, what the metadata say."""
+        """Return a node with the consolidated metadata of this one, which may also replace it."""
         known = self.consolidated.get(path)
         if found is None:
             found = known
@@ -159,7 +150,7 @@ def _or_raise(found: Node | SourceOpenError | None) -> Node | None:
 def read_node(store: Store, path: str = "") -> Node | None:
     """Read the metadata at `path`, in one round trip; None where there is neither array nor group.
 
-    Where there are both, version 3 counts. A folder with attributes alone counts as a group of
+    Version 3 comes first where there are both. A folder with attributes alone counts as a group of
     version 2.
 
     Raises
@@ -178,95 +169,81 @@ def read_nodes(
     *,
     denies_missing: bool = False,
 ) -> dict[str, Node | SourceOpenError | None]:
-    """Return :func:`read_node` of each path, in one round trip for all, with the error in the place of a broken one.
+    """Return :func:`read_node` of each path, in one round trip for all; errors are not raised.
 
     Parameters
     ----------
     store : Store
-        Where they are.
+        The store that they are in.
     paths : iterable of str
         Within the store.
     zarr_format : {2, 3}, optional
-        The version alone that is looked for; what lies under one node is all of its version.
+        The only version to look for; all nodes under one node have its version.
     denies_missing : bool
-        Whether what an anonymous user is denied counts as not there; see `Node`.
+        Whether a file that an anonymous user is denied counts as not there; see `Node`.
     """
-    wanted = {None: FILES, 2: FILES[1:], 3: FILES[:1]}[zarr_format]
-    keys = {
-        path: {name: f"{path.strip('/')}/{name}".lstrip("/") for name in wanted} for path in paths
-    }
-    found = store.outcomes(key for names in keys.values() for key in names.values())
-    return {
-        path: _try_make(
-            store,
-            path.strip("/"),
-            {name: found[key] for name, key in names.items()},
-            denies_missing,
-        )
-        for path, names in keys.items()
-    }
+    wanted = {path: path.strip("/") for path in paths}
+    if not wanted:
+        return {}
+    names = {None: FILES, 2: FILES[1:], 3: FILES[:1]}[zarr_format]
+    found = store.outcomes([_key(path, name) for path in wanted.values() for name in names])
+    nodes = {}
+    for path, inside in wanted.items():
+        files = {name: found[_key(inside, name)] for name in names}
+        nodes[path] = _try_make(store, inside, files, denies_missing)
+    return nodes
+
+
+def _key(path: str, name: str) -> str:
+    return f"{path}/{name}".lstrip("/")
 
 
 def _try_make(
     store: Store, path: str, found: Outcomes, denies_missing: bool
 ) -> Node | SourceOpenError | None:
     try:
-        learnt = _denies_missing(store, found)
-        if denies_missing or learnt:
-            found = {
-                name: None if _is_denied(outcome) else outcome for name, outcome in found.items()
-            }
+        denies_missing |= _denies_missing(store, found)
+        if denies_missing:
+            missing = [name for name in found if isinstance(found[name], AccessDeniedError)]
+            found = {**found, **dict.fromkeys(missing)}
         node = _make(store, path, found)
     except SourceOpenError as err:
         return err
-    return node and replace(node, denies_missing=denies_missing or learnt)
-
-
-def _is_denied(outcome: bytes | ChunkReadError | None) -> bool:
-    return isinstance(outcome, AccessDeniedError)
+    return node and replace(node, denies_missing=denies_missing)
 
 
 def _denies_missing(store: Store, found: Outcomes) -> bool:
-    """Return whether a server seems to deny an anonymous user what is not there, as those do that let nobody list.
+    """Return whether a server seems to deny an anonymous user files that are not there.
 
-    So it is where the node itself was found, others of its files were denied, and none was said not
-    to be there.
+    Servers that let nobody list do so. It shows where the node itself was found, others of its
+    files were denied, and none was said not to be there.
     """
-    there = any(isinstance(found.get(name), bytes) for name in (V3, ARRAY, GROUP))
-    return (
-        store.anonymous
-        and there
-        and None not in found.values()
-        and any(map(_is_denied, found.values()))
-    )
+    kinds = set(map(type, found.values()))
+    described = any(isinstance(found.get(name), bytes) for name in (V3, ARRAY, GROUP))
+    return store.anonymous and described and AccessDeniedError in kinds and type(None) not in kinds
 
 
 def _make(store: Store, path: str, found: Outcomes) -> Node | None:
-    """Return the node that the files describe, each given as bytes, as an error, or as None where it is not there."""
-    for name in (V3, ARRAY, GROUP):
-        if isinstance(found.get(name), bytes):
-            break
-    else:
-        name = ATTRIBUTES if isinstance(found.get(ATTRIBUTES), bytes) else ""
+    """Return the node that the files describe; each is bytes, an error, or None for not there."""
     _refuse_errors(found)
-    prefix = f"{path}/" if path else ""
+    present = [name for name in FILES[:-1] if found.get(name) is not None]
+    name = present[0] if present else ""
+    address = store.address(_key(path, name))
     if name == V3:
-        return _node_v3(store, path, _parse(found[V3], store.address(prefix + V3)))
+        return _node_v3(store, path, _parse(found[V3], address))
     consolidated = _consolidated_v2(store, path, found.get(CONSOLIDATED))
     node = consolidated.pop(path, None)
     if name in (ARRAY, GROUP):
-        metadata = _parse(found[name], store.address(prefix + name))
-        _check_format(metadata, 2, store.address(prefix + name))
+        metadata = _parse(found[name], address)
+        _check_format(metadata, 2, address)
         kind: Literal["array", "group"] = "array" if name == ARRAY else "group"
-        node = Node(
-            store, path, kind, 2, {} if node is None else node.attributes, metadata, consolidated
-        )
+        attributes = {} if node is None else node.attributes
+        node = Node(store, path, kind, 2, attributes, metadata, consolidated)
     elif name and node is None:
         node = Node(store, path, "group", 2, {}, {}, consolidated)
     if node is not None and found[ATTRIBUTES] is not None:
-        node = replace(
-            node, attributes=_parse(found[ATTRIBUTES], store.address(prefix + ATTRIBUTES))
-        )
+        address = store.address(_key(path, ATTRIBUTES))
+        node = replace(node, attributes=_parse(found[ATTRIBUTES], address))
     return node
 
 
@@ -278,115 +255,89 @@ def _refuse_errors(found: Outcomes) -> None:
 
 
 def _parse(data: bytes | ChunkReadError | None, address: str) -> dict[str, Any]:
-    """Return a JSON object; NaN and the infinities, which strict JSON lacks, are taken too."""
+    """Return a JSON object; NaN and the infinities, which strict JSON lacks, are allowed."""
     if not isinstance(data, bytes):
-        msg = f"{address}: there is no such file"
-        raise SourceOpenError(msg, address)
+        raise open_error(address, "there is no such file")
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as err:
         start = data[:40].decode("utf-8", "replace")
-        hint = (
-            ". It is a pointer of Git LFS: fetch the files themselves"
-            if data.startswith(b"version http")
-            else ""
-        )
-        msg = f"{address}: expected JSON, found {start!r}... ({err}){hint}"
-        raise SourceOpenError(msg, address) from err
+        text = f"expected JSON, found {start!r}... ({err})"
+        if data.startswith(b"version http"):
+            text += ". It is a pointer of Git LFS: fetch the files themselves"
+        raise open_error(address, text) from err
+    return _object(value, address, "a JSON object")
+
+
+def _object(value: Any, address: str, title: str) -> dict[str, Any]:
+    """Return a value of a JSON file that must be an object."""
     if not isinstance(value, dict):
-        msg = (
-            f"{address}: expected a JSON object with names and values, found {type(value).__name__}"
-        )
-        raise SourceOpenError(msg, address)
+        kind = type(value).__name__
+        raise open_error(address, f"expected {title} with names and values, found {kind}")
     return value
 
 
 def _check_format(metadata: Mapping[str, Any], expected: int, address: str) -> None:
     found = metadata.get("zarr_format")
     if found != expected:
-        msg = f'{address}: expected Zarr version {expected}, found "zarr_format": {found!r}, which is not known here'
-        raise SourceOpenError(msg, address)
-
-
-def _attributes(value: Any, address: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        msg = f"{address}: expected attributes with names and values, found {type(value).__name__}"
-        raise SourceOpenError(msg, address)
-    return value
+        raise open_error(
+            address,
+            f'expected Zarr version {expected}, found "zarr_format": {found!r}, which is not '
+            "known here",
+        )
 
 
 def _node_v3(store: Store, path: str, metadata: dict[str, Any], *, nested: bool = False) -> Node:
-    address = store.address(f"{path}/{V3}".lstrip("/"))
+    address = store.address(_key(path, V3))
     _check_format(metadata, 3, address)
     kind = metadata.get("node_type")
     if kind not in ("array", "group"):
-        msg = f'{address}: expected "node_type": "array" or "group", found {kind!r}'
-        raise SourceOpenError(msg, address)
-    attributes = _attributes(metadata.get("attributes") or {}, address)
-    listed = metadata.get("consolidated_metadata")
-    metadata = {name: value for name, value in metadata.items() if name != "consolidated_metadata"}
+        raise open_error(address, f'expected "node_type": "array" or "group", found {kind!r}')
+    attributes = _object(metadata.get("attributes") or {}, address, "attributes")
+    metadata = dict(metadata)
+    listed = metadata.pop("consolidated_metadata", None)
     known = listed.get("metadata") if isinstance(listed, dict) and not nested else None
     consolidated = _consolidated_v3(store, path, known) if isinstance(known, dict) else {}
     return Node(store, path, kind, 3, attributes, metadata, consolidated)
 
 
 def _consolidated_v3(store: Store, path: str, known: Mapping[str, Any]) -> dict[str, Node]:
-    """Return the nodes of inline consolidated metadata; a broken one is left to be read itself."""
+    """Return the nodes of inline consolidated metadata; broken ones are read by themselves."""
     nodes: dict[str, Node] = {}
     for name, metadata in known.items():
         where = f"{path}/{name}".strip("/")
-        if isinstance(metadata, dict) and _is_key(where):
-            node = _try(
-                lambda where=where, metadata=metadata: _node_v3(store, where, metadata, nested=True)
-            )
-            if node is not None:
-                nodes[where] = node
+        if isinstance(metadata, dict) and is_key(where):
+            with suppress(SourceOpenError):
+                nodes[where] = _node_v3(store, where, metadata, nested=True)
     return _linked(nodes)
 
 
 def _consolidated_v2(
     store: Store, path: str, data: bytes | ChunkReadError | None
 ) -> dict[str, Node]:
-    """Return the nodes of a ``.zmetadata``, that of its own folder too; what is broken is left to be read itself."""
+    """Return the nodes of a ``.zmetadata`` and of its own folder; broken ones are left out."""
     try:
-        known = _parse(data, CONSOLIDATED).get("metadata")
+        known = _object(_parse(data, CONSOLIDATED).get("metadata"), CONSOLIDATED, "nodes")
     except SourceOpenError:
         return {}
     folders: dict[str, dict[str, Any]] = {}
-    for key, value in (known if isinstance(known, dict) else {}).items():
+    for key, value in known.items():
         folder, _, name = key.rpartition("/")
         if name in FILES and isinstance(value, dict):
             folders.setdefault(folder, {})[name] = value
     nodes: dict[str, Node] = {}
     for folder, files in folders.items():
         where = f"{path}/{folder}".strip("/")
-        metadata = (
-            files.get(ARRAY) or files.get(GROUP) or {"zarr_format": 2}
-        )  # attributes alone: a group
-        if (where == path or _is_key(where)) and metadata.get("zarr_format") == 2:
+        # Attributes alone make a group.
+        metadata = files.get(ARRAY) or files.get(GROUP) or {"zarr_format": 2}
+        if (where == path or is_key(where)) and metadata.get("zarr_format") == 2:
             kind: Literal["array", "group"] = "array" if ARRAY in files else "group"
             nodes[where] = Node(store, where, kind, 2, files.get(ATTRIBUTES, {}), metadata)
     return _linked(nodes)
 
 
-def _is_key(path: str) -> bool:
-    try:
-        check_key(path)
-    except ChunkReadError:
-        return False
-    return True
-
-
-def _try(make: Any) -> Node | None:
-    try:
-        node: Node = make()
-    except SourceOpenError:
-        return None
-    return node
-
-
 def _linked(nodes: dict[str, Node]) -> dict[str, Node]:
-    """Return the nodes, each of which knows all of them."""
+    """Return the nodes, each with all of them as its consolidated metadata."""
     linked: dict[str, Node] = {}
     for path, node in nodes.items():
         linked[path] = replace(node, consolidated=linked)

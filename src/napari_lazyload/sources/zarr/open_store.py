@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import uuid
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from napari_lazyload.core.errors import MissingDependencyError, SourceOpenError
-from napari_lazyload.sources.zarr.connection import first_line, plain_url
-from napari_lazyload.sources.zarr.remote_store import _KNOWN, _SAME_AS, RemoteStore, _connection
-from napari_lazyload.sources.zarr.store import ZIP_SUFFIXES, LocalStore, Store
+from napari_lazyload.core.errors import MissingDependencyError
+from napari_lazyload.sources.zarr.connection import CREDENTIALS, WEB, first_line, plain_url
+from napari_lazyload.sources.zarr.remote_store import RemoteStore
+from napari_lazyload.sources.zarr.store import ZIP_SUFFIXES, LocalStore, Store, open_error
+from napari_lazyload.sources.zarr.zip_store import open_zip
+
+SCHEMES = (*WEB, *CREDENTIALS)
+_SAME_AS = {"gcs": "gs", "azure": "az"}
 
 
 def open_remote(url: str, **storage_options: Any) -> Store:
-    """Return the store at an address; nothing is read, except for a zip file its directory.
+    """Return the store at an address; nothing is read but the directory of a zip file.
 
     Parameters
     ----------
@@ -23,8 +28,8 @@ def open_remote(url: str, **storage_options: Any) -> Store:
     **storage_options
         What obstore's store of that kind takes, such as ``endpoint``, ``region`` or
         ``access_key_id``; besides ``anon`` (False: begin with the user's credentials; True: never
-        use them), ``headers`` (a dict, sent with each request), ``timeout`` (seconds that one
-        request may take), and ``client_options`` of obstore.
+        use them), ``headers`` (a dict, sent with each request), ``timeout`` (seconds for one
+        request), and ``client_options`` of obstore.
 
     Raises
     ------
@@ -36,42 +41,38 @@ def open_remote(url: str, **storage_options: Any) -> Store:
     scheme, _, rest = url.partition("://")
     scheme = _SAME_AS.get(scheme.lower(), scheme.lower())
     shown = plain_url(url)
-    if scheme not in _KNOWN or not urlsplit(f"{scheme}://{rest}").netloc:
-        known = ", ".join(f"{name}://" for name in _KNOWN)
-        msg = f"{shown}: expected an address that begins with {known} and has a host or bucket"
-        raise SourceOpenError(msg, shown)
-    options = tuple(sorted((name, _frozen(value)) for name, value in storage_options.items()))
+    parts = urlsplit(f"{scheme}://{rest}")
+    if scheme not in SCHEMES or not parts.netloc:
+        known = ", ".join(map("{}://".format, SCHEMES))
+        raise open_error(
+            shown, f"expected an address that begins with {known} and has a host or bucket"
+        )
+    options = _frozen(storage_options)
     store = RemoteStore(f"{scheme}://{rest}", options, uuid.uuid4().hex)
     try:
-        _connection(store)
+        store.connect()
     except MissingDependencyError:
         raise
-    except Exception as err:  # noqa: BLE001 - obstore's own, which know no common reason
-        msg = f"{shown}: not an address that can be read, or not with these options ({first_line(err)})"
-        raise SourceOpenError(msg, shown) from None
-    path = urlsplit(store.url).path.rstrip("/")
-    if not path.lower().endswith(ZIP_SUFFIXES):
+    except Exception as err:  # noqa: BLE001 - obstore's errors have no common base
+        reason = first_line(err)
+        raise open_error(
+            shown, f"not an address that can be read, or not with these options ({reason})"
+        ) from None
+    folder, _, name = parts.path.rstrip("/").rpartition("/")
+    if not name.lower().endswith(ZIP_SUFFIXES):
         return store
-    from napari_lazyload.sources.zarr.zip_store import open_zip
-
-    folder, _, name = path.rpartition("/")
-    outer = RemoteStore(
-        urlunsplit(urlsplit(store.url)._replace(path=folder)), options, store.opening
-    )
-    return open_zip(outer, name)
+    return open_zip(replace(store, url=urlunsplit(parts._replace(path=folder))), name)
 
 
 def _frozen(value: Any) -> Any:
-    """Return an option as what can be told from another one: a dictionary as pairs."""
-    return (
-        tuple((name, _frozen(one)) for name, one in sorted(value.items()))
-        if isinstance(value, dict)
-        else value
-    )
+    """Return an option in a hashable form: a dictionary as sorted pairs."""
+    if not isinstance(value, dict):
+        return value
+    return tuple((name, _frozen(inner)) for name, inner in sorted(value.items()))
 
 
 def open_store(path_or_url: str, **storage_options: Any) -> Store:
-    """Return the store at a path or URL; nothing is read, except for a zip file its directory.
+    """Return the store at a path or URL; nothing is read but the directory of a zip file.
 
     Parameters
     ----------
@@ -90,26 +91,32 @@ def open_store(path_or_url: str, **storage_options: Any) -> Store:
     MissingDependencyError
         If an address needs the extra ``remote``.
     """
-    scheme = path_or_url.partition("://")[0].lower() if "://" in path_or_url else ""
-    scheme = "" if len(scheme) == 1 else scheme  # a drive of Windows
-    if scheme and scheme != "file":
-        pass
-
+    scheme, separator, _ = path_or_url.lower().partition("://")
+    if not separator or len(scheme) < 2:  # one letter: a drive of Windows
+        path = os.path.abspath(path_or_url)
+    elif scheme == "file":
+        path = _file_path(path_or_url)
+    else:
         return open_remote(path_or_url, **storage_options)
-    path = _file_path(path_or_url) if scheme else os.path.abspath(path_or_url)
     if storage_options:
-        msg = f"{path}: options are for addresses, a local path takes none; got {', '.join(sorted(storage_options))}"
-        raise SourceOpenError(msg, path)
+        raise open_error(
+            path,
+            "options are for addresses, a local path takes none; got "
+            f"{', '.join(sorted(storage_options))}",
+        )
     if os.path.isdir(path):
         return LocalStore(path)
     if not os.path.isfile(path):
-        msg = f"{path}: there is no such folder or file; expected a Zarr folder, or a zip file of one. Check the path"
-        raise SourceOpenError(msg, path)
+        raise open_error(
+            path,
+            "there is no such folder or file; expected a Zarr folder, or a zip file of one. "
+            "Check the path",
+        )
     if not path.lower().endswith(ZIP_SUFFIXES):
-        msg = f"{path}: a file; expected a Zarr folder, or one in a file that ends with {' or '.join(ZIP_SUFFIXES)}"
-        raise SourceOpenError(msg, path)
-    from napari_lazyload.sources.zarr.zip_store import open_zip
-
+        endings = " or ".join(ZIP_SUFFIXES)
+        raise open_error(
+            path, f"a file; expected a Zarr folder, or one in a file that ends with {endings}"
+        )
     folder, name = os.path.split(path)
     return open_zip(LocalStore(folder), name)
 

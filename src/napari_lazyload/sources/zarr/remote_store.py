@@ -1,8 +1,8 @@
-"""Zarr stores on servers: http(s) by plain requests, s3, gs and az by their own, all through obstore.
+"""Zarr stores on servers: http, https, s3, gs and az, all by obstore.
 
-Where a server is asked without credentials first, and denies, those of the environment are tried;
-if they help, they are used from then on. Nothing is taken for granted of a web server: no listing,
-and ranges only while it answers them.
+Where a server denies a request without credentials, those of the environment are tried; if they
+help, they are used from then on. A web server need not list files, and ranges are used only while
+it answers them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import lru_cache
 from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from napari_lazyload.sources.zarr.connection import CREDENTIALS, WEB, Connection, plain_url
-from napari_lazyload.sources.zarr.store import check_key, first_error, outcome_of
+from napari_lazyload.sources.zarr.connection import Connection, plain_url
+from napari_lazyload.sources.zarr.store import check_key, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -25,8 +25,6 @@ T = TypeVar("T")
 
 AT_ONCE = 32
 """Most requests of one call that are under way at the same time."""
-_SAME_AS = {"gcs": "gs", "azure": "az"}
-_KNOWN = (*WEB, *CREDENTIALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class RemoteStore:
     options : tuple of (str, Any)
         Of obstore's store, sorted.
     opening : str
-        Names this opening: what is at a key is taken to stay while it lasts.
+        Names this opening: no key is expected to change while it lasts.
     """
 
     url: str = field(repr=False)
@@ -55,8 +53,12 @@ class RemoteStore:
 
     @property
     def anonymous(self) -> bool:
-        """Whether the server is asked without credentials, by now."""
-        return _connection(self).anonymous
+        """Whether requests carry no credentials, by now."""
+        return self.connect().anonymous
+
+    def connect(self) -> Connection:
+        """Return the connection of this process to the server."""
+        return _connection(self)
 
     def address(self, key: str) -> str:
         """See `Store`."""
@@ -64,27 +66,23 @@ class RemoteStore:
 
     def get(self, key: str) -> bytes | None:
         """See `Store`."""
-        return _connection(self).get(check_key(key))
+        return self.connect().get(check_key(key))
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
         """See `Store`."""
-        return _connection(self).get_range(check_key(key), start, length) if length else b""
+        return self.connect().get_range(check_key(key), start, length) if length else b""
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
         """See `Store`."""
         return at_once(lambda key: outcome_of(self.get, key), keys)
 
-    def many(self, keys: Iterable[str]) -> dict[str, bytes | None]:
-        """See `Store`."""
-        return first_error(self.outcomes(keys))
-
     def list_dir(self, prefix: str) -> list[str] | None:
         """See `Store`; None for web servers, and for buckets that do not let this user list."""
-        return _connection(self).names(check_key(prefix) if prefix else "")
+        return self.connect().names(prefix and check_key(prefix))
 
     def size(self, key: str) -> int | None:
         """See `Store`."""
-        return _connection(self).size(check_key(key))
+        return self.connect().size(check_key(key))
 
     def stamp(self, key: str) -> Hashable:
         """See `Store`."""
@@ -92,27 +90,27 @@ class RemoteStore:
 
 
 def at_once(call: Callable[[str], T], keys: Iterable[str]) -> dict[str, T]:
-    """Return what `call` returns for each key, called for many at the same time.
+    """Return the result of `call` for each key, called for many keys at the same time.
 
-    The threads are daemons: leaving Python does not wait for a server that hangs.
+    The threads are daemons: leaving Python does not wait for a server that hangs, as it would for
+    those of a `ThreadPoolExecutor`.
     """
-    wanted = list(dict.fromkeys(keys))
-    left = iter(wanted)
+    wanted = dict.fromkeys(keys)
+    remaining = iter(list(wanted))
     found: dict[str, T] = {}
     errors: list[Exception] = []
 
     def work() -> None:
-        for key in left:  # a list's iterator gives each item once, whichever thread asks
+        for key in remaining:  # a list's iterator gives each key to one thread alone
             try:
                 found[key] = call(key)
             except Exception as err:  # noqa: BLE001 - for the caller, in whose thread it belongs
                 errors.append(err)
 
-    threads = [
-        Thread(target=work, daemon=True, name="lazyload-metadata") for _ in wanted[1:AT_ONCE]
-    ]
-    for thread in threads:
-        thread.start()
+    threads = []
+    for _ in range(1, min(len(wanted), AT_ONCE)):
+        threads.append(Thread(target=work, daemon=True, name="lazyload-metadata"))
+        threads[-1].start()
     work()
     for thread in threads:
         thread.join()
@@ -126,15 +124,18 @@ def _connect(store: RemoteStore) -> Connection:
 
 
 _connection = lru_cache(maxsize=64)(_connect)
-_left: list[Any] = []
+_of_the_parent: list[Any] = []
 
 
-def _begin_anew() -> None:
-    """Let a forked child make connections of its own; those of the parent would wait for its threads to end them."""
+def _forget_connections() -> None:
+    """Let a forked child make its own connections.
+
+    Those of the parent are kept: to free them would wait for threads that the child does not have.
+    """
     global _connection  # noqa: PLW0603 - a fact of the process
-    _left.append(_connection)
+    _of_the_parent.append(_connection)
     _connection = lru_cache(maxsize=64)(_connect)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_forget_connections)

@@ -1,4 +1,4 @@
-"""The bytes of one chunk, which may lie in a shard: the shard's index is read once, then the chunk's bytes alone."""
+"""The bytes of one chunk, which may lie in a shard: of a shard the index is read once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.sources.zarr.codecs import NOT_STORED, decode_index
+from napari_lazyload.sources.zarr.store import read_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -27,15 +27,15 @@ INDEX_BUDGET = 32 << 20
 """Bytes of shard indices that are kept: 16 for each chunk."""
 
 
-def read_packed(store: Store, key: str, shards: Shards | None, index: BlockIndex) -> bytes | None:
-    """Return the bytes of a chunk as stored; None where it is not there.
+def read_encoded(store: Store, key: str, shards: Shards | None, index: BlockIndex) -> bytes | None:
+    """Return the encoded bytes of a chunk; None where it is not there.
 
     Parameters
     ----------
     store, key
-        Where it is, or its shard.
+        Where the chunk is, or its shard.
     shards : Shards or None
-        How shards are made up, where there are some.
+        The layout of the shards, where there are some.
     index : tuple of int
         The chunk's place in the array's grid.
 
@@ -46,39 +46,41 @@ def read_packed(store: Store, key: str, shards: Shards | None, index: BlockIndex
     """
     if shards is None:
         return store.get(key)
-    found = _kept.get((store, key, store.stamp(key)), lambda: _read_index(store, key, shards))
+    found = _indices.get((store, key, store.stamp(key)), lambda: _read_index(store, key, shards))
     if found is None:
         return None
-    start, length = (int(number) for number in found[shards.split(index)[1]])
+    _, place = shards.split(index)
+    start, length = found[place].tolist()
     if start == length == NOT_STORED:
         return None
     data = store.get_range(key, start, length) if start + length < NOT_STORED else b""
     if data is None or len(data) != length:
-        address = store.address(key)
-        msg = (
-            f"{address}: the shard is cut short or damaged: chunk {index} should be the {length} bytes from {start} "
-            "on. Copy or write it again, then retry"
+        raise read_error(
+            store.address(key),
+            f"the shard is cut short or damaged: chunk {index} should be the {length} bytes from "
+            f"{start} on. Copy or write it again, then retry",
         )
-        raise ChunkReadError(msg, address)
     return data
 
 
 def _read_index(store: Store, key: str, shards: Shards) -> Array | None:
-    data = store.get_range(key, -shards.index_nbytes if shards.at_end else 0, shards.index_nbytes)
+    nbytes = shards.index_nbytes
+    data = store.get_range(key, -nbytes if shards.at_end else 0, nbytes)
     if data is None:
         return None
     try:
         return decode_index(data, shards.counts, shards.codecs)
     except ValueError as err:
-        address = store.address(key)
-        msg = f"{address}: the index of this shard cannot be read ({err}). Copy or write it again, then retry"
-        raise ChunkReadError(msg, address) from err
+        raise read_error(
+            store.address(key),
+            f"the index of this shard cannot be read ({err}). Copy or write it again, then retry",
+        ) from err
 
 
-class _Kept:
-    """The indices used last. Each is read once, however many threads ask: they share what comes of it, errors too.
+class IndexCache:
+    """The shard indices used last. Threads that need the same one share one read, or its error.
 
-    Failures are not kept.
+    Errors are not kept.
     """
 
     def __init__(self) -> None:
@@ -86,24 +88,24 @@ class _Kept:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._found: OrderedDict[Hashable, Array | None] = OrderedDict()
-        self._reading: dict[Hashable, Future[Array | None]] = {}
+        self._kept: OrderedDict[Hashable, Array | None] = OrderedDict()
+        self._pending: dict[Hashable, Future[Array | None]] = {}
         self._nbytes = 0
 
     def get(self, key: Hashable, read: Callable[[], Array | None]) -> Array | None:
-        """Return what is kept under a key, or what `read` gives, in this thread or in the one that has begun it."""
+        """Return the index kept under a key, or that of `read`, called once for all threads."""
         mine: Future[Array | None] = Future()
         with self._lock:
-            if key in self._found:
-                self._found.move_to_end(key)
-                return self._found[key]
-            reading = self._reading.setdefault(key, mine)
-        if reading is mine:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            pending = self._pending.setdefault(key, mine)
+        if pending is mine:
             return self._read(key, read, mine)
-        error = reading.exception()  # waits
+        error = pending.exception()  # waits
         if error is None:
-            return reading.result()
-        if not isinstance(error, Exception):  # the other one was interrupted
+            return pending.result()
+        if not isinstance(error, Exception):  # the thread that read was interrupted
             return self.get(key, read)
         raise copy.copy(error) from error.__cause__
 
@@ -111,34 +113,28 @@ class _Kept:
         self, key: Hashable, read: Callable[[], Array | None], mine: Future[Array | None]
     ) -> Array | None:
         try:
-            found = read()
+            index = read()
         except BaseException as err:
-            self._land(key)
+            with self._lock:
+                self._pending.pop(key, None)
             mine.set_exception(err)
             raise
-        self._keep(key, found)
-        self._land(key)
-        mine.set_result(found)
-        return found
-
-    def _land(self, key: Hashable) -> None:
         with self._lock:
-            self._reading.pop(key, None)
-
-    def _keep(self, key: Hashable, found: Array | None) -> None:
-        with self._lock:
-            self._found[key] = found
-            self._nbytes += _cost(found)
-            while self._nbytes > INDEX_BUDGET and len(self._found) > 1:
-                self._nbytes -= _cost(self._found.popitem(last=False)[1])
-
-
-def _cost(found: Array | None) -> int:
-    return 256 + (0 if found is None else found.nbytes)
+            self._kept[key] = index
+            self._pending.pop(key, None)
+            self._nbytes += _cost(index)
+            while self._nbytes > INDEX_BUDGET and len(self._kept) > 1:
+                self._nbytes -= _cost(self._kept.popitem(last=False)[1])
+        mine.set_result(index)
+        return index
 
 
-_kept = _Kept()
+def _cost(index: Array | None) -> int:
+    return 256 + getattr(index, "nbytes", 0)
+
+
+_indices = IndexCache()
 
 if hasattr(os, "register_at_fork"):
     # A child forked while a thread held a lock would wait for ever.
-    os.register_at_fork(after_in_child=_kept._reset)  # noqa: SLF001 - same module
+    os.register_at_fork(after_in_child=_indices._reset)  # noqa: SLF001 - same module

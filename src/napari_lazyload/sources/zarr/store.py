@@ -1,4 +1,4 @@
-"""Where Zarr keys are read from: a local folder, a zip file, or a server. Read-only: nothing here can write.
+"""Where Zarr keys are read from: a local folder, a zip file, or a server; nothing here can write.
 
 A *key* is a path within the store, with slashes, such as ``"0/.zarray"``. A store is small, frozen,
 hashable and picklable; whatever it needs to read with (connections, the directory of a zip file) is
@@ -11,12 +11,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
+from napari_lazyload.sources.files import FileStamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
 ZIP_SUFFIXES = (".zip", ".ozx")
+_OUTSIDE = frozenset(("", ".", ".."))
 
 
 class AccessDeniedError(ChunkReadError):
@@ -61,7 +63,7 @@ class Store(Protocol):
         """
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
-        """Return `length` bytes from `start` on, fewer where the key ends before; None where it is not there.
+        """Return `length` bytes from `start` on, or fewer at the end; None where it is not there.
 
         A negative `start` counts from the end, as for a slice.
 
@@ -71,67 +73,66 @@ class Store(Protocol):
             As for :meth:`get`.
         """
 
-    def many(self, keys: Iterable[str]) -> dict[str, bytes | None]:
-        """Return :meth:`get` of each key, asked for at the same time: one round trip.
-
-        Raises
-        ------
-        ChunkReadError
-            The first error, once all were asked for.
-        """
-
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
-        """Return :meth:`many`, with the error in the place of what cannot be read."""
+        """Return :meth:`get` of each key, or its error; all are requested in one round trip."""
 
     def list_dir(self, prefix: str) -> list[str] | None:
-        """Return the names of files and folders right under `prefix`, sorted; None where that cannot be told.
+        """Return the sorted names right under `prefix`; None where the store cannot list them.
 
         A prefix that is not there has no names.
         """
 
     def size(self, key: str) -> int | None:
-        """Return how many bytes a key has; None where it is not there."""
+        """Return the number of bytes of a key; None where it is not there."""
 
     def stamp(self, key: str) -> Hashable:
-        """Return what tells a replaced key from the old one, without reading it.
+        """Return the stamp of a key, which changes when it is replaced; its bytes are not read.
 
-        Folders and zip files give size and time of change (None: not there). A server is taken not
-        to change while a store of it is open: the stamp is the same for all keys, and another one
-        for each opening.
+        Folders and zip files give size and time of change (None: not there). A server is assumed
+        not to change while a store of it is open: the stamp is the same for all keys, and another
+        one for each opening.
         """
 
     def address(self, key: str) -> str:
-        """Return path or URL of a key for messages, without credentials."""
+        """Return the path or URL of a key for messages, without credentials."""
+
+
+def open_error(address: str, text: str) -> SourceOpenError:
+    """Return the error for a node or store that cannot be opened."""
+    return SourceOpenError(f"{address}: {text}", address)
+
+
+def read_error(address: str, text: str) -> ChunkReadError:
+    """Return the error for a key that cannot be read."""
+    return ChunkReadError(f"{address}: {text}", address)
+
+
+def is_key(key: str) -> bool:
+    """Return whether a key stays within a store."""
+    if os.sep != "/" and (os.sep in key or ":" in key):
+        return False
+    return "\0" not in key and _OUTSIDE.isdisjoint(key.split("/"))
 
 
 def check_key(key: str) -> str:
-    """Return a key as it is, if it stays within the store.
+    """Return a key unchanged if it stays within the store.
 
     Raises
     ------
     ChunkReadError
-        If it is absolute, has ``..`` in it, or what only one operating system takes as such.
+        If it is absolute, contains ``..``, or contains a sign that leads out on this system.
     """
-    parts = key.split("/")
-    outside = "\0" in key or any(part in ("", ".", "..") for part in parts)
-    if outside or (os.sep != "/" and any(sign in key for sign in (os.sep, ":"))):
-        msg = f"{key!r} is no place within a Zarr store: expected names with slashes between them, and no '..'"
-        raise ChunkReadError(msg, key)
+    if not is_key(key):
+        raise ChunkReadError(
+            f"{key!r} is no place within a Zarr store: expected names with slashes between them, "
+            "and no '..'",
+            key,
+        )
     return key
 
 
-def first_error(outcomes: dict[str, bytes | ChunkReadError | None]) -> dict[str, bytes | None]:
-    """Return what was read, or raise the first error."""
-    found: dict[str, bytes | None] = {}
-    for key, outcome in outcomes.items():
-        if isinstance(outcome, ChunkReadError):
-            raise outcome
-        found[key] = outcome
-    return found
-
-
 def outcome_of(get: Callable[[str], bytes | None], key: str) -> bytes | ChunkReadError | None:
-    """Return what reading a key gives, or the error."""
+    """Return the bytes of a key, None where it is not there, or the error of reading it."""
     try:
         return get(key)
     except ChunkReadError as err:
@@ -166,10 +167,8 @@ class LocalStore:
         """See `Store`."""
 
         def read(file: Any) -> bytes:
-            if start >= 0:
-                file.seek(start)
-            else:
-                file.seek(max(0, file.seek(0, os.SEEK_END) + start))
+            begin = start if start >= 0 else max(0, file.seek(0, os.SEEK_END) + start)
+            file.seek(begin)
             return _read_all(file, length)
 
         return self._read(key, read)
@@ -182,15 +181,11 @@ class LocalStore:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
         except OSError as err:
-            raise _read_error(path, err) from err
+            raise _os_error(path, err) from err
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
         """See `Store`."""
         return {key: outcome_of(self.get, key) for key in keys}
-
-    def many(self, keys: Iterable[str]) -> dict[str, bytes | None]:
-        """See `Store`."""
-        return first_error(self.outcomes(keys))
 
     def list_dir(self, prefix: str) -> list[str] | None:
         """See `Store`."""
@@ -200,14 +195,14 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as err:
-            raise _read_error(path, err) from err
+            raise _os_error(path, err) from err
 
     def size(self, key: str) -> int | None:
         """See `Store`."""
         stamp = self.stamp(key)
-        return None if stamp is None else stamp[1]
+        return None if stamp is None else stamp.size
 
-    def stamp(self, key: str) -> tuple[int, int] | None:
+    def stamp(self, key: str) -> FileStamp | None:
         """See `Store`."""
         path = self.address(check_key(key))
         try:
@@ -215,21 +210,19 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as err:
-            raise _read_error(path, err) from err
-        return stat.st_mtime_ns, stat.st_size
+            raise _os_error(path, err) from err
+        return FileStamp.from_stat(stat)
 
 
 def _read_all(file: Any, length: int) -> bytes:
-    """Read so many bytes, or up to the end: one call may give fewer."""
+    """Read `length` bytes, or up to the end: a single call of `read` may return fewer."""
     data: bytes = file.read(length)
     while len(data) < length and (more := file.read(length - len(data))):
         data += more
     return data
 
 
-def _read_error(path: str, err: OSError) -> ChunkReadError:
-    kind = AccessDeniedError if isinstance(err, PermissionError) else ChunkReadError
-    return kind(
-        f"{path}: cannot be read ({err.strerror or err}). Check the file and its permissions, then retry",
-        path,
-    )
+def _os_error(path: str, err: OSError) -> ChunkReadError:
+    reason = err.strerror or err
+    msg = f"{path}: cannot be read ({reason}). Check the file and its permissions, then retry"
+    return (AccessDeniedError if isinstance(err, PermissionError) else ChunkReadError)(msg, path)

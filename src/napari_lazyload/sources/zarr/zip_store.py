@@ -1,4 +1,4 @@
-"""Zarr stores in zip files, read in place: the directory at the end of the file, then single entries by position."""
+"""Zarr stores in zip files, read in place: the directory at the end, then entries by position."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.zarr.store import Store, first_error, outcome_of
+from napari_lazyload.sources.zarr.store import (
+    Store,
+    open_error,
+    outcome_of,
+    read_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -29,7 +34,17 @@ _TAIL = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
-    """What a zip file holds, by key; the names in each folder; where the bytes of an entry begin, as that is learnt."""
+    """The directory of a zip file.
+
+    Parameters
+    ----------
+    entries : mapping
+        The files, by key.
+    names : mapping
+        The names in each folder.
+    starts : dict
+        Where the bytes of an entry begin; filled as entries are read.
+    """
 
     entries: Mapping[str, zipfile.ZipInfo]
     names: Mapping[str, Sequence[str]]
@@ -69,22 +84,24 @@ class ZipStore:
     def _directory(self) -> _Directory:
         try:
             return _read_directory(self.outer, self.file, self.outer.stamp(self.file))
-        except SourceOpenError as err:  # it was one when the store was opened
+        except SourceOpenError as err:  # it was a zip file when the store was opened
             raise ChunkReadError(str(err), self.root) from err
 
     def _entry(self, key: str) -> zipfile.ZipInfo | None:
         entry = self._directory().entries.get(key)
-        if entry is not None and entry.external_attr >> 16 & 0o170000 == _LINK:
-            msg = f"{self.address(key)}: a symbolic link; expected a file in the zip. Zip what it leads to instead"
-            raise ChunkReadError(msg, self.address(key))
-        if entry is not None and (
-            entry.flag_bits & _ENCRYPTED or entry.compress_type not in (0, zipfile.ZIP_DEFLATED)
-        ):
-            msg = (
-                f"{self.address(key)}: encrypted, or compressed by method {entry.compress_type}; expected a zip file "
-                "that is stored or deflated. Zip it again"
+        if entry is None:
+            return None
+        if entry.external_attr >> 16 & 0o170000 == _LINK:
+            raise read_error(
+                self.address(key),
+                "a symbolic link; expected a file in the zip. Zip what it leads to instead",
             )
-            raise ChunkReadError(msg, self.address(key))
+        if entry.flag_bits & _ENCRYPTED or entry.compress_type not in (0, zipfile.ZIP_DEFLATED):
+            raise read_error(
+                self.address(key),
+                f"encrypted, or compressed by method {entry.compress_type}; expected a zip file "
+                "that is stored or deflated. Zip it again",
+            )
         return entry
 
     def get(self, key: str) -> bytes | None:
@@ -92,7 +109,7 @@ class ZipStore:
         entry = self._entry(key)
         if entry is None:
             return None
-        data = self._packed(entry, key)
+        data = self._stored_bytes(entry, key)
         if entry.compress_type == zipfile.ZIP_DEFLATED:
             try:
                 data = zlib.decompress(data, -15, max(1, entry.file_size))
@@ -113,20 +130,19 @@ class ZipStore:
             return (self.get(key) or b"")[begin : begin + size]
         starts = self._directory().starts
         if key not in starts:
-            starts[key] = self._data_start(
-                entry, self._read(entry.header_offset, _LOCAL_HEADER.size, key), key
-            )
+            header = self._read(entry.header_offset, _LOCAL_HEADER.size, key)
+            starts[key] = self._data_start(entry, header, key)
         return self._read(starts[key] + begin, size, key)
 
-    def _packed(self, entry: zipfile.ZipInfo, key: str) -> bytes:
+    def _stored_bytes(self, entry: zipfile.ZipInfo, key: str) -> bytes:
         """Return the bytes of an entry as they are in the file, mostly by one read."""
         size = _LOCAL_HEADER.size + len(entry.orig_filename.encode()) + _SLACK + entry.compress_size
         data = self.outer.get_range(self.file, entry.header_offset, size) or b""
         begin = self._data_start(entry, data, key)
         skip = begin - entry.header_offset
-        packed = data[skip : skip + entry.compress_size]
-        if len(packed) == entry.compress_size:
-            return packed
+        stored = data[skip : skip + entry.compress_size]
+        if len(stored) == entry.compress_size:
+            return stored
         return self._read(begin, entry.compress_size, key)
 
     def _data_start(self, entry: zipfile.ZipInfo, header: bytes, key: str) -> int:
@@ -142,16 +158,13 @@ class ZipStore:
         return data
 
     def _damaged(self, key: str) -> ChunkReadError:
-        msg = f"{self.address(key)}: the zip file is cut short or damaged here. Copy it again"
-        return ChunkReadError(msg, self.address(key))
+        return read_error(
+            self.address(key), "the zip file is cut short or damaged here. Copy it again"
+        )
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
         """See `Store`."""
         return {key: outcome_of(self.get, key) for key in keys}
-
-    def many(self, keys: Iterable[str]) -> dict[str, bytes | None]:
-        """See `Store`."""
-        return first_error(self.outcomes(keys))
 
     def list_dir(self, prefix: str) -> list[str] | None:
         """See `Store`."""
@@ -168,12 +181,12 @@ class ZipStore:
 
 
 def open_zip(outer: Store, file: str) -> ZipStore:
-    """Return the store in a zip file, whose directory is read.
+    """Return the store in a zip file; its directory is read.
 
     Raises
     ------
     SourceOpenError
-        If it is no zip file, cut short, or has entries that lead out of it.
+        If it is no zip file, is cut short, or has entries that lead out of it.
     """
     store = ZipStore(outer, file)
     try:
@@ -192,36 +205,44 @@ def _read_directory(outer: Store, file: str, stamp: Hashable) -> _Directory:
     address = outer.address(file)
     size = outer.size(file)
     if size is None:
-        msg = f"{address}: the zip file is not there any more"
-        raise ChunkReadError(msg, address)
+        raise read_error(address, "the zip file is not there any more")
     try:
         with zipfile.ZipFile(_RangeFile(outer, file, size)) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as err:
-        msg = f"{address}: expected a zip file, found one that is cut short or none at all ({err}). Copy it again"
-        raise SourceOpenError(msg, address) from err
-    return _Directory(*_as_store(infos, address))
+        raise open_error(
+            address,
+            f"expected a zip file, found one that is cut short or none at all ({err}). "
+            "Copy it again",
+        ) from err
+    entries = _entries(infos, address)
+    return _Directory(entries, _folder_names(entries))
 
 
-def _as_store(
-    infos: list[zipfile.ZipInfo], address: str
-) -> tuple[dict[str, zipfile.ZipInfo], dict[str, list[str]]]:
-    """Return the files by key and the names in each folder; folders around all are left away."""
+def _entries(infos: list[zipfile.ZipInfo], address: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the files by key; folders around all of them are left out of the keys."""
     absolute = all(info.filename.startswith("/") for info in infos)  # as netCDF-C wrote them once
     entries = {}
     for info in infos:
         name = info.filename.replace("\\", "/")[absolute:]
         if name.startswith("/") or name[1:3] == ":/" or ".." in name.split("/"):
-            msg = f"{address}: the entry {info.filename!r} leads out of the zip file: refused. Zip the folder anew"
-            raise SourceOpenError(msg, address)
+            raise open_error(
+                address,
+                f"the entry {info.filename!r} leads out of the zip file: refused. "
+                "Zip the folder again",
+            )
         if not name.endswith("/"):
             entries[name] = info
     while not _MARKERS & entries.keys() and (top := _only_folder(entries)):
-        entries = {
-            name.removeprefix(top): info for name, info in entries.items() if name.startswith(top)
-        }
+        inside = [name for name in entries if name.startswith(top)]
+        entries = {name.removeprefix(top): entries[name] for name in inside}
+    return entries
+
+
+def _folder_names(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return the sorted names in each folder."""
     names: dict[str, set[str]] = {}
-    for name in entries:
+    for name in keys:
         while name:
             folder, _, last = name.rpartition("/")
             known = names.setdefault(folder, set())
@@ -229,17 +250,17 @@ def _as_store(
                 break
             known.add(last)
             name = folder  # noqa: PLW2901 - up to the root
-    return entries, {folder: sorted(known) for folder, known in names.items()}
+    return {folder: sorted(known) for folder, known in names.items()}
 
 
 def _only_folder(entries: Mapping[str, zipfile.ZipInfo]) -> str | None:
-    """Return the folder around all files, with a slash; what macOS adds beside it does not count."""
-    tops = {top + slash for top, slash, _ in (name.partition("/") for name in entries)} - _OF_MACOS
-    return tops.pop() if len(tops) == 1 and next(iter(tops)).endswith("/") else None
+    """Return the folder around all files, with a slash; additions of macOS do not count."""
+    tops = {"".join(name.partition("/")[:2]) for name in entries} - _OF_MACOS
+    return tops.pop() if len(tops) == 1 and min(tops).endswith("/") else None
 
 
 class _RangeFile(io.RawIOBase):
-    """As much of a file as `zipfile` wants to find the directory at its end, which comes with the first read."""
+    """The part of a file that `zipfile` reads to find the directory; the end is read at once."""
 
     def __init__(self, store: Store, key: str, size: int) -> None:
         super().__init__()
@@ -260,8 +281,7 @@ class _RangeFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         base = (0, self._place, self._size)[whence]
         if base + offset < 0:
-            msg = "a place before the start of the file"
-            raise OSError(msg)
+            raise OSError("a place before the start of the file")
         self._place = base + offset
         return self._place
 
@@ -276,9 +296,7 @@ class _RangeFile(io.RawIOBase):
         if start < self._tail_start:
             return self._store.get_range(self._key, start, length) or b""
         if self._tail is None:
-            self._tail = (
-                self._store.get_range(self._key, self._tail_start, self._size - self._tail_start)
-                or b""
-            )
+            tail_size = self._size - self._tail_start
+            self._tail = self._store.get_range(self._key, self._tail_start, tail_size) or b""
         begin = start - self._tail_start
         return self._tail[begin : begin + length]

@@ -1,27 +1,25 @@
-"""The numbers of a region: a row for each axis, with a slider and two fields, in pixels or in world units."""
+"""The numbers of a region: a slider and two fields for each axis, in pixels or in world units."""
 
 from __future__ import annotations
 
-from math import ceil, floor, log10
+from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FloatSpinBox, SpinBox
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QAbstractSpinBox, QGridLayout, QLabel, QWidget
-from superqt import QRangeSlider
+from superqt import QElidingLabel, QRangeSlider
+
+from napari_lazyload.core.region import start_pixel, stop_pixel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Range = tuple[int, int]
 
-_TOLERANCE = 1e-6
-"""Pixels by which an edge may miss the border between two pixels and still be taken to lie on
-it."""
-
 
 class AxisRows(QWidget):
-    """One row for each axis: its name, the region on a slider, and its first and end pixel as numbers to edit.
+    """One row for each axis: its name, the region on a slider, its first and end pixel to edit.
 
     In world units the numbers are the positions of the region's two edges.
 
@@ -54,14 +52,14 @@ class AxisRows(QWidget):
         *,
         in_world: bool = False,
     ) -> None:
-        """Show a row for each axis; the region is then all of it, where the axes are others than before.
+        """Show a row for each axis; where the axes are new, the region is then all of them.
 
         Parameters
         ----------
         axes : sequence of (str, int)
             Name and number of pixels.
         scales : sequence of (float, float, str)
-            Position of the centre of the first pixel, size of a pixel, and unit.
+            Position of the center of the first pixel, size of a pixel, and unit.
         in_world : bool
             Whether the numbers are positions in those units instead of pixels.
         """
@@ -69,7 +67,9 @@ class AxisRows(QWidget):
         shown = (self._axes, self._in_world, self._scales if self._in_world else None)
         if shown == (list(axes), in_world, list(scales) if in_world else None):
             return
-        before = self._ranges if self._axes == list(axes) else [(0, size) for _, size in axes]
+        before = [(0, size) for _, size in axes]
+        if self._axes == list(axes):
+            before = self._ranges
         self._axes, self._scales, self._in_world = list(axes), list(scales), in_world
         while (item := self._grid.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
@@ -93,22 +93,23 @@ class AxisRows(QWidget):
         slider.setAccessibleName(f"{name}, region")
         slider.setEnabled(size > 1)
         slider.valueChanged.connect(lambda value: self._on_slider(axis, value))
-        start, stop = (self._make_box(axis, end) for end in (0, 1))
-        for end, (box, what) in enumerate(
-            ((start, "first pixel"), (stop, "end, the first pixel that is left out"))
-        ):
-            told = f"position of the {('first', 'last')[end]} edge" if self._in_world else what
-            box.native.setAccessibleName(f"{name}, {told}")
-            box.native.setToolTip(f"{name}: {told}")
-            box.native.setFixedWidth(74 if self._in_world else 60)
-            box.native.setButtonSymbols(
-                QAbstractSpinBox.ButtonSymbols.NoButtons
-            )  # the arrow keys do it, and the slider
-            box.native.setStyleSheet("padding: 1px 2px;")  # napari leaves room for the buttons
-            box.native.setKeyboardTracking(False)  # what is half typed is no region
+        texts, width, unit = ("first pixel", "end, the first pixel that is left out"), 60, ""
+        if self._in_world:
+            texts, width = ("position of the first edge", "position of the last edge"), 74
+            unit = self._scales[axis][2]
+        start, stop = self._make_box(axis, 0), self._make_box(axis, 1)
+        for end, (box, text) in enumerate(zip((start, stop), texts, strict=True)):
+            field = box.native
+            field.setAccessibleName(f"{name}, {text}")
+            field.setToolTip(f"{name}: {text}")
+            field.setFixedWidth(width)
+            # The arrow keys do it, and the slider.
+            field.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+            field.setStyleSheet("padding: 1px 2px;")  # napari leaves room for the buttons
+            field.setKeyboardTracking(False)  # what is half typed is no region
             box.changed.connect(lambda value, end=end: self._on_typed(axis, end, value))
-        unit = self._scales[axis][2] if self._in_world else ""
-        label = Elided(f"{name} ({unit})" if unit else f"{name} ({size:,})")
+        label = QElidingLabel(f"{name} ({unit or f'{size:,}'})")
+        label.setAccessibleName(label.text())
         label.setToolTip(f"{name}: {size:,} pixels")
         label.setMaximumWidth(110)
         for column, widget in enumerate((label, slider, start.native, stop.native)):
@@ -119,11 +120,7 @@ class AxisRows(QWidget):
     def _make_box(self, axis: int, end: int) -> Any:
         size = self._axes[axis][1]
         if not self._in_world:
-            return (
-                SpinBox(value=0, min=0, max=max(0, size - 1))
-                if end == 0
-                else SpinBox(value=1, min=1, max=size or 1)
-            )
+            return SpinBox(value=end, min=end, max=max(end, size - 1 + end))
         pixel = abs(self._scales[axis][1])
         low, high = sorted((self._position(axis, 0), self._position(axis, size)))
         box = FloatSpinBox(value=low, min=low, max=high, step=pixel)
@@ -145,8 +142,7 @@ class AxisRows(QWidget):
         edges = list(self._ranges[axis])
         if self._in_world:
             offset, size, _ = self._scales[axis]
-            edge = (value - offset) / size + 0.5
-            edges[end] = floor(edge + _TOLERANCE) if end == 0 else ceil(edge - _TOLERANCE)
+            edges[end] = (start_pixel, stop_pixel)[end]((value - offset) / size)
         else:
             edges[end] = int(value)
         self._change(axis, (edges[0], edges[1]))
@@ -159,10 +155,10 @@ class AxisRows(QWidget):
     @property
     def fields(self) -> list[QWidget]:
         """Sliders and fields as they are gone through with the tab key."""
-        rows = zip(self._sliders, self._boxes, strict=True)
-        return [
-            field for slider, (start, stop) in rows for field in (slider, start.native, stop.native)
-        ]
+        fields: list[QWidget] = []
+        for slider, (start, stop) in zip(self._sliders, self._boxes, strict=True):
+            fields += [slider, start.native, stop.native]
+        return fields
 
     def ranges(self) -> list[Range]:
         """Return the half-open range of each axis, in pixels."""
@@ -185,25 +181,3 @@ class AxisRows(QWidget):
             value = self._position(axis, edge) if self._in_world else edge
             with box.changed.blocked():
                 box.value = min(max(value, box.min), box.max)
-
-
-class Elided(QLabel):
-    """A label that shortens what does not fit, and tells the whole as a tooltip."""
-
-    def __init__(self, text: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._whole = text
-        self.setToolTip(text)
-        self.setAccessibleName(text)
-        self.setText(text)
-
-    def minimumSizeHint(self) -> QSize:
-        """Let the layout make it as narrow as two letters."""
-        return QSize(self.fontMetrics().averageCharWidth() * 2, super().minimumSizeHint().height())
-
-    def resizeEvent(self, event: Any) -> None:
-        """Shorten the text to the new width."""
-        super().resizeEvent(event)
-        self.setText(
-            self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width())
-        )

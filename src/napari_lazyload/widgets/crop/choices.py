@@ -8,6 +8,7 @@ from napari.layers import Image, Labels, Shapes
 
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.text import describe_computed
+from napari_lazyload.cropping.target import LayerTarget
 from napari_lazyload.layers.crop import geometry
 from napari_lazyload.layers.crop.named_regions import kept_names
 from napari_lazyload.layers.crop.outline import is_outline
@@ -33,19 +34,21 @@ def offer_layers(form: CropForm, viewer: Any) -> None:
 def offer_regions(form: CropForm, viewer: Any) -> None:
     """Offer what a region can be taken from."""
     layer = form.layer.value
-    shapes = [
-        one for one in reversed(viewer.layers) if isinstance(one, Shapes) and not is_outline(one)
-    ]
-    choices: list[tuple[str, Any]] = [(f"Rectangle in {one.name}", one) for one in shapes]
+    choices: list[tuple[str, Any]] = []
+    default: Any = VIEW
+    for shapes in viewer.layers:
+        if isinstance(shapes, Shapes) and not is_outline(shapes):
+            choices.insert(0, (f"Rectangle in {shapes.name}", shapes))
+            default = shapes if shapes.data else default
     choices += [
         ("Current view", VIEW),
         ("Numbers", NUMBERS),
-        ("Centre box", CENTER),
+        ("Center box", CENTER),
         ("Random box", RANDOM),
     ]
     if layer is not None:
         choices += [(f"Kept: {name}", f"{KEPT}{name}") for name in kept_names(layer)]
-    set_choices(form.region, choices, next((one for one in shapes if one.data), VIEW))
+    set_choices(form.region, choices, default)
 
 
 def show_layer(form: CropForm) -> None:
@@ -57,9 +60,9 @@ def show_layer(form: CropForm) -> None:
     own = str(layer.dtype)
     whole = isinstance(layer, Labels)
     types = [name for name in _TYPES if name != own and not (whole and name.startswith("float"))]
-    axes = list(zip(geometry.axis_names(layer), geometry.axis_sizes(layer), strict=True))
-    levels = layer.data if layer.multiscale else [layer.data]
-    named = [(data.shape[: layer.ndim], _computed(data)) for data in levels]
+    target = LayerTarget(layer)
+    axes = list(zip(target.axis_names, target.sizes, strict=True))
+    named = [(data.shape[: layer.ndim], _computed(data)) for data in target.arrays]
     form.show_layer(axes, named, own, types, geometry.axis_scales(layer))
 
 
@@ -72,10 +75,8 @@ def _computed(data: Any) -> str:
 
 def selected_layers(viewer: Any, layer: Any) -> list[Any]:
     """Return the selected layers that can be cropped together with one, that one first."""
-    chosen = viewer.layers.selection
-    others = [
-        one
-        for one in viewer.layers
-        if one in chosen and one is not layer and isinstance(one, (Image, Labels))
-    ]
-    return [layer, *others] if layer in chosen else [layer]
+    selection = viewer.layers.selection
+    if layer not in selection:
+        return [layer]
+    selected = [each for each in viewer.layers if each in selection and each is not layer]
+    return [layer, *(each for each in selected if isinstance(each, (Image, Labels)))]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def set_choices(combo: ComboBox, choices: Sequence[tuple[str, Any]], otherwise: Any = None) -> None:
-    """Put choices into a drop-down list, in their order, quietly; what is chosen stays so where it still is one.
+    """Put choices into a drop-down list, without a signal; the choice stays where it still is one.
 
     Parameters
     ----------
@@ -28,29 +28,31 @@ def set_choices(combo: ComboBox, choices: Sequence[tuple[str, Any]], otherwise: 
     values = [value for _, value in choices]
     with combo.changed.blocked():
         combo.native.clear()  # magicgui would leave the old ones before the new ones
-        combo.choices = lambda _combo: (
-            choices
-        )  # a function, for magicgui asks again when the dock moves
+        # A function, for magicgui asks again when the dock moves.
+        combo.choices = lambda _combo: choices
         for wanted in (before, otherwise):
-            if any(
-                wanted is value or (isinstance(wanted, str) and wanted == value) for value in values
-            ):
+            same = any(wanted is value for value in values)  # `==` of layers may compare pixels
+            if same or (isinstance(wanted, str) and wanted in values):
                 combo.value = wanted
                 break
 
 
-def check(text: str, tip: str, *, checked: bool = False) -> CheckBox:
+def described(widget: Any, name: str, tip: str) -> Any:
+    """Return a widget of magicgui with an accessible name, unless that is "", and a tooltip."""
+    if name:
+        widget.native.setAccessibleName(name)
+    widget.native.setToolTip(tip)
+    return widget
+
+
+def check(text: str, tip: str, *, checked: bool = False) -> Any:
     """Return a box to tick."""
-    box = CheckBox(value=checked, text=text)
-    box.native.setToolTip(tip)
-    return box
+    return described(CheckBox(value=checked, text=text), "", tip)
 
 
 def combo(name: str, tip: str) -> ComboBox:
     """Return a drop-down list that may be narrower than its longest choice."""
-    made = ComboBox(choices=())
-    made.native.setAccessibleName(name)
-    made.native.setToolTip(tip)
+    made: ComboBox = described(ComboBox(choices=()), name, tip)
     made.native.setSizeAdjustPolicy(
         QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
     )
@@ -60,7 +62,10 @@ def combo(name: str, tip: str) -> ComboBox:
 
 
 class _ElidedText(QObject):
-    """Paints the choice of a drop-down list shortened where it does not fit; the tooltip then tells the whole."""
+    """Paints the choice of a drop-down list shortened where it does not fit.
+
+    The tooltip then has the whole text. superqt shortens labels and line edits, but no such lists.
+    """
 
     def __init__(self, combo: QComboBox) -> None:
         super().__init__(combo)

@@ -1,4 +1,4 @@
-"""What the crop dock is made of: its fields, its rows of numbers, its lines of text. No behaviour but its own."""
+"""The form of the crop dock: its fields, its rows of numbers, its lines of text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_lazyload.widgets.crop.axis_rows import AxisRows
-from napari_lazyload.widgets.crop.fields import check, combo, set_choices, text_line
+from napari_lazyload.widgets.crop.fields import check, combo, described, set_choices, text_line
 from napari_lazyload.widgets.crop.output import ZARR, OutputForm
 from napari_lazyload.widgets.panels.section import Scrolling, Section
 
@@ -34,19 +34,22 @@ class CropForm(QWidget):
         self.region = combo(
             "Region", "Where the region comes from; editing the numbers makes it yours"
         )
-        self.draw = _button("Draw", "Drag a rectangle over the image")
-        self.draw.native.setAccessibleName("Draw a rectangle")
+        self.draw = described(
+            PushButton(text="Draw"), "Draw a rectangle", "Drag a rectangle over the image"
+        )
         self.masked = check(
-            "Only what is inside the shape", "Pixels whose centre lies outside of it become 0"
+            "Only what is inside the shape", "Pixels whose center lies outside of it become 0"
         )
-        self.box_size = LineEdit(value="64")
-        self.box_size.native.setAccessibleName("Size")
-        self.box_size.native.setToolTip(
-            "Pixels: 64 for the displayed axes, 16 x 64 x 64 for the last ones, or z=16, y=64"
+        self.box_size = described(
+            LineEdit(value="64"),
+            "Size",
+            "Pixels: 64 for the displayed axes, 16 x 64 x 64 for the last ones, or z=16, y=64",
         )
-        self.seed = SpinBox(value=0, min=0, max=2**31 - 1)
-        self.seed.native.setAccessibleName("Seed")
-        self.seed.native.setToolTip("The same number gives the same box again")
+        self.seed = described(
+            SpinBox(value=0, min=0, max=2**31 - 1),
+            "Seed",
+            "The same number gives the same box again",
+        )
         self.frames = combo(
             "Other axes", "What is taken along the axes that the region says nothing about"
         )
@@ -108,43 +111,29 @@ class CropForm(QWidget):
             What turns pixels into world units, as `AxisRows.set_axes` takes it.
         """
         self.rows.set_axes(axes, scales, in_world=bool(self.in_world.value))
-        names = [
-            " x ".join(map(str, shape)) + (computed and f" ({computed})")
-            for shape, computed in levels
-        ]
-        self._levels = [f"{number}: {name}" for number, name in enumerate(names)]
+        self._levels = []
+        for number, (shape, computed) in enumerate(levels):
+            note = computed and f" ({computed})"
+            self._levels.append(f"{number}: {' x '.join(map(str, shape))}{note}")
         set_choices(self.level, [(name, number) for number, name in enumerate(self._levels)])
-        self.set_row_visible(self.level, len(names) > 1)
-        set_choices(self.dtype, [(f"Unchanged ({own})", ""), *((name, name) for name in types)])
+        self.set_row_visible(self.level, len(self._levels) > 1)
+        set_choices(self.dtype, [(f"Unchanged ({own})", ""), *zip(types, types, strict=True)])
         self._set_tab_order()
 
     def _set_tab_order(self) -> None:
         """Go through all fields from top to bottom with the tab key."""
         output = self.output
-        above: list[Any] = [
-            self.layer,
-            self.several,
-            self.region,
-            self.draw,
-            self.masked,
-            self.box_size,
-            self.seed,
-        ]
-        below: list[Any] = [self.level, self.dtype, output.kind, output.path, output.browse]
-        below += [output.reopen, output.pyramid, output.sharded]
-        more: list[Any] = [self.in_world, self.outline, self.name, self.keep, self.forget]
-        done: list[Any] = [self.crop, self.lazy, self.to_file, self.copy, self.cancel]
-        fields = [*(field.native for field in (*above, self.frames)), *self.rows.fields]
-        fields += [
-            *(field.native for field in below),
-            self.more.header,
-            *(field.native for field in (*more, *done)),
-        ]
+        fields: list[Any] = [self.layer, self.several, self.region, self.draw, self.masked]
+        fields += [self.box_size, self.seed, self.frames, *self.rows.fields]
+        fields += [self.level, self.dtype, output.kind, output.path, output.browse]
+        fields += [output.reopen, output.pyramid, output.sharded, self.more.header]
+        fields += [self.in_world, self.outline, self.name, self.keep, self.forget]
+        fields += [self.crop, self.lazy, self.to_file, self.copy, self.cancel]
         for field, after in pairwise(fields):
-            QWidget.setTabOrder(field, after)
+            QWidget.setTabOrder(getattr(field, "native", field), getattr(after, "native", after))
 
     def show_level_costs(self, costs: Sequence[tuple[str, str]]) -> None:
-        """Say beside each level, in short, what the crop would cost there; the whole is its tooltip."""
+        """Show beside each level what the crop would cost there; all of it is in the tooltip."""
         for number, (short, long) in enumerate(costs):
             text = f"{self._levels[number]}, {short}"
             if self.level.native.itemText(number) != text:
@@ -157,9 +146,10 @@ class CropForm(QWidget):
         field.native.setVisible(visible)
 
     def set_running(self, running: bool) -> None:
-        """Show the progress and *Cancel* while a crop runs; the keyboard goes from one button to the other."""
-        leaving = self.crop if running else self.cancel
-        entering = self.cancel if running else self.crop
+        """Show the progress and *Cancel* while a crop runs; the focus moves with the button."""
+        leaving, entering = self.cancel, self.crop
+        if running:
+            leaving, entering = entering, leaving
         self.progress.native.setVisible(running)
         had_focus = leaving.native.hasFocus()
         entering.native.setVisible(True)
@@ -170,10 +160,11 @@ class CropForm(QWidget):
         self.copy.native.setVisible(not running)
 
     def show_progress(self, done: int, total: int, *, in_chunks: bool) -> None:
-        """Show how much of a crop is done: its chunks, or a percentage of what may be too many for Qt to count."""
+        """Show how much of a crop is done: its chunks, or a percentage of what Qt may not count."""
+        text = "%v of %m chunks"
         if not in_chunks:
-            done, total = int(1000 * done / max(1, total)), 1000
-        self.progress.native.setFormat("%v of %m chunks" if in_chunks else "%p %")
+            text, done, total = "%p %", int(1000 * done / max(1, total)), 1000
+        self.progress.native.setFormat(text)
         self.progress.max = max(1, total)
         self.progress.value = min(done, total)
 
@@ -243,7 +234,5 @@ class CropForm(QWidget):
         self.set_running(False)
 
 
-def _button(text: str, tip: str) -> PushButton:
-    button = PushButton(text=text)
-    button.native.setToolTip(tip)
-    return button
+def _button(text: str, tip: str) -> Any:
+    return described(PushButton(text=text), "", tip)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import LineEdit, PushButton
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMessageBox, QWidget
 
-from napari_lazyload.widgets.crop.fields import check, combo, set_choices
+from napari_lazyload.widgets.crop.fields import check, combo, described, set_choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,9 +42,7 @@ class OutputForm:
         self.path = LineEdit(value="")
         self.path.native.setAccessibleName("File")
         self.path.native.setPlaceholderText("where to write it")
-        self.browse = PushButton(text="…")
-        self.browse.native.setAccessibleName("Choose a file")
-        self.browse.native.setToolTip("Choose a file")
+        self.browse = described(PushButton(text="…"), "Choose a file", "Choose a file")
         self.browse.native.setMaximumWidth(32)
         self.pyramid = check("Pyramid", "Write coarser levels, too", checked=True)
         self.sharded = check("Sharded", "Put the chunks together in few files")
@@ -81,13 +79,18 @@ class OutputForm:
 
     @property
     def verb(self) -> str:
-        """What the button says that makes it."""
+        """The text of the button that makes it."""
         return {LAYER: "Crop", LAZY: "Add lazy layer"}.get(self.kind.value, "Save")
 
     @property
     def is_file(self) -> bool:
         """Whether the crop is written into a file."""
         return self.kind.value not in (LAYER, LAZY, None)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the crop becomes a layer whose pixels are in memory."""
+        return not (self.is_file or self.kind.value == LAZY)
 
     def _on_kind(self) -> None:
         for widget in (self._labels[1], self._file_row, self._option_row):
@@ -98,7 +101,7 @@ class OutputForm:
             self.path.value = _SUFFIXES.sub("", self.path.value) + self.kind.value
 
     def ask_path(self) -> None:
-        """Let the user choose a file; whether an old one may be replaced is asked when it is written."""
+        """Let the user choose a file; `may_replace` asks about an old one when it is written."""
         chosen, _ = QFileDialog.getSaveFileName(
             self.browse.native.window(),
             "Write the crop to",
@@ -128,15 +131,15 @@ class OutputForm:
         if len(names) == 1:
             return (stem.with_name(stem.name + self.kind.value),)
         plain = [re.sub(r"[^\w\-.]+", "_", name) for name in names]
-        unique = [
-            f"{name}_{number}" if plain.count(name) > 1 else name
-            for number, name in enumerate(plain)
-        ]
-        return tuple(stem.with_name(f"{stem.name}_{name}{self.kind.value}") for name in unique)
+        paths = []
+        for number, name in enumerate(plain):
+            unique = f"{name}_{number}" if plain.count(name) > 1 else name
+            paths.append(stem.with_name(f"{stem.name}_{unique}{self.kind.value}"))
+        return tuple(paths)
 
 
 def may_replace(parent: Any, paths: Sequence[Path]) -> bool | None:
-    """Return whether what is there may be replaced, None where the user would rather not write at all."""
+    """Whether what is there may be replaced; None where the user does not want to write at all."""
     there = [path for path in paths if os.path.lexists(path)]
     if not there:
         return False

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import sub
 from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped] # ships no types
 from napari.layers import Labels
 
 from napari_lazyload.core import settings
+from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.errors import RegionError
 from napari_lazyload.core.text import size_text
 from napari_lazyload.cropping.cast_loss import cast_loss
-from napari_lazyload.cropping.crop import estimate
+from napari_lazyload.cropping.crop import estimate_level
 from napari_lazyload.layers.crop import geometry
 from napari_lazyload.widgets.crop.region_source import resolve_on_other_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_lazyload.core.chunks import Box
     from napari_lazyload.core.region import Estimate
+    from napari_lazyload.cropping.target import LayerTarget
     from napari_lazyload.layers.crop.mask import Mask
     from napari_lazyload.widgets.crop.region_source import RegionChoice, ResolvedRegion
+
+
+LAZY_WAY_OUT = "add it as a lazy layer, which reads nothing yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +37,39 @@ class CropPlan:
 
     Parameters
     ----------
-    layer : napari layer
-        What is cropped.
+    target : LayerTarget
+        The layer that is cropped.
     region : tuple of slice
-        Within the layer, in level-0 pixels, for each axis without the colour axis.
+        Within the layer, in level-0 pixels, for each axis without the color axis.
     level : int
         From which level.
     dtype : str or None
         Of the result; the layer's own where None.
-    shape : tuple of int
-        Of the result.
+    box : tuple of (int, int)
+        The region in pixels of the level, along all axes of the data.
     cost : Estimate
         What it needs and reads.
     mask : Mask or None
         What is drawn; pixels outside of it are 0.
     """
 
-    layer: Any
+    target: LayerTarget
     region: tuple[slice, ...]
     level: int
     dtype: str | None
-    shape: tuple[int, ...]
+    box: Box
     cost: Estimate
     mask: Mask | None = None
+
+    @property
+    def layer(self) -> Any:
+        """The layer that is cropped."""
+        return self.target.layer
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels of the result along each axis."""
+        return box_shape(self.box)
 
     @property
     def peak_nbytes(self) -> int:
@@ -62,35 +79,24 @@ class CropPlan:
         return self.cost.result_nbytes + int(in_flight)
 
     @property
-    def fits(self) -> bool:
-        """Whether there is memory for it now."""
-        return self.peak_nbytes <= free_memory()
-
-    def open_error(self, *, lazy: bool) -> str:
-        """Return what to tell where it does not fit; `lazy` says whether a lazy layer is a way out."""
-        return open_error(
-            self.peak_nbytes, ["add it as a lazy layer, which reads nothing yet"] * lazy
-        )
-
-    @property
-    def text(self) -> str:
-        """Size and cost, for people, in three lines."""
-        return costs_text([self])
-
-    @property
     def cast_warning(self) -> str:
         """What the wanted type would lose; "" where it keeps every value."""
         return "" if self.dtype is None else cast_loss(self.layer.dtype, self.dtype)
 
 
 def peak_nbytes(plans: Sequence[CropPlan]) -> int:
-    """Return the memory that several crops take at most: all results, and the chunks in flight of one of them."""
-    results = sum(plan.cost.result_nbytes for plan in plans)
-    return results + max((plan.peak_nbytes - plan.cost.result_nbytes for plan in plans), default=0)
+    """Return the memory that several crops take at most.
+
+    These are all results, and the chunks in flight of one crop.
+    """
+    results = [plan.cost.result_nbytes for plan in plans]
+    peaks = [plan.peak_nbytes for plan in plans]
+    in_flight = map(sub, peaks, results)
+    return sum(results) + max(in_flight, default=0)
 
 
-def open_error(peak: int, ways_out: Sequence[str]) -> str:
-    """Return what to tell where a crop does not fit memory."""
+def too_large_text(peak: int, ways_out: Sequence[str]) -> str:
+    """Return what to say where a crop does not fit memory."""
     instead = f", or {' or '.join(ways_out)}" if ways_out else ""
     return (
         f"This needs {size_text(peak)} of memory, {size_text(free_memory())} are free. "
@@ -99,19 +105,18 @@ def open_error(peak: int, ways_out: Sequence[str]) -> str:
 
 
 def costs_text(plans: Sequence[CropPlan]) -> str:
-    """Return sizes and costs of some crops together, for people, in three lines."""
+    """Return sizes and costs of some crops together, as text of three lines."""
     first = plans[0]
-    shape = " x ".join(f"{size:,}" for size in first.shape)
+    shape = " x ".join(map("{:,}".format, first.shape))
     head = f"Level {first.level}, {first.dtype or first.layer.dtype}: {shape}"
     if len(plans) > 1:
-        head = f"{len(plans)} layers. {head}{'' if len({plan.shape for plan in plans}) == 1 else ' and others'}"
-    costs = [plan.cost for plan in plans]
-    count = sum(cost.touched_chunks for cost in costs)
+        same_shape = len({plan.shape for plan in plans}) == 1
+        head = f"{len(plans)} layers. {head}{' and others' * (not same_shape)}"
+    costs = [astuple(plan.cost) for plan in plans]
+    result, touched, count, full = map(sum, zip(*costs, strict=True))
     return (
-        f"{head}\n"
-        f"Result {size_text(sum(cost.result_nbytes for cost in costs))}\n"
-        f"Reads {size_text(sum(cost.touched_nbytes for cost in costs))} in {count:,} chunk{'s'[: count != 1]}, "
-        f"of {size_text(sum(cost.full_nbytes for cost in costs))}"
+        f"{head}\nResult {size_text(result)}\n"
+        f"Reads {size_text(touched)} in {count:,} chunk{'s'[: count != 1]}, of {size_text(full)}"
     )
 
 
@@ -125,10 +130,10 @@ def fits(plans: Sequence[CropPlan]) -> bool:
     return peak_nbytes(plans) <= free_memory()
 
 
-def planned(
+def plan_crops(
     viewer: Any,
-    layers: Sequence[Any],
-    found: ResolvedRegion,
+    targets: Sequence[LayerTarget],
+    resolved: ResolvedRegion,
     choice: RegionChoice,
     *,
     level: int,
@@ -140,11 +145,11 @@ def planned(
     ----------
     viewer : napari.Viewer
         Where they lie.
-    layers : sequence of napari layer
-        The first one is the one whose region was found.
-    found : ResolvedRegion
+    targets : sequence of LayerTarget
+        The first one is the layer whose region was resolved.
+    resolved : ResolvedRegion
         Its region.
-    wish : RegionChoice
+    choice : RegionChoice
         What was chosen.
     level : int
         Which level, of all layers that are not coarser than that.
@@ -156,37 +161,48 @@ def planned(
     RegionError
         If the region is empty, or cannot be cropped from one of them.
     """
-    first, *others = layers
-    region = geometry.clipped(found.ranges, first)
-    plans = [_plan(first, region, level, dtype, found.mask)]
-    for layer in others:
-        there = resolve_on_other_layer(viewer, first, region, layer, choice)
-        count = len(layer.data) if layer.multiscale else 1
-        if level >= count:
-            msg = f"{layer.name!r} has no level {level}, only {count}: choose one that all selected layers have"
-            raise RegionError(msg)
-        if isinstance(layer, Labels) and dtype is not None and dtype.startswith("float"):
-            msg = (
-                f"{layer.name!r} holds labels, which are whole numbers: they cannot become {dtype}"
-            )
-            raise RegionError(msg)
-        plans.append(_plan(layer, geometry.clipped(there.ranges, layer), level, dtype, there.mask))
+    first, *others = targets
+    region = geometry.clipped(resolved.ranges, first)
+    plans = [plan_crop(first, region, level, dtype, resolved.mask)]
+    for target in others:
+        _check_settings(target, level, dtype)
+        there = resolve_on_other_layer(viewer, first.layer, region, target, choice)
+        clipped = geometry.clipped(there.ranges, target)
+        plans.append(plan_crop(target, clipped, level, dtype, there.mask))
     return tuple(plans)
 
 
-def _plan(
-    layer: Any, region: tuple[slice, ...], level: int, dtype: str | None, mask: Mask | None
+def _check_settings(target: LayerTarget, level: int, dtype: str | None) -> None:
+    """Raise `RegionError` where a layer has no such level, or cannot become such a type."""
+    name, count = target.layer.name, len(target.arrays)
+    if level >= count:
+        msg = (
+            f"{name!r} has no level {level}, only {count}: choose one that all selected layers have"
+        )
+        raise RegionError(msg)
+    if isinstance(target.layer, Labels) and dtype is not None and dtype.startswith("float"):
+        msg = f"{name!r} holds labels, which are whole numbers: they cannot become {dtype}"
+        raise RegionError(msg)
+
+
+def plan_crop(
+    target: LayerTarget,
+    region: tuple[slice, ...],
+    level: int,
+    dtype: str | None = None,
+    mask: Mask | None = None,
 ) -> CropPlan:
-    box = geometry.level_box(layer, region, level)
-    shape = tuple(stop - start for start, stop in box)
-    return CropPlan(layer, region, level, dtype, shape, estimate(layer, region, level, dtype), mask)
+    """Return what a crop of a layer would do and cost; see `CropPlan`."""
+    box = target.box(region, level)
+    cost = estimate_level(target, box, level, dtype)
+    return CropPlan(target, region, level, dtype, box, cost, mask)
 
 
 def level_costs(plan: CropPlan) -> list[tuple[str, str]]:
     """Return what the crop would cost at each level, in a few words and in full."""
-    count = len(plan.layer.data) if plan.layer.multiscale else 1
-    costs = [_plan(plan.layer, plan.region, level, plan.dtype, None) for level in range(count)]
-    return [(size_text(one.cost.result_nbytes), one.text) for one in costs]
+    target, levels = plan.target, range(len(plan.target.arrays))
+    plans = [plan_crop(target, plan.region, level, plan.dtype) for level in levels]
+    return [(size_text(plan.cost.result_nbytes), costs_text([plan])) for plan in plans]
 
 
 def sentence(text: str) -> str:

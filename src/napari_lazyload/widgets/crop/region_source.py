@@ -15,9 +15,10 @@ from napari_lazyload.layers.crop.mask import shapes_mask
 from napari_lazyload.layers.crop.named_regions import kept_region
 
 if TYPE_CHECKING:
+    from napari_lazyload.cropping.target import LayerTarget
     from napari_lazyload.layers.crop.mask import Mask
 
-VIEW, NUMBERS, CENTER, RANDOM, KEPT = "view", "numbers", "centre", "random", "kept: "
+VIEW, NUMBERS, CENTER, RANDOM, KEPT = "view", "numbers", "center", "random", "kept: "
 """Regions that are no Shapes layer; the last one goes before the name of a region that was kept."""
 
 SHOWN, WHOLE, TYPED = "shown", "whole", "typed"
@@ -37,7 +38,7 @@ class RegionChoice:
     typed : tuple of (int, int)
         The numbers as they stand, for each axis of the layer.
     size : str
-        Of a centre box or a random box, as :func:`box_sizes` takes it.
+        Of a center box or a random box, as :func:`box_sizes` takes it.
     seed : int
         Of a random box.
     masked : bool
@@ -74,7 +75,7 @@ class ResolvedRegion:
     upright: bool = False
 
 
-def resolve(viewer: Any, layer: Any, choice: RegionChoice) -> ResolvedRegion:
+def resolve(viewer: Any, target: LayerTarget, choice: RegionChoice) -> ResolvedRegion:
     """Return the region of a layer that is meant.
 
     Raises
@@ -82,6 +83,7 @@ def resolve(viewer: Any, layer: Any, choice: RegionChoice) -> ResolvedRegion:
     RegionError
         If there is none.
     """
+    layer = target.layer
     every = frozenset(range(layer.ndim))
     if choice.source == NUMBERS:
         return ResolvedRegion(choice.typed, every)
@@ -97,44 +99,43 @@ def resolve(viewer: Any, layer: Any, choice: RegionChoice) -> ResolvedRegion:
         if choice.masked and not upright:
             mask = shapes_mask(viewer, choice.source, layer)
     else:
-        found = _box(viewer, layer, choice)
+        found = _box(viewer, target, choice)
     outlined = frozenset(found)
-    return ResolvedRegion(_filled(viewer, layer, choice, found), outlined, mask, upright)
+    return ResolvedRegion(_filled(viewer, target, choice, found), outlined, mask, upright)
 
 
 def resolve_on_other_layer(
-    viewer: Any, layer: Any, region: tuple[slice, ...], other: Any, choice: RegionChoice
+    viewer: Any, layer: Any, region: tuple[slice, ...], other: LayerTarget, choice: RegionChoice
 ) -> ResolvedRegion:
     """Return the region of another layer that lies where the region of a layer lies."""
-    found = geometry.ranges_elsewhere(viewer, layer, region, other)
+    found = geometry.ranges_elsewhere(viewer, layer, region, other.layer)
     mask = None
     if choice.masked and isinstance(choice.source, Shapes):
-        mask = shapes_mask(viewer, choice.source, other)
+        mask = shapes_mask(viewer, choice.source, other.layer)
     return ResolvedRegion(_filled(viewer, other, choice, found), frozenset(found), mask)
 
 
 def _filled(
-    viewer: Any, layer: Any, choice: RegionChoice, found: dict[int, tuple[int, int]]
+    viewer: Any, target: LayerTarget, choice: RegionChoice, found: dict[int, tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
     """Return a range for each axis."""
     if choice.others == SHOWN:
-        found = {**geometry.shown_ranges(viewer, layer), **found}
-    elif choice.others == TYPED and len(choice.typed) == layer.ndim:
+        found = {**geometry.shown_ranges(viewer, target.layer), **found}
+    elif choice.others == TYPED and len(choice.typed) == target.ndim:
         found = {**dict(enumerate(choice.typed)), **found}
-    return tuple(found.get(axis, (0, size)) for axis, size in enumerate(geometry.axis_sizes(layer)))
+    return tuple(found.get(axis, (0, size)) for axis, size in enumerate(target.sizes))
 
 
-def _box(viewer: Any, layer: Any, choice: RegionChoice) -> dict[int, tuple[int, int]]:
-    names, shape = geometry.axis_names(layer), geometry.axis_sizes(layer)
-    sizes = box_sizes(choice.size, names, geometry.displayed_axes(viewer, layer))
+def _box(viewer: Any, target: LayerTarget, choice: RegionChoice) -> dict[int, tuple[int, int]]:
+    displayed = geometry.displayed_axes(viewer, target.layer)
+    sizes = box_sizes(choice.size, target.axis_names, displayed)
     # By numbers, for two axes of a layer may have one name.
-    keys = [str(axis) for axis in range(layer.ndim)]
+    keys = list(map(str, range(target.ndim)))
     wanted = {keys[axis]: size for axis, size in sizes.items()}
-    box = (
-        center_region(keys, shape, wanted)
-        if choice.source == CENTER
-        else random_region(keys, shape, wanted, choice.seed)
-    )
+    if choice.source == CENTER:
+        box = center_region(keys, target.sizes, wanted)
+    else:
+        box = random_region(keys, target.sizes, wanted, choice.seed)
     return {axis: box[keys[axis]] for axis in sizes}
 
 
@@ -159,18 +160,23 @@ def box_sizes(text: str, axes: tuple[str, ...], displayed: tuple[int, ...]) -> d
     sizes = _read_sizes(text, axes, displayed)
     if not sizes or any(size < 1 for size in sizes.values()):
         named = ", ".join(f"{name}=64" for name in axes[-2:])
-        msg = f"a size is one whole number of pixels, one for each of the last axes (64 x 64), or {named}; got {text!r}"
+        msg = (
+            "a size is one whole number of pixels, one for each of the last axes (64 x 64), "
+            f"or {named}; got {text!r}"
+        )
         raise RegionError(msg)
     return sizes
 
 
 def _read_sizes(text: str, axes: tuple[str, ...], displayed: tuple[int, ...]) -> dict[int, int]:
-    """Return what a text says of axes, nothing where it makes no sense."""
+    """Return the size along each axis that a text names, none where the text is malformed."""
     text = re.sub(r"\s*=\s*", "=", text.strip())
-    parts = [part for part in re.split(r"\s*[,;]\s*|\s+x\s+|(?<=\d)x(?=\d)|\s+", text) if part]
+    separator = r"\s*[,;]\s*|\s+x\s+|(?<=\d)x(?=\d)|\s+"
+    parts = list(filter(None, re.split(separator, text)))
     try:
         if all("=" in part for part in parts):
-            return {axes.index(part.split("=")[0]): int(part.split("=")[1]) for part in parts}
+            pairs = [part.split("=") for part in parts]
+            return {axes.index(pair[0]): int(pair[1]) for pair in pairs}
         sizes = list(map(int, parts))
     except ValueError:
         return {}

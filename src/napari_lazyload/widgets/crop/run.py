@@ -1,7 +1,7 @@
-"""A crop beside the window, into memory or into files.
+"""A crop beside the window, into memory or into files: its thread, and what shows and ends it.
 
-No Qt here: the dock looks at the run from a timer of its own. A thread that never touches a Qt
-object cannot call one that is gone, and a late result is dropped by forgetting the run.
+The thread never touches a Qt object, so that it cannot call one that is gone: the runner polls the
+run from a timer. A late result is dropped by forgetting the run.
 """
 
 from __future__ import annotations
@@ -11,18 +11,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt, QTimer
 
 from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoadError, RegionError
 from napari_lazyload.cropping.crop import crop
+from napari_lazyload.layers.crop.crop_layer import crop_layer
 from napari_lazyload.layers.crop.export_source import to_write
-from napari_lazyload.layers.crop.geometry import level_box
 from napari_lazyload.layers.crop.mask import inside
 from napari_lazyload.widgets.crop.plan import sentence
+from napari_lazyload.widgets.open_dialogs import open_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from qtpy.QtWidgets import QWidget
+
+    from napari_lazyload.widgets.crop.form import CropForm
     from napari_lazyload.widgets.crop.plan import CropPlan
+
+
+_POLL_MS = 40
+"""Milliseconds between two looks at a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,40 +89,27 @@ class CropRun:
         self._cancelled = threading.Event()
         self._ended = threading.Event()
         # Made here: napari's layers belong to the main thread.
-        writes = (
-            []
-            if target is None
-            else [to_write(plan.layer, plan.region, plan.level, plan.mask) for plan in plans]
-        )
-        threading.Thread(
+        writes: list[tuple[Any, Any, int]] = []
+        if target is not None:
+            writes = [to_write(plan.layer, plan.region, plan.level, plan.mask) for plan in plans]
+        thread = threading.Thread(
             target=self._work, args=(writes,), name="lazyload-crop", daemon=True
-        ).start()
-
-    @property
-    def plan(self) -> CropPlan:
-        """What to crop, the first of them."""
-        return self.plans[0]
-
-    @property
-    def result(self) -> Any:
-        """The pixels of the first crop, None where there are none."""
-        return self.results[0] if self.results else None
+        )
+        thread.start()
 
     @property
     def finished(self) -> bool:
-        """Whether the crop has ended, well or not."""
+        """Whether the crop has ended, with or without an error."""
         return self._ended.is_set()
 
     @property
     def failure(self) -> str:
-        """Why it ended without what was wanted, and what was written all the same; for people."""
-        written = (
-            f"\nWritten before: {', '.join(map(str, self.results))}"
-            if self.target and self.results
-            else ""
-        )
+        """Why it ended early, and what was written all the same, as text."""
+        written = else_ = ""
+        if self.target is not None and self.results:
+            written, else_ = f"\nWritten before: {', '.join(map(str, self.results))}", "else "
         if isinstance(self.error, CancelledError):
-            return f"Cancelled, nothing {'else ' * bool(written)}was written.{written}"
+            return f"Cancelled, nothing {else_}was written.{written}"
         return ("" if self.error is None else failure_text(self.error)) + written
 
     def cancel(self) -> None:
@@ -121,28 +119,28 @@ class CropRun:
     def _work(self, writes: list[tuple[Any, Any, int]]) -> None:
         try:
             for number, plan in enumerate(self.plans):
-                before, after = (
-                    self.done,
-                    sum(one.cost.touched_chunks for one in self.plans[number + 1 :]),
-                )
-
-                def progress(
-                    done: int, total: int, before: int = before, after: int = after
-                ) -> None:
-                    self.done, self.total = before + done, before + total + after
-
+                progress = self._progress_after(number)
                 if self.target is None:
-                    self.results.append(self._read(plan, progress))
+                    result = self._read(plan, progress)
                 else:
-                    self.results.append(
-                        self._write(plan, writes[number], self.target.paths[number], progress)
-                    )
-        except BaseException as err:  # noqa: BLE001 - told in the window
+                    result = self._write(plan, writes[number], self.target.paths[number], progress)
+                self.results.append(result)
+        except BaseException as err:  # noqa: BLE001 - the window reports it
             self.error = err
         finally:
             self._ended.set()
 
-    def _read(self, plan: CropPlan, progress: Any) -> Any:
+    def _progress_after(self, number: int) -> Callable[[int, int], None]:
+        """Return what counts the progress of one of the crops, the others being done or to come."""
+        before = self.done
+        after = sum(plan.cost.touched_chunks for plan in self.plans[number + 1 :])
+
+        def progress(done: int, total: int) -> None:
+            self.done, self.total = before + done, before + total + after
+
+        return progress
+
+    def _read(self, plan: CropPlan, progress: Callable[[int, int], None]) -> Any:
         pixels = crop(
             plan.layer,
             plan.region,
@@ -152,18 +150,22 @@ class CropRun:
             cancel=self._cancelled,
         )
         if plan.mask is not None:
-            kept = inside(
-                plan.mask, plan.layer, plan.level, level_box(plan.layer, plan.region, plan.level)
-            )
+            kept = inside(plan.mask, plan.target, plan.level, plan.box)
             np.copyto(pixels, 0, where=~kept)
         return pixels
 
-    def _write(self, plan: CropPlan, what: tuple[Any, Any, int], path: Path, progress: Any) -> Path:
+    def _write(
+        self,
+        plan: CropPlan,
+        source: tuple[Any, Any, int],
+        path: Path,
+        progress: Callable[[int, int], None],
+    ) -> Path:
         from napari_lazyload.exporting.export import export
 
         target = self.target
         assert target is not None  # asked by the caller
-        image, region, level = what
+        image, region, level = source
         return export(
             image,
             path,
@@ -179,7 +181,7 @@ class CropRun:
 
 
 class CurrentRun:
-    """The run of a dock, if there is one: outlives the dock, so that what ends the dock can end the run."""
+    """The run of a dock, if there is one. It outlives the dock, whose end so ends the run."""
 
     __slots__ = ("run",)
 
@@ -187,14 +189,14 @@ class CurrentRun:
         self.run: CropRun | None = None
 
     def drop(self) -> None:
-        """Cancel the run and forget it, so that whatever comes of it goes nowhere."""
+        """Cancel the run and forget it, so that a late result goes nowhere."""
         if self.run is not None:
             self.run.cancel()
             self.run = None
 
 
 def failure_text(error: BaseException) -> str:
-    """Return what went wrong: the words of the error where they are meant for people."""
+    """Return what went wrong: the message of the error where it is meant for people."""
     if isinstance(error, ChunkReadError):
         return str(error)  # begins with a path
     if isinstance(error, (RegionError, MemoryError, CancelledError)):
@@ -202,3 +204,129 @@ def failure_text(error: BaseException) -> str:
     if isinstance(error, (LazyLoadError, OSError)):
         return str(error)
     return f"The crop failed: {type(error).__name__}: {error}"
+
+
+class CropRunner:
+    """Runs one crop at a time beside the window, and adds or opens what comes of it.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Gets the new layers.
+    form : CropForm
+        Shows how far the run is.
+    report : callable
+        Called with what happened, as text for the user.
+    parent : QWidget
+        The dock.
+
+    Attributes
+    ----------
+    current : CurrentRun
+        The run, if there is one.
+    """
+
+    def __init__(
+        self, viewer: Any, form: CropForm, report: Callable[[str], None], parent: QWidget
+    ) -> None:
+        self._viewer = viewer
+        self._form = form
+        self._report = report
+        self.current = CurrentRun()
+        self._polling = make_timer(parent, _POLL_MS, self._poll)
+
+    def start(self, plans: Sequence[CropPlan], target: FileTarget | None) -> None:
+        """Begin to crop into memory, or into files."""
+        try:
+            run = CropRun(*plans, target=target)
+        except RegionError as err:
+            self._report(sentence(str(err)))
+            return
+        self.current.run = run
+        self._form.show_progress(0, run.total, in_chunks=target is None)
+        self._form.set_running(True)
+        self._polling.start()
+        self._report("")
+
+    def cancel(self) -> None:
+        """Stop the crop; nothing is added, and no file is left half-written."""
+        run = self.current.run
+        if run is None:
+            return
+        if run.target is None:
+            self.end("Cancelled, nothing was added.")
+            return
+        run.cancel()  # its files are settled once it has ended
+        self._form.cancel.enabled = False
+        self._report("Stopping…")
+
+    def end(self, outcome: str) -> None:
+        """Forget the run, and say what came of it."""
+        self._polling.stop()
+        self.current.drop()
+        self._form.set_running(False)
+        self._report(outcome)
+
+    def end_without_layers(self) -> None:
+        """End the run of a layer that is gone from the viewer."""
+        run = self.current.run
+        for plan in run.plans if run is not None else ():
+            if plan.layer not in self._viewer.layers:
+                self.end(f"Stopped: {plan.layer.name!r} was removed.")
+                return
+
+    def _poll(self) -> None:
+        """Show how far the run is; take its result."""
+        run = self.current.run
+        if run is None:
+            self._polling.stop()
+            return
+        self._form.show_progress(run.done, run.total, in_chunks=run.target is None)
+        if not run.finished:
+            return
+        if run.error is not None:
+            self._fail(run, run.error)
+        elif run.target is not None:
+            self._open_files(run)
+        else:
+            self.end("")
+            results = zip(run.plans, run.results, strict=True)
+            self.add([plan_layer(plan, pixels) for plan, pixels in results], run.plans)
+
+    def _fail(self, run: CropRun, error: BaseException) -> None:
+        self.end(run.failure)
+        if not isinstance(error, (RegionError, MemoryError, CancelledError)):
+            show_error(f"Crop of {run.plans[0].layer.name}: {failure_text(error)}")
+
+    def _open_files(self, run: CropRun) -> None:
+        self.end(f"Wrote {', '.join(map(str, run.results))}.")
+        if self._form.output.reopen.value:
+            for path in run.results:
+                open_path(self._viewer, str(path))
+
+    def add(self, new: Sequence[Any], plans: Sequence[CropPlan]) -> None:
+        """Add crops to the viewer, each above its layer."""
+        layers = self._viewer.layers
+        for layer, plan in zip(new, plans, strict=True):
+            layers.insert(layers.index(plan.layer) + 1, layer)
+        if new:
+            layers.selection.active = new[0]
+            layers.selection.update(new)
+            self._report(f"Added {', '.join(repr(layer.name) for layer in new)}.")
+
+
+def plan_layer(plan: CropPlan, pixels: Any) -> Any:
+    """Return the new layer of the pixels of a crop."""
+    return crop_layer(plan.layer, pixels, plan.region, plan.level, plan.mask)
+
+
+def make_timer(
+    parent: QWidget, milliseconds: int, slot: Callable[[], None], *, single: bool = False
+) -> QTimer:
+    """Return a timer that has not started."""
+    timer = QTimer(parent)
+    timer.setTimerType(Qt.TimerType.CoarseTimer)
+    timer.setSingleShot(single)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(slot)
+    return timer

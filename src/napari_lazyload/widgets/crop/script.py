@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
 from napari_lazyload.dataset.dataset import open_datasets
 from napari_lazyload.dataset.layer_data import layer_data
 from napari_lazyload.layers.crop.export_source import as_opened, origin, whole_levels
-from napari_lazyload.layers.crop.geometry import level_box, placement
 from napari_lazyload.layers.crop.mask import corners_in_level
 
 if TYPE_CHECKING:
@@ -36,14 +36,8 @@ class _Script:
     datasets: dict[int, str] = field(default_factory=dict)
 
     def text(self) -> str:
-        imports = sorted(
-            self.imports,
-            key=lambda text_line: (
-                "napari_lazyload" in text_line,
-                text_line.startswith("from"),
-                text_line,
-            ),
-        )
+        imports = sorted(self.imports)
+        imports.sort(key=lambda line: ("napari_lazyload" in line, line.startswith("from")))
         return "\n".join([*imports, "", *self.lines]).rstrip() + "\n"
 
 
@@ -74,46 +68,46 @@ def script(plans: Sequence[CropPlan], target: FileTarget | None = None) -> str:
 def _origin_in_dataset(plan: CropPlan) -> Origin | None:
     """Return the image that a layer shows, where a dataset is known that has it."""
     found = origin(plan.layer)
-    return None if found is None or _dataset_of(found) is None else found
+    return found if found is not None and _dataset_of(found) is not None else None
 
 
 def _dataset_of(found: Origin) -> Any:
-    """Return the open dataset that an image belongs to; the layer of a lazy crop does not say it itself."""
-    told = [found.link.dataset] if found.link.dataset is not None else open_datasets()
-    return next((one for one in told if not one.closed and _links(one, found)), None)
+    """Return the open dataset of an image; the layer of a lazy crop does not know it."""
+    datasets = open_datasets() if found.link.dataset is None else [found.link.dataset]
+    fitting = (dataset for dataset in datasets if not dataset.closed and _links(dataset, found))
+    return next(fitting, None)
 
 
 def _links(dataset: Any, found: Origin) -> list[int]:
     """Return which layers of a dataset show an image, its channel alone."""
-    links = [
-        keywords["metadata"][METADATA_KEY]
-        for image in dataset.images
-        for _, keywords, _ in _layers(image)
-    ]
-    wanted = (found.image.source.token, found.link.channel)
-    return [
-        number
-        for number, link in enumerate(links)
-        if (link.image.source.token, link.channel) == wanted
-    ]
+    numbers = []
+    for number, (_, keywords, _) in enumerate(chain.from_iterable(map(_layers, dataset.images))):
+        link = keywords["metadata"][METADATA_KEY]
+        if link.image.source.token == found.image.source.token:
+            numbers += [number] * (link.channel == found.link.channel)
+    return numbers
 
 
 def _layers(image: Any) -> list[Any]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they were said when the layers were made
+        warnings.simplefilter("ignore")  # they were given when the layers were made
         return layer_data(image)
 
 
 def _image_number(plan: CropPlan, found: Origin | None) -> int | None:
-    """Return the number of the image in its dataset, None where the layer shows it converted, or not all levels."""
+    """Return the number of the image in its dataset.
+
+    None where the layer shows it converted, or not all levels.
+    """
     if found is None or not whole_levels(plan.layer, found):
         return None
-    tokens = [image.source.token for image in _dataset_of(found).images]
-    return tokens.index(found.image.source.token) if found.image.source.token in tokens else None
+    for number, image in enumerate(_dataset_of(found).images):
+        if image.source.token == found.image.source.token:
+            return number
+    return None
 
 
 # --- pixels
-# --------------------------------------------------------------------------------------------------------
 
 
 def _read(made: _Script, plan: CropPlan, found: Origin | None, last: str) -> None:
@@ -123,12 +117,9 @@ def _read(made: _Script, plan: CropPlan, found: Origin | None, last: str) -> Non
     if found is not None and number is not None:
         made.lines.append(f"image{last} = {_dataset(made, found)}.images[{number}]")
         level = f", level={plan.level}" if plan.level else ""
-        drop = (
-            ""
-            if found.link.channel is None
-            else f".squeeze({found.image.axes.index(CHANNEL_AXIS)})"
-        )
-        call = f"nl.crop(image{last}, {_region(plan, found)}{level}{dtype}){drop}"
+        call = f"nl.crop(image{last}, {_region(plan, found)}{level}{dtype})"
+        if found.link.channel is not None:
+            call += f".squeeze({found.image.axes.index(CHANNEL_AXIS)})"
     else:
         array, parts = _array(made, plan, found, f"image{last}")
         call = f"nl.crop({array}, ({parts},){dtype})"
@@ -141,9 +132,8 @@ def _dataset(made: _Script, found: Origin) -> str:
     """Return the name of a dataset, which is opened where it was not yet."""
     dataset = _dataset_of(found)
     if id(dataset) not in made.datasets:
-        made.datasets[id(dataset)] = name = (
-            f"dataset{f'_{len(made.datasets) + 1}' if made.datasets else ''}"
-        )
+        last = f"_{len(made.datasets) + 1}" if made.datasets else ""
+        made.datasets[id(dataset)] = name = f"dataset{last}"
         path, options = dataset.opened_with
         given = "".join(f", {key}={value!r}" for key, value in options.items())
         made.lines.append(f"{name} = nl.open_dataset({path!r}{given})")
@@ -155,42 +145,37 @@ def _region(plan: CropPlan, found: Origin) -> str:
     parts = found.region(plan.region)
     if len(set(axes)) < len(axes):
         return f"({', '.join(f'slice({part.start}, {part.stop})' for part in parts)},)"
-    named = (
-        f'"{axis}": ({part.start}, {part.stop})' for axis, part in zip(axes, parts, strict=True)
-    )
+    pairs = zip(axes, parts, strict=True)
+    named = [f'"{axis}": ({part.start}, {part.stop})' for axis, part in pairs]
     return f"{{{', '.join(named)}}}"
 
 
 def _array(made: _Script, plan: CropPlan, found: Origin | None, name: str) -> tuple[str, str]:
-    """Write what gives the level that is cropped; return what it is called, and the slices of it."""
-    layer = plan.layer
-    box = level_box(layer, plan.region, plan.level)[: layer.ndim]
-    starts = [0] * layer.ndim
+    """Write what gives the level that is cropped; return its name, and the slices of it."""
+    ndim = plan.target.ndim
+    starts = [0] * ndim
     if found is None:
         made.lines += _placeholder(plan, name)
     else:
-        array = layer.data[plan.level] if layer.multiscale else layer.data
+        array = plan.target.arrays[plan.level]
         starts = [array.box[axis][0] for axis in array.kept_axes]
         number = _links(_dataset_of(found), found)[0]
         of_level = f"[{array.level}]" if len(found.image.boxes) > 1 else ""
         made.lines.append(
             f"{name} = {_dataset(made, found)}.to_layer_data()[{number}][0]{of_level}"
         )
-    parts = (
-        f"slice({start + base}, {stop + base})"
-        for (start, stop), base in zip(box, starts, strict=False)
-    )
+    pairs = zip(plan.box[:ndim], starts, strict=False)
+    parts = [f"slice({start + base}, {stop + base})" for (start, stop), base in pairs]
     return name, ", ".join(parts)
 
 
 def _placeholder(plan: CropPlan, name: str) -> list[str]:
-    """Return the lines that say what cannot be known of a layer that another plugin, or a script, has made."""
-    layer = plan.layer
-    data = layer.data[plan.level] if layer.multiscale else layer.data
+    """Return the lines that ask for the pixels of a layer that another plugin or a script made."""
+    layer, data = plan.layer, plan.target.arrays[plan.level]
     which = f"level {plan.level} of its data" if layer.multiscale else "its data"
-    path = getattr(layer.source, "path", None)
+    opened = f" (napari opened {layer.source.path!r})" if layer.source.path else ""
     return [
-        f"# napari-lazyload did not open this layer{f' (napari opened {path!r})' if path else ''}: put here what gives",
+        f"# napari-lazyload did not open this layer{opened}: put here what gives",
         f"# {which}, an array of shape {tuple(map(int, data.shape))} and type {data.dtype}.",
         f"{name} = ...",
     ]
@@ -198,48 +183,39 @@ def _placeholder(plan: CropPlan, name: str) -> list[str]:
 
 def _mask(made: _Script, plan: CropPlan, pixels: str) -> None:
     """Write how pixels outside of what is drawn become 0."""
-    assert plan.mask is not None  # asked by the callers
+    assert plan.mask is not None  # the callers check it
     made.imports |= {"import numpy as np", "from skimage.measure import grid_points_in_poly"}
-    box = level_box(plan.layer, plan.region, plan.level)
-    shape = tuple(box[axis][1] - box[axis][0] for axis in plan.mask.axes)
-    broad = tuple(
-        stop - start if axis in plan.mask.axes else 1 for axis, (start, stop) in enumerate(box)
-    )
+    shape, broad = plan.mask.shapes(plan.box)
     polygons = [
         f"grid_points_in_poly({shape}, {corners.round(_DIGITS).tolist()})"
-        for corners in corners_in_level(plan.mask, plan.layer, plan.level, box)
+        for corners in corners_in_level(plan.mask, plan.target, plan.level, plan.box)
     ]
     made.lines.append(f"inside = {' | '.join(polygons)}")
     made.lines.append(f"np.copyto({pixels}, 0, where=~inside.reshape({broad}))")
 
 
 # --- files
-# ---------------------------------------------------------------------------------------------------------
 
 
 def _write(
     made: _Script, plan: CropPlan, found: Origin | None, target: FileTarget, place: int
 ) -> None:
-    """Write how a file comes into being."""
-    path = target.paths[place]
-    more = f", dtype={plan.dtype!r}" if plan.dtype is not None and plan.mask is None else ""
+    """Write how a file is made."""
+    path, more = target.paths[place], ""
+    if plan.dtype is not None and plan.mask is None:
+        more = f", dtype={plan.dtype!r}"
     if path.suffix != ".npy" and not target.pyramid:
         more += ", pyramid=False"
     if path.suffix == ".zarr" and target.sharded:
         more += ", shards=True"
     last = f"_{place + 1}" if place else ""
     number = _image_number(plan, found)
-    if (
-        found is not None
-        and number is not None
-        and plan.mask is None
-        and as_opened(plan.layer, found)
-    ):
+    whole = found is not None and number is not None and plan.mask is None
+    if found is not None and whole and as_opened(plan.layer, found):
         made.lines.append(f"image{last} = {_dataset(made, found)}.images[{number}]")
+        region = _region(plan, found)
         level = f", level={plan.level}" if plan.level else ""
-        made.lines.append(
-            f"nl.export(image{last}, {str(path)!r}, {_region(plan, found)}{level}{more})"
-        )
+        made.lines.append(f"nl.export(image{last}, {str(path)!r}, {region}{level}{more})")
         return
     if plan.mask is not None:
         _read(made, plan, found, last)
@@ -255,31 +231,26 @@ def _layer(made: _Script, plan: CropPlan, last: str) -> None:
     layer = plan.layer
     kind = type(layer).__name__
     made.imports.add(f"from napari.layers import {kind}")
-    box = level_box(layer, plan.region, plan.level)
-    placed = placement(layer, plan.level, [start for start, _ in box])
+    placement = plan.target.placement(plan.level, plan.box)
     keywords: dict[str, Any] = {
         "name": layer.name,
         "axis_labels": list(layer.axis_labels),
-        "units": [str(unit) for unit in layer.units],
-        "scale": placed["scale"].tolist(),
-        "translate": placed["translate"].tolist(),
+        "units": list(plan.target.units),
+        "scale": placement["scale"].tolist(),
+        "translate": placement["translate"].tolist(),
     }
-    ndim = layer.ndim
     for name, matrix in (
         ("rotate", layer.rotate),
         ("shear", layer.shear),
         ("affine", layer.affine.affine_matrix),
     ):
         same = np.zeros(np.shape(matrix)) if np.ndim(matrix) == 1 else np.eye(len(matrix))
-        if ndim and not np.array_equal(matrix, same):
+        if not np.array_equal(matrix, same):
             keywords[name] = np.asarray(matrix).tolist()
-    if kind == "Image":
-        if layer.rgb:
-            keywords["rgb"] = True
-        else:
-            keywords |= {
-                "contrast_limits": list(map(float, layer.contrast_limits)),
-                "colormap": layer.colormap.name,
-            }
+    if kind == "Image" and layer.rgb:
+        keywords["rgb"] = True
+    elif kind == "Image":
+        keywords["contrast_limits"] = list(map(float, layer.contrast_limits))
+        keywords["colormap"] = layer.colormap.name
     given = "".join(f"\n    {name}={value!r}," for name, value in keywords.items())
     made.lines.append(f"layer{last} = {kind}(\n    pixels{last},{given}\n)")

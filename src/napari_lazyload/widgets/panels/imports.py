@@ -15,10 +15,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lazyload.core import lazy_imports
-from napari_lazyload.widgets.table.painting import state_styles
-from napari_lazyload.widgets.table.row_view import present
+from napari_lazyload.widgets.qt.present import present
+from napari_lazyload.widgets.table.painting import is_theme_change, state_styles
 
-_ROWS_SEEN = 6
+_VISIBLE_ROWS = 6
 _MARKS = {
     "loaded": "loaded",
     "loading": "loading",
@@ -26,7 +26,7 @@ _MARKS = {
     "pending": "queued",
     "not installed": "evicted",
 }
-"""The mark of a row of the data set's table that a package of each state has."""
+"""For each state of a package, the state of a table row whose mark it has."""
 
 
 class ImportPanel(QWidget):
@@ -50,23 +50,23 @@ class ImportPanel(QWidget):
         layout.setContentsMargins(8, 0, 0, 0)
         layout.addWidget(self.table)
 
-    def look(self) -> str:
-        """Take what the status is now, show it if the panel is seen, and return it in one line."""
-        told = lazy_imports.import_status()
-        if self.isVisible() and told["packages"] != self._shown:
-            self._show(told["packages"])
-        progress = told["progress"]
-        failed = f", {progress['failed_packages']} failed" if progress["failed_packages"] else ""
-        running = ", loading" if progress["is_loading"] else ""
-        return f"Packages: {progress['loaded_packages']} of {progress['total_packages']} loaded{failed}{running}"
+    def refresh(self) -> str:
+        """Show the present status if the panel is visible, and return it in one line."""
+        status = lazy_imports.import_status()
+        if self.isVisible() and status["packages"] != self._shown:
+            self._show(status["packages"])
+        progress = status["progress"]
+        parts = [f"{progress['loaded_packages']} of {progress['total_packages']} loaded"]
+        if progress["failed_packages"]:
+            parts.append(f"{progress['failed_packages']} failed")
+        if progress["is_loading"]:
+            parts.append("loading")
+        return f"Packages: {', '.join(parts)}"
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme."""
         super().changeEvent(event)
-        if event is not None and event.type() in {
-            QEvent.Type.StyleChange,
-            QEvent.Type.PaletteChange,
-        }:
+        if is_theme_change(event):
             self._shown = {}
 
     def _show(self, packages: dict[str, Any]) -> None:
@@ -76,11 +76,8 @@ class ImportPanel(QWidget):
         styles = state_styles(table.palette(), height, table.devicePixelRatioF())
         present(table.verticalHeader()).setDefaultSectionSize(height + 6)
         table.setRowCount(len(packages))
-        names = sorted(
-            packages, key=lambda name: (packages[name]["status"] == "not installed", name.lower())
-        )
-        for row, name in enumerate(names):
-            package = packages[name]
+        order = sorted(packages.items(), key=_sort_key)
+        for row, (name, package) in enumerate(order):
             seconds = "" if package["load_time"] is None else f"{package['load_time']:.2f}"
             icon, brush = styles[_MARKS[package["status"]]]
             for column, text in enumerate((name, package["status"], seconds)):
@@ -90,7 +87,12 @@ class ImportPanel(QWidget):
             state = present(table.item(row, 1))
             state.setIcon(icon)
             state.setForeground(brush)
-        rows = min(len(packages), _ROWS_SEEN)
-        table.setFixedHeight(
-            present(table.horizontalHeader()).sizeHint().height() + rows * (height + 6) + 4
-        )
+        header_height = present(table.horizontalHeader()).sizeHint().height()
+        rows = min(len(packages), _VISIBLE_ROWS)
+        table.setFixedHeight(header_height + rows * (height + 6) + 4)
+
+
+def _sort_key(item: tuple[str, dict[str, Any]]) -> tuple[bool, str]:
+    """Return the key that puts packages that are not installed last, the others by name."""
+    name, package = item
+    return package["status"] == "not installed", name.lower()

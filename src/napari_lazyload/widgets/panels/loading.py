@@ -1,4 +1,4 @@
-"""What is loaded, loading, queued and failed of each lazy layer of a viewer, how fast, and how to stop it."""
+"""How many chunks of each lazy layer are loaded, queued or failed, the rate, and how to stop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
+from napari_lazyload.core.source import status_token
 from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache, scheduler, status
@@ -41,7 +42,7 @@ class LoadingPanel(QWidget):
     layers : napari LayerList
         The layers of the viewer.
     followed : callable
-        Returns the lazy layer whose loading is cancelled where none is selected, or None.
+        Returns the lazy layer, or None, whose loading is cancelled where no other is selected.
     parent : QWidget, optional
         The Qt parent.
     """
@@ -68,7 +69,9 @@ class LoadingPanel(QWidget):
             "Cancel", "Read nothing more for this view of the selected layer", self._cancel
         )
         self.clear = _button(
-            "Clear cache", "Free the memory of loaded chunks; what is shown stays", self._clear
+            "Clear cache",
+            "Free the memory of loaded chunks; what is shown stays",
+            _clear_cache,
         )
         self._lay_out()
 
@@ -91,22 +94,22 @@ class LoadingPanel(QWidget):
         layout.addWidget(self.memory)
         layout.addLayout(buttons)
 
-    # --- what there is to tell
-    # ---------------------------------------------------------------------------------------
+    # --- the state of loading
 
-    def look(self) -> str:
-        """Take what the status is now, show it if the panel is seen, and return it in one line."""
+    def refresh(self) -> str:
+        """Show the present status if the panel is visible, and return it in one line."""
         layers = {id(layer): layer for layer in self._layers if link_of(layer) is not None}
-        links = [link for layer in layers.values() if (link := link_of(layer)) is not None]
-        summary = status.shared.summary({link.image.source.token for link in links})
+        links = filter(None, map(link_of, layers.values()))
+        sources = [link.image.source for link in links]
+        summary = status.shared.summary({status_token(source) for source in sources})
         self._rates.add(time.monotonic(), summary.reads, summary.read_nbytes)
         if self.isVisible():
             self._show_layers(layers)
             self.totals.setText(rate_text(summary, self._rates))
             self.memory.setText(cache_text(cache.shared.snapshot()))
             self.pause.text = "Go on" if scheduler.shared.paused else "Pause"
-            self.cancel.enabled = self._waiting(self._selected())
-        threads = max((scheduler.pool_of(link.image.source).workers for link in links), default=1)
+            self.cancel.enabled = _is_waiting(self._selected())
+        threads = max((scheduler.pool_of(source).workers for source in sources), default=1)
         left = seconds_left(summary, self._rates.chunks, threads)
         return head_text(summary, left, paused=scheduler.shared.paused)
 
@@ -117,7 +120,7 @@ class LoadingPanel(QWidget):
             self._rows[key].show_layer(layer)
 
     def _make_rows(self, layers: dict[int, Any]) -> None:
-        """Have a row for each layer, in the order of the viewer's list: the layer on top comes first."""
+        """Make a row for each layer, the top layer of the viewer first."""
         for row in self._rows.values():
             self._list.removeWidget(row)
         gone = [row for key, row in self._rows.items() if key not in layers]
@@ -130,35 +133,22 @@ class LoadingPanel(QWidget):
 
     def _selected(self) -> Any:
         active = self._layers.selection.active
-        return self._followed() if active is None or link_of(active) is None else active
-
-    @staticmethod
-    def _waiting(layer: Any) -> bool:
-        link = None if layer is None else link_of(layer)
-        if link is None:
-            return False
-        summary = status.shared.summary([link.image.source.token])
-        return bool(summary.queued or summary.loading)
+        return self._followed() if link_of(active) is None else active
 
     # --- what the buttons do
-    # -----------------------------------------------------------------------------------------
 
     def _pause(self) -> None:
         self._paused_here = not scheduler.shared.paused
         scheduler.pause(paused=self._paused_here)
-        self.look()
+        self.refresh()
 
     def _cancel(self) -> None:
         display = display_of(self._selected())
         if display is not None:
             display.cancel()
 
-    @staticmethod
-    def _clear() -> None:
-        cache.shared.drop()
-
     def close_down(self) -> None:
-        """Let loading go on that was paused here: nobody could, once the panel is gone."""
+        """Resume loading that was paused here: nobody could, once the panel is gone."""
         if self._paused_here:
             scheduler.pause(paused=False)
             self._paused_here = False
@@ -191,35 +181,51 @@ class _LayerRow(QWidget):
         grid.addWidget(self.bar, 1, 0, 1, 2)
 
     def show_layer(self, layer: Any) -> None:
-        """Show how a layer fares now."""
-        link = link_of(layer)
-        if link is None:
+        """Show the present state of a layer."""
+        summary = _summary(layer)
+        if summary is None:
             return
-        summary = status.shared.summary([link.image.source.token])
-        self.name.setText(layer.name)
         display = display_of(layer)
-        shown = "" if display is None else display.level_text
-        self.name.setToolTip("\n".join(filter(None, (layer.name, shown))))
+        lines = [layer.name, "" if display is None else display.level_text]
+        self.name.setText(layer.name)
+        self.name.setToolTip("\n".join(filter(None, lines)))
         self.counts.setText(counts_text(summary))
         self.counts.setToolTip(f"{summary.evicted:,} more were loaded and are no longer in memory")
-        done, total = self._progress(layer, summary)
+        done, total = self._progress(display, summary)
         self.bar.setVisible(total > 0)
         self.bar.setRange(0, max(1, total))
         self.bar.setValue(done)
 
-    def _progress(self, layer: Any, summary: LoadSummary) -> tuple[int, int]:
-        """Return how many chunks are there of those to come: of the view, else of all that were queued together."""
+    def _progress(self, display: LayerDisplay | None, summary: LoadSummary) -> tuple[int, int]:
+        """Return how many chunks of the view are there, of how many; else of all queued ones."""
         waiting = summary.queued + summary.loading
-        self._most = max(self._most, waiting) if waiting else 0
-        display = display_of(layer)
+        if not waiting:
+            self._most = 0
+            return 0, 0
+        self._most = max(self._most, waiting)
         done, total = (0, 0) if display is None else display.progress
-        return (done, total) if waiting and done < total else (self._most - waiting, self._most)
+        return (done, total) if done < total else (self._most - waiting, self._most)
+
+
+def _summary(layer: Any) -> LoadSummary | None:
+    """Return the state of loading of a layer, None where it is not lazy."""
+    link = link_of(layer)
+    return None if link is None else status.shared.summary([status_token(link.image.source)])
+
+
+def _is_waiting(layer: Any) -> bool:
+    summary = _summary(layer)
+    return summary is not None and bool(summary.queued or summary.loading)
 
 
 def display_of(layer: Any) -> LayerDisplay | None:
     """Return the display of a layer, None where it has none."""
-    displays = None if layer is None else displays_of(layer)
+    displays = displays_of(layer)
     return None if displays is None else displays.display(layer)
+
+
+def _clear_cache() -> None:
+    cache.shared.drop()
 
 
 def _button(text: str, tip: str, clicked: Callable[[], Any]) -> PushButton:

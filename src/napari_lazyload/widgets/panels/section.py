@@ -7,6 +7,8 @@ from typing import Any
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_lazyload.widgets.qt.present import present
+
 _OPEN, _CLOSED = "\N{BLACK DOWN-POINTING SMALL TRIANGLE}", "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
 
 _FLAT = """
@@ -16,12 +18,12 @@ QPushButton:focus { text-decoration: underline; }
 
 
 class Section(QWidget):
-    """A line that tells the most important, and below it the rest, which is hidden while the section is closed.
+    """A line with the most important facts, and below it details that a click hides.
 
     Parameters
     ----------
     content : QWidget
-        The rest.
+        The details.
     opened : bool
         Whether it is open at first.
     parent : QWidget, optional
@@ -29,6 +31,8 @@ class Section(QWidget):
 
     Attributes
     ----------
+    text : str
+        What the line says.
     header : QPushButton
         The line; mouse, space and enter open and close the section.
     """
@@ -36,7 +40,7 @@ class Section(QWidget):
     def __init__(self, content: QWidget, *, opened: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.content = content
-        self._text = ""
+        self.text = ""
         self.header = QPushButton(self)
         self.header.setCheckable(True)
         self.header.setChecked(opened)
@@ -54,35 +58,29 @@ class Section(QWidget):
 
     def set_text(self, text: str) -> None:
         """Set what the line says."""
-        if text != self._text:
-            self._text = text
+        if text != self.text:
+            self.text = text
             self._show_text()
-
-    @property
-    def text(self) -> str:
-        """What the line says."""
-        return self._text
 
     def _toggle(self, opened: bool) -> None:
         self.content.setVisible(opened)
         self._show_text()
 
     def _show_text(self) -> None:
-        self.header.setText(f"{_OPEN if self.header.isChecked() else _CLOSED}  {self._text}")
-        self.header.setToolTip(self._text)
-        self.header.setAccessibleName(self._text)
+        self.header.setText(f"{_OPEN if self.header.isChecked() else _CLOSED}  {self.text}")
+        self.header.setToolTip(self.text)
+        self.header.setAccessibleName(self.text)
 
 
 class Scrolling(QScrollArea):
-    """Scrolls up and down alone: as wide as what is in it, as high as that if there is room.
+    """Scrolls only up and down: as wide as its content, and as high as that if there is room.
 
     Parameters
     ----------
     inner : QWidget
-        What is in it.
+        The content.
     least, most : int
-        How high it is, where there is little room and where there is much; less where there is less
-        in it.
+        Its height where there is little room and where there is much; less for a lower content.
     """
 
     def __init__(self, inner: QWidget, *, least: int = 120, most: int = 1 << 20) -> None:
@@ -96,32 +94,24 @@ class Scrolling(QScrollArea):
         self.setWidget(inner)  # which also filters its events through here
 
     def eventFilter(self, watched: Any, event: QEvent | None) -> bool:
-        """Follow the size that is asked for inside."""
-        if (
-            watched is self._inner
-            and event is not None
-            and event.type() == QEvent.Type.LayoutRequest
-        ):
+        """Follow the size hint of the content."""
+        requested = event is not None and event.type() == QEvent.Type.LayoutRequest
+        if requested and watched is self._inner:
             self.updateGeometry()
         return super().eventFilter(watched, event)
 
     def minimumSizeHint(self) -> QSize:
-        """Ask for the width of what is inside, and for room for a part of it."""
-        bar = self.verticalScrollBar()
-        width = self._inner.minimumSizeHint().width() + (
-            0 if bar is None else bar.sizeHint().width()
-        )
-        return QSize(width, min(self._least, self._inner.minimumSizeHint().height() + self._border))
+        """Return the width of the content, and the height of a part of it."""
+        size = self._inner.minimumSizeHint()
+        bar_width = present(self.verticalScrollBar()).sizeHint().width()
+        return QSize(size.width() + bar_width, min(self._least, size.height() + self._border))
 
     def sizeHint(self) -> QSize:
-        """Ask for room for all of it, up to a limit."""
-        return QSize(
-            self.minimumSizeHint().width(),
-            min(self._most, self._inner.sizeHint().height() + self._border),
-        )
+        """Return the size of all of the content, up to a limit."""
+        height = min(self._most, self._inner.sizeHint().height() + self._border)
+        return QSize(self.minimumSizeHint().width(), height)
 
     @property
     def _border(self) -> int:
         """Height of the frame that a theme may draw around."""
-        viewport = self.viewport()
-        return 0 if viewport is None else self.height() - viewport.height()
+        return self.height() - present(self.viewport()).height()

@@ -1,4 +1,4 @@
-"""What can wait until the window shows a new layer waits: the interpreter is needed for drawing it."""
+"""Delay work until the window shows a new layer: drawing it needs the interpreter."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def after_first_frame(viewer: napari.Viewer, function: Callable[[], Any]) -> None:
-    """Call `function` in the main thread once the window has drawn a lazy layer that it does not have yet.
+    """Call `function` in the main thread once the window has drawn a new lazy layer.
 
-    Background work is held up until then. Where no window is on the screen, or none draws within
+    Background work waits until then. Where no window is on the screen, or none draws within
     `napari_lazyload.loading.background.PATIENCE_SECONDS`, the function is called all the same.
     """
     canvas = canvas_of(viewer)
@@ -32,22 +32,21 @@ def after_first_frame(viewer: napari.Viewer, function: Callable[[], Any]) -> Non
 
 
 def canvas_of(viewer: napari.Viewer) -> QOpenGLWidget | None:
-    """Return what a viewer draws on, or None where it has no window."""
+    """Return the canvas of a viewer, or None where it has no window."""
     window = getattr(viewer.window, "_qt_window", None)  # napari has no public name for it
     return None if window is None else window.centralWidget().findChild(QOpenGLWidget)
 
 
 class _Waiting(QObject):
-    """Hears of each frame that a canvas has brought to the screen; ends with the first one of a new lazy layer."""
+    """Listens to the frames of a canvas until one shows a new lazy layer."""
 
     def __init__(
         self, viewer: napari.Viewer, canvas: QOpenGLWidget, function: Callable[[], Any]
     ) -> None:
         super().__init__(canvas)
         self._canvas = canvas
-        self._layers = weakref.ref(
-            viewer.layers
-        )  # this object lives until Qt comes to delete the canvas
+        # This object lives until Qt deletes the canvas.
+        self._layers = weakref.ref(viewer.layers)
         self._before = {id(layer) for layer in viewer.layers}
         self._function = function
         background.drawing.begin()

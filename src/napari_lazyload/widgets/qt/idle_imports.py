@@ -1,4 +1,4 @@
-"""Heavy packages are imported while nobody uses the window: an import takes turns with it at the interpreter."""
+"""Import heavy packages while nobody uses the window: an import holds the interpreter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDLE_SECONDS = 1.0
 """How long nobody must have touched the window, nor asked for a chunk, before a package is
 imported."""
 
-LOOK_MS = 100
+POLL_MS = 100
 
 _USED = frozenset(
     {
@@ -35,15 +35,13 @@ _USED = frozenset(
 
 def import_when_idle(window: QWidget | None) -> None:
     """Import what is pending, package by package, while nobody uses a window; once a window."""
-    if (
-        window is not None
-        and window.findChild(IdleImports, options=Qt.FindChildOption.FindDirectChildrenOnly) is None
-    ):
+    direct = Qt.FindChildOption.FindDirectChildrenOnly
+    if window is not None and window.findChild(IdleImports, options=direct) is None:
         IdleImports(window)
 
 
 class IdleImports(QObject):
-    """Looks now and then whether a window is idle, and ends with the window or with the last package.
+    """Imports the next package when a window is idle; ends with the window or the last package.
 
     Parameters
     ----------
@@ -54,6 +52,7 @@ class IdleImports(QObject):
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
         self._window = window
+        self._owner = ("imports", id(self))
         self._seen: Any = None
         self._quiet_at = 0.0
         self._job: Job | None = None
@@ -62,8 +61,8 @@ class IdleImports(QObject):
         lazy_imports.loaders.add(self)
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.CoarseTimer)
-        self._timer.timeout.connect(self._look)
-        self._timer.start(LOOK_MS)
+        self._timer.timeout.connect(self._poll)
+        self._timer.start(POLL_MS)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Note that the user does something; filters nothing."""
@@ -71,7 +70,7 @@ class IdleImports(QObject):
             self._quiet_at = time.monotonic() + IDLE_SECONDS
         return super().eventFilter(watched, event)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         if self._nothing_left:
             self.end()
         elif self._idle() and (self._job is None or self._job.done.is_set()):
@@ -91,20 +90,14 @@ class IdleImports(QObject):
         return time.monotonic() >= self._quiet_at
 
     def _watches(self) -> bool:
-        """Hear of the user's input, which a window brings once it is on the screen; return whether it is."""
+        """Watch the user's input to the window, and return whether it is on the screen."""
         if not self._window.isVisible():
             return False
-        handle = (
-            self._window.windowHandle()
-        )  # the one object that all input passes, and little else
+        handle = self._window.windowHandle()  # all input passes it, and little else
         if handle is not None and handle is not self._watched:
             handle.installEventFilter(self)
             self._watched = handle
         return True
-
-    @property
-    def _owner(self) -> tuple[str, int]:
-        return ("imports", id(self))
 
     def end(self) -> None:
         """Import nothing more."""

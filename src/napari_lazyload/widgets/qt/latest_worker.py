@@ -1,7 +1,8 @@
 """Work beside the window, on a thread that ends when there is nothing to do.
 
-No Qt here: whoever submits looks at the task from a timer of its own. A thread that never touches a
-Qt object cannot call one that is gone.
+No Qt here: the caller looks at the task from a timer of its own. A thread that never touches a Qt
+object cannot call one that is gone. It is no pool of `loading.scheduler` either, which the user may
+have paused.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from typing import Any, Generic, TypeAlias, TypeVar
 T = TypeVar("T")
 
 Checkpoint: TypeAlias = Callable[[], None]
-"""Called between short pieces of work: lets other threads run, raises `Cancelled` when the result
-is not wanted."""
+"""Called between short pieces of work. It lets other threads run, and raises `Cancelled` when
+nobody waits for the result."""
 
 _WORK = 0.0005
 _PAUSE = 0.0003
-"""Seconds of work after which to sleep, and for how long: a window that paints asks for the
-interpreter lock hundreds of times, and gets it all at once while this thread sleeps. ``sleep(0)``
-takes it back before a waiter is awake."""
+"""Seconds of work after which to sleep, and how long. A window that paints requests the interpreter
+lock hundreds of times, and gets it at once while this thread sleeps. ``sleep(0)`` takes the lock
+back before a waiter is awake."""
 
 
-class Cancelled(Exception):  # noqa: N818 - no error: the work was called off
+class Cancelled(Exception):  # noqa: N818 - no error: the work was cancelled
     """Raised by a checkpoint in work whose result nobody waits for."""
 
 
@@ -33,6 +34,10 @@ class Task(Generic[T]):
 
     Attributes
     ----------
+    result : object
+        What the work returned, None where it failed or was cancelled.
+    error : BaseException or None
+        What the work raised.
     seconds : float
         How long the work took.
     """
@@ -40,32 +45,18 @@ class Task(Generic[T]):
     def __init__(self, work: Callable[[Checkpoint], T]) -> None:
         self._work = work
         self._cancelled = threading.Event()
-        self._done = threading.Event()
-        self._result: T | None = None
-        self._error: BaseException | None = None
+        self.done = False
+        self.result: T | None = None
+        self.error: BaseException | None = None
         self._slept = 0.0
         self.seconds = 0.0
 
-    @property
-    def done(self) -> bool:
-        """Whether the work has ended, well or not."""
-        return self._done.is_set()
-
-    @property
-    def error(self) -> BaseException | None:
-        """What the work raised."""
-        return self._error
-
-    def result(self) -> T | None:
-        """Return the result, or None where the work failed or was called off."""
-        return self._result
-
     def cancel(self) -> None:
-        """Call the work off; it ends at its next checkpoint."""
+        """Cancel the work; it ends at its next checkpoint."""
         self._cancelled.set()
 
     def checkpoint(self) -> None:
-        """Let other threads run; raise `Cancelled` if the work was called off."""
+        """Let other threads run; raise `Cancelled` if the work was cancelled."""
         if self._cancelled.is_set():
             raise Cancelled
         if time.perf_counter() - self._slept >= _WORK:
@@ -77,22 +68,22 @@ class Task(Generic[T]):
         started = time.perf_counter()
         try:
             if not self._cancelled.is_set():
-                self._result = self._work(self.checkpoint)
+                self.result = self._work(self.checkpoint)
         except BaseException as error:  # noqa: BLE001 - kept for the thread that asked
-            self._error = error
+            self.error = error
         finally:
             del self._work
             self.seconds = time.perf_counter() - started
-            self._done.set()
+            self.done = True  # set last: the caller polls it
 
 
 class LatestWorker:
-    """Runs one task at a time; a newer task calls the older one off and takes its place.
+    """Runs one task at a time; a newer task cancels the older one and takes its place.
 
     Parameters
     ----------
     name : str
-        The thread's name, for whoever lists threads.
+        The thread's name in a list of threads.
     """
 
     def __init__(self, name: str) -> None:
@@ -102,7 +93,7 @@ class LatestWorker:
         self._next: Task[Any] | None = None
 
     def submit(self, work: Callable[[Checkpoint], T]) -> Task[T]:
-        """Start the work, or queue it behind the one that is being called off."""
+        """Start the work, or queue it behind the task that is being cancelled."""
         task: Task[T] = Task(work)
         with self._lock:
             self._next = task
@@ -114,7 +105,7 @@ class LatestWorker:
         return task
 
     def cancel(self) -> None:
-        """Call off all work; the thread ends at its next checkpoint."""
+        """Cancel all work; the thread ends at its next checkpoint."""
         with self._lock:
             self._next = None
             if self._running is not None:

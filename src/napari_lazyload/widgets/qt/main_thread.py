@@ -43,7 +43,7 @@ _poster: list[_Poster] = []
 
 
 def post_to_main(function: Callable[[], Any], delay: float = 0.0) -> None:
-    """Call `function` in the main thread once its event loop comes to it, and `delay` seconds have passed."""
+    """Call `function` in the main thread, from its event loop, after `delay` seconds."""
     if not _poster:
         _poster.append(_Poster())
     _poster[0].post(function, delay)

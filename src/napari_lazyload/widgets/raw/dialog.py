@@ -1,4 +1,4 @@
-"""Asking what a raw file holds, with a live look at what it would show."""
+"""A dialog that asks what a raw file holds, with a live preview."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.utils.notifications import show_error
@@ -35,22 +35,19 @@ from napari_lazyload.sources.binary.raw_guesses import Guess, guesses
 from napari_lazyload.widgets.attach import attach_open_viewers, hide_until_bound
 from napari_lazyload.widgets.raw.preview import RawPreview
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 DTYPES = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float16", "float32", "float64", "complex64", "complex128", "bool"),
 )
 MOST_HEADER = (1 << 31) - 1
-"""The spin box of Qt counts no further."""
+"""The largest number of a spin box of Qt."""
 
 BYTE_ORDERS = {"little-endian (most computers)": "<", "big-endian": ">"}
 ORDERS = {"last size is the fastest (C)": "C", "first size is the fastest (Fortran)": "F"}
 
 
 def ask_for_raw(viewer: Any, path: str, parent: QWidget | None = None) -> RawDialog:
-    """Show the dialog for a file beside the window, which stays alive; the layers come when it is accepted."""
+    """Show the dialog for a file beside the live window; accepting it adds the layers."""
     dialog = RawDialog(path, parent)
     dialog.accepted.connect(partial(_open, weakref.ref(viewer), weakref.ref(dialog)))
     dialog.show()
@@ -59,21 +56,21 @@ def ask_for_raw(viewer: Any, path: str, parent: QWidget | None = None) -> RawDia
     return dialog
 
 
-def _open(viewer: weakref.ref[Any], asked: weakref.ref[RawDialog]) -> None:
-    """Open the file as it was described, and write that down where it is wanted."""
+def _open(viewer_ref: weakref.ref[Any], dialog_ref: weakref.ref[RawDialog]) -> None:
+    """Open the file as described, and write a sidecar if the user chose so."""
     from napari.layers import Layer
 
     from napari_lazyload.dataset.opening import open_dataset
 
-    window, dialog = viewer(), asked()
-    if window is None or dialog is None:
+    viewer, dialog = viewer_ref(), dialog_ref()
+    if viewer is None or dialog is None:
         return
     try:
         layers = open_dataset(dialog.path, **dialog.description()).to_layer_data()
         attach_open_viewers()
         hide_until_bound(layers)
         for layer in layers:
-            window.add_layer(Layer.create(*layer))
+            viewer.add_layer(Layer.create(*layer))
         if dialog.keep.isChecked():
             write_sidecar(dialog.path, dialog.description())
     except (LazyLoadError, OSError, ValueError) as err:
@@ -81,7 +78,7 @@ def _open(viewer: weakref.ref[Any], asked: weakref.ref[RawDialog]) -> None:
 
 
 class RawDialog(QDialog):
-    """What a raw file holds: type, shape, offset and byte order, with the guesses that fit its size.
+    """Asks for type, shape, offset and byte order of a raw file, with guesses that fit its size.
 
     Parameters
     ----------
@@ -93,7 +90,7 @@ class RawDialog(QDialog):
     Attributes
     ----------
     guesses : QListWidget
-        What fits the size, the likeliest first; choosing one fills in the fields.
+        What fits the size, the likeliest first; selecting a guess fills in the fields.
     dtype, byte_order, order : QComboBox
         How numbers are stored, and which axis is the fastest.
     shape : QLineEdit
@@ -102,7 +99,7 @@ class RawDialog(QDialog):
         Bytes of the header.
     keep : QCheckBox
         Whether a sidecar is written.
-    said : QLabel
+    verdict : QLabel
         How the description fits the file, in words.
     preview : RawPreview
         One plane of it.
@@ -150,8 +147,8 @@ class RawDialog(QDialog):
         self.keep.setToolTip(
             "A file beside the data, by which it opens without a question from then on"
         )
-        self.said = QLabel()
-        self.said.setWordWrap(True)
+        self.verdict = QLabel()
+        self.verdict.setWordWrap(True)
         self.preview = RawPreview()
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.open_button = QPushButton("&Open")
@@ -178,23 +175,22 @@ class RawDialog(QDialog):
         columns = QHBoxLayout()
         columns.addLayout(left, 1)
         columns.addWidget(self.preview)
-        where = QElidingLabel(
-            f"{self.path}: {self._size:,} bytes, and nothing that says what they are"
-        )
+        text = f"{self.path}: {self._size:,} bytes, and nothing that says what they are"
+        where = QElidingLabel(text)
         where.setToolTip(self.path)
         whole = QVBoxLayout(self)
         whole.addWidget(where)
         whole.addLayout(columns, 1)
-        whole.addWidget(self.said)
+        whole.addWidget(self.verdict)
         whole.addWidget(self.buttons)
         self.resize(760, 520)
 
     def _fill_in(self) -> None:
-        """List the guesses, and take the first of them for what the name does not tell."""
+        """List the guesses, and fill in the first where the file's name says nothing."""
         known = from_name(self.path)
         for guess in guesses(self._size, known.get("dtype")):
             header = f", header of {guess.offset} bytes" if guess.offset else ""
-            item = QListWidgetItem(f"{_words(guess.shape)}  {guess.dtype}{header}")
+            item = QListWidgetItem(f"{_size_text(guess.shape)}  {guess.dtype}{header}")
             item.setData(Qt.ItemDataRole.UserRole, guess)
             self.guesses.addItem(item)
         if self.guesses.count():
@@ -202,7 +198,7 @@ class RawDialog(QDialog):
             self._chosen(self.guesses.item(0))
         self.dtype.setCurrentText(known.get("dtype", self.dtype.currentText()))
         if "shape" in known:
-            self.shape.setText(_words(known["shape"]))
+            self.shape.setText(_size_text(known["shape"]))
         if str(known.get("byte_order", "")).startswith(("b", "m", ">")):
             self.byte_order.setCurrentIndex(1)
 
@@ -212,64 +208,55 @@ class RawDialog(QDialog):
             return
         guess: Guess = item.data(Qt.ItemDataRole.UserRole)
         self.dtype.setCurrentText(guess.dtype)
-        self.shape.setText(_words(guess.shape))
+        self.shape.setText(_size_text(guess.shape))
         self.offset.setValue(guess.offset)
 
     def description(self) -> dict[str, Any]:
-        """Return what was said: options of `open_dataset`, and the content of a sidecar.
+        """Return the description: options of `open_dataset`, and the content of a sidecar.
 
         Raises
         ------
         ValueError
-            If the shape is none.
+            If the text of the shape is no shape.
         """
-        order: Any = _value(BYTE_ORDERS, self.byte_order)
-        known: dict[str, Any] = {
-            "dtype": np.dtype(self.dtype.currentText()).newbyteorder(order).str
-        }
-        known["shape"] = _sizes(self.shape.text())
+        byte_order: Any = BYTE_ORDERS[self.byte_order.currentText()]
+        dtype = np.dtype(self.dtype.currentText()).newbyteorder(byte_order)
+        known: dict[str, Any] = {"dtype": dtype.str, "shape": _sizes(self.shape.text())}
         if self.offset.value():
             known["offset"] = self.offset.value()
-        if (order := _value(ORDERS, self.order)) != "C":
+        if (order := ORDERS[self.order.currentText()]) != "C":
             known["order"] = order
         if self._trailing:
             known["trailing"] = True
         return known
 
     def _changed(self) -> None:
-        """Say how the description fits, and show a plane of it where it does."""
+        """Show how the description fits, and a plane where it does."""
         try:
             source = raw_source(self.path, {**self.description(), "trailing": True})[1]
         except (LazyLoadError, ValueError) as err:
-            text = (
-                str(err).removeprefix(f"cannot open {self.path!r}: ").removeprefix(f"{self.path}: ")
-            )
-            self.said.setText(f"Does not fit: {text.partition('; ')[0]}")
+            text = str(err).removeprefix(f"cannot open {self.path!r}: ")
+            reason = text.removeprefix(f"{self.path}: ").partition("; ")[0]
+            self.verdict.setText(f"Does not fit: {reason}")
             self.open_button.setEnabled(False)
             self.preview.show_source(None)
             return
         left = self._size - source.layout.end
         self._trailing = left > 0
-        more = (
-            f"{left:,} bytes behind the last pixel are left over."
-            if left
-            else "That is the whole file."
-        )
-        self.said.setText(f"{_words(source.meta.shape)} {source.meta.dtype}. {more}")
+        more = "That is the whole file."
+        if left:
+            more = f"{left:,} bytes behind the last pixel are left over."
+        self.verdict.setText(f"{_size_text(source.meta.shape)} {source.meta.dtype}. {more}")
         self.open_button.setEnabled(True)
         self.preview.show_source(source)
 
 
-def _value(choices: Mapping[str, str], combo: QComboBox) -> str:
-    return choices[combo.currentText()]
-
-
-def _words(shape: Any) -> str:
+def _size_text(shape: Any) -> str:
     return " x ".join(map(str, shape))
 
 
 def _sizes(text: str) -> list[int]:
-    """Return the sizes that a text such as ``100 x 512 x 512`` says."""
+    """Return the sizes in a text such as ``100 x 512 x 512``."""
     if re.fullmatch(r"[\s(\[]*-?[0-9]+([\s,;xX*\u00d7]+-?[0-9]+)*[\s)\],]*", text) is None:
         msg = f"expected sizes such as 100 x 512 x 512, slowest axis first, found {text!r}"
         raise ValueError(msg)

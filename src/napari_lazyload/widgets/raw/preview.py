@@ -18,7 +18,7 @@ from napari_lazyload.widgets.qt.main_thread import post_to_main
 
 if TYPE_CHECKING:
     from napari_lazyload.loading.jobs import Job
-    from napari_lazyload.sources.binary.strided import RawSource
+    from napari_lazyload.sources.binary.strided import StridedFileSource
 
     Array = np.ndarray[Any, Any]
 
@@ -26,43 +26,43 @@ SIDE = 320
 """Most pixels along each axis of the picture."""
 
 MOST_PLANES = (1 << 31) - 1
-"""The slider of Qt counts no further."""
+"""The largest number of a slider of Qt."""
 
 
 class RawPreview(QWidget):
-    """Shows a plane in grey between its darkest and its brightest value, or in its colours.
+    """Shows a plane in gray between its darkest and its brightest value, or in its colors.
 
     Attributes
     ----------
     picture : QLabel
         The plane.
     slider : QSlider
-        Which one.
-    said : QLabel
-        Its number and its range of values.
+        The number of the plane.
+    caption : QLabel
+        The number of the plane and its range of values.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.picture, self.said = QLabel(), QLabel()
+        self.picture, self.caption = QLabel(), QLabel()
         self.picture.setFixedSize(SIDE, SIDE)
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.picture.setAccessibleName("Preview of one plane")
-        self.said.setFixedWidth(SIDE)
-        self.said.setWordWrap(True)
+        self.caption.setFixedWidth(SIDE)
+        self.caption.setWordWrap(True)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setAccessibleName("Plane")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.picture, self.slider, self.said):
+        for part in (self.picture, self.slider, self.caption):
             layout.addWidget(part)
         layout.addStretch(1)
-        self._source: RawSource | None = None
-        self._asked = 0
+        self._source: StridedFileSource | None = None
+        self._request = 0
         self._owner = ("raw preview", id(self))
         self.slider.valueChanged.connect(self._read)
 
-    def show_source(self, source: RawSource | None) -> None:
+    def show_source(self, source: StridedFileSource | None) -> None:
         """Show the middle plane of an image, or nothing."""
         self._source = source
         last = 0 if source is None else min(plane_count(source), MOST_PLANES) - 1
@@ -74,59 +74,56 @@ class RawPreview(QWidget):
         self._read()
 
     def stop(self) -> None:
-        """Drop what is being read: the window is closed."""
+        """Drop the read that is under way: the window is closed."""
         self._source = None
-        self._asked += 1
+        self._request += 1
         scheduler.shared.cancel(self._owner)
 
     def _read(self) -> None:
-        """Read the plane that the slider is at; what was asked for before is dropped."""
-        self._asked += 1
+        """Read the plane that the slider is at; earlier requests are dropped."""
+        self._request += 1
         scheduler.shared.cancel(self._owner)
-        asked, source, number, mine = (
-            self._asked,
-            self._source,
-            self.slider.value(),
-            weakref.ref(self),
-        )
+        request, source, preview = self._request, self._source, weakref.ref(self)
+        number = self.slider.value()
         if source is None:
             self.picture.clear()
-            self.said.clear()
+            self.caption.clear()
             return
 
         def read(_job: Job) -> None:
-            found: Array | str
+            result: Array | str
             try:
-                found = plane_sketch(source, number, SIDE)
+                result = plane_sketch(source, number, SIDE)
             except LazyLoadError as err:
-                found = str(err)
-            post_to_main(lambda: _deliver(mine, asked, found))
+                result = str(err)
+            post_to_main(lambda: _deliver(preview, request, result))
 
         scheduler.shared.submit(read, owner=self._owner)
 
-    def take(self, asked: int, found: Array | str) -> None:
-        """Show what was read, or why it could not be; late answers are dropped."""
-        if asked != self._asked:
+    def take(self, request: int, result: Array | str) -> None:
+        """Show the plane, or why it could not be read; late results are dropped."""
+        if request != self._request:
             return
-        if isinstance(found, str):
+        if isinstance(result, str):
             self.picture.clear()
-            self.said.setText(found)
+            self.caption.setText(result)
             return
-        shown, low, high = _as_shown(found)
+        shown, low, high = _as_shown(result)
         self.picture.setPixmap(_pixmap(shown))
         count = self.slider.maximum() + 1
         which = f"plane {self.slider.value() + 1:,} of {count:,}; " if count > 1 else ""
-        self.said.setText(f"{which}values {low:.6g} to {high:.6g}")
+        self.caption.setText(f"{which}values {low:.6g} to {high:.6g}")
 
 
-def _deliver(preview: weakref.ref[RawPreview], asked: int, found: Array | str) -> None:
-    still = preview()
-    if still is not None and isalive(still):  # type: ignore[no-untyped-call] # a window takes its dialogs along unasked
-        still.take(asked, found)
+def _deliver(preview_ref: weakref.ref[RawPreview], request: int, result: Array | str) -> None:
+    preview = preview_ref()
+    # A window that is deleted deletes its dialogs too.
+    if preview is not None and isalive(preview):  # type: ignore[no-untyped-call] # qtpy's
+        preview.take(request, result)
 
 
 def _as_shown(pixels: Array) -> tuple[Array, float, float]:
-    """Return pixels as 8-bit greys or colours, and the range of their finite values."""
+    """Return pixels as 8-bit grays or colors, and the range of their finite values."""
     if pixels.ndim == 3:
         return np.ascontiguousarray(pixels), float(pixels.min()), float(pixels.max())
     with np.errstate(over="ignore", invalid="ignore"):
@@ -134,9 +131,8 @@ def _as_shown(pixels: Array) -> tuple[Array, float, float]:
         finite = values[np.isfinite(values)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         half = high / 2 - low / 2  # halves, for the range of floats may be more than a float holds
-        gray = np.nan_to_num(
-            (values / 2 - low / 2) / (half or 1.0), nan=0.0, posinf=1.0, neginf=0.0
-        )
+        gray = (values / 2 - low / 2) / (half or 1.0)
+    gray = np.nan_to_num(gray, nan=0.0, posinf=1.0, neginf=0.0)
     return (gray.clip(0, 1) * 255).astype("u1"), low, high
 
 
@@ -148,7 +144,6 @@ def _pixmap(pixels: Array) -> QPixmap:
         4: QImage.Format.Format_RGBA8888,
     }
     kind = formats[2 if pixels.ndim == 2 else pixels.shape[2]]
-    image = QImage(
-        pixels.tobytes(), wide, high, pixels.strides[0], kind
-    ).copy()  # Qt would keep a bare pointer
+    image = QImage(pixels.tobytes(), wide, high, pixels.strides[0], kind)
+    image = image.copy()  # else Qt keeps a bare pointer
     return QPixmap.fromImage(image).scaled(SIDE, SIDE, Qt.AspectRatioMode.KeepAspectRatio)

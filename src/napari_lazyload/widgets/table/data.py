@@ -1,4 +1,4 @@
-"""The rows of a table that grows and changes: whole frames one behind another, with small pages where values changed.
+"""The rows of a table that grows and changes: a row of frames, with pages of changed values.
 
 Nothing here is kept per cell. A row number is the row's place in slider order, for as long as the
 table lives.
@@ -23,6 +23,8 @@ PAGE = 4096
 
 _MERGE_BELOW = 16 * PAGE
 _SHOWN_CHARACTERS = 500
+
+Rows: TypeAlias = "NDArray[np.intp]"
 
 Block: TypeAlias = Any
 """A NumPy array or a pandas extension array: some consecutive values of one column."""
@@ -50,7 +52,10 @@ class TableData:
         return self._length
 
     def snapshot(self) -> TableData:
-        """Return the same rows for another thread: rows appended later are not in it, changed values may be."""
+        """Return the same rows for another thread, without rows that are appended later.
+
+        Values that are changed later may be in it.
+        """
         twin = object.__new__(TableData)
         twin.__dict__.update(self.__dict__)
         return twin
@@ -75,7 +80,7 @@ class TableData:
         return self._arrays[part][column][row - self._starts[part]]
 
     def is_numeric(self, column: int) -> bool:
-        """Tell whether a column's first rows are numbers by their dtype (bool is not)."""
+        """Whether a column's first rows are numbers by their dtype (bool is not)."""
         dtype = self._arrays[0][column].dtype
         return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
 
@@ -115,13 +120,14 @@ class TableData:
         frame.columns = pd.Index([str(label) for label in frame.columns])
         unknown = [name for name in frame.columns if name not in self.columns]
         if unknown:
-            msg = f"appended rows must have the table's columns, found also {', '.join(unknown)}; set a new frame"
+            found = ", ".join(unknown)
+            msg = (
+                f"appended rows must have the table's columns, found also {found}; set a new frame"
+            )
             raise ValueError(msg)
-        return (
-            frame
-            if tuple(frame.columns) == self.columns
-            else frame.reindex(columns=list(self.columns))
-        )
+        if tuple(frame.columns) == self.columns:
+            return frame
+        return frame.reindex(columns=list(self.columns))
 
     def append(self, frame: pd.DataFrame) -> None:
         """Add rows at the end, in time that does not grow with the table.
@@ -134,23 +140,15 @@ class TableData:
         frame = self.aligned(frame)
         frames, starts, arrays = list(self._frames), list(self._starts), list(self._arrays)
         start = self._length
-        # Rows that come one by one are gathered, so that a lookup never searches thousands of
-        # frames.
-        while (
-            len(frames) > 1
-            and len(frames[-1]) <= 2 * len(frame)
-            and len(frames[-1]) + len(frame) <= _MERGE_BELOW
-        ):
+        # Rows that come one by one are merged, so that a lookup never searches thousands of frames.
+        while len(frames) > 1 and _are_merged(len(frames[-1]), len(frame)):
             frame = pd.concat([frames.pop(), frame], ignore_index=True)
             start = starts.pop()
             arrays.pop()
         old_length, self._length = self._length, start + len(frame)
         # New lists, never changed ones: a snapshot in another thread still reads the old.
-        self._frames, self._starts, self._arrays = (
-            (*frames, frame),
-            [*starts, start],
-            [*arrays, _arrays(frame)],
-        )
+        self._frames, self._starts = (*frames, frame), [*starts, start]
+        self._arrays = [*arrays, _arrays(frame)]
         self._extend_pages(old_length)
 
     def update(self, rows: NDArray[np.intp], columns: Mapping[str, Sequence[Any]]) -> list[int]:
@@ -170,7 +168,8 @@ class TableData:
         places = [self.position(name) for name in columns]
         for name, values in columns.items():
             if len(values) != rows.size:
-                msg = f"column {name!r} needs one value for each of {rows.size} rows, got {len(values)}"
+                wanted = f"one value for each of {rows.size} rows"
+                msg = f"column {name!r} needs {wanted}, got {len(values)}"
                 raise ValueError(msg)
         pages = rows // PAGE
         for number in np.unique(pages):
@@ -223,26 +222,34 @@ class TableData:
         found = []
         while start < stop:
             part = bisect_right(self._starts, start) - 1
-            end = self._starts[part + 1] if part + 1 < len(self._starts) else self._length
+            end = (*self._starts[1:], self._length)[part]
             found.append(self._base(column, start, min(stop, end)))
             start = min(stop, end)
         return found
 
 
+def as_objects(block: Block) -> list[Any]:
+    """Return the values of a block as Python objects."""
+    values: list[Any] = np.asarray(block, dtype=object).tolist()
+    return values
+
+
 def is_missing(value: Any) -> bool:
-    """Tell whether a value is None, NaN, NaT or NA; arrays and lists are not."""
+    """Whether a value is None, NaN, NaT or NA; arrays and lists are not."""
     if value is None or value is pd.NA or value is pd.NaT:
         return True
-    return isinstance(value, (float, np.floating)) and bool(value != value)  # noqa: PLR0124 - NaN alone differs
+    return isinstance(value, (float, np.floating)) and math.isnan(value)
 
 
 def format_value(value: Any) -> str:
-    """Return the short text that a cell shows: floats to six digits, missing values blank, no line breaks."""
+    """Return a cell's short text: floats to six digits, missing values blank, no line breaks."""
     if isinstance(value, str):
-        return value if len(value) < _SHOWN_CHARACTERS and value.isprintable() else _one_line(value)
+        if len(value) < _SHOWN_CHARACTERS and value.isprintable():
+            return value
+        return _one_line(value)
     if isinstance(value, (float, np.floating)):
         return format_float(value)
-    return "" if is_missing(value) else _one_line(str(value))
+    return _one_line(full_text(value))
 
 
 def format_float(value: float | np.floating[Any]) -> str:
@@ -255,7 +262,7 @@ def format_float(value: float | np.floating[Any]) -> str:
 
 
 def full_text(value: Any) -> str:
-    """Return a value's whole text, as a tooltip or the clipboard wants it: all digits, missing values blank."""
+    """Return a value's whole text for a tooltip or the clipboard; missing values are blank."""
     return "" if is_missing(value) else str(value)
 
 
@@ -264,7 +271,7 @@ def _one_line(text: str) -> str:
 
 
 def _arrays(frame: pd.DataFrame) -> list[Block]:
-    """Return each column's own array: NumPy where that is what pandas holds, times and strings as pandas' arrays."""
+    """Return each column's own array: NumPy's where pandas holds one, else pandas'."""
     found: list[Block] = []
     for k in range(frame.shape[1]):
         series = frame.iloc[:, k]
@@ -281,6 +288,11 @@ def _object_array(values: Sequence[Any]) -> NDArray[Any]:
     return array
 
 
+def _are_merged(last: int, new: int) -> bool:
+    return last <= 2 * new and last + new <= _MERGE_BELOW
+
+
 def _as_page(blocks: list[Block]) -> NDArray[Any]:
     numeric = all(isinstance(block, np.ndarray) and block.dtype.kind in "biuf" for block in blocks)
-    return np.concatenate([np.array(block, dtype=None if numeric else object) for block in blocks])
+    dtype = None if numeric else object
+    return np.concatenate([np.array(block, dtype) for block in blocks])

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from napari_lazyload.widgets.table.view import MetaTableView
 
 REST, MOST_REST = 100, 2.0
-"""So many times the work that it took to find the states of the rows in sight, none are looked for;
-seconds at most."""
+"""The pause after finding the states of the visible rows, in multiples of the time it took; and its
+limit in seconds."""
 
 
 class LiveStates:
-    """Writes states into the status column of a table: of the rows in sight, and of all where it is sorted by them.
+    """Writes states into the status column: of the visible rows, and of all if sorted by them.
 
     Parameters
     ----------
@@ -49,26 +49,23 @@ class LiveStates:
         table.model.orderAsked.connect(self._find_all)
 
     def follow(self, dataset: Dataset | None, problems: Mapping[int, str]) -> None:
-        """Take another data set, whose table shows that rows have problems and nothing else."""
+        """Follow another data set, whose table shows the rows with problems and no other states."""
         self._worker.cancel()
         self._worker_of_all.cancel()
-        self._task = None  # one that had not begun never will
+        self._task = None  # a task that has not begun never will
         self._dataset = dataset
         self.problems = problems
         self._written = dict.fromkeys(problems, FAILED)
         self._verified = None
 
-    def look(self) -> None:
-        """Find the states of the rows in sight, if any chunk has another one or other rows are in sight.
+    def refresh(self) -> None:
+        """Find the states of the visible rows, if any chunk changed or other rows are visible.
 
-        That is done beside the window: where a row has thousands of chunks it takes a while.
+        A thread does that: a row with thousands of chunks takes a while.
         """
         dataset = self._dataset
-        if (
-            dataset is None
-            or time.monotonic() < self._rest_until
-            or not (self._task is None or self._task.done)
-        ):
+        running = self._task is not None and not self._task.done
+        if dataset is None or running or time.monotonic() < self._rest_until:
             return
         rows = self._table.visible_source_rows()
         seen = (status.shared.version, rows)
@@ -79,9 +76,8 @@ class LiveStates:
         def find(checkpoint: Callable[[], None]) -> None:
             began = time.thread_time()  # a busy machine makes it longer, not more
             states = dataset.row_states(rows)
-            self._rest_until = time.monotonic() + min(
-                REST * (time.thread_time() - began), MOST_REST
-            )
+            rest = min(REST * (time.thread_time() - began), MOST_REST)
+            self._rest_until = time.monotonic() + rest
             checkpoint()
             post_to_main(lambda: self._take(dataset, states))
 
@@ -89,28 +85,28 @@ class LiveStates:
 
     def _take(self, dataset: Dataset, states: dict[int, str]) -> None:
         if dataset is self._dataset:
-            self._write(
-                {row: state for row, state in states.items() if row < self._table.model.total_rows}
-            )
+            count = self._table.model.total_rows
+            self._write({row: state for row, state in states.items() if row < count})
 
     def show(self, rows: list[int]) -> None:
         """Show the states of some rows, and filter by them."""
         if self._dataset is not None:
-            failed = {row: FAILED for row in rows if row in self.problems}
-            others = self._dataset.row_states([row for row in rows if row not in failed])
-            self._write(failed | others, refilter=True)
+            others = [row for row in rows if row not in self.problems]
+            failed = dict.fromkeys(self.problems.keys() & set(rows), FAILED)
+            self._write(failed | self._dataset.row_states(others), refilter=True)
 
     def _write(self, states: Mapping[int, str], *, refilter: bool = False) -> bool:
-        """Write states into the table where they are others than before; return whether any is."""
-        shown = {row: FAILED if row in self.problems else state for row, state in states.items()}
-        news = {row: state for row, state in shown.items() if self._written.get(row, "") != state}
-        if news:
-            self._written |= news
-            self._table.update_rows(list(news), {STATUS: list(news.values())}, refilter=refilter)
-        return bool(news)
+        """Write the states that changed into the table; return whether any did."""
+        shown = {**states, **dict.fromkeys(states.keys() & self.problems.keys(), FAILED)}
+        changed = {row: text for row, text in shown.items() if self._written.get(row, "") != text}
+        if changed:
+            self._written |= changed
+            values = {STATUS: list(changed.values())}
+            self._table.model.update_rows(list(changed), values, refilter=refilter)
+        return bool(changed)
 
     def _find_all(self) -> None:
-        """Find the states of all rows beside the window, where the table is to be sorted or filtered by them."""
+        """Find the states of all rows in a thread, if the table is sorted or filtered by them."""
         dataset = self._dataset
         if dataset is None or not self._table.model.ordered_by_status:
             return
@@ -125,6 +121,7 @@ class LiveStates:
     def _take_all(self, dataset: Dataset, states: dict[int, str]) -> None:
         if dataset is not self._dataset:
             return
-        rows = [row for row in {**self._written, **states} if row < self._table.model.total_rows]
-        if self._write({row: states.get(row, "") for row in rows}):
+        count = self._table.model.total_rows
+        everything = dict.fromkeys(self._written, "") | states
+        if self._write({row: state for row, state in everything.items() if row < count}):
             self._table.model.reorder()

@@ -1,31 +1,27 @@
-"""The Qt model of a data set's table: a million rows, shown, sorted and filtered without a pause of the window."""
+"""The Qt model of a data set's table: shows, sorts and filters a million rows without a pause."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
 
+from napari_lazyload.dataset.dataset import ERROR, STATUS
 from napari_lazyload.widgets.qt.latest_worker import Cancelled, LatestWorker, Task
-from napari_lazyload.widgets.table.data import TableData, format_value, full_text, is_missing
-from napari_lazyload.widgets.table.ordering import (
-    Order,
-    SortKey,
-    TextFilter,
-    arrange,
-    is_name_column,
-    parse_filter,
-    runs,
-)
+from napari_lazyload.widgets.table.data import TableData, format_value, full_text
+from napari_lazyload.widgets.table.filtering import TextFilter, parse_filter
+from napari_lazyload.widgets.table.ordering import Order, arrange, runs
+from napari_lazyload.widgets.table.sorting import SortKey, is_name_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_lazyload.widgets.table.text_search import Rows
+    from napari_lazyload.widgets.table.data import Rows
 
 _POLL = 10
 _REFRESH = 500
@@ -54,15 +50,17 @@ class MetaTableModel(QAbstractTableModel):
     Parameters
     ----------
     frame : pandas.DataFrame, optional
-        The table; row order is slider order, the index is not used.
-    status_column, error_column : str
-        The columns with a row's state ("loaded", "failed", ...) and the reason of a failure. Either
-        may be absent.
+        The table; row order is slider order, the index is not used. It may have a column `STATUS`
+        with each row's state ("loaded", "failed", ...) and `ERROR` with the reason of a failure.
     parent : QObject, optional
         The Qt parent.
 
     Attributes
     ----------
+    sort_key : SortKey or None
+        The sort requested last; None is slider order.
+    status_place : int or None
+        The place of the column of states, None if there is none.
     frameChanged : Signal(bool)
         Another table was set; true if sort and filter were kept.
     orderChanged : Signal()
@@ -85,17 +83,13 @@ class MetaTableModel(QAbstractTableModel):
         self,
         frame: pd.DataFrame | None = None,
         *,
-        status_column: str = "status",
-        error_column: str = "error",
         parent: Any = None,
     ) -> None:
         super().__init__(parent)
-        self._sort: SortKey | None = None
+        self.sort_key: SortKey | None = None
         self._filter: TextFilter | None = None
-        self._filter_text = ""
         self._order: Order | None = None
         self._sorted_rows: Rows | None = None
-        self._names = (status_column, error_column)
         self._styles: Mapping[str, tuple[Any, Any]] = {}
         self._worker = LatestWorker("napari-lazyload-table")
         self._task: Task[Order] | None = None
@@ -109,7 +103,6 @@ class MetaTableModel(QAbstractTableModel):
         self._adopt(pd.DataFrame() if frame is None else frame)
 
     # --- the table
-    # ---------------------------------------------------------------------------------------------
 
     def set_frame(self, frame: pd.DataFrame, *, keep_order: bool = False) -> None:
         """Show another table.
@@ -123,19 +116,18 @@ class MetaTableModel(QAbstractTableModel):
             its columns are the same. Otherwise the table starts in slider order and unfiltered.
         """
         keep = keep_order and tuple(map(str, frame.columns)) == self._data.columns
-        sort, text = (self._sort, self._filter_text) if keep else (None, "")
-        order = (
-            self._order if keep and len(frame) == len(self._data) else None
-        )  # until the new one is worked out
+        sort, wanted, order = self.sort_key, self._filter, self._order
+        same_length = len(frame) == len(self._data)
         self.cancel()
         self.beginResetModel()
         self._adopt(frame)
-        self._sort, self._order = sort, order
-        self._filter_text, self._filter = text, parse_filter(text, self._data.columns)
+        if keep:
+            self.sort_key, self._filter = sort, wanted
+            self._order = order if same_length else None  # until the new one is worked out
         self.endResetModel()
         self.frameChanged.emit(keep)
         self.orderChanged.emit()
-        if sort is not None or self._filter is not None:
+        if self.sort_key is not None or self._filter is not None:
             self._start()
 
     def append_rows(self, frame: pd.DataFrame) -> None:
@@ -161,7 +153,7 @@ class MetaTableModel(QAbstractTableModel):
             self.endInsertRows()
         else:
             self._data.append(frame)
-        if self._sort is not None or self._filter is not None:
+        if self.sort_key is not None or self._filter is not None:
             self._schedule()
         self.orderChanged.emit()
 
@@ -203,17 +195,6 @@ class MetaTableModel(QAbstractTableModel):
             self._schedule()
 
     # --- order
-    # -------------------------------------------------------------------------------------------------
-
-    @property
-    def sort_key(self) -> SortKey | None:
-        """The sort asked for last; None is slider order."""
-        return self._sort
-
-    @property
-    def filter_text(self) -> str:
-        """The filter asked for last."""
-        return self._filter_text
 
     @property
     def busy(self) -> bool:
@@ -230,15 +211,10 @@ class MetaTableModel(QAbstractTableModel):
         """The titles of the columns."""
         return self._data.columns
 
-    @property
-    def status_place(self) -> int | None:
-        """Where the column of states stands, None if there is none."""
-        return self._status
-
     def sort_by(self, column: int | None, *, ascending: bool = True) -> None:
-        """Sort the view by a column, or put it back to slider order with None; returns at once."""
+        """Sort by a column, or restore slider order with None; returns at once."""
         natural = column is not None and is_name_column(self._data.columns[column])
-        self._sort = None if column is None else SortKey(column, ascending, natural)
+        self.sort_key = None if column is None else SortKey(column, ascending, natural)
         self._sorted_rows = None
         self._start()
         self.orderAsked.emit()
@@ -251,18 +227,13 @@ class MetaTableModel(QAbstractTableModel):
     @property
     def ordered_by_status(self) -> bool:
         """Whether the sort or the filter looks at the column of states."""
-        sorts = self._sort is not None and self._sort.column == self._status
-        return sorts or (self._filter is not None and self._filter.column in {None, self._status})
-
-    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort as Qt's views ask for it; a negative column is slider order."""
-        self.sort_by(
-            column if column >= 0 else None, ascending=order == Qt.SortOrder.AscendingOrder
+        sorts = self.sort_key is not None and self.sort_key.column == self.status_place
+        return sorts or (
+            self._filter is not None and self._filter.column in {None, self.status_place}
         )
 
     def filter_by(self, text: str) -> None:
-        """Show only the rows in which a column contains the text (or ``column:text``); returns at once."""
-        self._filter_text = text
+        """Show only rows that contain the text (or ``column:text``); returns at once."""
         wanted = parse_filter(text, self._data.columns)
         if wanted != self._filter:
             self._filter = wanted
@@ -275,17 +246,13 @@ class MetaTableModel(QAbstractTableModel):
 
     def view_row(self, source_row: int) -> int:
         """Return where a row of slider order stands, -1 if the filter hides it or there is none."""
-        places = None if self._order is None else self._order.places
-        if not 0 <= source_row < (len(self._data) if places is None else len(places)):
-            return -1
-        return source_row if places is None else int(places[source_row])
-
-    def source_rows(self) -> Rows:
-        """Return the source rows in the order they are shown."""
-        return np.arange(len(self._data)) if self._order is None else self._order.rows.copy()
+        if self._order is None:
+            return source_row if 0 <= source_row < len(self._data) else -1
+        places = self._order.places
+        return int(places[source_row]) if 0 <= source_row < len(places) else -1
 
     def cancel(self) -> None:
-        """Call off a sort or a filter that is under way; its result is dropped."""
+        """Cancel a sort or a filter that is under way; its result is dropped."""
         self._refresh.stop()
         self._poll.stop()
         self._worker.cancel()
@@ -294,7 +261,6 @@ class MetaTableModel(QAbstractTableModel):
             self.busyChanged.emit(False)
 
     # --- Qt's questions
-    # ----------------------------------------------------------------------------------------
 
     def rowCount(self, parent: QModelIndex | QPersistentModelIndex = _NOWHERE) -> int:
         """Return the number of rows shown."""
@@ -312,79 +278,72 @@ class MetaTableModel(QAbstractTableModel):
             return None  # half of a painting view's questions end here
         column = index.column()
         if role == _ALIGNMENT:
-            return _RIGHT if self._right[column] else None
-        if role in _MARKS and column != self._status:
+            return self._alignments.get(column)
+        if role in _MARKS and column != self.status_place:
             return None
         row = self.source_row(index.row())
         if role == _DISPLAY:
             return format_value(self._data.value(row, column))
         if role == _TOOLTIP:
             return self._tooltip(row, column)
-        style = self._styles.get(str(self._data.value(row, column)))
-        return None if style is None else style[role == _FOREGROUND]
+        icon, brush = self._styles.get(str(self._data.value(row, column)), (None, None))
+        return brush if role == _FOREGROUND else icon
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _DISPLAY) -> Any:
         """Return a column's title, or a row's number in slider order."""
         if orientation == Qt.Orientation.Vertical:
-            return (
-                str(self.source_row(section))
-                if role == _DISPLAY and section < self.rowCount()
-                else None
-            )
+            shown = role == _DISPLAY and section < self.rowCount()
+            return str(self.source_row(section)) if shown else None
         if not 0 <= section < len(self._data.columns):
             return None
+        title = self._data.columns[section]
         if role == _DISPLAY:
-            return self._data.columns[section]
+            return title
         if role == _ALIGNMENT:
-            return _RIGHT if self._right[section] else None
+            return self._alignments.get(section)
         if role == _TOOLTIP:
             kind = self._data.dtype_name(section)
-            return f"{self._data.columns[section]} ({kind})\nClick to sort, a third time for slider order"
+            return f"{title} ({kind})\nClick to sort, a third time for slider order"
         return None
 
     def failure(self, source_row: int) -> str | None:
-        """Return why a row failed ("" if nothing is known), or None if it did not."""
-        if self._status is None or self._data.value(source_row, self._status) != FAILED:
+        """Return why a row failed ("" if the reason is unknown), or None if it did not fail."""
+        if self.status_place is None or self._data.value(source_row, self.status_place) != FAILED:
             return None
         return "" if self._error is None else full_text(self._data.value(source_row, self._error))
 
     def row_texts(self, source_row: int) -> list[str]:
         """Return the whole texts of a row, column by column."""
-        return [
-            full_text(self._data.value(source_row, column))
-            for column in range(len(self._data.columns))
-        ]
+        columns = range(len(self._data.columns))
+        return [full_text(self._data.value(source_row, column)) for column in columns]
 
     def set_state_styles(self, styles: Mapping[str, tuple[Any, Any]]) -> None:
-        """Set for each state the icon (or None) and the brush (or None) of its cell in the status column."""
+        """Set the icon and the brush (either may be None) of each state's cells."""
         self._styles = styles
-        if self._status is not None and self.rowCount():
-            bottom = self.index(self.rowCount() - 1, self._status)
-            self.dataChanged.emit(self.index(0, self._status), bottom, [_DECORATION, _FOREGROUND])
+        if self.status_place is not None and self.rowCount():
+            bottom = self.index(self.rowCount() - 1, self.status_place)
+            self.dataChanged.emit(
+                self.index(0, self.status_place), bottom, [_DECORATION, _FOREGROUND]
+            )
 
     # --- within
-    # ------------------------------------------------------------------------------------------------
 
     def _adopt(self, frame: pd.DataFrame) -> None:
         self._data = TableData(frame)
         columns = self._data.columns
-        self._status, self._error = (
-            columns.index(name) if name in columns else None for name in self._names
-        )
-        self._right = [self._data.is_numeric(column) for column in range(len(columns))]
-        self._sort = self._filter = self._order = self._sorted_rows = None
-        self._filter_text = ""
+        places = {name: columns.index(name) for name in columns}
+        self.status_place, self._error = places.get(STATUS), places.get(ERROR)
+        numeric = filter(self._data.is_numeric, range(len(columns)))
+        self._alignments = dict.fromkeys(numeric, _RIGHT)
+        self.sort_key = self._filter = self._order = self._sorted_rows = None
 
     def _tooltip(self, row: int, column: int) -> str | None:
         value = self._data.value(row, column)
-        text = "" if is_missing(value) else full_text(value)
-        reason = self.failure(row)
-        if reason and reason != text:
-            text = f"{text}\n{reason}" if text else reason
-        return text or None
+        texts = dict.fromkeys([full_text(value), self.failure(row)])  # each text once
+        return "\n".join(filter(None, texts)) or None
 
     def _schedule(self) -> None:
-        """Ask for a new order soon, and so seldom that a steady stream of changes keeps no core busy."""
+        """Request a new order soon, but so rarely that steady changes keep no core busy."""
         if not self._refresh.isActive():
             self._refresh.start(max(_REFRESH, int(4000 * self._seconds)))
 
@@ -396,20 +355,14 @@ class MetaTableModel(QAbstractTableModel):
 
     def _start(self) -> None:
         self._refresh.stop()
-        if self._sort is None and self._filter is None:
+        if self.sort_key is None and self._filter is None:
             self.cancel()
             self._swap(None)
             return
-        data, sort, wanted, ordered = (
-            self._data.snapshot(),
-            self._sort,
-            self._filter,
-            self._sorted_rows,
-        )
+        data = self._data.snapshot()
+        work = partial(arrange, data, self.sort_key, self._filter, self._sorted_rows)
         was_busy = self.busy
-        self._task = self._worker.submit(
-            lambda checkpoint: arrange(data, sort, wanted, ordered, checkpoint)
-        )
+        self._task = self._worker.submit(work)
         self._poll.start(_POLL)
         if not was_busy:
             self.busyChanged.emit(True)
@@ -421,7 +374,7 @@ class MetaTableModel(QAbstractTableModel):
         self._poll.stop()
         self._task = None
         self._seconds = task.seconds
-        order = task.result()
+        order = task.result
         if order is not None:
             self._sorted_rows = order.sorted_rows
             self._swap(order)
@@ -430,7 +383,7 @@ class MetaTableModel(QAbstractTableModel):
             self.orderFailed.emit(str(task.error))
 
     def _swap(self, order: Order | None) -> None:
-        """Put another order in place; what views hold on to follows its source row."""
+        """Set another order; persistent indexes follow their source rows."""
         if order is None and self._order is None:
             return
         shown = len(self._data) if order is None else len(order.rows)
@@ -441,12 +394,9 @@ class MetaTableModel(QAbstractTableModel):
         else:
             self.layoutAboutToBeChanged.emit()
             held = self.persistentIndexList()
-            sources = [self.source_row(index.row()) for index in held]
+            sources = [(self.source_row(index.row()), index.column()) for index in held]
             self._order = order
-            moved = [
-                self.index(self.view_row(source), k.column())
-                for source, k in zip(sources, held, strict=True)
-            ]
+            moved = [self.index(self.view_row(row), column) for row, column in sources]
             self.changePersistentIndexList(held, moved)
             self.layoutChanged.emit()
         self.orderChanged.emit()

@@ -1,8 +1,8 @@
-"""A Qt table view of whole rows that tells the user's own choice of a row from all other changes."""
+"""A Qt table view of whole rows that reports the rows the user chooses, and no other changes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QItemSelectionModel, QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import (
@@ -25,21 +25,20 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_lazyload.widgets.qt.present import present
 from napari_lazyload.widgets.table.model import MetaTableModel
-from napari_lazyload.widgets.table.painting import STATES, state_styles
+from napari_lazyload.widgets.table.painting import STATES, is_theme_change, state_styles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-T = TypeVar("T")
-
 _SAMPLE_ROWS = 50
 _MOST_CHARACTERS = 40
-_WISH = 400
+_WIDTH_HINT = 400
 _ROW_PADDING = 8
 _CELL_PADDING = 12
 
-# Flat headers, so that a row's number stands level with its text, and room for the arrow; colours
+# Flat headers, so that a row's number stands level with its text, and room for the arrow; colors
 # are the theme's.
 _FLAT = """
 QHeaderView::section { border: none; padding: 0px 4px; }
@@ -48,12 +47,6 @@ QHeaderView::section:vertical { padding-bottom: 2px; }
 """
 
 _SELECT = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-
-
-def present(part: T | None) -> T:
-    """Return a part that a widget has from birth; Qt's stubs call every such part optional."""
-    assert part is not None
-    return part
 
 
 class RowTable(QTableView):
@@ -79,9 +72,8 @@ class RowTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setTextElideMode(
-            Qt.TextElideMode.ElideMiddle
-        )  # the names of one folder differ at their ends
+        # The names of one folder differ at their ends.
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)  # Tab leaves the table
         self.setCornerButtonEnabled(False)
@@ -99,7 +91,7 @@ class RowTable(QTableView):
         rows.sectionPressed.connect(self.rowPicked)
 
     def select_row(self, row: int) -> None:
-        """Select a view row and scroll to it, or select none with -1; tells nobody."""
+        """Select a view row and scroll to it, or select none with -1; emits no `rowPicked`."""
         selection = present(self.selectionModel())
         if row < 0:
             selection.clear()
@@ -119,38 +111,31 @@ class RowTable(QTableView):
         """Return the view rows that are in sight."""
         height = present(self.viewport()).height()
         top, bottom = self.rowAt(0), self.rowAt(height - 1)
-        return (
-            range(max(top, 0), bottom + 1 if bottom >= 0 else self._model.rowCount())
-            if top >= 0
-            else range(0)
-        )
+        if top < 0:
+            return range(0)
+        return range(top, bottom + 1 if bottom >= 0 else self._model.rowCount())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Keep the selected row in sight where it was in sight."""
         index = self.currentIndex()
-        seen = (
-            index.isValid()
-            and self.rowViewportPosition(index.row())
-            < (event.oldSize() if event else self.size()).height()
-        )
+        height = (event.oldSize() if event else self.size()).height()
+        seen = index.isValid() and self.rowViewportPosition(index.row()) < height
         super().resizeEvent(event)
         if seen and present(self.selectionModel()).isRowSelected(index.row(), QModelIndex()):
             self.select_row(index.row())
 
     def sizeHint(self) -> QSize:
-        """Ask for room for a few columns."""
-        return QSize(_WISH, super().sizeHint().height())
+        """Return a width for a few columns."""
+        return QSize(_WIDTH_HINT, super().sizeHint().height())
 
     def fit_columns(self) -> None:
-        """Set the columns' widths by their titles and the first rows, and the rows' height by the font."""
+        """Set the widths of columns by titles and first rows, the height of rows by the font."""
         self.ensurePolished()
         metrics = self.fontMetrics()
         present(self.verticalHeader()).setDefaultSectionSize(metrics.height() + _ROW_PADDING)
         header = present(self.horizontalHeader())
-        style = present(self.style())
-        padding = _CELL_PADDING + 2 * style.pixelMetric(
-            QStyle.PixelMetric.PM_FocusFrameHMargin, None, self
-        )
+        frame = QStyle.PixelMetric.PM_FocusFrameHMargin
+        padding = _CELL_PADDING + 2 * present(self.style()).pixelMetric(frame, None, self)
         most = _MOST_CHARACTERS * metrics.averageCharWidth()
         for column in range(self._model.columnCount()):
             rows = range(min(self._model.rowCount(), _SAMPLE_ROWS))
@@ -160,35 +145,31 @@ class RowTable(QTableView):
                 texts += STATES  # a row's state will change
                 extra += metrics.height() + _CELL_PADDING // 2
             widest = max((metrics.horizontalAdvance(text) for text in texts), default=0)
-            header.resizeSection(
-                column, max(header.sectionSizeHint(column), min(widest, most) + extra)
-            )
+            width = min(widest, most) + extra
+            header.resizeSection(column, max(header.sectionSizeHint(column), width))
 
     def style_states(self) -> None:
-        """Give the model marks for its states that read on this table's ground."""
+        """Give the model marks for its states that are readable on this table's background."""
         size = self.fontMetrics().height()
         self._model.set_state_styles(state_styles(self.palette(), size, self.devicePixelRatioF()))
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Mark states in colours of the theme, which is known from now on."""
+        """Mark states in colors of the theme, which is known from now on."""
         super().showEvent(event)
         self.style_states()
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Follow the theme."""
         super().changeEvent(event)
-        if event is not None and event.type() in {
-            QEvent.Type.StyleChange,
-            QEvent.Type.PaletteChange,
-        }:
+        if is_theme_change(event):
             self.style_states()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Paint in one go: inside a Python call the interpreter lock is not asked for anew at every cell."""
+        """Paint in one call: inside it no cell has to request the interpreter lock again."""
         super().paintEvent(event)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
-        """Report the row under the mouse, also where it was the current one already."""
+        """Report the row under the mouse, even if it was the current one already."""
         if event is None:
             return
         hit = self.indexAt(event.pos())
@@ -216,12 +197,12 @@ class RowTable(QTableView):
         return super().event(event)
 
     def keyboardSearch(self, search: str | None) -> None:
-        """Do nothing: Qt's search for typed letters asks for every row of the table, in the window's thread."""
+        """Do nothing: Qt's search for typed letters reads all rows, in the window's thread."""
 
     def moveCursor(
         self, action: QAbstractItemView.CursorAction, modifiers: Qt.KeyboardModifier
     ) -> QModelIndex:
-        """Take Home and End for the first and last row, not for the first and last column."""
+        """Move with Home and End to the first and last row, not to the first and last column."""
         ends = {
             QAbstractItemView.CursorAction.MoveHome: 0,
             QAbstractItemView.CursorAction.MoveEnd: self._model.rowCount() - 1,
@@ -245,9 +226,8 @@ class RowTable(QTableView):
 
 
 def _is_copy_override(event: QKeyEvent) -> bool:
-    return event.type() == QEvent.Type.ShortcutOverride and event.matches(
-        QKeySequence.StandardKey.Copy
-    )
+    copies = event.matches(QKeySequence.StandardKey.Copy)
+    return copies and event.type() == QEvent.Type.ShortcutOverride
 
 
 class _Delegate(QStyledItemDelegate):
@@ -260,13 +240,10 @@ class _Delegate(QStyledItemDelegate):
         option: QStyleOptionViewItem,
         index: QModelIndex,
     ) -> bool:
-        """Hide the tooltip of a cell whose text is not cut off, unless its row has a failure to tell."""
+        """Hide the tooltip of a cell whose text is not cut off, unless its row has failed."""
         model = index.model()
-        if (
-            event is not None
-            and event.type() == QEvent.Type.ToolTip
-            and isinstance(model, MetaTableModel)
-        ):
+        tooltip = event is not None and event.type() == QEvent.Type.ToolTip
+        if tooltip and isinstance(model, MetaTableModel):
             whole = self.sizeHint(option, index).width() <= option.rect.width()
             if whole and not model.failure(model.source_row(index.row())):
                 QToolTip.hideText()

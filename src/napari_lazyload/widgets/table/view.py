@@ -1,24 +1,18 @@
-"""The table of a data set, to be put into a dock: a filter line, the rows, and how many of them show."""
+"""The table of a data set for a dock: a filter line, the rows, and the number of rows shown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from qtpy.QtCore import QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QCloseEvent, QGuiApplication, QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QVBoxLayout, QWidget
 
+from napari_lazyload.widgets.qt.present import present
 from napari_lazyload.widgets.table.model import MetaTableModel
-from napari_lazyload.widgets.table.row_view import RowTable, present
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
-
-__all__ = ["MetaTableModel", "MetaTableView"]
+from napari_lazyload.widgets.table.row_view import RowTable
+from napari_lazyload.widgets.table.sorting import SortKey
 
 _TYPING = 200
 _BUSY_AFTER = 150
@@ -32,8 +26,6 @@ class MetaTableView(QWidget):
 
     Parameters
     ----------
-    model : MetaTableModel, optional
-        What to show; an empty one is made where none is given.
     parent : QWidget, optional
         The Qt parent.
 
@@ -53,9 +45,9 @@ class MetaTableView(QWidget):
 
     rowActivated = Signal(int)
 
-    def __init__(self, model: MetaTableModel | None = None, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.model = MetaTableModel(parent=self) if model is None else model
+        self.model = MetaTableModel(parent=self)
         self.table = RowTable(self.model, self)
         self.filter_edit = QLineEdit(self)
         self.count_label = QLabel(self)
@@ -69,32 +61,13 @@ class MetaTableView(QWidget):
         self._show_count()
 
     # --- the table
-    # ---------------------------------------------------------------------------------------------
-
-    def set_frame(self, frame: pd.DataFrame, *, keep_order: bool = False) -> None:
-        """Show another table; see `MetaTableModel.set_frame`. Keeping the order keeps the selected row too."""
-        self.model.set_frame(frame, keep_order=keep_order)
-
-    def append_rows(self, frame: pd.DataFrame) -> None:
-        """Add rows at the end of slider order; see `MetaTableModel.append_rows`."""
-        self.model.append_rows(frame)
-
-    def update_rows(
-        self,
-        rows: Sequence[int] | NDArray[np.integer[Any]],
-        columns: Mapping[str, Sequence[Any]],
-        *,
-        refilter: bool = True,
-    ) -> None:
-        """Set values of some source rows; see `MetaTableModel.update_rows`."""
-        self.model.update_rows(rows, columns, refilter=refilter)
 
     def visible_source_rows(self) -> list[int]:
         """Return the source rows that are in sight, from top to bottom."""
         return [self.model.source_row(row) for row in self.table.visible_rows()]
 
     def select_source_row(self, row: int) -> None:
-        """Select a source row and scroll to it without `rowActivated`; a row that is filtered out selects none.
+        """Select a source row and scroll to it, without `rowActivated`; none if it is filtered out.
 
         The row stays chosen: it is selected again when a later filter shows it.
         """
@@ -109,17 +82,15 @@ class MetaTableView(QWidget):
         return self.model.source_row(index.row()) if selected else None
 
     def copy_row(self) -> None:
-        """Put the selected row on the clipboard, its values parted by tabs."""
+        """Put the selected row on the clipboard, its values separated by tabs."""
         row = self.selected_source_row
         clipboard = QGuiApplication.clipboard()
         if row is not None and clipboard is not None:
-            texts = [
-                " ".join(text.replace("\t", " ").splitlines()) for text in self.model.row_texts(row)
-            ]
-            clipboard.setText("\t".join(texts))
+            texts = [text.replace("\t", " ") for text in self.model.row_texts(row)]
+            clipboard.setText("\t".join(" ".join(text.splitlines()) for text in texts))
 
     def cycle_sort(self, column: int) -> None:
-        """Sort by a column; asked again, the other way round; asked a third time, back to slider order."""
+        """Sort by a column; a second call sorts it in reverse, a third restores slider order."""
         key = self.model.sort_key
         if key is None or key.column != column:
             self.sort_by(column)
@@ -127,12 +98,11 @@ class MetaTableView(QWidget):
             self.sort_by(column if key.ascending else None, ascending=False)
 
     def sort_by(self, column: int | None, *, ascending: bool = True) -> None:
-        """Sort by a column, or put the rows back to slider order with None."""
+        """Sort by a column, or restore slider order with None."""
         self.model.sort_by(column, ascending=ascending)
         self._show_sort()
 
     # --- Qt's events
-    # -------------------------------------------------------------------------------------------
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Fit the columns, now that the window's font is known."""
@@ -140,13 +110,12 @@ class MetaTableView(QWidget):
         self._fit()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Call off what is under way."""
+        """Cancel a sort or a filter that is under way."""
         self._typing.stop()
         self.model.cancel()
         super().closeEvent(event)
 
     # --- within
-    # ------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
         self.filter_edit.setPlaceholderText("Filter: text, or column:text")
@@ -206,7 +175,7 @@ class MetaTableView(QWidget):
         self._show_sort()
 
     def _take_order(self) -> None:
-        """Show the order that has come: a new sort from its beginning, else the selected row where it has moved."""
+        """Show a new order: a new sort from its beginning, else the selected row at its place."""
         sort = self.model.sort_key
         changed, self._shown_sort = sort != self._shown_sort, sort
         row = self.model.view_row(self._selected)
@@ -231,20 +200,18 @@ class MetaTableView(QWidget):
 
     def _show_count(self) -> None:
         shown, everything = self.model.rowCount(), self.model.total_rows
-        count = (
-            f"{everything:,} rows" if shown == everything else f"{shown:,} of {everything:,} rows"
-        )
-        waiting = self.model.busy and not self._busy_hint.isActive()
-        self.count_label.setText("Working…" if waiting else count)
+        text = f"{everything:,} rows"
+        if shown != everything:
+            text = f"{shown:,} of {text}"
+        if self.model.busy and not self._busy_hint.isActive():
+            text = "Working…"
+        self.count_label.setText(text)
         self.count_label.setToolTip("")
 
     def _show_sort(self) -> None:
-        key = self.model.sort_key
-        ascending = key is None or key.ascending
-        order = Qt.SortOrder.AscendingOrder if ascending else Qt.SortOrder.DescendingOrder
-        present(self.table.horizontalHeader()).setSortIndicator(
-            -1 if key is None else key.column, order
-        )
+        key = self.model.sort_key or SortKey(-1)
+        order = Qt.SortOrder.AscendingOrder if key.ascending else Qt.SortOrder.DescendingOrder
+        present(self.table.horizontalHeader()).setSortIndicator(key.column, order)
 
     def _show_menu(self, position: QPoint) -> None:
         index = self.table.indexAt(position)
@@ -256,9 +223,8 @@ class MetaTableView(QWidget):
             column = index.column()
             title = self.model.columns[column]
             menu.addAction(f"Sort by {title}", lambda: self.sort_by(column))
-            menu.addAction(
-                f"Sort by {title}, descending", lambda: self.sort_by(column, ascending=False)
-            )
+            descending = partial(self.sort_by, column, ascending=False)
+            menu.addAction(f"Sort by {title}, descending", descending)
         back = present(menu.addAction("Slider order", lambda: self.sort_by(None)))
         back.setEnabled(self.model.sort_key is not None)
         menu.popup(present(self.table.viewport()).mapToGlobal(position))

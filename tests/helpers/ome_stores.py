@@ -1,4 +1,4 @@
-"""OME-Zarr stores for tests, of any version, right or wrong as a test wants them."""
+"""Write OME-Zarr stores for tests: any version, valid or broken."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def axes_of(names: str, unit: str | None = "micrometer") -> list[dict[str, str]]
     axes = []
     for name in names:
         axis = {"name": name, "type": _TYPES.get(name, "space")}
-        axes.append(axis if unit is None or axis["type"] != "space" else {**axis, "unit": unit})
+        if unit is not None and axis["type"] == "space":
+            axis["unit"] = unit
+        axes.append(axis)
     return axes
 
 
@@ -31,12 +33,10 @@ def scaled(
     scale: Sequence[float], translation: Sequence[float] | None = None
 ) -> list[dict[str, Any]]:
     """Return the transformations of a dataset."""
-    found: list[dict[str, Any]] = [{"type": "scale", "scale": list(scale)}]
-    return (
-        found
-        if translation is None
-        else [*found, {"type": "translation", "translation": list(translation)}]
-    )
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": list(scale)}]
+    if translation is not None:
+        transforms.append({"type": "translation", "translation": list(translation)})
+    return transforms
 
 
 def write_group(path: Path, attributes: Mapping[str, Any], version: str = "0.5") -> Path:
@@ -80,53 +80,52 @@ def write_image(
     entry: Mapping[str, Any] | None = None,
     **attributes: Any,
 ) -> Path:
-    """Write an image, each level half as large along y, x and what else halves.
+    """Write an image of one or more levels.
 
     Parameters
     ----------
     path : Path
-        Where to.
+        The folder of the image.
     levels : sequence of numpy.ndarray
-        Finest first.
+        The pixels, finest first.
     axes : str
-        A letter for each.
+        One letter for each axis.
     version : str
-        Of OME-Zarr.
+        The version of OME-Zarr.
     chunks : tuple of int, optional
-        Of every level; a level is one chunk by default.
+        The chunk sizes of every level. By default a level is one chunk.
     scale : sequence of float, optional
-        Of the finest level.
+        The scale of the finest level.
     entry : mapping, optional
-        More of the entry in ``multiscales``, or other than this writes.
+        Fields of the entry in ``multiscales``, added or replaced.
     **attributes
-        Of the group, such as ``omero``.
+        More attributes of the group, such as ``omero``.
     """
     base = np.array(scale or (1.0,) * len(axes), float)
     datasets = []
     for number, level in enumerate(levels):
         factors = np.array(levels[0].shape) / level.shape
         write_array(path / str(number), level, chunks, version, axes)
-        one: dict[str, Any] = {"path": str(number)}
+        dataset: dict[str, Any] = {"path": str(number)}
         if version >= "0.4":
-            one["coordinateTransformations"] = scaled((base * factors).tolist())
-        datasets.append(one)
-    said: dict[str, Any] = {"datasets": datasets}
+            dataset["coordinateTransformations"] = scaled((base * factors).tolist())
+        datasets.append(dataset)
+    image: dict[str, Any] = {"datasets": datasets}
     if version >= "0.4":
-        said["axes"] = axes_of(axes)
+        image["axes"] = axes_of(axes)
     elif version == "0.3":
-        said["axes"] = list(axes)
+        image["axes"] = list(axes)
     if version < "0.5":
-        said["version"] = version
-    return write_group(path, {"multiscales": [{**said, **(entry or {})}], **attributes}, version)
+        image["version"] = version
+    image.update(entry or {})
+    return write_group(path, {"multiscales": [image], **attributes}, version)
 
 
 def pyramid(
     shape: tuple[int, ...], count: int = 2, dtype: str = "uint16", seed: int = 0
 ) -> list[Array]:
-    """Return random pixels, and every second one of them along the last two axes, and so on."""
-    kind = np.dtype(dtype)
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 200, shape).astype(kind)
+    """Return random pixels, then every second, then every fourth pixel along the last two axes."""
+    pixels = np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
     return [np.ascontiguousarray(pixels[..., :: 2**level, :: 2**level]) for level in range(count)]
 
 
@@ -146,49 +145,43 @@ def write_plate(
     Parameters
     ----------
     path : Path
-        Where to.
+        The folder of the plate.
     wells : mapping of str to sequence of numpy.ndarray
-        For each path such as ``"A/1"`` its fields.
+        The fields of each well, by a path such as ``"A/1"``.
     listed : sequence of str
-        More wells that the plate tells of and that are not there.
+        More wells that the plate lists and that are missing.
     acquisitions : sequence of int
-        Of the fields of each well.
+        The acquisition of each field, the same in every well.
     version, chunks, axes
-        As of :func:`write_image`.
+        As in :func:`write_image`.
     **plate
-        More of the plate's metadata.
+        More metadata of the plate.
     """
-    paths = [*wells, *listed]
-    rows, columns = (
-        sorted({one.split("/")[side] for one in paths}, key=natural_key) for side in (0, 1)
-    )
-    said = [
-        {
-            "path": one,
-            "rowIndex": rows.index(one.split("/")[0]),
-            "columnIndex": columns.index(one.split("/")[1]),
-        }
-        for one in paths
-    ]
-    about = {
-        "rows": [{"name": name} for name in rows],
-        "columns": [{"name": name} for name in columns],
-        "wells": said,
-        **(
-            {"acquisitions": [{"id": one} for one in sorted(set(acquisitions))]}
-            if acquisitions
-            else {}
-        ),
-        **plate,
+    places = [well.split("/") for well in (*wells, *listed)]
+    rows = sorted({row for row, _ in places}, key=natural_key)
+    columns = sorted({column for _, column in places}, key=natural_key)
+    metadata: dict[str, Any] = {
+        "rows": [{"name": row} for row in rows],
+        "columns": [{"name": column} for column in columns],
+        "wells": [
+            {
+                "path": f"{row}/{column}",
+                "rowIndex": rows.index(row),
+                "columnIndex": columns.index(column),
+            }
+            for row, column in places
+        ],
     }
-    write_group(path, {"plate": about}, version)
-    for name in {one.split("/")[0] for one in wells}:
-        write_group(path / name, {}, version)
-    for one, fields in wells.items():
+    if acquisitions:
+        metadata["acquisitions"] = [{"id": number} for number in sorted(set(acquisitions))]
+    write_group(path, {"plate": metadata | plate}, version)
+    for row in {well.split("/")[0] for well in wells}:
+        write_group(path / row, {}, version)
+    for well, fields in wells.items():
         images: list[dict[str, Any]] = [{"path": str(number)} for number in range(len(fields))]
         for image, acquisition in zip(images, acquisitions, strict=False):
             image["acquisition"] = acquisition
-        write_group(path / one, {"well": {"images": images}}, version)
+        write_group(path / well, {"well": {"images": images}}, version)
         for number, pixels in enumerate(fields):
-            write_image(path / one / str(number), [pixels], axes, version=version, chunks=chunks)
+            write_image(path / well / str(number), [pixels], axes, version=version, chunks=chunks)
     return path

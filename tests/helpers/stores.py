@@ -1,4 +1,4 @@
-"""Zarr stores and arrays for tests: one array as an image, and a store that counts what is asked of it."""
+"""Zarr stores and arrays for tests: an array as an image, and a store that counts its calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ArraySource:
     Parameters
     ----------
     array : ZarrArray
-        Which.
+        The pixels.
     """
 
     def __init__(self, array: ZarrArray) -> None:
@@ -45,23 +45,23 @@ class ArraySource:
 
 def array_at(store: Store | str, path: str = "") -> ZarrArray:
     """Return the array at a path of a store, or of the store at an address."""
-    where = open_store(store) if isinstance(store, str) else store
-    node = read_node(where, path)
+    opened = open_store(store) if isinstance(store, str) else store
+    node = read_node(opened, path)
     assert node is not None, f"no node at {path!r}"
-    return open_array(where, node)
+    return open_array(opened, node)
 
 
 class CountingStore:
-    """A store that notes what is asked of another one.
+    """A store that records the calls to another store.
 
     Attributes
     ----------
     calls : list of (str, str)
-        Method and key of each read, in order; `many` and `outcomes` count once for each key.
+        Method and key of each read, in order. `many` and `outcomes` count once for each key.
     rounds : int
-        Calls that a server would have to be waited for, those of one `many` together counted once.
+        Round trips to a server that the calls would need. One `many` counts once.
     read_nbytes : int
-        Bytes that were given out.
+        Bytes of all answers.
     """
 
     def __init__(self, store: Store) -> None:
@@ -74,47 +74,41 @@ class CountingStore:
         self.is_local = store.is_local
         self.anonymous = store.anonymous
 
-    def _note(self, method: str, keys: Iterable[str], found: Iterable[Any]) -> None:
+    def _record(self, method: str, keys: Iterable[str], answers: Iterable[Any]) -> None:
         with self._lock:
             self.calls += [(method, key) for key in keys]
             self.rounds += 1
-            self.read_nbytes += sum(len(data) for data in found if isinstance(data, bytes))
+            self.read_nbytes += sum(len(data) for data in answers if isinstance(data, bytes))
 
     def forget(self) -> None:
-        """Count from nothing again."""
+        """Reset the counts."""
         with self._lock:
             self.calls.clear()
             self.rounds = self.read_nbytes = 0
 
     def get(self, key: str) -> bytes | None:
         """See `Store`."""
-        found = self.store.get(key)
-        self._note("get", [key], [found])
-        return found
+        answer = self.store.get(key)
+        self._record("get", [key], [answer])
+        return answer
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
         """See `Store`."""
-        found = self.store.get_range(key, start, length)
-        self._note("get_range", [key], [found])
-        return found
+        answer = self.store.get_range(key, start, length)
+        self._record("get_range", [key], [answer])
+        return answer
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
         """See `Store`."""
-        found = self.store.outcomes(keys)
-        self._note("get", found, found.values())
-        return found
-
-    def many(self, keys: Iterable[str]) -> dict[str, bytes | None]:
-        """See `Store`."""
-        found = self.store.many(keys)
-        self._note("get", found, found.values())
-        return found
+        answer = self.store.outcomes(keys)
+        self._record("get", answer, answer.values())
+        return answer
 
     def list_dir(self, prefix: str) -> list[str] | None:
         """See `Store`."""
-        found = self.store.list_dir(prefix)
-        self._note("list_dir", [prefix], [])
-        return found
+        answer = self.store.list_dir(prefix)
+        self._record("list_dir", [prefix], [])
+        return answer
 
     def size(self, key: str) -> int | None:
         """See `Store`."""
@@ -160,11 +154,10 @@ def v3_json(**changes: Any) -> dict[str, Any]:
 def write_raw(
     folder: Path, metadata: dict[str, Any], chunks: Mapping[str, bytes] | None = None
 ) -> str:
-    """Write an array by its metadata and the bytes of its chunks; return its path."""
+    """Write an array from its metadata and the bytes of its chunks; return its path."""
     folder.mkdir(parents=True)
-    (folder / ("zarr.json" if metadata["zarr_format"] == 3 else ".zarray")).write_text(
-        json.dumps(metadata)
-    )
+    name = "zarr.json" if metadata["zarr_format"] == 3 else ".zarray"
+    (folder / name).write_text(json.dumps(metadata))
     for key, data in (chunks or {}).items():
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)

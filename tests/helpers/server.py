@@ -1,7 +1,7 @@
-"""A web server for a folder, on this machine alone, slow or faulty as a test wants it; it lists nothing.
+"""A local web server for a folder, which can be slow or faulty.
 
-Like a bucket behind a plain address: GET and HEAD of single files, ranges too, 404 for everything
-else.
+It behaves like a bucket behind a plain address: GET and HEAD of single files, ranges too, 404 for
+everything else. It lists nothing.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Fault = int | str | None
-"""A status to answer with; "drop" closes the connection, "cut" does so in the middle of the answer,
-and "hang" says nothing until the server is closed."""
+"""A status to answer with. "drop" closes the connection, "cut" does so in the middle of the answer,
+"hang" sends nothing until the server is closed."""
 
 
 class FolderServer:
-    """Serves a folder while its ``with`` block lasts.
+    """Serve a folder while its ``with`` block lasts.
 
     Parameters
     ----------
     folder : str
-        What is served.
+        The folder to serve.
     latency : float
         Seconds before each answer.
     fault : callable, optional
-        ``fault(key, attempt)``: what goes wrong with a request for a key the n-th time (0 at
-        first), if anything.
+        ``fault(key, attempt)`` returns what goes wrong with a request for a key, or None. The
+        first attempt is 0.
     ranges : bool
-        Whether it knows ranges; else it sends all.
+        Whether it answers ranges. If not, it always sends the whole file.
 
     Attributes
     ----------
     url : str
-        Its address, without a slash at the end.
+        The address, without a slash at the end.
     requests : list of str
-        Keys asked for, in order; failed requests too.
+        Requested keys, in order, failed requests too.
     sent_nbytes : int
         Bytes of all bodies sent.
     most_at_once : int
-        Most requests that were answered at the same time.
+        The largest number of requests that were answered at the same time.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class FolderServer:
             request_queue_size = 128
 
             def handle_error(self, *_: Any) -> None:
-                """Say nothing of a client that went away."""
+                """Print nothing about a client that went away."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -110,7 +110,7 @@ class FolderServer:
         self._thread.join()
 
     def forget(self) -> None:
-        """Count from nothing again."""
+        """Reset the counts."""
         with self._lock:
             self.requests.clear()
             self.headers.clear()
@@ -118,7 +118,7 @@ class FolderServer:
             self.sent_nbytes = self.most_at_once = 0
 
     def answer(self, request: BaseHTTPRequestHandler, *, body: bool) -> None:
-        """Answer one request; called by the server's threads."""
+        """Answer one request. The threads of the server call it."""
         key = unquote(urlsplit(request.path).path).strip("/")
         with self._lock:
             attempt = self._attempts[key]
@@ -158,14 +158,12 @@ class FolderServer:
             return 200, data, {"Accept-Ranges": "bytes"} if self.ranges else {}
         size = len(data)
         first, last = found.groups()
-        start, stop = (
-            (max(0, size - int(last)), size)
-            if not first
-            else (int(first), int(last or size - 1) + 1)
-        )
+        if first:
+            start, stop = int(first), min(int(last or size - 1) + 1, size)
+        else:  # the last bytes
+            start, stop = max(0, size - int(last)), size
         if start >= size:
             return 416, b"", {"Content-Range": f"bytes */{size}"}
-        stop = min(stop, size)
         return 206, data[start:stop], {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
 
     def _send(
@@ -186,7 +184,7 @@ class FolderServer:
         request.send_header("ETag", '"always the same"')  # which clouds must send
         request.end_headers()
         if body:
-            with self._lock:  # before it is sent: whoever has got it may look here at once
+            with self._lock:  # before sending: the client may look here at once
                 self.sent_nbytes += len(data)
             request.wfile.write(data[: len(data) // 2] if cut else data)
         request.close_connection |= cut
