@@ -45,7 +45,7 @@ def reading_of(source):
     came = []
     frame_budget = FrameBudget(lambda *_: None)
     return ChunkRequests(
-        source, lambda _level, index, *_: came.append(index[0]), frame_budget, lambda: None
+        source, lambda _level, index, *_: came.append(index[0]), frame_budget
     ), came
 
 
@@ -103,7 +103,7 @@ def test_what_comes_soon_is_what_many_threads_read_while_a_view_waits(
 
 def test_what_is_asked_for_later_is_asked_once_when_the_turn_ends():
     posted, asked = [], []
-    reading = ChunkRequests(Kept(), lambda *_: None, FrameBudget(posted.append), lambda: None)
+    reading = ChunkRequests(Kept(), lambda *_: None, FrameBudget(posted.append))
     for number in range(3):
         reading.defer(lambda number=number: asked.append((number, reading.busy)))
     assert reading.busy

@@ -8,6 +8,7 @@ import pytest
 
 import napari_lazyload as nl
 from helpers.displays import display_of, shown, turn, until
+from napari_lazyload.arrays.derived import overview
 from napari_lazyload.arrays.layer_link import METADATA_KEY
 from napari_lazyload.core import coarse_levels
 from napari_lazyload.core.metadata import ChannelMeta
