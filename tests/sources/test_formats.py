@@ -75,6 +75,9 @@ def test_what_needs_no_library_is_always_read():
 def test_nothing_heavy_is_imported_to_tell():
     import subprocess
 
-    code = "import sys, napari_lazyload as nl; nl.supported_formats(); print({'astropy', 'h5py'} & set(sys.modules))"
+    code = (
+        "import sys, napari_lazyload as nl; nl.supported_formats(); "
+        "print({'astropy', 'h5py'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

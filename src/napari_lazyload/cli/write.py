@@ -146,8 +146,9 @@ def _cost(image: Image, region: Any, level: int, dtype: str | None) -> str:
     target = target_of(image)
     box = target.box(region, level)
     shape, cost = box_shape(box), estimate_level(target, box, level, dtype)
+    pixels = describe_pixels(shape, np.dtype(dtype or image.dtype))
     return (
-        f"{describe_pixels(shape, np.dtype(dtype or image.dtype))}: result {size_text(cost.result_nbytes)}, "
+        f"{pixels}: result {size_text(cost.result_nbytes)}, "
         f"reads {size_text(cost.touched_nbytes)} in {counted(cost.touched_chunks, 'chunk')}, "
         f"of {size_text(cost.full_nbytes)}"
     )

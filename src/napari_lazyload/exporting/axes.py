@@ -74,7 +74,7 @@ def too_many(
 
 
 def unit_name(unit: str | None) -> str | None:
-    """Return a unit as OME-Zarr spells it, another one as it is, None for pixels and for what is none."""
+    """Return a unit as OME-Zarr spells it, an unknown one as it is, None for pixels."""
     if not unit or is_unit_name(unit):
         return unit or None
     name = pint_name(unit) or unit

@@ -46,10 +46,10 @@ def positions(index: Any, count: int) -> Array:
     if isinstance(index, slice):
         return np.arange(*index.indices(count))
     if isinstance(index, tuple):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004 - NumPy reads a tuple as an index to several axes
             f"a sequence has one axis, got the index {index!r}; give a list, "
             "or index the image that seq[i] gives"
-        )  # noqa: TRY004 - numpy reads a tuple as an index to several axes
+        )
     if not isinstance(index, (list, range, np.ndarray, pd.Series, pd.Index)):
         raise _another_type(index)
     chosen = np.asarray(_in_row_order(index) if isinstance(index, pd.Series) else index)

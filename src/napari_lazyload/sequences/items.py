@@ -128,6 +128,7 @@ def _check_shapes(items: list[Item], forms: list[Form]) -> None:
     for item, form in zip(items, forms, strict=True):
         if form[0] != forms[0][0]:
             raise ValueError(
-                f"images of one shape can be stacked; {items[0].name} is {describe_pixels(*forms[0])}, "
+                "images of one shape can be stacked; "
+                f"{items[0].name} is {describe_pixels(*forms[0])}, "
                 f"{item.name} is {describe_pixels(*form)}. load() returns a list"
             )

@@ -135,7 +135,7 @@ class SourceContract:
             assert chunk.key != before
 
     def test_each_chunk_is_read_once_and_closing_frees_all(self, tmp_path: Path) -> None:
-        """Two reads of all levels read each chunk once at most; nothing of it is left after closing."""
+        """Two reads of all levels read each chunk once at most; closing leaves nothing of it."""
         path = self.write(tmp_path, self.pixels())
         cache.shared.drop()
         with open_dataset(path, **self.options) as dataset:
@@ -160,7 +160,7 @@ def _chunks(source: Source) -> Iterator[tuple[int, BlockIndex, Chunk]]:
 
 
 def _touch(folder: Path) -> None:
-    """Let every file have been changed a second later than it was: clocks of file systems are coarse."""
+    """Set the time of change of every file a second later: clocks of file systems are coarse."""
     for path in folder.rglob("*"):
         if path.is_file():
             changed = path.stat().st_mtime_ns + 1_000_000_000

@@ -70,6 +70,10 @@ class CropForm(QWidget):
             "Keep", "Keep this region with its layer, to pick it again from the list of regions"
         )
         self.forget = _button("Forget", "Take the region of this name off the list of regions")
+        self._add_results()
+
+    def _add_results(self) -> None:
+        """Make what stays in sight: the costs, the buttons, the message."""
         self.more = Section(self._lay_out_more(), opened=False)
         self.more.set_text("More")
         self.cost = text_line("Size and cost of the crop")
