@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import zipfile
 
 import imagecodecs
 import numpy as np
@@ -12,6 +13,7 @@ import tifffile
 import zarr
 
 from helpers.ome_stores import write_image, write_plate
+from helpers.server import FolderServer
 from napari_lazyload.arrays.derived.channels import ChannelSource
 from napari_lazyload.arrays.derived.converted import displayable
 from napari_lazyload.arrays.derived.overview import with_overview
@@ -37,6 +39,17 @@ class TestOneTiffOfAFolder(SourceContract):
         for number in range(3):
             tifffile.imwrite(folder / f"img_{number}.tif", pixels + number)
         return folder / "img_0.tif"
+
+
+class TestFolderOfPages(SourceContract):
+    """Files of several pages."""
+
+    shape = (2, 3, 20, 30)
+
+    def write(self, folder, pixels):
+        for number, pages in enumerate(pixels):
+            tifffile.imwrite(folder / f"img_{number}.tif", pages, photometric="minisblack")
+        return folder
 
 
 class TestPaddedFolder(SourceContract):
@@ -106,6 +119,28 @@ class TestNpyWithCoarseLevels(TestNpy):
 
     def expected(self, pixels, level):
         return (pixels, pixels[::2, ::4, ::4])[level]
+
+
+class TestNpz(SourceContract):
+    def write(self, folder, pixels):
+        np.savez(folder / "a.npz", pixels=pixels)
+        return folder / "a.npz"
+
+
+class TestSplitMetaImage(SourceContract):
+    """Planes in files of their own."""
+
+    def write(self, folder, pixels):
+        depth, height, width = pixels.shape
+        names = [f"{number}.raw" for number in range(depth)]
+        for name, plane in zip(names, pixels, strict=True):
+            (folder / name).write_bytes(plane.tobytes())
+        lines = "\n".join(names)
+        (folder / "a.mhd").write_text(
+            f"NDims = 3\nDimSize = {width} {height} {depth}\nElementType = MET_USHORT\n"
+            f"ElementDataFile = LIST\n{lines}\n"
+        )
+        return folder / "a.mhd"
 
 
 class TestMetaImage(SourceContract):
@@ -235,6 +270,30 @@ class TestOmeZarr(SourceContract):
 
     def expected(self, pixels, level):
         return (pixels, pixels[:, ::2, ::2])[level]
+
+
+class TestZippedOmeZarr(TestOmeZarr):
+    def write(self, folder, pixels):
+        path = super().write(folder, pixels)
+        (folder / "b.ozx").unlink(missing_ok=True)
+        with zipfile.ZipFile(folder / "b.ozx", "w") as archive:
+            for file in sorted(path.rglob("*")):
+                archive.write(file, file.relative_to(path))
+        return folder / "b.ozx"
+
+
+class TestOmeZarrOnAServer(TestOmeZarr):
+    @pytest.fixture(autouse=True)
+    def _served(self, tmp_path):
+        pytest.importorskip("obstore")
+        with FolderServer(tmp_path) as self.server:
+            yield
+
+    def write(self, folder, pixels):
+        super().write(folder, pixels)
+        return f"{self.server.url}/a.zarr"
+
+    test_the_key_changes_with_the_file = None  # not promised: a server may give no time of change
 
 
 class TestPlate(SourceContract):

@@ -53,7 +53,7 @@ class SourceContract:
     dtype: str = "uint16"
     options: dict[str, Any] = {}  # noqa: RUF012 - read by the tests alone
 
-    def write(self, folder: Path, pixels: Array) -> Path:
+    def write(self, folder: Path, pixels: Array) -> Path | str:
         """Write pixels into an empty folder, or over what it wrote there; return what to open."""
         raise NotImplementedError
 
@@ -66,7 +66,7 @@ class SourceContract:
         """Return what a level shows of written pixels; None for a level that is not compared."""
         return pixels if _level == 0 else None
 
-    def source(self, path: Path) -> Source:
+    def source(self, path: Path | str) -> Source:
         """Return the source of what was written: the first image."""
         return open_path(path, **self.options).sources[0]
 
