@@ -13,7 +13,7 @@ forward.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -164,18 +164,19 @@ class FileChunk(Protocol):
 
 def sub_chunk(chunk: Chunk, box: Box) -> BoxReader | None:
     """Return what reads a box of a `DivisibleChunk`; None of another one."""
-    make = getattr(chunk, "sub_chunk", None)
-    return make and make(box)
+    if not hasattr(chunk, "sub_chunk"):
+        return None
+    return cast("DivisibleChunk", chunk).sub_chunk(box)
 
 
 def is_ready(chunk: Chunk) -> bool:
     """Whether the key of a chunk is found without waiting; not that of some `DeferredChunk`."""
-    return bool(getattr(chunk, "ready", True))
+    return not hasattr(chunk, "ready") or cast("DeferredChunk", chunk).ready
 
 
 def path_of(chunk: Chunk) -> str:
     """Return the path of a `FileChunk`; "" of another one."""
-    return str(getattr(chunk, "path", ""))
+    return cast("FileChunk", chunk).path if hasattr(chunk, "path") else ""
 
 
 # --- abilities of some sources
@@ -237,32 +238,38 @@ class DerivedSource(Protocol):
 
 def is_remote(source: Source) -> bool:
     """Return whether the reads of a source wait for a server; see `RemoteSource`."""
-    return bool(getattr(source, "remote", False))
+    return hasattr(source, "remote") and cast("RemoteSource", source).remote
 
 
 def box_reader(source: Source, level: int, box: Box) -> BoxReader | None:
     """Return what reads a box of a `BoxSource`; None where it is read in chunks."""
-    make = getattr(source, "box_reader", None)
-    return make and make(level, box)
+    if not hasattr(source, "box_reader"):
+        return None
+    return cast("BoxSource", source).box_reader(level, box)
 
 
 def as_strided(source: Source) -> StridedSource | None:
     """Return a source that is a `StridedSource`, None for another one."""
-    return source if hasattr(source, "with_strided_levels") else None  # type: ignore[return-value] # asked
+    if not hasattr(source, "with_strided_levels"):
+        return None
+    return cast("StridedSource", source)
 
 
 def paths_of(source: Source) -> tuple[str, ...]:
     """Return the files of a `FileSource`, or of the one it is derived from; () of another."""
-    return tuple(getattr(original_of(source), "paths", ()))
+    source = original_of(source)
+    return cast("FileSource", source).paths if hasattr(source, "paths") else ()
 
 
 def original_of(source: Source) -> Source:
     """Return what a `DerivedSource` was made from, at the end of the chain; another one itself."""
-    while (original := getattr(source, "original", None)) is not None:
-        source = original
+    while hasattr(source, "original"):
+        source = cast("DerivedSource", source).original
     return source
 
 
 def status_token(source: Source) -> str:
     """Return the token under which the load status keeps the chunks of a source."""
-    return getattr(source, "status_token", source.token)
+    if hasattr(source, "status_token"):
+        return cast("DerivedSource", source).status_token
+    return source.token

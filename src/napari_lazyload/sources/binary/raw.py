@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from napari_lazyload.sources.opened import OpenResult
 
 RAW = "raw"
-RAW_SUFFIXES = (".raw", ".bin", ".dat", ".vol")
 SIDECAR_KEYS = (
     "dtype",
     "shape",
@@ -93,11 +92,6 @@ _ORDERS = {
 
 class UndescribedError(UnknownFormatError):
     """A raw file that nothing describes: no option, no sidecar, and not its name."""
-
-
-def takes_raw(path: str) -> bool:
-    """Whether a name ends like a raw file's."""
-    return path.lower().endswith(RAW_SUFFIXES)
 
 
 def open_raw(path: str, **options: Any) -> OpenResult:
