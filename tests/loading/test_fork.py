@@ -152,7 +152,7 @@ def test_many_forks_while_threads_are_busy():
         while not stop.is_set():
             start = int(rng.integers(0, 50))
             read_box(source, 0, ((start, start + 14), (0, 64)))
-            cache.shared.drop(lambda key: key[0] == source.token and key[2][0] % 3 == 0)
+            cache.shared.drop(lambda key: key.file == source.token and key.part[1][0] % 3 == 0)
             status.shared.fail(source.token, 0, (start,), "busy")
             settings.update(workers=2 + start % 3)
 

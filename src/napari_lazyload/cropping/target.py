@@ -172,7 +172,8 @@ class LayerTarget(Target):
 
     def __init__(self, layer: Any) -> None:
         arrays = list(layer.data) if layer.multiscale else [layer.data]
-        super().__init__(arrays, _layer_axes(layer, arrays[0].ndim), tuple(map(str, layer.units)))
+        units = tuple(map(str, getattr(layer, "units", ())))  # what is like a layer may have none
+        super().__init__(arrays, _layer_axes(layer, arrays[0].ndim), units)
         self.layer = layer
 
     def world_transform(self) -> Array:

@@ -110,7 +110,7 @@ def _not_taken(paths: list[str]) -> SourceOpenError:
     known = ", ".join(row.name for row in FORMATS)
     hint = "supported_formats() lists the suffixes"
     return UnknownFormatError(
-        f"{first}: no reader knows this format. Known: {known}; {hint}", first
+        f"{first}: no reader here knows this format. Known: {known}; {hint}", first
     )
 
 

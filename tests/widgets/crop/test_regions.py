@@ -232,14 +232,14 @@ def test_a_region_without_a_name_gets_one_and_keeps_its_mask(dock, viewer):
 # --- several layers
 
 
-@pytest.mark.parametrize("source", [VIEW, CENTER])
-def test_a_refresh_describes_each_layer_once(dock, viewer, layer, monkeypatch, source):
+@pytest.mark.parametrize("choice", [VIEW, CENTER])
+def test_a_refresh_describes_each_layer_once(dock, viewer, layer, monkeypatch, choice):
     pyramid = [np.zeros((6, 40, 50), "u1"), np.zeros((6, 20, 25), "u1")]
     other = viewer.add_image(pyramid, multiscale=True, name="pyramid")
     viewer.layers.selection = {layer, other}
     dock.form.several.value = True
     dock.form.layer.value = other
-    dock.form.region.value = source
+    dock.form.region.value = choice
     dock.refresh()  # the outline is a new layer, which the dock takes in
     described = []
     made = Target.__init__
