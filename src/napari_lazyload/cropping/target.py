@@ -172,7 +172,8 @@ class LayerTarget(Target):
 
     def __init__(self, layer: Any) -> None:
         arrays = list(layer.data) if layer.multiscale else [layer.data]
-        units = tuple(map(str, getattr(layer, "units", ())))  # what is like a layer may have none
+        # What is like a layer may have no units.
+        units = tuple(map(str, getattr(layer, "units", ()))) or (None,) * len(layer.axis_labels)
         super().__init__(arrays, _layer_axes(layer, arrays[0].ndim), units)
         self.layer = layer
 
