@@ -143,7 +143,8 @@ def attributes(
         ome["omero"] = {"channels": _channels(selection, order, kinds, extremes)}
     made: dict[str, Any] = {"ome": ome}
     if world.affine is not None:
-        finite = np.where(np.isfinite(world.affine), world.affine, None)
+        finite = world.affine.astype(object)  # JSON has no infinity
+        finite[~np.isfinite(world.affine)] = None
         made["napari_lazyload"] = {"affine": finite.tolist()}
     return made
 

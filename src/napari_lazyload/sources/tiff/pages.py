@@ -157,7 +157,7 @@ def _read_plane(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
         check_extent(os.fstat(file.fileno()).st_size, offset, info.page_nbytes)
         file.seek(offset)
         result = np.empty(info.page_shape, info.dtype.newbyteorder(layout.order))
-        view = memoryview(result.view(np.uint8)).cast("B")
+        view = result.view(np.uint8).data.cast("B")
         done = 0
         while done < len(view):
             count = file.readinto(view[done:])
