@@ -310,7 +310,7 @@ def test_headers_whose_data_is_missing_name_it(tmp_path):
     (tmp_path / "c.img").write_bytes(b"data alone")
     refused(tmp_path / "c.img", r"its data file '.*c\.hdr', found nothing there")
     (tmp_path / "d.bsq").write_bytes(b"data alone")
-    with pytest.raises(nl.SourceOpenError, match="no reader knows"):
+    with pytest.raises(nl.SourceOpenError, match="no reader here knows"):
         nl.open_dataset(tmp_path / "d.bsq")
 
 
@@ -372,7 +372,7 @@ def test_a_bad_sidecar_is_refused(tmp_path):
 
 def test_several_files_at_once_are_said_to_be_too_many(tmp_path):
     first, second = npy(tmp_path), raw(tmp_path)
-    with pytest.raises(nl.UnknownFormatError, match="no reader knows"):
+    with pytest.raises(nl.UnknownFormatError, match="no reader here knows"):
         nl.open_dataset([first, second])
     with nl.open_dataset([first]) as dataset:
         np.testing.assert_array_equal(dataset.images[0].data, ARRAY)
