@@ -97,7 +97,7 @@ class ChannelSource:
         """Return what reads a box, where its channels follow each other in the original."""
         start, stop = box[self._axis]
         channels = self._channels[start:stop]
-        if channels != tuple(range(channels[0], channels[0] + len(channels))):
+        if not channels or channels != tuple(range(channels[0], channels[0] + len(channels))):
             return None
         along = (channels[0], channels[-1] + 1)
         whole = (*box[: self._axis], along, *box[self._axis + 1 :])
