@@ -23,6 +23,7 @@ from napari_lazyload import sample_data
 from napari_lazyload.cli import app, common
 from napari_lazyload.core.errors import RegionError
 from napari_lazyload.loading import cache
+from napari_lazyload.sources.folder import open_folder
 
 HEAVY = {"numpy", "dask", "zarr", "pandas", "napari", "qtpy", "skimage", "rich.progress"}
 GUI = {"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt6", "PySide6", "PyQt5"}
@@ -163,6 +164,16 @@ def test_info_says_what_is_wrong(tmp_path, write_folder):
     about = json.loads(run("info", tmp_path / "a", "--json", "--set", "subfolders=ignore").stdout)
     assert len(about["images"]) == 1
     assert len(about["warnings"]) == len(set(about["warnings"])) > 0
+
+
+def test_info_reads_all_headers_first(tmp_path, write_folder, monkeypatch):
+    write_folder(tmp_path, 300)
+    (tmp_path / "img_7.png").write_bytes((tmp_path / "img_7.png").read_bytes()[:20])
+    monkeypatch.setattr(open_folder, "header_seconds", lambda _listed: 0)
+    with nl.open_dataset(tmp_path) as dataset:
+        assert dataset.problems() == {}
+    warnings = json.loads(run("info", tmp_path, "--json").stdout)["warnings"]
+    assert [line[:6] for line in warnings] == ["row 7:"]
 
 
 def test_info_of_a_raw_file_that_the_user_describes(tmp_path):

@@ -47,8 +47,9 @@ def folder(tmp_path, write_folder):
 def hurried(monkeypatch):
     """Opening reads one header."""
     monkeypatch.setattr(
-        pictures_module.FileSet, "probe_for", lambda files, _seconds: files.read_header(0)
+        pictures_module.FileSet, "read_deciding", lambda files: files.read_header(0)
     )
+    monkeypatch.setattr(pictures_module.FileSet, "read_for", lambda _files, _seconds: None)
 
 
 # --- opening
@@ -301,7 +302,7 @@ def test_a_replaced_file_of_another_shape_says_what_was_expected_and_found(folde
         write(folder / "img_2.png", WIDE)
         with pytest.raises(
             nl.ChunkReadError,
-            match="expected 24 x 32 uint8 like its neighbours, found 24 x 40 uint8",
+            match="expected 24 x 32 uint8, found 24 x 40 uint8",
         ):
             np.asarray(dataset.images[0].data[2])
         with pytest.warns(nl.LazyLoadWarning, match="2 shapes"):
@@ -378,7 +379,7 @@ def test_a_scan_finds_in_the_background_what_differs(folder, hurried):
         dataset.scan()
         eventually(lambda: None in rows)
         assert rows == [3, None]
-        assert dataset.meta["status"].tolist() == ["", "", "", "failed", "", ""]
+        assert dataset.meta["status"].tolist() == ["", "", "", "different", "", ""]
         assert "found 24 x 40 uint8; reopen in groups" in dataset.meta["error"][3]
         assert dataset.meta["size_bytes"].notna().all()
         dataset.scan()
@@ -394,9 +395,10 @@ def test_a_scan_of_one_scene_tells_of_its_rows(tmp_path, monkeypatch):
     probe = pictures_module.FileSet.read_header
     monkeypatch.setattr(
         pictures_module.FileSet,
-        "probe_for",
-        lambda files, _seconds: [probe(files, n) for n in (0, 2, 3)],
+        "read_deciding",
+        lambda files: [probe(files, n) for n in (0, 2, 3)],
     )
+    monkeypatch.setattr(pictures_module.FileSet, "read_for", lambda _files, _seconds: None)
     with nl.open_dataset(tmp_path, scene=1) as dataset:
         assert dataset.meta["original_filename"].tolist() == [
             "1.png",

@@ -62,6 +62,7 @@ def info(path: Source, *, json: Json = False, options: Options = None) -> None:
         from napari_lazyload.dataset.opening import open_dataset
 
         with open_dataset(path, **chosen) as dataset:
+            dataset.scan(wait=True)  # all problems are in the answer
             facts = describe(dataset, warnings)
             warnings.clear()
     typer.echo(as_json(facts) if json else info_text(facts))

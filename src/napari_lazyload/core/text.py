@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.metadata import LevelMeta
 
+_REOPEN = "reopen in groups to see it"
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -24,6 +25,16 @@ def describe_pixels(shape: Iterable[int], dtype: np.dtype[Any]) -> str:
     '512 x 640 x 3 uint8'
     """
     return f"{' x '.join(map(str, shape))} {dtype}"
+
+
+def different_text(expected: str, found: str) -> str:
+    """Return why a file is not shown that can be read, but is unlike the others of its image."""
+    return f"expected {expected}, found {found}; {_REOPEN}"
+
+
+def problem_state(reason: str) -> str:
+    """Return the state of a row with a problem: "different" where its file can be read."""
+    return "different" if reason.endswith(_REOPEN) else "failed"
 
 
 def describe_computed(level: LevelMeta, axes: Sequence[str]) -> str:

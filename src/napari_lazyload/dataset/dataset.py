@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from napari_lazyload.arrays.image import Image, OnError
+from napari_lazyload.core.chunk_states import ChunkState
+from napari_lazyload.core.text import problem_state
 from napari_lazyload.dataset.layer_data import layer_data, shown_image
 from napari_lazyload.dataset.row_states import RowStates
 from napari_lazyload.loading import cache, scheduler, status
@@ -170,7 +172,7 @@ class Dataset:
         rows = self._opened.row_count
         state, reason = np.full(rows, "", object), np.full(rows, "", object)
         for row, why in self.problems().items():
-            state[row], reason[row] = "failed", why
+            state[row], reason[row] = problem_state(why), why
         columns[STATUS], columns[ERROR] = state, reason
         import pandas as pd  # half a second that opening need not pay
 
@@ -191,12 +193,20 @@ class Dataset:
     def row_states(self, rows: Collection[int] | None = None) -> dict[int, str]:
         """Return the states of some rows of the table.
 
-        A state is "queued", "loading", "loaded", "failed", "evicted", or "" of a row that nobody
-        requested. By default all rows with a state are gone through, which takes longer the more
-        there are.
+        A state is "queued", "loading", "loaded", "failed", "different" (it can be read, but is
+        unlike its image), "evicted", or "" of a row that nobody requested. By default all rows with
+        a state are gone through, which takes longer the more there are.
         """
-        known = self._states.known
-        return known() if rows is None else dict(zip(rows, self._states.of(rows), strict=True))
+        if rows is None:
+            states = self._states.known()
+        else:
+            states = dict(zip(rows, self._states.of(rows), strict=True))
+        if ChunkState.FAILED in states.values():
+            problems = self.problems()
+            for row in states.keys() & problems.keys():
+                if states[row] == ChunkState.FAILED:
+                    states[row] = problem_state(problems[row])
+        return states
 
     def row_of(self, image: int, index: Sequence[int], level: int | None = None) -> int:
         """Return the row that shows an index of an image: a chunk of `level`, or a pixel."""
@@ -271,12 +281,15 @@ class Dataset:
         for listener, _ in list(self._listeners):
             listener(row)
 
-    def scan(self) -> None:
-        """Read in the background the headers that opening did not read; once."""
+    def scan(self, *, wait: bool = False) -> None:
+        """Read the headers that opening did not read, once; in the background if not to `wait`."""
         background = self._opened.background
         if background is None or self.closed:
             return
         self._opened.background = None
+        if wait:
+            background(lambda: False, lambda _row: None)
+            return
         news = itertools.count()
 
         def found(row: int) -> None:

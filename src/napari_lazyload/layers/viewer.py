@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.source import status_token
+from napari_lazyload.core.text import problem_state
 from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.canvas_text import CanvasText
 from napari_lazyload.layers.display.layer_display import LayerDisplay, link_of
@@ -226,7 +227,9 @@ def canvas_lines(display: LayerDisplay) -> list[str]:
     lines, failures = display.notice.splitlines(), display.failures
     if failures:
         more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-        lines.append(f"blank, cannot be read: {_file_name(failures[0])}{more}")
+        differs = problem_state(str(failures[0])) == "different"
+        why = "different from its neighbors" if differs else "cannot be read"
+        lines.append(f"blank, {why}: {_file_name(failures[0])}{more}")
     return lines
 
 

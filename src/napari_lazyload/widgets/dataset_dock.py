@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_lazyload.core.text import size_text
+from napari_lazyload.core.text import problem_state, size_text
 from napari_lazyload.dataset.dataset import ERROR, STATUS
 from napari_lazyload.layers.navigation import row_in_view, show_row
 from napari_lazyload.layers.viewer import displays_of
@@ -302,9 +302,7 @@ class DatasetDock(QWidget):
     def _show_summary(self) -> None:
         """Show the number of files and what was left out; offer groups for files that differ."""
         self.summary.setText("" if self.dataset is None else self.dataset.summary)
-        self.regroup_button.setVisible(
-            any("reopen in groups" in reason for reason in self._problems.values())
-        )
+        self.regroup_button.setVisible("different" in map(problem_state, self._problems.values()))
 
     def _show_state(self) -> None:
         """Show what is wrong with the row and the view, and offer what can be done."""

@@ -29,6 +29,10 @@ def files_of(folder):
     return FileSet(list_folder(str(folder)))
 
 
+def write(path, width=3):
+    path.write_bytes(imagecodecs.png_encode(np.zeros((2, width), "u1")))
+
+
 def count_headers(monkeypatch):
     rows = []
     parse_header = file_set.parse_header
@@ -54,7 +58,8 @@ def test_files_of_one_shape_type_and_axes_are_of_one_kind(folder):
     (folder / "img_1.png").write_bytes(imagecodecs.png_encode(np.zeros((24, 32), "u2")))
     (folder / "img_3.png").write_bytes(imagecodecs.png_encode(np.zeros((24, 32, 3), "u1")))
     files = files_of(folder)
-    assert files.probe_for(np.inf)
+    files.read_for(np.inf)
+    assert files.all_known()
     assert files.kind.tolist() == [0, 1, 0, 2, 0, 0]
     assert [(info.shape, str(info.dtype)) for info in files.header_classes] == [
         ((24, 32), "uint8"),
@@ -86,7 +91,8 @@ def test_what_cannot_be_read_is_noted_with_the_reason(folder, monkeypatch):
     (folder / "img_3.png").write_bytes((folder / "img_3.png").read_bytes()[:30])
     files = files_of(folder)
     (folder / "img_4.png").unlink()
-    assert files.probe_for(np.inf)
+    files.read_for(np.inf)
+    assert files.all_known()
     assert files.kind.tolist() == [0, UNREADABLE, UNREADABLE, UNREADABLE, UNREADABLE, 0]
     reasons = [
         "is empty (0 bytes)",
@@ -142,27 +148,67 @@ class Clock:
         monkeypatch.setattr(FileSet, "read_header", timed)
 
 
-def test_headers_are_read_all_over_the_set_until_the_time_is_up(folder, monkeypatch):
-    monkeypatch.setattr(file_set, "_SPREAD", 3)
+def test_more_headers_are_read_until_the_time_is_up(folder, monkeypatch):
     clock = Clock(monkeypatch, 1)
     files = files_of(folder)
-    assert not files.probe_for(3.5)
-    assert clock.rows == [0, 2, 4, 1]
-    assert list(files.unknown()) == [3, 5]
-    assert files.probe_for(np.inf)
+    files.read_for(3.5)
+    assert clock.rows == [0, 1, 2, 3]
+    assert list(files.unknown()) == [4, 5]
+    files.read_for(np.inf)
     assert list(files.unknown()) == []
 
 
-def test_at_least_one_header_is_read_and_the_search_for_one_that_can_be_ends(folder, monkeypatch):
-    Clock(monkeypatch, 1)
+def test_headers_that_decide_are_counted_not_timed(folder, monkeypatch):
+    monkeypatch.setattr(file_set, "SAMPLE", 3)
+    clock = Clock(monkeypatch, 1000)
+    files_of(folder).read_deciding()
+    assert clock.rows == [0, 2, 4]
+
+
+def test_each_family_of_names_has_a_header_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_set, "SAMPLE", 1)
+    for name in ("img_1", "img_1_thumb", "img_2", "img_2_thumb", "img_3", "mask_3"):
+        write(tmp_path / f"{name}.png", width=2 + 2 * ("img" in name))
+    files = files_of(tmp_path)
+    clock = Clock(monkeypatch, 1)
+    files.read_deciding()
+    assert [files.listing.names[row] for row in clock.rows] == [
+        "img_1.png",
+        "img_1_thumb.png",
+        "mask_3.png",
+    ]
+    assert files.family.tolist() == [0, 1, 0, 1, 0, 2]
+    assert files.expected_kinds().tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_a_family_whose_files_differ_is_read_whole(folder, monkeypatch):
+    monkeypatch.setattr(file_set, "SAMPLE", 2)
+    write(folder / "img_3.png")
+    clock = Clock(monkeypatch, 1)
     files = files_of(folder)
-    assert not files.probe_for(0)
-    assert np.count_nonzero(files.kind != UNREAD) == 1
+    files.read_deciding()
+    assert clock.rows == [0, 3, 1, 2, 4, 5]
+    assert files.all_known()
+
+
+def test_a_family_too_large_to_be_read_is_taken_for_what_most_of_it_are(folder, monkeypatch):
+    monkeypatch.setattr(file_set, "SAMPLE", 3)
+    monkeypatch.setattr(file_set, "MOST_READ", 5)
+    write(folder / "img_4.png")
+    clock = Clock(monkeypatch, 1)
+    files = files_of(folder)
+    files.read_deciding()
+    assert clock.rows == [0, 2, 4]
+    assert files.expected_kinds().tolist() == [0, 0, 0, 0, 1, 0]
+
+
+def test_the_search_for_a_file_that_can_be_read_ends(folder, monkeypatch):
+    monkeypatch.setattr(file_set, "SAMPLE", 1)
+    monkeypatch.setattr(file_set, "MOST_READ", 2)
     for number in range(6):
         (folder / f"img_{number}.png").write_bytes(b"")
     files = files_of(folder)
-    monkeypatch.setattr(file_set, "RETRY_SECONDS", 2.5)
-    assert not files.probe_for(0)
+    files.read_deciding()
     assert np.count_nonzero(files.kind == UNREADABLE) == 3
     assert files.main_kind() == UNREADABLE
 
@@ -172,7 +218,7 @@ def test_empty_files_that_are_known_are_dropped(folder):
         (folder / f"img_{number}.png").write_bytes(b"")
     (folder / "img_4.png").write_text("text")
     files = files_of(folder)
-    files.probe_for(np.inf)
+    files.read_for(np.inf)
     files.drop_empty()
     assert files.listing.names.tolist() == ["img_1.png", "img_2.png", "img_4.png", "img_5.png"]
     assert files.listing.skipped == {"empty file": ["img_0.png", "img_3.png"]}
@@ -184,7 +230,7 @@ def test_empty_files_that_are_known_are_dropped(folder):
 
 def test_it_pickles_with_what_is_known(folder, monkeypatch):
     files = files_of(folder)
-    files.probe_for(np.inf)
+    files.read_for(np.inf)
     files.on_header = print
     copy = pickle.loads(pickle.dumps(files))
     read = count_headers(monkeypatch)

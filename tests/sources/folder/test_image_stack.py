@@ -36,7 +36,7 @@ def write(path, pixels):
 
 def source_of(folder, *, lead=None, padded=False, probe=True):
     files = FileSet(list_folder(str(folder)))
-    files.probe_for(np.inf if probe else 0)
+    (files.read_for(np.inf) if probe else files.read_header(0))
     info = padded_info(files.header_classes) if padded else files.header_classes[files.main_kind()]
     rows = np.arange(len(files))
     return PictureSource(
@@ -107,11 +107,11 @@ def test_a_key_names_the_file_as_it_is_now(tmp_path, write_folder):
 OTHERS = {
     "shape": (
         np.zeros((24, 33), "u1"),
-        "expected 24 x 32 uint8 like its neighbours, found 24 x 33 uint8",
+        "expected 24 x 32 uint8, found 24 x 33 uint8",
     ),
     "dtype": (
         np.zeros((24, 32), "u2"),
-        "expected 24 x 32 uint8 like its neighbours, found 24 x 32 uint16",
+        "expected 24 x 32 uint8, found 24 x 32 uint16",
     ),
     "colour": (np.zeros((24, 32, 3), "u1"), "found 24 x 32 x 3 uint8; reopen in groups"),
 }
@@ -144,9 +144,7 @@ def test_other_pages_than_expected_are_an_error(tmp_path, was, now, probe):
     write(tmp_path / "1.tif", np.zeros((now, 4, 5) if now > 1 else (4, 5), "u1"))
     if not probe:
         source = source_of(tmp_path, probe=False)
-    with pytest.raises(
-        ChunkReadError, match=f"expected {was} pages? like its neighbours, found {now}; reopen"
-    ):
+    with pytest.raises(ChunkReadError, match=f"expected {was} pages?, found {now}; reopen"):
         load(source, 1, *(0,) * (len(source.meta.axes) - 1))
 
 
@@ -256,7 +254,7 @@ def test_what_does_not_fit_a_padded_frame_is_an_error(tmp_path, write_folder):
         write(tmp_path / "img_1.png", pixels)
         with pytest.raises(
             ChunkReadError,
-            match=r"expected at most 24 x 32 uint8 like its neighbours, found .*groups",
+            match=r"expected at most 24 x 32 uint8, found .*groups",
         ):
             load(source, 1, 0, 0)
     write(tmp_path / "img_1.png", np.ones((2, 3), "u1"))

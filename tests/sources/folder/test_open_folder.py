@@ -76,11 +76,11 @@ def test_no_picture_is_decoded_and_headers_are_read_for_a_short_time(folder, mon
         "napari_lazyload.sources.image_files.decode.decode", lambda *_: pytest.fail("decoded")
     )
     asked = []
-    probe_for = module.FileSet.probe_for
+    read_for = module.FileSet.read_for
     monkeypatch.setattr(
         module.FileSet,
-        "probe_for",
-        lambda files, time: (asked.append(time), probe_for(files, time)),
+        "read_for",
+        lambda files, time: (asked.append(time), read_for(files, time)),
     )
     path = folder({f"{number}.png": number for number in range(5)})
     found = opened(path)
@@ -403,7 +403,27 @@ def test_palettes_and_scales_that_differ_are_told(folder):
 @pytest.fixture
 def hurried(monkeypatch):
     """Opening reads one header."""
-    monkeypatch.setattr(module.FileSet, "probe_for", lambda files, _seconds: files.read_header(0))
+    monkeypatch.setattr(module.FileSet, "read_deciding", lambda files: files.read_header(0))
+    monkeypatch.setattr(module.FileSet, "read_for", lambda _files, _seconds: None)
+
+
+@pytest.mark.parametrize("seconds", [0, 1000])
+def test_time_decides_nothing(folder, seconds):
+    """Thumbnails lie between the planes; a few planes differ where no header is read first."""
+    pictures = {}
+    for number in range(300):
+        pictures[f"img_{number}.png"] = number % 251
+        pictures[f"img_{number}_thumb.png"] = np.full((2, 2), number % 251, "u1")
+    path = folder(pictures | {"img_7.png": WIDE})
+    settings.update(header_seconds=seconds)
+    try:
+        found = opened(path)
+    finally:
+        settings.update(header_seconds=None)
+    assert axes(found) == [{"frame": 300, "y": 4, "x": 5}, {"frame": 300, "y": 2, "x": 2}]
+    assert sum(dict(found.problems()).keys()) == (7 if seconds else 0)
+    assert found.background is None or scan(found) == [7]
+    assert list(found.problems()) == [7]
 
 
 def scan(found):
@@ -545,8 +565,8 @@ def test_a_picture_that_cannot_be_read(folder):
 def test_many_that_cannot_be_read_are_not_all_tried(folder, monkeypatch):
     monkeypatch.setattr(
         module.FileSet,
-        "probe_for",
-        lambda files, _seconds: [files.read_header(row) for row in range(2)],
+        "read_deciding",
+        lambda files: [files.read_header(row) for row in range(2)],
     )
     with pytest.raises(SourceOpenError, match="none of the 2 tried of 3 pictures can be read"):
         opened(folder({f"{number}.png": b"text" for number in range(3)}))

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
     from napari_lazyload.sources.image_files.decode import PictureInfo
     from napari_lazyload.sources.image_header import PageLocation, PageLocations, ParsedHeader
 
+    Array = np.ndarray[Any, Any]
+
 UNREAD, UNREADABLE = -1, -2
-RETRY_SECONDS = 5.0
-"""So long opening searches on for an image file that can be read, where all those before cannot."""
-_SPREAD = 256
+SAMPLE, MOST_FAMILIES = 128, 64
+"""What a folder opens as is decided by so many headers from all over it, and by one of each of so
+many families of names. Numbers, not seconds: a busy machine decides the same."""
+MOST_READ = 4096
+"""So many headers more are read where files of one family differ, where nothing could be read, and
+where files are parts of OME-TIFF sets."""
 _BLOCK = 4096
+_NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
 
 
 def parse_header(path: str) -> ParsedHeader:
@@ -85,6 +92,13 @@ def _same(value: Any, other: Any) -> bool:
     return bool(value == other)
 
 
+def _families(names: Array) -> Array:
+    """Return the number of each name's family, counted from the first name on."""
+    numbers: dict[str, int] = {}
+    plain = (name.translate(_NO_DIGITS) for name in names)
+    return np.fromiter((numbers.setdefault(name, len(numbers)) for name in plain), np.int32)
+
+
 class FileSet:
     """The image files of one listing and their headers, as far as they were read.
 
@@ -99,6 +113,8 @@ class FileSet:
         it share.
     kind : numpy.ndarray of int32
         For each file the index into `header_classes`, or `UNREAD`, or `UNREADABLE`.
+    family : numpy.ndarray of int32
+        For each file the number of its family: names that are alike but for their digits.
     sizes : numpy.ndarray of int64
         Bytes of each file, -1 while unknown.
     changed_ns : numpy.ndarray of int64
@@ -122,6 +138,7 @@ class FileSet:
         self.listing = listing
         self.header_classes: list[PictureInfo] = []
         self.kind = np.full(count, UNREAD, np.int32)
+        self.family = _families(listing.names)
         self.sizes = np.full(count, -1, np.int64)
         self.changed_ns = np.full(count, -1, np.int64)
         self.differing: set[str] = set()
@@ -215,32 +232,63 @@ class FileSet:
             self.kind[row] = UNREAD
             self.problems.pop(row, None)
 
-    def probe_for(self, seconds: float) -> bool:
-        """Read headers, spread over the set first, until all are known or the time is up.
+    def read_deciding(self) -> None:
+        """Read the headers that decide what the files open as, the same ones on any machine.
 
-        Where nothing could be read by then, the search for a file that can goes on for
-        `RETRY_SECONDS`.
-
-        Returns
-        -------
-        bool
-            Whether all are known.
+        These are one of each family of names (alike but for their digits) and some from all over.
+        All of a family are read where some of them differ.
         """
-        end = time.perf_counter() + seconds
-        for row in self._spread():
-            self.read_header(row)
-            now = time.perf_counter()
-            if now > end and (self.header_classes or now > end + RETRY_SECONDS):
-                break
-        return self.all_known()
-
-    def _spread(self) -> Iterator[int]:
-        """Yield every row: the first one, some from all over the set, then the rest."""
         count = len(self)
-        step = max(1, count // _SPREAD)
-        yield from range(0, count, step)
-        if step > 1:
-            yield from (row for row in range(count) if row % step)
+        sizes = np.bincount(self.family)
+        first = np.unique(self.family, return_index=True)[1]
+        largest = np.argsort(-sizes, kind="stable")[:MOST_FAMILIES]
+        spread = np.arange(0, count, max(1, -(-count // SAMPLE)))
+        self._read(np.union1d(first[largest], spread))
+        if not self.header_classes:
+            self._read_until_readable()
+        left = MOST_READ
+        for family in self._mixed_families():
+            if sizes[family] <= left:
+                left -= int(sizes[family])
+                unread = (self.family == family) & (self.kind == UNREAD)
+                self._read(np.flatnonzero(unread))
+
+    def _read(self, rows: Array) -> None:
+        for row in rows.tolist():
+            self.read_header(row)
+
+    def _read_until_readable(self) -> None:
+        for row in islice(self.unknown(), MOST_READ):
+            if self.read_header(row) >= 0:
+                return
+
+    def _mixed_families(self) -> list[int]:
+        """Return the families of which files of several classes are known."""
+        known = self.kind >= 0
+        pairs = np.unique(np.stack([self.family[known], self.kind[known]]), axis=1)
+        return np.flatnonzero(np.bincount(pairs[0]) > 1).tolist()
+
+    def expected_kinds(self) -> Array:
+        """Return the class of each file; of one that is not known, that of most of its family.
+
+        Where none of a family is known, that of most files counts.
+        """
+        known = self.kind >= 0
+        classes = len(self.header_classes)
+        pairs = self.family[known].astype(np.int64) * classes + self.kind[known]
+        found, counts = np.unique(pairs, return_counts=True)
+        rising = np.lexsort((-found, counts))  # what is written last stays: the earlier of equals
+        of_family = np.full(int(self.family.max()) + 1, self.main_kind())
+        of_family[found[rising] // classes] = found[rising] % classes
+        return np.where(known, self.kind, of_family[self.family])
+
+    def read_for(self, seconds: float) -> None:
+        """Read more headers, in order, until all are known or the time is up."""
+        end = time.perf_counter() + seconds
+        for row in self.unknown():
+            self.read_header(row)
+            if time.perf_counter() > end:
+                return
 
     def all_known(self) -> bool:
         """Return whether every header was read."""
@@ -261,31 +309,32 @@ class FileSet:
         """Leave out the files that are known to be empty."""
         self._drop(self.sizes == 0, EMPTY)
 
-    def drop_members(self, seconds: float) -> None:
+    def drop_members(self) -> None:
         """Leave out what other files bring along as parts of an OME-TIFF set.
 
-        Headers are read for some seconds.
+        At most `MOST_READ` headers are read to know them.
         """
         if not self.sets:
             return
         rows = {os.path.abspath(self.path(row)): row for row in range(len(self))}
         member = np.zeros(len(self), bool)
-        end = time.perf_counter() + seconds
+        left = MOST_READ
         for row in range(len(self)):
-            if not member[row] and time.perf_counter() < end:
+            if left and not member[row] and self.kind[row] == UNREAD:
+                left -= 1
                 self.read_header(row)
             if not member[row]:
                 others = (rows.get(path, row) for path in self.sets.get(row, ()))
                 member[[other for other in others if other > row]] = True
         self._drop(member, MEMBER)
 
-    def _drop(self, dropped: np.ndarray[Any, Any], reason: str) -> None:
+    def _drop(self, dropped: Array, reason: str) -> None:
         if not dropped.any():
             return
         kept = ~dropped
         place = np.cumsum(kept) - 1
         self.listing.keep(kept, reason)
-        for name in ("kind", "sizes", "changed_ns"):
+        for name in ("kind", "family", "sizes", "changed_ns"):
             setattr(self, name, getattr(self, name)[kept])
         for name in ("problems", "sets", "places"):
             items = getattr(self, name).items()

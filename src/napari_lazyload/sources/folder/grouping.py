@@ -45,8 +45,9 @@ class FolderOptions:
         Pictures of several shapes or dtypes become one image for each group, or one image filled up
         to the largest.
     headers : {"budget", "all"}
-        Read headers for a short time and leave the rest to the background, or read all before
-        opening.
+        Read some headers, which decide for all files, and leave the rest to the background, or
+        read all before opening. Files of one family, whose names are alike but for their digits,
+        are taken for alike until their headers are read.
     pattern : str or None
         A glob pattern that names must match.
     max_images : int
@@ -142,7 +143,8 @@ def group_files(files: FileSet, name: str, options: FolderOptions, notes: list[s
     _check_number(len(parts), name, options, files)
     for rows in parts.values():
         files.read_header(int(rows[0]))  # none is taken for what the others are
-    kinds = {part: _kinds(files, rows) for part, rows in parts.items()}
+    expected = files.expected_kinds()
+    kinds = {part: _in_order(expected[rows]) for part, rows in parts.items()}
     pad = options.mixed == "pad"
     shapes = sum(map(len, kinds.values()))
     if not pad and shapes > options.max_images:
@@ -152,7 +154,7 @@ def group_files(files: FileSet, name: str, options: FolderOptions, notes: list[s
     groups: list[Group] = []
     for part, rows in parts.items():
         split = _classes(files, kinds[part]) if pad else [[kind] for kind in kinds[part]]
-        groups += _split(files, part, rows, split)
+        groups += _split(files, part, rows, expected[rows], split)
     _check_number(sum(group.images for group in groups), name, options, files)
     if options.subfolders == "axis":
         for group in groups:
@@ -180,11 +182,10 @@ def _by_folder(files: FileSet, name: str) -> dict[str, Array]:
     }
 
 
-def _kinds(files: FileSet, rows: Array) -> list[int]:
-    """Return the classes of some files in order; where none is known, the most common of all."""
-    kinds = files.kind[rows]
-    present, first = np.unique(kinds[kinds >= 0], return_index=True)
-    return [int(kind) for kind in present[np.argsort(first)]] or [files.main_kind()]
+def _in_order(kinds: Array) -> list[int]:
+    """Return the different classes of some files, in the order in which they come first."""
+    present, first = np.unique(kinds, return_index=True)
+    return present[np.argsort(first)].tolist()
 
 
 def _classes(files: FileSet, kinds: Iterable[int]) -> list[list[int]]:
@@ -197,14 +198,11 @@ def _classes(files: FileSet, kinds: Iterable[int]) -> list[list[int]]:
     return list(classes.values())
 
 
-def _split(files: FileSet, name: str, rows: Array, classes: list[list[int]]) -> list[Group]:
-    """Return a group for each list of classes; files of no known class go with the most."""
-    kinds = files.kind[rows]
-    if len(classes) == 1:
-        members = [np.ones(len(rows), bool)]
-    else:
-        members = [np.isin(kinds, wanted) for wanted in classes]
-        members[int(np.argmax(np.sum(members, axis=1)))] |= kinds < 0
+def _split(
+    files: FileSet, name: str, rows: Array, kinds: Array, classes: list[list[int]]
+) -> list[Group]:
+    """Return a group for each list of classes; `kinds` are those that the files should have."""
+    members = [np.isin(kinds, wanted) for wanted in classes]
     groups: list[Group] = []
     for wanted, mask in zip(classes, members, strict=True):
         infos = [files.header_classes[kind] for kind in wanted]
@@ -288,8 +286,8 @@ def grouping_notes(files: FileSet, name: str, groups: list[Group]) -> list[str]:
 def _group_notes(files: FileSet, group: Group) -> list[str]:
     """Return what a user would not expect of one image."""
     notes, info, metadata = [], group.info, group.info.metadata
-    kinds = _kinds(files, group.rows) if group.padded else []
-    types = {files.header_classes[kind].dtype for kind in kinds}
+    kinds = set(files.kind[group.rows].tolist()) if group.padded else set()
+    types = {files.header_classes[kind].dtype for kind in kinds if kind >= 0}
     if len(types) > 1 and info.rgb:
         notes.append(
             f"{group.name}: colors keep their values in {info.dtype}, in which those of a smaller "

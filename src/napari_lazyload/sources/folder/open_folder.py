@@ -12,7 +12,7 @@ import numpy as np
 from napari_lazyload.core import settings
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.files import not_there
-from napari_lazyload.sources.folder.file_set import RETRY_SECONDS, UNREADABLE, FileSet
+from napari_lazyload.sources.folder.file_set import UNREADABLE, FileSet
 from napari_lazyload.sources.folder.grouping import (
     FolderOptions,
     Group,
@@ -73,16 +73,19 @@ def open_pictures(path: str | Sequence[str], **options: Any) -> OpenResult:
     files = FileSet(listing)
     if kind == PICTURE:
         return _open_file(label, files)
-    files.probe_for(float("inf") if chosen.headers == "all" else header_seconds(listed))
+    files.read_deciding()
+    if chosen.headers == "all":
+        files.read_for(float("inf"))
     if files.main_kind() == UNREADABLE:
         raise SourceOpenError(_nothing_readable(label, files), label)
     files.drop_empty()
-    files.drop_members(RETRY_SECONDS)
+    files.drop_members()
     if kind == LIST and chosen.subfolders == "axis":
         chosen = replace(chosen, subfolders="stack")  # the order of a list is its user's
     notes: list[str] = []
     groups = group_files(files, file_name(label), chosen, notes)
     notes += grouping_notes(files, file_name(label), groups)
+    files.read_for(header_seconds(listed))  # for the table alone: the images are decided
     whole_folder = kind == FOLDER and chosen.pattern is None
     return _opened(label, kind, files, groups, notes, whole_folder=whole_folder)
 
@@ -130,7 +133,7 @@ def _show_tiff(opened: OpenResult, files: FileSet, layouts: Sequence[TiffLayout]
 
 
 def header_seconds(listed: float) -> float:
-    """Return how long headers may be read at opening: as set, less where listing was fast.
+    """Return how long more headers may be read at opening: as set, less where listing was fast.
 
     Parameters
     ----------

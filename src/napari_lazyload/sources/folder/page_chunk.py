@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.source import ChunkKey
-from napari_lazyload.core.text import describe_pixels
+from napari_lazyload.core.text import describe_pixels, different_text
 from napari_lazyload.sources.files import FileStamp
 from napari_lazyload.sources.folder.file_set import read_info
 from napari_lazyload.sources.image_files import decode as image_file
@@ -108,9 +108,7 @@ def decode(path: str, page: int, series: int = 0, place: PageLocation | None = N
 
 def unlike(path: str, expected: str, found: str) -> ChunkReadError:
     """Return the error for a page that is not like the others of its image."""
-    hint = "reopen in groups (headers='all') to see it"
-    msg = f"{path}: expected {expected} like its neighbours, found {found}; {hint}"
-    return ChunkReadError(msg, path)
+    return ChunkReadError(f"{path}: {different_text(expected, found)}", path)
 
 
 def ravel(index: Sequence[int], shape: Sequence[int]) -> int:

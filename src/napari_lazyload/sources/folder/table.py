@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.text import describe_pixels
+from napari_lazyload.core.text import describe_pixels, different_text
 from napari_lazyload.sources.folder.file_set import UNREADABLE, FileSet
 from napari_lazyload.sources.opened import IMAGE, Columns
 
@@ -85,9 +85,7 @@ class FolderTable:
                     f"{found} ({', '.join(axes)})" for axes in (source.info.axes, info.axes)
                 )
             most = "at most " if source.padded else ""
-            self._problems[place] = (
-                f"expected {most}{expected}, found {found}; reopen in groups to see it"
-            )
+            self._problems[place] = different_text(most + expected, found)
         else:
             self._problems.pop(place, None)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from napari_lazyload.core.text import problem_state
 from napari_lazyload.dataset.dataset import STATUS
 from napari_lazyload.loading import status
 from napari_lazyload.widgets.qt.latest_worker import LatestWorker, Task
 from napari_lazyload.widgets.qt.main_thread import post_to_main
-from napari_lazyload.widgets.table.model import FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from napari_lazyload.dataset.dataset import Dataset
     from napari_lazyload.widgets.table.view import MetaTableView
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 REST, MOST_REST = 100, 2.0
 """The pause after finding the states of the visible rows, in multiples of the time it took; and its
 limit in seconds."""
+
+
+def _problem_states(problems: Mapping[int, str], rows: Iterable[int]) -> dict[int, str]:
+    """Return the states of those of some rows that have a problem."""
+    return {row: problem_state(problems[row]) for row in rows if row in problems}
 
 
 class LiveStates:
@@ -55,7 +60,7 @@ class LiveStates:
         self._task = None  # a task that has not begun never will
         self._dataset = dataset
         self.problems = problems
-        self._written = dict.fromkeys(problems, FAILED)
+        self._written = _problem_states(problems, problems)
         self._verified = None
 
     def refresh(self) -> None:
@@ -92,12 +97,12 @@ class LiveStates:
         """Show the states of some rows, and filter by them."""
         if self._dataset is not None:
             others = [row for row in rows if row not in self.problems]
-            failed = dict.fromkeys(self.problems.keys() & set(rows), FAILED)
+            failed = _problem_states(self.problems, rows)
             self._write(failed | self._dataset.row_states(others), refilter=True)
 
     def _write(self, states: Mapping[int, str], *, refilter: bool = False) -> bool:
         """Write the states that changed into the table; return whether any did."""
-        shown = {**states, **dict.fromkeys(states.keys() & self.problems.keys(), FAILED)}
+        shown = {**states, **_problem_states(self.problems, states)}
         changed = {row: text for row, text in shown.items() if self._written.get(row, "") != text}
         if changed:
             self._written |= changed

@@ -37,7 +37,8 @@ _ANSWERED = frozenset({_DISPLAY, _TOOLTIP, _ALIGNMENT, *_MARKS})
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _NOWHERE = QModelIndex()
 
-FAILED = "failed"
+PROBLEMS = ("failed", "different")
+"""The states of rows that have a reason in the column `ERROR`."""
 
 
 class MetaTableModel(QAbstractTableModel):
@@ -308,7 +309,8 @@ class MetaTableModel(QAbstractTableModel):
 
     def failure(self, source_row: int) -> str | None:
         """Return why a row failed ("" if the reason is unknown), or None if it did not fail."""
-        if self.status_place is None or self._data.value(source_row, self.status_place) != FAILED:
+        place = self.status_place
+        if place is None or self._data.value(source_row, place) not in PROBLEMS:
             return None
         return "" if self._error is None else full_text(self._data.value(source_row, self._error))
 

@@ -15,6 +15,7 @@ _STATES: dict[str, tuple[int, float, str]] = {
     "loading": (210, 0.75, "half"),
     "queued": (210, 0.25, "ring"),
     "failed": (2, 0.85, "cross"),
+    "different": (35, 0.85, "cross"),
     "evicted": (0, 0.0, "ring"),
 }
 STATES = tuple(_STATES)
