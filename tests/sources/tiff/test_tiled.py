@@ -73,6 +73,8 @@ def test_it_is_what_tifffile_reads(tmp_path, name):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, array, **options)
     expected = tifffile.imread(path)
+    if name == "samples apart":
+        expected = np.moveaxis(expected, 0, -1)
     with nl.open_dataset(path) as dataset:
         (image,) = dataset.images
         assert isinstance(
@@ -89,7 +91,7 @@ def test_it_is_what_tifffile_reads(tmp_path, name):
         assert len(pickle.dumps(image.source.chunk(0, (0,) * len(image.shape)))) < 1500
         assert dataset.meta["original_filename"].tolist() == ["a.tif"]
         assert dataset.kind == "picture"
-        assert image.rgb == ("colours" in name)
+        assert image.rgb == ("colours" in name or name == "samples apart")
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 MOST_SERIES = 64
 
 _MOST_KEPT = 256
-_AXES = {"X": "x", "Y": "y", "Z": "z", "C": "c", "T": "t", "S": "s", "Q": "page", "I": "page"}
+_AXES = {"R": "position", "Q": "page", "I": "page"}
 _RGB, _YCBCR = 2, 6
 #: Compressions whose YCbCr pixels tifffile turns into RGB: old and new JPEG, and its two siblings.
 _TO_RGB = frozenset((6, 7, 34892, 33007))
@@ -249,12 +249,18 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     """Describe a series of a file of `size` bytes."""
     series = tif.series[number]
     keyframe = series.keyframe
-    shape = tuple(map(int, series.shape))
+    letters, shape = series.axes, tuple(map(int, series.shape))
     _check_pixels(series, shape)
+    if len(shape) > 2 and shape[-1] == 1 and letters[-1] not in "YX":
+        letters, shape = letters[:-1], shape[:-1]  # else one column would be shown
     dtype = np.dtype(series.dtype).newbyteorder("=")
     start = contiguous_from(tif, series)
     page_ndim, data_offset, directories, files = _pages(tif, series, shape, start)
-    axes, rgb = _named_axes(series.axes, shape, keyframe)
+    axes, rgb = _named_axes(letters, shape, keyframe)
+    order = _shown_order(axes, rgb=rgb)
+    if order[:page_ndim] != tuple(range(page_ndim)):  # its pages are no planes
+        page_ndim, data_offset, directories, files = 0, start, None, ()
+    axes, shape = (tuple(names[axis] for axis in order) for names in (axes, shape))
     metadata = series_metadata(tif, number, axes)
     if keyframe.dtype != series.dtype:
         data_offset = None
@@ -286,7 +292,12 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     if isinstance(data_offset, int):
         check_extent(size, data_offset, info.nbytes)
     around = _around(own, held) if held or missing else ()
-    layout = TiffLayout(info, tif.byteorder, data_offset, directories, files, around, number)
+    axes_order = tuple(axis - page_ndim for axis in order[page_ndim:])
+    if axes_order == tuple(range(len(axes_order))):
+        axes_order = ()
+    layout = TiffLayout(
+        info, tif.byteorder, data_offset, directories, files, around, number, axes_order=axes_order
+    )
     if not is_large(info) or getattr(series, "transform", None) is not None:
         return layout
     if info.levels == 1 and start is not None:
@@ -345,7 +356,7 @@ def _pages(
     count = math.prod(shape[:page_ndim])
     # Of ImageJ, tifffile takes the pages of the file or none: neither are those of a stack that
     # others wrote anew.
-    members = tif.pages[:count] if tif.is_imagej and len(tif.series) == 1 else series[:]
+    members = tif.pages[:count] if series.kind == "imagej" and len(tif.series) == 1 else series[:]
     if len(members) != count:
         return as_a_whole
     files: tuple[str, ...] = ()
@@ -374,18 +385,26 @@ def _is_plain_plane(
     return bool(plain and page.parent.byteorder == order)
 
 
+def _shown_order(axes: Sequence[str], *, rgb: bool) -> tuple[int, ...]:
+    """Return the order in which axes are shown: rows and columns last, but for colors."""
+    last = [name for name in ("y", "x", "s")[: 2 + rgb] if name in axes]
+    places = [axes.index(name) for name in last]
+    return (*(place for place in range(len(axes)) if place not in places), *places)
+
+
 def _named_axes(
     letters: str, shape: tuple[int, ...], keyframe: tifffile.TiffPage
 ) -> tuple[tuple[str, ...], bool]:
-    """Return axis names, unique, and whether the last one is color."""
+    """Return axis names, unique, and whether there are colors: samples that are shown together."""
     photometric = keyframe.photometric
     if photometric == _YCBCR and keyframe.compression in _TO_RGB:
         photometric = _RGB
-    rgb = photometric == _RGB and letters.endswith("S") and shape[-1] in (3, 4)
+    colors = letters.endswith(("S", "SYX")) and shape[letters.rindex("S")] in (3, 4)
+    rgb = photometric == _RGB and colors
     result: list[str] = []
     for index, letter in enumerate(letters):
         name = _AXES.get(letter, letter.lower())
-        if name == "s" and not (rgb and index == len(letters) - 1):
+        if name == "s" and not (rgb and index == letters.rindex("S")):
             name = "c"
         base, number = name, 2
         while name in result:

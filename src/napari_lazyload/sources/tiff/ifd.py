@@ -13,14 +13,11 @@ import math
 import os
 import re
 import struct
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_lazyload.sources.image_header import PictureError, TruncatedError
-
-if TYPE_CHECKING:
-    from napari_lazyload.sources.image_header import FileHead
+from napari_lazyload.sources.image_header import FileHead, PictureError, TruncatedError
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -65,6 +62,7 @@ _SPECIAL_DESCRIPTIONS = tuple(b"< { [ shape= SCIFIO= ImageJ= Aperio state. FLIM 
 
 _PIXELS = re.compile(rb"<(?:\w+:)?Pixels\b[^>]*>")
 _COMPANION = re.compile(rb"""<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile=["']([^"'>]+)["']""")
+_IDENTITY = re.compile(rb"""<(?:\w+:)?OME\b[^>]*\bUUID=["']([^"'>]*)""")
 _PLANE_AXES = re.compile(rb'\bSize[ZCT]="(\d+)"')
 _MOST_PLANES = 1 << 22
 
@@ -208,7 +206,9 @@ def check_chain(head: FileHead) -> int:
 
 
 def companion_xml(path: str, text: bytes) -> str:
-    """Return the OME-XML of a set's companion; "" where a file names none: its own is used then.
+    """Return the OME-XML that describes a set, of the companion or the TIFF file that a file names.
+
+    It is "" where a file names none: its own is used then.
 
     Parameters
     ----------
@@ -229,8 +229,7 @@ def companion_xml(path: str, text: bytes) -> str:
         name = os.path.basename(companion[1].decode("utf-8", "replace").replace("\\", "/"))
         beside = os.path.join(os.path.dirname(os.path.abspath(path)), name)
         if os.path.isfile(beside):
-            with open(beside, "rb") as file:
-                text = file.read()
+            text = _set_text(beside, text)
             other = text.decode("utf-8", "replace")
     for pixels in _PIXELS.findall(text):
         planes = math.prod(map(int, _PLANE_AXES.findall(pixels)))
@@ -238,6 +237,22 @@ def companion_xml(path: str, text: bytes) -> str:
             found = f"OME-XML that describes {planes:,} planes"
             raise PictureError(found, f"at most {_MOST_PLANES:,}", _DAMAGED)
     return other
+
+
+def _set_text(path: str, own: bytes) -> bytes:
+    """Return the OME-XML in a companion or in the first file of a set."""
+    with open(path, "rb") as file:
+        if file.read(4) not in SIGNATURES:
+            file.seek(0)
+            return file.read()
+    with FileHead(path) as head:
+        text = first_text(head)
+    # tifffile takes the file with the UUID of the whole text for the one that is open.
+    own_identity, identity = _IDENTITY.search(own), _IDENTITY.search(text)
+    if identity is None:
+        return text
+    name = b"" if own_identity is None else own_identity[1]
+    return text[: identity.start(1)] + name + text[identity.end(1) :]
 
 
 def value_bytes(head: FileHead, flavour: Flavour, entry: IfdEntry) -> bytes:

@@ -46,12 +46,26 @@ class TileGrid:
     tile: tuple[int, int]
     group: tuple[int, int]
 
+    def shown(self, order: Sequence[int]) -> ChunkGrid:
+        """Return the chunks of the level, with the axes of a page in another order.
+
+        Planes that are shown as colors are in one chunk, others apart.
+        """
+        planes, samples = (tuple(filter(None, (n,))) for n in (self.planes, self.samples))
+        apart = not planes or order[0] == 0
+        shape = (*planes, *self.size, *samples)
+        chunks = (*((1,) if apart and planes else planes), *self.group, *samples)
+        lead = self.lead
+        return ChunkGrid(
+            (*lead, *(shape[axis] for axis in order)),
+            (*(1,) * len(lead), *(chunks[axis] for axis in order)),
+        )
+
     @property
-    def grid(self) -> ChunkGrid:
-        """The chunks of the level."""
-        before = (*self.lead, *filter(None, (self.planes,)))
-        after = tuple(filter(None, (self.samples,)))
-        return ChunkGrid((*before, *self.size, *after), (*(1,) * len(before), *self.group, *after))
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the level, its axes as they are stored."""
+        planes, samples = (filter(None, (n,)) for n in (self.planes, self.samples))
+        return (*self.lead, *planes, *self.size, *samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,9 @@ class TiffLayout:
         How its levels are cut, finest first; empty where it is read page by page.
     in_place : int or None
         Where the pixels of a large image begin that lie together, without compression.
+    axes_order : tuple of int
+        Which axis of a stored page each shown axis is; empty where both are the same. Rows and
+        columns are shown last, but for colors.
     """
 
     info: PictureInfo
@@ -93,3 +110,11 @@ class TiffLayout:
     number: int = 0
     tiles: tuple[TileGrid, ...] = ()
     in_place: int | None = None
+    axes_order: tuple[int, ...] = ()
+
+    @property
+    def stored_page_shape(self) -> tuple[int, ...]:
+        """Shape of a page in the order of axes in which it is stored."""
+        shown = self.info.page_shape
+        places = sorted(range(len(self.axes_order)), key=self.axes_order.__getitem__)
+        return tuple(shown[place] for place in places) if places else shown

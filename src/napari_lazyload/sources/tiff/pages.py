@@ -77,23 +77,32 @@ def contiguous_from(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> 
 
 def decode_page(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
     """Decode one page."""
+    pixels = _stored_page(path, layout, page)
+    shape = layout.stored_page_shape
+    if pixels.size != math.prod(shape):
+        return pixels
+    pixels = pixels.reshape(shape)
+    if layout.axes_order:
+        pixels = np.ascontiguousarray(pixels.transpose(layout.axes_order))
+    return pixels
+
+
+def _stored_page(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
+    """Return the pixels of one page as they are stored; zeros where no file holds it."""
+    if _is_missing(layout, page):
+        return np.zeros(layout.stored_page_shape, layout.info.dtype)
     if layout.data_offset is not None:
         return _read_plane(path, layout, page)
     threads = None if layout.info.page_nbytes > _THREADED_BYTES else 1
     if layout.directories is None:
         return _read_series(path, layout.number, threads)
     offset = layout.directories[page]
-    if not offset:
-        raise _missing(layout, page)
     with open_tifffile(_file_of(path, layout, page)) as tif:
         found = page_at(tif, offset, page)
         if _is_left_out(found):
-            result = np.full(found.shape, found.nodata, layout.info.dtype)
-        else:
-            check_segments(found, tif.filehandle.size)
-            result = _native(found.asarray(maxworkers=threads))
-    shape = layout.info.page_shape
-    return result.reshape(shape) if result.size == math.prod(shape) else result
+            return np.full(found.shape, found.nodata, layout.info.dtype)
+        check_segments(found, tif.filehandle.size)
+        return _native(found.asarray(maxworkers=threads))
 
 
 def _file_of(path: str, layout: TiffLayout, page: int) -> str:
@@ -101,11 +110,10 @@ def _file_of(path: str, layout: TiffLayout, page: int) -> str:
     return layout.files[page] if layout.files else path
 
 
-def _missing(layout: TiffLayout, page: int) -> PictureError:
-    """Return the error for a page that no file holds."""
-    expected = f"{layout.info.pages} planes, as its metadata says"
-    hint = "add the missing files of this set, if it is one; else the plane was not recorded"
-    return PictureError(f"no plane {page}", expected, hint)
+def _is_missing(layout: TiffLayout, page: int) -> bool:
+    """Whether a page is described that no file holds: it was not recorded, or its file is gone."""
+    offsets = layout.directories if layout.data_offset is None else layout.data_offset
+    return offsets is not None and not isinstance(offsets, int) and not offsets[page]
 
 
 def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any]:
@@ -116,10 +124,8 @@ def _read_series(path: str, number: int, threads: int | None) -> npt.NDArray[Any
             found = f"an image that another file holds ({series.keyframe.parent.filehandle.name})"
             raise PictureError(found, "one of its own", "open that file")
         for page in series:
-            if page is None:
-                hint = "add the missing files of this set"
-                raise PictureError("a series with missing planes", "all planes", hint)
-            check_segments(page, page.parent.filehandle.size)
+            if page is not None:  # tifffile fills up with zeros
+                check_segments(page, page.parent.filehandle.size)
         return _native(series.asarray(maxworkers=threads))
 
 
@@ -151,12 +157,10 @@ def _read_plane(path: str, layout: TiffLayout, page: int) -> npt.NDArray[Any]:
     info, start = layout.info, layout.data_offset
     assert start is not None
     offset = start + page * info.page_nbytes if isinstance(start, int) else start[page]
-    if not offset:
-        raise _missing(layout, page)
     with open(_file_of(path, layout, page), "rb", buffering=0) as file:
         check_extent(os.fstat(file.fileno()).st_size, offset, info.page_nbytes)
         file.seek(offset)
-        result = np.empty(info.page_shape, info.dtype.newbyteorder(layout.order))
+        result = np.empty(layout.stored_page_shape, info.dtype.newbyteorder(layout.order))
         view = result.view(np.uint8).data.cast("B")
         done = 0
         while done < len(view):

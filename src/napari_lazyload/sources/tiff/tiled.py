@@ -7,6 +7,7 @@ whole pages, with its levels. Pixels without compression that lie together are r
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 import uuid
 from array import array
@@ -21,7 +22,7 @@ from napari_lazyload.core.metadata import LevelMeta
 from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.binary.read_strided import Array, native
-from napari_lazyload.sources.binary.strided import StridedFileSource, dense
+from napari_lazyload.sources.binary.strided import StridedFileSource, dense, transposed
 from napari_lazyload.sources.files import FileStamp, read_error
 from napari_lazyload.sources.image_header import PictureError
 from napari_lazyload.sources.tiff.ifd import plain_tile
@@ -29,8 +30,6 @@ from napari_lazyload.sources.tiff.layout import TileGrid
 from napari_lazyload.sources.tiff.pages import check_count, check_extent, open_tifffile, page_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import tifffile
 
     from napari_lazyload.core.chunks import BlockIndex
@@ -64,10 +63,12 @@ class TileChunk:
         Its number, for messages.
     corner : (int, int, int)
         Plane, row and column of the first pixel.
-    size : (int, int)
-        Rows and columns.
-    shape : tuple of int
-        Of the chunk in the grid.
+    size : (int, int, int)
+        Planes, rows and columns.
+    stored : tuple of int
+        Shape of the chunk in the order of axes in which it is stored.
+    order : tuple of int
+        Which stored axis each shown one is.
     dtype : numpy.dtype
         Of the image.
     opened : tuple of int
@@ -78,8 +79,9 @@ class TileChunk:
     directory: int
     page: int
     corner: tuple[int, int, int]
-    size: tuple[int, int]
-    shape: tuple[int, ...]
+    size: tuple[int, int, int]
+    stored: tuple[int, ...]
+    order: tuple[int, ...]
     dtype: np.dtype[Any]
     opened: FileStamp
 
@@ -87,7 +89,7 @@ class TileChunk:
     def key(self) -> ChunkKey:
         """Its file, and which pixels."""
         stamp = FileStamp.verify(self.path, self.opened)
-        return ChunkKey(self.path, stamp, (self.directory, self.corner, self.shape))
+        return ChunkKey(self.path, stamp, (self.directory, self.corner, self.stored))
 
     def load(self) -> Array:
         """Read and decode the tiles; see `napari_lazyload.core.source.Chunk`."""
@@ -101,23 +103,29 @@ class TileChunk:
             found = f"tiles of page {self.page} that cannot be decoded ({reason})"
             hint = "copy or export the file again"
             raise read_error(self.path, "an undamaged TIFF file", found, hint) from err
-        return native(pixels).astype(self.dtype, copy=False).reshape(self.shape)
+        pixels = native(pixels).astype(self.dtype, copy=False).reshape(self.stored)
+        return np.ascontiguousarray(pixels.transpose(self.order))
 
     def _decode(self) -> Array:
         page = _page(self.path, self.opened, self.directory)
-        plane, top, left = self.corner
+        first, top, left = self.corner
+        planes, rows, columns = self.size
         _, _, height, width, samples = page.shaped
         tall, wide = _tile_of(page)
         across, down = -(-width // wide), -(-height // tall)
         pixels = np.full((*self.size, samples), page.nodata, page.dtype)
+        wanted = itertools.product(
+            range(planes),
+            range(top // tall, -(-(top + rows) // tall)),
+            range(left // wide, -(-(left + columns) // wide)),
+        )
         with open(self.path, "rb", buffering=0) as file:
-            for row in range(top // tall, -(-(top + self.size[0]) // tall)):
-                for column in range(left // wide, -(-(left + self.size[1]) // wide)):
-                    tile = _decoded(file, page, (plane * down + row) * across + column)
-                    if tile is not None:
-                        rest = pixels[row * tall - top :, column * wide - left :]
-                        part = rest[: tile.shape[0], : tile.shape[1]]
-                        part[...] = tile[: part.shape[0], : part.shape[1]]
+            for plane, row, column in wanted:
+                tile = _decoded(file, page, ((first + plane) * down + row) * across + column)
+                if tile is not None:
+                    rest = pixels[plane, row * tall - top :, column * wide - left :]
+                    part = rest[: tile.shape[0], : tile.shape[1]]
+                    part[...] = tile[: part.shape[0], : part.shape[1]]
         return pixels
 
 
@@ -161,21 +169,20 @@ class TiledSource:
     ----------
     file : (str, FileStamp)
         Absolute path, and its stamp when it was opened.
-    plans : sequence of TileGrid
-        The levels, finest first.
+    layout : TiffLayout
+        How its levels are cut, and how its axes are shown.
     meta : ImageMeta
         Of the image; its levels do not count.
     """
 
-    def __init__(
-        self, file: tuple[str, FileStamp], plans: Sequence[TileGrid], meta: ImageMeta
-    ) -> None:
+    def __init__(self, file: tuple[str, FileStamp], layout: TiffLayout, meta: ImageMeta) -> None:
         self.file = file
         self.paths = (file[0],)
         self.row_map = ONE_ROW
         self.token = f"tiff-{uuid.uuid4().hex}"
-        self._plans = tuple(plans)
-        grids = [plan.grid for plan in plans]
+        self._plans = layout.tiles
+        self._order = layout.axes_order or tuple(range(len(layout.info.page_shape)))
+        grids = [plan.shown(self._order) for plan in layout.tiles]
         factors = [
             tuple(a / b for a, b in zip(grids[0].shape, grid.shape, strict=True)) for grid in grids
         ]
@@ -188,18 +195,21 @@ class TiledSource:
         number, count = 0, len(plan.lead)
         for (start, _), length in zip(box, plan.lead, strict=False):
             number = number * length + start
-        plane = box[count][0] if plan.planes else 0
-        (top, bottom), (left, right) = box[count + bool(plan.planes) :][:2]
+        stored = sorted(zip(self._order, box[count:], strict=True))
+        inside = [bounds for _, bounds in stored]
+        planes = inside[0] if plan.planes else (0, 1)
+        (top, bottom), (left, right) = inside[bool(plan.planes) :][:2]
         path, opened = self.file
-        size = (bottom - top, right - left)
-        corner = (plane, top, left)
+        size = (planes[1] - planes[0], bottom - top, right - left)
+        corner = (planes[0], top, left)
         return TileChunk(
             path,
             plan.directories[number],
             number,
             corner,
             size,
-            shape=box_shape(box),
+            stored=(*(1,) * count, *box_shape(inside)),
+            order=(*range(count), *(count + axis for axis in self._order)),
             dtype=self.meta.dtype,
             opened=opened,
         )
@@ -220,11 +230,16 @@ def tiled_source(
         Of the image; its levels do not count.
     """
     if layout.in_place is not None:
-        strides = dense(meta.shape, meta.dtype.newbyteorder(layout.order), layout.in_place)
+        lead = meta.shape[: layout.info.page_ndim]
+        stored = (*lead, *layout.stored_page_shape)
+        strides = dense(stored, meta.dtype.newbyteorder(layout.order), layout.in_place)
+        if layout.axes_order:
+            inner = (len(lead) + axis for axis in layout.axes_order)
+            strides = transposed(strides, (*range(len(lead)), *inner))
         kept = {name: getattr(meta, name) for name in type(meta).__slots__ if name not in _OWN}
         source = StridedFileSource(strides, [file], meta.name, meta.axes, **kept)
         return source.with_strided_levels()
-    return TiledSource(file, layout.tiles, meta) if layout.tiles else None
+    return TiledSource(file, layout, meta) if layout.tiles else None
 
 
 def is_large(info: PictureInfo) -> bool:
@@ -250,11 +265,11 @@ def series_grids(series: tifffile.TiffPageSeries) -> tuple[TileGrid, ...]:
     grids: list[TileGrid] = []
     for level in series.levels:
         grid = _level_grid(level)
-        if grid is not None and len(grid.grid.shape) == len(shape):
+        if grid is not None and len(grid.shape) == len(shape):
             grids.append(grid)
         elif not grids:
             return ()
-    if grids[0].grid.shape != shape:
+    if grids[0].shape != shape:
         return ()
     return tuple(grid for grid in grids if grid.lead == grids[0].lead)
 
