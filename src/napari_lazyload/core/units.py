@@ -22,12 +22,14 @@ _LENGTHS = {
     "angstrom": _Unit("Å", 1e-10, "ångström"),
     "nanometer": _Unit("nm", 1e-9, "nanometre"),
     # U+00B5 is the micro sign, U+03BC the Greek letter.
-    "micrometer": _Unit("µm", 1e-6, "um μm \\u00b5m micron micrometre µ μ"),
+    "micrometer": _Unit(
+        "µm", 1e-6, "um μm micron micrometre µ μ mikrometer mikron micrón micrómetro мкм 微米"
+    ),
     "millimeter": _Unit("mm", 1e-3, "millimetre"),
     "centimeter": _Unit("cm", 1e-2, "centimetre"),
     "meter": _Unit("m", 1.0, "metre"),
     "kilometer": _Unit("km", 1e3, "kilometre"),
-    "inch": _Unit("in", 0.0254),
+    "inch": _Unit("in", 0.0254, "inches"),
     "foot": _Unit("ft", 0.3048, "feet"),
 }
 _TIMES = {
@@ -45,6 +47,7 @@ _NAMES = {
     for name, unit in _UNITS.items()
     for word in (name, unit.symbol.lower(), *unit.words.split())
 }
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _METRIC = re.compile(
     "(atto|centi|deci|exa|femto|giga|hecto|kilo|mega|micro|milli|nano|peta|pico|tera|yocto|yotta|"
     "zepto|zetta)?(meter|second)"
@@ -53,8 +56,12 @@ _OTHERS = frozenset(("angstrom", "foot", "inch", "mile", "parsec", "yard", "day"
 
 
 def unit_of(text: str | None) -> str | None:
-    """Return the name of a unit as files write it: "µm", "microns"; None for what is none."""
-    word = (text or "").strip().lower()
+    r"""Return the name of a unit as files write it: "µm", "microns"; None for what is none.
+
+    Java's programs write letters beyond ASCII as escapes: ``\u00B5m``.
+    """
+    plain = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text or "")
+    word = plain.strip().lower()
     return _NAMES.get(word) or _NAMES.get(word.removesuffix("s"))
 
 

@@ -208,3 +208,112 @@ def test_where_zero_is_white_it_is_shown_white(tmp_path, options):
     np.testing.assert_array_equal(image.data, array)
     assert layers[0]["colormap"] == "gray_r"
     assert "colormap" not in opened(write(tmp_path, array, "b.tif", photometric="minisblack"))[1][0]
+
+
+IMAGEJ_UNITS = {
+    "pixel": None,
+    "": None,
+    "a.u.": None,
+    "unknown": None,
+    "inches": "inch",
+    "micron": "micrometer",
+    "\\u00B5m": "micrometer",
+    "\\u03BCm": "micrometer",
+    "micr\\u00F3n": "micrometer",
+    "nm": "nanometer",
+}
+
+
+def imagej_file(tmp_path, lines, array=STACK[0, :, 0], **options):
+    text = "\n".join(["ImageJ=1.54f", f"images={len(array)}", f"slices={len(array)}", *lines, ""])
+    options = {
+        "resolution": (4.0, 2.0),
+        "resolutionunit": 1,
+        "photometric": "minisblack",
+        **options,
+    }
+    return write(tmp_path, array, description=text, metadata=None, **options)
+
+
+@pytest.mark.parametrize("unit", IMAGEJ_UNITS)
+def test_imagej_keeps_depth_and_width_in_proportion(tmp_path, unit):
+    lines = [f"unit={unit}"] if unit else []
+    image, _ = opened(imagej_file(tmp_path, [*lines, "spacing=-3.0"]))
+    assert image.scale == (3.0, 0.5, 0.25)
+    wanted = IMAGEJ_UNITS[unit]
+    assert image.units == (wanted,) * 3
+
+
+def test_imagej_names_units_of_y_and_z(tmp_path):
+    lines = ["unit=micron", "yunit=nm", "zunit=mm", "spacing=0.003"]
+    image, _ = opened(imagej_file(tmp_path, lines))
+    assert image.scale == pytest.approx((3.0, 0.0005, 0.25))
+    assert image.units == ("micrometer",) * 3
+
+
+@pytest.mark.parametrize(("unit", "dots", "scale"), [(2, 72, 1.0), (2, 100, 0.01), (3, 100, 0.01)])
+def test_imagej_without_a_unit_takes_that_of_the_resolution(tmp_path, unit, dots, scale):
+    path = imagej_file(tmp_path, ["spacing=1.5"], resolution=(dots, dots), resolutionunit=unit)
+    image, _ = opened(path)
+    assert image.scale == pytest.approx((1.5, scale, scale))
+    assert image.units[1] == (None if dots == 72 else {2: "inch", 3: "centimeter"}[unit])
+
+
+def test_imagej_stack_of_fewer_pages_than_described_shows_what_is_there(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
+        for number, plane in enumerate(STACK[0, :, 0]):
+            text = "ImageJ=1.53\nimages=7\nslices=7\n" if not number else None
+            tif.write(plane, metadata=None, contiguous=False, description=text)
+    with pytest.warns(nl.LazyLoadWarning, match="3 planes are there, 7 are described"):
+        image, _ = opened(tmp_path / "a.tif")
+    np.testing.assert_array_equal(np.asarray(image.data), STACK[0, :, 0])
+
+
+SEM = "\r\n".join(
+    ["0", "0", "0", "2.5e-09", "", "AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = 2.700 nm", ""]
+)
+UNNAMED = "\r\n".join(["0", "0", "0", "2.5e-09", "0", "DP_ZOOM", "Zoom = Off", ""])
+FEI = "[User]\r\nUser=a\r\n[Scan]\r\nPixelWidth=3e-9\r\nPixelHeight=4e-9\r\n"
+GATAN = [
+    (65003, 2, 3, "nm", True),
+    (65004, 2, 3, "nm", True),
+    (65009, 12, 1, 0.5, True),
+    (65010, 12, 1, 0.25, True),
+]
+METASERIES = (
+    '<MetaData><PlaneInfo><prop id="spatial-calibration-state" type="bool" value="on"/>'
+    '<prop id="spatial-calibration-x" type="float" value="1.5"/>'
+    '<prop id="spatial-calibration-y" type="float" value="2.5"/>'
+    '<prop id="spatial-calibration-units" type="string" value="um"/>'
+    "</PlaneInfo></MetaData>"
+)
+MAKERS = {
+    "Zeiss": ({"extratags": [(34118, 2, 0, SEM, True)]}, (2.7, 2.7), "nanometer"),
+    "Zeiss, unnamed": ({"extratags": [(34118, 2, 0, UNNAMED, True)]}, (0.0025,) * 2, "micrometer"),
+    "FEI": ({"extratags": [(34682, 2, 0, FEI, True)]}, (0.004, 0.003), "micrometer"),
+    "Gatan": ({"extratags": GATAN}, (0.25, 0.5), "nanometer"),
+    "MetaSeries": ({"description": METASERIES, "software": "MetaSeries"}, (2.5, 1.5), "micrometer"),
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_sizes_are_those_of_the_makers_tags(tmp_path, maker):
+    options, scale, unit = MAKERS[maker]
+    path = write(tmp_path, STACK[0, 0, 0], metadata=None, resolution=(72, 72), **options)
+    image, _ = opened(path)
+    assert image.scale == pytest.approx(scale)
+    assert image.units == (unit, unit)
+
+
+def test_images_of_a_slide_share_a_unit(tmp_path):
+    """The thumbnail covers the same ground."""
+    slide, path = np.zeros((100, 130, 3), "u1"), tmp_path / "a.svs"
+    texts = ("130x100 (32x32) JPEG/RGB Q=70|AppMag = 20|MPP = 0.5", "thumbnail")
+    with tifffile.TiffWriter(path) as tif:
+        for image, text in zip((slide, slide[::2, ::2]), texts, strict=True):
+            options = {"description": f"Aperio Image Library v11.2.1\n{text}", "software": ""}
+            tif.write(image, tile=(32, 32), photometric="rgb", metadata=None, **options)
+    with nl.open_dataset(path) as dataset:
+        layers = [keywords for _, keywords, _ in dataset.to_layer_data()]
+    assert {layer["units"] for layer in layers} == {("micrometer", "micrometer")}
+    assert [layer["scale"] for layer in layers] == [(0.5, 0.5), (1.0, 1.0)]

@@ -36,6 +36,7 @@ from napari_lazyload.sources.tiff.tiled import tiled_source
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_lazyload.core.metadata import ImageMeta
     from napari_lazyload.sources.opened import RowSource
     from napari_lazyload.sources.tiff.layout import TiffLayout
 
@@ -116,7 +117,8 @@ def _show_tiff(opened: OpenResult, files: FileSet, layouts: Sequence[TiffLayout]
         if any(title == source.meta.name for source in sources):
             title = f"{title} ({number})"
         source = PictureSource(files, np.arange(1), {}, layout.info, title, series=number)
-        source.meta = replace(source.meta, display={**source.meta.display, "visible": False})
+        meta = _in_units_of(sources[0].meta, source.meta)
+        source.meta = replace(meta, display={**meta.display, "visible": False})
         sources.append(source)
     stamp = files.probed(0)
     assert stamp is not None
@@ -130,6 +132,28 @@ def _show_tiff(opened: OpenResult, files: FileSet, layouts: Sequence[TiffLayout]
     if images > len(layouts):
         shown = f"{name}: {len(layouts)} of {images} images are opened"
         opened.notes.append(f"{shown}; more are too many, or damaged")
+
+
+def _in_units_of(first: ImageMeta, other: ImageMeta) -> ImageMeta:
+    """Return what another image of a file is, with units where the first alone has some.
+
+    napari drops all units where layers have different ones. An image of the same proportions, such
+    as a slide's thumbnail, covers the same ground; of others a pixel is one unit.
+    """
+    if first.units is None or first.scale is None or other.units is not None:
+        return other
+    sizes = {}
+    for axis, unit, size in zip(first.axes, first.units, first.scale, strict=False):
+        sizes[axis] = (unit, size * first.shape[first.axes.index(axis)])
+    covered = {axis: sizes[axis][1] / other.shape[other.axes.index(axis)] for axis in "yx"}
+    if not 0.98 < covered["y"] / covered["x"] < 1.02:
+        covered = {}
+    axes = other.axes[: len(other.axes) - other.rgb]
+    return replace(
+        other,
+        scale=tuple(covered.get(axis, 1.0) for axis in axes),
+        units=tuple(sizes.get(axis, (None, 0.0))[0] for axis in axes),
+    )
 
 
 def header_seconds(listed: float) -> float:

@@ -205,7 +205,10 @@ def _describe_images(tif: tifffile.TiffFile, size: int) -> TiffDescription:
     metadata = dict(first.info.metadata)
     if len(tif.series) > 1:
         metadata["images"] = len(tif.series)
-    if len(own) > 1:
+    if _is_shorter(tif, tif.series[numbers[0]]) and len(tif.pages) > 1:
+        described = (tif.imagej_metadata or {}).get("images", "more")
+        metadata["note"] = f"{len(tif.pages)} planes are there, {described} are described"
+    elif len(own) > 1:
         metadata["note"] = f"{len(own)} series of images; the first is shown"
     first = replace(first, info=replace(first.info, metadata=metadata))
     further = (_describe_further(tif, number, size) for number in numbers[1:])
@@ -235,14 +238,20 @@ def _check_kind(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None
 
     tifffile then shows its first plane, as if there were no others. ImageJ writes the directory
     before the pixels. Behind them it is that of a program that took the description over from a
-    longer stack: what is there is all.
+    longer stack: what is there is all. So it is where planes have directories of their own.
     """
     page = tif.pages.first
     foreign = len(page.dataoffsets) > 0 and page.dataoffsets[0] < page.offset
-    if tif.is_imagej and series.kind in ("generic", "uniform") and not foreign:
+    alone = _is_shorter(tif, series) and len(tif.pages) == 1
+    if alone and not foreign:
         raise TruncatedError(
             "an ImageJ stack with less data than it describes", "all planes of its description"
         )
+
+
+def _is_shorter(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Whether ImageJ's description is of more planes than the file has."""
+    return bool(tif.is_imagej) and series.kind in ("generic", "uniform")
 
 
 def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:

@@ -9,11 +9,14 @@ import numpy as np
 
 from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_color
 from napari_lazyload.core.metadata import ChannelMeta
-from napari_lazyload.core.units import time_unit
+from napari_lazyload.core.units import in_unit, length_unit, time_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_RESOLUTION_UNITS = {2: "inch", 3: "centimeter"}
+_SCREEN = 72.0
+"""Dots per inch that ImageJ takes for no calibration."""
 _COLORED = ("composite", "color")
 
 
@@ -39,15 +42,67 @@ def imagej_metadata(
     found: dict[str, Any] = {}
     steps = {"z": _step(fields.get("spacing")), "t": _step(fields.get("finterval"))}
     known = {name: step for name, step in steps.items() if step and name in axes}
+    units: dict[str, str | None] = {}
+    if "z" in known and "zunit" in fields:
+        known["z"], units["z"] = _in_unit_of_x(known["z"], fields, "zunit")
+    if "t" in known:
+        units["t"] = time_unit(str(fields.get("tunit", "s"))) or "second"
     if known:
         found["axis_scale"] = known
-    if "t" in known:
-        found["axis_units"] = {"t": time_unit(str(fields.get("tunit", "s"))) or "second"}
+    if units:
+        found["axis_units"] = units
     count = shape[axes.index("c")] if "c" in axes else 1
     if count == 1:
         return {**found, **imagej_limits(fields)}
     channels = _channels(fields, count)
     return {**found, "channels": channels} if channels else found
+
+
+def imagej_scale(
+    per_unit: tuple[float, float], resolution_unit: int, fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the size of a pixel as ImageJ shows it, and its unit where it is one of length.
+
+    A unit that is none ("pixel", "a.u.") changes no size: depth and width stay in proportion.
+
+    Parameters
+    ----------
+    per_unit : (float, float)
+        Resolution along y and x, 0 where the file has none.
+    resolution_unit : int
+        TIFF's number of the unit, which counts where the description has none.
+    fields : Mapping
+        The description.
+
+    Returns
+    -------
+    dict
+        ``scale`` (y, x), ``unit`` and ``axis_units``, as far as known.
+    """
+    if min(per_unit) <= 0:
+        return {}
+    y, x = 1 / per_unit[0], 1 / per_unit[1]
+    unit = length_unit(str(fields.get("unit") or ""))
+    if "unit" not in fields and resolution_unit in _RESOLUTION_UNITS:
+        unit = _RESOLUTION_UNITS[resolution_unit]
+        if unit == "inch" and per_unit[1] == _SCREEN:
+            return {}
+    found: dict[str, Any] = {}
+    if "yunit" in fields:
+        y, y_unit = _in_unit_of_x(y, fields, "yunit")
+        if y_unit != unit:
+            found["axis_units"] = {"y": y_unit}
+    if unit is not None:
+        found["unit"] = unit
+    return {"scale": (y, x), **found}
+
+
+def _in_unit_of_x(size: float, fields: Mapping[str, Any], name: str) -> tuple[float, str | None]:
+    """Return a size along another axis in the unit of x where both are lengths, and its unit."""
+    unit, own = (length_unit(str(fields.get(key) or "")) for key in ("unit", name))
+    if unit and own:
+        return in_unit(size, own, unit), unit
+    return size, own
 
 
 def imagej_limits(fields: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
@@ -62,8 +117,12 @@ def imagej_limits(fields: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def _step(value: Any) -> float:
-    usable = isinstance(value, (int, float)) and math.isfinite(value)
-    return max(0.0, float(value)) if usable else 0.0
+    """Return a distance, 0 for what is none; ImageJ writes a negative one of reversed planes."""
+    try:
+        step = abs(float(str(value).replace(",", ".")))
+    except ValueError:
+        return 0.0
+    return step if math.isfinite(step) else 0.0
 
 
 def _channels(fields: Mapping[str, Any], count: int) -> tuple[ChannelMeta, ...]:

@@ -39,13 +39,13 @@ def instrument_metadata(
         ``scale`` (y, x), ``unit``, ``axis_scale``, ``axis_units`` and ``channels``, as far as
         known.
     """
-    for name, read in _READERS.items():
-        if getattr(tif, f"is_{name}", False):
-            try:
-                return read(tif, axes, shape)
-            except Exception:  # noqa: BLE001 - a maker's tags may hold anything; the pixels are fine
-                return {}
-    return {}
+    readers = [read for name, read in _READERS.items() if getattr(tif, f"is_{name}", False)]
+    if 65009 in tif.pages.first.tags:
+        readers.append(_gatan)
+    try:
+        return readers[0](tif, axes, shape) if readers else {}
+    except Exception:  # noqa: BLE001 - a maker's tags may hold anything; the pixels are fine
+        return {}
 
 
 def _number(value: Any) -> float:
@@ -118,6 +118,60 @@ def _fluoview(
     return _sizes(x, y, z if z_unit == unit else 0, unit)
 
 
+def _sem(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
+    """Zeiss electron microscopes: a value with its unit, else metres in the fourth unnamed one."""
+    fields: Any = tif.sem_metadata
+    for name in ("ap_image_pixel_size", "ap_pixel_size"):
+        _, size, unit = (*fields.get(name, ()), None, None, None)[:3]
+        if _number(size) and length_unit(str(unit)):
+            return _sizes(size, size, unit=length_unit(str(unit)) or "")
+    size = _number(fields[""][3]) * 1e6
+    return _sizes(size, size)
+
+
+def _fei(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
+    """Thermo Fisher, once FEI: metres of the scan."""
+    fields: Any = tif.fei_metadata
+    scan = fields.get("Scan") or fields["EScan"]
+    return _sizes(_number(scan["PixelWidth"]) * 1e6, _number(scan["PixelHeight"]) * 1e6)
+
+
+def _tvips(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
+    """TVIPS: nanometres in the specimen."""
+    fields: Any = tif.tvips_metadata
+    return _sizes(fields.get("PixelSizeX"), fields.get("PixelSizeY"), unit="nanometer")
+
+
+def _gatan(tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]) -> dict[str, Any]:
+    """Gatan's DigitalMicrograph: units and scales of x and y in tags of their own."""
+    tags = tif.pages.first.tags
+    names = (tags.valueof(tag) for tag in (65003, 65004))
+    units = [length_unit(_text(name)) for name in names]
+    if units[0] is None or units[0] != units[1]:
+        return {}
+    return _sizes(tags.valueof(65009), tags.valueof(65010), unit=units[0])
+
+
+def _text(value: Any) -> str:
+    """Return a text of a tag, which some write as bytes of UTF-16."""
+    data = bytes(value) if isinstance(value, (bytes, tuple)) else str(value or "").encode()
+    coding = "utf-16-le" if data[1:2] == b"\0" else "utf-8"
+    return data.decode(coding, "replace").strip("\0 ")
+
+
+def _metaseries(
+    tif: tifffile.TiffFile, _axes: Sequence[str], _shape: Sequence[int]
+) -> dict[str, Any]:
+    """MetaXpress and MetaMorph: a calibration of each plane that may be off."""
+    metadata: Any = tif.metaseries_metadata
+    fields = metadata["PlaneInfo"]
+    unit = length_unit(str(fields.get("spatial-calibration-units")))
+    if not fields.get("spatial-calibration-state") or unit is None:
+        return {}
+    x, y = (fields.get(f"spatial-calibration-{axis}") for axis in "xy")
+    return _sizes(x, y, unit=unit)
+
+
 def _micromanager(
     tif: tifffile.TiffFile, axes: Sequence[str], shape: Sequence[int]
 ) -> dict[str, Any]:
@@ -165,5 +219,9 @@ _READERS: dict[str, Callable[..., dict[str, Any]]] = {
     "svs": _svs,
     "sis": _sis,
     "fluoview": _fluoview,
+    "sem": _sem,
+    "fei": _fei,
+    "tvips": _tvips,
+    "metaseries": _metaseries,
     "micromanager": _micromanager,
 }

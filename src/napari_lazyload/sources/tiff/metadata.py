@@ -13,7 +13,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.units import length_unit
 from napari_lazyload.sources.tiff.ifd import (
     PHOTOMETRIC,
     RESOLUTION_UNIT,
@@ -23,7 +22,7 @@ from napari_lazyload.sources.tiff.ifd import (
     value_bytes,
     values,
 )
-from napari_lazyload.sources.tiff.imagej import imagej_limits, imagej_metadata
+from napari_lazyload.sources.tiff.imagej import imagej_limits, imagej_metadata, imagej_scale
 from napari_lazyload.sources.tiff.instruments import instrument_metadata
 from napari_lazyload.sources.tiff.ome_xml import ome_metadata
 
@@ -76,7 +75,7 @@ def plain_metadata(head: FileHead, plain: Plain) -> dict[str, Any]:
     unit = values(head, plain.flavour, entry)[0] if entry is not None else 2
     fields = _description(plain.description)
     per_unit = _rational(head, plain, Y_RESOLUTION), _rational(head, plain, X_RESOLUTION)
-    metadata.update(_scale(per_unit, unit, fields.get("unit")))
+    metadata.update(_scale(per_unit, unit, fields))
     metadata.update(imagej_limits(fields))
     return metadata
 
@@ -121,7 +120,10 @@ def series_metadata(tif: tifffile.TiffFile, number: int, axes: tuple[str, ...]) 
     if tif.is_imagej:
         fields = tif.imagej_metadata or {}
         metadata.update(imagej_metadata(fields, axes, shape))
-    metadata.update(_scale(per_unit, unit, fields.get("unit")))
+    scale = _scale(per_unit, unit, fields)
+    if "axis_units" in scale:
+        metadata["axis_units"] = {**metadata.get("axis_units", {}), **scale.pop("axis_units")}
+    metadata.update(scale)
     if not number:
         metadata.update(instrument_metadata(tif, axes, shape))
     return metadata
@@ -136,14 +138,13 @@ def _ratio(tag: Any) -> float:
         return 0.0
 
 
-def _scale(per_unit: tuple[float, float], unit: int, named: str | None) -> dict[str, Any]:
+def _scale(per_unit: tuple[float, float], unit: int, imagej: Mapping[str, Any]) -> dict[str, Any]:
     """Return the size of a pixel (y, x) and its unit, where they can be trusted."""
+    if imagej:
+        return imagej_scale(per_unit, unit, imagej)
     if min(per_unit) <= 0:
         return {}
     size = (1 / per_unit[0], 1 / per_unit[1])
-    name = length_unit(str(named)) if named else None
-    if name:
-        return {"scale": size, "unit": name}
     factor = _MICROMETERS.get(unit)
     if factor and max(size) * factor < _PRINT_PIXEL:
         return {"scale": (size[0] * factor, size[1] * factor), "unit": "micrometer"}
