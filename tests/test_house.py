@@ -22,7 +22,8 @@ MOST = {
     "floors of rooms": 8,
     "files in circles of imports": 0,
     "probes for abilities": 0,
-    "statements": 24_700,  # the aim is 24,000
+    # The aim is 24,000 for what stood when the rooms were made, and 1,500 for what came since.
+    "statements": 26_200,
     "ternaries per 100 code lines": 3.0,
     "comprehensions per 100 code lines": 3.5,
     "retired words": 0,

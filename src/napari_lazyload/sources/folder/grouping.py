@@ -185,7 +185,7 @@ def _by_folder(files: FileSet, name: str) -> dict[str, Array]:
 def _in_order(kinds: Array) -> list[int]:
     """Return the different classes of some files, in the order in which they come first."""
     present, first = np.unique(kinds, return_index=True)
-    return present[np.argsort(first)].tolist()
+    return [int(kind) for kind in present[np.argsort(first)]]
 
 
 def _classes(files: FileSet, kinds: Iterable[int]) -> list[list[int]]:

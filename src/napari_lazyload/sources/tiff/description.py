@@ -257,34 +257,26 @@ def _is_shorter(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool
 def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     """Describe a series of a file of `size` bytes."""
     series = tif.series[number]
-    keyframe = series.keyframe
-    letters, shape = series.axes, tuple(map(int, series.shape))
-    _check_pixels(series, shape)
-    if len(shape) > 2 and shape[-1] == 1 and letters[-1] not in "YX":
-        letters, shape = letters[:-1], shape[:-1]  # else one column would be shown
+    letters, shape = _axes_with_pixels(series)
     dtype = np.dtype(series.dtype).newbyteorder("=")
     start = contiguous_from(tif, series)
     page_ndim, data_offset, directories, files = _pages(tif, series, shape, start)
-    axes, rgb = _named_axes(letters, shape, keyframe)
+    axes, rgb = _named_axes(letters, shape, series.keyframe)
     order = _shown_order(axes, rgb=rgb)
     if order[:page_ndim] != tuple(range(page_ndim)):  # its pages are no planes
         page_ndim, data_offset, directories, files = 0, start, None, ()
-    axes, shape = (tuple(names[axis] for axis in order) for names in (axes, shape))
+    axes = tuple(axes[axis] for axis in order)
+    shape = tuple(shape[axis] for axis in order)
     metadata = series_metadata(tif, number, axes)
-    if keyframe.dtype != series.dtype:
+    if series.keyframe.dtype != series.dtype:
         data_offset = None
-    offsets = directories
-    if data_offset is not None and not isinstance(data_offset, int):
-        offsets = data_offset
+    offsets = data_offset if isinstance(data_offset, array) else directories
     missing = sum(not offset for offset in offsets or ())
     if missing:
         metadata["missing"] = missing
     own = tif.filehandle.path
     held = frozenset(filter(None, files))
-    places = None
-    if offsets is not None and (held or missing):
-        paths = ["" if path == own else path for path in files] or [""] * len(offsets)
-        places = PageLocations(paths, offsets)
+    places = _places(own, files, offsets or ()) if held or missing else None
     info = PictureInfo(
         shape,
         dtype,
@@ -301,19 +293,49 @@ def _describe(tif: tifffile.TiffFile, number: int, size: int) -> TiffLayout:
     if isinstance(data_offset, int):
         check_extent(size, data_offset, info.nbytes)
     around = _around(own, held) if held or missing else ()
-    axes_order = tuple(axis - page_ndim for axis in order[page_ndim:])
-    if axes_order == tuple(range(len(axes_order))):
-        axes_order = ()
+    inside = tuple(axis - page_ndim for axis in order[page_ndim:])
     layout = TiffLayout(
-        info, tif.byteorder, data_offset, directories, files, around, number, axes_order=axes_order
+        info,
+        tif.byteorder,
+        data_offset,
+        directories,
+        files,
+        around,
+        number,
+        axes_order=() if inside == tuple(range(len(inside))) else inside,
     )
-    if not is_large(info) or getattr(series, "transform", None) is not None:
+    return _cut(layout, tif, series, start)
+
+
+def _places(own: str, files: Sequence[str], offsets: Sequence[int]) -> PageLocations | None:
+    """Return where the pages of a set of files are, or of a file that lacks some."""
+    paths = ["" if path == own else path for path in files] or [""] * len(offsets)
+    return PageLocations(paths, offsets) if offsets else None
+
+
+def _cut(
+    layout: TiffLayout, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, start: int | None
+) -> TiffLayout:
+    """Return a layout with smaller pieces than pages, where they are large."""
+    if not is_large(layout.info) or getattr(series, "transform", None) is not None:
         return layout
-    if info.levels == 1 and start is not None:
+    if layout.info.levels == 1 and start is not None:
         return replace(layout, in_place=start)
     if in_other_files(tif, series):  # tiles would be those of one file
         return layout
     return replace(layout, tiles=series_grids(series))
+
+
+def _axes_with_pixels(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
+    """Return tifffile's letters of the axes, and the shape; raise for pixels of an unknown kind.
+
+    A last axis of length one is left out: else one column would be shown.
+    """
+    letters, shape = series.axes, tuple(map(int, series.shape))
+    _check_pixels(series, shape)
+    if len(shape) > 2 and shape[-1] == 1 and letters[-1] not in "YX":
+        return letters[:-1], shape[:-1]
+    return letters, shape
 
 
 def _check_pixels(series: tifffile.TiffPageSeries, shape: tuple[int, ...]) -> None:

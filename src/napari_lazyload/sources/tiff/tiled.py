@@ -196,7 +196,7 @@ class TiledSource:
         for (start, _), length in zip(box, plan.lead, strict=False):
             number = number * length + start
         stored = sorted(zip(self._order, box[count:], strict=True))
-        inside = [bounds for _, bounds in stored]
+        inside = tuple(bounds for _, bounds in stored)
         planes = inside[0] if plan.planes else (0, 1)
         (top, bottom), (left, right) = inside[bool(plan.planes) :][:2]
         path, opened = self.file
