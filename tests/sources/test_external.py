@@ -92,6 +92,76 @@ def rsciio(monkeypatch):
     external._scenes.cache_clear()
 
 
+class ColorImage(BioImage):
+    """A reader whose dask array repeats the first sample, as bioio-czi's does."""
+
+    scenes = ("A",)
+    dims = types.SimpleNamespace(order="TYXS")
+    channel_names = None
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 30, 40, 3), "u1")
+
+    @property
+    def dask_data(self):
+        return da.from_array(self.pixels[..., :1].repeat(3, axis=-1))
+
+    def get_image_data(self, order, **wanted):
+        assert order == "YXS"
+        return self.pixels[tuple(wanted[axis] for axis in self.dims.order)]
+
+
+def test_colors_of_bioio_are_those_that_it_reads_at_once(tmp_path, monkeypatch, bioio):
+    monkeypatch.setitem(sys.modules, "bioio", types.SimpleNamespace(BioImage=ColorImage))
+    (tmp_path / "a.czi").write_bytes(b"some")
+    with nl.open_dataset(tmp_path / "a.czi") as dataset:
+        (image,) = dataset.images
+        assert (image.axes, image.rgb) == (("y", "x", "s"), True)
+        np.testing.assert_array_equal(image.data, ColorImage.pixels[0])
+        np.testing.assert_array_equal(image.data[3:7, 5, 1], ColorImage.pixels[0, 3:7, 5, 1])
+
+
+COLOR = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
+
+
+def test_colors_of_rosettasciio_are_read_at_once(tmp_path, monkeypatch, rsciio):
+    samples = np.random.default_rng(0).integers(0, 255, (5, 6, 4), "u1")
+
+    def file_reader(path, lazy):
+        if lazy:
+            raise ValueError("Lazy loading of RGBA images is not supported.")
+        axes = [{"name": name, "index_in_array": at} for at, name in enumerate(("height", "width"))]
+        return [{"data": samples.view(COLOR)[..., 0], "axes": axes}]
+
+    stand_in = types.SimpleNamespace(file_reader=file_reader)
+    monkeypatch.setitem(sys.modules, "rsciio.stand_in", stand_in)
+    (tmp_path / "a.dm3").write_bytes(b"some")
+    with nl.open_dataset(tmp_path / "a.dm3") as dataset:
+        (image,) = dataset.images
+        assert (image.axes, image.rgb) == (("y", "x", "s"), True)
+        np.testing.assert_array_equal(image.data, samples)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_packed_archives_are_not_mapped(tmp_path, monkeypatch, rsciio, packed):
+    """A map of packed bytes would show them as pixels."""
+    asked = []
+
+    def file_reader(path, lazy):
+        asked.append(lazy)
+        axes = [{"name": name, "index_in_array": at} for at, name in enumerate(("height", "width"))]
+        return [{"data": np.load(path)["data"], "axes": axes}]
+
+    plugin = {"name": "PantaRhei", "file_extensions": ["prz"], "api": "rsciio.stand_in"}
+    monkeypatch.setitem(sys.modules, "rsciio", types.SimpleNamespace(IO_PLUGINS=[plugin]))
+    stand_in = types.SimpleNamespace(file_reader=file_reader)
+    monkeypatch.setitem(sys.modules, "rsciio.stand_in", stand_in)
+    save = np.savez_compressed if packed else np.savez
+    with open(tmp_path / "a.prz", "wb") as file:
+        save(file, data=PIXELS[0, 0, 0])
+    with nl.open_dataset(tmp_path / "a.prz") as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, PIXELS[0, 0, 0])
+    assert asked == [not packed]
+
+
 @pytest.mark.usefixtures("bioio")
 def test_scenes_of_bioio_are_images(tmp_path):
     path = tmp_path / "a.czi"

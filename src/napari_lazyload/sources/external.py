@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import uuid
+import zipfile
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import islice
@@ -154,7 +155,37 @@ def _by_bioio(path: str) -> Iterator[Scene]:
             else:
                 axes, index = (*axes, axis), (*index, slice(None))
         header = {"reader": type(image.reader).__module__}
-        yield Scene(str(name), array[index], axes, _bioio_meta(image, axes), header)
+        shown = _ColorPixels(image, array[index], axes) if "s" in axes else array[index]
+        yield Scene(str(name), shown, axes, _bioio_meta(image, axes), header)
+
+
+class _ColorPixels:
+    """A color image of bioio, read box by box without dask.
+
+    Some of its readers repeat the first sample in their dask arrays; what they read at once is
+    right.
+
+    Parameters
+    ----------
+    image : bioio.BioImage
+        At its scene.
+    lazy : dask.array.Array
+        For the shape and the type alone.
+    axes : tuple of str
+        Those that are shown; of the others the first place is.
+    """
+
+    def __init__(self, image: Any, lazy: Any, axes: tuple[str, ...]) -> None:
+        self.shape, self.dtype = lazy.shape, lazy.dtype
+        self._image = image
+        self._order = "".join(axes).upper()
+
+    def __getitem__(self, box: tuple[slice, ...]) -> Array:
+        wanted = dict(zip(self._order, box, strict=True))
+        others = set(self._image.dims.order) - wanted.keys()
+        return np.asarray(
+            self._image.get_image_data(self._order, **dict.fromkeys(others, 0), **wanted)
+        )
 
 
 def _bioio_meta(image: Any, axes: tuple[str, ...]) -> dict[str, Any]:
@@ -190,15 +221,54 @@ def _by_rosettasciio(path: str) -> Iterator[Scene]:
             repr(suffix),
             "rename the file as its software does",
         )
-    for number, signal in enumerate(import_module(reader["api"]).file_reader(path, lazy=True)):
+    for number, signal in enumerate(_signals(import_module(reader["api"]), path)):
         array = signal["data"]
         axes = sorted(signal["axes"], key=lambda axis: int(axis.get("index_in_array", 0)))
-        if len(array.shape) < 2 or np.dtype(array.dtype).kind not in KINDS:
+        colors = _color_samples(array.dtype)
+        if len(array.shape) < 2 or not (colors or np.dtype(array.dtype).kind in KINDS):
             continue
         title = signal.get("metadata", {}).get("General", {}).get("title") or f"signal {number}"
         names = _unique([str(axis.get("name") or "").lower() for axis in axes], array.shape)
         meta, header = _rosettasciio_meta(axes), {"reader": reader["name"]}
+        if colors:
+            pixels = np.ascontiguousarray(array)
+            array = pixels.view(colors[0]).reshape(*array.shape, len(colors))
+            names = (*names, "s")
         yield Scene(str(title), array, names, meta, header)
+
+
+def _signals(reader: Any, path: str) -> list[dict[str, Any]]:
+    """Return the signals of a file: lazily where the reader can, and is right then.
+
+    Colors are read at once: in a lazy array rosettasciio refuses them.
+    """
+    if _is_mapped(path):
+        try:
+            signals: list[dict[str, Any]] = reader.file_reader(path, lazy=True)
+        except (NotImplementedError, ValueError) as err:
+            if "lazy" not in str(err).lower():
+                raise
+        else:
+            if not any(_color_samples(signal["data"].dtype) for signal in signals):
+                return signals
+    found: list[dict[str, Any]] = reader.file_reader(path, lazy=False)
+    return found
+
+
+def _is_mapped(path: str) -> bool:
+    """Whether pixels may be mapped from a file: not those of a packed archive (Panta Rhei's)."""
+    if not zipfile.is_zipfile(path):
+        return True
+    with zipfile.ZipFile(path) as archive:
+        return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+
+
+def _color_samples(dtype: Any) -> list[np.dtype[Any]]:
+    """Return the types of the samples of a color pixel, red first; nothing of any other pixel."""
+    fields = np.dtype(dtype).fields or {}
+    is_color = tuple(fields) in (("R", "G", "B"), ("R", "G", "B", "A"))
+    types = [field[0] for field in fields.values()]
+    return types if is_color and len(set(types)) == 1 else []
 
 
 def _unique(names: list[str], shape: tuple[int, ...]) -> tuple[str, ...]:

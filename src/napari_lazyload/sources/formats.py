@@ -203,7 +203,10 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "rosettasciio",
-        _packed(".dm3 .dm4 .ser .emi .blo .mib .tvips .hspy .bcf .prz .seq"),
+        _packed(
+            ".dm3 .dm4 .ser .emi .blo .mib .tvips .hspy .bcf .prz .seq .rpl .spd .lsd .app5 .mrcz "
+            ".sur .pro .unf .elid .asw .pts .de5 .wdf .tvf"
+        ),
         "external:open_rosettasciio",
         library="rosettasciio",
         extra="rosettasciio",
