@@ -95,11 +95,11 @@ def checked_axes(axes: tuple[Axis, ...], shape: Sequence[int], where: str) -> tu
     """
     if len(axes) == len(shape):
         return axes
-    names = ", ".join(map(attrgetter("name"), axes))
     raise open_error(
         where,
         "expected one axis for each dimension of an array of shape "
-        f"{' x '.join(map(str, shape))}, found {len(axes)} ({names}). "
+        f"{' x '.join(map(str, shape))}, found {len(axes)} "
+        f"({', '.join(map(attrgetter('name'), axes))}). "
         "Correct the list of axes in the metadata, or open the array by its path",
     )
 

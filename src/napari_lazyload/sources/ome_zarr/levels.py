@@ -109,8 +109,7 @@ def by_shape(grid: ChunkGrid, finest: ChunkGrid) -> tuple[float, ...]:
 
     The finest level has pixels on every axis; an axis of a coarser one without any counts as equal.
     """
-    sizes = zip(finest.shape, grid.shape, strict=True)
-    return tuple(big / (small or big) for big, small in sizes)
+    return tuple(big / (small or big) for big, small in zip(finest.shape, grid.shape, strict=True))
 
 
 def _by_matrix(level: Resolution, finest: Resolution) -> tuple[Array, Array] | None:

@@ -78,8 +78,10 @@ def dataset_paths(entry: Mapping[str, Any]) -> list[str]:
 
 def is_shifted(dataset: Mapping[str, Any]) -> bool:
     """Return whether a dataset says where its first pixel lies: by more than a scale."""
-    transforms = as_dicts(dataset.get("coordinateTransformations"))
-    kinds = {as_text(transform.get("type")) for transform in transforms}
+    kinds = {
+        as_text(transform.get("type"))
+        for transform in as_dicts(dataset.get("coordinateTransformations"))
+    }
     return not kinds <= {"scale", "identity", None}
 
 
@@ -113,8 +115,7 @@ def read_placements(
     names = list(map(attrgetter("name"), axes))
     identity = np.eye(len(names) + 1)
     try:
-        transforms = _transforms_of_all(entry, placements, system)
-        whole = composed(transforms, names, names)
+        whole = composed(_transforms_of_all(entry, placements, system), names, names)
     except UnshownTransformError as err:
         whole = identity
         placements.notes.append(f"the transformations of the whole image are left out: {err}")
@@ -143,8 +144,9 @@ def _transforms_of_all(
         return own
     placements.systems, placements.reorder = tuple(named), False
     if system is not None and system not in named:
-        known = ", ".join(map(repr, named))
-        placements.notes.append(f"has no coordinate system {system!r}, but {known}")
+        placements.notes.append(
+            f"has no coordinate system {system!r}, but {', '.join(map(repr, named))}"
+        )
     placements.system = next(name for name in (system, "global", *named) if name in named)
     return [*own, named[placements.system]]
 
@@ -179,8 +181,12 @@ class _Systems:
         for transform in as_dicts(entry.get("coordinateTransformations")):
             start, end = end_of(transform.get("input")), end_of(transform.get("output"))
             try:
-                matrix = matrix_of(transform, self._names(start), self._names(end))
-                add_way(self._ways, start, end, matrix)
+                add_way(
+                    self._ways,
+                    start,
+                    end,
+                    matrix_of(transform, self._names(start), self._names(end)),
+                )
             except UnshownTransformError as err:
                 self.notes.append(f"the way from {start!r} to {end!r} is left out: {err}")
 
@@ -193,10 +199,9 @@ class _Systems:
 
     def _unlisted(self, target: str) -> tuple[Axis, ...]:
         """Return the likely axes of a coordinate system that is not described."""
-        known = ", ".join(map(repr, self._systems))
         self.notes.append(
             f"its pixels lie in the coordinate system {target!r}, which is not described; expected "
-            f"one of {known}"
+            f"one of {', '.join(map(repr, self._systems))}"
         )
         if self._fitting:
             return self._systems[self._fitting[0]]
@@ -208,8 +213,10 @@ class _Systems:
         start = next((system for system, matrix in own if matrix is not None), first)
         reached = reachable(self._ways, start, len(self._shape))
         if wanted is not None and wanted not in reached:
-            known = ", ".join(map(repr, reached))
-            self.notes.append(f"has no coordinate system {wanted!r} that can be shown, but {known}")
+            self.notes.append(
+                f"has no coordinate system {wanted!r} that can be shown, but "
+                f"{', '.join(map(repr, reached))}"
+            )
         order = [
             name for name in (wanted, *self._systems, start) if name is not None and name in reached
         ]

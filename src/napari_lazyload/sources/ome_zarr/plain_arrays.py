@@ -14,8 +14,7 @@ from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.sources.ome_zarr.axes import axis_names, axis_of
 from napari_lazyload.sources.ome_zarr.levels import Resolution, level_metas, ordered
 from napari_lazyload.sources.ome_zarr.omero import channel_count, read_channels
-from napari_lazyload.sources.ome_zarr.options import where_is
-from napari_lazyload.sources.ome_zarr.source import ZarrImage, ZarrSource
+from napari_lazyload.sources.ome_zarr.source import ZarrImage, ZarrSource, where_is
 from napari_lazyload.sources.ome_zarr.tolerant import as_list, as_number, as_numbers, as_text
 from napari_lazyload.sources.zarr.array import ZarrArray, open_array
 from napari_lazyload.sources.zarr.store import open_error
@@ -64,25 +63,31 @@ def array_image(node: Node, name: str) -> ZarrImage:
     names = _names(array, [axis.name for axis in axes])
     kept = len(names) - (names[-1] == RGB_AXIS)
     _, scale, translate, units = zip(*axes[:kept], strict=True)
-    meta = ImageMeta(
-        name=name,
-        axes=names,
-        dtype=array.dtype,
-        levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
-        scale=scale,
-        translate=translate,
-        units=units,
-        channels=read_channels(None, channel_count(names, array.shape)),
+    return ZarrImage(
+        ZarrSource(
+            [array],
+            ImageMeta(
+                name=name,
+                axes=names,
+                dtype=array.dtype,
+                levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
+                scale=scale,
+                translate=translate,
+                units=units,
+                channels=read_channels(None, channel_count(names, array.shape)),
+            ),
+        ),
+        node.path,
     )
-    return ZarrImage(ZarrSource([array], meta), node.path)
 
 
 def _names(array: ZarrArray, attribute_names: Sequence[str | None]) -> tuple[str, ...]:
     """Return the names of the axes: the array's own, else from its attributes, else guessed."""
     own = array.dimension_names if any(array.dimension_names or ()) else attribute_names
     if own and len(own) == len(array.shape) and any(own):
-        axes = [axis_of(name or f"dim_{number}") for number, name in enumerate(own)]
-        return axis_names(axes, array.shape)
+        return axis_names(
+            [axis_of(name or f"dim_{number}") for number, name in enumerate(own)], array.shape
+        )
     return guessed_names(array.shape, array.dtype.str)
 
 
@@ -217,5 +222,12 @@ def _pyramid(found: Sequence[ZarrImage]) -> ZarrImage | None:
     levels = ordered([Resolution(array.path, array, None) for array in arrays], odd)
     if odd:
         return None
-    meta = replace(first, name=_SCALE.sub("", first.name, count=1), levels=level_metas(levels, odd))
-    return ZarrImage(ZarrSource(arrays, meta), found[0].path)
+    return ZarrImage(
+        ZarrSource(
+            arrays,
+            replace(
+                first, name=_SCALE.sub("", first.name, count=1), levels=level_metas(levels, odd)
+            ),
+        ),
+        found[0].path,
+    )

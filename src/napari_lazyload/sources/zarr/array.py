@@ -53,8 +53,8 @@ class ZarrArray:
         Pixels of a shard; None without shards.
     dimension_names : tuple of (str or None) or None
         Version 3's own; xarray's ``_ARRAY_DIMENSIONS`` of version 2.
-    fill_value : numpy.generic
-        The value of every pixel of a chunk that is not there.
+    layout : ArrayMetadata
+        The chunks in their store: fill value, keys, shards, decoder.
     codec : str
         For people: "blosc zstd", "zstd", "none", "sharded zstd".
     nbytes : int
@@ -84,7 +84,6 @@ class ZarrArray:
         self.grid = layout.grid
         self.shard_shape = layout.shards.shape if layout.shards else None
         self.dimension_names = dimension_names
-        self.fill_value = layout.fill_value
         self.codec = layout.codec
         self.nbytes = prod(self.shape) * self.dtype.itemsize
         self.denied_keys: set[str] = set()
@@ -95,8 +94,9 @@ class ZarrArray:
         return (_shared_array, self._made_from)
 
     def __repr__(self) -> str:
-        address = self.store.address(self.path)
-        return f"ZarrArray({address!r}, shape={self.shape}, dtype={self.dtype})"
+        return (
+            f"ZarrArray({self.store.address(self.path)!r}, shape={self.shape}, dtype={self.dtype})"
+        )
 
     def chunk(self, index: BlockIndex) -> ZarrChunk:
         """Return the reference to one chunk of `grid`; nothing is read."""
@@ -107,12 +107,13 @@ class ZarrArray:
         first = not self.denied_keys
         self.denied_keys.add(key)
         if first:
-            msg = (
+            warnings.warn(
                 f"{self.store.address(key)}: the server does not let an anonymous user read this "
                 "chunk, or it is not there; it is shown with the fill value "
-                f"{self.fill_value}, as are others of this array"
+                f"{self.layout.fill_value}, as are others of this array",
+                LazyLoadWarning,
+                stacklevel=2,
             )
-            warnings.warn(msg, LazyLoadWarning, stacklevel=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,11 @@ class ZarrChunk:
     def key(self) -> ChunkKey:
         """The array, the files that may hold the chunk, and its place and form."""
         array = self.array
-        stamps = tuple(array.store.stamp(key) for key in self._keys())
-        return ChunkKey(array.store.address(array.path), stamps, (array.form, self.index))
+        return ChunkKey(
+            array.store.address(array.path),
+            tuple(array.store.stamp(key) for key in self._keys()),
+            (array.form, self.index),
+        )
 
     def load(self) -> Array:
         """Read and decode it.

@@ -7,13 +7,12 @@ it answers them.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from napari_lazyload.sources.zarr.connection import Connection, plain_url
+from napari_lazyload.sources.zarr.connection import Connection, plain_url, refuse_after_fork
 from napari_lazyload.sources.zarr.store import check_key, outcome_of
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class RemoteStore:
-    """A folder on a server, made by :func:`open_remote`.
+    """A folder on a server, made by `open_store`.
 
     Parameters
     ----------
@@ -57,7 +56,14 @@ class RemoteStore:
         return self.connect().anonymous
 
     def connect(self) -> Connection:
-        """Return the connection of this process to the server."""
+        """Return the connection of this process to the server.
+
+        Raises
+        ------
+        ChunkReadError
+            In a process that was forked from one that used it.
+        """
+        refuse_after_fork(self.root)
         return _connection(self)
 
     def address(self, key: str) -> str:
@@ -119,23 +125,6 @@ def at_once(call: Callable[[str], T], keys: Iterable[str]) -> dict[str, T]:
     return {key: found[key] for key in wanted}
 
 
-def _connect(store: RemoteStore) -> Connection:
+@lru_cache(maxsize=64)
+def _connection(store: RemoteStore) -> Connection:
     return Connection(store.url, dict(store.options))
-
-
-_connection = lru_cache(maxsize=64)(_connect)
-_of_the_parent: list[Any] = []
-
-
-def _forget_connections() -> None:
-    """Let a forked child make its own connections.
-
-    Those of the parent are kept: to free them would wait for threads that the child does not have.
-    """
-    global _connection  # noqa: PLW0603 - a fact of the process
-    _of_the_parent.append(_connection)
-    _connection = lru_cache(maxsize=64)(_connect)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_connections)
