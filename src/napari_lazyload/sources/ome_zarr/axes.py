@@ -35,16 +35,20 @@ class Axis:
     Parameters
     ----------
     name : str
-        As in the metadata, or as its type suggests.
+        As in the metadata, or as its type suggests; "" for none.
     type : str or None
         "space", "time", "channel" or another word of the writer.
     unit : str or None
         In a word: "micrometer".
+    scale, translate : float
+        Size of a pixel, and where the first one is, where the axis says so by itself.
     """
 
-    name: str
+    name: str = ""
     type: str | None = None
     unit: str | None = None
+    scale: float = 1.0
+    translate: float = 0.0
 
 
 def read_axes(found: Any) -> tuple[Axis, ...]:

@@ -271,5 +271,5 @@ def _nothing(node: Node, inside: GroupContents, opened: OpenedNode) -> str:
     if inside.tables:
         found.append(f"tables: {_some(inside.tables)}")
     found += inside.broken[:3]
-    text = "; ".join(found) or ("no arrays" if inside.names else "an empty group")
-    return f"expected images or arrays with two dimensions or more, found {text}"
+    found = found or ["no arrays" if inside.names else "an empty group"]
+    return f"expected images or arrays with two dimensions or more, found {'; '.join(found)}"

@@ -18,12 +18,14 @@ from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ImageMeta, Kind
 from napari_lazyload.sources.ome_zarr.axes import SPACE, axis_names
 from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, run_together
-from napari_lazyload.sources.ome_zarr.levels import Resolution, level_metas, ordered
 from napari_lazyload.sources.ome_zarr.multiscales import (
     Placements,
+    Resolution,
     dataset_paths,
     is_shifted,
+    level_metas,
     named_datasets,
+    ordered,
     read_placements,
 )
 from napari_lazyload.sources.ome_zarr.omero import channel_count, labels_display, read_channels
@@ -155,14 +157,16 @@ def read_labels(
         if isinstance(found, SourceOpenError):
             opened.notes.append(f"labels {label!r} are left out: {found}")
         elif found is not None and multiscales_of(found.attributes):
-            title = f"{name} {label}".strip()
-            reads.append(read_image(found, title, options, kind="labels", over=over))
+            reads.append(
+                read_image(found, f"{name} {label}".strip(), options, kind="labels", over=over)
+            )
         elif listed:
             opened.notes.append(
                 f"{name}: labels {label!r} are left out: there is no label image at {path!r}"
             )
-    errors = opened.take_all((yield from run_together(reads)))
-    opened.notes += map("labels are left out: {}".format, errors)
+    opened.notes += map(
+        "labels are left out: {}".format, opened.take_all((yield from run_together(reads)))
+    )
     return opened
 
 
@@ -217,16 +221,22 @@ class ImageBuilder:
         pyramid = []
         for number, dataset in enumerate(named_datasets(self.entry)):
             if number in opened:
-                matrix = placements.matrices[number]
                 path, shifted = str(dataset["path"]), is_shifted(dataset)
-                pyramid.append(Resolution(path, opened[number], matrix, shifted))
+                pyramid.append(
+                    Resolution(path, opened[number], placements.matrices[number], shifted)
+                )
         levels = ordered(pyramid, self._notes)
         meta = self._meta(placements, levels)
         kept = self._of_all_channels(meta)
         meta = replace(meta, levels=tuple(map(meta.levels.__getitem__, kept)))
-        source = ZarrSource([levels[number].array for number in kept], meta)
-        notes = [f"{self.name}: {note}" for note in self._notes]
-        return OpenedNode([ZarrImage(source, self.node.path)], notes)
+        return OpenedNode(
+            [
+                ZarrImage(
+                    ZarrSource([levels[number].array for number in kept], meta), self.node.path
+                )
+            ],
+            [f"{self.name}: {note}" for note in self._notes],
+        )
 
     def _of_all_channels(self, meta: ImageMeta) -> list[int]:
         """Return the numbers of the levels that have every channel and every color."""
@@ -261,11 +271,10 @@ class ImageBuilder:
             except SourceOpenError as err:
                 missing[path] = str(err)
         if not found:
-            reasons = "; ".join(list(missing.values())[:SOME]) or "it names no arrays"
             raise open_error(
                 where_is(self.node),
                 f"expected an image, found none of its levels ({len(missing)}) that can be opened: "
-                f"{reasons}",
+                f"{('; '.join(list(missing.values())[:SOME]) or 'it names no arrays')}",
             )
         self._notes += [f"level {path!r} is left out: {why}" for path, why in missing.items()]
         return found
@@ -286,8 +295,10 @@ class ImageBuilder:
         placed = placement_of(matrix, reorder=placements.reorder)
         axes = [placements.axes[world] for world in placed.order]
         if placed.order != tuple(range(len(axes))):
-            order = ", ".join(map(attrgetter("name"), axes))
-            self._notes.append(f"its axes are stored in the order {order}, and shown so")
+            self._notes.append(
+                f"its axes are stored in the order {', '.join(map(attrgetter('name'), axes))}, "
+                "and shown so"
+            )
         names = axis_names(axes, finest.shape)
         count = len(names) - (names[-1] == RGB_AXIS)  # no other axis has colors
         named = zip(axes[:count], names, strict=False)
@@ -334,8 +345,10 @@ class ImageBuilder:
         if self.kind == "labels":
             # Split as the image that they lie over: viewers count axes from the last.
             split = self.over is None or CHANNEL_AXIS not in self.over.axes or self.over.channels
-            channels = read_channels(None, count if split else 0)
-            return {"display": labels_display(ome.get("image-label")), "channels": channels}
+            return {
+                "display": labels_display(ome.get("image-label")),
+                "channels": read_channels(None, count if split else 0),
+            }
         if CHANNEL_AXIS in names:
             return {"channels": read_channels(ome.get("omero"), count)}
         if names[-1] == RGB_AXIS:

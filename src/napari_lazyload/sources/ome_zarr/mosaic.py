@@ -13,7 +13,7 @@ from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, inters
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.core.row_map import RowMap, first_pixel
 from napari_lazyload.core.source import ChunkKey, joined_key
-from napari_lazyload.sources.ome_zarr.levels import by_shape
+from napari_lazyload.sources.ome_zarr.multiscales import by_shape
 from napari_lazyload.sources.ome_zarr.well_registry import of_acquisition
 from napari_lazyload.sources.zarr.store import read_error
 

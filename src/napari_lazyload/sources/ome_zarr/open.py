@@ -142,8 +142,10 @@ def _unmarked(store: Store, location: StoreLocation) -> Node:
             )
     if names:
         return node
-    nothing = "is not there" if location.inside else "expected a Zarr store, found an empty folder"
-    raise open_error(where, nothing)
+    raise open_error(
+        where,
+        ("is not there" if location.inside else "expected a Zarr store, found an empty folder"),
+    )
 
 
 def _read(node: Node, above: list[Node], name: str, options: Options) -> MetadataRead:

@@ -177,12 +177,11 @@ class ZarrImage:
         sizes = map(np.atleast_1d, meta.levels[0].grid.chunks)
         chunks = [max(axis.tolist(), default=0) for axis in sizes]
         letters = "".join(meta.axes)
-        axes = letters if len(letters) == len(meta.axes) else " ".join(meta.axes)
         row: dict[str, Any] = {
             "path": self.path,
             "name": meta.name,
             "kind": meta.kind,
-            "axes": axes,
+            "axes": (letters if len(letters) == len(meta.axes) else " ".join(meta.axes)),
             "shape": _times(meta.shape),
             "chunks": _times(chunks),
             "shards": "",

@@ -230,8 +230,10 @@ def _entries(infos: list[zipfile.ZipInfo], address: str) -> dict[str, zipfile.Zi
         if not name.endswith("/"):
             entries[name] = info
     while not _MARKERS & entries.keys() and (top := _only_folder(entries)):
-        inside = [name for name in entries if name.startswith(top)]
-        entries = {name.removeprefix(top): entries[name] for name in inside}
+        entries = {
+            name.removeprefix(top): entries[name]
+            for name in [name for name in entries if name.startswith(top)]
+        }
     return entries
 
 
