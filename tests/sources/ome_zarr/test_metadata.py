@@ -12,11 +12,13 @@ from napari_lazyload.core.affine import linear
 from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_zarr.axes import axis_names, read_axes, unnamed_axes
-from napari_lazyload.sources.ome_zarr.levels import Resolution, level_metas, ordered
 from napari_lazyload.sources.ome_zarr.multiscales import (
     MOST_LEVELS,
+    Resolution,
     dataset_paths,
     is_shifted,
+    level_metas,
+    ordered,
     read_placements,
 )
 from napari_lazyload.sources.ome_zarr.omero import (

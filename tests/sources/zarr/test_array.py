@@ -33,9 +33,9 @@ from helpers.stores import (
 )
 from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.loading.read_box import read_block, read_box
+from napari_lazyload.sources.zarr.array import IndexCache
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.sources.zarr.sharding import IndexCache
 
 DTYPES = (
     "bool",
@@ -722,7 +722,7 @@ def test_an_index_whose_reader_was_interrupted_is_read_by_the_next():
 
 
 def test_indices_are_kept_up_to_a_budget(monkeypatch):
-    monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.INDEX_BUDGET", 3000)
+    monkeypatch.setattr("napari_lazyload.sources.zarr.array.INDEX_BUDGET", 3000)
     kept, calls = IndexCache(), []
 
     def read(key):
@@ -739,7 +739,7 @@ def test_indices_are_kept_up_to_a_budget(monkeypatch):
 
 
 def test_an_index_larger_than_the_budget_is_kept_until_the_next(monkeypatch):
-    monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.INDEX_BUDGET", 10)
+    monkeypatch.setattr("napari_lazyload.sources.zarr.array.INDEX_BUDGET", 10)
     kept, calls = IndexCache(), []
     for _ in range(2):
         kept.get("a", lambda: calls.append("a") or np.zeros((60, 2), "uint64"))
@@ -754,6 +754,6 @@ def test_an_index_is_kept_before_its_read_is_over(monkeypatch):
             kept.get("a", lambda: calls.append("again"))  # as a thread that comes at this moment
             super().set_result(result)
 
-    monkeypatch.setattr("napari_lazyload.sources.zarr.sharding.Future", Watched)
+    monkeypatch.setattr("napari_lazyload.sources.zarr.array.Future", Watched)
     kept.get("a", lambda: calls.append("read"))
     assert calls == ["read"]

@@ -31,8 +31,7 @@ from napari_lazyload.core.errors import (
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr import connection
 from napari_lazyload.sources.zarr.node import read_node
-from napari_lazyload.sources.zarr.open_store import open_store
-from napari_lazyload.sources.zarr.remote_store import RemoteStore, at_once, plain_url
+from napari_lazyload.sources.zarr.open_store import RemoteStore, at_once, open_store, plain_url
 from napari_lazyload.sources.zarr.store import AccessDeniedError, Store
 
 pytest.importorskip("obstore", reason="the extra 'remote' is not installed")

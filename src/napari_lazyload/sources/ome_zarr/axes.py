@@ -35,16 +35,20 @@ class Axis:
     Parameters
     ----------
     name : str
-        As in the metadata, or as its type suggests.
+        As in the metadata, or as its type suggests; "" for none.
     type : str or None
         "space", "time", "channel" or another word of the writer.
     unit : str or None
         In a word: "micrometer".
+    scale, translate : float
+        Size of a pixel, and where the first one is, where the axis says so by itself.
     """
 
-    name: str
+    name: str = ""
     type: str | None = None
     unit: str | None = None
+    scale: float = 1.0
+    translate: float = 0.0
 
 
 def read_axes(found: Any) -> tuple[Axis, ...]:
@@ -95,11 +99,11 @@ def checked_axes(axes: tuple[Axis, ...], shape: Sequence[int], where: str) -> tu
     """
     if len(axes) == len(shape):
         return axes
-    names = ", ".join(map(attrgetter("name"), axes))
     raise open_error(
         where,
         "expected one axis for each dimension of an array of shape "
-        f"{' x '.join(map(str, shape))}, found {len(axes)} ({names}). "
+        f"{' x '.join(map(str, shape))}, found {len(axes)} "
+        f"({', '.join(map(attrgetter('name'), axes))}). "
         "Correct the list of axes in the metadata, or open the array by its path",
     )
 

@@ -62,12 +62,11 @@ def metadata_fetcher(node: Node) -> Callable[[Iterable[str]], Nodes]:
     metadata of its own, nodes may be of any version.
     """
     start = f"{node.path}/".lstrip("/")
-    has_metadata = node.metadata or node.consolidated
 
     def fetch(paths: Iterable[str]) -> Nodes:
         wanted = list(paths)
         below = {path: path.removeprefix(start) for path in wanted if path.startswith(start)}
-        if not has_metadata:
+        if not (node.metadata or node.consolidated):
             below = {}
         found = node.nodes(below.values())
         nodes = read_nodes(node.store, filter(lambda path: path not in below, wanted))

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, run_together
 from napari_lazyload.sources.ome_zarr.images import level_places, read_image
-from napari_lazyload.sources.ome_zarr.options import Options, kind_of, where_is
 from napari_lazyload.sources.ome_zarr.plain_arrays import array_image, merged, packing_note
 from napari_lazyload.sources.ome_zarr.plate import read_plate
-from napari_lazyload.sources.ome_zarr.source import OpenedNode
+from napari_lazyload.sources.ome_zarr.source import OpenedNode, Options, kind_of, where_is
 from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
 from napari_lazyload.sources.zarr.array import XARRAY_NAMES
 from napari_lazyload.sources.zarr.node import Node
@@ -59,9 +58,10 @@ def read_group(node: Node, name: str, options: Options) -> MetadataRead:
         If there is nothing to show; the message says what was found.
     """
     if _is_table(node):
-        kind = node.attributes["encoding-type"]
         raise open_error(
-            where_is(node), f"expected images, found a table of {kind}, which is not shown here"
+            where_is(node),
+            f"expected images, found a table of {node.attributes['encoding-type']}, which is not "
+            "shown here",
         )
     inside = yield from _scan(node)
     is_empty = not (inside.images or inside.plates or inside.arrays or inside.broken)
@@ -92,8 +92,7 @@ def _read_first_plate(
     first, *others = _names_below(node, inside.plates)
     opened: OpenedPlate = yield from read_plate(inside.plates[0], f"{name} {first}", options)
     if others:
-        names = _some(others)
-        opened.notes.append(f"{name}: one plate is opened at a time; others are at {names}")
+        opened.notes.append(f"{name}: one plate is opened at a time; others are at {_some(others)}")
     return opened
 
 
@@ -181,10 +180,10 @@ def _take_images(
     node: Node, inside: GroupContents, name: str, options: Options, opened: OpenedNode
 ) -> MetadataRead:
     opened.notes += options.too_many(len(inside.images))
-    reads = []
-    for image in inside.images[: options.max_images]:
-        title = f"{name} {_below(node, image)}"
-        reads.append(read_image(image, title, options, kind=kind_of(image)))
+    reads = [
+        read_image(image, f"{name} {_below(node, image)}", options, kind=kind_of(image))
+        for image in inside.images[: options.max_images]
+    ]
     inside.broken += opened.take_all((yield from run_together(reads)))
     # Labels lie over the image that they label.
     opened.images.sort(key=lambda image: image.source.meta.kind == "labels")
@@ -193,9 +192,9 @@ def _take_images(
             f"{name}: plates are left out: {_some(_names_below(node, inside.plates))}"
         )
     if inside.arrays:
-        arrays = _some(_names_below(node, inside.arrays))
         opened.notes.append(
-            f"{name}: arrays that belong to no OME-Zarr image are left out: {arrays}"
+            f"{name}: arrays that belong to no OME-Zarr image are left out: "
+            f"{_some(_names_below(node, inside.arrays))}"
         )
 
 
@@ -272,5 +271,5 @@ def _nothing(node: Node, inside: GroupContents, opened: OpenedNode) -> str:
     if inside.tables:
         found.append(f"tables: {_some(inside.tables)}")
     found += inside.broken[:3]
-    text = "; ".join(found) or ("no arrays" if inside.names else "an empty group")
-    return f"expected images or arrays with two dimensions or more, found {text}"
+    found = found or ["no arrays" if inside.names else "an empty group"]
+    return f"expected images or arrays with two dimensions or more, found {'; '.join(found)}"

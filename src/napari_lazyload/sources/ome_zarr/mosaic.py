@@ -13,7 +13,7 @@ from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, inters
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.core.row_map import RowMap, first_pixel
 from napari_lazyload.core.source import ChunkKey, joined_key
-from napari_lazyload.sources.ome_zarr.levels import by_shape
+from napari_lazyload.sources.ome_zarr.multiscales import by_shape
 from napari_lazyload.sources.ome_zarr.well_registry import of_acquisition
 from napari_lazyload.sources.zarr.store import read_error
 
@@ -100,8 +100,7 @@ class TileChunk:
     @property
     def ready(self) -> bool:
         """Whether the metadata for the key were read."""
-        known = self.registry.known_fields(self.tile.well)
-        fields = of_acquisition(known, self.image.acquisition)
+        fields = of_acquisition(self.registry.known_fields(self.tile.well), self.image.acquisition)
         if self.tile.field >= len(fields):
             return self.registry.knows_well(self.tile.well)
         return self.registry.knows_arrays(fields[self.tile.field], self.image.label)
@@ -111,10 +110,13 @@ class TileChunk:
         """That of the field's own chunk where it is one; of a blank one its place."""
         array = self._array()
         if array is None:
-            well = self.registry.store.address(self.registry.wells[self.tile.well].path)
-            return ChunkKey(well, None, ("blank", box_shape(self.box), self.image.dtype.str))
-        chunks = [array.chunk(index) for index in array.grid.touched(self.box)]
-        if len(chunks) == 1 and array.grid.bounds(chunks[0].index) == self.box:
+            return ChunkKey(
+                self.registry.store.address(self.registry.wells[self.tile.well].path),
+                None,
+                ("blank", box_shape(self.box), self.image.dtype.str),
+            )
+        chunks = list(map(array.chunk, array.grid.touched(self.box)))
+        if array.grid.bounds(chunks[0].index) == self.box:
             return chunks[0].key
         return joined_key([chunk.key for chunk in chunks], "part", self.box)
 
@@ -123,13 +125,11 @@ class TileChunk:
         array = self._array()
         if array is None:
             return np.zeros(box_shape(self.box), self.image.dtype)
-        grid = array.grid
-        indices = list(grid.touched(self.box))
-        if len(indices) == 1 and grid.bounds(indices[0]) == self.box:
-            return array.chunk(indices[0]).load()
         pixels = np.empty(box_shape(self.box), self.image.dtype)
-        for index in indices:
-            bounds = grid.bounds(index)
+        for index in array.grid.touched(self.box):
+            bounds = array.grid.bounds(index)
+            if bounds == self.box:
+                return array.chunk(index).load()
             part = intersect(bounds, self.box)
             pixels[box_slices(part, self.box)] = array.chunk(index).load()[box_slices(part, bounds)]
         return pixels
@@ -228,14 +228,19 @@ class MosaicSource:
         self._image = image
         self._along = mosaic_axes(field)
         rows, columns = zip(*tiles, strict=True)
-        counts = (1 + max(rows), 1 + max(columns))
         self._fields = [level.grid for level in field.levels]
-        grids = [self._grid(grid, counts) for grid in self._fields]
+        grids = [self._grid(grid, (1 + max(rows), 1 + max(columns))) for grid in self._fields]
         table_rows = {place: tile.row for place, tile in tiles.items()}
-        sides = np.take(self._fields[0].shape, self._along).tolist()
-        self.row_map = MosaicRows(table_rows, self._along, sides)
-        levels = tuple(LevelMeta(grid, by_shape(grid, grids[0])) for grid in grids)
-        self.meta = replace(field, name=name, levels=levels, translate=None, affine=None)
+        self.row_map = MosaicRows(
+            table_rows, self._along, np.take(self._fields[0].shape, self._along).tolist()
+        )
+        self.meta = replace(
+            field,
+            name=name,
+            levels=tuple(LevelMeta(grid, by_shape(grid, grids[0])) for grid in grids),
+            translate=None,
+            affine=None,
+        )
 
     def _grid(self, field: ChunkGrid, counts: tuple[int, ...]) -> ChunkGrid:
         """Return the grid of a level: the field's chunks over and over along two axes."""

@@ -63,11 +63,17 @@ def read_channels(omero: Any, count: int) -> tuple[ChannelMeta, ...]:
 
 
 def _channel(fields: Mapping[str, Any], number: int, count: int) -> ChannelMeta:
-    plain = "" if count == 1 else f"channel {number}"  # one channel needs no second name
-    name = as_text(fields.get("label")) or as_text(fields.get("name")) or plain
-    color = read_color(fields.get("color")) or default_color(number, count)
-    visible = fields.get("active") not in (False, "false")
-    return ChannelMeta(name, color, read_window(fields.get("window")), visible)
+    name = (
+        as_text(fields.get("label"))
+        or as_text(fields.get("name"))
+        or ("" if count == 1 else f"channel {number}")
+    )
+    return ChannelMeta(
+        name,
+        read_color(fields.get("color")) or default_color(number, count),
+        read_window(fields.get("window")),
+        fields.get("active") not in (False, "false"),
+    )
 
 
 def read_color(value: Any) -> str | None:

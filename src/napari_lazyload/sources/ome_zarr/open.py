@@ -15,7 +15,6 @@ from napari_lazyload.sources.ome_zarr.batched_metadata import metadata_fetcher, 
 from napari_lazyload.sources.ome_zarr.group_scan import read_group, read_image_or_inside
 from napari_lazyload.sources.ome_zarr.images import read_image, read_labels
 from napari_lazyload.sources.ome_zarr.multiscales import named_datasets
-from napari_lazyload.sources.ome_zarr.options import LABELS, Options, kind_of, where_is
 from napari_lazyload.sources.ome_zarr.plain_arrays import array_image, packing_note
 from napari_lazyload.sources.ome_zarr.plate import (
     OpenedPlate,
@@ -24,7 +23,14 @@ from napari_lazyload.sources.ome_zarr.plate import (
     read_well,
 )
 from napari_lazyload.sources.ome_zarr.series import read_scene, read_series
-from napari_lazyload.sources.ome_zarr.source import OpenedNode, image_columns
+from napari_lazyload.sources.ome_zarr.source import (
+    LABELS,
+    OpenedNode,
+    Options,
+    image_columns,
+    kind_of,
+    where_is,
+)
 from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
 from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.zarr.location import StoreLocation, find_store, is_address
@@ -83,16 +89,17 @@ def open_zarr(path: str | list[str], **options: Any) -> OpenResult:
     known = sorted(field.name for field in fields(Options))
     chosen = {name: storage.pop(name) for name in known if name in options}
     location = find_store(path)
-    if storage and not location.is_address:
+    if storage and not is_address(location.root):
         raise TypeError(
             f"{next(iter(storage))!r} is not an option of Zarr stores; there are: "
             f"{', '.join(known)}"
         )
-    user_options = Options(**chosen)
-    store = open_store(location.root, **storage)
-    node, above = _node_at(store, location)
-    opened = run(_read(node, above, location.name, user_options), metadata_fetcher(node))
-    return _result(location, node, opened)
+    node, above = _node_at(open_store(location.root, **storage), location)
+    return _result(
+        location,
+        node,
+        run(_read(node, above, location.name, Options(**chosen)), metadata_fetcher(node)),
+    )
 
 
 def _node_at(store: Store, location: StoreLocation) -> tuple[Node, list[Node]]:
@@ -105,8 +112,9 @@ def _node_at(store: Store, location: StoreLocation) -> tuple[Node, list[Node]]:
     node, *above = read_nodes(store, paths).values()
     if isinstance(node, SourceOpenError):
         raise node
-    groups = [group for group in above if isinstance(group, Node)]
-    return (node or _unmarked(store, location)), groups
+    return (node or _unmarked(store, location)), [
+        group for group in above if isinstance(group, Node)
+    ]
 
 
 def _unmarked(store: Store, location: StoreLocation) -> Node:
@@ -134,8 +142,10 @@ def _unmarked(store: Store, location: StoreLocation) -> Node:
             )
     if names:
         return node
-    nothing = "is not there" if location.inside else "expected a Zarr store, found an empty folder"
-    raise open_error(where, nothing)
+    raise open_error(
+        where,
+        ("is not there" if location.inside else "expected a Zarr store, found an empty folder"),
+    )
 
 
 def _read(node: Node, above: list[Node], name: str, options: Options) -> MetadataRead:
@@ -160,8 +170,11 @@ def _read_array(node: Node, above: list[Node], name: str, options: Options) -> M
         for entry in multiscales_of(group.attributes):
             for dataset in named_datasets(entry):
                 if str(dataset["path"]).strip("/ ") == inside:
-                    level = {**entry, "datasets": [dataset]}
-                    return (yield from _read_level(group, level, name, options))
+                    return (
+                        yield from _read_level(
+                            group, {**entry, "datasets": [dataset]}, name, options
+                        )
+                    )
     return OpenedNode([array_image(node, name)], packing_note(node.attributes, name))
 
 
@@ -170,26 +183,33 @@ def _read_level(group: Node, level: Mapping[str, Any], name: str, options: Optio
     attributes = {**ome_of(group.attributes), "multiscales": [level]}
     if "ome" in group.attributes:
         attributes = {**group.attributes, "ome": attributes}
-    one_level = replace(group, attributes=attributes)
-    without_labels = replace(options, labels=False)
-    return (yield from read_image(one_level, name, without_labels, kind=kind_of(group)))
+    return (
+        yield from read_image(
+            replace(group, attributes=attributes),
+            name,
+            replace(options, labels=False),
+            kind=kind_of(group),
+        )
+    )
 
 
 def _read_labels_group(node: Node, name: str, options: Options) -> MetadataRead:
     opened: OpenedNode = yield from read_labels(node, name, options)
     if not opened.images:
-        reasons = "; ".join(opened.notes) or "it lists none"
         raise open_error(
-            where_is(node), f"expected label images, but none can be opened: {reasons}"
+            where_is(node),
+            "expected label images, but none can be opened: "
+            f"{'; '.join(opened.notes) or 'it lists none'}",
         )
     return opened
 
 
 def _result(location: StoreLocation, node: Node, opened: OpenedNode | OpenedPlate) -> OpenResult:
-    path = where_is(node) if location.is_address else location.path  # that may hold credentials
     whole = _plate_table(opened) if isinstance(opened, OpenedPlate) else _image_table(node, opened)
     return OpenResult(
-        path=path,
+        path=where_is(node)
+        if is_address(location.root)
+        else location.path,  # that may hold credentials
         sources=tuple(image.source for image in opened.images),
         files=Below(where_is(node)),
         notes=list(dict.fromkeys(opened.notes)),

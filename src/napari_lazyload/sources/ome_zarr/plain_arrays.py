@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
-from napari_lazyload.sources.ome_zarr.axes import axis_names, axis_of
-from napari_lazyload.sources.ome_zarr.levels import Resolution, level_metas, ordered
+from napari_lazyload.sources.ome_zarr.axes import Axis, axis_names, axis_of
+from napari_lazyload.sources.ome_zarr.multiscales import Resolution, level_metas, ordered
 from napari_lazyload.sources.ome_zarr.omero import channel_count, read_channels
-from napari_lazyload.sources.ome_zarr.options import where_is
-from napari_lazyload.sources.ome_zarr.source import ZarrImage, ZarrSource
+from napari_lazyload.sources.ome_zarr.source import ZarrImage, ZarrSource, where_is
 from napari_lazyload.sources.ome_zarr.tolerant import as_list, as_number, as_numbers, as_text
 from napari_lazyload.sources.zarr.array import ZarrArray, open_array
 from napari_lazyload.sources.zarr.store import open_error
@@ -62,27 +62,32 @@ def array_image(node: Node, name: str) -> ZarrImage:
         )
     axes = axis_attributes(node.attributes, len(array.shape))
     names = _names(array, [axis.name for axis in axes])
-    kept = len(names) - (names[-1] == RGB_AXIS)
-    _, scale, translate, units = zip(*axes[:kept], strict=True)
-    meta = ImageMeta(
-        name=name,
-        axes=names,
-        dtype=array.dtype,
-        levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
-        scale=scale,
-        translate=translate,
-        units=units,
-        channels=read_channels(None, channel_count(names, array.shape)),
+    axes = axes[: len(names) - (names[-1] == RGB_AXIS)]
+    return ZarrImage(
+        ZarrSource(
+            [array],
+            ImageMeta(
+                name=name,
+                axes=names,
+                dtype=array.dtype,
+                levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
+                scale=tuple(map(attrgetter("scale"), axes)),
+                translate=tuple(map(attrgetter("translate"), axes)),
+                units=tuple(map(attrgetter("unit"), axes)),
+                channels=read_channels(None, channel_count(names, array.shape)),
+            ),
+        ),
+        node.path,
     )
-    return ZarrImage(ZarrSource([array], meta), node.path)
 
 
 def _names(array: ZarrArray, attribute_names: Sequence[str | None]) -> tuple[str, ...]:
     """Return the names of the axes: the array's own, else from its attributes, else guessed."""
     own = array.dimension_names if any(array.dimension_names or ()) else attribute_names
     if own and len(own) == len(array.shape) and any(own):
-        axes = [axis_of(name or f"dim_{number}") for number, name in enumerate(own)]
-        return axis_names(axes, array.shape)
+        return axis_names(
+            [axis_of(name or f"dim_{number}") for number, name in enumerate(own)], array.shape
+        )
     return guessed_names(array.shape, array.dtype.str)
 
 
@@ -91,41 +96,21 @@ def guessed_names(shape: Sequence[int], dtype: str) -> tuple[str, ...]:
     is_color = len(shape) > 2 and shape[-1] in (3, 4) and dtype[1:] == "u1"
     has_colors = is_color and min(shape[-3:-1]) >= SMALLEST_RGB
     space = len(shape) - has_colors
-    others = map("dim_{}".format, range(space - 3))
-    return (*others, *"zyx"[-space:], *([RGB_AXIS] * has_colors))
+    return (*map("dim_{}".format, range(space - 3)), *"zyx"[-space:], *([RGB_AXIS] * has_colors))
 
 
 # --- Attributes of other writers
 # --------------------------------------------------------------------------------------------------
 
 
-class Described(NamedTuple):
-    """One axis of an array.
-
-    Parameters
-    ----------
-    name : str or None
-        Where the attributes have one.
-    scale, translate : float
-        Size of a pixel, and where the first one is.
-    unit : str or None
-        Of both.
-    """
-
-    name: str | None = None
-    scale: float = 1.0
-    translate: float = 0.0
-    unit: str | None = None
-
-
-def axis_attributes(attributes: Mapping[str, Any], count: int) -> list[Described]:
+def axis_attributes(attributes: Mapping[str, Any], count: int) -> list[Axis]:
     """Return each of `count` axes, as the attributes describe it.
 
     TensorStore and Neuroglancer write ``dimension_units``: ``["4 nm", "4 nm", None]``; funlib
     (gunpowder, daisy) ``voxel_size``, ``offset`` and ``units`` of the axes that are measured, and
     ``axis_names`` of all.
     """
-    axes = [Described()] * count
+    axes = [Axis()] * count
     dimension_units = as_list(attributes.get("dimension_units"))
     if len(dimension_units) == count:
         axes = list(map(_of_dimension_unit, dimension_units))
@@ -134,7 +119,7 @@ def axis_attributes(attributes: Mapping[str, Any], count: int) -> list[Described
     if len(names) == count:
         for place, value in enumerate(names):
             name = as_text(value) or ""
-            axes[place] = axes[place]._replace(name=name.removesuffix(_NO_SPACE))
+            axes[place] = replace(axes[place], name=name.removesuffix(_NO_SPACE))
             if not name.endswith(_NO_SPACE):
                 measured.append(place)
     sizes = as_numbers(attributes.get("voxel_size"))
@@ -147,15 +132,15 @@ def axis_attributes(attributes: Mapping[str, Any], count: int) -> list[Described
     units = as_list(attributes.get("units"))
     units = units if len(units) == len(sizes) else [None] * len(sizes)
     for place, size, start, unit in zip(measured, sizes, starts, units, strict=True):
-        axes[place] = axes[place]._replace(scale=size, translate=start, unit=as_text(unit))
+        axes[place] = replace(axes[place], scale=size, translate=start, unit=as_text(unit))
     return axes
 
 
-def _of_dimension_unit(value: Any) -> Described:
+def _of_dimension_unit(value: Any) -> Axis:
     text = as_text(value) or ""
     match = _SIZE.fullmatch(text)
     number, unit = match.groups() if match else (None, text)
-    return Described(scale=as_number(number) or 1.0, unit=unit or None)
+    return Axis(scale=as_number(number) or 1.0, unit=unit or None)
 
 
 def packing_note(attributes: Mapping[str, Any], title: str) -> list[str]:
@@ -217,5 +202,12 @@ def _pyramid(found: Sequence[ZarrImage]) -> ZarrImage | None:
     levels = ordered([Resolution(array.path, array, None) for array in arrays], odd)
     if odd:
         return None
-    meta = replace(first, name=_SCALE.sub("", first.name, count=1), levels=level_metas(levels, odd))
-    return ZarrImage(ZarrSource(arrays, meta), found[0].path)
+    return ZarrImage(
+        ZarrSource(
+            arrays,
+            replace(
+                first, name=_SCALE.sub("", first.name, count=1), levels=level_metas(levels, odd)
+            ),
+        ),
+        found[0].path,
+    )

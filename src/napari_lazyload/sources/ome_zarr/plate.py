@@ -17,8 +17,15 @@ from napari_lazyload.sources.ome_zarr.batched_metadata import (
 )
 from napari_lazyload.sources.ome_zarr.images import read_image
 from napari_lazyload.sources.ome_zarr.mosaic import FieldImage, MosaicSource, Tile
-from napari_lazyload.sources.ome_zarr.options import SOME, Options, place, where_is
-from napari_lazyload.sources.ome_zarr.source import OpenedNode, ZarrImage, columns_of
+from napari_lazyload.sources.ome_zarr.source import (
+    SOME,
+    OpenedNode,
+    Options,
+    ZarrImage,
+    columns_of,
+    place,
+    where_is,
+)
 from napari_lazyload.sources.ome_zarr.tolerant import as_count, as_dict, as_dicts, as_text, ome_of
 from napari_lazyload.sources.ome_zarr.well_registry import (
     Acquisition,
@@ -100,8 +107,7 @@ def read_plate(node: Node, name: str, options: Options) -> MetadataRead:
         title = f"{name} {names[acquisition]}" if len(templates) > 1 else name
         images += _mosaics(registry, _plate_tiles(wells, count), acquisition, field, title)
         notes += field.notes
-    template = next(iter(templates.values())).images[0]
-    return OpenedPlate(images, notes, registry, template)
+    return OpenedPlate(images, notes, registry, next(iter(templates.values())).images[0])
 
 
 def read_well(node: Node, name: str, options: Options) -> MetadataRead:
@@ -203,8 +209,10 @@ def _acquisitions(
         for number, name in names.items():
             if wanted in (number, str(number), name):
                 return [number], names
-        known = ", ".join(map("{0[0]} ({0[1]})".format, names.items())) or "none"
-        notes.append(f"there is no acquisition {wanted!r}; all are shown. There are: {known}")
+        notes.append(
+            f"there is no acquisition {wanted!r}; all are shown. There are: "
+            f"{', '.join(map('{0[0]} ({0[1]})'.format, names.items())) or 'none'}"
+        )
     return (list(names) if len(names) > 1 else [None]), names
 
 
@@ -217,8 +225,8 @@ def _templates(
 ) -> MetadataRead:
     """Return a typical field of each acquisition, from a few wells."""
     count = len(registry.wells)
-    spread = dict.fromkeys((0, count - 1, count // 2, *range(0, count, max(1, count // TRIED))))
-    tried = list(spread)[:TRIED]
+    spread = (0, count - 1, count // 2, *range(0, count, max(1, count // TRIED)))
+    tried = list(dict.fromkeys(spread))[:TRIED]
     errors: list[str] = []
     found: dict[Acquisition, OpenedNode] = {}
     for some in (tried[:3], tried[3:]):
@@ -293,18 +301,16 @@ def _columns(count: int) -> int:
 
 def _slots(count: int) -> list[tuple[int, int]]:
     """Return the places of fields: a square as near as can be, row by row."""
-    columns = _columns(count)
-    return [divmod(number, columns) for number in range(count)]
+    return [divmod(number, _columns(count)) for number in range(count)]
 
 
 def _plate_tiles(wells: Sequence[Well], count: int) -> dict[tuple[int, int], Tile]:
     """Return the field at each place of a plate, `count` fields a well."""
     columns = _columns(count)
     rows = ceil(count / columns)
-    slots = _slots(count)
     tiles = {}
     for number, well in enumerate(wells):
-        for field, (row, column) in enumerate(slots):
+        for field, (row, column) in enumerate(_slots(count)):
             spot = (well.row * rows + row, well.column * columns + column)
             tiles[spot] = Tile(number, field, number)
     return tiles
@@ -324,9 +330,18 @@ def _mosaics(
         if number and meta.kind != "labels":
             continue
         label = posixpath.basename(image.path) if meta.kind == "labels" else ""
-        field_image = FieldImage(acquisition, label, _shapes(meta), meta.dtype)
-        source = MosaicSource(registry, tiles, field_image, meta, f"{name} {label}".strip())
-        mosaics.append(ZarrImage(source, image.path))
+        mosaics.append(
+            ZarrImage(
+                MosaicSource(
+                    registry,
+                    tiles,
+                    FieldImage(acquisition, label, _shapes(meta), meta.dtype),
+                    meta,
+                    f"{name} {label}".strip(),
+                ),
+                image.path,
+            )
+        )
     return mosaics
 
 
@@ -339,16 +354,17 @@ def plate_columns(opened: OpenedPlate) -> Columns:
     alike = {name: template[name] for name in _OF_FIELDS}
     size = template["size_bytes"]
     if opened.fields is not None:
-        known = {**alike, "size_bytes": size}
         return columns_of(
-            [{"path": one.path, "acquisition": one.acquisition, **known} for one in opened.fields]
+            [
+                {"path": one.path, "acquisition": one.acquisition, **alike, "size_bytes": size}
+                for one in opened.fields
+            ]
         )
     rows: list[dict[str, Any]] = []
     for number, well in enumerate(registry.wells):
         fields = registry.known_fields(number)
-        title = f"{well.row_name}{well.column_name}"
         row: dict[str, Any] = {
-            "well": title,
+            "well": f"{well.row_name}{well.column_name}",
             "row": well.row_name,
             "column": well.column_name,
             "path": well.path,

@@ -6,7 +6,7 @@ The images of a scene lie in one world, placed by transformations between their 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_lazyload.core.affine import matrix_from, placement_of
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
@@ -14,8 +14,14 @@ from napari_lazyload.sources.ome_zarr.axes import system_axes
 from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, run_together
 from napari_lazyload.sources.ome_zarr.images import read_image
 from napari_lazyload.sources.ome_zarr.multiscales import add_way, end_of, reachable
-from napari_lazyload.sources.ome_zarr.options import Options, place, where_is
-from napari_lazyload.sources.ome_zarr.source import OpenedNode, ZarrImage, ZarrSource
+from napari_lazyload.sources.ome_zarr.source import (
+    OpenedNode,
+    Options,
+    ZarrImage,
+    ZarrSource,
+    place,
+    where_is,
+)
 from napari_lazyload.sources.ome_zarr.tolerant import as_dict, as_dicts, as_text, as_texts, ome_of
 from napari_lazyload.sources.ome_zarr.transforms import UnshownTransformError, matrix_of
 from napari_lazyload.sources.safe_xml import XMLError, parse_xml
@@ -27,8 +33,10 @@ if TYPE_CHECKING:
 
     from napari_lazyload.sources.ome_zarr.multiscales import Ways
 
-
 End: TypeAlias = "tuple[str, str]"
+World: TypeAlias = "tuple[End, tuple[str | None, ...]]"
+"""The coordinate system that the images of a scene are placed in, and the units of its axes."""
+
 XML = "OME/METADATA.ome.xml"
 
 
@@ -113,8 +121,13 @@ def read_several(
         elif found is None:
             errors.append(f"{node.store.address(inside[path])}: there is no image")
         else:
-            system = options.system or (systems or {}).get(path) or None
-            reads.append(read_image(found, name, replace(options, system=system)))
+            reads.append(
+                read_image(
+                    found,
+                    name,
+                    replace(options, system=options.system or (systems or {}).get(path) or None),
+                )
+            )
     errors += opened.take_all((yield from run_together(reads)))
     if not opened.images:
         raise open_error(
@@ -127,13 +140,6 @@ def read_several(
 
 # --- Scenes of version 0.6
 # --------------------------------------------------------------------------------------------------
-
-
-class _World(NamedTuple):
-    """The world that the images of a scene are placed in."""
-
-    end: End
-    units: tuple[str | None, ...]
 
 
 def read_scene(node: Node, name: str, options: Options) -> MetadataRead:
@@ -154,29 +160,34 @@ def read_scene(node: Node, name: str, options: Options) -> MetadataRead:
     paths = list(systems or node.children() or ())
     names = [f"{name} {path}" for path in paths]
     opened: OpenedNode = yield from read_several(node, paths, names, options, systems)
-    world = _world(scene, transforms, opened, node.path)
     images = opened.images
-    opened.images = [_moved(one, node.path, transforms, world, opened.notes) for one in images]
+    opened.images = [
+        _moved(
+            one, node.path, transforms, _world(scene, transforms, opened, node.path), opened.notes
+        )
+        for one in images
+    ]
     return opened
 
 
 def _world(
     scene: Mapping[str, Any], transforms: list[Mapping[str, Any]], opened: OpenedNode, root: str
-) -> _World:
+) -> World:
     """Return the first world that a scene describes, else that of its first transformation."""
     for system in as_dicts(scene.get("coordinateSystems")):
-        return _World(("", end_of(system)), tuple(axis.unit for axis in system_axes(system)))
+        return ("", end_of(system)), tuple(axis.unit for axis in system_axes(system))
     target = _end(transforms[0].get("output")) if transforms else ("", "")
     for image in opened.images:
         if _own(image, root) == target:
-            return _World(target, image.source.meta.units or ())
-    return _World(target, ())
+            return target, image.source.meta.units or ()
+    return target, ()
 
 
 def _own(image: ZarrImage, root: str) -> End:
     """Return the path of an image, for labels that of their image, and its coordinate system."""
-    path = image.path.removeprefix(root).strip("/").split("/labels/")[0]
-    return path, str(image.source.meta.metadata.get("coordinate_system", ""))
+    return image.path.removeprefix(root).strip("/").split("/labels/")[0], str(
+        image.source.meta.metadata.get("coordinate_system", "")
+    )
 
 
 def _end(found: Any) -> End:
@@ -188,29 +199,30 @@ def _moved(
     image: ZarrImage,
     root: str,
     transforms: list[Mapping[str, Any]],
-    world: _World,
+    world: World,
     notes: list[str],
 ) -> ZarrImage:
     """Return an image placed in the world of the scene; unchanged, with a note, if it cannot be."""
     source, meta = image.source, image.source.meta
     own = _own(image, root)
+    end, world_units = world
     ways: Ways = {}
     for transform in transforms:
-        start, end = _end(transform.get("input")), _end(transform.get("output"))
+        sides = _end(transform.get("input")), _end(transform.get("output"))
         try:
-            add_way(ways, start, end, matrix_of(transform, meta.axes, meta.axes))
+            add_way(ways, *sides, matrix_of(transform, meta.axes, meta.axes))
         except UnshownTransformError as err:
-            if own in (start, end):
+            if own in sides:
                 notes.append(f"{meta.name}: {err}")
-    way = reachable(ways, own, len(meta.axes)).get(world.end)
+    way = reachable(ways, own, len(meta.axes)).get(end)
     if way is None or meta.scale is None or not isinstance(source, ZarrSource):
         notes.append(
             f"{meta.name}: is not placed in the scene, for no way leads from {own[1]!r} to "
-            f"{world.end[1]!r}"
+            f"{end[1]!r}"
         )
         return image
     placed = placement_of(way @ matrix_from(meta.scale, meta.translate, meta.affine), reorder=False)
-    units = world.units if len(world.units) == len(placed.scale) else meta.units
+    units = world_units if len(world_units) == len(placed.scale) else meta.units
     meta = replace(
         meta, scale=placed.scale, translate=placed.translate, affine=placed.affine, units=units
     )

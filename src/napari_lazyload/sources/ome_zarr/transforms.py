@@ -22,7 +22,7 @@ from napari_lazyload.sources.ome_zarr.tolerant import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Array = np.ndarray[Any, Any]
     Names = Sequence[str]
@@ -106,22 +106,6 @@ def _table(transform: Mapping[str, Any], name: str, rows: int, columns: int) -> 
     return np.array(table[:rows], float)
 
 
-def _identity(_transform: Mapping[str, Any], inputs: Names, _outputs: Names) -> Array:
-    return np.eye(len(inputs) + 1)
-
-
-def _scale(transform: Mapping[str, Any], inputs: Names, _outputs: Names) -> Array:
-    return linear(np.diag(_numbers(transform, "scale", len(inputs))))
-
-
-def _translation(transform: Mapping[str, Any], inputs: Names, _outputs: Names) -> Array:
-    return linear(np.eye(len(inputs)), _numbers(transform, "translation", len(inputs)))
-
-
-def _rotation(transform: Mapping[str, Any], inputs: Names, _outputs: Names) -> Array:
-    return linear(_table(transform, "rotation", len(inputs), len(inputs)))
-
-
 def _affine(transform: Mapping[str, Any], inputs: Names, _outputs: Names) -> Array:
     count = len(inputs)
     table = _table(transform, "affine", count, count + 1)
@@ -152,10 +136,6 @@ def _place(axis: Any, names: Names) -> int:
     return number
 
 
-def _sequence(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
-    return composed(transform.get("transformations"), inputs, outputs)
-
-
 def _by_dimension(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
     """Return the matrix of transformations of some axes each; other axes stay unchanged."""
     whole = np.eye(len(inputs) + 1)
@@ -166,11 +146,10 @@ def _by_dimension(transform: Mapping[str, Any], inputs: Names, outputs: Names) -
             raise UnshownTransformError(
                 f"a byDimension transformation from axes {before} to {after} cannot be shown"
             )
-        inner_inputs = list(map(inputs.__getitem__, before))
-        inner_outputs = list(map(outputs.__getitem__, after))
-        small = matrix_of(inner, inner_inputs, inner_outputs)
         whole[after, :-1] = 0
-        whole[np.ix_(after, [*before, -1])] = small[:-1]
+        whole[np.ix_(after, [*before, -1])] = matrix_of(
+            inner, list(map(inputs.__getitem__, before)), list(map(outputs.__getitem__, after))
+        )[:-1]
     return whole
 
 
@@ -181,25 +160,21 @@ def _places(part: Mapping[str, Any], side: str, names: Names) -> list[int]:
     return [_place(axis, names) for axis in axes]
 
 
-def _bijection(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
-    return matrix_of(as_dict(transform.get("forward")), inputs, outputs)
-
-
-def _inverse_of(transform: Mapping[str, Any], inputs: Names, outputs: Names) -> Array:
-    return inverse(matrix_of(as_dict(transform.get("transformation")), outputs, inputs))
-
-
-_READERS = {
-    "identity": _identity,
-    "scale": _scale,
-    "translation": _translation,
-    "rotation": _rotation,
+_READERS: dict[str, Callable[[Mapping[str, Any], Names, Names], Array]] = {
+    "identity": lambda _, before, _after: np.eye(len(before) + 1),
+    "scale": lambda one, before, _: linear(np.diag(_numbers(one, "scale", len(before)))),
+    "translation": lambda one, before, _: linear(
+        np.eye(len(before)), _numbers(one, "translation", len(before))
+    ),
+    "rotation": lambda one, before, _: linear(_table(one, "rotation", len(before), len(before))),
     "affine": _affine,
     "mapAxis": _map_axis,
-    "sequence": _sequence,
+    "sequence": lambda one, before, after: composed(one.get("transformations"), before, after),
     "byDimension": _by_dimension,
-    "bijection": _bijection,
-    "inverseOf": _inverse_of,
+    "bijection": lambda one, before, after: matrix_of(as_dict(one.get("forward")), before, after),
+    "inverseOf": lambda one, before, after: inverse(
+        matrix_of(as_dict(one.get("transformation")), after, before)
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.sources.ome_zarr.batched_metadata import run
 from napari_lazyload.sources.ome_zarr.images import read_image
-from napari_lazyload.sources.ome_zarr.options import Options, place
+from napari_lazyload.sources.ome_zarr.source import Options, place
 from napari_lazyload.sources.ome_zarr.tolerant import as_dict, as_dicts, as_text, as_whole, ome_of
 from napari_lazyload.sources.zarr.node import read_nodes
 
@@ -76,8 +76,10 @@ def fields_of(node: Node) -> list[Field]:
     images = as_dicts(as_dict(ome_of(node.attributes).get("well")).get("images"))
     if not images:
         # A server may not list its files: most wells have a field "0".
-        names = ["0"] if node.children() is None else node.numbered_children()
-        return [Field(place(node, name)) for name in names]
+        return [
+            Field(place(node, name))
+            for name in (["0"] if node.children() is None else node.numbered_children())
+        ]
     listed = [(as_text(image.get("path")), image.get("acquisition")) for image in images]
     return [Field(place(node, path), as_acquisition(number)) for path, number in listed if path]
 
@@ -162,9 +164,8 @@ class WellRegistry:
         """Forget the metadata of a well, so that they are read again."""
         self._fields.pop(well, None)
         self.problems.pop(well, None)
-        start = f"{self.wells[well].path}/".lstrip("/")
         for key in list(self._arrays):
-            if key[0].startswith(start):
+            if key[0].startswith(f"{self.wells[well].path}/".lstrip("/")):
                 del self._arrays[key]
 
     def fields(self, well: int) -> list[Field] | None:
@@ -202,8 +203,7 @@ class WellRegistry:
         with self._lock(key):
             if key not in self._arrays:
                 path = f"{field.path}/labels/{label}" if label else field.path
-                read = _levels(path, "labels" if label else "image")
-                self._arrays[key] = self._run(read, path)
+                self._arrays[key] = self._run(_levels(path, "labels" if label else "image"), path)
             return self._arrays[key]
 
     def _lock(self, key: Any) -> threading.Lock:
@@ -239,8 +239,11 @@ def _levels(path: str, kind: Kind) -> MetadataRead:
     node = yield from _node(path)
     if node is None:
         return None
-    opened = yield from read_image(node, "field", Options(labels=False), kind=kind)
-    return opened.images[0].source.arrays
+    return (
+        (yield from read_image(node, "field", Options(labels=False), kind=kind))
+        .images[0]
+        .source.arrays
+    )
 
 
 def _forget_locks() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.sources.zarr.codecs import Decoder
+    from napari_lazyload.sources.zarr.codecs import Pipeline, ThroughZarr
 
     Metadata = Mapping[str, Any]
     Edges: TypeAlias = "tuple[int | tuple[int, ...], ...]"
@@ -96,8 +96,7 @@ class Shards:
 
     def split(self, index: BlockIndex) -> tuple[BlockIndex, BlockIndex]:
         """Return the shard that a chunk is in, and its place there."""
-        shard = tuple(map(floordiv, index, self.counts))
-        return shard, tuple(map(mod, index, self.counts))
+        return tuple(map(floordiv, index, self.counts)), tuple(map(mod, index, self.counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class ArrayMetadata:
         Of chunks that are not there.
     encoding : KeyEncoding
         Of keys of chunks, or of shards.
-    decoder : Decoder
+    decoder : Pipeline or ThroughZarr
         Of a chunk.
     shards : Shards or None
         The shards, where chunks lie in some.
@@ -134,7 +133,7 @@ class ArrayMetadata:
     edges: Edges
     fill_value: Any
     encoding: KeyEncoding
-    decoder: Decoder
+    decoder: Pipeline | ThroughZarr
     shards: Shards | None
     codec: str
     grid: ChunkGrid
@@ -240,8 +239,13 @@ def _codecs_label(codecs: Sequence[Codec]) -> str:
     """Return the names of codecs for people, those in shards among them."""
     for number, codec in enumerate(codecs):
         if codec.name == SHARDING:
-            inner = parse_codecs(codec.config.get("codecs", [LITTLE]))
-            label = _codecs_label([*inner, *codecs[:number], *codecs[number + 1 :]])
+            label = _codecs_label(
+                [
+                    *parse_codecs(codec.config.get("codecs", [LITTLE])),
+                    *codecs[:number],
+                    *codecs[number + 1 :],
+                ]
+            )
             return f"sharded {label}".removesuffix(" none")
     return codecs_name(codecs)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -50,24 +50,9 @@ class CodecError(ValueError):
     """Bytes that do not decode to the pixels that the metadata promise."""
 
 
-class Decoder(Protocol):
-    """Decodes the bytes of a chunk to pixels."""
-
-    def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
-        """Return a new array of `shape`, axes in their order, in any byte and memory order.
-
-        Raises
-        ------
-        CodecError
-            If the bytes are damaged, or decode to another number of pixels.
-        Exception
-            Whatever the codec's library raises on damaged bytes.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Bytes to bytes, step by step, then to an array.
+    """Decodes the bytes of a chunk, step by step, then takes them as an array.
 
     Parameters
     ----------
@@ -84,7 +69,15 @@ class Pipeline:
     axes: tuple[int, ...]
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
-        """See `Decoder`."""
+        """Return a new array of `shape`, axes in their order, in any byte and memory order.
+
+        Raises
+        ------
+        CodecError
+            If the bytes are damaged, or decode to another number of pixels.
+        Exception
+            Whatever the codec's library raises on damaged bytes.
+        """
         stored = np.empty(tuple(shape[axis] for axis in self.axes), self.dtype)
         flat = stored.reshape(-1).view(np.uint8)
         unpacked: Any = data
@@ -148,7 +141,7 @@ class ThroughZarr:
             self._array = zarr.open_array(MemoryStore(self._bytes), mode="r")
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
-        """See `Decoder`."""
+        """As `Pipeline.decode`."""
         if shape != self._shape:
             return self._of_shape(shape).decode(data, shape)
         with self._lock:
@@ -181,9 +174,8 @@ def decoder_v2(metadata: Config, dtype: np.dtype[Any], ndim: int) -> tuple[Pipel
         raise ValueError(f'expected "order": "C" or "F", found {order!r}')
     steps = tuple(_numcodecs_step(config["id"], config) for config in reversed(configs))
     axes = tuple(range(ndim))
-    pipeline = Pipeline(dtype, steps, axes if order == "C" else axes[::-1])
     names = [_name(config["id"], config) for config in configs]
-    return pipeline, " + ".join(names) or "none"
+    return Pipeline(dtype, steps, axes if order == "C" else axes[::-1]), " + ".join(names) or "none"
 
 
 def _name(codec: str, config: Config) -> str:
@@ -305,7 +297,7 @@ def codecs_name(codecs: Sequence[Codec]) -> str:
 
 def decoder_v3(
     metadata: Config, listed: Any, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> Decoder:
+) -> Pipeline | ThroughZarr:
     """Return the decoder of chunks of version 3.
 
     Parameters
@@ -325,8 +317,7 @@ def decoder_v3(
         If a codec is not known.
     """
     codecs = parse_codecs(listed)
-    ndim = len(metadata["shape"])
-    pipeline = _own_pipeline(codecs, dtype, ndim)
+    pipeline = _own_pipeline(codecs, dtype, len(metadata["shape"]))
     if pipeline is not None:
         return pipeline
     names = ", ".join(map(attrgetter("name"), codecs))
@@ -345,8 +336,7 @@ def _own_pipeline(codecs: Sequence[Codec], dtype: np.dtype[Any], ndim: int) -> P
     axes = tuple(range(ndim))
     remaining = list(codecs)
     while remaining and remaining[0].name == "transpose":
-        order = _order(remaining.pop(0).config.get("order"), ndim)
-        axes = tuple(map(axes.__getitem__, order))
+        axes = tuple(map(axes.__getitem__, _order(remaining.pop(0).config.get("order"), ndim)))
     if not remaining or remaining[0].name != "bytes":
         return None
     endian = remaining.pop(0).config.get("endian")

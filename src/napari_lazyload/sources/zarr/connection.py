@@ -82,14 +82,12 @@ class Connection:
     url : str
         Of a folder, with the credentials to read it.
     options : dict
-        See :func:`napari_lazyload.sources.zarr.open_store.open_remote`.
+        See :func:`napari_lazyload.sources.zarr.open_store.open_store`.
 
     Raises
     ------
     MissingDependencyError
         If obstore is not installed.
-    ChunkReadError
-        In a process that was forked from one that used it.
     Exception
         Of obstore, if the address or the options make no sense.
     """
@@ -101,7 +99,6 @@ class Connection:
             raise MissingDependencyError(
                 "reading from an address needs obstore: pip install 'napari-lazyload[remote]'"
             ) from err
-        _refuse_after_fork(plain_url(url))
         self._obstore = obstore
         self._url = url
         self._scheme = url.split("://", 1)[0]
@@ -197,8 +194,9 @@ class Connection:
             start = max(0, int(self._obstore.head(client, key)["size"]) + start)
         if start >= 0:
             return bytes(self._obstore.get_range(client, key, start=start, length=length))
-        found = bytes(self._obstore.get(client, key, options={"range": {"suffix": -start}}).bytes())
-        return found[:length]
+        return bytes(self._obstore.get(client, key, options={"range": {"suffix": -start}}).bytes())[
+            :length
+        ]
 
     def _get_whole(self, key: str) -> bytes | None:
         """Return all of a key. The last is kept: a request for a part is seldom the only one."""
@@ -323,7 +321,7 @@ _process: int | None = None
 """The process in which obstore was first used."""
 
 
-def _refuse_after_fork(address: str) -> None:
+def refuse_after_fork(address: str) -> None:
     """Raise in a process forked from one in which obstore was used: it would wait for ever."""
     global _process  # noqa: PLW0603 - a fact of the process
     if _process is None:
@@ -338,9 +336,11 @@ def _refuse_after_fork(address: str) -> None:
 
 def find_region(bucket: str) -> str | None:
     """Return the region of a bucket at Amazon, None where it cannot be found out."""
-    request = urllib.request.Request(f"https://{bucket}.s3.amazonaws.com/", method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"https://{bucket}.s3.amazonaws.com/", method="HEAD"),
+            timeout=CONNECT_SECONDS,
+        ) as answer:
             headers = answer.headers
     except urllib.error.HTTPError as err:  # the header is there even where access is denied
         headers = err.headers

@@ -45,15 +45,10 @@ class StoreLocation:
     likely: bool = True
 
     @property
-    def is_address(self) -> bool:
-        """Whether it is on a server."""
-        return "://" in self.root
-
-    @property
     def name(self) -> str:
         """The name of an image of it."""
         last = self.root.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
-        if self.is_address:
+        if is_address(self.root):
             last = unquote(urlsplit(last).path)
         for suffix in (".zip", ".ozx", ".zarr", ".ome"):
             if last.lower().endswith(suffix) and len(last) > len(suffix):
@@ -104,9 +99,11 @@ def _of_address(address: str) -> StoreLocation:
         address = urlunsplit(parts)
     for number, name in enumerate(names[:-1], 1):
         if name.lower().endswith(STORE_SUFFIXES):
-            inside = "/".join(filter(None, names[number:]))
-            root = urlunsplit(parts._replace(path="/".join(names[:number])))
-            return StoreLocation(address, root, unquote(inside))
+            return StoreLocation(
+                address,
+                urlunsplit(parts._replace(path="/".join(names[:number]))),
+                unquote("/".join(filter(None, names[number:]))),
+            )
     return StoreLocation(address, address if parts.query else address.rstrip("/"))
 
 

@@ -135,9 +135,10 @@ class Node:
             found = replace(known, attributes=found.attributes)
         if not isinstance(found, Node):
             return found
-        denies = self.denies_missing or found.denies_missing
         return replace(
-            found, consolidated=found.consolidated or self.consolidated, denies_missing=denies
+            found,
+            consolidated=found.consolidated or self.consolidated,
+            denies_missing=self.denies_missing or found.denies_missing,
         )
 
 
@@ -189,8 +190,9 @@ def read_nodes(
     found = store.outcomes([_key(path, name) for path in wanted.values() for name in names])
     nodes = {}
     for path, inside in wanted.items():
-        files = {name: found[_key(inside, name)] for name in names}
-        nodes[path] = _try_make(store, inside, files, denies_missing)
+        nodes[path] = _try_make(
+            store, inside, {name: found[_key(inside, name)] for name in names}, denies_missing
+        )
     return nodes
 
 
@@ -237,8 +239,7 @@ def _make(store: Store, path: str, found: Outcomes) -> Node | None:
         metadata = _parse(found[name], address)
         _check_format(metadata, 2, address)
         kind: Literal["array", "group"] = "array" if name == ARRAY else "group"
-        attributes = {} if node is None else node.attributes
-        node = Node(store, path, kind, 2, attributes, metadata, consolidated)
+        node = Node(store, path, kind, 2, node.attributes if node else {}, metadata, consolidated)
     elif name and node is None:
         node = Node(store, path, "group", 2, {}, {}, consolidated)
     if node is not None and found[ATTRIBUTES] is not None:
@@ -261,8 +262,7 @@ def _parse(data: bytes | ChunkReadError | None, address: str) -> dict[str, Any]:
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as err:
-        start = data[:40].decode("utf-8", "replace")
-        text = f"expected JSON, found {start!r}... ({err})"
+        text = f"expected JSON, found {data[:40].decode('utf-8', 'replace')!r}... ({err})"
         if data.startswith(b"version http"):
             text += ". It is a pointer of Git LFS: fetch the files themselves"
         raise open_error(address, text) from err
@@ -272,18 +272,18 @@ def _parse(data: bytes | ChunkReadError | None, address: str) -> dict[str, Any]:
 def _object(value: Any, address: str, title: str) -> dict[str, Any]:
     """Return a value of a JSON file that must be an object."""
     if not isinstance(value, dict):
-        kind = type(value).__name__
-        raise open_error(address, f"expected {title} with names and values, found {kind}")
+        raise open_error(
+            address, f"expected {title} with names and values, found {type(value).__name__}"
+        )
     return value
 
 
 def _check_format(metadata: Mapping[str, Any], expected: int, address: str) -> None:
-    found = metadata.get("zarr_format")
-    if found != expected:
+    if metadata.get("zarr_format") != expected:
         raise open_error(
             address,
-            f'expected Zarr version {expected}, found "zarr_format": {found!r}, which is not '
-            "known here",
+            f'expected Zarr version {expected}, found "zarr_format": '
+            f"{metadata.get('zarr_format')!r}, which is not known here",
         )
 
 

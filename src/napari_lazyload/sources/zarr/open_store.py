@@ -1,32 +1,169 @@
-"""From a location to a store: folder, zip file or server."""
+"""From a location to a store: a folder, a zip file, or a server (http, https, s3, gs, az).
+
+Servers are read by obstore. Where one denies a request without credentials, those of the
+environment are tried; if they help, they are used from then on. A web server need not list files,
+and ranges are used only while it answers them.
+"""
 
 from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import replace
-from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from threading import Thread
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from napari_lazyload.core.errors import MissingDependencyError
-from napari_lazyload.sources.zarr.connection import CREDENTIALS, WEB, first_line, plain_url
-from napari_lazyload.sources.zarr.remote_store import RemoteStore
-from napari_lazyload.sources.zarr.store import ZIP_SUFFIXES, LocalStore, Store, open_error
+from napari_lazyload.sources.zarr.connection import (
+    CREDENTIALS,
+    WEB,
+    Connection,
+    first_line,
+    plain_url,
+    refuse_after_fork,
+)
+from napari_lazyload.sources.zarr.location import is_address
+from napari_lazyload.sources.zarr.store import (
+    ZIP_SUFFIXES,
+    LocalStore,
+    Store,
+    check_key,
+    open_error,
+    outcome_of,
+)
 from napari_lazyload.sources.zarr.zip_store import open_zip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from napari_lazyload.core.errors import ChunkReadError
+
+T = TypeVar("T")
 
 SCHEMES = (*WEB, *CREDENTIALS)
 _SAME_AS = {"gcs": "gs", "azure": "az"}
+AT_ONCE = 32
+"""Most requests of one call that are under way at the same time."""
 
 
-def open_remote(url: str, **storage_options: Any) -> Store:
-    """Return the store at an address; nothing is read but the directory of a zip file.
+@dataclass(frozen=True, slots=True)
+class RemoteStore:
+    """A folder on a server, made by `open_store`.
 
     Parameters
     ----------
     url : str
-        ``http``, ``https``, ``s3``, ``gs`` or ``az``.
+        With all that it takes to read it.
+    options : tuple of (str, Any)
+        Of obstore's store, sorted.
+    opening : str
+        Names this opening: no key is expected to change while it lasts.
+    """
+
+    url: str = field(repr=False)
+    options: tuple[tuple[str, Any], ...] = field(repr=False)
+    opening: str
+    is_local: ClassVar[bool] = False
+
+    @property
+    def root(self) -> str:
+        """The address, without credentials."""
+        return plain_url(self.url)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether requests carry no credentials, by now."""
+        return self.connect().anonymous
+
+    def connect(self) -> Connection:
+        """Return the connection of this process to the server.
+
+        Raises
+        ------
+        ChunkReadError
+            In a process that was forked from one that used it.
+        """
+        refuse_after_fork(self.root)
+        return _connection(self)
+
+    def address(self, key: str) -> str:
+        """See `Store`."""
+        return f"{self.root}/{key}" if key else self.root
+
+    def get(self, key: str) -> bytes | None:
+        """See `Store`."""
+        return self.connect().get(check_key(key))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes | None:
+        """See `Store`."""
+        return self.connect().get_range(check_key(key), start, length) if length else b""
+
+    def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
+        """See `Store`."""
+        return at_once(lambda key: outcome_of(self.get, key), keys)
+
+    def list_dir(self, prefix: str) -> list[str] | None:
+        """See `Store`; None for web servers, and for buckets that do not let this user list."""
+        return self.connect().names(prefix and check_key(prefix))
+
+    def size(self, key: str) -> int | None:
+        """See `Store`."""
+        return self.connect().size(check_key(key))
+
+    def stamp(self, key: str) -> Hashable:
+        """See `Store`."""
+        return self.opening
+
+
+def at_once(call: Callable[[str], T], keys: Iterable[str]) -> dict[str, T]:
+    """Return the result of `call` for each key, called for many keys at the same time.
+
+    The threads are daemons: leaving Python does not wait for a server that hangs, as it would for
+    those of a `ThreadPoolExecutor`.
+    """
+    wanted = dict.fromkeys(keys)
+    remaining = iter(list(wanted))
+    found: dict[str, T] = {}
+    errors: list[Exception] = []
+
+    def work() -> None:
+        for key in remaining:  # a list's iterator gives each key to one thread alone
+            try:
+                found[key] = call(key)
+            except Exception as err:  # noqa: BLE001 - for the caller, in whose thread it belongs
+                errors.append(err)
+
+    threads = []
+    for _ in range(1, min(len(wanted), AT_ONCE)):
+        threads.append(Thread(target=work, daemon=True, name="lazyload-metadata"))
+        threads[-1].start()
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return {key: found[key] for key in wanted}
+
+
+@lru_cache(maxsize=64)
+def _connection(store: RemoteStore) -> Connection:
+    return Connection(store.url, dict(store.options))
+
+
+def open_store(root: str, **storage_options: Any) -> Store:
+    """Return the store at the `root` of a `StoreLocation`.
+
+    Nothing is read but the directory of a zip file.
+
+    Parameters
+    ----------
+    root : str
+        The absolute path of a folder, of a ``.zip`` or ``.ozx`` file, or an address with ``http``,
+        ``https``, ``s3``, ``gs`` or ``az``.
     **storage_options
-        What obstore's store of that kind takes, such as ``endpoint``, ``region`` or
+        For addresses: what obstore's store of that kind takes, such as ``endpoint``, ``region`` or
         ``access_key_id``; besides ``anon`` (False: begin with the user's credentials; True: never
         use them), ``headers`` (a dict, sent with each request), ``timeout`` (seconds for one
         request), and ``client_options`` of obstore.
@@ -34,29 +171,50 @@ def open_remote(url: str, **storage_options: Any) -> Store:
     Raises
     ------
     SourceOpenError
-        If the address is of another kind, or an option is not known.
+        If there is no such folder or zip file, it cannot be read, the address is of another kind,
+        or an option is not known.
     MissingDependencyError
-        If obstore is not installed.
+        If an address needs the extra ``remote``.
     """
+    if is_address(root):
+        return _open_remote(root, storage_options)
+    if os.path.isdir(root):
+        return LocalStore(root)
+    if not os.path.isfile(root):
+        raise open_error(
+            root,
+            "there is no such folder or file; expected a Zarr folder, or a zip file of one. "
+            "Check the path",
+        )
+    if not root.lower().endswith(ZIP_SUFFIXES):
+        raise open_error(
+            root,
+            "a file; expected a Zarr folder, or one in a file that ends with "
+            f"{' or '.join(ZIP_SUFFIXES)}",
+        )
+    folder, name = os.path.split(root)
+    return open_zip(LocalStore(folder), name)
+
+
+def _open_remote(url: str, options: dict[str, Any]) -> Store:
     scheme, _, rest = url.partition("://")
     scheme = _SAME_AS.get(scheme.lower(), scheme.lower())
-    shown = plain_url(url)
     parts = urlsplit(f"{scheme}://{rest}")
     if scheme not in SCHEMES or not parts.netloc:
-        known = ", ".join(map("{}://".format, SCHEMES))
         raise open_error(
-            shown, f"expected an address that begins with {known} and has a host or bucket"
+            plain_url(url),
+            f"expected an address that begins with {', '.join(map('{}://'.format, SCHEMES))} "
+            "and has a host or bucket",
         )
-    options = _frozen(storage_options)
-    store = RemoteStore(f"{scheme}://{rest}", options, uuid.uuid4().hex)
+    store = RemoteStore(f"{scheme}://{rest}", _frozen(options), uuid.uuid4().hex)
     try:
         store.connect()
     except MissingDependencyError:
         raise
     except Exception as err:  # noqa: BLE001 - obstore's errors have no common base
-        reason = first_line(err)
         raise open_error(
-            shown, f"not an address that can be read, or not with these options ({reason})"
+            plain_url(url),
+            f"not an address that can be read, or not with these options ({first_line(err)})",
         ) from None
     folder, _, name = parts.path.rstrip("/").rpartition("/")
     if not name.lower().endswith(ZIP_SUFFIXES):
@@ -69,59 +227,3 @@ def _frozen(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return tuple((name, _frozen(inner)) for name, inner in sorted(value.items()))
-
-
-def open_store(path_or_url: str, **storage_options: Any) -> Store:
-    """Return the store at a path or URL; nothing is read but the directory of a zip file.
-
-    Parameters
-    ----------
-    path_or_url : str
-        A folder, a ``.zip`` or ``.ozx`` file, or an address with ``http``, ``https``, ``s3``,
-        ``gs`` or ``az``.
-    **storage_options
-        For addresses: what obstore's store of that kind takes, such as ``endpoint``, ``region``,
-        ``access_key_id``.
-
-    Raises
-    ------
-    SourceOpenError
-        If there is no such folder or zip file, it cannot be read, or the address is of another
-        kind.
-    MissingDependencyError
-        If an address needs the extra ``remote``.
-    """
-    scheme, separator, _ = path_or_url.lower().partition("://")
-    if not separator or len(scheme) < 2:  # one letter: a drive of Windows
-        path = os.path.abspath(path_or_url)
-    elif scheme == "file":
-        path = _file_path(path_or_url)
-    else:
-        return open_remote(path_or_url, **storage_options)
-    if storage_options:
-        raise open_error(
-            path,
-            "options are for addresses, a local path takes none; got "
-            f"{', '.join(sorted(storage_options))}",
-        )
-    if os.path.isdir(path):
-        return LocalStore(path)
-    if not os.path.isfile(path):
-        raise open_error(
-            path,
-            "there is no such folder or file; expected a Zarr folder, or a zip file of one. "
-            "Check the path",
-        )
-    if not path.lower().endswith(ZIP_SUFFIXES):
-        endings = " or ".join(ZIP_SUFFIXES)
-        raise open_error(
-            path, f"a file; expected a Zarr folder, or one in a file that ends with {endings}"
-        )
-    folder, name = os.path.split(path)
-    return open_zip(LocalStore(folder), name)
-
-
-def _file_path(url: str) -> str:
-    """Return the local path of a ``file://`` address."""
-    path = unquote(urlsplit(url).path)
-    return os.path.abspath(path.lstrip("/") if os.name == "nt" else path)

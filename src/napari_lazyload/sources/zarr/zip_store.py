@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.zarr.store import (
-    Store,
-    open_error,
-    outcome_of,
-    read_error,
-)
+from napari_lazyload.sources.zarr.store import Store, open_error, outcome_of, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -130,8 +125,9 @@ class ZipStore:
             return (self.get(key) or b"")[begin : begin + size]
         starts = self._directory().starts
         if key not in starts:
-            header = self._read(entry.header_offset, _LOCAL_HEADER.size, key)
-            starts[key] = self._data_start(entry, header, key)
+            starts[key] = self._data_start(
+                entry, self._read(entry.header_offset, _LOCAL_HEADER.size, key), key
+            )
         return self._read(starts[key] + begin, size, key)
 
     def _stored_bytes(self, entry: zipfile.ZipInfo, key: str) -> bytes:
@@ -198,7 +194,7 @@ def open_zip(outer: Store, file: str) -> ZipStore:
     return store
 
 
-@functools.lru_cache(maxsize=16)
+@lru_cache(maxsize=16)
 def _read_directory(outer: Store, file: str, stamp: Hashable) -> _Directory:
     """Read the directory of a zip file, once for each state (`stamp`) of it."""
     del stamp
@@ -234,8 +230,10 @@ def _entries(infos: list[zipfile.ZipInfo], address: str) -> dict[str, zipfile.Zi
         if not name.endswith("/"):
             entries[name] = info
     while not _MARKERS & entries.keys() and (top := _only_folder(entries)):
-        inside = [name for name in entries if name.startswith(top)]
-        entries = {name.removeprefix(top): entries[name] for name in inside}
+        entries = {
+            name.removeprefix(top): entries[name]
+            for name in [name for name in entries if name.startswith(top)]
+        }
     return entries
 
 
@@ -259,21 +257,15 @@ def _only_folder(entries: Mapping[str, zipfile.ZipInfo]) -> str | None:
     return tops.pop() if len(tops) == 1 and min(tops).endswith("/") else None
 
 
-class _RangeFile(io.RawIOBase):
+class _RangeFile:
     """The part of a file that `zipfile` reads to find the directory; the end is read at once."""
 
     def __init__(self, store: Store, key: str, size: int) -> None:
-        super().__init__()
-        self._store, self._key, self._size = store, key, size
+        self._get = partial(store.get_range, key)
+        self._size = size
         self._place = 0
         self._tail_start = max(0, size - _TAIL)
-        self._tail: bytes | None = None
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
+        self._tail = self._get(self._tail_start, size - self._tail_start) or b""
 
     def tell(self) -> int:
         return self._place
@@ -287,16 +279,9 @@ class _RangeFile(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         start = self._place
-        stop = self._size if size is None or size < 0 else min(self._size, start + size)
-        data = self._bytes(start, max(0, stop - start))
-        self._place += len(data)
-        return data
-
-    def _bytes(self, start: int, length: int) -> bytes:
-        if start < self._tail_start:
-            return self._store.get_range(self._key, start, length) or b""
-        if self._tail is None:
-            tail_size = self._size - self._tail_start
-            self._tail = self._store.get_range(self._key, self._tail_start, tail_size) or b""
+        left = max(0, self._size - start)
+        length = left if size < 0 else min(size, left)
         begin = start - self._tail_start
-        return self._tail[begin : begin + length]
+        data = self._tail[begin : begin + length] if begin >= 0 else self._get(start, length)
+        self._place += len(data or b"")
+        return data or b""
