@@ -30,6 +30,13 @@ class TestFolderOfPng(SourceContract):
         return folder
 
 
+class TestFolderOfNpy(SourceContract):
+    def write(self, folder, pixels):
+        for number, frame in enumerate(pixels):
+            np.save(folder / f"img_{number}.npy", frame)
+        return folder
+
+
 class TestOneTiffOfAFolder(SourceContract):
     """One file of several: the others are nobody's to free."""
 

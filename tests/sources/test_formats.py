@@ -16,7 +16,7 @@ from napari_lazyload.sources.image_files import decode
 def test_all_formats_are_listed_ready_for_json():
     formats = json.loads(json.dumps(nl.supported_formats()))
     assert set(decode.picture_formats()) <= set(formats)
-    assert {row.name for row in FORMATS} - {"pictures"} <= set(formats)
+    assert {row.name for row in FORMATS} - {"pictures", "stack"} <= set(formats)
     assert {frozenset(row) for row in formats.values()} == {
         frozenset({"suffixes", "readable", "library", "extra", "reason"})
     }

@@ -76,7 +76,8 @@ TAKEN = {
     "*": True,
     "img_?.png": True,
     "*.[pt]*": True,
-    "*.npy": False,
+    "*.npy": True,
+    "*.txt": False,
     "*.zarr": False,
 }
 

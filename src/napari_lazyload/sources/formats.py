@@ -39,14 +39,14 @@ def _takes_pictures(path: Path) -> bool:
         return any(map(is_picture, path))
     if os.path.isdir(path):
         return not is_store(path)
-    return is_picture(path) or _is_pattern(path)
-
-
-def _is_pattern(path: str) -> bool:
-    """Whether a path is a glob pattern that pictures may match."""
     suffix = os.path.splitext(path)[1]
     may_match = not suffix or any(sign in suffix for sign in PATTERN_SIGNS)
-    return may_match and any(sign in path for sign in PATTERN_SIGNS) and not os.path.lexists(path)
+    return is_picture(path) or (may_match and is_pattern(path))
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path is a glob pattern."""
+    return any(sign in path for sign in PATTERN_SIGNS) and not os.path.lexists(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,11 @@ def _function(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     found: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), function)
     return found
+
+
+def _takes_stack(path: Path) -> bool:
+    several = not isinstance(path, str) or os.path.isdir(path) or is_pattern(path)
+    return several and bool(_function("file_stack:takes_stack")(path))
 
 
 def _takes_zarr(path: Path) -> bool:
@@ -212,6 +217,7 @@ FORMATS: tuple[Format, ...] = (
         extra="rosettasciio",
     ),
     Format("raw", (".raw", ".bin", ".dat", ".vol"), "binary.raw:open_raw"),
+    Format("stack", (), "file_stack:open_stack", takes_all=_takes_stack),
     # Pictures alone, in folders and by patterns; the table of their codecs is in image_files.
     Format("pictures", (), "folder.open_folder:open_pictures", takes_all=_takes_pictures),
 )
