@@ -55,7 +55,7 @@ def read_fields(
         if isinstance(found, SourceOpenError):
             errors.append(str(found))
         elif found is not None:
-            reads.append(read_image(found, field.path, options))
+            reads.append(read_image(found, field.path, options, align=False))
     opened: list[OpenedNode] = []
     for result in (yield from run_together(reads)):
         if isinstance(result, SourceOpenError):
