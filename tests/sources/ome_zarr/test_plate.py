@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -612,3 +613,71 @@ def test_axes_of_a_field_other_than_y_and_x_still_make_a_mosaic(tmp_path):
         np.testing.assert_array_equal(
             dataset.images[0].data[:, 8:].compute(scheduler="sync"), field(1)
         )
+
+
+def stack(value, *shape):
+    return np.full(shape, value, np.uint8)
+
+
+def test_wells_with_other_planes_are_shown_and_said_where_they_are_cut(tmp_path):
+    sizes = (4, 6, 3, 5, 4, 7)
+    wells = {f"A/{n}": [stack(10 * n, size, 6, 8)] for n, size in enumerate(sizes, 1)}
+    path = write_plate(tmp_path / "a.zarr", wells, axes="zyx")
+    with nl.open_dataset(path) as dataset:
+        (image,) = dataset.images
+        expected = np.zeros((7, 6, 48), np.uint8)
+        for number, size in enumerate(sizes):
+            expected[:size, :, 8 * number : 8 * number + 8] = 10 * (number + 1)
+        np.testing.assert_array_equal(image.data.compute(scheduler="sync"), expected)
+        assert dataset.meta["shape"].tolist() == [f"{size} x 6 x 8" for size in sizes]
+
+
+def test_a_well_longer_than_those_read_at_opening_is_cut_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_lazyload.sources.ome_zarr.plate.TRIED", 3)
+    wells = {f"A/{n}": [stack(n, 2 + 3 * (n == 2), 6, 8)] for n in (1, 2, 3, 4, 5)}
+    path = write_plate(tmp_path / "a.zarr", wells, axes="tyx")
+    with nl.open_dataset(path) as dataset:
+        found = dataset.images[0].data.compute(scheduler="sync")
+        np.testing.assert_array_equal(found[:, 0, ::8], [[1, 2, 3, 4, 5]] * 2)
+        assert "its shape is 5 x 6 x 8 uint8, of which 2 x 6 x 8" in dataset.meta["error"][1]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_fields_lie_by_their_positions(tmp_path, alone):
+    # A snake: to the right, back to the left, down, to the right; then a far one to the right.
+    starts = [(0.0, 16.0), (0.0, 0.0), (12.1, 0.0), (11.9, 16.0), (12.0, 99.0)]
+    wells = {f"A/{n}": [field(n + number) for number in range(5)] for n in (1, 2)}
+    path = write_plate(tmp_path / "a.zarr", wells)
+    for name in wells:
+        for number, start in enumerate(starts):
+            place_at(path / name / str(number), (2.0, 2.0), start)
+    expected = [
+        np.block([[field(n + 1), field(n), 0 * field(0)], [field(n + 2 + k) for k in range(3)]])
+        for n in (1, 2)
+    ]
+    with nl.open_dataset(path / "A" / "1" if alone else path) as dataset:
+        found = dataset.images[0].data.compute(scheduler="sync")
+        np.testing.assert_array_equal(found, expected[0] if alone else np.hstack(expected))
+        assert not dataset.notes
+
+
+def test_positions_that_make_no_grid_are_said(tmp_path):
+    path = write_plate(tmp_path / "a.zarr", {"A/1": [field(n) for n in range(4)]})
+    for number in range(4):
+        place_at(path / "A" / "1" / str(number), (1.0, 1.0), (99.0 * number, 99.0 * number))
+    with pytest.warns(nl.LazyLoadWarning, match="make no grid"):
+        dataset = nl.open_dataset(path)
+    with dataset:
+        expected = np.block([[field(0), field(1)], [field(2), field(3)]])
+        np.testing.assert_array_equal(dataset.images[0].data.compute(scheduler="sync"), expected)
+
+
+def place_at(folder, scale, start):
+    """Write scale and translation of the image in a folder."""
+    attributes = json.loads((folder / "zarr.json").read_text())
+    (dataset,) = attributes["attributes"]["ome"]["multiscales"][0]["datasets"]
+    dataset["coordinateTransformations"] = [
+        {"type": "scale", "scale": scale},
+        {"type": "translation", "translation": start},
+    ]
+    (folder / "zarr.json").write_text(json.dumps(attributes))

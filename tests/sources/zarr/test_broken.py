@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numcodecs
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.stores import ArraySource, array_at, v2_json, v3_json, write_raw
-from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
+from napari_lazyload.core.errors import ChunkReadError, LazyLoadWarning, SourceOpenError
 from napari_lazyload.loading.read_box import read_box
+from napari_lazyload.sources.zarr.array import open_array
+from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -323,3 +326,99 @@ def test_a_shard_index_of_strange_codecs_is_an_error_of_its_chunks(tmp_path, cod
 
     with pytest.raises(ChunkReadError, match=r"an index with codecs .* is not known here"):
         array.chunk((0, 0)).load()
+
+
+def small_array(folder, zarr_format=3, **options):
+    """Write 4 x 6 pixels in chunks of 2 x 3, the last chunk left out; return them."""
+    pixels = np.arange(24, dtype="u2").reshape(4, 6) + 1
+    pixels[2:, 3:] = 0
+    array = zarr.create_array(
+        folder, shape=(4, 6), chunks=(2, 3), dtype="u2", zarr_format=zarr_format, **options
+    )
+    array[...] = pixels
+    return pixels
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_store_that_is_gone_is_an_error_and_not_blank(tmp_path, zarr_format):
+    small_array(tmp_path / "a.zarr" / "0", zarr_format)
+    array = array_at(str(tmp_path / "a.zarr"), "0")
+    assert not array.chunk((1, 1)).load().any()
+
+    (tmp_path / "a.zarr").rename(tmp_path / "elsewhere.zarr")
+    with pytest.raises(ChunkReadError, match="the store was deleted, moved or unmounted"):
+        array.chunk((0, 0)).load()
+    (tmp_path / "a.zarr").mkdir()  # as an unmounted drive leaves it
+    with pytest.raises(ChunkReadError, match="the store was deleted, moved or unmounted"):
+        array.chunk((1, 1)).load()
+
+
+def test_an_array_known_from_consolidated_metadata_alone_may_have_blank_chunks(tmp_path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    small_array(tmp_path / "a.zarr" / "0", 2)
+    zarr.consolidate_metadata(group.store)
+    (tmp_path / "a.zarr" / "0" / ".zarray").unlink()
+    root = read_node(open_store(str(tmp_path / "a.zarr")))
+    array = open_array(root.store, root.child("0"))
+
+    assert not array.chunk((1, 1)).load().any()
+    (tmp_path / "a.zarr" / ".zmetadata").unlink()
+    with pytest.raises(ChunkReadError, match="the store was deleted, moved or unmounted"):
+        array.chunk((1, 1)).load()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
+@pytest.mark.parametrize("link", ["c/0/0", "c/0", "c"])
+def test_a_chunk_behind_a_broken_link_is_an_error_and_not_blank(tmp_path, link):
+    small_array(tmp_path / "a.zarr")
+    place = tmp_path / "a.zarr" / link
+    place.rename(tmp_path / "kept")
+    place.symlink_to("../annex/objects/of it")
+    chunk = array_at(str(tmp_path / "a.zarr")).chunk((0, 0))
+
+    with pytest.raises(ChunkReadError, match=r"a link to '\.\./annex/objects/of it', which is not"):
+        chunk.load()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
+def test_metadata_behind_a_broken_link_are_named(tmp_path):
+    small_array(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / "zarr.json").unlink()
+    (tmp_path / "a.zarr" / "zarr.json").symlink_to("gone")
+
+    with pytest.raises(SourceOpenError, match=r"zarr\.json: a link to 'gone'"):
+        read_node(open_store(str(tmp_path / "a.zarr")))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("separators", ["/.", "./"])
+def test_chunks_with_another_separator_than_declared_are_read_and_said(
+    tmp_path, zarr_format, separators
+):
+    name = {2: "v2", 3: "default"}[zarr_format]
+    pixels = small_array(
+        tmp_path / "a.zarr",
+        zarr_format,
+        chunk_key_encoding={"name": name, "separator": separators[0]},
+    )
+    file = tmp_path / "a.zarr" / {2: ".zarray", 3: "zarr.json"}[zarr_format]
+    file.write_text(file.read_text().replace(f'"{separators[0]}"', f'"{separators[1]}"'))
+    array = array_at(str(tmp_path / "a.zarr"))
+
+    with pytest.warns(LazyLoadWarning, match="not named as its metadata say") as warned:
+        found = [array.chunk(index).load() for index in np.ndindex(2, 2)]
+    assert np.array_equal(np.block([found[:2], found[2:]]), pixels)
+    assert len(warned) == 1
+    before = array.chunk((0, 0)).key
+    os.utime(tmp_path / "a.zarr" / array.keys((0, 0))[1], ns=(1, 1))
+    assert array.chunk((0, 0)).key != before
+
+
+def test_chunks_of_unknown_names_are_said_and_an_empty_array_is_not(tmp_path):
+    small_array(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / "c").rename(tmp_path / "a.zarr" / "chunks")
+    with pytest.warns(LazyLoadWarning, match="holds 'chunks' instead; they are shown blank"):
+        assert not array_at(str(tmp_path / "a.zarr")).chunk((0, 0)).load().any()
+
+    zarr.create_array(tmp_path / "b.zarr", shape=(4, 6), chunks=(2, 3), dtype="u2")
+    assert not array_at(str(tmp_path / "b.zarr")).chunk((0, 0)).load().any()

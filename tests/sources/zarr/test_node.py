@@ -355,10 +355,38 @@ def test_what_such_a_server_denies_below_counts_as_not_there(tmp_path, version):
         strict.child("sub")
 
 
-def test_nodes_of_one_version_alone_are_looked_for_where_that_is_known(group):
-    found = read_nodes(open_store(group), ["image"], 2)["image"]
+def test_of_one_version_alone_are_asked_for_on_servers_but_for_labels(group):
+    version = read_node(open_store(group)).zarr_format
+    server = Elsewhere(group)
+    read_nodes(server, ["image", "image/labels/a"], version)
 
-    assert (found is not None) == (read_node(open_store(group)).zarr_format == 2)
+    old = {".zarray", ".zgroup", ".zattrs", ".zmetadata"}
+    asked = {path: set() for path in ("image", "image/labels/a")}
+    for _, key in server.calls:
+        path, _, name = key.rpartition("/")
+        asked[path].add(name)
+    assert asked == {
+        "image": old if version == 2 else {"zarr.json"},
+        "image/labels/a": old | {"zarr.json"},
+    }
+    # Local files cost no request.
+    assert read_nodes(open_store(group), ["image"], 5 - version)["image"].zarr_format == version
+
+
+@pytest.mark.parametrize("inside", [{}, {"attributes": {}}])
+def test_a_stray_file_of_the_other_version_hides_nothing(tmp_path, inside):
+    empty = {"zarr_format": 3, "node_type": "group", **inside}
+    store = write(tmp_path / "a", json=empty, zgroup={"zarr_format": 2}, zattrs={"name": "old"})
+    assert read_node(store).attributes == {"name": "old"}
+    told = {**empty, "attributes": {"name": "new"}}
+    store = write(tmp_path / "b", json=told, zgroup={"zarr_format": 2}, zattrs={"name": "old"})
+    assert read_node(store).attributes == {"name": "new"}
+    store = write(tmp_path / "c", json=empty, zarray={"zarr_format": 2, "shape": [2]})
+    assert read_node(store).kind == "array"
+    store = write(tmp_path / "d", json="<html>", zgroup={"zarr_format": 2}, zattrs={"name": "old"})
+    assert read_node(store).attributes == {"name": "old"}
+    with pytest.raises(SourceOpenError, match="expected JSON"):
+        read_node(write(tmp_path / "e", json="<html>", zgroup={"zarr_format": 2}))
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(group, monkeypatch):

@@ -18,6 +18,7 @@ from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ImageMeta, Kind
 from napari_lazyload.sources.ome_zarr.axes import SPACE, axis_names
 from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, run_together
+from napari_lazyload.sources.ome_zarr.label_axes import aligned, crossed_axes
 from napari_lazyload.sources.ome_zarr.multiscales import (
     Placements,
     Resolution,
@@ -58,11 +59,18 @@ if TYPE_CHECKING:
 
 
 def read_image(
-    node: Node, name: str, options: Options, *, kind: Kind = "image", over: ImageMeta | None = None
+    node: Node,
+    name: str,
+    options: Options,
+    *,
+    kind: Kind = "image",
+    over: ImageMeta | None = None,
+    align: bool = True,
 ) -> MetadataRead:
     """Read the images of a group with ``multiscales``, and their labels; returns an `OpenedNode`.
 
-    Labels without a place of their own are laid over the image `over`, where one is given.
+    Labels without a place of their own are laid over the image `over`, where one is given. With
+    `align`, labels of fewer axes get those of the image.
 
     Raises
     ------
@@ -97,30 +105,17 @@ def read_image(
         raise errors[0]
     opened.notes += map(str, errors)
     labels_node = nodes.get(labels_path)
+    if with_labels and isinstance(labels_node, SourceOpenError):
+        opened.notes.append(f"{name}: its labels are left out: {labels_node}")
     if with_labels and isinstance(labels_node, Node):
         image = opened.images[0].source.meta
         labels: OpenedNode = yield from read_labels(labels_node, name, options, over=image)
+        if align:
+            labels.images = [aligned(one, image) for one in labels.images]
         opened.take(labels)
         for label_image in labels.images:
-            opened.notes += _crossed_axes(label_image.source.meta, image)
+            opened.notes += crossed_axes(label_image.source.meta, image)
     return opened
-
-
-def _crossed_axes(labels: ImageMeta, image: ImageMeta) -> list[str]:
-    """Return the note, as a list, on labels whose sliders would move other axes of the image."""
-    mine, others = _layer_axes(labels), _layer_axes(image)
-    common = min(len(mine), len(others))
-    if mine[-common:] == others[-common:]:
-        return []
-    return [
-        f"{labels.name}: it has the axes {', '.join(mine)}, and the image {', '.join(others)}; "
-        "viewers count axes from the last, so that they do not lie over each other on all of them"
-    ]
-
-
-def _layer_axes(meta: ImageMeta) -> list[str]:
-    left_out = (RGB_AXIS, CHANNEL_AXIS) if meta.channels else (RGB_AXIS,)
-    return [axis.lower() for axis in meta.axes if axis not in left_out]
 
 
 def level_places(node: Node) -> list[str]:
@@ -215,7 +210,7 @@ class ImageBuilder:
                 f"{finest.shape}",
             )
         placements = read_placements(
-            self._with_axes(finest.shape), finest.shape, where_is(self.node), self.options.system
+            self._with_axes(finest), finest.shape, where_is(self.node), self.options.system
         )
         self._notes += placements.notes
         pyramid = []
@@ -251,13 +246,21 @@ class ImageBuilder:
                 )
         return kept
 
-    def _with_axes(self, shape: Sequence[int]) -> Mapping[str, Any]:
-        """Return the entry; for labels without axes, with those of the image where they fit."""
-        if self.over is None or self.entry.get("axes") or "coordinateSystems" in self.entry:
+    def _with_axes(self, array: ZarrArray) -> Mapping[str, Any]:
+        """Return the entry; without axes, with those that its array names, or of the image below.
+
+        Names that the image does not have are of no use for labels.
+        """
+        if self.entry.get("axes") or "coordinateSystems" in self.entry:
+            return self.entry
+        own = array.dimension_names or ()
+        if own and all(own) and (self.over is None or {*own} <= {*self.over.axes}):
+            return {**self.entry, "axes": list(own)}
+        if self.over is None:
             return self.entry
         for left_out in ((RGB_AXIS,), (RGB_AXIS, CHANNEL_AXIS)):
             names = [axis for axis in self.over.axes if axis not in left_out]
-            if len(names) == len(shape):
+            if len(names) == len(array.shape):
                 return {**self.entry, "axes": names}
         return self.entry
 
@@ -367,7 +370,7 @@ def stretched(
         shared = name in over.axes and name != CHANNEL_AXIS
         if shared and over.scale is not None and over.translate is not None:
             axis = over.axes.index(name)
-            factor = over.shape[axis] / size if name in SPACE else 1.0
+            factor = over.shape[axis] / size if name in SPACE or size == 1 else 1.0
             start = over.translate[axis] + over.scale[axis] * (factor - 1) / 2
             scale = over.scale[axis] * factor
         places.append((scale, start))

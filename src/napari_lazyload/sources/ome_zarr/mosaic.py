@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from operator import attrgetter
+from operator import attrgetter, gt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, intersect
-from napari_lazyload.core.metadata import RGB_AXIS, ImageMeta, LevelMeta
+from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.core.row_map import RowMap, first_pixel
 from napari_lazyload.core.source import ChunkKey, joined_key
 from napari_lazyload.sources.ome_zarr.multiscales import by_shape
@@ -18,7 +18,7 @@ from napari_lazyload.sources.ome_zarr.well_registry import of_acquisition
 from napari_lazyload.sources.zarr.store import read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
     from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, WellRegistry
@@ -60,12 +60,24 @@ class FieldImage:
         Of each level of a field.
     dtype : numpy.dtype
         Of the image.
+    free : tuple of int
+        The axes along which a field may be shorter, and is blank then, or longer, and is cut.
     """
 
     acquisition: Acquisition
     label: str
     shapes: tuple[tuple[int, ...], ...]
     dtype: np.dtype[Any]
+    free: tuple[int, ...] = ()
+
+    def fits(self, shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]) -> bool:
+        """Return whether levels of these shapes have a place in the mosaic."""
+        if dtype != self.dtype or len(shapes) < len(self.shapes):
+            return False
+        if {*map(len, shapes)} != {*map(len, self.shapes)}:
+            return False
+        fixed = np.delete(shapes[: len(self.shapes)], self.free, axis=1)
+        return np.array_equal(fixed, np.delete(self.shapes, self.free, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,30 +121,30 @@ class TileChunk:
     def key(self) -> ChunkKey:
         """That of the field's own chunk where it is one; of a blank one its place."""
         array = self._array()
-        if array is None:
-            return ChunkKey(
-                self.registry.store.address(self.registry.wells[self.tile.well].path),
-                None,
-                ("blank", box_shape(self.box), self.image.dtype.str),
-            )
-        chunks = list(map(array.chunk, array.grid.touched(self.box)))
+        chunks = [] if array is None else list(map(array.chunk, self._touched(array)))
+        if array is None or not chunks:
+            return ChunkKey(self.path, None, ("blank", box_shape(self.box), self.image.dtype.str))
         if array.grid.bounds(chunks[0].index) == self.box:
             return chunks[0].key
         return joined_key([chunk.key for chunk in chunks], "part", self.box)
 
     def load(self) -> Array:
-        """Read it; zeros where there is no such field."""
+        """Read it; zeros where there is no such field, or none of its planes."""
         array = self._array()
+        pixels = np.zeros(box_shape(self.box), self.image.dtype)
         if array is None:
-            return np.zeros(box_shape(self.box), self.image.dtype)
-        pixels = np.empty(box_shape(self.box), self.image.dtype)
-        for index in array.grid.touched(self.box):
+            return pixels
+        for index in self._touched(array):
             bounds = array.grid.bounds(index)
             if bounds == self.box:
                 return array.chunk(index).load()
             part = intersect(bounds, self.box)
             pixels[box_slices(part, self.box)] = array.chunk(index).load()[box_slices(part, bounds)]
         return pixels
+
+    def _touched(self, array: ZarrArray) -> Iterator[BlockIndex]:
+        """Yield the chunks of a field, which may be shorter than others, that are in the box."""
+        return array.grid.touched(intersect(self.box, array.grid.full_box))
 
     def _array(self) -> ZarrArray | None:
         """Return the level of the field, None where there is no such field.
@@ -150,12 +162,16 @@ class TileChunk:
         if arrays is None:
             return None
         shapes, dtype = tuple(map(attrgetter("shape"), arrays)), arrays[0].dtype
-        expected = self.image.shapes
-        if shapes[: len(expected)] != expected or dtype != self.image.dtype:
+        if not self.image.fits(shapes, dtype):
             raise read_error(
                 self.registry.store.address(field.path),
-                f"expected {_describe(expected, self.image.dtype)} like the other fields of the "
-                f"plate, found {_describe(shapes, dtype)}. Open it by its path to see it",
+                f"expected {_describe(self.image.shapes, self.image.dtype)} like the other fields "
+                f"of the plate, found {_describe(shapes, dtype)}. Open it by its path to see it",
+            )
+        if any(map(gt, shapes[0], self.image.shapes[0])):
+            self.registry.problems[self.tile.well] = (
+                f"{self.path}: its shape is {_describe(shapes[:1], dtype)}, of which "
+                f"{_describe(self.image.shapes[:1], dtype)} are shown; open it alone to see all"
             )
         return arrays[self.level]
 
@@ -299,6 +315,12 @@ class BlankChunk:
     def load(self) -> Array:
         """Return zeros."""
         return np.zeros(self.shape, self.dtype)
+
+
+def free_axes(field: ImageMeta) -> tuple[int, ...]:
+    """Return the axes along which fields of one mosaic may differ, such as planes and times."""
+    fixed = (*mosaic_axes(field), *map(field.axes.index, {CHANNEL_AXIS, RGB_AXIS} & {*field.axes}))
+    return tuple(axis for axis in range(len(field.axes)) if axis not in fixed)
 
 
 def mosaic_axes(field: ImageMeta) -> tuple[int, int]:

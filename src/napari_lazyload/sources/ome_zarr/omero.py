@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_color
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ChannelMeta
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 UNLISTED = (0.5, 0.5, 0.5, 1.0)
 """Color of a label that has none where others have one: visible, and unlike them."""
 
+_CELLS = frozenset((str, int, float, bool, type(None)))
 _HEX = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)")
 
 
@@ -116,21 +116,23 @@ def _label_colors(listed: Any) -> dict[int, Color]:
     for entry in as_dicts(listed):
         label, rgba = as_whole(entry.get("label-value")), as_numbers(entry.get("rgba")) or ()
         if label is not None and len(rgba) in (3, 4) and 0 <= min(rgba) <= max(rgba) <= 255:
-            red, green, blue, alpha = np.divide([*rgba, 255][:4], 255).tolist()
-            colors[label] = (red, green, blue, alpha)
+            red, green, blue, alpha = [*rgba, 255][:4]
+            colors[label] = (red / 255, green / 255, blue / 255, alpha / 255)
     return colors
 
 
 def _features(listed: Any) -> dict[str, list[Any]]:
     """Return properties as columns; a labels layer finds the row of a label by ``index``."""
-    features: dict[str, list[Any]] = {"index": []}
-    rows = [row for row in as_dicts(listed) if as_number(row.get("label-value")) is not None]
-    for number, row in enumerate(rows):
-        features["index"].append(int(float(row["label-value"])))
-        for name in row.keys() - {"label-value", "index"}:
-            features.setdefault(name, [None] * len(rows))[number] = _cell(row[name])
+    rows = as_dicts(listed)
+    labels = [row.get("label-value") for row in rows]
+    if set(map(type, labels)) != {int}:
+        labels = list(map(as_whole, labels))
+        rows = [row for row, label in zip(rows, labels, strict=True) if label is not None]
+    names = dict.fromkeys(chain.from_iterable(rows))
+    features = {"index": [label for label in labels if label is not None]}
+    for name in names.keys() - {"label-value", "index"}:
+        values = [row.get(name) for row in rows]
+        if not _CELLS.issuperset(map(type, values)):
+            values = [value if type(value) in _CELLS else str(value) for value in values]
+        features[name] = values
     return features if len(features) > 1 else {}
-
-
-def _cell(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
-from math import ceil, isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lazyload.core.errors import SourceOpenError
-from napari_lazyload.sources.ome_zarr.batched_metadata import (
-    MetadataRead,
-    metadata_fetcher,
-    run_together,
+from napari_lazyload.sources.ome_zarr.batched_metadata import MetadataRead, metadata_fetcher
+from napari_lazyload.sources.ome_zarr.fields import (
+    Slots,
+    Template,
+    list_slots,
+    read_fields,
+    read_slots,
+    read_wells,
+    shapes_of,
+    template_of,
 )
-from napari_lazyload.sources.ome_zarr.images import read_image
-from napari_lazyload.sources.ome_zarr.mosaic import FieldImage, MosaicSource, Tile
+from napari_lazyload.sources.ome_zarr.mosaic import FieldImage, MosaicSource, Tile, free_axes
 from napari_lazyload.sources.ome_zarr.source import (
     SOME,
     OpenedNode,
@@ -41,7 +44,6 @@ from napari_lazyload.sources.zarr.store import open_error
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_lazyload.core.metadata import ImageMeta
     from napari_lazyload.sources.opened import Columns
     from napari_lazyload.sources.zarr.node import Node
 
@@ -98,16 +100,18 @@ def read_plate(node: Node, name: str, options: Options) -> MetadataRead:
     wanted, names = _acquisitions(plate, options, notes)
     templates = yield from _templates(node, registry, wanted, options, notes)
     images: list[ZarrImage] = []
-    for acquisition, field in templates.items():
+    for acquisition, template in templates.items():
         listed = as_count(plate.get("field_count")) if acquisition is None else None
         known = map(registry.known_fields, range(len(wells)))
-        most = max(len(of_acquisition(fields, acquisition)) for fields in known)
-        count = min(max(listed or 1, most), MOST_PLACES)
-        registry.capacity[acquisition] = count
+        most = max((of_acquisition(fields, acquisition) for fields in known), key=len)
+        slots = yield from read_slots(most[:MOST_PLACES], template, notes)
+        if (listed or 1) > len(slots):
+            slots = list_slots(min(listed or 1, MOST_PLACES))
+        registry.capacity[acquisition] = len(slots)
         title = f"{name} {names[acquisition]}" if len(templates) > 1 else name
-        images += _mosaics(registry, _plate_tiles(wells, count), acquisition, field, title)
-        notes += field.notes
-    return OpenedPlate(images, notes, registry, next(iter(templates.values())).images[0])
+        images += _mosaics(registry, _plate_tiles(wells, slots), acquisition, template, title)
+        notes += template.field.notes
+    return OpenedPlate(images, notes, registry, next(iter(templates.values())).field.images[0])
 
 
 def read_well(node: Node, name: str, options: Options) -> MetadataRead:
@@ -132,14 +136,15 @@ def read_well(node: Node, name: str, options: Options) -> MetadataRead:
     wanted, names = _acquisitions(plate, options, notes)
     templates = yield from _templates(node, registry, wanted, options, notes)
     images: list[ZarrImage] = []
-    for acquisition, field in templates.items():
+    for acquisition, template in templates.items():
         shown = of_acquisition(fields, acquisition)
-        slots = enumerate(_slots(len(shown)))
+        slots = enumerate((yield from read_slots(shown, template, notes)))
         tiles = {slot: Tile(0, number, fields.index(shown[number])) for number, slot in slots}
         title = f"{name} {names[acquisition]}" if len(templates) > 1 else name
-        images += _mosaics(registry, tiles, acquisition, field, title)
-        notes += field.notes
-    return OpenedPlate(images, notes, registry, next(iter(templates.values())).images[0], fields)
+        images += _mosaics(registry, tiles, acquisition, template, title)
+        notes += template.field.notes
+    typical = next(iter(templates.values())).field.images[0]
+    return OpenedPlate(images, notes, registry, typical, fields)
 
 
 def _wells(node: Node, plate: Mapping[str, Any], notes: list[str]) -> tuple[Well, ...]:
@@ -223,23 +228,26 @@ def _templates(
     options: Options,
     notes: list[str],
 ) -> MetadataRead:
-    """Return a typical field of each acquisition, from a few wells."""
+    """Return the template of each acquisition, from a few wells.
+
+    Where fields may differ in planes or times, more wells are read, so that the longest is known.
+    """
     count = len(registry.wells)
     spread = (0, count - 1, count // 2, *range(0, count, max(1, count // TRIED)))
     tried = list(dict.fromkeys(spread))[:TRIED]
     errors: list[str] = []
-    found: dict[Acquisition, OpenedNode] = {}
+    read: dict[Acquisition, list[OpenedNode]] = {acquisition: [] for acquisition in wanted}
     for some in (tried[:3], tried[3:]):
-        yield from _read_wells(registry, some, errors)
-        for acquisition in [one for one in wanted if one not in found]:
+        yield from read_wells(registry, some, errors)
+        for acquisition in wanted:
             fields: list[Field] = []
             for well in some:
                 fields += of_acquisition(registry.known_fields(well), acquisition)[:2]
-            typical = yield from _typical_field(fields, options, errors)
-            if typical is not None:
-                found[acquisition] = typical
-        if len(found) == len(wanted):
+            read[acquisition] += yield from read_fields(registry, fields, options, errors)
+        first = [opened[0].images[0].source.meta for opened in read.values() if opened]
+        if len(first) == len(wanted) and not any(map(free_axes, first)):
             break
+    found = {acquisition: template_of(opened) for acquisition, opened in read.items() if opened}
     if not found and None not in wanted and any(map(registry.known_fields, range(count))):
         notes.append("the fields do not say which acquisition they are of; all are shown as one")
         return (yield from _templates(node, registry, [None], options, notes))
@@ -255,63 +263,13 @@ def _templates(
     return found
 
 
-def _read_wells(registry: WellRegistry, wells: Sequence[int], errors: list[str]) -> MetadataRead:
-    """Read some wells, in one round trip."""
-    new = [well for well in wells if registry.known_fields(well) is None]
-    paths = {well: registry.wells[well].path for well in new}
-    nodes = yield list(paths.values())
-    for well, path in paths.items():
-        found = nodes.get(path)
-        try:
-            if isinstance(found, SourceOpenError):
-                raise found
-            registry.record(well, None if found is None else fields_of(found))
-        except SourceOpenError as err:
-            errors.append(str(err))
-
-
-def _typical_field(fields: Sequence[Field], options: Options, errors: list[str]) -> MetadataRead:
-    """Return the first field with the most frequent shape; None where none can be opened."""
-    nodes = yield [field.path for field in fields]
-    reads = []
-    for field in fields:
-        found = nodes.get(field.path)
-        if isinstance(found, SourceOpenError):
-            errors.append(str(found))
-        elif found is not None:
-            reads.append(read_image(found, field.path, options))
-    alike: dict[Any, list[OpenedNode]] = {}
-    for result in (yield from run_together(reads)):
-        if isinstance(result, SourceOpenError):
-            errors.append(str(result))
-        else:
-            meta: ImageMeta = result.images[0].source.meta
-            alike.setdefault((_shapes(meta), meta.dtype), []).append(result)
-    return max(alike.values(), key=len)[0] if alike else None
-
-
-def _shapes(meta: ImageMeta) -> tuple[tuple[int, ...], ...]:
-    return tuple(level.shape for level in meta.levels)
-
-
-def _columns(count: int) -> int:
-    """Return the columns of the smallest square that has `count` places."""
-    return 1 + isqrt(count - 1)
-
-
-def _slots(count: int) -> list[tuple[int, int]]:
-    """Return the places of fields: a square as near as can be, row by row."""
-    return [divmod(number, _columns(count)) for number in range(count)]
-
-
-def _plate_tiles(wells: Sequence[Well], count: int) -> dict[tuple[int, int], Tile]:
-    """Return the field at each place of a plate, `count` fields a well."""
-    columns = _columns(count)
-    rows = ceil(count / columns)
+def _plate_tiles(wells: Sequence[Well], slots: Slots) -> dict[tuple[int, int], Tile]:
+    """Return the field at each place of a plate; `slots` are those of the fields in a well."""
+    rows, columns = np.max(slots, axis=0).tolist()
     tiles = {}
     for number, well in enumerate(wells):
-        for field, (row, column) in enumerate(_slots(count)):
-            spot = (well.row * rows + row, well.column * columns + column)
+        for field, (row, column) in enumerate(slots):
+            spot = (well.row * (rows + 1) + row, well.column * (columns + 1) + column)
             tiles[spot] = Tile(number, field, number)
     return tiles
 
@@ -320,28 +278,15 @@ def _mosaics(
     registry: WellRegistry,
     tiles: Mapping[tuple[int, int], Tile],
     acquisition: Acquisition,
-    field: OpenedNode,
+    template: Template,
     name: str,
 ) -> list[ZarrImage]:
     """Return the mosaic of the field's first image, and one of each of its labels."""
     mosaics = []
-    for number, image in enumerate(field.images):
-        meta: ImageMeta = image.source.meta
-        if number and meta.kind != "labels":
-            continue
-        label = posixpath.basename(image.path) if meta.kind == "labels" else ""
-        mosaics.append(
-            ZarrImage(
-                MosaicSource(
-                    registry,
-                    tiles,
-                    FieldImage(acquisition, label, _shapes(meta), meta.dtype),
-                    meta,
-                    f"{name} {label}".strip(),
-                ),
-                image.path,
-            )
-        )
+    for label, meta in template.metas.items():
+        field = FieldImage(acquisition, label, shapes_of(meta), meta.dtype, free_axes(meta))
+        source = MosaicSource(registry, tiles, field, meta, f"{name} {label}".strip())
+        mosaics.append(ZarrImage(source, template.field.images[0].path))
     return mosaics
 
 
@@ -370,9 +315,14 @@ def plate_columns(opened: OpenedPlate) -> Columns:
             "path": well.path,
         }
         row |= {"fields": None, **dict.fromkeys(alike), "size_bytes": None}
+        if fields:
+            row |= alike
+            arrays = registry.known_arrays(fields[0], "")
+            if arrays:
+                row["shape"] = " x ".join(map(str, arrays[0].shape))
         if fields is not None:
             row |= {"fields": len(fields), "size_bytes": len(fields) * size}
-        rows.append({**row, **alike} if fields else row)
+        rows.append(row)
     columns = columns_of(rows)
     for name in ("fields", *alike, "size_bytes"):
         columns[name] = np.array(columns[name], object)

@@ -226,4 +226,4 @@ def _moved(
     meta = replace(
         meta, scale=placed.scale, translate=placed.translate, affine=placed.affine, units=units
     )
-    return replace(image, source=ZarrSource(source.arrays, meta))
+    return replace(image, source=ZarrSource(source.arrays, meta, source.added))

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.core.metadata import ImageMeta, Kind
-    from napari_lazyload.core.source import Chunk
+    from napari_lazyload.core.source import Chunk, ChunkKey
     from napari_lazyload.sources.ome_zarr.batched_metadata import Nodes
     from napari_lazyload.sources.opened import Columns, RowSource
+    from napari_lazyload.sources.zarr.array import ZarrChunk
     from napari_lazyload.sources.zarr.node import Node
 
 
@@ -129,11 +130,16 @@ class ZarrSource:
         One for each level, finest first.
     meta : ImageMeta
         Its levels have the grids of the arrays.
+    added : tuple of int
+        The axes, each of one pixel, that it has and the arrays do not.
     """
 
-    def __init__(self, arrays: Sequence[ZarrArray], meta: ImageMeta) -> None:
+    def __init__(
+        self, arrays: Sequence[ZarrArray], meta: ImageMeta, added: tuple[int, ...] = ()
+    ) -> None:
         self.arrays = tuple(arrays)
         self.meta = meta
+        self.added = added
         self.token = f"zarr-{uuid.uuid4().hex}"
         self.row_map = ONE_ROW
 
@@ -144,7 +150,40 @@ class ZarrSource:
 
     def chunk(self, level: int, index: BlockIndex) -> Chunk:
         """Return the reference to one chunk of the level's array."""
-        return self.arrays[level].chunk(index)
+        if not self.added:
+            return self.arrays[level].chunk(index)
+        inner = tuple(place for axis, place in enumerate(index) if axis not in self.added)
+        return ExpandedChunk(self.arrays[level].chunk(inner), self.added)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpandedChunk:
+    """A chunk with further axes of one pixel.
+
+    Parameters
+    ----------
+    chunk : ZarrChunk
+        The chunk without them.
+    axes : tuple of int
+        Their numbers.
+    """
+
+    chunk: ZarrChunk
+    axes: tuple[int, ...]
+
+    @property
+    def path(self) -> str:
+        """Path or URL of the file that holds it."""
+        return self.chunk.path
+
+    @property
+    def key(self) -> ChunkKey:
+        """See `Chunk`."""
+        return self.chunk.key.derived("expanded", self.axes)
+
+    def load(self) -> np.ndarray[Any, Any]:
+        """See `Chunk`."""
+        return np.expand_dims(self.chunk.load(), self.axes)
 
 
 @dataclass(frozen=True, slots=True)

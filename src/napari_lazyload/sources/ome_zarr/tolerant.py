@@ -71,9 +71,13 @@ def as_count(value: Any) -> int | None:
 
 
 def as_whole(value: Any) -> int | None:
-    """Return a whole number."""
+    """Return a whole number, exactly: labels may be beyond what a float can count."""
+    if type(value) is int:
+        return value if abs(value) < 1 / JUNK else None
     number = as_number(value)
-    return None if number is None or number != int(number) else int(number)
+    if number is None or number != int(number):
+        return None
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else int(number)
 
 
 _OLD_NAMES = ("multiscales", "omero", "labels", "image-label", "plate", "well")

@@ -191,6 +191,14 @@ class WellRegistry:
         """Return whether :meth:`arrays` needs to read nothing."""
         return (field.path, label) in self._arrays
 
+    def known_arrays(self, field: Field, label: str) -> tuple[ZarrArray, ...] | None:
+        """Return :meth:`arrays` without reading; None where they are not known."""
+        return self._arrays.get((field.path, label))
+
+    def record_arrays(self, path: str, arrays: tuple[ZarrArray, ...]) -> None:
+        """Record the levels of the field at a path."""
+        self._arrays[path, ""] = arrays
+
     def arrays(self, field: Field, label: str) -> tuple[ZarrArray, ...] | None:
         """Return the levels of a field, or of a label image of it; None where it is not there.
 

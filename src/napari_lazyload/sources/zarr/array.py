@@ -6,22 +6,26 @@ import copy
 import hashlib
 import json
 import os
+import re
 import threading
 import warnings
 from collections import OrderedDict
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_lazyload.core.chunks import box_shape
-from napari_lazyload.core.errors import LazyLoadWarning
+from napari_lazyload.core.errors import LazyLoadWarning, SourceOpenError
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.zarr.array_metadata import parse_metadata
 from napari_lazyload.sources.zarr.codecs import NOT_STORED, decode_index
+from napari_lazyload.sources.zarr.node import ARRAY, FILES, V3, read_nodes
 from napari_lazyload.sources.zarr.store import AccessDeniedError, open_error, read_error
 
 if TYPE_CHECKING:
@@ -95,6 +99,8 @@ class ZarrArray:
         self.codec = layout.codec
         self.nbytes = prod(self.shape) * self.dtype.itemsize
         self.denied_keys: set[str] = set()
+        self._encoding = layout.encoding
+        self._looked_around = False
         self.form = hashlib.blake2b(metadata_json.encode(), digest_size=8).hexdigest()
         self._made_from = (store, path, metadata_json, dimension_names)
 
@@ -109,6 +115,78 @@ class ZarrArray:
     def chunk(self, index: BlockIndex) -> ZarrChunk:
         """Return the reference to one chunk of `grid`; nothing is read."""
         return ZarrChunk(self, tuple(index))
+
+    def keys(self, index: BlockIndex) -> tuple[str, ...]:
+        """Return the keys that may hold a chunk: its own, or its shard's."""
+        if self.layout.shards:
+            index, _ = self.layout.shards.split(index)
+        return tuple(f"{self.path}/{key}".lstrip("/") for key in self._encoding.keys(index))
+
+    def encoded(self, index: BlockIndex) -> tuple[bytes, str] | None:
+        """Return the encoded bytes of a chunk and the key that holds them; None for a blank one.
+
+        Raises
+        ------
+        ChunkReadError
+            If it cannot be read, is cut short, or the whole array is gone.
+        """
+        for key in self.keys(index):
+            try:
+                data = read_encoded(self.store, key, self.layout.shards, index)
+            except AccessDeniedError:
+                if not self.store.anonymous:
+                    raise
+                self.mark_denied(key)
+                data = None
+            if data is not None:
+                self._looked_around = True
+                return data, key
+        self._refuse_if_gone()
+        if self._looked_around or not index:
+            return None
+        return self._look_around(index)
+
+    def _refuse_if_gone(self) -> None:
+        """Raise where a chunk is missing because its whole array is."""
+        own = f"{self.path}/{V3 if self.zarr_format == 3 else ARRAY}".lstrip("/")
+        with suppress(AccessDeniedError):
+            if (self.store.stamp if self.store.is_local else self.store.get)(own) is not None:
+                return
+        above = [*accumulate(self.path.split("/")[:-1], "{}/{}".format), ""]
+        for node in read_nodes(self.store, above).values():
+            if not isinstance(node, SourceOpenError | None) and self.path in node.consolidated:
+                return
+        raise read_error(
+            self.store.address(own),
+            "a chunk is missing, and so are the metadata of its array, which were there at "
+            "opening: the store was deleted, moved or unmounted. Put it back and retry",
+        )
+
+    def _look_around(self, index: BlockIndex) -> tuple[bytes, str] | None:
+        """Look, when no chunk was found yet, whether chunks have other names than they should."""
+        self._looked_around, declared = True, self._encoding
+        expected = self.keys(index)[0].removeprefix(self.path).lstrip("/")
+        self._encoding = replace(declared, declared=False)
+        found = self.encoded(index)
+        problem = "they are read by the names that they have"
+        if found is None:
+            firsts = {key.removeprefix(self.path).lstrip("/") for key in self.keys(index)}
+            known = "|".join(re.escape(first.split("/")[0]) for first in firsts)
+            self._encoding = declared
+            listed = self.store.list_dir(self.path) if self.store.is_local else None
+            names = set(listed or ()).difference(FILES)
+            if not names or any(
+                map(re.compile(re.sub("[0-9]+", "[0-9]+", known)).fullmatch, names)
+            ):
+                return None
+            problem = f"it holds {min(names)!r} instead; they are shown blank"
+        warnings.warn(
+            f"{self.store.address(self.path)}: its chunks are not named as its metadata say, such "
+            f"as {expected!r}: {problem}",
+            LazyLoadWarning,
+            stacklevel=2,
+        )
+        return found
 
     def mark_denied(self, key: str) -> None:
         """Record that a chunk is shown as not there because the server denies it."""
@@ -139,18 +217,10 @@ class ZarrChunk:
     array: ZarrArray
     index: BlockIndex
 
-    def _keys(self) -> tuple[str, ...]:
-        """Return the keys that may hold it: its own, or its shard's."""
-        array, index = self.array, self.index
-        if array.layout.shards:
-            index, _ = array.layout.shards.split(index)
-        keys = array.layout.encoding.keys(index)
-        return tuple(f"{array.path}/{key}".lstrip("/") for key in keys)
-
     @property
     def path(self) -> str:
         """Path or URL of the file that holds it."""
-        return self.array.store.address(self._keys()[0])
+        return self.array.store.address(self.array.keys(self.index)[0])
 
     @property
     def key(self) -> ChunkKey:
@@ -158,7 +228,7 @@ class ZarrChunk:
         array = self.array
         return ChunkKey(
             array.store.address(array.path),
-            tuple(array.store.stamp(key) for key in self._keys()),
+            tuple(array.store.stamp(key) for key in array.keys(self.index)),
             (array.form, self.index),
         )
 
@@ -174,20 +244,13 @@ class ZarrChunk:
         Raises
         ------
         ChunkReadError
-            If it cannot be read, is cut short, or does not decode to its size.
+            If it cannot be read, is cut short, does not decode to its size, or the array is gone.
         """
-        array, layout = self.array, self.array.layout
+        layout = self.array.layout
         shape = box_shape(layout.grid.bounds(self.index))
-        for key in self._keys():
-            try:
-                data = read_encoded(array.store, key, layout.shards, self.index)
-            except AccessDeniedError:
-                if not array.store.anonymous:
-                    raise
-                array.mark_denied(key)
-                data = None
-            if data is not None:
-                return self._decode(data, shape, key)
+        found = self.array.encoded(self.index)
+        if found is not None:
+            return self._decode(found[0], shape, found[1])
         if not layout.fill_value:  # the operating system provides zeros as they are touched
             return np.zeros(shape, layout.dtype)
         return np.full(shape, layout.fill_value, layout.dtype)

@@ -65,9 +65,9 @@ class KeyEncoding:
         """Return the possible keys of the chunk, the likeliest first."""
         parts = [*filter(None, [self.prefix]), *map(str, index)] or ["0"]
         key = self.separator.join(parts)
-        if self.declared or len(index) < 2:
+        if self.declared or len(parts) < 2:
             return (key,)
-        return key, "/".join(parts)
+        return key, {".": "/", "/": "."}[self.separator].join(parts)
 
 
 @dataclass(frozen=True, slots=True)

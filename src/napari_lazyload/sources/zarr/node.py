@@ -179,20 +179,28 @@ def read_nodes(
     paths : iterable of str
         Within the store.
     zarr_format : {2, 3}, optional
-        The only version to look for; all nodes under one node have its version.
+        The version of the node above. Files of the other one are looked for where there is none of
+        this one, and on servers, where each costs a request, only for labels: other programs add
+        them.
     denies_missing : bool
         Whether a file that an anonymous user is denied counts as not there; see `Node`.
     """
     wanted = {path: path.strip("/") for path in paths}
     if not wanted:
         return {}
-    names = {None: FILES, 2: FILES[1:], 3: FILES[:1]}[zarr_format]
-    found = store.outcomes([_key(path, name) for path in wanted.values() for name in names])
+    of_version = {None: FILES, 2: FILES[1:], 3: FILES[:1]}[zarr_format]
+    names: dict[str, tuple[str, ...]] = {}
+    for path in wanted.values():
+        names[path] = FILES if "labels" in path.split("/") else of_version
+    found = store.outcomes([_key(path, name) for path in names for name in names[path]])
     nodes = {}
     for path, inside in wanted.items():
-        nodes[path] = _try_make(
-            store, inside, {name: found[_key(inside, name)] for name in names}, denies_missing
-        )
+        files = {name: found[_key(inside, name)] for name in names[inside]}
+        nodes[path] = _try_make(store, inside, files, zarr_format, denies_missing=denies_missing)
+    narrow = [path for path, inside in wanted.items() if names[inside] != FILES]
+    missing = [path for path in narrow if nodes[path] is None]
+    if missing and store.is_local:
+        return nodes | read_nodes(store, missing)
     return nodes
 
 
@@ -201,14 +209,14 @@ def _key(path: str, name: str) -> str:
 
 
 def _try_make(
-    store: Store, path: str, found: Outcomes, denies_missing: bool
+    store: Store, path: str, found: Outcomes, version: int | None, *, denies_missing: bool
 ) -> Node | SourceOpenError | None:
     try:
         denies_missing |= _denies_missing(store, found)
         if denies_missing:
             missing = [name for name in found if isinstance(found[name], AccessDeniedError)]
             found = {**found, **dict.fromkeys(missing)}
-        node = _make(store, path, found)
+        node = _make(store, path, found, version)
     except SourceOpenError as err:
         return err
     return node and replace(node, denies_missing=denies_missing)
@@ -225,24 +233,54 @@ def _denies_missing(store: Store, found: Outcomes) -> bool:
     return store.anonymous and described and AccessDeniedError in kinds and type(None) not in kinds
 
 
-def _make(store: Store, path: str, found: Outcomes) -> Node | None:
-    """Return the node that the files describe; each is bytes, an error, or None for not there."""
+def _make(store: Store, path: str, found: Outcomes, version: int | None) -> Node | None:
+    """Return the node that the files describe; each is bytes, an error, or None for not there.
+
+    Of nodes of both versions the one that says more is taken: an array, then one with attributes,
+    then that of `version`.
+    """
     _refuse_errors(found)
-    present = [name for name in FILES[:-1] if found.get(name) is not None]
-    name = present[0] if present else ""
-    address = store.address(_key(path, name))
-    if name == V3:
-        return _node_v3(store, path, _parse(found[V3], address))
+    nodes: list[Node | None] = []
+    errors: list[SourceOpenError] = []
+    for read in (_read_v3, _read_v2):
+        try:
+            nodes.append(read(store, path, found))
+        except SourceOpenError as err:
+            errors.append(err)
+    read_nodes = list(filter(None, nodes))
+    telling = [node for node in read_nodes if node.kind == "array" or node.attributes]
+    if errors and not telling:
+        raise errors[0]
+    return max(
+        read_nodes,
+        key=lambda node: (
+            node.kind == "array",
+            bool(node.attributes),
+            node.zarr_format == (version or 3),
+        ),
+        default=None,
+    )
+
+
+def _read_v3(store: Store, path: str, found: Outcomes) -> Node | None:
+    if found.get(V3) is None:
+        return None
+    return _node_v3(store, path, _parse(found[V3], store.address(_key(path, V3))))
+
+
+def _read_v2(store: Store, path: str, found: Outcomes) -> Node | None:
+    present = [name for name in (ARRAY, GROUP, ATTRIBUTES) if found.get(name) is not None]
     consolidated = _consolidated_v2(store, path, found.get(CONSOLIDATED))
     node = consolidated.pop(path, None)
-    if name in (ARRAY, GROUP):
-        metadata = _parse(found[name], address)
+    if ARRAY in present or GROUP in present:
+        address = store.address(_key(path, present[0]))
+        metadata = _parse(found[present[0]], address)
         _check_format(metadata, 2, address)
-        kind: Literal["array", "group"] = "array" if name == ARRAY else "group"
+        kind: Literal["array", "group"] = "array" if ARRAY in present else "group"
         node = Node(store, path, kind, 2, node.attributes if node else {}, metadata, consolidated)
-    elif name and node is None:
+    elif present and node is None:
         node = Node(store, path, "group", 2, {}, {}, consolidated)
-    if node is not None and found[ATTRIBUTES] is not None:
+    if node is not None and ATTRIBUTES in present:
         address = store.address(_key(path, ATTRIBUTES))
         node = replace(node, attributes=_parse(found[ATTRIBUTES], address))
     return node

@@ -178,10 +178,24 @@ class LocalStore:
         try:
             with open(path, "rb", buffering=0) as file:
                 return read(file)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        except IsADirectoryError:
+            return None
+        except (FileNotFoundError, NotADirectoryError):
+            self._refuse_broken_link(path)
             return None
         except OSError as err:
             raise _os_error(path, err) from err
+
+    def _refuse_broken_link(self, path: str) -> None:
+        """Raise where a link leads nowhere: it says that there is something to read."""
+        while not os.path.lexists(path) and len(path) > len(self.root):
+            path = os.path.dirname(path)
+        if os.path.islink(path) and not os.path.exists(path):
+            raise read_error(
+                path,
+                f"a link to {os.readlink(path)!r}, which is not there: the data were not fetched, "
+                "or moved. Get them first (such as by datalad get or git annex get), then retry",
+            )
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
         """See `Store`."""
