@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import warnings
 from dataclasses import replace
@@ -469,3 +470,58 @@ def test_a_level_that_lies_elsewhere_says_where():
 
     crop = crop_layer(layer, np.zeros((2, 1)), (slice(4, 8), slice(2, 4)), 1)
     np.testing.assert_allclose(crop.translate, [10 + 2 * (2 * 2), 20 + 3 * (1 * 2 + 1.25)])
+
+
+# --- volumes that lie otherwise in the world
+
+
+def signed_permutations():
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            matrix = np.zeros((3, 3))
+            matrix[range(3), order] = signs
+            yield matrix
+
+
+def tilted(axis, degrees):
+    turn = np.deg2rad(degrees)
+    matrix = np.eye(3)
+    places = [place for place in range(3) if place != axis]
+    matrix[np.ix_(places, places)] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    return matrix
+
+
+TURNS = [
+    *signed_permutations(),
+    *(tilted(axis, degrees) for axis in range(3) for degrees in (12, 44, 46, 75, 91)),
+    tilted(0, 30) @ tilted(1, 100) @ tilted(2, 200),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")  # napari's own, of tilted planes
+@pytest.mark.parametrize("number", range(len(TURNS)))
+def test_a_volume_is_shown_upright_wherever_it_lies(tmp_path, number):
+    """Any two axes are a plane of the right proportions; each voxel is where nibabel has it."""
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.eye(4)
+    affine[:3, :3] = TURNS[number] * (0.5, 2.0, 3.0)
+    affine[:3, 3] = 7, -80, 110
+    pixels = np.arange(7 * 6 * 5, dtype="i2").reshape(7, 6, 5)
+    path = tmp_path / "a.nii"
+    nibabel.Nifti1Image(pixels, affine).to_filename(path)
+    world = np.asarray(nibabel.load(path).affine, float)
+    viewer = pytest.importorskip("napari.components").ViewerModel()
+    with nl.open_dataset(path) as dataset:
+        layer = viewer.add_layer(layers.Layer.create(*dataset.to_layer_data()[0]))
+        names = [label.strip() for label in layer.axis_labels]
+        assert sorted(names) == ["x", "y", "z"]
+        for voxel in ((0, 0, 0), (6, 5, 4), (1, 2, 3)):
+            expected = dict(zip("xyz", (world @ [*voxel, 1])[:3], strict=True))
+            found = dict(zip(names, layer.data_to_world(voxel[::-1]), strict=True))
+            assert found == pytest.approx(expected, abs=1e-4)
+        for shown in itertools.permutations(range(3)):
+            viewer.dims.order = shown
+            plane = shown[1:]
+            inner = np.array(layer.affine.affine_matrix)[np.ix_(plane, plane)]
+            assert abs(np.linalg.det(inner)) > 0.4
+        np.testing.assert_array_equal(np.asarray(layer.data), pixels.T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,24 @@ def placement_of(matrix: Array, *, reorder: bool = True) -> Placement:
         tuple(sizes.tolist()),
         (0.0,) * count,
         tuple(tuple(row) for row in affine.tolist()),
+    )
+
+
+def world_order(inner: Array) -> tuple[int, ...]:
+    """Return for each array axis the world axis that it runs along most nearly, each once.
+
+    Parameters
+    ----------
+    inner : numpy.ndarray, (axes, axes)
+        Column k is the step in the world along array axis k.
+    """
+    sizes = np.linalg.norm(inner, axis=0)
+    share = np.abs(inner) / np.where(sizes == 0, 1, sizes)
+    axes = np.arange(len(inner))
+    # Rounded: of orders that are as good as one another the first one counts, everywhere.
+    return max(
+        itertools.permutations(axes.tolist()),
+        key=lambda order: round(float(share[list(order), axes].sum()), 6),
     )
 
 

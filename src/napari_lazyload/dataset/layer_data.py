@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lazyload.arrays.derived.converted import displayable
 from napari_lazyload.arrays.layer_link import METADATA_KEY, LayerLink
+from napari_lazyload.core.affine import world_order
 from napari_lazyload.core.errors import LazyLoadWarning
 from napari_lazyload.core.metadata import CHANNEL_AXIS
 from napari_lazyload.core.units import pint_name
@@ -103,7 +104,7 @@ def _layer(
         **_mended_display(image),
     }
     if image.meta.affine is not None:
-        keywords["affine"] = _without_channel(image, link)
+        keywords |= _along_world(_without_channel(image, link), keywords)
     if COVERAGE_OF in image.metadata:
         keywords["opacity"] = 0.2  # it lies over all pictures, which are what the user wants to see
     if channel is not None:
@@ -123,6 +124,20 @@ def _without_channel(image: Image, link: LayerLink) -> np.ndarray[Any, Any]:
     """Return the affine matrix over the axes of a layer."""
     kept = [*link.in_layer(range(image.spatial_ndim)), image.spatial_ndim]
     return image.affine[np.ix_(kept, kept)]
+
+
+def _along_world(affine: np.ndarray[Any, Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the matrix of a layer with the world's axes in the order in which the array has them.
+
+    napari pairs them by number, and shows two of each: of a sagittal scan, which is stored from
+    left to right, these would be others in the world than in the array.
+    """
+    order = list(world_order(affine[:-1, :-1]))
+    found: dict[str, Any] = {"affine": affine[[*order, len(order)]]}
+    for name in ("axis_labels", "units"):
+        if keywords.get(name) is not None:
+            found[name] = tuple(keywords[name][world] for world in order)
+    return found
 
 
 def _warn(message: str) -> None:

@@ -763,3 +763,18 @@ def test_an_option_that_is_none_is_refused(tmp_path):
         TypeError, match="'dtype' is not an option of NPY files; there are: key, axes, trailing"
     ):
         nl.open_dataset(tmp_path / "a.npy", dtype="u1")
+
+
+def test_nifti_scale_is_that_of_the_sform(tmp_path):
+    """After a registration the matrix has other sizes than the header's voxels."""
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(np.zeros((7, 6, 5), "u1"), np.eye(4))
+    image.set_qform(np.eye(4), 1)
+    sform = np.diag([2.0, 3.0, 4.0, 1.0])
+    sform[:3, 3] = 10, 20, 30
+    image.set_sform(sform, 4)
+    image.to_filename(tmp_path / "a.nii")
+    with nl.open_dataset(tmp_path / "a.nii") as dataset:
+        found = dataset.images[0]
+        assert found.scale == (4.0, 3.0, 2.0)
+        assert found.translate == (30.0, 20.0, 10.0)

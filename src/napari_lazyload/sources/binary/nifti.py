@@ -239,7 +239,11 @@ def _placement(header: Any, axes: tuple[str, ...], affine: Any) -> dict[str, Any
     reversed_matrix = np.asarray(affine, float)[2::-1, 2::-1][-count:, -count:]
     zooms = list(map(float, header.get_zooms()[: len(names)]))
     first = np.asarray(affine, float)[2::-1, 3][-count:]
+    # After a registration the matrix has other sizes than the voxels; else the same, but rounded.
     lengths = zooms[:count][::-1]
+    sizes = np.linalg.norm(reversed_matrix, axis=0).tolist()
+    if not _is_mgh(header) and not np.allclose(lengths, sizes, rtol=1e-4):
+        lengths = sizes
     placed: dict[str, Any] = placement(reversed_matrix, first, names, spatial, lengths=lengths)
     scale = dict(zip(names, placed["scale"], strict=True))
     if "t" in scale and len(zooms) > 3 and np.isfinite(zooms[3]) and zooms[3] > 0:
