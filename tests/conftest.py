@@ -162,3 +162,17 @@ def write_folder():
         return numpy.stack(frames)
 
     return write
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Opening a folder reads one header, so that the others are left to the background."""
+    from napari_lazyload.sources.folder.file_set import FileSet
+
+    monkeypatch.setattr(FileSet, "read_deciding", lambda files: files.read_header(0))
+    read_for = FileSet.read_for
+    monkeypatch.setattr(
+        FileSet,
+        "read_for",
+        lambda files, seconds: read_for(files, seconds) if seconds == float("inf") else None,
+    )

@@ -43,15 +43,6 @@ def folder(tmp_path, write_folder):
     return tmp_path
 
 
-@pytest.fixture
-def hurried(monkeypatch):
-    """Opening reads one header."""
-    monkeypatch.setattr(
-        pictures_module.FileSet, "read_deciding", lambda files: files.read_header(0)
-    )
-    monkeypatch.setattr(pictures_module.FileSet, "read_for", lambda _files, _seconds: None)
-
-
 # --- opening
 
 

@@ -43,9 +43,8 @@ def test_closing_the_window_stops_all_work(make_napari_viewer, tmp_path, write_f
 
 
 def test_closing_the_viewer_cancels_the_scan_of_headers(
-    make_napari_viewer, tmp_path, write_folder, monkeypatch
+    make_napari_viewer, tmp_path, write_folder, monkeypatch, hurried
 ):
-    from napari_lazyload.core import settings
     from napari_lazyload.sources.folder import file_set
 
     write_folder(tmp_path / "a", 50)
@@ -59,10 +58,8 @@ def test_closing_the_viewer_cancels_the_scan_of_headers(
         return original(path)
 
     monkeypatch.setattr(file_set, "parse_header", slow)
-    settings.update(header_seconds=0)
     viewer = make_napari_viewer()
     viewer.open(str(tmp_path / "a"), plugin=PLUGIN)
-    settings.update(header_seconds=None)
     deadline = time.monotonic() + 5
     while len(seen) <= 3 and time.monotonic() < deadline:
         time.sleep(0.01)

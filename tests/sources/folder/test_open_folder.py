@@ -400,13 +400,6 @@ def test_palettes_and_scales_that_differ_are_told(folder):
 # ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def hurried(monkeypatch):
-    """Opening reads one header."""
-    monkeypatch.setattr(module.FileSet, "read_deciding", lambda files: files.read_header(0))
-    monkeypatch.setattr(module.FileSet, "read_for", lambda _files, _seconds: None)
-
-
 @pytest.mark.parametrize("seconds", [0, 1000])
 def test_time_decides_nothing(folder, seconds):
     """Thumbnails lie between the planes; a few planes differ where no header is read first."""

@@ -389,11 +389,15 @@ def test_what_does_not_fit_memory_is_refused_and_offered_as_a_lazy_layer(
 
 
 def at_rest(viewer, qtbot):
-    """What the canvas shows once it has its size, which a busy machine gives it late."""
-    shots = [viewer.screenshot(canvas_only=True, flash=False)]
+    """What a canvas of one size shows, whatever size a busy machine gives the real one when."""
+
+    def shot():
+        return viewer.screenshot(size=(400, 600), canvas_only=True, flash=False)
+
+    shots = [shot()]
 
     def settled():
-        shots.append(viewer.screenshot(canvas_only=True, flash=False))
+        shots.append(shot())
         return np.array_equal(shots[-1], shots[-2])
 
     qtbot.wait(100)

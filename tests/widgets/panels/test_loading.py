@@ -136,6 +136,7 @@ def test_failed_chunks_are_counted(slow, gate, qtbot):
     gate.set()
     qtbot.waitUntil(lambda: row_text(dock) == "slow: 1 failed", timeout=20000)
     qtbot.waitUntil(lambda: dock.loading_section.text == "Loading: idle, 1 failed", timeout=20000)
+    nl.wait(viewer, 10)
 
 
 def test_pausing_holds_the_queue_up_until_it_goes_on(slow, gate, qtbot):

@@ -7,7 +7,6 @@ import time
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from napari_lazyload.core import settings
 from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.loading import background, scheduler
 from napari_lazyload.widgets import attach
@@ -50,7 +49,7 @@ def run_until(condition):
 
 
 def test_preferences_and_headers_wait_for_the_first_frame(
-    window, heard, tmp_path, write_folder, monkeypatch
+    window, heard, tmp_path, write_folder, monkeypatch, hurried
 ):
     from napari_lazyload.sources.folder.table import FolderTable
 
@@ -61,7 +60,6 @@ def test_preferences_and_headers_wait_for_the_first_frame(
         lambda self, stop, found: (stop(), heard.append("headers"), scan(self, stop, found)),
     )
     write_folder(tmp_path / "a", 6)
-    settings.update(header_seconds=0)
     window.open(str(tmp_path / "a"), plugin=PLUGIN)
     run_until(
         lambda: (

@@ -291,7 +291,7 @@ def test_a_state_is_marked_and_a_failure_gives_its_reason(view):
         assert not model.data(index, Role.DecorationRole).isNull()
         assert model.data(index, Role.ForegroundRole) is not None
         reasons = [model.data(model.index(row, k), Role.ToolTipRole) or "" for k in (0, 1, 3)]
-        assert all("bad zip" in reason for reason in reasons) is (state == "failed")
+        assert all("bad zip" in reason for reason in reasons) is (state in ("failed", "different"))
     assert model.data(model.index(50, 1), Role.DecorationRole) is None
     assert model.data(model.index(0, 0), Role.DecorationRole) is None
 
