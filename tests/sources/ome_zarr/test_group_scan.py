@@ -512,6 +512,40 @@ def test_an_address_leads_into_the_store_that_its_names_tell_of(address, root, i
     assert (found.root, found.inside, found.name) == (root, inside, name)
 
 
+@pytest.mark.parametrize(
+    ("pasted", "root", "inside"),
+    [
+        (" https://host/x.zarr \n", "https://host/x.zarr", ""),
+        ("'https://host/x.zarr/0'", "https://host/x.zarr", "0"),
+        ('"https://host/x.zarr"', "https://host/x.zarr", ""),
+        ("<https://host/x.zarr>", "https://host/x.zarr", ""),
+        ("zarr://https://host/x.zarr", "https://host/x.zarr", ""),
+        ("zarr3://s3://bucket/x", "s3://bucket/x", ""),
+        ("https://host/x|zarr3:", "https://host/x", ""),
+        ("https://host/x.zarr/|zarr2:0/1", "https://host/x.zarr", "0/1"),
+        ("gs://bucket/x.zarr.zip|zip:inner/|zarr3:", "gs://bucket/x.zarr.zip", "inner"),
+        ("s3+https://host/bucket/x.zarr", "https://host/bucket/x.zarr", ""),
+    ],
+)
+def test_addresses_are_taken_as_they_are_pasted(pasted, root, inside):
+    found = find_store(pasted)
+    assert (found.root, found.inside) == (root, inside)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "match"),
+    [
+        ("precomputed://gs://bucket/x", "a precomputed volume of Neuroglancer, which is not read"),
+        ("n5://https://host/x.n5", "an N5 store, which is not read"),
+        ("https://host/x|neuroglancer-precomputed:", "of the format 'neuroglancer-precomputed'"),
+        ("ftp://host/x.zarr", "beginning|begin with ftp:// cannot be opened"),
+    ],
+)
+def test_addresses_of_other_formats_are_named(pasted, match):
+    with pytest.raises(nl.SourceOpenError, match=match):
+        nl.open_dataset(pasted)
+
+
 def test_folders_and_pictures_are_left_to_other_formats(tmp_path, write_folder):
     write_folder(tmp_path / "pictures", 2)
     assert open_path(tmp_path / "pictures").kind == "image folder"
