@@ -24,9 +24,11 @@ import numpy as np
 import pytest
 import zarr
 
+import napari_lazyload as nl
 from helpers.server import FolderServer
 from helpers.stores import ArraySource, array_at
 from napari_lazyload.core import retry
+from napari_lazyload.core.cancelling import cancellable
 from napari_lazyload.core.errors import (
     ChunkReadError,
     LazyLoadWarning,
@@ -643,3 +645,32 @@ def test_a_store_that_is_deleted_on_its_server_is_an_error_and_not_blank(tmp_pat
         shutil.rmtree(tmp_path / "a.zarr")
         with pytest.raises(ChunkReadError, match="deleted, moved or unmounted"):
             array.chunk((1, 0)).load()
+
+
+@pytest.mark.parametrize("path", ["a b.zarr", "packed.zip", "nowhere"])
+def test_opening_ends_when_another_thread_cancels_it(serve, path):
+    server = serve(fault=lambda *_: "hang")
+    event = threading.Event()
+
+    def cancel_when_asked():
+        while not server.requests:
+            time.sleep(0.001)
+        event.set()
+
+    canceller = threading.Thread(target=cancel_when_asked)
+    canceller.start()
+    with cancellable(event), pytest.raises(nl.CancelledError, match="opening was cancelled"):
+        nl.open_dataset(f"{server.url}/{path}")
+    canceller.join()
+    with cancellable(threading.Event()), nl.open_dataset(f"{serve().url}/a b.zarr") as dataset:
+        assert np.array_equal(dataset.images[0].data.compute(scheduler="sync"), PIXELS)
+
+
+def test_a_server_that_does_not_answer_is_not_asked_for_the_rest(serve):
+    server = serve(fault=lambda *_: "drop")
+    found = open_store(server.url).outcomes([f"{number}" for number in range(200)])
+
+    assert len(found) == 200
+    assert {str(error) for error in found.values()} >= {str(found["199"])}
+    assert all("no usable answer" in str(error) for error in found.values())
+    assert len(set(server.requests)) < 100

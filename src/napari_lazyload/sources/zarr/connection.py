@@ -72,6 +72,10 @@ _UNTAKEN = re.compile("Content-Length|invalid utf-8")
 _WRONG_REGION = "incorrectly configured region"
 
 
+class NoAnswerError(ChunkReadError):
+    """A server that gave no answer, or none that can be used, however often it was asked."""
+
+
 class _UnusableError(ChunkReadError):
     """An answer that will be the same next time."""
 
@@ -292,9 +296,11 @@ class Connection:
             return retrying(attempt, lambda err: isinstance(err, PassingError))
         except PassingError as err:
             reason = str(err)
-        raise read_error(
-            self._address(key),
-            f"the server gave no usable answer, asked several times ({reason}). Check it and retry",
+        address, seconds = self._address(key), float(self._options.get("timeout", REQUEST_SECONDS))
+        raise NoAnswerError(
+            f"{address}: the server gave no usable answer, asked several times, or for {seconds:g} "
+            f"seconds ({reason}). Check it and retry",
+            address,
         )
 
     def _answer(self, key: str, request: Callable[[Any], T]) -> T | None:
