@@ -570,3 +570,16 @@ def test_a_folder_without_metadata_in_a_store_opens_what_is_in_it(tmp_path):
     with nl.open_dataset(path / "bare") as dataset:
         assert dataset.images[0].name == "x bare one"
         np.testing.assert_array_equal(pixels_of(dataset.images[0]), pixels)
+
+
+def test_a_signal_of_hyperspy_opens_as_the_array_in_it(tmp_path):
+    root = zarr.open_group(tmp_path / "a.zspy", mode="w", zarr_format=2)
+    pixels = np.arange(3 * 8 * 9, dtype="u2").reshape(3, 8, 9)
+    signal = root.create_group("Experiments/one")
+    signal.create_array("data", shape=pixels.shape, chunks=(1, 8, 9), dtype="u2")[...] = pixels
+    signal.create_group("axis-0", attributes={"scale": 2.0})
+    for path in (tmp_path / "a.zspy", tmp_path / "a.zspy" / "Experiments" / "one" / "data"):
+        with nl.open_dataset(path) as dataset:
+            (image,) = dataset.images
+            assert image.name == "a Experiments/one/data"
+            np.testing.assert_array_equal(image.data.compute(scheduler="sync"), pixels)

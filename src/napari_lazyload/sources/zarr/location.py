@@ -12,9 +12,9 @@ from napari_lazyload.core.errors import UnknownFormatError
 from napari_lazyload.sources.files import suffix_of
 from napari_lazyload.sources.zarr.store import ZIP_SUFFIXES
 
-STORE_SUFFIXES = (".zarr", *ZIP_SUFFIXES)
+STORE_SUFFIXES = (".zarr", ".zspy", *ZIP_SUFFIXES)
 # A folder with one of these endings, or one of these files in it, is one dataset of another format.
-DATASET_FOLDERS = frozenset({".zarr", ".n5", ".ozx"})
+DATASET_FOLDERS = frozenset({".zarr", ".zspy", ".n5", ".ozx"})
 DATASET_FILES = ("zarr.json", ".zgroup", ".zarray")
 _MARKERS = (*DATASET_FILES, ".zattrs", ".zmetadata")
 _DEEPEST = 8
@@ -58,7 +58,7 @@ class StoreLocation:
         last = self.root.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
         if is_address(self.root):
             last = unquote(urlsplit(last).path)
-        for suffix in (".zip", ".ozx", ".zarr", ".ome"):
+        for suffix in (".zip", ".ozx", ".zarr", ".zspy", ".ome"):
             if last.lower().endswith(suffix) and len(last) > len(suffix):
                 last = last[: -len(suffix)]
         return f"{last} {self.inside}".strip() or self.path
@@ -175,7 +175,7 @@ def _in_folder(path: str) -> StoreLocation:
 
 
 def _named(folder: str) -> bool:
-    return folder.lower().endswith(".zarr") and os.path.isdir(folder)
+    return folder.lower().endswith((".zarr", ".zspy")) and os.path.isdir(folder)
 
 
 def _marked(folder: str) -> bool:

@@ -135,13 +135,13 @@ def fetch(root: str, key: str, headers: Mapping[str, str], seconds: float) -> by
         raise PassingError(f"no answer: {err.__class__.__name__}") from None
 
 
-def seconds_to_wait(told: Any) -> float:
+def seconds_to_wait(value: Any) -> float:
     """Return the seconds that a ``Retry-After`` asks for: a number, or a date."""
     try:
-        return max(0.0, float(told))
+        return max(0.0, float(value))
     except (TypeError, ValueError):
         pass
     try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError):
         return 0.0
