@@ -37,6 +37,9 @@ class FolderServer:
         first attempt is 0.
     ranges : bool
         Whether it answers ranges. If not, it always sends the whole file.
+    change : callable, optional
+        ``change(key, status, body, headers)`` returns the three of an answer as they are sent. One
+        with the header ``Transfer-Encoding`` is sent in pieces, without its length.
 
     Attributes
     ----------
@@ -57,11 +60,13 @@ class FolderServer:
         latency: float = 0.0,
         fault: Callable[[str, int], Fault] | None = None,
         ranges: bool = True,
+        change: Callable[..., tuple[int, bytes, dict[str, str]]] | None = None,
     ) -> None:
         self.folder = os.path.abspath(folder)
         self.latency = latency
         self.fault = fault
         self.ranges = ranges
+        self.change = change
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.sent_nbytes = 0
@@ -137,6 +142,8 @@ class FolderServer:
                 return
             status = fault if isinstance(fault, int) else None
             found = self._found(key, request.headers.get("Range"), status)
+            if self.change:
+                found = self.change(key, *found)
             self._send(request, *found, body=body, cut=fault == "cut")
         finally:
             with self._lock:
@@ -179,7 +186,10 @@ class FolderServer:
         request.send_response(status)
         for name, value in headers.items():
             request.send_header(name, value)
-        request.send_header("Content-Length", str(len(data)))
+        if "Transfer-Encoding" in headers:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)
+        else:
+            request.send_header("Content-Length", str(len(data)))
         request.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
         request.send_header("ETag", '"always the same"')  # which clouds must send
         request.end_headers()

@@ -146,7 +146,7 @@ def _packed(suffixes: str, *packings: str) -> tuple[str, ...]:
 FORMATS: tuple[Format, ...] = (
     Format(
         "zarr",
-        (".zarr", ".zarr.zip", ".ozx"),
+        (".zarr", ".zspy", ".zarr.zip", ".ozx"),
         "ome_zarr.open:open_zarr",
         takes_all=_takes_zarr,
         library="zarr",

@@ -512,6 +512,40 @@ def test_an_address_leads_into_the_store_that_its_names_tell_of(address, root, i
     assert (found.root, found.inside, found.name) == (root, inside, name)
 
 
+@pytest.mark.parametrize(
+    ("pasted", "root", "inside"),
+    [
+        (" https://host/x.zarr \n", "https://host/x.zarr", ""),
+        ("'https://host/x.zarr/0'", "https://host/x.zarr", "0"),
+        ('"https://host/x.zarr"', "https://host/x.zarr", ""),
+        ("<https://host/x.zarr>", "https://host/x.zarr", ""),
+        ("zarr://https://host/x.zarr", "https://host/x.zarr", ""),
+        ("zarr3://s3://bucket/x", "s3://bucket/x", ""),
+        ("https://host/x|zarr3:", "https://host/x", ""),
+        ("https://host/x.zarr/|zarr2:0/1", "https://host/x.zarr", "0/1"),
+        ("gs://bucket/x.zarr.zip|zip:inner/|zarr3:", "gs://bucket/x.zarr.zip", "inner"),
+        ("s3+https://host/bucket/x.zarr", "https://host/bucket/x.zarr", ""),
+    ],
+)
+def test_addresses_are_taken_as_they_are_pasted(pasted, root, inside):
+    found = find_store(pasted)
+    assert (found.root, found.inside) == (root, inside)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "match"),
+    [
+        ("precomputed://gs://bucket/x", "a precomputed volume of Neuroglancer, which is not read"),
+        ("n5://https://host/x.n5", "an N5 store, which is not read"),
+        ("https://host/x|neuroglancer-precomputed:", "of the format 'neuroglancer-precomputed'"),
+        ("ftp://host/x.zarr", "beginning|begin with ftp:// cannot be opened"),
+    ],
+)
+def test_addresses_of_other_formats_are_named(pasted, match):
+    with pytest.raises(nl.SourceOpenError, match=match):
+        nl.open_dataset(pasted)
+
+
 def test_folders_and_pictures_are_left_to_other_formats(tmp_path, write_folder):
     write_folder(tmp_path / "pictures", 2)
     assert open_path(tmp_path / "pictures").kind == "image folder"
@@ -536,3 +570,16 @@ def test_a_folder_without_metadata_in_a_store_opens_what_is_in_it(tmp_path):
     with nl.open_dataset(path / "bare") as dataset:
         assert dataset.images[0].name == "x bare one"
         np.testing.assert_array_equal(pixels_of(dataset.images[0]), pixels)
+
+
+def test_a_signal_of_hyperspy_opens_as_the_array_in_it(tmp_path):
+    root = zarr.open_group(tmp_path / "a.zspy", mode="w", zarr_format=2)
+    pixels = np.arange(3 * 8 * 9, dtype="u2").reshape(3, 8, 9)
+    signal = root.create_group("Experiments/one")
+    signal.create_array("data", shape=pixels.shape, chunks=(1, 8, 9), dtype="u2")[...] = pixels
+    signal.create_group("axis-0", attributes={"scale": 2.0})
+    for path in (tmp_path / "a.zspy", tmp_path / "a.zspy" / "Experiments" / "one" / "data"):
+        with nl.open_dataset(path) as dataset:
+            (image,) = dataset.images
+            assert image.name == "a Experiments/one/data"
+            np.testing.assert_array_equal(image.data.compute(scheduler="sync"), pixels)

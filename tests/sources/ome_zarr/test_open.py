@@ -187,7 +187,7 @@ def test_chunks_that_a_server_keeps_back_are_a_problem_of_their_row(tmp_path):
         with pytest.warns(nl.LazyLoadWarning, match="anonymous"):
             dataset.images[0].data.compute(scheduler="sync")
         assert dataset.problems() == {
-            0: "2 chunks denied to an anonymous user, shown blank: log in to read them"
+            0: "2 chunks denied to this user, or not there, shown blank: log in to read them"
         }
         assert "with a problem" in dataset.summary
 

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from operator import methodcaller
 from pathlib import Path
 
+import imagecodecs
 import numcodecs
 import numpy as np
 import pytest
@@ -757,3 +758,29 @@ def test_an_index_is_kept_before_its_read_is_over(monkeypatch):
     monkeypatch.setattr("napari_lazyload.sources.zarr.array.Future", Watched)
     kept.get("a", lambda: calls.append("read"))
     assert calls == ["read"]
+
+
+def test_codecs_of_numcodecs_whose_packages_are_not_there_are_decoded_by_imagecodecs(tmp_path):
+    """Their bytes are the same: both wrap the same libraries."""
+    floats = np.linspace(0, 9, 24, dtype="f4").reshape(4, 6)
+    encoded = {
+        "zfpy": imagecodecs.zfp_encode,
+        "pcodec": imagecodecs.pcodec_encode,
+        "brotli": imagecodecs.brotli_encode,
+        "lz4f": imagecodecs.lz4f_encode,
+    }
+    blocks = {
+        (y, x): floats[2 * y : 2 * y + 2, 3 * x : 3 * x + 3].copy() for y, x in np.ndindex(2, 2)
+    }
+    for name, encode in encoded.items():
+        chunks = {f"{y}.{x}": bytes(encode(block)) for (y, x), block in blocks.items()}
+        config = {"id": name, **({"mode": 4, "rate": -1} if name == "zfpy" else {})}
+        metadata = v2_json(dtype="<f4", compressor=config, fill_value=0)
+        path = write_raw(tmp_path / name, metadata, chunks)
+        np.testing.assert_array_equal(read_all(array_at(path)), floats)
+        if name in ("zfpy", "pcodec"):
+            codecs = [{"name": f"numcodecs.{name}", "configuration": config}]
+            metadata = v3_json(data_type="float32", codecs=codecs, fill_value=0)
+            chunks = {f"c/{key.replace('.', '/')}": data for key, data in chunks.items()}
+            path = write_raw(tmp_path / f"{name} 3", metadata, chunks)
+            np.testing.assert_array_equal(read_all(array_at(path)), floats)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import urllib.error
 from email.message import Message
 from pathlib import Path
@@ -18,6 +19,7 @@ from helpers.stores import ArraySource, array_at
 from napari_lazyload.core.errors import ChunkReadError, LazyLoadWarning, SourceOpenError
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr import connection as remote_connection
+from napari_lazyload.sources.zarr.aws import aws_settings
 from napari_lazyload.sources.zarr.connection import Connection, find_region
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
@@ -227,6 +229,67 @@ def test_credentials_that_do_not_help_are_tried_once_and_left(bucket_server, mon
     assert store.anonymous
     signed = ["authorization" in headers for headers in bucket_server.headers]
     assert signed == [False, True, False]
+    assert store.get("zarr.json") == b"0123456789"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A user's folder, in which a function writes the two files of AWS."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+
+    def write(**files):
+        (tmp_path / ".aws").mkdir()
+        for name, text in files.items():
+            (tmp_path / ".aws" / name).write_text(text)
+
+    return write
+
+
+KEYS_OF_ME = "[me]\naws_access_key_id = a\naws_secret_access_key = b\n"
+
+
+@pytest.mark.parametrize("how", ["services", "profile", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_endpoint_region_and_keys_are_those_of_other_tools(endpoint, home, monkeypatch, how):
+    config = "[profile me]\nregion = eu-north-1\n"
+    if how == "services":
+        config += f"services = local\n[services local]\ns3 =\n  endpoint_url = {endpoint}\n"
+    elif how == "profile":
+        config += f"endpoint_url = {endpoint}\n"
+    else:
+        config += "endpoint_url = http://127.0.0.1:1\n"
+        monkeypatch.setenv(how, endpoint)
+    if how == "AWS_ENDPOINT_URL_S3":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    home(config=config, credentials=KEYS_OF_ME)
+    monkeypatch.setenv("AWS_PROFILE", "me")
+    array = array_at(open_store("s3://private/a b.zarr"), "plain")
+
+    assert np.array_equal(array.chunk((0, 0)).load(), PIXELS[:10, :20])
+    assert not array.store.anonymous
+
+
+def test_what_is_set_nearer_comes_first(home, monkeypatch):
+    home(config="[default]\nregion = one\nendpoint_url = http://one\n", credentials="broken")
+    assert aws_settings() == ({"endpoint": "http://one", "region": "one"}, {})
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "two")
+    assert aws_settings()[0]["region"] == "two"
+    monkeypatch.setenv("AWS_REGION", "three")
+    assert aws_settings()[0]["region"] == "three"
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    assert aws_settings() == ({"region": "three"}, {})
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert aws_settings() == ({"region": "three"}, {})
+
+
+def test_a_bucket_with_dots_is_found_by_its_path(bucket_server):
+    os.rename(
+        os.path.join(bucket_server.folder, "bucket"), os.path.join(bucket_server.folder, "a.b.c")
+    )
+    store = open_store("s3://a.b.c/a b.zarr", region="us-east-1", endpoint=bucket_server.url)
     assert store.get("zarr.json") == b"0123456789"
 
 

@@ -157,13 +157,13 @@ def read_slots(fields: Sequence[Field], template: Template, notes: list[str]) ->
         return slots
     nodes = yield [field.path for field in fields]
     starts = [_start(nodes.get(field.path), meta) for field in fields]
-    told = [start for start in starts if start is not None]
+    known = [start for start in starts if start is not None]
     along, scale = mosaic_axes(meta), np.array(meta.scale or np.ones(len(meta.shape)))
     sides = (np.array(meta.shape)[list(along)] * scale[list(along)]).tolist()
-    ranks = [_ranks(*pair) for pair in zip(np.transpose(told), sides, strict=True)]
+    ranks = [_ranks(*pair) for pair in zip(np.transpose(known), sides, strict=True)]
     spots = list(zip(*ranks, strict=True))
     area = prod(1 + max(rank) for rank in ranks)
-    if len(told) == len(starts) == len(set(spots)) and area <= 2 * len(spots):
+    if len(known) == len(starts) == len(set(spots)) and area <= 2 * len(spots):
         return spots
     notes.append("the positions of its fields make no grid, so they lie in the order of the list")
     return slots

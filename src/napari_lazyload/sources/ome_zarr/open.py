@@ -252,7 +252,7 @@ def _denied(images: Sequence[ZarrImage]) -> dict[int, str]:
         count = len(image.denied_keys)
         if count:
             problems[row] = (
-                f"{count} chunk{'s'[: count != 1]} denied to an anonymous user, shown blank: "
+                f"{count} chunk{'s'[: count != 1]} denied to this user, or not there, shown blank: "
                 "log in to read them"
             )
     return problems

@@ -84,6 +84,8 @@ class ZarrArray:
         path: str,
         metadata_json: str,
         dimension_names: tuple[str | None, ...] | None,
+        *,
+        denies_missing: bool = False,
     ) -> None:
         metadata = json.loads(metadata_json)
         self.store = store
@@ -102,7 +104,8 @@ class ZarrArray:
         self._encoding = layout.encoding
         self._looked_around = False
         self.form = hashlib.blake2b(metadata_json.encode(), digest_size=8).hexdigest()
-        self._made_from = (store, path, metadata_json, dimension_names)
+        self._denies_missing = denies_missing
+        self._made_from = (store, path, metadata_json, dimension_names, denies_missing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_shared_array, self._made_from)
@@ -134,7 +137,7 @@ class ZarrArray:
             try:
                 data = read_encoded(self.store, key, self.layout.shards, index)
             except AccessDeniedError:
-                if not self.store.anonymous:
+                if not (self.store.anonymous or self._denies_missing):
                     raise
                 self.mark_denied(key)
                 data = None
@@ -194,7 +197,8 @@ class ZarrArray:
         self.denied_keys.add(key)
         if first:
             warnings.warn(
-                f"{self.store.address(key)}: the server does not let an anonymous user read this "
+                f"{self.store.address(key)}: the server does not let "
+                f"{'an anonymous' if self.store.anonymous else 'this'} user read this "
                 "chunk, or it is not there; it is shown with the fill value "
                 f"{self.layout.fill_value}, as are others of this array",
                 LazyLoadWarning,
@@ -286,16 +290,20 @@ def open_array(store: Store, node: Node) -> ZarrArray:
     metadata.pop("dimension_names", None)
     try:
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
-        return _shared_array(store, node.path, text, _dimension_names(node))
+        return _shared_array(store, node.path, text, _dimension_names(node), node.denies_missing)
     except ValueError as err:
         raise open_error(address, f"this array cannot be opened: {err}") from err
 
 
 @lru_cache(maxsize=4096)
 def _shared_array(
-    store: Store, path: str, metadata_json: str, dimension_names: tuple[str | None, ...] | None
+    store: Store,
+    path: str,
+    metadata_json: str,
+    dimension_names: tuple[str | None, ...] | None,
+    denies_missing: bool,
 ) -> ZarrArray:
-    return ZarrArray(store, path, metadata_json, dimension_names)
+    return ZarrArray(store, path, metadata_json, dimension_names, denies_missing=denies_missing)
 
 
 def _dimension_names(node: Node) -> tuple[str | None, ...] | None:

@@ -12,7 +12,7 @@ import struct
 import threading
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -172,7 +172,7 @@ def decoder_v2(metadata: Config, dtype: np.dtype[Any], ndim: int) -> tuple[Pipel
     order = metadata.get("order", "C")
     if order not in ("C", "F"):
         raise ValueError(f'expected "order": "C" or "F", found {order!r}')
-    steps = tuple(_numcodecs_step(config["id"], config) for config in reversed(configs))
+    steps = tuple(_numcodecs_step(one["id"], one, dtype) for one in reversed(configs))
     axes = tuple(range(ndim))
     names = [_name(config["id"], config) for config in configs]
     return Pipeline(dtype, steps, axes if order == "C" else axes[::-1]), " + ".join(names) or "none"
@@ -182,12 +182,14 @@ def _name(codec: str, config: Config) -> str:
     return f"{codec} {config['cname']}" if codec == "blosc" and "cname" in config else codec
 
 
-def _numcodecs_step(codec: str, config: Config) -> Step:
+def _numcodecs_step(codec: str, config: Config, dtype: np.dtype[Any]) -> Step:
     """Return the step that decodes a codec of numcodecs' registry.
 
     For the fast codecs, numcodecs is loaded only when imagecodecs fails.
     """
     text = json.dumps({**config, "id": codec}, sort_keys=True)
+    if codec == "pcodec":
+        return partial(_decode_pcodec, dtype)
     if codec not in _FAST:
         made = _numcodec(text)
         return lambda data, _out: made.decode(data)
@@ -201,6 +203,16 @@ def _numcodecs_step(codec: str, config: Config) -> Step:
         return _numcodec(text).decode(data)
 
     return step
+
+
+def _decode_pcodec(dtype: np.dtype[Any], data: Any, out: Array | None) -> Array:
+    """Decode numbers, of which there are as many as `out` holds."""
+    import imagecodecs
+
+    if out is None:
+        raise CodecError("pcodec before another codec is not known here")
+    count = out.nbytes // dtype.itemsize
+    return np.asarray(imagecodecs.pcodec_decode(data, shape=(count,), dtype=dtype))
 
 
 def _decode_into(out: Array, data: Any, function: str) -> bool:
@@ -242,17 +254,30 @@ def _numcodec(text: str) -> Any:
             "its codec 'pickle' runs code from the file when it is read: refused. Ask its author "
             "for another format"
         )
-    if codec.startswith("imagecodecs_"):
-        from imagecodecs.numcodecs import register_codecs
-
-        register_codecs(codec, verbose=False)
     try:
+        if codec not in numcodecs.registry.codec_registry:
+            config = _config_for_imagecodecs(config)
         return numcodecs.registry.get_codec(config)
     except (ValueError, TypeError, ImportError) as err:  # an unknown name is a ValueError too
         raise ValueError(
             f"its codec {codec!r} is not known here, or not in this form ({err}); a package may be "
             "missing"
         ) from err
+
+
+def _config_for_imagecodecs(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of imagecodecs' codec of the same format; the same for none.
+
+    Its names have a prefix, which other writers leave out. What numcodecs' zfpy is told is needed
+    only to write.
+    """
+    import imagecodecs.numcodecs
+
+    name = "zfp" if config["id"] == "zfpy" else config["id"].removeprefix("imagecodecs_")
+    if not hasattr(imagecodecs.numcodecs, name.capitalize()):
+        return config
+    imagecodecs.numcodecs.register_codecs(f"imagecodecs_{name}", verbose=False)
+    return {**({} if config["id"] == "zfpy" else config), "id": f"imagecodecs_{name}"}
 
 
 # --- Version 3
@@ -337,6 +362,9 @@ def _own_pipeline(codecs: Sequence[Codec], dtype: np.dtype[Any], ndim: int) -> P
     remaining = list(codecs)
     while remaining and remaining[0].name == "transpose":
         axes = tuple(map(axes.__getitem__, _order(remaining.pop(0).config.get("order"), ndim)))
+    if remaining and remaining[0].name in ("numcodecs.pcodec", "numcodecs.zfpy"):
+        name = remaining[0].name.removeprefix("numcodecs.")
+        remaining[:1] = [Codec("bytes", {"endian": "little"}), Codec(name, remaining[0].config)]
     if not remaining or remaining[0].name != "bytes":
         return None
     endian = remaining.pop(0).config.get("endian")
@@ -346,7 +374,7 @@ def _own_pipeline(codecs: Sequence[Codec], dtype: np.dtype[Any], ndim: int) -> P
             f"{dtype}, found {endian!r}"
         )
     dtype = dtype.newbyteorder(">" if endian == "big" else "<")
-    steps = tuple(filter(None, map(_bytes_step, reversed(remaining))))
+    steps = tuple(filter(None, (_bytes_step(codec, dtype) for codec in reversed(remaining))))
     if len(steps) < len(remaining):
         return None
     return Pipeline(dtype, steps, axes)
@@ -362,13 +390,15 @@ def _order(order: Any, ndim: int) -> list[int]:
     return order
 
 
-def _bytes_step(codec: Codec) -> Step | None:
+def _bytes_step(codec: Codec, dtype: np.dtype[Any]) -> Step | None:
     if codec.name == "crc32c":
         return _strip_crc32c
     name = codec.name.removeprefix("numcodecs.")
+    if name in ("pcodec", "zfpy"):
+        return _numcodecs_step(name, {}, dtype)
     if name not in _BYTES_TO_BYTES:
         return None
-    return _numcodecs_step(name, codec.config if name != codec.name else {})
+    return _numcodecs_step(name, codec.config if name != codec.name else {}, dtype)
 
 
 def _strip_crc32c(data: Any, _out: Array | None) -> memoryview:

@@ -14,12 +14,23 @@ import urllib.error
 import urllib.request
 from datetime import timedelta
 from operator import itemgetter
+from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.retry import retrying
+from napari_lazyload.sources.zarr.aws import aws_settings
 from napari_lazyload.sources.zarr.store import AccessDeniedError, read_error
+from napari_lazyload.sources.zarr.web import (
+    BUSY,
+    MOST_WAIT,
+    PassingError,
+    StatusError,
+    body_of,
+    encodings_of,
+    fetch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,11 +66,14 @@ KEPT_WHOLE = 256 << 20
 """Most bytes of the one file that is kept where a server does not answer ranges."""
 _SECRET = re.compile("key|secret|token|password|sas|credential|service_account|headers")
 _PASSING = re.compile("HTTP error(?!: builder)|timed? ?out|connection")
+_HOST = "https://{}.s3.amazonaws.com/"
+_UNTAKEN = re.compile("Content-Length|invalid utf-8")
+"""What obstore cannot take: answers of unknown length, and error pages with an encoding."""
 _WRONG_REGION = "incorrectly configured region"
 
 
-class _PassingError(Exception):
-    """An answer that may differ next time: too busy, a broken connection, none at all."""
+class NoAnswerError(ChunkReadError):
+    """A server that gave no answer, or none that can be used, however often it was asked."""
 
 
 class _UnusableError(ChunkReadError):
@@ -104,13 +118,22 @@ class Connection:
         self._scheme = url.split("://", 1)[0]
         anonymous = options.pop("anon", None)
         self._options = options
+        self._defaults: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
+        if self._scheme == "s3":
+            given = " ".join(options).lower()
+            settings, self._keys = aws_settings()
+            self._defaults = {name: settings[name] for name in settings if name not in given}
         self._mode: Literal["anonymous", "signed", "undecided"] = "anonymous"
-        if anonymous is None and any(map(os.environ.get, CREDENTIALS.get(self._scheme, ()))):
+        announced = any(map(os.environ.get, CREDENTIALS.get(self._scheme, ())))
+        if anonymous is None and (announced or self._keys):
             self._mode = "undecided"
         if anonymous is False or self._given_credentials():
             self._mode = "signed"
         self._connect()
         self._ranges = True
+        self._refused: set[str] = set()
+        self._busy: set[str] = set()
         self._whole: tuple[str, bytes | None] | None = None
         self._lock = threading.Lock()
 
@@ -133,7 +156,9 @@ class Connection:
         """Return obstore's store."""
         from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
-        options = dict(self._options)
+        options = {**self._defaults, **self._options}
+        if signed and not self._given_credentials():
+            options |= self._keys
         seconds = float(options.pop("timeout", REQUEST_SECONDS))
         client: dict[str, Any] = {
             "timeout": timedelta(seconds=seconds),
@@ -142,8 +167,7 @@ class Connection:
         if headers := {**self._login(), **dict(options.pop("headers", ()))}:
             client["default_headers"] = headers
         client |= dict(options.pop("client_options", ()))
-        addresses = (self._url, *options.values(), os.environ.get("AWS_ENDPOINT_URL", ""))
-        if any(str(text).startswith("http://") for text in addresses):
+        if any(str(text).startswith("http://") for text in (self._url, *options.values())):
             client["allow_http"] = True
         options["client_options"] = client
         # `retrying` does that: obstore gives up at once on an answer that breaks off in its middle,
@@ -168,8 +192,24 @@ class Connection:
     # ----------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> bytes | None:
-        """Return all bytes of a key; None where it is not there."""
-        return self._ask(key, lambda client: bytes(self._obstore.get(client, key).bytes()))
+        """Return all bytes of a key, decoded; None where it is not there, or a page instead."""
+
+        def read(client: Any) -> bytes | None:
+            if key in self._busy:  # this time to hear when to come back, which obstore keeps back
+                self._busy.discard(key)
+                return self._fetch(key)
+            answer = self._obstore.get(client, key)
+            data = bytes(answer.bytes())
+            return body_of(data, dict(answer.attributes)) if self._scheme in WEB else data
+
+        try:
+            return self._ask(key, read)
+        except NotImplementedError:  # the answer does not tell its length
+            return self._ask(key, lambda _client: self._fetch(key))
+
+    def _fetch(self, key: str) -> bytes | None:
+        headers = {**self._login(), **dict(self._options.get("headers", ()))}
+        return fetch(self._url, key, headers, float(self._options.get("timeout", REQUEST_SECONDS)))
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
         """Return some bytes of a key, as `Store.get_range`.
@@ -182,21 +222,24 @@ class Connection:
             except _BeyondTheEndError:
                 return b""
             except NotImplementedError:
-                self._ranges = False
+                pass
         whole = self._get_whole(key)
         if whole is None:
             return None
+        self._ranges = False
         begin = max(0, len(whole) + start) if start < 0 else start
         return whole[begin : begin + length]
 
     def _range(self, client: Any, key: str, start: int, length: int) -> bytes:
         if start < 0 and self._scheme == "az":  # which has no ranges from the end
             start = max(0, int(self._obstore.head(client, key)["size"]) + start)
-        if start >= 0:
-            return bytes(self._obstore.get_range(client, key, start=start, length=length))
-        return bytes(self._obstore.get(client, key, options={"range": {"suffix": -start}}).bytes())[
-            :length
-        ]
+        wanted: Any = (start, start + length) if start >= 0 else {"suffix": -start}
+        answer = self._obstore.get(client, key, options={"range": wanted})
+        about = dict(answer.attributes)
+        is_page = str(about.get("Content-Type", "")).startswith("text/html")
+        if self._scheme in WEB and (is_page or encodings_of(about)):
+            raise NotImplementedError  # a part of a page, or of an encoded body, is of no use
+        return bytes(answer.bytes())[:length]
 
     def _get_whole(self, key: str) -> bytes | None:
         """Return all of a key. The last is kept: a request for a part is seldom the only one."""
@@ -225,7 +268,11 @@ class Connection:
 
     def size(self, key: str) -> int | None:
         """Return the number of bytes of a key; None where it is not there."""
-        found = self._ask(key, lambda client: self._obstore.head(client, key))
+        try:
+            found = self._ask(key, lambda client: self._obstore.head(client, key))
+        except NotImplementedError:
+            whole = self._get_whole(key)
+            return None if whole is None else len(whole)
         return None if found is None else int(found["size"])
 
     # --- Answers
@@ -236,22 +283,31 @@ class Connection:
 
     def _ask(self, key: str, request: Callable[[Any], T]) -> T | None:
         """Return the answer, retried where that may help; None if there is nothing at the key."""
+
+        def attempt() -> T | None:
+            try:
+                return self._answer(key, request)
+            except PassingError as err:
+                if err.wait:
+                    sleep(min(err.wait, MOST_WAIT))
+                raise
+
         try:
-            return retrying(
-                lambda: self._answer(key, request), lambda err: isinstance(err, _PassingError)
-            )
-        except _PassingError as err:
+            return retrying(attempt, lambda err: isinstance(err, PassingError))
+        except PassingError as err:
             reason = str(err)
-        raise read_error(
-            self._address(key),
-            f"the server gave no usable answer, asked several times ({reason}). Check it and retry",
+        address, seconds = self._address(key), float(self._options.get("timeout", REQUEST_SECONDS))
+        raise NoAnswerError(
+            f"{address}: the server gave no usable answer, asked several times, or for {seconds:g} "
+            f"seconds ({reason}). Check it and retry",
+            address,
         )
 
     def _answer(self, key: str, request: Callable[[Any], T]) -> T | None:
         try:
             return self._request(key, request, self._client)
         except AccessDeniedError:
-            if self._mode != "undecided":
+            if self._mode != "undecided" or key in self._refused:
                 raise
         except _WrongRegionError:
             self._go_to_region(key)
@@ -259,7 +315,7 @@ class Connection:
         try:
             found = self._request(key, request, self._signed_client)
         except AccessDeniedError:
-            self._mode = "anonymous"  # the credentials do not help
+            self._refused.add(key)  # the credentials do not help, or it is not there
             raise
         self._client, self._mode = self._signed_client, "signed"
         return found
@@ -285,6 +341,8 @@ class Connection:
             return None
         except NotSupportedError:
             error: Exception = NotImplementedError()
+        except (NotImplementedError, PassingError):
+            raise
         except Exception as err:  # noqa: BLE001 - obstore's generic error, known by its text
             error = self._classified(key, err)
         raise error
@@ -294,14 +352,18 @@ class Connection:
         from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
         status, reason = _status(err)
+        if self._scheme in WEB and _UNTAKEN.search(reason):
+            return NotImplementedError()
         address = self._address(key)
         if status in (401, 403) or isinstance(err, (PermissionDeniedError, UnauthenticatedError)):
             msg = f"{address}: access denied ({reason}). {self._advice()}"
             return AccessDeniedError(msg, address)
         if _WRONG_REGION in reason and self._scheme == "s3":
             return _WrongRegionError()
-        if status == 429 or status >= 500 or (not status and _PASSING.search(reason)):
-            return _PassingError(reason)
+        if status in (429, 503) and self._scheme in WEB:
+            self._busy.add(key)
+        if status in BUSY or status >= 500 or (not status and _PASSING.search(reason)):
+            return PassingError(reason)
         msg = f"{address}: the server's answer cannot be used ({reason}). Check the address"
         return (_BeyondTheEndError if status == 416 else _UnusableError)(msg, address)
 
@@ -336,11 +398,11 @@ def refuse_after_fork(address: str) -> None:
 
 def find_region(bucket: str) -> str | None:
     """Return the region of a bucket at Amazon, None where it cannot be found out."""
+    # A bucket with dots in its name has no certificate as a host.
+    url = f"https://s3.amazonaws.com/{bucket}" if "." in bucket else _HOST.format(bucket)
+    request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(f"https://{bucket}.s3.amazonaws.com/", method="HEAD"),
-            timeout=CONNECT_SECONDS,
-        ) as answer:
+        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer:
             headers = answer.headers
     except urllib.error.HTTPError as err:  # the header is there even where access is denied
         headers = err.headers
@@ -366,6 +428,8 @@ def first_line(err: Exception) -> str:
 
 def _status(err: Exception) -> tuple[int, str]:
     """Return the status of an answer, 0 where there was none, and the reason in words."""
+    if isinstance(err, StatusError):
+        return err.status, str(err)
     line = first_line(err)
     if found := re.search(r"status code: (\d{3})([A-Za-z -]*)", line):
         return int(found[1]), f"{found[1]}{found[2].rstrip()}"

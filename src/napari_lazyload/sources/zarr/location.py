@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -11,15 +12,22 @@ from napari_lazyload.core.errors import UnknownFormatError
 from napari_lazyload.sources.files import suffix_of
 from napari_lazyload.sources.zarr.store import ZIP_SUFFIXES
 
-STORE_SUFFIXES = (".zarr", *ZIP_SUFFIXES)
+STORE_SUFFIXES = (".zarr", ".zspy", *ZIP_SUFFIXES)
 # A folder with one of these endings, or one of these files in it, is one dataset of another format.
-DATASET_FOLDERS = frozenset({".zarr", ".n5", ".ozx"})
+DATASET_FOLDERS = frozenset({".zarr", ".zspy", ".n5", ".ozx"})
 DATASET_FILES = ("zarr.json", ".zgroup", ".zarray")
 _MARKERS = (*DATASET_FILES, ".zattrs", ".zmetadata")
 _DEEPEST = 8
 """Most folders above a path that are examined: those of a plate, a well, a field, its labels and
 their levels."""
 
+_VIEWERS = ("zarr", "zarr2", "zarr3")
+_OTHER_FORMATS = {
+    "precomputed": "a precomputed volume of Neuroglancer",
+    "n5": "an N5 store",
+    "dvid": "a server of DVID",
+    "boss": "a server of BOSS",
+}
 ADDRESSES = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "file")
 
 
@@ -50,7 +58,7 @@ class StoreLocation:
         last = self.root.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
         if is_address(self.root):
             last = unquote(urlsplit(last).path)
-        for suffix in (".zip", ".ozx", ".zarr", ".ome"):
+        for suffix in (".zip", ".ozx", ".zarr", ".zspy", ".ome"):
             if last.lower().endswith(suffix) and len(last) > len(suffix):
                 last = last[: -len(suffix)]
         return f"{last} {self.inside}".strip() or self.path
@@ -72,6 +80,8 @@ def find_store(path: str) -> StoreLocation:
         If it is an address of a kind that is not known.
     """
     if is_address(path):
+        path = plain_address(path)
+    if is_address(path):
         return _of_address(path)
     path = os.path.abspath(path)
     if os.path.basename(path) in _MARKERS and os.path.isfile(path):
@@ -79,9 +89,44 @@ def find_store(path: str) -> StoreLocation:
     return _in_zip(path) or _in_folder(path)
 
 
+def plain_address(pasted: str) -> str:
+    """Return an address as it is meant: without blanks, quotes and what viewers put around it.
+
+    Neuroglancer writes ``zarr://https://...`` and ``https://...|zarr3:``, where further parts lead
+    into the store.
+
+    Raises
+    ------
+    UnknownFormatError
+        If it is of something else than Zarr.
+    """
+    address, *steps = pasted.strip().strip("\"'<>`").strip().split("|")
+    scheme, _, inner = address.partition("://")
+    if scheme.lower() in _VIEWERS and "://" in inner:
+        address = inner
+    address = re.sub("^(s3|gs)\\+(https?://)", r"\2", address, flags=re.IGNORECASE)
+    for step in steps:
+        kind, _, inside = step.partition(":")
+        if kind.lower() not in (*_VIEWERS, "zip", "ome-zarr", "auto", ""):
+            raise UnknownFormatError(
+                f"{pasted}: a part of it is of the format {kind!r}; expected Zarr, such as "
+                "https://.../a.zarr|zarr3:",
+                pasted,
+            )
+        if inside.strip("/"):
+            address = f"{address.rstrip('/')}/{inside.strip('/')}"
+    return address
+
+
 def _of_address(address: str) -> StoreLocation:
     scheme = address.partition("://")[0].lower()
     if scheme not in ADDRESSES:
+        if scheme in _OTHER_FORMATS:
+            raise UnknownFormatError(
+                f"{address}: expected a Zarr store, found the address of {_OTHER_FORMATS[scheme]}, "
+                "which is not read here. Convert it to OME-Zarr",
+                address,
+            )
         raise UnknownFormatError(
             f"{address}: addresses that begin with {scheme}:// cannot be opened; known are "
             f"{', '.join(ADDRESSES)}",
@@ -130,7 +175,7 @@ def _in_folder(path: str) -> StoreLocation:
 
 
 def _named(folder: str) -> bool:
-    return folder.lower().endswith(".zarr") and os.path.isdir(folder)
+    return folder.lower().endswith((".zarr", ".zspy")) and os.path.isdir(folder)
 
 
 def _marked(folder: str) -> bool:

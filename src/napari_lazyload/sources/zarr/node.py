@@ -223,14 +223,16 @@ def _try_make(
 
 
 def _denies_missing(store: Store, found: Outcomes) -> bool:
-    """Return whether a server seems to deny an anonymous user files that are not there.
+    """Return whether a server seems to deny files that are not there.
 
     Servers that let nobody list do so. It shows where the node itself was found, others of its
     files were denied, and none was said not to be there.
     """
     kinds = set(map(type, found.values()))
     described = any(isinstance(found.get(name), bytes) for name in (V3, ARRAY, GROUP))
-    return store.anonymous and described and AccessDeniedError in kinds and type(None) not in kinds
+    return (
+        not store.is_local and described and AccessDeniedError in kinds and type(None) not in kinds
+    )
 
 
 def _make(store: Store, path: str, found: Outcomes, version: int | None) -> Node | None:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from napari_lazyload.core.cancelling import wait_for
 from napari_lazyload.core.errors import MissingDependencyError
 from napari_lazyload.sources.zarr.connection import (
     CREDENTIALS,
     WEB,
     Connection,
+    NoAnswerError,
     first_line,
     plain_url,
     refuse_after_fork,
@@ -94,23 +96,35 @@ class RemoteStore:
 
     def get(self, key: str) -> bytes | None:
         """See `Store`."""
-        return self.connect().get(check_key(key))
+        return wait_for(partial(self.connect().get, check_key(key)))
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
         """See `Store`."""
-        return self.connect().get_range(check_key(key), start, length) if length else b""
+        if not length:
+            return b""
+        return wait_for(partial(self.connect().get_range, check_key(key), start, length))
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
         """See `Store`."""
-        return at_once(lambda key: outcome_of(self.get, key), keys)
+        silent: list[NoAnswerError] = []
+
+        def ask(key: str) -> bytes | ChunkReadError | None:
+            if silent:  # what does not answer is not asked for all that remains
+                return silent[0]
+            outcome = outcome_of(self.get, key)
+            if isinstance(outcome, NoAnswerError):
+                silent.append(outcome)
+            return outcome
+
+        return wait_for(lambda: at_once(ask, keys))
 
     def list_dir(self, prefix: str) -> list[str] | None:
         """See `Store`; None for web servers, and for buckets that do not let this user list."""
-        return self.connect().names(prefix and check_key(prefix))
+        return wait_for(partial(self.connect().names, prefix and check_key(prefix)))
 
     def size(self, key: str) -> int | None:
         """See `Store`."""
-        return self.connect().size(check_key(key))
+        return wait_for(partial(self.connect().size, check_key(key)))
 
     def stamp(self, key: str) -> Hashable:
         """See `Store`."""
