@@ -605,3 +605,35 @@ def test_a_rotated_layer_is_told(tmp_path):
     np.testing.assert_allclose(
         kept, layer.affine.affine_matrix @ layer._transforms["data2physical"].affine_matrix
     )
+
+
+# --- names and types that writers stumble over
+
+
+@pytest.mark.parametrize("name", ["sample #3", "why?", "100 %", "a;b", "dir #1/x?y"])
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif", ".npy"])
+def test_names_of_files_are_no_addresses(tmp_path, name, suffix):
+    (tmp_path / "dir #1").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    pixels = np.arange(600, dtype="u2").reshape(3, 20, 10)
+    target = tmp_path / f"{name}{suffix}"
+    image = Image(RecordingSource([pixels], (1, 20, 10), axes="zyx"))
+    nl.export(image, target)
+    with nl.open_dataset(target) as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, pixels)
+    beside = [path.name for path in tmp_path.iterdir()]
+    assert sorted(beside) == sorted({*before, target.relative_to(tmp_path).parts[0]})
+
+
+@pytest.mark.parametrize("code", ["q", "Q", "l", "L"])
+def test_long_numbers_of_any_name_are_written(tmp_path, code):
+    """tifffile reads 64 bits as C's long long, which zarr does not know."""
+    labels = np.arange(60, dtype=code).reshape(3, 4, 5) * 10**12
+    tifffile.imwrite(tmp_path / "a.tif", labels, photometric="minisblack")
+    with nl.open_dataset(tmp_path / "a.tif") as dataset:
+        image = dataset.images[0]
+        assert image.dtype.char in "lL"
+        for target in ("b.ome.zarr", "b.npy"):
+            nl.export(image, tmp_path / target, dtype=code)
+            with nl.open_dataset(tmp_path / target) as back:
+                np.testing.assert_array_equal(back.images[0].data, labels)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
 
     from napari_lazyload.core.chunks import ChunkGrid
 
@@ -133,6 +133,10 @@ class ImageMeta:
     channels: tuple[ChannelMeta, ...] = ()
     display: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take C's "long long" for the "long" of the same size: libraries that write know one."""
+        object.__setattr__(self, "dtype", np.dtype(self.dtype.str))
 
     @property
     def rgb(self) -> bool:

@@ -228,11 +228,18 @@ def _sizes(name: str, given: Any, stream: PixelStream, default: tuple[int, ...])
     return tuple(map(int, sizes))
 
 
+def _local(path: str) -> Any:
+    """Return a folder as a store: of a path alone, zarr cuts off what follows ``#`` or ``?``."""
+    from zarr.storage import LocalStore
+
+    return LocalStore(path)
+
+
 def write_zarr(path: str, plan: ZarrPyramid, progress: ExportProgress) -> None:
     """Write an image to a path where nothing is."""
     import zarr
 
-    group = zarr.create_group(path, zarr_format=3)
+    group = zarr.create_group(_local(path), zarr_format=3)
     channels = [axis for axis, kind in enumerate(plan.kinds) if kind in ("channel", "color")]
     extremes = ValueRange(channels[0] if channels else None)
     for number in range(len(plan.shapes)):
@@ -268,7 +275,7 @@ class _Level:
         self.chunks, shards = plan.sizes(shape)
         self.units = ChunkGrid(shape, shards or self.chunks)
         self.array = zarr.create_array(
-            path,
+            _local(path),
             name=str(number),
             shape=shape,
             chunks=self.chunks,
@@ -372,7 +379,7 @@ class _Coarser:
         import zarr
 
         self._finer = _written(path, str(number - 1))
-        self._array = zarr.open_array(path, path=str(number), mode="r+")
+        self._array = zarr.open_array(_local(path), path=str(number), mode="r+")
         self._factors, self._nearest = factors, nearest
 
     def write(self, box: Box, check: Callable[[], None] = lambda: None) -> int:

@@ -91,7 +91,7 @@ def select(image: Any, region: Any, level: int, dtype: Any) -> ExportSelection:
         target.meta.levels[level].grid,
         box,
         axes,
-        np.dtype(dtype or target.meta.dtype).newbyteorder("="),
+        np.dtype(np.dtype(dtype or target.meta.dtype).newbyteorder("=").str),
         target.world_transform() @ to_data,
         target.units,
         target.display_settings(channels),
