@@ -778,3 +778,21 @@ def test_nifti_scale_is_that_of_the_sform(tmp_path):
         found = dataset.images[0]
         assert found.scale == (4.0, 3.0, 2.0)
         assert found.translate == (30.0, 20.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "axis"), [("a.mrc", "z"), ("a.rec", "z"), ("a.st", "frame"), ("a.mrcs", "frame")]
+)
+def test_mrc_volumes_of_space_group_0_have_depth(tmp_path, name, axis):
+    """So did writers before the standard of 2014; sections of one cell each are images apart."""
+    mrcfile = pytest.importorskip("mrcfile")
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(np.zeros((4, 5, 6), "f4"))
+        file.voxel_size = 10.0
+        file.header.ispg = 0
+    (tmp_path / "a.mrc").rename(tmp_path / name)
+    with nl.open_dataset(tmp_path / name) as dataset:
+        (image,) = dataset.images
+        assert image.axes == (axis, "y", "x")
+        assert image.scale[1:] == (10.0, 10.0)
+        assert axis == "frame" or image.scale[0] == 10.0

@@ -125,3 +125,53 @@ def test_imaris(tmp_path):
     assert image.axes == ("t", "c", "z", "y", "x")
     np.testing.assert_array_equal(image.levels[1], coarse)
     assert (image.scale, image.translate) == ((1, 1, 1, 1, 2), (0, 0, 5.5, 0.5, 1))
+
+
+# --- colors and letters
+
+COLORS = np.random.default_rng(0).integers(0, 255, (15, 26, 3)).astype("u1")
+
+
+@pytest.mark.parametrize("chunks", [None, (8, 13, 1)])
+@pytest.mark.parametrize(
+    ("mode", "axis"), [("INTERLACE_PIXEL", 2), ("INTERLACE_LINE", 1), ("INTERLACE_PLANE", 0)]
+)
+def test_color_images_of_the_specification_are_in_color(tmp_path, mode, axis, chunks):
+    h5py = pytest.importorskip("h5py")
+    stored = np.moveaxis(COLORS, -1, axis)
+    if chunks:
+        chunks = tuple(np.moveaxis(np.zeros(chunks, "?"), -1, axis).shape)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("image", data=stored, chunks=chunks)
+        attributes = {"CLASS": "IMAGE", "IMAGE_SUBCLASS": "IMAGE_TRUECOLOR", "INTERLACE_MODE": mode}
+        for name, value in attributes.items():
+            dataset.attrs[name] = np.bytes_(value)
+    with nl.open_dataset(tmp_path / "a.h5") as dataset:
+        (image,) = dataset.images
+        assert (image.axes, image.rgb) == (("y", "x", "s"), True)
+        np.testing.assert_array_equal(image.data, COLORS)
+        np.testing.assert_array_equal(nl.crop(image, np.s_[3:9, 4:20]), COLORS[3:9, 4:20])
+
+
+def test_bytes_in_threes_are_colors_as_in_npy(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    stack = np.stack([COLORS, COLORS[::-1]])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = stack
+    with nl.open_dataset(tmp_path / "a.h5") as dataset:
+        (image,) = dataset.images
+        assert (image.axes, image.rgb) == (("z", "y", "x", "s"), True)
+        np.testing.assert_array_equal(image.data, stack)
+
+
+def test_letters_of_axes_may_be_capitals(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    stored = np.arange(2 * 3 * 4 * 5, dtype="u2").reshape(2, 3, 4, 5)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("image", data=stored)
+        for number, label in enumerate("XYCZ"):
+            dataset.dims[number].label = label
+    with nl.open_dataset(tmp_path / "a.h5") as dataset:
+        (image,) = dataset.images
+        assert image.axes == ("c", "z", "y", "x")
+        np.testing.assert_array_equal(image.data, stored.transpose(2, 3, 1, 0))

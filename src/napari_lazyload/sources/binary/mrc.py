@@ -29,6 +29,7 @@ MRC = "MRC"
 _HEADER = 1024
 _MOST_EXTENDED = 1 << 28
 _IMAGE_STACK = 0
+_STACKS = (".st", ".mrcs", ".ali")
 _VOLUME_STACKS = range(401, 631)
 _BYTES = 0
 _IMOD, _STAMP_IN_EXTRA = 1146047817, 40
@@ -164,11 +165,24 @@ def _layout(path: str, header: Any, order: str) -> tuple[StridedLayout, tuple[st
     )
     layout = dense(shape, dtype, _HEADER + extended)
     check_image(path, shape, layout.dtype)
-    if int(header["ispg"]) == _IMAGE_STACK:
+    if _is_stack(path, header):
         return layout, ("frame", "y", "x")[-len(shape) :]
     lead = ("volume",) * (len(shape) - 3)
     stored, shown = (*lead, *_axis_names(header)), (*lead, "z", "y", "x")
     return transposed(layout, [stored.index(axis) for axis in shown]), shown
+
+
+def _is_stack(path: str, header: Any) -> bool:
+    """Whether sections are images apart, such as particles or a tilt series.
+
+    Before the standard of 2014, volumes had space group 0 as well; they count as many sections in
+    the cell as there are. So do some tilt series, which their suffix tells.
+    """
+    if int(header["ispg"]) != _IMAGE_STACK:
+        return False
+    cell = int(header["mz"]) == int(header["nz"]) > 1 and float(header["cella"]["z"]) > 0
+    stem = path.lower().removesuffix(".gz").removesuffix(".bz2")
+    return not cell or stem.endswith(_STACKS)
 
 
 def _is_unsigned(path: str, header: Any, order: str) -> bool:

@@ -16,15 +16,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.metadata import RGB_AXIS
-from napari_lazyload.sources.binary.header_checks import gray_axes
+from napari_lazyload.sources.binary.header_checks import default_axes
 from napari_lazyload.sources.hdf5.source import UNREADABLE, attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4}
+_PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4, "s": 5}
 """Axes of these names are shown in this order, after any others."""
 
+_INTERLACED = {
+    "INTERLACE_PIXEL": ("y", "x", "s"),
+    "INTERLACE_LINE": ("y", "s", "x"),
+    "INTERLACE_PLANE": ("s", "y", "x"),
+}
 _VELOX = re.compile(r"Data/Image/[0-9a-f]+/Data")
 _MOST_VALUES = 1 << 20
 _EVEN = 1e-3
@@ -146,9 +151,13 @@ def stored_axes(
     attributes: Mapping[str, Any],
     labels: Sequence[str],
     scales: Sequence[AxisScale],
+    dtype: np.dtype[Any],
 ) -> tuple[str, ...]:
     """Return the names of the axes of a data set, as they are stored."""
-    for names in (_axis_tags(attributes.get("axistags")), tuple(labels)):
+    colors = _color_axes(shape, attributes)
+    if colors:
+        return colors
+    for names in map(_plain_letters, (_axis_tags(attributes.get("axistags")), tuple(labels))):
         if _are_usable(names, len(shape)):
             return names
     names = tuple(scale.name for scale in scales if scale.name)
@@ -159,7 +168,22 @@ def stored_axes(
     # axis x.
     if _are_usable(names, len(shape)) and list(names) == sorted(names, key=place_of):
         return names
-    return gray_axes(shape)
+    return default_axes(shape, dtype)
+
+
+def _plain_letters(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of axes, small where all are the usual letters: some write capitals."""
+    small = tuple(map(str.lower, names))
+    return small if _PLACES.keys() >= set(small) else names
+
+
+def _color_axes(shape: Sequence[int], attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the axes of a color image of the HDF5 Image and Palette Specification, else none."""
+    if _text(attributes.get("IMAGE_SUBCLASS")).strip("\0") != "IMAGE_TRUECOLOR":
+        return ()
+    names = _INTERLACED.get(_text(attributes.get("INTERLACE_MODE")).strip("\0"), ())
+    fits = len(names) == len(shape) and shape[names.index(RGB_AXIS)] in (3, 4)
+    return names if fits else ()
 
 
 def _are_usable(names: tuple[str, ...], ndim: int) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.sources.files import FileStamp
     from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
+    from napari_lazyload.sources.hdf5.imaris import ImarisInfo
 
 _NUMBERS = re.compile(r"[0-9]+")
 _MOST_PLACES = 1 << 20
@@ -76,24 +77,29 @@ def ims_sources(
     if not by_level:
         return
     levels = _levels(by_level, None, shapes)
-    placed = _ims_placement(sizes.get("extent"), levels[0].shape)
+    info = sizes.get("imaris")
+    placed: dict[str, Any] = {}
+    if info is not None:
+        placed = _ims_placement(info, levels[0].shape)
+        placed["channels"] = info.channels_of(levels[0].lead[1])
     yield from _source(
         path, stamp, file_name(path), ("t", "c"), levels, dtype=found[0].dtype, **placed
     )
 
 
-def _ims_placement(extent: Any, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return size and position of a pixel, from the box that the image fills, in micrometers."""
-    if extent is None or not np.isfinite(extent).all():
-        return {}
-    low, high = np.array(extent)
+def _ims_placement(info: ImarisInfo, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return size and position of a pixel, from the box that the image fills, and steps of time."""
+    time = (info.seconds or 1.0, "second" if info.seconds else None)
+    low, high = np.array(info.extent)
     steps = (high - low) / np.array(shape)
-    if not (steps > 0).all():
-        return {}
+    first = low + steps / 2
+    unit: str | None = info.unit
+    if not (np.isfinite(info.extent).all() and (steps > 0).all()):
+        first, steps, unit = np.zeros(3), np.ones(3), None
     return {
-        "scale": (1.0, 1.0, *map(float, steps)),
-        "translate": (0.0, 0.0, *map(float, low + steps / 2)),
-        "units": (None, None, *("micrometer",) * 3),
+        "scale": (time[0], 1.0, *map(float, steps)),
+        "translate": (0.0, 0.0, *map(float, first)),
+        "units": (time[1], None, *(unit,) * 3),
     }
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from napari_lazyload.core.chunks import MOST_BLOCKS
 from napari_lazyload.core.errors import SourceOpenError
+from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import KINDS, data_file, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
@@ -37,6 +38,7 @@ from napari_lazyload.sources.hdf5.axes import (
     stored_axes,
 )
 from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
+from napari_lazyload.sources.hdf5.imaris import imaris_info, imaris_number
 from napari_lazyload.sources.hdf5.source import (
     UNREADABLE,
     Hdf5Level,
@@ -175,7 +177,9 @@ def _read_contents(path: str, *, outside: bool) -> _Contents:
         elif isinstance(thing, h5py.Dataset):
             contents.add(name, thing)
         elif isinstance(name, str) and _is_ims_channel(name):
-            contents.sizes[f"{name}/Data"] = _ims_numbers(thing, "ImageSize", "ZYX")
+            contents.sizes[f"{name}/Data"] = [
+                imaris_number(thing, f"ImageSize{axis}") for axis in "ZYX"
+            ]
         return count >= _MOST_OBJECTS or None  # anything but None ends the visit
 
     with open_file(path) as file:
@@ -183,10 +187,7 @@ def _read_contents(path: str, *, outside: bool) -> _Contents:
             file.visit(visit)
         except RuntimeError:  # HDF5 goes no further than a damaged object
             contents.skip(_CANNOT_READ, "and all that follow it")
-        with suppress(*UNREADABLE):
-            image = file["DataSetInfo/Image"]
-            low, high = _ims_numbers(image, "ExtMin", "210"), _ims_numbers(image, "ExtMax", "210")
-            contents.sizes["extent"] = [low, high]
+        contents.sizes["imaris"] = imaris_info(file)
         _follow_links(file, contents)
     return contents
 
@@ -259,19 +260,6 @@ def _find(file: Any, name: str | bytes) -> Any:
     with suppress(*UNREADABLE):
         return file[name]
     return None
-
-
-def _ims_numbers(group: Any, name: str, axes: str) -> list[float]:
-    return [_ims_number(group, f"{name}{axis}") for axis in axes]
-
-
-def _ims_number(group: Any, name: str) -> float:
-    """Return a number that Imaris writes as an array of characters, NaN where it is not there."""
-    try:
-        value = attribute(group, name)
-        return float(b"".join(value) if isinstance(value, np.ndarray) else value)
-    except (ValueError, TypeError):
-        return float("nan")
 
 
 def _why_not(name: str, dataset: Any) -> str | None:
@@ -349,6 +337,8 @@ def _sources(
     else:
         others = images
     headers: list[dict[str, Any]] = [{"data_set": "several, put together"} for _ in sources]
+    if ims and sources and sizes.get("imaris"):
+        headers[-1] |= sizes["imaris"].header
     alone = len(others) == 1 and not sources
     for image in sorted(others, key=lambda image: -prod(image.shape)):
         sources.append(_single(path, stamp, image, alone=alone))
@@ -368,11 +358,13 @@ def _single(
 ) -> StridedFileSource | Hdf5Source:
     """Return the source of one data set."""
     name = file_name(path) if alone else f"{file_name(path)} {image.name}"
-    stored = stored_axes(image.shape, image.attributes, image.labels, image.scales)
+    stored = stored_axes(image.shape, image.attributes, image.labels, image.scales, image.dtype)
     order = sorted(range(len(stored)), key=lambda axis: place_of(stored[axis]))
     in_order = itemgetter(*order)
     axes = in_order(stored)
     place = placement_of(axes, order, image.attributes, image.scales)
+    if axes[-1] == RGB_AXIS:
+        place = {field: values[:-1] for field, values in place.items()}
     if image.offset is not None:
         layout = dense(image.shape, image.dtype, image.offset)
         if image.others:
@@ -380,6 +372,8 @@ def _single(
         check_extent(path, stamp.size, layout.end, exact=False)
         return StridedFileSource(transposed(layout, order), [(path, stamp)], name, axes, **place)
     shape, chunks = in_order(image.shape), image.chunks and in_order(image.chunks)
+    if chunks and axes[-1] == RGB_AXIS:
+        chunks = (*chunks[:-1], shape[-1])
     level = Hdf5Level((image.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))
     state = hash(tuple(map(FileStamp.or_none, image.others)))
     return Hdf5Source((path, stamp), [level], name, axes, image.dtype, state=state, **place)
