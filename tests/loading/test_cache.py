@@ -69,6 +69,12 @@ def test_a_chunk_is_read_once_and_then_served_from_memory():
     assert_adds_up(cache)
 
 
+def test_a_chunk_too_large_for_the_memory_is_an_error_of_its_file():
+    chunk = FakeChunk("a", lambda: np.zeros(1 << 50, "u8"))
+    with pytest.raises(ChunkReadError, match="expected a chunk that fits into the memory"):
+        ChunkCache(lambda: 100).read(chunk)
+
+
 def test_the_least_recently_used_go_first():
     cache = ChunkCache(lambda: 30)
     for name in "abc":

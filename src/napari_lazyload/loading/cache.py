@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core import settings
+from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.retry import locked_or_away, retrying
-from napari_lazyload.core.source import is_ready
+from napari_lazyload.core.source import is_ready, path_of
 from napari_lazyload.loading import status
 
 if TYPE_CHECKING:
@@ -257,7 +258,12 @@ class ChunkCache:
             reporter.begin()
         try:
             pending.array = _own_memory(
-                retrying(chunk.load, locked_or_away, attempts=ATTEMPTS, first_pause=FIRST_PAUSE)
+                retrying(
+                    lambda: _loaded(chunk),
+                    locked_or_away,
+                    attempts=ATTEMPTS,
+                    first_pause=FIRST_PAUSE,
+                )
             )
         except BaseException as err:
             pending.error = _again(err)
@@ -334,6 +340,19 @@ class ChunkCache:
                 "reading": len(self._flights),
                 **asdict(self.counters),
             }
+
+
+def _loaded(chunk: Chunk) -> Array:
+    """Return a chunk's pixels; too large a chunk is an error of the file, not of the program."""
+    try:
+        return chunk.load()
+    except MemoryError as err:
+        path = path_of(chunk)
+        raise ChunkReadError(
+            f"{path or chunk}: expected a chunk that fits into the memory, found a larger one "
+            f"({err}). Write the image again in smaller chunks",
+            path,
+        ) from err
 
 
 def _own_memory(array: Array) -> Array:

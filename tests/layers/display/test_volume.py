@@ -7,7 +7,7 @@ import pytest
 
 import napari_lazyload as nl
 from helpers.displays import Gates, display_of, shown, turn, until
-from napari_lazyload.layers.display import subsampling
+from napari_lazyload.layers.display import napari_requests, subsampling
 from napari_lazyload.layers.display.chunk_requests import ChunkRequests
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache
@@ -45,6 +45,27 @@ def test_the_switch_waits_for_nothing_and_keeps_the_plane_in_its_place(viewer, a
     nl.wait(viewer, 10)
     np.testing.assert_array_equal(shown(layer), FINE[viewer.dims.current_step[0]])
     assert not viewer.canvas.overlays.text.visible
+
+
+def test_a_plane_that_is_too_large_for_a_texture_is_thinned_out_in_its_place(
+    viewer, add, gates, monkeypatch
+):
+    monkeypatch.setattr(napari_requests, "MAX_SIDE", 20)
+    gates.open()
+    layer = add(pyramid_source(gates), scale=(1, 3, 1, 1))
+    viewer.dims.set_current_step(1, 5)
+    nl.wait(viewer, 10)
+    plane, place = shown(layer), layer._transforms["tile2data"]
+    expected = place(np.array([0, 0, 3, 6]))
+    step = -(-max(plane.shape) // 20)
+    cache.shared.drop()
+    gates.shut()
+    viewer.dims.ndisplay = 3
+    np.testing.assert_array_equal(shown(layer), plane[None, ::step, ::step])
+    moved = layer._transforms["tile2data"](np.array([0, 0, 3 / step, 6 / step]))
+    np.testing.assert_allclose(moved[2:], expected[2:])
+    gates.open()
+    nl.wait(viewer, 10)
 
 
 @pytest.mark.parametrize("soon", [True, False])

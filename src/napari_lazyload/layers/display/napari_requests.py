@@ -10,12 +10,14 @@ planes, which napari would read the coarsest level of before it makes a request,
 from __future__ import annotations
 
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.layers.display.placeholder import placeholder_array
+from napari_lazyload.layers.display.subsampling import MAX_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,9 +239,12 @@ def plane_as_volume(response: Any, request: Any, plane: float) -> Any | None:
         return replace(response, slice_input=now, request_id=request.id)
     if len(shown) != 3 or shown[1:] != seen:
         return None
-    image = type(response.image).from_view(response.image.raw[None])
+    raw = response.image.raw
+    step = max(1, ceil(max(raw.shape[:2]) / MAX_SIDE))  # a graphics card takes no larger texture
+    image = type(response.image).from_view(raw[None, ::step, ::step])
     tile = response.tile_to_data
     scale, translate = np.array(tile.scale, float), np.array(tile.translate, float)
+    scale[seen] *= step
     scale[shown[0]], translate[shown[0]] = 1, plane
     transform = type(tile)(name="tile2data", scale=scale, translate=translate)
     return replace(
