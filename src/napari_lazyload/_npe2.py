@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     import napari
 
+    from napari_lazyload.dataset.dataset import Dataset
+
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[Any]] | None:
     """Return the function that opens a path as lazy layers, or None where no format takes it."""
@@ -26,11 +28,14 @@ def _read(path: str | Sequence[str]) -> list[Any]:
     from napari_lazyload.sources.binary.raw import UndescribedError
 
     try:
-        layers = open_dataset(path).to_layer_data()
+        dataset = _opened_at_address(path) if _is_address(path) else open_dataset(path)
     except UndescribedError as err:
         if not _ask_for_raw(err.path):
             raise
         return [(None,)]
+    if dataset is None:
+        return [(None,)]
+    layers = dataset.to_layer_data()
     if _bind_viewers():
         from napari_lazyload.widgets.attach import hide_until_bound
 
@@ -38,20 +43,53 @@ def _read(path: str | Sequence[str]) -> list[Any]:
     return layers
 
 
-def _ask_for_raw(path: str) -> bool:
-    """Ask in a dialog what a raw file holds. Return whether there is a window to ask in."""
+def _is_address(path: str | Sequence[str]) -> bool:
+    """Whether a path, or the only one of a list, is the address of a store."""
+    from napari_lazyload.sources.registry import normalise
+    from napari_lazyload.sources.zarr.location import is_address
+
+    where = normalise(path)
+    return isinstance(where, str) and is_address(where)
+
+
+def _opened_at_address(path: str | Sequence[str]) -> Dataset | None:
+    """Open an address; where a window waits, it lives on. None where the user cancelled."""
+    import threading
+
+    from napari_lazyload.dataset.opening import open_dataset
+
+    window = _visible_window()
+    if window is None or threading.current_thread() is not threading.main_thread():
+        return open_dataset(path)
+    from napari_lazyload.widgets.opening import open_in_window
+
+    address = path if isinstance(path, str) else path[0]
+    return open_in_window(lambda: open_dataset(path), address, window)
+
+
+def _visible_window() -> Any:
+    """Return the window of the current viewer, None where there is none on the screen."""
     import napari
 
     viewer = napari.current_viewer()
     if viewer is None:
-        return False
+        return None
     from napari_lazyload.widgets.attach import window_of
-    from napari_lazyload.widgets.raw.dialog import ask_for_raw
 
     window = window_of(viewer)
-    if window is None or not window.isVisible():
+    return window if window is not None and window.isVisible() else None
+
+
+def _ask_for_raw(path: str) -> bool:
+    """Ask in a dialog what a raw file holds. Return whether there is a window to ask in."""
+    window = _visible_window()
+    if window is None:
         return False
-    ask_for_raw(viewer, path, window)
+    import napari
+
+    from napari_lazyload.widgets.raw.dialog import ask_for_raw
+
+    ask_for_raw(napari.current_viewer(), path, window)
     return True
 
 

@@ -136,7 +136,8 @@ class ImageMeta:
 
     def __post_init__(self) -> None:
         """Take C's "long long" for the "long" of the same size: libraries that write know one."""
-        object.__setattr__(self, "dtype", np.dtype(self.dtype.str))
+        if self.dtype.kind in "iu":
+            object.__setattr__(self, "dtype", np.dtype(self.dtype.str))
 
     @property
     def rgb(self) -> bool:

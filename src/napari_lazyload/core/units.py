@@ -90,6 +90,8 @@ def is_unit_name(text: str) -> bool:
 
 def pint_name(text: str) -> str | None:
     """Return a unit as pint and napari spell it, None where pint does not know it."""
+    if text in _UNITS or text == "pixel":
+        return text  # pint reads its table of units, which takes a second, when it is first asked
     import pint
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib.util import find_spec
+from itertools import combinations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ LARGEST_COLORED = 1 << 16
 """The largest label with a color of its own without numba; half of it where some are negative."""
 
 _QUICK_LABELS = ("numba", "PartSegCore_compiled_backend")
+
+LEAST_PLANE = 0.4
+"""The least area of a pixel, as a share of its sides, where a tilted plane is shown."""
 
 MOST_COLORS = 256
 """A longer palette cannot be shown: the graphics card has a table of 1024 colors."""
@@ -130,14 +134,25 @@ def _along_world(affine: np.ndarray[Any, Any], keywords: Mapping[str, Any]) -> d
     """Return the matrix of a layer with the world's axes in the order in which the array has them.
 
     napari pairs them by number, and shows two of each: of a sagittal scan, which is stored from
-    left to right, these would be others in the world than in the array.
+    left to right, these would be others in the world than in the array. What is turned within its
+    plane stays so.
     """
+    if _shows_planes(affine[:-1, :-1], keywords["axis_labels"]):
+        return {"affine": affine}
     order = list(world_order(affine[:-1, :-1]))
     found: dict[str, Any] = {"affine": affine[[*order, len(order)]]}
     for name in ("axis_labels", "units"):
         if keywords.get(name) is not None:
             found[name] = tuple(keywords[name][world] for world in order)
     return found
+
+
+def _shows_planes(inner: np.ndarray[Any, Any], names: Sequence[str]) -> bool:
+    """Whether any two axes in space are a plane in the same two axes of the world."""
+    steps = inner / np.where((sizes := np.linalg.norm(inner, axis=0)) == 0, 1, sizes)
+    space = [axis for axis, name in enumerate(names) if name in ("z", "y", "x")]
+    pairs = combinations(space if len(space) > 1 else range(len(names))[-2:], 2)
+    return all(abs(np.linalg.det(steps[np.ix_(pair, pair)])) > LEAST_PLANE for pair in pairs)
 
 
 def _warn(message: str) -> None:
