@@ -14,7 +14,7 @@ import pytest
 import napari_lazyload as nl
 
 # One of the files has twelve bytes behind its pixels, which ITK ignores.
-pytestmark = pytest.mark.filterwarnings("ignore:.*trailing bytes are ignored, as ITK does")
+pytestmark = pytest.mark.filterwarnings("ignore:.*bytes behind the pixels are ignored")
 
 SIBLING = Path(__file__).resolve().parents[4] / "shared" / "realdata"
 ROOT = Path(os.environ.get("NAPARI_LAZYLOAD_REALDATA", SIBLING))

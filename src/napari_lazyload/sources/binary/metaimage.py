@@ -23,9 +23,7 @@ from napari_lazyload.sources.binary.header_checks import (
     header_text,
     reading_header,
 )
-from napari_lazyload.sources.binary.read_strided import item_count
 from napari_lazyload.sources.binary.split_files import (
-    LINE_END,
     check_single,
     numbered_names,
     source_of_files,
@@ -79,14 +77,12 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
         ``.mhd`` or ``.mha``; compressed data is unpacked as one chunk.
     **options
         ``outside`` (whether data files may lie outside the header's folder), ``trailing`` (whether
-        to allow trailing bytes; behind the pixels of a detached data file they are ignored with a
-        note, as ITK does).
+        bytes behind the pixels are expected: no word is said of them then).
 
     Raises
     ------
     SourceOpenError
-        If it is no MetaImage, a data file is missing or shorter than the header says, or attached
-        data is longer.
+        If it is no MetaImage, or a data file is missing or shorter than the header says.
     """
     check_options(options, ("outside", "trailing"), "MetaImage files")
     path = os.path.abspath(path)
@@ -104,13 +100,11 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
             start = 0
         codec = _codec(path, header)
     source: StridedFileSource | PackedSource
-    notes: list[str] = []
     if codec:
         check_single(path, files)
         begin = start + max(0, skip)
         source = PackedSource(layout, files[0], codec, file_name(path), axes, start=begin, **placed)
     else:
-        trailing, detached = options.get("trailing", False), names is not None
         source = source_of_files(
             path,
             layout,
@@ -118,26 +112,11 @@ def open_metaimage(path: str, **options: Any) -> OpenResult:
             files,
             start=start,
             skip=skip,
-            exact=not (trailing or detached),
+            exact=not options.get("trailing", False),
             **placed,
         )
-        if not trailing:
-            notes = _trailing_notes(path, source)
     fields = dict(header) | {"data_files": len(files), "stored_dtype": str(layout.dtype)}
-    return binary_result(path, METAIMAGE, [source], [fields], notes=notes)
-
-
-def _trailing_notes(path: str, source: StridedFileSource) -> list[str]:
-    """Return what to say of data files that go on behind their pixels."""
-    layout, files = source.layout, source.files
-    nbytes = item_count(layout.shape) * layout.dtype.itemsize // len(files)
-    needed = layout.offset + nbytes
-    longest = max(stamp.size for _, stamp in files if stamp is not None)
-    if longest - needed <= LINE_END:
-        return []
-    expected = f"expected data files of {needed:,} bytes, found {longest:,}"
-    hint = "if the image looks wrong, check DimSize and ElementType in the header"
-    return [f"{path}: {expected}; trailing bytes are ignored, as ITK does: {hint}"]
+    return binary_result(path, METAIMAGE, [source], [fields])
 
 
 def _read_header(path: str) -> tuple[dict[str, str], list[str] | None, int]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import operator
 import os
+import warnings
 from itertools import accumulate
 from math import prod
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from napari_lazyload.core.errors import ChunkReadError
-from napari_lazyload.sources.files import read_error, refuse_if
+from napari_lazyload.core.errors import ChunkReadError, LazyLoadWarning
+from napari_lazyload.sources.files import open_error, read_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,9 +165,9 @@ def _read_into(file: IO[bytes], offset: int, target: Array) -> None:
 
 
 def check_extent(
-    path: str, size: int, end: int, *, exact: bool = True, what: str = "its header"
+    path: str, size: int, end: int, *, exact: bool = True, what: str | None = None
 ) -> None:
-    """Refuse a file that is shorter than its pixels, or longer.
+    """Refuse a file that is shorter than its pixels; say of a longer one that it is.
 
     Parameters
     ----------
@@ -177,9 +178,9 @@ def check_extent(
     end : int
         Where the last pixel ends.
     exact : bool
-        Whether more bytes than that are refused too.
-    what : str
-        Who says how long it has to be.
+        Whether more bytes than that matter.
+    what : str, optional
+        What the user says of the pixels, where the file has no header: then more bytes are refused.
 
     Raises
     ------
@@ -189,12 +190,19 @@ def check_extent(
     refuse_if(
         size < end,
         path,
-        f"{end:,} bytes as {what} says",
+        f"{end:,} bytes as {what or 'its header'} says",
         f"{size:,} bytes",
         "it is truncated, or described wrongly: copy it again",
     )
-    refuse_if(
-        exact and size > end,
+    if not exact or size <= end:
+        return
+    if what is None:
+        expected = f"expected {end:,} bytes as its header says, found {size:,} bytes"
+        hint = "If the image looks wrong, check the shape and the type in the header"
+        text = f"{path}: {expected}; the {size - end:,} bytes behind the pixels are ignored. {hint}"
+        warnings.warn(text, LazyLoadWarning, stacklevel=2)
+        return
+    raise open_error(
         path,
         f"{end:,} bytes as {what} says",
         f"{size:,} bytes",
