@@ -796,3 +796,30 @@ def test_mrc_volumes_of_space_group_0_have_depth(tmp_path, name, axis):
         assert image.axes == (axis, "y", "x")
         assert image.scale[1:] == (10.0, 10.0)
         assert axis == "frame" or image.scale[0] == 10.0
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
+def test_nrrd_pixels_may_be_the_end_of_the_data(tmp_path, encoding):
+    pytest.importorskip("nrrd")
+    packers = {"raw": bytes, "gzip": gzip.compress, "bzip2": bz2.compress}
+    array = np.arange(24, dtype="<u2").reshape(4, 6)
+    packed = packers[encoding](b"some words before" + array.tobytes())
+    header = (
+        "NRRD0004\ntype: ushort\ndimension: 2\nsizes: 6 4\nendian: little\n"
+        f"encoding: {encoding}\nbyte skip: -1\n\n"
+    )
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + packed)
+    opened(tmp_path / "a.nrrd", array)
+
+
+def test_nrrd_values_of_keys_that_look_like_fields_say_nothing_of_the_image(tmp_path):
+    pytest.importorskip("nrrd")
+    array = np.arange(24, dtype="<u2").reshape(4, 6)
+    header = (
+        "NRRD0005\ntype: ushort\ndimension: 2\nsizes: 6 4\nendian: little\nencoding: raw\n"
+        "type:=MRI\nsizes:=large ones\ndata file:=a/b.raw\nbyte skip:=99\nendian:=big\n"
+        "scanner:=3 T\n\n"
+    )
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + array.tobytes())
+    _, dataset = opened(tmp_path / "a.nrrd", array)
+    assert dataset.meta["scanner"].tolist() == ["3 T"]

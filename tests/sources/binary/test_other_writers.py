@@ -271,17 +271,6 @@ def test_metaimage_compressed_by_gzip(tmp_path):
     opened(mhd(tmp_path / "a.mhd", array, "CompressedData = True", data="a.zraw"), array)
 
 
-def test_nrrd_whose_pixels_are_the_end_of_packed_data_is_refused(tmp_path):
-    array = values((3, 4, 5))
-    (tmp_path / "a.raw.gz").write_bytes(gzip.compress(b"a header" + array.tobytes()))
-    path = nhdr(tmp_path / "a.nhdr", array, "byte skip: -1", "data file: a.raw.gz", encoding="gzip")
-    refused(path, "a byte skip of 0 or more before compressed data, found -1")
-    opened(
-        nhdr(tmp_path / "a.nhdr", array, "byte skip: 8", "data file: a.raw.gz", encoding="gzip"),
-        array,
-    )
-
-
 def test_nrrd_of_four_dimensions_in_space_as_itk_writes_it(tmp_path):
     array = values((2, 3, 4, 5))
     fields = ["space dimension: 4", "space directions: (1,0,0,0) (0,2,0,0) (0,0,3,0) (0,0,0,4)"]

@@ -93,7 +93,9 @@ class PackedChunk:
 
 
 def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
-    """Return `span` unpacked bytes, after the first `skip` ones."""
+    """Return `span` unpacked bytes, after the first `skip` ones; the last ones for a skip of -1."""
+    if skip == -1:
+        return _unpack_end(file, codec, span)
     block = np.empty(span, np.uint8)
     view = block.data
     done = -skip
@@ -106,6 +108,18 @@ def _unpack(file: IO[bytes], codec: str, skip: int, span: int) -> Array:
         if done >= span:
             return block
     raise EOFError(f"it ends after {max(0, done):,} bytes")
+
+
+def _unpack_end(file: IO[bytes], codec: str, span: int) -> Array:
+    """Return the last `span` unpacked bytes."""
+    tail = bytearray()
+    for data in _PIECES[codec](file):
+        tail += data
+        if len(tail) > 2 * span + _PIECE:
+            del tail[:-span]
+    if len(tail) < span:
+        raise EOFError(f"it ends after {len(tail):,} bytes")
+    return np.frombuffer(tail, np.uint8)[len(tail) - span :]
 
 
 def _gzip(file: IO[bytes]) -> Any:

@@ -98,7 +98,11 @@ def open_nrrd(path: str, **options: Any) -> OpenResult:
     if codec:
         check_single(path, files)
         refuse_if(
-            skip < 0, path, "a byte skip of 0 or more before compressed data", f"{skip}", _SAVE_RAW
+            skip < -1,
+            path,
+            "a byte skip of -1 or more before compressed data",
+            f"{skip}",
+            _SAVE_RAW,
         )
         packed = StridedLayout(layout.shape, layout.dtype, skip, layout.strides)
         source = PackedSource(packed, files[0], codec, file_name(path), axes, start=start, **placed)
@@ -138,14 +142,24 @@ def _read_header(path: str) -> tuple[dict[str, Any], list[str] | None, int]:
     if end is not None:
         text, stop = block[: end.start()], end.end()
     lines = [line.rstrip("\r") for line in header_text(text).split("\n")]
+    lines = [line for line in lines if not _is_disguised(line)]
     lines, names = _split_data_files(path, lines)
     return dict(nrrd.read_header(lines)), names, stop
+
+
+def _is_disguised(line: str) -> bool:
+    """Whether a line is a key with a value (``key:=value``) whose key is the name of a field.
+
+    It says nothing of the image. pynrrd would take it for the field.
+    """
+    key, assigned, _ = line.partition(":=")
+    return bool(assigned) and ":" not in key and key.strip().lower() in _FIELDS
 
 
 def _split_data_files(path: str, lines: list[str]) -> tuple[list[str], list[str] | None]:
     """Return the lines without those that name data files, and these names."""
     for number, line in enumerate(lines):
-        field = re.match(r"data ?file\s*:\s*(.*)", line.strip(), re.IGNORECASE)
+        field = re.match(r"data ?file\s*:(?!=)\s*(.*)", line.strip(), re.IGNORECASE)
         if field and re.match(r"LIST\b", field[1]):
             return lines[:number], [name for name in lines[number + 1 :] if name.strip()]
         if field:
@@ -258,6 +272,16 @@ def _shown(layout: StridedLayout, axes: tuple[str, ...]) -> tuple[StridedLayout,
     order = sorted(range(len(axes)), key=lambda axis: _PLACES.get(axes[axis], -1))
     return transposed(layout, order), tuple(axes[axis] for axis in order)
 
+
+# fmt: off
+_FIELDS = frozenset((
+    "type", "dimension", "sizes", "encoding", "endian", "space", "space dimension",
+    "space directions", "space origin", "space units", "spacings", "axis mins", "units", "kinds",
+    "centers", "centerings", "byte skip", "byteskip", "line skip", "lineskip", "data file",
+    "datafile",
+))
+# fmt: on
+"""Names of fields that are read (Teem, "Definition of NRRD File Format", section 5)."""
 
 _PLACES = {"t": 0, "c": 1, "z": 2, "y": 3, "x": 4, "s": 5}
 
