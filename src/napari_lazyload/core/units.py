@@ -41,7 +41,7 @@ _TIMES = {
     "hour": _Unit("h", 3600.0, "hr"),
     "day": _Unit("d", 86400.0),
 }
-_UNITS = {**_LENGTHS, **_TIMES, "degree": _Unit("°", 1.0)}
+_UNITS = {**_LENGTHS, **_TIMES, "degree": _Unit("°", 1.0, "deg")}
 _NAMES = {
     word: name
     for name, unit in _UNITS.items()

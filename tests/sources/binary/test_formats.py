@@ -823,3 +823,42 @@ def test_nrrd_values_of_keys_that_look_like_fields_say_nothing_of_the_image(tmp_
     (tmp_path / "a.nrrd").write_bytes(header.encode() + array.tobytes())
     _, dataset = opened(tmp_path / "a.nrrd", array)
     assert dataset.meta["scanner"].tolist() == ["3 T"]
+
+
+def test_fits_axes_have_steps_places_and_units(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    unit = fits.PrimaryHDU(np.arange(60, dtype="i2").reshape(3, 4, 5))
+    steps = {1: (0.5, 1.0, 10.0, "um"), 2: (0.25, 3.0, 20.0, "um"), 3: (2.0, 1.0, -4.0, "s")}
+    for number, values in steps.items():
+        for name, value in zip(("CDELT", "CRPIX", "CRVAL", "CUNIT"), values, strict=True):
+            unit.header[f"{name}{number}"] = value
+    unit.writeto(tmp_path / "a.fits")
+    with nl.open_dataset(tmp_path / "a.fits") as dataset:
+        (image,) = dataset.images
+        assert image.scale == (2.0, 0.25, 0.5)
+        assert image.translate == (-4.0, 19.5, 10.0)
+        assert image.units == ("second", "micrometer", "micrometer")
+
+
+def test_fits_of_the_sky_has_sizes_of_pixels_as_they_lie(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    unit = fits.PrimaryHDU(np.zeros((4, 5), "i2"))
+    unit.header.update(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CUNIT1="deg", CUNIT2="deg")
+    unit.header.update(CD1_1=-0.003, CD1_2=0.0, CD2_1=0.004, CD2_2=0.002, CRVAL1=83.6, CRPIX1=2.0)
+    unit.writeto(tmp_path / "a.fits")
+    with nl.open_dataset(tmp_path / "a.fits") as dataset:
+        (image,) = dataset.images
+        assert image.scale == pytest.approx((0.002, 0.005))
+        assert image.units == ("degree", "degree")
+        assert (image.affine == np.eye(3)).all()
+
+
+def test_fits_of_a_falling_axis_lies_where_it_says(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    unit = fits.PrimaryHDU(np.zeros((4, 5), "i2"))
+    unit.header.update(CDELT1=-2.0, CRPIX1=1.0, CRVAL1=100.0, CDELT2=1.0)
+    unit.writeto(tmp_path / "a.fits")
+    with nl.open_dataset(tmp_path / "a.fits") as dataset:
+        (image,) = dataset.images
+        scaled = np.array((1, 3)) * image.scale + image.translate
+        np.testing.assert_allclose((image.affine @ [*scaled, 1])[:2], (1, 94))

@@ -6,6 +6,7 @@ Format: https://fits.gsfc.nasa.gov/fits_standard.html
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from napari_lazyload.core.affine import placement
+from napari_lazyload.core.units import unit_of
 from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource
 from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.header_checks import check_image, gray_axes, reading_header
@@ -49,6 +52,9 @@ _STRUCTURE = (
 )
 _NEEDED = ("XTENSION", "PCOUNT", "GCOUNT", "GROUPS", "ZIMAGE", "BSCALE", "BZERO", "BLANK")
 """What changes how pixels are read where it is there; any other card may be damaged."""
+
+_SKY = ("RA--", "DEC-", "GLON", "GLAT", "ELON", "ELAT", "HPLN", "HPLT", "SLON", "SLAT")
+"""How the types of axes begin that are angles on the sky."""
 
 _COMPRESSED = "compressed image (unpack it with: funpack)"
 
@@ -282,12 +288,44 @@ def _image(
     if options.get("scaled", True):
         more["convert"], more["dtype"] = _scaling(path, cards, layout.dtype)
     axes = gray_axes(layout.shape)
+    more |= _world(cards, axes)
     name = f"{file_name(path)} {title}".strip()
     codec = "gzip" if packed else ""
     source = file_source(layout, (path, stamp), codec, name, axes, exact=False, **more)
     fields = {"hdu": unit.number, "data_offset": unit.offset, "stored_dtype": str(layout.dtype)}
     shown = [key for key in cards if key not in _STRUCTURE and not key.startswith("NAXIS")]
     return source, fields | {key: cards[key] for key in shown}
+
+
+def _world(cards: Mapping[str, Any], axes: tuple[str, ...]) -> dict[str, Any]:
+    """Return steps, the first position and units of the axes, where they are linear.
+
+    On the sky, which is a sphere, only the sizes of pixels are told, and the image stays as its
+    pixels lie. Source: FITS Standard 4.0, section 8 (world coordinate systems).
+    """
+    numbers = range(len(axes), 0, -1)
+    steps = [_step(cards, number, len(axes)) for number in numbers]
+    if not any(steps):
+        return {}
+    sky = [str(cards.get(f"CTYPE{number}", "")).upper().startswith(_SKY) for number in numbers]
+    units = tuple(unit_of(str(cards.get(f"CUNIT{number}", ""))) for number in numbers)
+    signed = [step or 1.0 for step in steps]
+    first = []
+    for number, step, on_sky in zip(numbers, signed, sky, strict=True):
+        before = 1 - _number(cards, f"CRPIX{number}", 1.0)
+        first.append(0.0 if on_sky else _number(cards, f"CRVAL{number}", 0.0) + before * step)
+    along = [abs(step) if on_sky else step for step, on_sky in zip(signed, sky, strict=True)]
+    fields: dict[str, Any] = placement(np.diag(along), first, axes, axes)
+    return fields | {"units": units}
+
+
+def _step(cards: Mapping[str, Any], number: int, count: int) -> float:
+    """Return the step along an axis of FITS, 0 where the header has none."""
+    step = _number(cards, f"CDELT{number}", 0.0)
+    column = [_number(cards, f"CD{row}_{number}", 0.0) for row in range(1, count + 1)]
+    if any(column):
+        step = math.copysign(math.hypot(*column), column[number - 1] or 1.0)
+    return step if math.isfinite(step) else 0.0
 
 
 def _number(cards: Mapping[str, Any], name: str, default: float) -> float:
