@@ -157,7 +157,7 @@ class BlankChunk:
     Parameters
     ----------
     path : str
-        The file of its image.
+        The file of its image, or the address of a store.
     shape : tuple of int
         Of the chunk in the grid.
     dtype : numpy.dtype

@@ -12,7 +12,8 @@ import numpy as np
 from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices, intersect
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS, ImageMeta, LevelMeta
 from napari_lazyload.core.row_map import RowMap, first_pixel
-from napari_lazyload.core.source import ChunkKey, joined_key
+from napari_lazyload.core.source import joined_key
+from napari_lazyload.sources.binary.strided_chunks import BlankChunk
 from napari_lazyload.sources.ome_zarr.multiscales import by_shape
 from napari_lazyload.sources.ome_zarr.well_registry import of_acquisition
 from napari_lazyload.sources.zarr.store import read_error
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.core.source import ChunkKey
     from napari_lazyload.sources.ome_zarr.well_registry import Acquisition, WellRegistry
     from napari_lazyload.sources.zarr.array import ZarrArray
 
@@ -123,7 +125,7 @@ class TileChunk:
         array = self._array()
         chunks = [] if array is None else list(map(array.chunk, self._touched(array)))
         if array is None or not chunks:
-            return ChunkKey(self.path, None, ("blank", box_shape(self.box), self.image.dtype.str))
+            return BlankChunk(self.path, box_shape(self.box), self.image.dtype).key
         if array.grid.bounds(chunks[0].index) == self.box:
             return chunks[0].key
         return joined_key([chunk.key for chunk in chunks], "part", self.box)
@@ -287,34 +289,6 @@ class MosaicSource:
         if tile is None:
             return BlankChunk(self._root, box_shape(box), self.meta.dtype)
         return TileChunk(self.registry, self._image, tile, level, box)
-
-
-@dataclass(frozen=True, slots=True)
-class BlankChunk:
-    """A chunk of a place where there is no well.
-
-    Parameters
-    ----------
-    root : str
-        Address of a well.
-    shape : tuple of int
-        Of the chunk.
-    dtype : numpy.dtype
-        Of the image.
-    """
-
-    root: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def key(self) -> ChunkKey:
-        """Its form: all blank chunks of one form are the same."""
-        return ChunkKey(self.root, None, ("blank", self.shape, self.dtype.str))
-
-    def load(self) -> Array:
-        """Return zeros."""
-        return np.zeros(self.shape, self.dtype)
 
 
 def free_axes(field: ImageMeta) -> tuple[int, ...]:
