@@ -772,6 +772,8 @@ def test_codecs_of_numcodecs_whose_packages_are_not_there_are_decoded_by_imageco
     blocks = {
         (y, x): floats[2 * y : 2 * y + 2, 3 * x : 3 * x + 3].copy() for y, x in np.ndindex(2, 2)
     }
+    if not imagecodecs.PCODEC.available:  # the lowest supported version has it on no machine
+        del encoded["pcodec"]
     for name, encode in encoded.items():
         chunks = {f"{y}.{x}": bytes(encode(block)) for (y, x), block in blocks.items()}
         config = {"id": name, **({"mode": 4, "rate": -1} if name == "zfpy" else {})}
