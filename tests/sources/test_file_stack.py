@@ -150,6 +150,31 @@ def test_files_of_several_images_are_refused(tmp_path):
         nl.open_dataset(tmp_path)
 
 
+def test_options_of_the_format_are_part_of_what_is_cached(tmp_path):
+    """The same file with other options has other pixels."""
+    nibabel = pytest.importorskip("nibabel")
+    for number in range(2):
+        image = nibabel.Nifti1Image(PIXELS[:2].astype("i2") // 4, np.eye(4))
+        image.header.set_slope_inter(2.0, 5.0)
+        image.to_filename(tmp_path / f"{number}.nii")
+    with nl.open_dataset(tmp_path) as scaled, nl.open_dataset(tmp_path, scaled=False) as stored:
+        before = np.asarray(scaled.images[0].data[0]).copy()
+        np.testing.assert_allclose(before, 2.0 * np.asarray(stored.images[0].data[0]) + 5.0)
+
+
+def test_options_may_be_lists(tmp_path):
+    write_npy(tmp_path)
+    with nl.open_dataset(tmp_path, axes=["z", "x"]) as dataset:
+        assert dataset.images[0].axes == ("frame", "z", "x")
+
+
+def test_hidden_folders_are_no_matter(tmp_path):
+    write_npy(tmp_path)
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    with nl.open_dataset(tmp_path) as dataset:
+        assert dataset.images[0].shape == PIXELS.shape
+
+
 def test_a_scale_is_that_of_the_files(tmp_path):
     write_nifti(tmp_path)
     with nl.open_dataset(tmp_path) as dataset:

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QProgressDialog, QPushButton
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
 
 import napari_lazyload as nl
 from helpers.ome_stores import pyramid, write_image
@@ -101,6 +101,8 @@ def test_cancelling_ends_the_wait_at_once(viewer):
     assert ended.wait(20)
     gate.set()
     timer.stop()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not window_of(viewer).findChildren(QProgressDialog)
 
 
 def test_a_slow_server_gives_its_layers_to_the_call(viewer, tmp_path, monkeypatch):

@@ -62,6 +62,8 @@ def _holds_stack(folder: str) -> bool:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.name.startswith("."):
+                    continue
                 if is_picture(entry.name) or entry.is_dir():
                     return False
                 found |= entry.name.lower().endswith(SUFFIXES)
@@ -88,7 +90,7 @@ def open_stack(path: str | list[str], **options: Any) -> OpenResult:
     names = _listed(path)
     label = path if isinstance(path, str) else os.path.dirname(names[0])
     row, files, skipped = _one_format(names, label)
-    opener = _Opener(row.name, tuple(sorted(options.items())))
+    opener = _Opener(row.name, tuple((name, _hashable(options[name])) for name in sorted(options)))
     groups, problems = _grouped(opener, files, label)
     sources = [
         StackSource(opener, paths, first, _title(label, first, len(groups)))
@@ -152,6 +154,11 @@ def _format_of(path: str) -> str | None:
         return None
     fitting = (name for name, row in STACKED.items() if lower.endswith(row.suffixes))
     return next(fitting, None)
+
+
+def _hashable(value: Any) -> Any:
+    """Return an option as part of a key: a list of names as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +309,8 @@ class StackChunk:
     @property
     def key(self) -> ChunkKey:
         """Its file, and which pixels."""
-        return ChunkKey(self.path, FileStamp.of(self.path), ("stack", self.level, self.index))
+        part = ("stack", self.opener, self.level, self.index)
+        return ChunkKey(self.path, FileStamp.of(self.path), part)
 
     def load(self) -> Array:
         """Open the file, if it is not yet, and read the chunk."""

@@ -82,11 +82,12 @@ def _wait_in_window(
     dialog.setWindowModality(Qt.WindowModality.NonModal)
     dialog.setMinimumDuration(0)
     dialog.canceled.connect(cancel.set)
-    window.destroyed.connect(cancel.set)
+    gone = threading.Event()
+    window.destroyed.connect(gone.set)
     loop, timer = QEventLoop(), QTimer()
 
     def look() -> None:
-        if result.done() or cancel.is_set():
+        if result.done() or cancel.is_set() or gone.is_set():
             loop.quit()
 
     timer.timeout.connect(look)
@@ -94,11 +95,13 @@ def _wait_in_window(
     dialog.show()
     loop.exec()
     timer.stop()
-    if not cancel.is_set():
-        window.destroyed.disconnect(cancel.set)
-        dialog.canceled.disconnect(cancel.set)  # closing it would cancel
-        dialog.close()
-        dialog.deleteLater()
+    if gone.is_set():  # and the dialog with it
+        cancel.set()
+        return
+    window.destroyed.disconnect(gone.set)
+    dialog.canceled.disconnect(cancel.set)  # closing it would cancel
+    dialog.close()
+    dialog.deleteLater()
 
 
 def _short(address: str) -> str:

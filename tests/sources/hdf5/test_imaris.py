@@ -66,6 +66,16 @@ def test_channels_times_and_the_header_are_shown(tmp_path):
         assert dataset.meta["imaris_RecordingDate"].tolist() == [TIMES[0]] * len(dataset.meta)
 
 
+def test_a_damaged_description_spoils_no_image(tmp_path):
+    pixels = write_ims(tmp_path / "a.ims")
+    with h5py.File(tmp_path / "a.ims", "r+") as file:
+        del file["DataSetInfo/Channel 1"]
+        file["DataSetInfo/Channel 1"] = h5py.SoftLink("/nowhere")
+        file["DataSetInfo/Channel 0"].attrs["Color"] = np.arange(3)
+    with nl.open_dataset(tmp_path / "a.ims") as dataset:
+        np.testing.assert_array_equal(dataset.images[0].data, pixels)
+
+
 @pytest.mark.parametrize(
     "times", [("2020-01-01 00:00:00", "2020-01-01 00:05:00", "2020-01-01 01:00:00"), ("x", "y")]
 )

@@ -280,6 +280,11 @@ GATAN = [
     (65009, 12, 1, 0.5, True),
     (65010, 12, 1, 0.25, True),
 ]
+TVIPS = [np.zeros(1, getattr(tifffile.TIFF, f"TVIPS_HEADER_V{version}")) for version in (1, 2)]
+TVIPS[0]["Version"] = 2
+TVIPS[1]["Magic"] = 0xAAAAAAAA
+TVIPS[1]["PixelSizeX"], TVIPS[1]["PixelSizeY"] = 0.5, 0.25
+TVIPS = b"".join(record.tobytes() for record in TVIPS)
 METASERIES = (
     '<MetaData><PlaneInfo><prop id="spatial-calibration-state" type="bool" value="on"/>'
     '<prop id="spatial-calibration-x" type="float" value="1.5"/>'
@@ -291,6 +296,11 @@ MAKERS = {
     "Zeiss": ({"extratags": [(34118, 2, 0, SEM, True)]}, (2.7, 2.7), "nanometer"),
     "Zeiss, unnamed": ({"extratags": [(34118, 2, 0, UNNAMED, True)]}, (0.0025,) * 2, "micrometer"),
     "FEI": ({"extratags": [(34682, 2, 0, FEI, True)]}, (0.004, 0.003), "micrometer"),
+    "TVIPS": (
+        {"extratags": [(37706, 7, len(TVIPS), TVIPS, True)]},
+        (0.25, 0.5),
+        "nanometer",
+    ),
     "Gatan": ({"extratags": GATAN}, (0.25, 0.5), "nanometer"),
     "MetaSeries": ({"description": METASERIES, "software": "MetaSeries"}, (2.5, 1.5), "micrometer"),
 }

@@ -32,8 +32,9 @@ from helpers.stores import (
     v3_json,
     write_raw,
 )
-from napari_lazyload.core.errors import ChunkReadError
+from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
 from napari_lazyload.loading.read_box import read_block, read_box
+from napari_lazyload.sources.zarr import codecs
 from napari_lazyload.sources.zarr.array import IndexCache
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
@@ -760,6 +761,14 @@ def test_an_index_is_kept_before_its_read_is_over(monkeypatch):
     assert calls == ["read"]
 
 
+def test_a_codec_that_no_package_here_has_is_named_at_opening(tmp_path, monkeypatch):
+    monkeypatch.setattr(codecs, "_has_pcodec", lambda: False)
+    monkeypatch.setattr(codecs, "_config_for_imagecodecs", lambda config: config)
+    path = write_raw(tmp_path / "a", v2_json(compressor={"id": "pcodec"}), {})
+    with pytest.raises(SourceOpenError, match="codec 'pcodec' is not known here"):
+        array_at(path)
+
+
 def test_codecs_of_numcodecs_whose_packages_are_not_there_are_decoded_by_imagecodecs(tmp_path):
     """Their bytes are the same: both wrap the same libraries."""
     floats = np.linspace(0, 9, 24, dtype="f4").reshape(4, 6)
@@ -781,8 +790,8 @@ def test_codecs_of_numcodecs_whose_packages_are_not_there_are_decoded_by_imageco
         path = write_raw(tmp_path / name, metadata, chunks)
         np.testing.assert_array_equal(read_all(array_at(path)), floats)
         if name in ("zfpy", "pcodec"):
-            codecs = [{"name": f"numcodecs.{name}", "configuration": config}]
-            metadata = v3_json(data_type="float32", codecs=codecs, fill_value=0)
+            listed = [{"name": f"numcodecs.{name}", "configuration": config}]
+            metadata = v3_json(data_type="float32", codecs=listed, fill_value=0)
             chunks = {f"c/{key.replace('.', '/')}": data for key, data in chunks.items()}
             path = write_raw(tmp_path / f"{name} 3", metadata, chunks)
             np.testing.assert_array_equal(read_all(array_at(path)), floats)

@@ -14,7 +14,7 @@ import traceback
 import zlib
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from operator import attrgetter, methodcaller
 from pathlib import Path
@@ -36,7 +36,7 @@ from napari_lazyload.core.errors import (
     SourceOpenError,
 )
 from napari_lazyload.loading.read_box import read_box
-from napari_lazyload.sources.zarr import connection
+from napari_lazyload.sources.zarr import connection, web
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import RemoteStore, at_once, open_store, plain_url
 from napari_lazyload.sources.zarr.store import AccessDeniedError, Store
@@ -587,6 +587,51 @@ def test_answers_without_a_length_are_read(serve, ranges, name):
     assert {
         headers.get("Authorization", headers.get("authorization"))[:5] for headers in server.headers
     } == {"Basic"}
+
+
+class Redirecting(BaseHTTPRequestHandler):
+    """Sends every request on to where `target` is, and keeps the headers."""
+
+    target = ""
+    seen: list = []
+
+    def do_GET(self):
+        self.seen.append(self.headers.get("Authorization"))
+        self.send_response(302)
+        self.send_header("Location", self.target)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Telling(Redirecting):
+    """Answers, and keeps the headers."""
+
+    seen: list = []
+
+    def do_GET(self):
+        self.seen.append(self.headers.get("Authorization"))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+
+def test_a_login_goes_to_no_other_server():
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), kind) for kind in (Redirecting, Telling)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    addresses = [f"http://127.0.0.1:{server.server_address[1]}" for server in servers]
+    Redirecting.target = f"{addresses[1]}/other"
+    try:
+        assert web.fetch(addresses[0], "key", {"Authorization": "Basic secret"}, 20) == b"ok"
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+    assert (Redirecting.seen, Telling.seen) == (["Basic secret"], [None])
 
 
 @pytest.mark.parametrize("ranges", [True, False])

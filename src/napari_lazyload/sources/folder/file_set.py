@@ -29,7 +29,7 @@ UNREAD, UNREADABLE = -1, -2
 SAMPLE, MOST_FAMILIES = 128, 64
 """What a folder opens as is decided by so many headers from all over it, and by one of each of so
 many families of names. Numbers, not seconds: a busy machine decides the same."""
-MOST_READ = 4096
+MOST_READ = 1000
 """So many headers more are read where files of one family differ, where nothing could be read, and
 where files are parts of OME-TIFF sets."""
 _BLOCK = 4096

@@ -142,6 +142,8 @@ def _in_units_of(first: ImageMeta, other: ImageMeta) -> ImageMeta:
     """
     if first.units is None or first.scale is None or other.units is not None:
         return other
+    if not {"y", "x"} <= set(first.axes) & set(other.axes):
+        return other
     sizes = {}
     for axis, unit, size in zip(first.axes, first.units, first.scale, strict=False):
         sizes[axis] = (unit, size * first.shape[first.axes.index(axis)])

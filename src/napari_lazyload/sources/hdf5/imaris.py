@@ -77,11 +77,10 @@ def imaris_text(group: Any, name: str) -> str:
 
 def imaris_info(file: Any) -> ImarisInfo | None:
     """Return what a file says of its image, None where it is none of Imaris."""
-    try:
-        info = file["DataSetInfo"]
-        image = info["Image"]
-    except UNREADABLE:
+    if "DataSetInfo/Image" not in file:
         return None
+    info = file["DataSetInfo"]
+    image = info["Image"]
     low, high = (
         [imaris_number(image, f"Ext{end}{axis}") for axis in "210"] for end in ("Min", "Max")
     )

@@ -187,7 +187,8 @@ def _read_contents(path: str, *, outside: bool) -> _Contents:
             file.visit(visit)
         except RuntimeError:  # HDF5 goes no further than a damaged object
             contents.skip(_CANNOT_READ, "and all that follow it")
-        contents.sizes["imaris"] = imaris_info(file)
+        with suppress(*UNREADABLE):  # the image is fine without
+            contents.sizes["imaris"] = imaris_info(file)
         _follow_links(file, contents)
     return contents
 

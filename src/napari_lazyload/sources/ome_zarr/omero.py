@@ -128,9 +128,11 @@ def _features(listed: Any) -> dict[str, list[Any]]:
     if set(map(type, labels)) != {int}:
         labels = list(map(as_whole, labels))
         rows = [row for row, label in zip(rows, labels, strict=True) if label is not None]
-    names = dict.fromkeys(chain.from_iterable(rows))
+    names = dict.fromkeys(chain.from_iterable(rows))  # in their order, on every machine
     features = {"index": [label for label in labels if label is not None]}
-    for name in names.keys() - {"label-value", "index"}:
+    for name in names:
+        if name in ("label-value", "index"):
+            continue
         values = [row.get(name) for row in rows]
         if not _CELLS.issuperset(map(type, values)):
             values = [value if type(value) in _CELLS else str(value) for value in values]

@@ -63,31 +63,25 @@ def array_image(node: Node, name: str) -> ZarrImage:
     axes = axis_attributes(node.attributes, len(array.shape))
     names = _names(array, [axis.name for axis in axes])
     axes = axes[: len(names) - (names[-1] == RGB_AXIS)]
-    return ZarrImage(
-        ZarrSource(
-            [array],
-            ImageMeta(
-                name=name,
-                axes=names,
-                dtype=array.dtype,
-                levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
-                scale=tuple(map(attrgetter("scale"), axes)),
-                translate=tuple(map(attrgetter("translate"), axes)),
-                units=tuple(map(attrgetter("unit"), axes)),
-                channels=read_channels(None, channel_count(names, array.shape)),
-            ),
-        ),
-        node.path,
+    meta = ImageMeta(
+        name=name,
+        axes=names,
+        dtype=array.dtype,
+        levels=(LevelMeta(array.grid, (1.0,) * len(names)),),
+        scale=tuple(map(attrgetter("scale"), axes)),
+        translate=tuple(map(attrgetter("translate"), axes)),
+        units=tuple(map(attrgetter("unit"), axes)),
+        channels=read_channels(None, channel_count(names, array.shape)),
     )
+    return ZarrImage(ZarrSource([array], meta), node.path)
 
 
 def _names(array: ZarrArray, attribute_names: Sequence[str | None]) -> tuple[str, ...]:
     """Return the names of the axes: the array's own, else from its attributes, else guessed."""
     own = array.dimension_names if any(array.dimension_names or ()) else attribute_names
     if own and len(own) == len(array.shape) and any(own):
-        return axis_names(
-            [axis_of(name or f"dim_{number}") for number, name in enumerate(own)], array.shape
-        )
+        axes = [axis_of(name or f"dim_{number}") for number, name in enumerate(own)]
+        return axis_names(axes, array.shape)
     return guessed_names(array.shape, array.dtype.str)
 
 
@@ -202,12 +196,5 @@ def _pyramid(found: Sequence[ZarrImage]) -> ZarrImage | None:
     levels = ordered([Resolution(array.path, array, None) for array in arrays], odd)
     if odd:
         return None
-    return ZarrImage(
-        ZarrSource(
-            arrays,
-            replace(
-                first, name=_SCALE.sub("", first.name, count=1), levels=level_metas(levels, odd)
-            ),
-        ),
-        found[0].path,
-    )
+    meta = replace(first, name=_SCALE.sub("", first.name, count=1), levels=level_metas(levels, odd))
+    return ZarrImage(ZarrSource(arrays, meta), found[0].path)

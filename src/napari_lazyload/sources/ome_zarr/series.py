@@ -121,13 +121,8 @@ def read_several(
         elif found is None:
             errors.append(f"{node.store.address(inside[path])}: there is no image")
         else:
-            reads.append(
-                read_image(
-                    found,
-                    name,
-                    replace(options, system=options.system or (systems or {}).get(path) or None),
-                )
-            )
+            system = options.system or (systems or {}).get(path) or None
+            reads.append(read_image(found, name, replace(options, system=system)))
     errors += opened.take_all((yield from run_together(reads)))
     if not opened.images:
         raise open_error(
@@ -160,13 +155,9 @@ def read_scene(node: Node, name: str, options: Options) -> MetadataRead:
     paths = list(systems or node.children() or ())
     names = [f"{name} {path}" for path in paths]
     opened: OpenedNode = yield from read_several(node, paths, names, options, systems)
+    world = _world(scene, transforms, opened, node.path)
     images = opened.images
-    opened.images = [
-        _moved(
-            one, node.path, transforms, _world(scene, transforms, opened, node.path), opened.notes
-        )
-        for one in images
-    ]
+    opened.images = [_moved(one, node.path, transforms, world, opened.notes) for one in images]
     return opened
 
 
@@ -185,9 +176,8 @@ def _world(
 
 def _own(image: ZarrImage, root: str) -> End:
     """Return the path of an image, for labels that of their image, and its coordinate system."""
-    return image.path.removeprefix(root).strip("/").split("/labels/")[0], str(
-        image.source.meta.metadata.get("coordinate_system", "")
-    )
+    path = image.path.removeprefix(root).strip("/").split("/labels/")[0]
+    return path, str(image.source.meta.metadata.get("coordinate_system", ""))
 
 
 def _end(found: Any) -> End:

@@ -76,10 +76,8 @@ def fields_of(node: Node) -> list[Field]:
     images = as_dicts(as_dict(ome_of(node.attributes).get("well")).get("images"))
     if not images:
         # A server may not list its files: most wells have a field "0".
-        return [
-            Field(place(node, name))
-            for name in (["0"] if node.children() is None else node.numbered_children())
-        ]
+        names = ["0"] if node.children() is None else node.numbered_children()
+        return [Field(place(node, name)) for name in names]
     listed = [(as_text(image.get("path")), image.get("acquisition")) for image in images]
     return [Field(place(node, path), as_acquisition(number)) for path, number in listed if path]
 
@@ -164,8 +162,9 @@ class WellRegistry:
         """Forget the metadata of a well, so that they are read again."""
         self._fields.pop(well, None)
         self.problems.pop(well, None)
+        start = f"{self.wells[well].path}/".lstrip("/")
         for key in list(self._arrays):
-            if key[0].startswith(f"{self.wells[well].path}/".lstrip("/")):
+            if key[0].startswith(start):
                 del self._arrays[key]
 
     def fields(self, well: int) -> list[Field] | None:
@@ -247,11 +246,8 @@ def _levels(path: str, kind: Kind) -> MetadataRead:
     node = yield from _node(path)
     if node is None:
         return None
-    return (
-        (yield from read_image(node, "field", Options(labels=False), kind=kind))
-        .images[0]
-        .source.arrays
-    )
+    opened = yield from read_image(node, "field", Options(labels=False), kind=kind)
+    return opened.images[0].source.arrays
 
 
 def _forget_locks() -> None:

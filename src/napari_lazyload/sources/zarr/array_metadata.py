@@ -239,13 +239,8 @@ def _codecs_label(codecs: Sequence[Codec]) -> str:
     """Return the names of codecs for people, those in shards among them."""
     for number, codec in enumerate(codecs):
         if codec.name == SHARDING:
-            label = _codecs_label(
-                [
-                    *parse_codecs(codec.config.get("codecs", [LITTLE])),
-                    *codecs[:number],
-                    *codecs[number + 1 :],
-                ]
-            )
+            inner = parse_codecs(codec.config.get("codecs", [LITTLE]))
+            label = _codecs_label([*inner, *codecs[:number], *codecs[number + 1 :]])
             return f"sharded {label}".removesuffix(" none")
     return codecs_name(codecs)
 

@@ -188,7 +188,7 @@ def _numcodecs_step(codec: str, config: Config, dtype: np.dtype[Any]) -> Step:
     For the fast codecs, numcodecs is loaded only when imagecodecs fails.
     """
     text = json.dumps({**config, "id": codec}, sort_keys=True)
-    if codec == "pcodec":
+    if codec == "pcodec" and _has_pcodec():
         return partial(_decode_pcodec, dtype)
     if codec not in _FAST:
         made = _numcodec(text)
@@ -203,6 +203,12 @@ def _numcodecs_step(codec: str, config: Config, dtype: np.dtype[Any]) -> Step:
         return _numcodec(text).decode(data)
 
     return step
+
+
+def _has_pcodec() -> bool:
+    import imagecodecs
+
+    return bool(imagecodecs.PCODEC.available)
 
 
 def _decode_pcodec(dtype: np.dtype[Any], data: Any, out: Array | None) -> Array:

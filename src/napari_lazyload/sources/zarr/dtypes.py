@@ -109,7 +109,6 @@ def _real(value: Any, dtype: DType) -> Any:
 def _float(value: Any, dtype: DType) -> Any:
     """Return a float; its text may be "NaN", "Infinity" or, in version 3, its bits as "0x..."."""
     if isinstance(value, str) and value.startswith("0x"):
-        return np.frombuffer(
-            int(value, 16).to_bytes(dtype.itemsize, "big"), dtype.newbyteorder(">")
-        )[0]
+        bits = int(value, 16).to_bytes(dtype.itemsize, "big")
+        return np.frombuffer(bits, dtype.newbyteorder(">"))[0]
     return float(value)

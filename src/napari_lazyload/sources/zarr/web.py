@@ -120,7 +120,9 @@ def fetch(root: str, key: str, headers: Mapping[str, str], seconds: float) -> by
         path=f"{quote(parts.path, safe='/%:@!$&()*+,;=~')}/{quote(key)}",
         fragment="",
     )
-    request = urllib.request.Request(urlunsplit(url), headers=dict(headers))
+    request = urllib.request.Request(urlunsplit(url))
+    for name, value in headers.items():  # a login is for this server, not for where it leads to
+        request.add_unredirected_header(name, value)
     try:
         with urllib.request.urlopen(request, timeout=seconds) as answer:
             return body_of(answer.read(), dict(answer.headers.items()))

@@ -125,9 +125,8 @@ class ZipStore:
             return (self.get(key) or b"")[begin : begin + size]
         starts = self._directory().starts
         if key not in starts:
-            starts[key] = self._data_start(
-                entry, self._read(entry.header_offset, _LOCAL_HEADER.size, key), key
-            )
+            header = self._read(entry.header_offset, _LOCAL_HEADER.size, key)
+            starts[key] = self._data_start(entry, header, key)
         return self._read(starts[key] + begin, size, key)
 
     def _stored_bytes(self, entry: zipfile.ZipInfo, key: str) -> bytes:
@@ -230,10 +229,8 @@ def _entries(infos: list[zipfile.ZipInfo], address: str) -> dict[str, zipfile.Zi
         if not name.endswith("/"):
             entries[name] = info
     while not _MARKERS & entries.keys() and (top := _only_folder(entries)):
-        entries = {
-            name.removeprefix(top): entries[name]
-            for name in [name for name in entries if name.startswith(top)]
-        }
+        inside = [name for name in entries if name.startswith(top)]
+        entries = {name.removeprefix(top): entries[name] for name in inside}
     return entries
 
 
