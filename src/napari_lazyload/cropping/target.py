@@ -168,6 +168,12 @@ class LayerTarget(Target):
     ----------
     layer : napari layer
         The layer.
+
+    Attributes
+    ----------
+    slider_names : tuple of str
+        Name of each axis as napari's sliders have it. Of a volume that lies turned in the world it
+        is not that of the image's axis.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -176,6 +182,7 @@ class LayerTarget(Target):
         units = tuple(map(str, getattr(layer, "units", ()))) or (None,) * len(layer.axis_labels)
         super().__init__(arrays, _layer_axes(layer, arrays[0].ndim), units)
         self.layer = layer
+        self.slider_names = tuple(layer.axis_labels)
 
     def world_transform(self) -> Array:
         """Return the homogeneous matrix from data to the layer's own world."""

@@ -324,6 +324,28 @@ def test_channels_are_cropped_together(viewer, qtbot):
         assert new.blending == "additive"
 
 
+def test_axes_of_a_turned_volume_have_the_names_of_the_sliders(viewer, qtbot):
+    from napari_lazyload.widgets.crop.dock import CropDock
+
+    affine = np.array([[0, 0, 1.5, -10], [2, 0, 0, 5], [0, 3, 0, 7], [0, 0, 0, 1]])
+    source = RecordingSource(pixels((20, 30, 40)), (1, 30, 40), axes="zyx", affine=affine)
+    layer = viewer.add_layer(Layer.create(*layer_data(Image(source))[0]))
+    sliders = viewer.dims.axis_labels
+    assert sliders != ("z", "y", "x")
+    dock = CropDock(viewer)
+    qtbot.addWidget(dock)
+    dock.form.outline.value = False
+    assert [name for name, _ in dock.form.rows._axes] == list(sliders)
+    dock.form.region.value = CENTER
+    dock.form.box_size.value = ", ".join(f"{name}={4 + axis}" for axis, name in enumerate(sliders))
+    run(dock, qtbot)
+    new = viewer.layers[f"{layer.name} crop"]
+    assert new.axis_labels == sliders
+    np.testing.assert_array_equal(new.data, source.arrays[0][8:12, 12:17, 17:23], strict=True)
+    first = np.array(layer.data_to_world((8, 12, 17)))
+    np.testing.assert_allclose(new.data_to_world((0, 0, 0)), first)
+
+
 # --- what a type loses, and what each level costs
 
 

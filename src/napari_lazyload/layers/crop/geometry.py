@@ -192,7 +192,7 @@ def clipped(ranges: Sequence[Range], target: LayerTarget) -> tuple[slice, ...]:
         If nothing is left.
     """
     region = []
-    for (start, stop), size, name in zip(ranges, target.sizes, target.axis_names, strict=True):
+    for (start, stop), size, name in zip(ranges, target.sizes, target.slider_names, strict=True):
         if stop <= start:
             raise RegionError(
                 f"the region is empty: along {name}, {start} to {stop} holds no pixel"

@@ -61,7 +61,7 @@ def show_layer(form: CropForm) -> None:
     whole = isinstance(layer, Labels)
     types = [name for name in _TYPES if name != own and not (whole and name.startswith("float"))]
     target = LayerTarget(layer)
-    axes = list(zip(target.axis_names, target.sizes, strict=True))
+    axes = list(zip(target.slider_names, target.sizes, strict=True))
     named = [(data.shape[: layer.ndim], _computed(data)) for data in target.arrays]
     form.show_layer(axes, named, own, types, geometry.axis_scales(layer))
 

@@ -128,7 +128,7 @@ def _filled(
 
 def _box(viewer: Any, target: LayerTarget, choice: RegionChoice) -> dict[int, tuple[int, int]]:
     displayed = geometry.displayed_axes(viewer, target.layer)
-    sizes = box_sizes(choice.size, target.axis_names, displayed)
+    sizes = box_sizes(choice.size, target.slider_names, displayed)
     # By numbers, for two axes of a layer may have one name.
     keys = list(map(str, range(target.ndim)))
     wanted = {keys[axis]: size for axis, size in sizes.items()}
