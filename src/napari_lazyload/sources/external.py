@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import uuid
 import zipfile
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -17,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.chunks import ChunkGrid, box_shape
+from napari_lazyload.core.chunks import ChunkGrid
 from napari_lazyload.core.errors import MissingDependencyError
-from napari_lazyload.core.metadata import CHANNEL_AXIS, ChannelMeta, ImageMeta, LevelMeta
-from napari_lazyload.core.row_map import ONE_ROW
-from napari_lazyload.core.source import ChunkKey
+from napari_lazyload.core.metadata import CHANNEL_AXIS, ChannelMeta
+from napari_lazyload.sources.binary.boxes import BoxSource
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks
 from napari_lazyload.sources.binary.dataset import binary_result
 from napari_lazyload.sources.binary.header_checks import (
@@ -30,21 +28,20 @@ from napari_lazyload.sources.binary.header_checks import (
     gray_axes,
     reading_header,
 )
-from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
+from napari_lazyload.sources.binary.read_strided import Array, dense_strides
 from napari_lazyload.sources.files import (
     FileStamp,
     check_options,
     file_name,
     in_table,
     open_error,
-    read_error,
     refuse_if,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_lazyload.core.chunks import BlockIndex, Box
+    from napari_lazyload.core.chunks import Box
     from napari_lazyload.sources.opened import OpenResult
 
 BIOIO, ROSETTASCIIO = "bioio", "rosettasciio"
@@ -114,9 +111,20 @@ def _open(library: str, path: str, options: dict[str, Any]) -> OpenResult:
         )
         sources, headers = [], []
         for number, scene in enumerate(scenes):
-            check_image(path, scene.array.shape, np.dtype(scene.array.dtype))
-            alone = len(scenes) == 1
-            sources.append(ForeignSource(library, (path, stamp), number, alone=alone))
+            array = scene.array
+            shape, dtype = tuple(map(int, array.shape)), np.dtype(array.dtype)
+            check_image(path, shape, dtype)
+            source = BoxSource(
+                library,
+                (path, stamp),
+                _SceneReader(library, path, number, stamp),
+                grid=ChunkGrid(shape, _chunks(array, shape, dtype.itemsize)),
+                dtype=dtype,
+                name=file_name(path) + (f" {in_table(scene.name)}" if len(scenes) > 1 else ""),
+                axes=scene.axes,
+                **scene.meta,
+            )
+            sources.append(source)
             headers.append({"scene": scene.name, **scene.header})
     return binary_result(path, library, sources, headers)
 
@@ -297,8 +305,8 @@ def _rosettasciio_meta(axes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignChunk:
-    """A box of an image that another library reads.
+class _SceneReader:
+    """What reads boxes of one image of a file.
 
     Parameters
     ----------
@@ -308,90 +316,23 @@ class ForeignChunk:
         Absolute path.
     number : int
         Of the image in the file.
-    box : tuple of (int, int)
-        In pixels.
-    dtype : numpy.dtype
-        Of the image.
-    opened : tuple of int
+    opened : FileStamp
         The stamp of the file when it was opened.
     """
 
     library: str
     path: str
     number: int
-    box: Box
-    dtype: np.dtype[Any]
     opened: FileStamp
 
-    @property
-    def key(self) -> ChunkKey:
-        """Its file, image and box."""
-        stamp = FileStamp.verify(self.path, self.opened)
-        return ChunkKey(self.path, stamp, (self.library, self.number, self.box))
-
-    def load(self) -> Array:
-        """Compute the box; see `napari_lazyload.core.source.Chunk`."""
-        FileStamp.verify(self.path, self.opened)
-        try:
-            array = _scenes(self.library, self.path, self.opened)[self.number].array
-            part = array[tuple(slice(*bounds) for bounds in self.box)]
-            # In this thread: a pool of the library's own would wait for those that wait for it.
-            if hasattr(part, "compute"):
-                part = part.compute(scheduler="synchronous")
-            pixels = np.array(part, order="C")
-        except Exception as err:
-            raise read_error(
-                self.path,
-                f"pixels by {self.library}",
-                f"data that cannot be read ({type(err).__name__}: {err})",
-                "it is damaged: copy it again",
-            ) from err
-        pixels = native(pixels).astype(self.dtype, copy=False)
-        shape = box_shape(self.box)
-        if pixels.shape != shape:
-            raise read_error(
-                self.path, f"pixels of shape {shape}", f"{pixels.shape}", "open it again"
-            )
-        return pixels
-
-
-class ForeignSource:
-    """An image of a file that another library reads.
-
-    Parameters
-    ----------
-    library : str
-        Which.
-    file : (str, FileStamp)
-        Absolute path, and its stamp when it was opened.
-    number : int
-        Of the image in the file.
-    alone : bool
-        Whether it is the only one.
-    """
-
-    def __init__(
-        self, library: str, file: tuple[str, FileStamp], number: int, *, alone: bool
-    ) -> None:
-        self.file = file
-        self.paths = (file[0],)
-        self.row_map = ONE_ROW
-        self.token = f"foreign-{uuid.uuid4().hex}"
-        self._library = library
-        self._number = number
-        scene = _scenes(library, *file)[number]
-        shape = tuple(map(int, scene.array.shape))
-        dtype = np.dtype(scene.array.dtype).newbyteorder("=")
-        grid = ChunkGrid(shape, _chunks(scene.array, shape, dtype.itemsize))
-        name = file_name(file[0]) if alone else f"{file_name(file[0])} {in_table(scene.name)}"
-        level = LevelMeta(grid, (1.0,) * len(shape))
-        self.meta = ImageMeta(name, scene.axes, dtype, (level,), **scene.meta)
-
-    def chunk(self, level: int, index: BlockIndex) -> ForeignChunk:
-        """Return the reference to one chunk."""
-        box = self.meta.levels[level].grid.bounds(index)
-        path, opened = self.file
-        return ForeignChunk(self._library, path, self._number, box, self.meta.dtype, opened)
+    def __call__(self, box: Box) -> Array:
+        """Return the pixels of a box."""
+        array = _scenes(self.library, self.path, self.opened)[self.number].array
+        part = array[tuple(slice(*bounds) for bounds in box)]
+        # In this thread: a pool of the library's own would wait for those that wait for it.
+        if hasattr(part, "compute"):
+            part = part.compute(scheduler="synchronous")
+        return np.array(part, order="C")
 
 
 def _chunks(array: Any, shape: tuple[int, ...], itemsize: int) -> tuple[Any, ...]:

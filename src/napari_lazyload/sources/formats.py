@@ -180,7 +180,7 @@ FORMATS: tuple[Format, ...] = (
     Format("metaimage", (".mhd", ".mha"), "binary.metaimage:open_metaimage"),
     Format(
         "fits",
-        _packed(".fits .fit .fts", ".gz"),
+        _packed(".fits .fit .fts", ".gz", ".fz"),
         "binary.fits:open_fits",
         library="astropy",
         extra="formats",

@@ -6,7 +6,6 @@ Format: https://fits.gsfc.nasa.gov/fits_standard.html
 from __future__ import annotations
 
 import gzip
-import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -14,20 +13,26 @@ from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from napari_lazyload.core.affine import placement
-from napari_lazyload.core.units import unit_of
-from napari_lazyload.sources.binary.compressed import MOST_PACKED, PackedSource
+from napari_lazyload.sources.binary.boxes import BoxSource
+from napari_lazyload.sources.binary.compressed import MOST_PACKED
 from napari_lazyload.sources.binary.dataset import binary_result, file_source
+from napari_lazyload.sources.binary.fits_cards import (
+    is_whole,
+    number_of,
+    shown_limits,
+    world_axes,
+)
+from napari_lazyload.sources.binary.fits_tiles import CompressedTiles, tile_grid
 from napari_lazyload.sources.binary.header_checks import check_image, gray_axes, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent, item_count
-from napari_lazyload.sources.binary.strided import StridedFileSource, dense
+from napari_lazyload.sources.binary.strided import dense
 from napari_lazyload.sources.binary.strided_chunks import Linear, Shifted
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_lazyload.sources.opened import OpenResult
+    from napari_lazyload.sources.opened import OpenResult, RowSource
 
 FITS = "FITS"
 _BLOCK, _CARD = 2880, 80
@@ -53,10 +58,10 @@ _STRUCTURE = (
 _NEEDED = ("XTENSION", "PCOUNT", "GCOUNT", "GROUPS", "ZIMAGE", "BSCALE", "BZERO", "BLANK")
 """What changes how pixels are read where it is there; any other card may be damaged."""
 
-_SKY = ("RA--", "DEC-", "GLON", "GLAT", "ELON", "ELAT", "HPLN", "HPLT", "SLON", "SLAT")
-"""How the types of axes begin that are angles on the sky."""
+_TWICE = "image compressed by tiles in a compressed file (unpack it with: gunzip)"
 
-_COMPRESSED = "compressed image (unpack it with: funpack)"
+_IMAGE_CARDS = ("BITPIX", "NAXIS")
+"""What the header of a compressed image says of its table; of the image, behind a Z."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,20 @@ class _Unit:
     def name(self) -> str:
         """As the header has it, or its number."""
         return str(self.cards.get("EXTNAME") or f"HDU {self.number}")
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether it is a table of compressed tiles."""
+        return self.cards.get("ZIMAGE") is True
+
+    @property
+    def image_cards(self) -> Mapping[str, Any]:
+        """The cards as they would be if the image were not compressed."""
+        if not self.is_compressed:
+            return self.cards
+        own = {key: card for key, card in self.cards.items() if not key.startswith(_IMAGE_CARDS)}
+        told = [key for key in own if key.startswith("Z") and key[1:].startswith(_IMAGE_CARDS)]
+        return own | {key[1:]: own[key] for key in told}
 
 
 def open_fits(path: str, **options: Any) -> OpenResult:
@@ -102,7 +121,7 @@ def open_fits(path: str, **options: Any) -> OpenResult:
         warnings.simplefilter("ignore")  # astropy's, about cards that it mends
         size = _unpacked_size(path, file) if packed else stamp.size
         units, skipped, notes = _units(path, file, size)
-        images = [unit for unit in units if _is_image(unit, skipped)]
+        images = [unit for unit in units if _is_image(unit, skipped, packed=packed)]
         refuse_if(
             not images,
             path,
@@ -229,13 +248,8 @@ def _shape(path: str, cards: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _is_whole(value: Any) -> TypeGuard[int]:
-    """Whether a card has a whole number; T and F are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_count(value: Any) -> TypeGuard[int]:
-    return _is_whole(value) and value >= 0
+    return is_whole(value) and value >= 0
 
 
 def _titles(units: list[_Unit]) -> list[str]:
@@ -250,17 +264,18 @@ def _titles(units: list[_Unit]) -> list[str]:
     return titles
 
 
-def _is_image(unit: _Unit, skipped: dict[str, list[str]]) -> bool:
+def _is_image(unit: _Unit, skipped: dict[str, list[str]], *, packed: bool) -> bool:
     """Whether a unit is an image; the reason why not goes into `skipped`."""
-    cards = unit.cards
+    cards = unit.image_cards
     kind = str(cards.get("XTENSION", "IMAGE")).strip()
-    shape = [cards.get(f"NAXIS{number}", 0) for number in range(int(cards["NAXIS"]), 0, -1)]
+    ndim = int(cards.get("NAXIS", 0))
+    shape = [cards.get(f"NAXIS{number}", 0) for number in range(ndim, 0, -1)]
     why = None
-    if cards.get("ZIMAGE") is True:
-        why = _COMPRESSED
+    if unit.is_compressed and packed:
+        why = _TWICE
     elif cards.get("SIMPLE") is False:
         why = "data that says it is not standard (SIMPLE = F)"
-    elif kind != "IMAGE":
+    elif kind != "IMAGE" and not unit.is_compressed:
         why = f"{kind} extension"
     elif cards.get("GROUPS") is True and shape and shape[-1] == 0:
         why = "random groups"
@@ -279,58 +294,36 @@ def _image(
     options: Mapping[str, Any],
     *,
     packed: bool,
-) -> tuple[StridedFileSource | PackedSource, dict[str, Any]]:
+) -> tuple[RowSource, dict[str, Any]]:
     """Return the source of one unit, and its cards."""
-    cards = unit.cards
+    cards = unit.image_cards
     layout = dense(_shape(path, cards), _TYPES[_bitpix(path, cards)], unit.offset)
     check_image(path, layout.shape, layout.dtype)
-    more: dict[str, Any] = _limits(cards)
-    if options.get("scaled", True):
-        more["convert"], more["dtype"] = _scaling(path, cards, layout.dtype)
+    more: dict[str, Any] = shown_limits(cards)
+    scaled = options.get("scaled", True)
+    convert, dtype = _scaling(path, cards, layout.dtype) if scaled else (None, None)
     axes = gray_axes(layout.shape)
-    more |= _world(cards, axes)
+    more |= world_axes(cards, axes)
     name = f"{file_name(path)} {title}".strip()
-    codec = "gzip" if packed else ""
-    source = file_source(layout, (path, stamp), codec, name, axes, exact=False, **more)
+    source: RowSource
+    if unit.is_compressed:
+        source = BoxSource(
+            "astropy",
+            (path, stamp),
+            CompressedTiles(path, unit.number, scaled=scaled),
+            grid=tile_grid(path, layout.shape, layout.dtype.itemsize, cards),
+            dtype=np.dtype(dtype or layout.dtype),
+            name=name,
+            axes=axes,
+            **more,
+        )
+    else:
+        codec = "gzip" if packed else ""
+        more |= {"convert": convert, "dtype": dtype}
+        source = file_source(layout, (path, stamp), codec, name, axes, exact=False, **more)
     fields = {"hdu": unit.number, "data_offset": unit.offset, "stored_dtype": str(layout.dtype)}
     shown = [key for key in cards if key not in _STRUCTURE and not key.startswith("NAXIS")]
     return source, fields | {key: cards[key] for key in shown}
-
-
-def _world(cards: Mapping[str, Any], axes: tuple[str, ...]) -> dict[str, Any]:
-    """Return steps, the first position and units of the axes, where they are linear.
-
-    On the sky, which is a sphere, only the sizes of pixels are told, and the image stays as its
-    pixels lie. Source: FITS Standard 4.0, section 8 (world coordinate systems).
-    """
-    numbers = range(len(axes), 0, -1)
-    steps = [_step(cards, number, len(axes)) for number in numbers]
-    if not any(steps):
-        return {}
-    sky = [str(cards.get(f"CTYPE{number}", "")).upper().startswith(_SKY) for number in numbers]
-    units = tuple(unit_of(str(cards.get(f"CUNIT{number}", ""))) for number in numbers)
-    signed = [step or 1.0 for step in steps]
-    first = []
-    for number, step, on_sky in zip(numbers, signed, sky, strict=True):
-        before = 1 - _number(cards, f"CRPIX{number}", 1.0)
-        first.append(0.0 if on_sky else _number(cards, f"CRVAL{number}", 0.0) + before * step)
-    along = [abs(step) if on_sky else step for step, on_sky in zip(signed, sky, strict=True)]
-    fields: dict[str, Any] = placement(np.diag(along), first, axes, axes)
-    return fields | {"units": units}
-
-
-def _step(cards: Mapping[str, Any], number: int, count: int) -> float:
-    """Return the step along an axis of FITS, 0 where the header has none."""
-    step = _number(cards, f"CDELT{number}", 0.0)
-    column = [_number(cards, f"CD{row}_{number}", 0.0) for row in range(1, count + 1)]
-    if any(column):
-        step = math.copysign(math.hypot(*column), column[number - 1] or 1.0)
-    return step if math.isfinite(step) else 0.0
-
-
-def _number(cards: Mapping[str, Any], name: str, default: float) -> float:
-    value = cards.get(name)
-    return float(value) if _is_whole(value) or isinstance(value, float) else default
 
 
 def _scaling(
@@ -345,9 +338,9 @@ def _scaling(
                 repr(cards[key]),
                 "mend the header, or open it with scaled=False",
             )
-    slope, zero = _number(cards, "BSCALE", 1.0), _number(cards, "BZERO", 0.0)
+    slope, zero = number_of(cards, "BSCALE", 1.0), number_of(cards, "BZERO", 0.0)
     blank = cards.get("BLANK")
-    if not _is_whole(blank) or dtype.kind not in "iu":
+    if not is_whole(blank) or dtype.kind not in "iu":
         blank = None
     if slope == 1 and zero == 0 and blank is None:
         return None, None
@@ -361,8 +354,3 @@ def _scaling(
     if dtype.kind == "f":
         real = f"f{dtype.itemsize}"
     return Linear(slope, zero, real, blank), real
-
-
-def _limits(cards: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = _number(cards, "DATAMIN", np.nan), _number(cards, "DATAMAX", np.nan)
-    return {"contrast_limits": (low, high)} if -np.inf < low < high < np.inf else {}
