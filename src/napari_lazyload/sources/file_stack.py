@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_NAMES = ("npy", "mrc", "nifti", "nrrd", "metaimage", "fits")
+_NAMES = ("npy", "mrc", "nifti", "nrrd", "metaimage", "fits", "pnm")
 STACKED = {row.name: row for row in FORMATS if row.name in _NAMES}
 SUFFIXES = tuple(suffix for row in STACKED.values() for suffix in row.suffixes)
 READ_FIRST = 128

@@ -161,7 +161,14 @@ FORMATS: tuple[Format, ...] = (
         library="spectral",
         extra="formats",
     ),
+    Format(
+        "esri",
+        (".hdr", ".bil", ".bip", ".bsq", ".flt"),
+        "binary.esri:open_esri",
+        "binary.esri:takes_esri",
+    ),
     Format("npy", (".npy", ".npz"), "binary.npy:open_npy"),
+    Format("pnm", (".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm"), "binary.pnm:open_pnm"),
     Format(
         "mrc",
         _packed(".mrc .mrcs .map .rec .st .ali .ccp4", ".gz", ".bz2"),

@@ -89,8 +89,8 @@ class _Unit:
         if not self.is_compressed:
             return self.cards
         own = {key: card for key, card in self.cards.items() if not key.startswith(_IMAGE_CARDS)}
-        told = [key for key in own if key.startswith("Z") and key[1:].startswith(_IMAGE_CARDS)]
-        return own | {key[1:]: own[key] for key in told}
+        prefixed = [key for key in own if key.startswith("Z") and key[1:].startswith(_IMAGE_CARDS)]
+        return own | {key[1:]: own[key] for key in prefixed}
 
 
 def open_fits(path: str, **options: Any) -> OpenResult:

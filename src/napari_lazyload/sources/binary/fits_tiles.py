@@ -94,8 +94,8 @@ def tile_grid(
         "unpack it (funpack) to read it in place",
     )
     for axis in reversed(range(ndim)):
-        together = max(1, BAND // (prod(chunk) * itemsize))
-        chunk[axis] = min(chunk[axis] * together, shape[axis])
+        count = max(1, BAND // (prod(chunk) * itemsize))
+        chunk[axis] = min(chunk[axis] * count, shape[axis])
         if chunk[axis] < shape[axis]:
             break
     return ChunkGrid(tuple(shape), tuple(chunk))
