@@ -16,7 +16,7 @@ from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.canvas_text import CanvasText
 from napari_lazyload.layers.display.layer_display import LayerDisplay, link_of
 from napari_lazyload.layers.display.time_budget import FrameBudget
-from napari_lazyload.loading import status
+from napari_lazyload.loading import cache, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,7 @@ class ViewerDisplays:
         self._post = post
         self._displays: dict[Any, LayerDisplay] = {}
         self._news: list[str] = []
+        self._sharing_posted = False
         self.text = CanvasText(self._viewer, post)
         self._disconnect: Any = None
         self._frame_budget = FrameBudget(post)
@@ -125,6 +126,7 @@ class ViewerDisplays:
             layer.visible = True
             display.show_limits()  # before anything is drawn: the first picture is not a dark one
         layer.events.visible.connect(self._on_visible)
+        self._share_soon()
         if link.dataset is not None:
             link.dataset.scan()
 
@@ -152,6 +154,7 @@ class ViewerDisplays:
     def _on_removed(self, event: Any) -> None:
         if event.value in self._displays:
             self._unbind(event.value)
+            self._share_soon()
             self._mark()
 
     def _unbind(self, layer: Any) -> None:
@@ -170,7 +173,22 @@ class ViewerDisplays:
         display = self._displays.get(event.source)
         if display is not None and not event.source.visible:
             display.cancel()
+        self._share_soon()
         self._mark()
+
+    def _share_soon(self) -> None:
+        """Let the views fit their shares of the memory, once all that changes now has changed."""
+        if not self._sharing_posted:
+            self._sharing_posted = True
+            self._post(self._share)
+
+    def _share(self) -> None:
+        self._sharing_posted = False
+        for layer, display in list(self._displays.items()):
+            if not layer.visible and cache.shared.crowded:
+                display.release()
+            elif layer.visible and display.outgrown:
+                layer.refresh()
 
     def _on_changed(self, display: LayerDisplay) -> None:
         self._mark()

@@ -123,6 +123,11 @@ class ChunkCache:
         """Return the bytes that chunks may take: what is lent to views is not theirs."""
         return max(0, self._setting() - sum(self._reserved.values()))
 
+    @property
+    def crowded(self) -> bool:
+        """Whether views hold more than half of the budget."""
+        return self._budget() < self._setting() // 2
+
     def reserve(self, owner: Hashable, nbytes: int) -> None:
         """Reserve a part of the budget for pixels that a view holds; 0 takes it back."""
         with self._lock:

@@ -274,6 +274,39 @@ def test_the_budget_makes_room_for_the_volume_and_gets_it_back(viewer, add):
     assert cache.shared.snapshot()["lent"] == 0
 
 
+def test_layers_share_one_memory_budget(viewer, add):
+    budget = 2 * FINE[0].nbytes
+    nl.configure(cache_budget=budget)
+    first = add(pyramid_source())
+    viewer.dims.ndisplay = 3
+    nl.wait(viewer, 10)
+    t = viewer.dims.current_step[0]
+    np.testing.assert_array_equal(shown(first), FINE[t])
+    others = [add(pyramid_source()) for _ in range(3)]
+    turn()
+    nl.wait(viewer, 10)
+    for layer in (first, *others):
+        np.testing.assert_array_equal(shown(layer), PYRAMID[1][t])
+    held = cache.shared.snapshot()["lent"]
+    assert 0 < held < budget
+    for layer in others:
+        layer.visible = False
+    turn()
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(first), FINE[t])
+    nl.configure(cache_budget=budget - 1)  # what it holds is more than half of it: the rest goes
+    others[0].visible = True
+    others[0].visible = False
+    turn()
+    assert cache.shared.snapshot()["lent"] == FINE[0].nbytes
+    viewer.layers.remove(others[0])
+    nl.configure(cache_budget=budget)
+    others[1].visible = True
+    turn()
+    nl.wait(viewer, 10)
+    np.testing.assert_array_equal(shown(others[1]), FINE[t])
+
+
 def test_back_to_2d_shows_the_plane_at_once(viewer, add, gates):
     gates.open()
     layer = add(pyramid_source(gates))

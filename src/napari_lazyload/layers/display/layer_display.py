@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.arrays.layer_link import METADATA_KEY, LayerLink
@@ -43,6 +44,16 @@ drawing takes time that the rest needs to come in. Refreshes that take long are 
 
 LOADING = "loading"
 """What the status bar says of a pixel that is not loaded yet."""
+
+
+_open: weakref.WeakValueDictionary[int, LayerDisplay] = weakref.WeakValueDictionary()
+"""The displays of all viewers, which share one memory budget; by their ids."""
+
+
+def _visible_count() -> int:
+    """Return how many displays show something."""
+    displays = [reference() for reference in _open.valuerefs()]
+    return sum(display is not None and bool(display.layer.visible) for display in displays)
 
 
 def link_of(layer: Any) -> LayerLink | None:
@@ -108,6 +119,8 @@ class LayerDisplay:
         self._finish_posted = False
         self._taking: set[int] = set()  # threads that put in a chunk at this moment
         self._asked_at = self._next_refresh = 0.0
+        self._last_budget = 0
+        _open[id(self)] = self
         original = napari_requests.request_class(layer)
         self.hooked = original is not None
         if self.hooked:
@@ -118,7 +131,12 @@ class LayerDisplay:
         if self.hooked and not self.closed:
             napari_requests.unhook(self.layer)
         self.closed = True
+        _open.pop(id(self), None)
         self.cancel()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the pixels that the view holds; the next view reads again."""
         self._view = self._response = None
         cache.shared.reserve(id(self), 0)
 
@@ -218,6 +236,22 @@ class LayerDisplay:
         """Bytes that a finer view would need; None where the view is the finest there is."""
         return None if self._view is None else self._view.finer_nbytes
 
+    # --- memory
+
+    @property
+    def budget(self) -> int:
+        """Bytes that a view may read and hold: all layers that are shown have equal shares."""
+        share = settings.current().cache_budget // max(1, _visible_count())
+        return int(share * self.budget_factor)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether the view would be another one with the share that it has now."""
+        held = sum(frame.nbytes for frame in set(self._frames()))
+        return held > self.budget or (
+            self.finer_nbytes is not None and self.budget > self._last_budget
+        )
+
     # --- answering napari
 
     def respond(self, request: Any, answer: napari_requests.Answer) -> Any:
@@ -225,7 +259,7 @@ class LayerDisplay:
         data = request.data_at_data_level
         if self.closed or not isinstance(data, LazyArray) or data.source is None:
             return answer(request)
-        budget = int(settings.current().cache_budget * self.budget_factor)
+        budget = self._last_budget = self.budget
         with self._lock:
             refreshing = self._refreshing
             if not refreshing:
