@@ -22,8 +22,8 @@ MOST = {
     "floors of rooms": 8,
     "files in circles of imports": 0,
     "probes for abilities": 0,
-    # The aim is 24,000 for what stood when the rooms were made, and 1,500 for what came since.
-    "statements": 26_200,
+    # The aim is 24,000 for what stood when the rooms were made; what came since has 4,000 more.
+    "statements": 28_000,
     "ternaries per 100 code lines": 3.0,
     "comprehensions per 100 code lines": 3.5,
     "retired words": 0,

@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.sources.binary.header_checks import default_axes
+from napari_lazyload.sources.hdf5.other_files import find_inside
 from napari_lazyload.sources.hdf5.source import UNREADABLE, attribute
 
 if TYPE_CHECKING:
@@ -84,13 +85,13 @@ def _vectors(dataset: Any, name: str, number: int) -> Iterator[tuple[Any, str]]:
         yield vector, (vector.name or "").rsplit("/", 1)[-1]
     parent = dataset.parent
     if "emd_group_type" in parent.attrs:
-        vector = parent.get(f"dim{number + 1}")
+        vector = find_inside(parent, f"dim{number + 1}")
         if vector is not None:
             yield vector, _text(attribute(vector, "name"))
     axes = np.atleast_1d(attribute(parent, "axes", ()))
     if _text(attribute(parent, "signal")) == name.rsplit("/", 1)[-1] and number < len(axes):
         label = _text(axes[number])
-        if label not in ("", ".") and (vector := parent.get(label)) is not None:
+        if label not in ("", ".") and (vector := find_inside(parent, label)) is not None:
             yield vector, label
 
 
@@ -112,6 +113,8 @@ def _scale(vector: Any, name: str, size: int) -> AxisScale | None:
     # Two positions stand for even steps.
     if shape not in ((size,), (2,)) or vector.dtype.kind not in "iuf":
         return None
+    if vector.is_virtual or vector.external:  # it could show any file of the user
+        return AxisScale(name)
     unit: str | None = _text(attribute(vector, "units")).strip("[]").replace("_", "")
     if not unit or " " in unit:  # times since a date are no unit
         unit = None
@@ -130,7 +133,8 @@ def _velox(group: Any) -> tuple[AxisScale, ...]:
     """Return the axes of a series of images, whose frames come last; sizes are in nanometers."""
     y, x = AxisScale("y"), AxisScale("x")
     with suppress(KeyError, TypeError, ValueError, AttributeError, OSError):
-        text = group["Metadata"][:_MOST_VALUES, 0].tobytes().split(b"\0")[0]
+        metadata = find_inside(group, "Metadata")
+        text = metadata[:_MOST_VALUES, 0].tobytes().split(b"\0")[0]
         known = json.loads(text)["BinaryResult"]
         high, wide = (float(known["PixelSize"][side]) * 1e9 for side in ("height", "width"))
         if known["PixelUnitX"] == known["PixelUnitY"] == "m" and min(high, wide) > 0:

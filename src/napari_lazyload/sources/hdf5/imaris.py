@@ -16,6 +16,7 @@ import numpy as np
 from napari_lazyload.core.channel_colors import MOST_CHANNELS, default_color
 from napari_lazyload.core.metadata import ChannelMeta
 from napari_lazyload.core.units import length_unit
+from napari_lazyload.sources.hdf5.other_files import find_inside
 from napari_lazyload.sources.hdf5.source import UNREADABLE, attribute
 
 if TYPE_CHECKING:
@@ -77,10 +78,9 @@ def imaris_text(group: Any, name: str) -> str:
 
 def imaris_info(file: Any) -> ImarisInfo | None:
     """Return what a file says of its image, None where it is none of Imaris."""
-    if "DataSetInfo/Image" not in file:
+    info, image = (find_inside(file, name) for name in ("DataSetInfo", "DataSetInfo/Image"))
+    if info is None or image is None:
         return None
-    info = file["DataSetInfo"]
-    image = info["Image"]
     low, high = (
         [imaris_number(image, f"Ext{end}{axis}") for axis in "210"] for end in ("Min", "Max")
     )
@@ -96,8 +96,11 @@ def imaris_info(file: Any) -> ImarisInfo | None:
 
 def _channels(info: Any) -> tuple[ChannelMeta, ...]:
     groups: list[Any] = []
-    while f"Channel {len(groups)}" in info and len(groups) <= MOST_CHANNELS:
-        groups.append(info[f"Channel {len(groups)}"])
+    while len(groups) <= MOST_CHANNELS:
+        group = find_inside(info, f"Channel {len(groups)}")
+        if group is None:
+            break
+        groups.append(group)
     if len(groups) > MOST_CHANNELS:
         return ()
     return tuple(_channel(group, number, len(groups)) for number, group in enumerate(groups))
@@ -128,8 +131,10 @@ def _numbers(text: str) -> list[float]:
 def _seconds(info: Any) -> float:
     """Return the seconds between time points."""
     times: list[datetime] = []
+    group = find_inside(info, "TimeInfo")
+    if group is None:
+        return 0.0
     with suppress(*UNREADABLE, ValueError):
-        group = info["TimeInfo"]
         while f"TimePoint{len(times) + 1}" in group.attrs and len(times) < _MOST_TIMES:
             times.append(datetime.fromisoformat(imaris_text(group, f"TimePoint{len(times) + 1}")))
     if len(times) < 2:

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.core.chunks import MOST_BLOCKS
-from napari_lazyload.core.errors import SourceOpenError
 from napari_lazyload.core.metadata import RGB_AXIS
 from napari_lazyload.sources.binary.dataset import binary_result
-from napari_lazyload.sources.binary.header_checks import KINDS, data_file, reading_header
+from napari_lazyload.sources.binary.header_checks import KINDS, reading_header
 from napari_lazyload.sources.binary.read_strided import check_extent
 from napari_lazyload.sources.binary.strided import StridedFileSource, dense, transposed
 from napari_lazyload.sources.files import (
@@ -39,6 +38,13 @@ from napari_lazyload.sources.hdf5.axes import (
 )
 from napari_lazyload.sources.hdf5.dataset_info import Hdf5Dataset
 from napari_lazyload.sources.hdf5.imaris import imaris_info, imaris_number
+from napari_lazyload.sources.hdf5.other_files import (
+    ElsewhereError,
+    check_sources,
+    follow,
+    open_file,
+    other_files,
+)
 from napari_lazyload.sources.hdf5.source import (
     UNREADABLE,
     Hdf5Level,
@@ -46,7 +52,6 @@ from napari_lazyload.sources.hdf5.source import (
     attribute,
     grown_chunks,
     lacks_filter,
-    open_file,
 )
 
 if TYPE_CHECKING:
@@ -95,21 +100,24 @@ class _Contents:
             self.skip(_CANNOT_READ, name)
 
     def _add(self, name: str, dataset: Any, linked: str | None) -> None:
-        if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and dataset.size and dataset.size < 1000:
+        if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and _is_small(dataset):
             self.sizes[name.split("/", maxsplit=1)[0]] = np.array(dataset[()], float)
+        real = linked or self.path
+        try:
+            others = other_files(real, dataset, outside=self.outside)
+            check_sources(real, dataset, (), outside=self.outside)
+        except ElsewhereError as err:
+            self.skip(f"data set whose pixels are {err}", name)
+            return
         why = _why_not(name, dataset)
         if why is not None:
             self.skip(why, name)
             return
-        others = (linked,) if linked else _other_files(self.path, dataset)
         missing = [file_name(other) for other in others if not os.path.exists(other)]
         if dataset.external and missing:
             self.skip("data set whose pixels are in a file that is not there", name)
             return
-        if dataset.external and not self.outside and not _are_beside(self.path, others):
-            why = "data set whose pixels are in a file of another folder"
-            self.skip(f"{why} (if you trust it, open it with outside=True)", name)
-            return
+        others = (linked, *others) if linked else others
         self.images.append(_describe(name, dataset, others, linked=linked is not None))
         if missing:
             found = f"{len(missing)} of the files that {name!r} is put together from are not there"
@@ -129,8 +137,8 @@ def open_hdf5(path: str, **options: Any) -> OpenResult:
     path : str
         The file.
     **options
-        ``dataset`` (open this one alone), ``outside`` (whether raw files with its pixels may lie
-        outside its folder).
+        ``dataset`` (open this one alone), ``outside`` (whether other files with its pixels may
+        lie outside its folder).
 
     Raises
     ------
@@ -141,9 +149,10 @@ def open_hdf5(path: str, **options: Any) -> OpenResult:
     path = os.path.abspath(path)
     stamp = FileStamp.at_open(path, "an HDF5 file")
     with reading_header(path, "an HDF5 file"):
-        contents = _read_contents(path, outside=options.get("outside", False))
+        outside = options.get("outside", False)
+        contents = _read_contents(path, outside=outside)
         chosen = _choose(path, contents.images, options.get("dataset"))
-        sources, headers = _sources(path, stamp, chosen, contents.sizes)
+        sources, headers = _sources(path, stamp, chosen, contents.sizes, outside=outside)
     notes, skipped = contents.notes, contents.skipped
     if not sources:
         left = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
@@ -197,7 +206,7 @@ def _follow_links(file: Any, contents: _Contents) -> None:
     """Add the data sets of other files that links point to, as in master files of detectors."""
     import h5py
 
-    links: dict[str, Any] = {}
+    links: list[str] = []
 
     def visit(name: str | bytes) -> bool | None:
         if isinstance(name, bytes):  # h5py finds no link by such a name
@@ -209,47 +218,26 @@ def _follow_links(file: Any, contents: _Contents) -> None:
         except UNREADABLE:  # of a kind that a program has made for itself
             link = None
         if isinstance(link, h5py.ExternalLink):
-            links[name] = link
+            links.append(name)
         return len(links) >= _MOST_LINKS or None
 
     with suppress(RuntimeError):  # a damaged object, which was noted
         file.visit_links(visit)
-    for name, link in links.items():
+    for name in links:
         try:
-            target = data_file(contents.path, link.filename)
-        except SourceOpenError:
-            contents.skip("link to a file in another folder", name)
-            continue
-        thing = _find(file, name) if os.path.isfile(target) else None
-        if isinstance(thing, h5py.Dataset):
-            contents.add(name, thing, target)
-        else:
+            target, inner = follow(file, contents.path, name, outside=contents.outside)
+            with open_file(target) as other:
+                contents.add(name, other[inner], target)
+        except ElsewhereError as err:
+            contents.skip(f"link to a data set {err}", name)
+        except UNREADABLE:
             contents.skip("link to a file, or a data set in it, that is not there", name)
 
 
-def _other_files(path: str, dataset: Any) -> tuple[str, ...]:
-    """Return the other files that have pixels of a data set, looked for as HDF5 does."""
-    names: list[str] = []
-    if dataset.is_virtual:
-        names = [str(source.file_name) for source in dataset.virtual_sources()]
-    elif dataset.external:
-        names = [os.fsdecode(name) for name, _, _ in dataset.external]
-    folder, others = os.path.dirname(path), []
-    for name in dict.fromkeys(names):
-        if name != "." and "%b" not in name:
-            places = [
-                os.path.join(folder, name),
-                os.path.join(folder, os.path.basename(name)),
-                os.path.abspath(name),
-            ]
-            others.append(next(filter(os.path.exists, places), places[0]))
-    return tuple(others)
-
-
-def _are_beside(path: str, others: tuple[str, ...]) -> bool:
-    """Whether files lie in the folder of a file, or below: it could point at any file."""
-    folder = os.path.join(os.path.dirname(path), "")
-    return all(os.path.abspath(other).startswith(folder) for other in others)
+def _is_small(dataset: Any) -> bool:
+    """Whether the values of a data set are few, and in the file itself."""
+    own = not dataset.is_virtual and not dataset.external
+    return own and 0 < (dataset.size or 0) < 1000
 
 
 def _is_ims_channel(name: str) -> bool:
@@ -323,7 +311,12 @@ def _choose(path: str, images: list[Hdf5Dataset], name: str | None) -> list[Hdf5
 
 
 def _sources(
-    path: str, stamp: FileStamp, images: list[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str,
+    stamp: FileStamp,
+    images: list[Hdf5Dataset],
+    sizes: Mapping[str, Any],
+    *,
+    outside: bool,
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the images: put together where a format says so, the largest first."""
     bdv = [image for image in images if _BDV.fullmatch(image.name)]
@@ -342,7 +335,7 @@ def _sources(
         headers[-1] |= sizes["imaris"].header
     alone = len(others) == 1 and not sources
     for image in sorted(others, key=lambda image: -prod(image.shape)):
-        sources.append(_single(path, stamp, image, alone=alone))
+        sources.append(_single(path, stamp, image, alone=alone, outside=outside))
         known = {"data_set": image.name, "chunks": str(image.chunks)}
         known["stored_dtype"] = str(image.dtype)
         scalars = {
@@ -355,7 +348,7 @@ def _sources(
 
 
 def _single(
-    path: str, stamp: FileStamp, image: Hdf5Dataset, *, alone: bool
+    path: str, stamp: FileStamp, image: Hdf5Dataset, *, alone: bool, outside: bool
 ) -> StridedFileSource | Hdf5Source:
     """Return the source of one data set."""
     name = file_name(path) if alone else f"{file_name(path)} {image.name}"
@@ -377,4 +370,6 @@ def _single(
         chunks = (*chunks[:-1], shape[-1])
     level = Hdf5Level((image.name,), (), shape, tuple(order), chunks, (1.0,) * len(shape))
     state = hash(tuple(map(FileStamp.or_none, image.others)))
-    return Hdf5Source((path, stamp), [level], name, axes, image.dtype, state=state, **place)
+    return Hdf5Source(
+        (path, stamp), [level], name, axes, image.dtype, state=state, outside=outside, **place
+    )

@@ -24,6 +24,12 @@ from napari_lazyload.sources.binary.chunk_sizes import SMALL, auto_chunks
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides, native
 from napari_lazyload.sources.binary.strided_chunks import BlankChunk
 from napari_lazyload.sources.files import FileStamp, read_error
+from napari_lazyload.sources.hdf5.other_files import (
+    ElsewhereError,
+    check_sources,
+    follow,
+    open_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,18 +41,6 @@ UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 _GROWN = 1 << 20
 _MOST_ATTRIBUTE = 1 << 20
-
-
-def open_file(path: str) -> Any:
-    """Return an open file of h5py, even if another process has locked it for writing."""
-    import h5py
-
-    try:
-        return h5py.File(path, "r")
-    except OSError as err:
-        if "lock" not in str(err):
-            raise
-        return h5py.File(path, "r", locking=False)
 
 
 def attribute(thing: Any, name: str, default: Any = None) -> Any:
@@ -115,6 +109,8 @@ class Hdf5Chunk:
     state : int
         Tells how other files that the pixels lie in were then, so that a file opened again never
         shows old pixels.
+    outside : bool
+        Whether these may lie in other folders.
     """
 
     path: str
@@ -125,6 +121,7 @@ class Hdf5Chunk:
     dtype: np.dtype[Any]
     opened: FileStamp
     state: int = 0
+    outside: bool = False
 
     @property
     def key(self) -> ChunkKey:
@@ -138,6 +135,13 @@ class Hdf5Chunk:
         FileStamp.verify(self.path, self.opened)
         try:
             pixels = self._read()
+        except ElsewhereError as err:
+            raise read_error(
+                self.path,
+                f"the data set {self.dataset!r} with pixels in its own folder",
+                f"pixels {err}",
+                "open it again to see what can be read",
+            ) from err
         except Exception as err:
             raise read_error(
                 self.path,
@@ -149,9 +153,19 @@ class Hdf5Chunk:
         return native(np.ascontiguousarray(shown)).astype(self.dtype, copy=False)
 
     def _read(self) -> Array:
+        slices = tuple(slice(*bounds) for bounds in self.box)
         with open_file(self.path) as file:
-            slices = tuple(slice(*bounds) for bounds in self.box)
-            return np.array(_dataset(file, self.dataset)[slices])
+            path, name = follow(file, self.path, self.dataset, outside=self.outside)
+            if path == self.path:
+                return np.array(self._read_from(file, path, name)[slices])
+        with open_file(path) as file:
+            return np.array(self._read_from(file, path, name)[slices])
+
+    def _read_from(self, file: Any, path: str, name: str) -> Any:
+        """Return the data set, once it is known to read no file that it may not."""
+        found = _dataset(file, name)
+        check_sources(path, found, self.box, outside=self.outside)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +230,8 @@ class Hdf5Source:
         Of the image.
     state : int
         Of other files that the pixels lie in.
+    outside : bool
+        Whether these may lie in other folders.
     **meta
         More fields of `ImageMeta`.
     """
@@ -229,6 +245,7 @@ class Hdf5Source:
         dtype: np.dtype[Any],
         *,
         state: int = 0,
+        outside: bool = False,
         **meta: Any,
     ) -> None:
         self.file = file
@@ -236,7 +253,7 @@ class Hdf5Source:
         self.row_map = ONE_ROW
         self.token = f"hdf5-{uuid.uuid4().hex}"
         self._levels = tuple(levels)
-        self._state = state
+        self._others = (state, outside)
         shown = dtype.newbyteorder("=")
         levels_meta = tuple(_level_meta(level, shown.itemsize) for level in levels)
         self.meta = ImageMeta(name, axes, shown, levels_meta, **meta)
@@ -258,7 +275,7 @@ class Hdf5Source:
             stored[place] = inner[axis]
         path, opened = self.file
         return Hdf5Chunk(
-            path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened, self._state
+            path, dataset, tuple(stored), found.order, shape, self.meta.dtype, opened, *self._others
         )
 
 
