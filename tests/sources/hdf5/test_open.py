@@ -175,3 +175,31 @@ def test_letters_of_axes_may_be_capitals(tmp_path):
         (image,) = dataset.images
         assert image.axes == ("c", "z", "y", "x")
         np.testing.assert_array_equal(image.data, stored.transpose(2, 3, 1, 0))
+
+
+def test_twenty_thousand_data_sets_cost_a_visit_each(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    from napari_lazyload.sources.hdf5 import open as opening
+
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        pixels = np.zeros((4, 5), "u1")
+        for number in range(20_000):
+            file[f"g{number // 500}/d{number}"] = pixels
+        file["g0/large"] = np.ones((40, 50), "u1")
+    visited, described, reads = [], [], []
+    find, describe, read = opening._find, opening._describe, h5py.Dataset.__getitem__
+    monkeypatch.setattr(opening, "_find", lambda *args: visited.append(0) or find(*args))
+    monkeypatch.setattr(
+        opening, "_describe", lambda *args, **more: described.append(0) or describe(*args, **more)
+    )
+    monkeypatch.setattr(
+        h5py.Dataset, "__getitem__", lambda *args, **more: reads.append(0) or read(*args, **more)
+    )
+    with pytest.warns(nl.LazyLoadWarning, match="20,001 images; the first 64 are opened"):
+        dataset = nl.open_dataset(tmp_path / "a.h5")
+    assert (len(visited), len(described), len(reads)) == (20_001 + 40, 64, 0)
+    assert dataset.images[0].name == "a.h5 g0/large"
+    assert dataset.skipped == {"image": 20_001 - 64}
+    one = nl.open_dataset(tmp_path / "a.h5", dataset="g3/d1999")
+    assert len(described) == 65
+    np.testing.assert_array_equal(one.images[0].data, pixels)

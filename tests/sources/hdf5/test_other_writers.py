@@ -546,13 +546,14 @@ def test_hdf5_frames_of_velox_come_first_and_in_nanometers(hdf5, said):
             "PixelUnitX": "m",
             "PixelUnitY": "m",
         }
-        text = json.dumps({"BinaryResult": size if said else {}}).encode()
+        scan = {"FrameTime": "0.25" if said else "inf"}
+        text = json.dumps({"BinaryResult": size if said else {}, "Scan": scan}).encode()
         group["Metadata"] = np.tile(np.frombuffer(text.ljust(500, b"\0"), "u1")[:, None], (1, 6))
 
     image, dataset = opened(hdf5(fill, "a.emd"), CUBE)
     assert image.axes == ("t", "y", "x")
-    assert image.scale == pytest.approx((1, 0.2, 0.1) if said else (1, 1, 1))
-    assert image.units == (None, *["nanometer" if said else None] * 2)
+    assert image.scale == pytest.approx((0.25, 0.2, 0.1) if said else (1, 1, 1))
+    assert image.units == (("second", "nanometer", "nanometer") if said else (None,) * 3)
     assert dataset.skipped == {"description of other data sets": 1}
 
 

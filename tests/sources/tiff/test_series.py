@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -252,3 +254,37 @@ def test_the_tiles_of_a_plain_file_are_those_that_tifffile_finds(tmp_path):
                 (grid,) = tiled.plain_grid(head, ifd.read_plain(head))
             with tifffile.TiffFile(path) as tif:
                 assert (grid,) == tiled.series_grids(tif.series[0])
+
+
+def many_pages(path, count):
+    """Write pages of one pixel: each its directory and its pixel, one behind the other."""
+    tags = [(256, 3, 1), (257, 3, 1), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 0)]
+    tags += [(277, 3, 1), (278, 3, 1), (279, 4, 1)]
+    nbytes = 2 + 12 * len(tags) + 4 + 2
+    blocks = [b"II*\0" + struct.pack("<I", 8)]
+    for number in range(count):
+        at = 8 + number * nbytes
+        entries = [(*tag, 1, value) for *tag, value in tags]
+        entries[5] = (273, 4, 1, at + nbytes - 2)
+        block = struct.pack("<H", len(tags))
+        for tag, kind, one, value in entries:
+            block += struct.pack("<HHII", tag, kind, one, value)
+        following = 0 if number == count - 1 else at + nbytes
+        blocks.append(block + struct.pack("<I", following) + bytes([number % 251, 0]))
+    path.write_bytes(b"".join(blocks))
+
+
+def test_sixty_thousand_pages_cost_a_look_at_each_directory(tmp_path, monkeypatch):
+    count = 60_000
+    many_pages(tmp_path / "a.tif", count)
+    reads, read, handle = [], os.read, tifffile.FileHandle.read
+    monkeypatch.setattr(os, "read", lambda *args: reads.append(0) or read(*args))
+    monkeypatch.setattr(
+        tifffile.FileHandle, "read", lambda *args, **more: reads.append(0) or handle(*args, **more)
+    )
+    image = nl.open_dataset(tmp_path / "a.tif").images[0]
+    assert image.shape == (count, 1, 1)
+    assert len(reads) < 5 * count + 100  # of which tifffile has four, from a buffer
+    reads.clear()
+    assert image.data[count - 2, 0, 0].compute() == (count - 2) % 251
+    assert len(reads) < 20

@@ -130,17 +130,28 @@ def _scale(vector: Any, name: str, size: int) -> AxisScale | None:
 
 
 def _velox(group: Any) -> tuple[AxisScale, ...]:
-    """Return the axes of a series of images, whose frames come last; sizes are in nanometers."""
-    y, x = AxisScale("y"), AxisScale("x")
-    with suppress(KeyError, TypeError, ValueError, AttributeError, OSError):
+    """Return the axes of a series of images, whose frames come last; sizes are in nanometers.
+
+    What the microscope tells of the series stands in JSON of the first frame.
+    """
+    y, x, t = AxisScale("y"), AxisScale("x"), AxisScale("t")
+    wrong = (KeyError, TypeError, ValueError, AttributeError, OSError)
+    known: Any = {}
+    with suppress(*wrong):
         metadata = find_inside(group, "Metadata")
         text = metadata[:_MOST_VALUES, 0].tobytes().split(b"\0")[0]
-        known = json.loads(text)["BinaryResult"]
-        high, wide = (float(known["PixelSize"][side]) * 1e9 for side in ("height", "width"))
-        if known["PixelUnitX"] == known["PixelUnitY"] == "m" and min(high, wide) > 0:
+        known = json.loads(text)
+    with suppress(*wrong):
+        result = known["BinaryResult"]
+        high, wide = (float(result["PixelSize"][side]) * 1e9 for side in ("height", "width"))
+        if result["PixelUnitX"] == result["PixelUnitY"] == "m" and min(high, wide) > 0:
             y = AxisScale("y", high, unit="nanometer")
             x = AxisScale("x", wide, unit="nanometer")
-    return y, x, AxisScale("t")
+    with suppress(*wrong):
+        seconds = float(known["Scan"]["FrameTime"])
+        if 0 < seconds < np.inf:
+            t = AxisScale("t", seconds, unit="second")
+    return y, x, t
 
 
 def _text(value: Any) -> str:

@@ -72,13 +72,31 @@ _HELPERS = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A data set that is an image: of this file, or in the file `linked` under the name `inner`."""
+
+    name: str
+    nbytes: int
+    others: tuple[str, ...]
+    linked: str | None
+    inner: str
+
+    @property
+    def is_part(self) -> bool:
+        """Whether a format puts it together with others."""
+        return bool(_BDV.fullmatch(self.name) or _IMS.fullmatch(self.name))
+
+
 @dataclass(slots=True)
 class _Contents:
     """What a file holds: images, what is left out, sizes by BigDataViewer and Imaris, and notes."""
 
     path: str
     outside: bool = False
+    found: list[_Found] = field(default_factory=list)
     images: list[Hdf5Dataset] = field(default_factory=list)
+    unopened: list[str] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=dict)
     sizes: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -89,17 +107,19 @@ class _Contents:
             name = name.decode("utf-8", "replace")
         self.skipped.setdefault(why, []).append(name)
 
-    def add(self, name: str | bytes, dataset: Any, linked: str | None = None) -> None:
+    def add(
+        self, name: str | bytes, dataset: Any, linked: str | None = None, inner: str = ""
+    ) -> None:
         """Add a data set, of this file or a linked one, as an image, or note why it is none."""
         if isinstance(name, bytes):
             self.skip("data set whose name is not UTF-8", name)
             return
         try:
-            self._add(name, dataset, linked)
+            self._add(name, dataset, linked, inner)
         except UNREADABLE:  # a part of its header that is damaged
             self.skip(_CANNOT_READ, name)
 
-    def _add(self, name: str, dataset: Any, linked: str | None) -> None:
+    def _add(self, name: str, dataset: Any, linked: str | None, inner: str) -> None:
         if re.fullmatch(r"s[0-9]{2,}/resolutions", name) and _is_small(dataset):
             self.sizes[name.split("/", maxsplit=1)[0]] = np.array(dataset[()], float)
         real = linked or self.path
@@ -118,11 +138,41 @@ class _Contents:
             self.skip("data set whose pixels are in a file that is not there", name)
             return
         others = (linked, *others) if linked else others
-        self.images.append(_describe(name, dataset, others, linked=linked is not None))
+        nbytes = prod(dataset.shape) * dataset.dtype.itemsize
+        self.found.append(_Found(name, nbytes, others, linked, inner or name))
         if missing:
             found = f"{len(missing)} of the files that {name!r} is put together from are not there"
             hint = "their part is shown as the fill value"
             self.notes.append(f"{self.path}: {found} ({missing[0]!r}, ...): {hint}")
+
+    def describe(self, file: Any, wanted: str | None) -> None:
+        """Read the headers of what is opened: parts of larger images, and the largest others.
+
+        Raises
+        ------
+        BadOptionError
+            If there is no data set of the name that is wanted.
+        """
+        chosen = self.found
+        if wanted is not None:
+            chosen = [found for found in chosen if found.name == wanted.strip("/")]
+            if not chosen:
+                names = ", ".join(repr(found.name) for found in self.found[:10]) or "none"
+                problem = f"dataset={wanted!r} names no image; there are {names}"
+                raise BadOptionError(f"{self.path}: {problem}")
+        parts = [found for found in chosen if found.is_part]
+        others = [found for found in chosen if not found.is_part]
+        others.sort(key=lambda found: -found.nbytes)
+        self.unopened = [found.name for found in others[_MOST_IMAGES:]]
+        for found in (*parts, *others[:_MOST_IMAGES]):
+            with suppress(*UNREADABLE):
+                self.images.append(self._described(file, found))
+
+    def _described(self, file: Any, found: _Found) -> Hdf5Dataset:
+        if found.linked is None:
+            return _describe(found.name, file[found.inner], found.others, linked=False)
+        with open_file(found.linked) as other:
+            return _describe(found.name, other[found.inner], found.others, linked=True)
 
 
 def open_hdf5(path: str, **options: Any) -> OpenResult:
@@ -150,9 +200,8 @@ def open_hdf5(path: str, **options: Any) -> OpenResult:
     stamp = FileStamp.at_open(path, "an HDF5 file")
     with reading_header(path, "an HDF5 file"):
         outside = options.get("outside", False)
-        contents = _read_contents(path, outside=outside)
-        chosen = _choose(path, contents.images, options.get("dataset"))
-        sources, headers = _sources(path, stamp, chosen, contents.sizes, outside=outside)
+        contents = _read_contents(path, options.get("dataset"), outside=outside)
+        sources, headers = _sources(path, stamp, contents.images, contents.sizes, outside=outside)
     notes, skipped = contents.notes, contents.skipped
     if not sources:
         left = "; ".join(f"{len(names)} x {why}" for why, names in skipped.items())
@@ -162,15 +211,17 @@ def open_hdf5(path: str, **options: Any) -> OpenResult:
             f"none ({left})" if left else "none",
             "look into it with h5py",
         )
-    if len(sources) > _MOST_IMAGES:
+    unopened = [source.meta.name for source in sources[_MOST_IMAGES:]]
+    unopened += [f"{file_name(path)} {name}" for name in contents.unopened]
+    if unopened:
         opened = f"the first {_MOST_IMAGES} are opened, name another with dataset="
-        notes.append(f"{path}: {len(sources)} images; {opened}")
-        skipped["image"] = [source.meta.name for source in sources[_MOST_IMAGES:]]
+        notes.append(f"{path}: {_MOST_IMAGES + len(unopened):,} images; {opened}")
+        skipped["image"] = unopened
         sources, headers = sources[:_MOST_IMAGES], headers[:_MOST_IMAGES]
     return binary_result(path, HDF5, sources, headers, notes=notes, skipped=skipped)
 
 
-def _read_contents(path: str, *, outside: bool) -> _Contents:
+def _read_contents(path: str, wanted: str | None, *, outside: bool) -> _Contents:
     """Return what a file holds."""
     import h5py
 
@@ -199,6 +250,7 @@ def _read_contents(path: str, *, outside: bool) -> _Contents:
         with suppress(*UNREADABLE):  # the image is fine without
             contents.sizes["imaris"] = imaris_info(file)
         _follow_links(file, contents)
+        contents.describe(file, wanted)
     return contents
 
 
@@ -206,28 +258,25 @@ def _follow_links(file: Any, contents: _Contents) -> None:
     """Add the data sets of other files that links point to, as in master files of detectors."""
     import h5py
 
-    links: list[str] = []
+    links: list[bytes] = []
 
-    def visit(name: str | bytes) -> bool | None:
-        if isinstance(name, bytes):  # h5py finds no link by such a name
-            if file.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
-                contents.skip("link whose name is not UTF-8", name)
-            return None
-        try:
-            link = file.get(name, getlink=True)
-        except UNREADABLE:  # of a kind that a program has made for itself
-            link = None
-        if isinstance(link, h5py.ExternalLink):
+    def visit(name: bytes, info: Any) -> bool | None:
+        if info.type == h5py.h5l.TYPE_EXTERNAL:
             links.append(name)
         return len(links) >= _MOST_LINKS or None
 
     with suppress(RuntimeError):  # a damaged object, which was noted
-        file.visit_links(visit)
-    for name in links:
+        file.id.links.visit(visit, info=True)
+    for raw in links:
+        try:
+            name = raw.decode()
+        except UnicodeDecodeError:  # h5py finds no link by such a name
+            contents.skip("link whose name is not UTF-8", raw)
+            continue
         try:
             target, inner = follow(file, contents.path, name, outside=contents.outside)
             with open_file(target) as other:
-                contents.add(name, other[inner], target)
+                contents.add(name, other[inner], target, inner)
         except ElsewhereError as err:
             contents.skip(f"link to a data set {err}", name)
         except UNREADABLE:
@@ -298,18 +347,6 @@ def _is_plain(dataset: Any) -> bool:
     return bool(h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()))
 
 
-def _choose(path: str, images: list[Hdf5Dataset], name: str | None) -> list[Hdf5Dataset]:
-    """Return the image of a name, or all where none is given."""
-    if name is None:
-        return images
-    by_name = {image.name: image for image in images}
-    image = by_name.get(name.strip("/"))
-    if image is None:
-        names = ", ".join(map(repr, list(by_name)[:10])) or "none"
-        raise BadOptionError(f"{path}: dataset={name!r} names no image; there are {names}")
-    return [image]
-
-
 def _sources(
     path: str,
     stamp: FileStamp,
@@ -319,9 +356,16 @@ def _sources(
     outside: bool,
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the images: put together where a format says so, the largest first."""
-    bdv = [image for image in images if _BDV.fullmatch(image.name)]
-    ims = [image for image in images if _IMS.fullmatch(image.name)]
-    others = [image for image in images if image not in bdv and image not in ims]
+    bdv: list[Hdf5Dataset] = []
+    ims: list[Hdf5Dataset] = []
+    others: list[Hdf5Dataset] = []
+    for image in images:
+        if _BDV.fullmatch(image.name):
+            bdv.append(image)
+        elif _IMS.fullmatch(image.name):
+            ims.append(image)
+        else:
+            others.append(image)
     sources: list[Any] = []
     if len(images) > 1:
         from napari_lazyload.sources.hdf5.multi_dataset import bdv_sources, ims_sources
