@@ -86,7 +86,7 @@ class CountingStore:
             self.calls.clear()
             self.rounds = self.read_nbytes = 0
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = 1 << 30) -> bytes | None:
         """See `Store`."""
         answer = self.store.get(key)
         self._record("get", [key], [answer])

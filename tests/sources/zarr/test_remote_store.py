@@ -89,7 +89,7 @@ def _short_pauses(monkeypatch):
     monkeypatch.setattr(
         connection,
         "retrying",
-        lambda call, passing: retry.retrying(call, passing, first_pause=0.01),
+        lambda call, passing, **more: retry.retrying(call, passing, first_pause=0.01, **more),
     )
 
 
@@ -626,7 +626,7 @@ def test_a_login_goes_to_no_other_server():
     addresses = [f"http://127.0.0.1:{server.server_address[1]}" for server in servers]
     Redirecting.target = f"{addresses[1]}/other"
     try:
-        assert web.fetch(addresses[0], "key", {"Authorization": "Basic secret"}, 20) == b"ok"
+        assert web.fetch(addresses[0], "key", {"Authorization": "Basic secret"}, 20, 9) == b"ok"
     finally:
         for server in servers:
             server.shutdown()

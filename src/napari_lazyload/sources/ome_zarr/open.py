@@ -35,7 +35,7 @@ from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
 from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.zarr.location import StoreLocation, find_store, is_address
 from napari_lazyload.sources.zarr.node import Node, read_node, read_nodes
-from napari_lazyload.sources.zarr.open_store import open_store
+from napari_lazyload.sources.zarr.open_store import ending_at_silence, open_store
 from napari_lazyload.sources.zarr.store import open_error
 
 if TYPE_CHECKING:
@@ -94,12 +94,10 @@ def open_zarr(path: str | list[str], **options: Any) -> OpenResult:
             f"{next(iter(storage))!r} is not an option of Zarr stores; there are: "
             f"{', '.join(known)}"
         )
-    node, above = _node_at(open_store(location.root, **storage), location)
-    return _result(
-        location,
-        node,
-        run(_read(node, above, location.name, Options(**chosen)), metadata_fetcher(node)),
-    )
+    with ending_at_silence():
+        node, above = _node_at(open_store(location.root, **storage), location)
+        found = run(_read(node, above, location.name, Options(**chosen)), metadata_fetcher(node))
+        return _result(location, node, found)
 
 
 def _node_at(store: Store, location: StoreLocation) -> tuple[Node, list[Node]]:

@@ -24,9 +24,9 @@ from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.errors import LazyLoadWarning, SourceOpenError
 from napari_lazyload.core.source import ChunkKey
 from napari_lazyload.sources.zarr.array_metadata import parse_metadata
-from napari_lazyload.sources.zarr.codecs import NOT_STORED, decode_index
+from napari_lazyload.sources.zarr.codecs import NOT_STORED, decode_index, most_encoded
 from napari_lazyload.sources.zarr.node import ARRAY, FILES, V3, read_nodes
-from napari_lazyload.sources.zarr.store import AccessDeniedError, open_error, read_error
+from napari_lazyload.sources.zarr.store import AccessDeniedError, check_size, open_error, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -133,9 +133,11 @@ class ZarrArray:
         ChunkReadError
             If it cannot be read, is cut short, or the whole array is gone.
         """
+        decoded = prod(self.layout.stored_shape(index)) * self.dtype.itemsize
+        most = most_encoded(decoded)
         for key in self.keys(index):
             try:
-                data = read_encoded(self.store, key, self.layout.shards, index)
+                data = read_encoded(self.store, key, self.layout.shards, index, most)
             except AccessDeniedError:
                 if not (self.store.anonymous or self._denies_missing):
                     raise
@@ -325,7 +327,9 @@ INDEX_BUDGET = 32 << 20
 """Bytes of shard indices that are kept: 16 for each chunk."""
 
 
-def read_encoded(store: Store, key: str, shards: Shards | None, index: BlockIndex) -> bytes | None:
+def read_encoded(
+    store: Store, key: str, shards: Shards | None, index: BlockIndex, most: int
+) -> bytes | None:
     """Return the encoded bytes of a chunk; None where it is not there.
 
     Parameters
@@ -336,14 +340,16 @@ def read_encoded(store: Store, key: str, shards: Shards | None, index: BlockInde
         The layout of the shards, where there are some.
     index : tuple of int
         The chunk's place in the array's grid.
+    most : int
+        Most bytes that it can have.
 
     Raises
     ------
     ChunkReadError
-        If it cannot be read, or the shard is cut short or damaged.
+        If it cannot be read, or is longer than that, or the shard is cut short or damaged.
     """
     if shards is None:
-        return store.get(key)
+        return store.get(key, most)
     found = _indices.get((store, key, store.stamp(key)), lambda: _read_index(store, key, shards))
     if found is None:
         return None
@@ -351,6 +357,7 @@ def read_encoded(store: Store, key: str, shards: Shards | None, index: BlockInde
     start, length = found[place].tolist()
     if start == length == NOT_STORED:
         return None
+    check_size(store.address(key), length, most)
     data = store.get_range(key, start, length) if start + length < NOT_STORED else b""
     if data is None or len(data) != length:
         raise read_error(

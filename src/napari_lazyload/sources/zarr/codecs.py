@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_lazyload.sources.zarr.dtypes import named
+from napari_lazyload.sources.zarr.unpack import BLOSC_HEADER, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Config = Mapping[str, Any]
 
-Step: TypeAlias = "Callable[[Any, Array | None], Any]"
+Step: TypeAlias = "Callable[[Any, Array | None, int], Any]"
 
 NOT_STORED = (1 << 64) - 1
 """Offset and length, in the index of a shard, of a chunk that is not there."""
@@ -43,7 +44,14 @@ _FAST = {
 _CHECKSUMS = ("adler32", "crc32", "fletcher32", "jenkins_lookup3")
 _BYTES_TO_BYTES = frozenset((*_FAST, *_CHECKSUMS, "bz2", "lz4", "lzma", "shuffle"))
 _SILENT = frozenset(("bytes", "crc32c", "transpose"))
-_BLOSC_HEADER = 16
+
+
+def most_encoded(nbytes: int) -> int:
+    """Return the most bytes that a chunk of so many bytes has before and between its codecs.
+
+    Filters may store values of a larger type, and codecs add a little to what they cannot pack.
+    """
+    return 16 * nbytes + (1 << 16)
 
 
 class CodecError(ValueError):
@@ -59,7 +67,8 @@ class Pipeline:
     dtype : numpy.dtype
         As stored.
     steps : tuple of callable
-        In the order of decoding. Each takes bytes, and the last one also the array to decode into.
+        In the order of decoding. Each takes bytes, the array to decode into (the last one alone),
+        and the most bytes that it may return.
     axes : tuple of int
         The axis of the image that each stored axis is.
     """
@@ -82,9 +91,9 @@ class Pipeline:
         flat = stored.reshape(-1).view(np.uint8)
         unpacked: Any = data
         for step in self.steps[:-1]:
-            unpacked = step(unpacked, None)
+            unpacked = step(unpacked, None, most_encoded(flat.size))
         if self.steps:
-            unpacked = self.steps[-1](unpacked, flat)
+            unpacked = self.steps[-1](unpacked, flat, flat.size)
         if unpacked is not flat:
             found = _as_bytes(unpacked)
             if found.size != flat.size:
@@ -164,7 +173,8 @@ def decoder_v2(metadata: Config, dtype: np.dtype[Any], ndim: int) -> tuple[Pipel
     ValueError
         If a codec is not known, or not safe.
     """
-    configs = [*(metadata.get("filters") or [])]
+    filters = metadata.get("filters") or []
+    configs = list(filters) if isinstance(filters, list) else [filters]
     if metadata.get("compressor"):
         configs.append(metadata["compressor"])
     if not all(isinstance(one, dict) and isinstance(one.get("id"), str) for one in configs):
@@ -191,16 +201,16 @@ def _numcodecs_step(codec: str, config: Config, dtype: np.dtype[Any]) -> Step:
     if codec == "pcodec" and _has_pcodec():
         return partial(_decode_pcodec, dtype)
     if codec not in _FAST:
-        made = _numcodec(text)
-        return lambda data, _out: made.decode(data)
+        _numcodec(text)  # a name that is not known is refused at opening
 
-    def step(data: Any, out: Array | None) -> Any:
+    def step(data: Any, out: Array | None, most: int) -> Any:
         if codec == "blosc":
             _check_blosc(data, out)
-        if out is not None and _decode_into(out, data, _FAST[codec]):
+        if out is not None and codec in _FAST and _decode_into(out, data, _FAST[codec]):
             return out
+        found = unpack(codec, config, data, most)
         # numcodecs knows every form, and has a message for broken ones.
-        return _numcodec(text).decode(data)
+        return _numcodec(text).decode(data) if found is None else found
 
     return step
 
@@ -211,7 +221,7 @@ def _has_pcodec() -> bool:
     return bool(imagecodecs.PCODEC.available)
 
 
-def _decode_pcodec(dtype: np.dtype[Any], data: Any, out: Array | None) -> Array:
+def _decode_pcodec(dtype: np.dtype[Any], data: Any, out: Array | None, _most: int) -> Array:
     """Decode numbers, of which there are as many as `out` holds."""
     import imagecodecs
 
@@ -238,8 +248,8 @@ def _check_blosc(data: Any, out: Array | None) -> None:
     The library would read behind their end.
     """
     found = memoryview(data).nbytes
-    decoded, encoded = 0, _BLOSC_HEADER
-    if found >= _BLOSC_HEADER:
+    decoded, encoded = 0, BLOSC_HEADER
+    if found >= BLOSC_HEADER:
         decoded, encoded = struct.unpack_from("<I4xI", data, 4)
     if found < encoded:
         raise CodecError(f"it has {found} bytes, expected {encoded}: cut short")
@@ -407,7 +417,7 @@ def _bytes_step(codec: Codec, dtype: np.dtype[Any]) -> Step | None:
     return _numcodecs_step(name, codec.config if name != codec.name else {}, dtype)
 
 
-def _strip_crc32c(data: Any, _out: Array | None) -> memoryview:
+def _strip_crc32c(data: Any, _out: Array | None, _most: int) -> memoryview:
     """Return the bytes before their checksum, which is verified."""
     view = memoryview(data).cast("B")
     if len(view) < 4 or crc32c(view[:-4]) != int.from_bytes(view[-4:], "little"):

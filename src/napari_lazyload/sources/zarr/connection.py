@@ -21,12 +21,19 @@ from urllib.parse import unquote, urlsplit
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.retry import retrying
 from napari_lazyload.sources.zarr.aws import aws_settings
-from napari_lazyload.sources.zarr.store import AccessDeniedError, read_error
+from napari_lazyload.sources.zarr.store import (
+    MOST_METADATA,
+    MOST_WHOLE,
+    AccessDeniedError,
+    check_size,
+    read_error,
+)
 from napari_lazyload.sources.zarr.web import (
     BUSY,
     MOST_WAIT,
     PassingError,
     StatusError,
+    TooLongError,
     body_of,
     encodings_of,
     fetch,
@@ -62,6 +69,7 @@ CREDENTIALS = {
 """Variables of the environment that announce credentials. Without any, obstore would ask the
 service that clouds have for their own machines, which elsewhere costs seconds."""
 CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
+_RETRY_SECONDS = 30.0
 KEPT_WHOLE = 256 << 20
 """Most bytes of the one file that is kept where a server does not answer ranges."""
 _SECRET = re.compile("key|secret|token|password|sas|credential|service_account|headers")
@@ -74,6 +82,10 @@ _WRONG_REGION = "incorrectly configured region"
 
 class NoAnswerError(ChunkReadError):
     """A server that gave no answer, or none that can be used, however often it was asked."""
+
+
+class SilentServerError(NoAnswerError):
+    """A server that said nothing at all."""
 
 
 class _UnusableError(ChunkReadError):
@@ -191,25 +203,49 @@ class Connection:
     # --- Requests
     # ----------------------------------------------------------------------------------------------
 
-    def get(self, key: str) -> bytes | None:
-        """Return all bytes of a key, decoded; None where it is not there, or a page instead."""
+    def get(self, key: str, most: int = MOST_METADATA) -> bytes | None:
+        """Return all bytes of a key, decoded; None where it is not there, or a page instead.
+
+        Raises
+        ------
+        ChunkReadError
+            If there are more than `most`; they are not read.
+        """
 
         def read(client: Any) -> bytes | None:
             if key in self._busy:  # this time to hear when to come back, which obstore keeps back
                 self._busy.discard(key)
-                return self._fetch(key)
+                return self._fetch(key, most)
             answer = self._obstore.get(client, key)
+            check_size(self._address(key), int(answer.meta["size"]), most)
             data = bytes(answer.bytes())
-            return body_of(data, dict(answer.attributes)) if self._scheme in WEB else data
+            if self._scheme not in WEB:
+                return data
+            try:
+                return body_of(data, dict(answer.attributes), most)
+            except TooLongError:
+                check_size(self._address(key), most + 1, most)
+                raise
 
         try:
             return self._ask(key, read)
         except NotImplementedError:  # the answer does not tell its length
-            return self._ask(key, lambda _client: self._fetch(key))
+            return self._ask(key, lambda _client: self._fetch(key, most))
 
-    def _fetch(self, key: str) -> bytes | None:
+    def _fetch(self, key: str, most: int, part: str = "") -> bytes | None:
         headers = {**self._login(), **dict(self._options.get("headers", ()))}
-        return fetch(self._url, key, headers, float(self._options.get("timeout", REQUEST_SECONDS)))
+        if part:
+            headers["Range"] = f"bytes={part}"
+        try:
+            return fetch(self._url, key, headers, self._seconds, most)
+        except TooLongError:
+            check_size(self._address(key), most + 1, most)
+            raise
+
+    @property
+    def _seconds(self) -> float:
+        """How long a request may take."""
+        return float(self._options.get("timeout", REQUEST_SECONDS))
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
         """Return some bytes of a key, as `Store.get_range`.
@@ -230,7 +266,12 @@ class Connection:
         begin = max(0, len(whole) + start) if start < 0 else start
         return whole[begin : begin + length]
 
-    def _range(self, client: Any, key: str, start: int, length: int) -> bytes:
+    def _range(self, client: Any, key: str, start: int, length: int) -> bytes | None:
+        if key in self._busy:
+            self._busy.discard(key)
+            part = f"{start}-{start + length - 1}" if start >= 0 else str(start)
+            found = self._fetch(key, max(length, -start), part)
+            return found and found[:length]
         if start < 0 and self._scheme == "az":  # which has no ranges from the end
             start = max(0, int(self._obstore.head(client, key)["size"]) + start)
         wanted: Any = (start, start + length) if start >= 0 else {"suffix": -start}
@@ -239,6 +280,8 @@ class Connection:
         is_page = str(about.get("Content-Type", "")).startswith("text/html")
         if self._scheme in WEB and (is_page or encodings_of(about)):
             raise NotImplementedError  # a part of a page, or of an encoded body, is of no use
+        begin, end = answer.range
+        check_size(self._address(key), end - begin, max(length, -start))
         return bytes(answer.bytes())[:length]
 
     def _get_whole(self, key: str) -> bytes | None:
@@ -246,7 +289,7 @@ class Connection:
         with self._lock:
             kept = self._whole
             if kept is None or kept[0] != key:
-                kept = (key, self.get(key))
+                kept = (key, self.get(key, MOST_WHOLE))
                 self._whole = kept if len(kept[1] or b"") <= KEPT_WHOLE else None
             return kept[1]
 
@@ -293,13 +336,18 @@ class Connection:
                 raise
 
         try:
-            return retrying(attempt, lambda err: isinstance(err, PassingError))
+            # Not again after a silence: who asks waits so long in all.
+            return retrying(
+                attempt,
+                lambda err: isinstance(err, PassingError),
+                deadline=min(self._seconds, _RETRY_SECONDS),
+            )
         except PassingError as err:
-            reason = str(err)
-        address, seconds = self._address(key), float(self._options.get("timeout", REQUEST_SECONDS))
-        raise NoAnswerError(
-            f"{address}: the server gave no usable answer, asked several times, or for {seconds:g} "
-            f"seconds ({reason}). Check it and retry",
+            failed = err
+        address = self._address(key)
+        raise (SilentServerError if failed.silent else NoAnswerError)(
+            f"{address}: the server gave no usable answer, asked several times, or for "
+            f"{self._seconds:g} seconds ({failed}). Check it and retry",
             address,
         )
 
@@ -341,7 +389,7 @@ class Connection:
             return None
         except NotSupportedError:
             error: Exception = NotImplementedError()
-        except (NotImplementedError, PassingError):
+        except (NotImplementedError, PassingError, ChunkReadError):
             raise
         except Exception as err:  # noqa: BLE001 - obstore's generic error, known by its text
             error = self._classified(key, err)
@@ -363,7 +411,7 @@ class Connection:
         if status in (429, 503) and self._scheme in WEB:
             self._busy.add(key)
         if status in BUSY or status >= 500 or (not status and _PASSING.search(reason)):
-            return PassingError(reason)
+            return PassingError(reason, silent=not status)
         msg = f"{address}: the server's answer cannot be used ({reason}). Check the address"
         return (_BeyondTheEndError if status == 416 else _UnusableError)(msg, address)
 

@@ -271,7 +271,8 @@ def _read_v3(store: Store, path: str, found: Outcomes) -> Node | None:
 
 
 def _read_v2(store: Store, path: str, found: Outcomes) -> Node | None:
-    present = [name for name in (ARRAY, GROUP, ATTRIBUTES) if found.get(name) is not None]
+    files = (ARRAY, GROUP, ATTRIBUTES)
+    present = [name for name in files if isinstance(found.get(name), bytes)]
     consolidated = _consolidated_v2(store, path, found.get(CONSOLIDATED))
     node = consolidated.pop(path, None)
     if ARRAY in present or GROUP in present:
@@ -289,9 +290,16 @@ def _read_v2(store: Store, path: str, found: Outcomes) -> Node | None:
 
 
 def _refuse_errors(found: Outcomes) -> None:
-    """Raise the error of a file that matters; consolidated metadata do not."""
+    """Raise the error of a file that matters; consolidated metadata do not.
+
+    Nor do files of version 2 beside an array, or a group with attributes, of version 3.
+    """
+    spare = {CONSOLIDATED}
+    described = found.get(V3)
+    if isinstance(described, bytes) and (b'"array"' in described or b'"ome"' in described):
+        spare |= {ARRAY, GROUP, ATTRIBUTES}
     for name, outcome in found.items():
-        if isinstance(outcome, ChunkReadError) and name != CONSOLIDATED:
+        if isinstance(outcome, ChunkReadError) and name not in spare:
             raise SourceOpenError(str(outcome), outcome.path) from outcome
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from threading import Thread
@@ -22,12 +24,14 @@ from napari_lazyload.sources.zarr.connection import (
     WEB,
     Connection,
     NoAnswerError,
+    SilentServerError,
     first_line,
     plain_url,
     refuse_after_fork,
 )
 from napari_lazyload.sources.zarr.location import is_address
 from napari_lazyload.sources.zarr.store import (
+    MOST_METADATA,
     ZIP_SUFFIXES,
     LocalStore,
     Store,
@@ -38,7 +42,7 @@ from napari_lazyload.sources.zarr.store import (
 from napari_lazyload.sources.zarr.zip_store import open_zip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from napari_lazyload.core.errors import ChunkReadError
 
@@ -94,15 +98,15 @@ class RemoteStore:
         """See `Store`."""
         return f"{self.root}/{key}" if key else self.root
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = MOST_METADATA) -> bytes | None:
         """See `Store`."""
-        return wait_for(partial(self.connect().get, check_key(key)))
+        return _ask(partial(self.connect().get, check_key(key), most))
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
         """See `Store`."""
         if not length:
             return b""
-        return wait_for(partial(self.connect().get_range, check_key(key), start, length))
+        return _ask(partial(self.connect().get_range, check_key(key), start, length))
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, bytes | ChunkReadError | None]:
         """See `Store`."""
@@ -116,19 +120,55 @@ class RemoteStore:
                 silent.append(outcome)
             return outcome
 
-        return wait_for(lambda: at_once(ask, keys))
+        found = _ask(lambda: at_once(ask, keys))
+        _note_silence(error for error in found.values() if isinstance(error, SilentServerError))
+        return found
 
     def list_dir(self, prefix: str) -> list[str] | None:
         """See `Store`; None for web servers, and for buckets that do not let this user list."""
-        return wait_for(partial(self.connect().names, prefix and check_key(prefix)))
+        return _ask(partial(self.connect().names, prefix and check_key(prefix)))
 
     def size(self, key: str) -> int | None:
         """See `Store`."""
-        return wait_for(partial(self.connect().size, check_key(key)))
+        return _ask(partial(self.connect().size, check_key(key)))
 
     def stamp(self, key: str) -> Hashable:
         """See `Store`."""
         return self.opening
+
+
+_silence: ContextVar[list[SilentServerError] | None] = ContextVar("silence", default=None)
+"""While something is opened: the error of the server that did not answer."""
+
+
+@contextmanager
+def ending_at_silence() -> Iterator[None]:
+    """Let the first request that a server does not answer end all that is asked in the block.
+
+    Else each would be waited for in turn, a minute or so each.
+    """
+    token = _silence.set([])
+    try:
+        yield
+    finally:
+        _silence.reset(token)
+
+
+def _note_silence(errors: Iterable[SilentServerError]) -> None:
+    silence = _silence.get()
+    if silence is not None:
+        silence.extend(errors)
+
+
+def _ask(call: Callable[[], T]) -> T:
+    """Return what a call that waits for the server returns."""
+    if silence := _silence.get():
+        raise silence[0]
+    try:
+        return wait_for(call)
+    except SilentServerError as err:
+        _note_silence([err])
+        raise
 
 
 def at_once(call: Callable[[str], T], keys: Iterable[str]) -> dict[str, T]:

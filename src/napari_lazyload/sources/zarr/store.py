@@ -8,6 +8,7 @@ made on first use, in each process for itself.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
 ZIP_SUFFIXES = (".zip", ".ozx")
+MOST_METADATA = 64 << 20
+"""No file of metadata is longer than so many bytes."""
+MOST_WHOLE = 2 << 30
+"""No file is read whole that is longer, for a part of it."""
 _OUTSIDE = frozenset(("", ".", ".."))
 
 
@@ -53,13 +58,14 @@ class Store(Protocol):
     def anonymous(self) -> bool:
         """See the class."""
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = MOST_METADATA) -> bytes | None:
         """Return all bytes of a key; None where it is not there.
 
         Raises
         ------
         ChunkReadError
-            If it cannot be read; an `AccessDeniedError` where that is not allowed.
+            If it cannot be read, or is longer than `most` bytes; an `AccessDeniedError` where
+            reading is not allowed.
         """
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
@@ -105,6 +111,22 @@ def open_error(address: str, text: str) -> SourceOpenError:
 def read_error(address: str, text: str) -> ChunkReadError:
     """Return the error for a key that cannot be read."""
     return ChunkReadError(f"{address}: {text}", address)
+
+
+def check_size(address: str, found: int, most: int) -> None:
+    """Refuse a key that is longer than it can be; before memory is taken for it.
+
+    Raises
+    ------
+    ChunkReadError
+        If it is longer than `most` bytes.
+    """
+    if found > most:
+        raise read_error(
+            address,
+            f"expected at most {most:,} bytes, found {found:,}: it is damaged, or no such file. "
+            "It was not read",
+        )
 
 
 def is_key(key: str) -> bool:
@@ -159,9 +181,15 @@ class LocalStore:
         """Return the path of a key."""
         return os.path.join(self.root, *key.split("/")) if key else self.root
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = MOST_METADATA) -> bytes | None:
         """See `Store`."""
-        return self._read(key, lambda file: file.read())
+
+        def read(file: Any) -> bytes:
+            size = os.fstat(file.fileno()).st_size
+            check_size(self.address(key), size, most)
+            return _read_all(file, size + 1)
+
+        return self._read(key, read)
 
     def get_range(self, key: str, start: int, length: int) -> bytes | None:
         """See `Store`."""
@@ -176,7 +204,9 @@ class LocalStore:
     def _read(self, key: str, read: Callable[[Any], bytes]) -> bytes | None:
         path = self.address(check_key(key))
         try:
-            with open(path, "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise read_error(path, "expected a file, found a pipe or a device")
                 return read(file)
         except IsADirectoryError:
             return None
@@ -220,12 +250,17 @@ class LocalStore:
         """See `Store`."""
         path = self.address(check_key(key))
         try:
-            stat = os.stat(path)
+            found = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as err:
             raise _os_error(path, err) from err
-        return FileStamp.from_stat(stat)
+        return FileStamp.from_stat(found)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; of a named pipe nobody is waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _read_all(file: Any, length: int) -> bytes:

@@ -11,7 +11,15 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar
 
 from napari_lazyload.core.errors import ChunkReadError, SourceOpenError
-from napari_lazyload.sources.zarr.store import Store, open_error, outcome_of, read_error
+from napari_lazyload.sources.zarr.store import (
+    MOST_METADATA,
+    MOST_WHOLE,
+    Store,
+    check_size,
+    open_error,
+    outcome_of,
+    read_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -99,15 +107,16 @@ class ZipStore:
             )
         return entry
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, most: int = MOST_METADATA) -> bytes | None:
         """See `Store`; the entry's checksum is verified."""
         entry = self._entry(key)
         if entry is None:
             return None
+        check_size(self.address(key), max(entry.file_size, entry.compress_size // 2), most)
         data = self._stored_bytes(entry, key)
         if entry.compress_type == zipfile.ZIP_DEFLATED:
             try:
-                data = zlib.decompress(data, -15, max(1, entry.file_size))
+                data = zlib.decompressobj(-15).decompress(data, entry.file_size + 1)
             except zlib.error as err:
                 raise self._damaged(key) from err
         if len(data) != entry.file_size or zlib.crc32(data) != entry.CRC:
@@ -122,7 +131,7 @@ class ZipStore:
         begin = max(0, entry.file_size + start) if start < 0 else min(start, entry.file_size)
         size = min(length, entry.file_size - begin)
         if entry.compress_type == zipfile.ZIP_DEFLATED:
-            return (self.get(key) or b"")[begin : begin + size]
+            return (self.get(key, MOST_WHOLE) or b"")[begin : begin + size]
         starts = self._directory().starts
         if key not in starts:
             header = self._read(entry.header_offset, _LOCAL_HEADER.size, key)
