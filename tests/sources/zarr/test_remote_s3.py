@@ -19,8 +19,8 @@ from helpers.stores import ArraySource, array_at
 from napari_lazyload.core.errors import ChunkReadError, LazyLoadWarning, SourceOpenError
 from napari_lazyload.loading.read_box import read_box
 from napari_lazyload.sources.zarr import connection as remote_connection
-from napari_lazyload.sources.zarr.aws import aws_settings
-from napari_lazyload.sources.zarr.connection import Connection, find_region
+from napari_lazyload.sources.zarr.aws import aws_settings, find_region
+from napari_lazyload.sources.zarr.connection import Connection
 from napari_lazyload.sources.zarr.node import read_node
 from napari_lazyload.sources.zarr.open_store import open_store
 from napari_lazyload.sources.zarr.store import AccessDeniedError

@@ -7,12 +7,15 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 from __future__ import annotations
 
 import os
+import urllib.error
+import urllib.request
 from configparser import ConfigParser, Error
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SECONDS = 10.0
 _KEYS = {
     "aws_access_key_id": "access_key_id",
     "aws_secret_access_key": "secret_access_key",
@@ -65,3 +68,22 @@ def _nested(text: str) -> Mapping[str, str]:
     """Return the indented lines ``name = value`` below a name."""
     pairs = (line.partition("=") for line in text.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def find_region(bucket: str) -> str | None:
+    """Return the region of a bucket at Amazon, None where it cannot be found out."""
+    # A bucket with dots in its name has no certificate as a host.
+    url = (
+        f"https://s3.amazonaws.com/{bucket}"
+        if "." in bucket
+        else f"https://{bucket}.s3.amazonaws.com/"
+    )
+    request = urllib.request.Request(url, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+            headers = answer.headers
+    except urllib.error.HTTPError as err:  # the header is there even where access is denied
+        headers = err.headers
+    except OSError:
+        return None
+    return headers.get("x-amz-bucket-region") or None

@@ -10,8 +10,6 @@ import base64
 import os
 import re
 import threading
-import urllib.error
-import urllib.request
 from datetime import timedelta
 from operator import itemgetter
 from time import sleep
@@ -20,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.retry import retrying
-from napari_lazyload.sources.zarr.aws import aws_settings
+from napari_lazyload.sources.zarr.aws import aws_settings, find_region
+from napari_lazyload.sources.zarr.plain_address import first_line, plain_url, without_login
 from napari_lazyload.sources.zarr.store import (
     MOST_METADATA,
     MOST_WHOLE,
@@ -74,7 +73,6 @@ KEPT_WHOLE = 256 << 20
 """Most bytes of the one file that is kept where a server does not answer ranges."""
 _SECRET = re.compile("key|secret|token|password|sas|credential|service_account|headers")
 _PASSING = re.compile("HTTP error(?!: builder)|timed? ?out|connection")
-_HOST = "https://{}.s3.amazonaws.com/"
 _UNTAKEN = re.compile("Content-Length|invalid utf-8")
 """What obstore cannot take: answers of unknown length, and error pages with an encoding."""
 _WRONG_REGION = "incorrectly configured region"
@@ -442,36 +440,6 @@ def refuse_after_fork(address: str) -> None:
             "cannot be read in a process that was forked from one that reads addresses. "
             'Start processes by "spawn": multiprocessing.get_context("spawn")',
         )
-
-
-def find_region(bucket: str) -> str | None:
-    """Return the region of a bucket at Amazon, None where it cannot be found out."""
-    # A bucket with dots in its name has no certificate as a host.
-    url = f"https://s3.amazonaws.com/{bucket}" if "." in bucket else _HOST.format(bucket)
-    request = urllib.request.Request(url, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as answer:
-            headers = answer.headers
-    except urllib.error.HTTPError as err:  # the header is there even where access is denied
-        headers = err.headers
-    except OSError:
-        return None
-    return headers.get("x-amz-bucket-region") or None
-
-
-def without_login(url: str) -> str:
-    """Return an address without user name and password."""
-    return re.sub("^([a-zA-Z0-9+.-]+://)[^/?#]*@", r"\1", url)
-
-
-def plain_url(url: str) -> str:
-    """Return an address without user name, password and query, which may hold a signature."""
-    return re.split("[?#]", without_login(url), maxsplit=1)[0].rstrip("/")
-
-
-def first_line(err: Exception) -> str:
-    """Return the first line of an error's text, without addresses."""
-    return re.sub(r"\S+://\S+", "...", str(err).split("\n", 1)[0])[:300]
 
 
 def _status(err: Exception) -> tuple[int, str]:

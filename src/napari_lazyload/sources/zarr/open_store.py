@@ -25,11 +25,10 @@ from napari_lazyload.sources.zarr.connection import (
     Connection,
     NoAnswerError,
     SilentServerError,
-    first_line,
-    plain_url,
     refuse_after_fork,
 )
 from napari_lazyload.sources.zarr.location import is_address
+from napari_lazyload.sources.zarr.plain_address import first_line, plain_url
 from napari_lazyload.sources.zarr.store import (
     MOST_METADATA,
     ZIP_SUFFIXES,
