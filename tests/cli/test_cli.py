@@ -334,6 +334,39 @@ def test_errors_are_one_line_and_nothing_is_written(folder, tmp_path):
     assert list(out.iterdir()) == []
 
 
+@pytest.fixture
+def broken(folder):
+    """Return a folder of six images whose second one is cut short."""
+    path = sorted(folder.iterdir())[1]
+    path.write_bytes(path.read_bytes()[:-20])
+    return folder
+
+
+@pytest.mark.parametrize("command", ["crop", "convert"])
+def test_a_file_that_cannot_be_read_stops_a_command_which_names_the_option(
+    broken, tmp_path, command
+):
+    done = run(command, broken, tmp_path / "a.ome.zarr", "-q")
+    assert done.exit_code == 1
+    assert "--on-error blank writes zeros there, skip leaves it out" in done.stderr
+    assert not (tmp_path / "a.ome.zarr").exists()
+
+
+@pytest.mark.parametrize("command", ["crop", "convert"])
+@pytest.mark.parametrize(
+    ("on_error", "left", "words"), [("blank", 6, "hold blanks"), ("skip", 5, "are left out")]
+)
+def test_a_command_goes_on_without_what_cannot_be_read_and_says_which(
+    broken, tmp_path, command, on_error, left, words
+):
+    done = run(command, broken, tmp_path / "a.npy", "-q", "--on-error", on_error)
+    assert done.exit_code == 0
+    assert "1 of 6 positions along" in done.stderr
+    assert words in done.stderr
+    assert ": 1; the first: " in done.stderr
+    assert len(np.load(tmp_path / "a.npy")) == left
+
+
 def test_a_file_that_breaks_in_the_middle_leaves_nothing(folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

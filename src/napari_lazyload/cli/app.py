@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,6 +32,13 @@ Options = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither costs nor progress.")]
+OnError = Annotated[
+    Literal["raise", "blank", "skip"] | None,
+    typer.Option(
+        help="What a frame or chunk that cannot be read gives: an error, which is the default; "
+        "zeros; or nothing: the frame is left out. How many and which is said at the end.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -91,6 +98,7 @@ def crop(
         typer.Option(help="Type of the result, such as float16; the image's by default."),
     ] = None,
     image: ImageChoice = None,
+    on_error: OnError = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     options: Options = None,
@@ -116,6 +124,7 @@ def crop(
         quiet=quiet,
         level=level,
         dtype=dtype,
+        on_error=on_error,
     )
 
 
@@ -130,6 +139,7 @@ def convert(
     ],
     *,
     image: ImageChoice = None,
+    on_error: OnError = None,
     shards: Annotated[
         bool, typer.Option("--shards", help="Many chunks to a file, for file systems and servers.")
     ] = False,
@@ -156,6 +166,7 @@ def convert(
         overwrite=overwrite,
         quiet=quiet,
         shards=shards,
+        on_error=on_error,
     )
 
 

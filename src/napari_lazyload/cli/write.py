@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,14 +18,16 @@ from napari_lazyload.cli.common import (
     progress_bar,
     reporting_errors,
 )
+from napari_lazyload.core.errors import ChunkReadError
 from napari_lazyload.core.text import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from napari_lazyload.arrays.image import Image
     from napari_lazyload.cli.common import Range
+    from napari_lazyload.cropping.failures import OnFailure
 
 
 def check_dtype(name: str | None) -> None:
@@ -78,6 +81,7 @@ def write(
     level: int = 0,
     dtype: str | None = None,
     shards: bool = False,
+    on_error: OnFailure | None = None,
 ) -> None:
     """Write one image, or a region of it, and print where.
 
@@ -97,10 +101,10 @@ def write(
         Whether to replace what is there.
     quiet : bool
         Whether to show neither costs nor progress.
-    level, dtype, shards
+    level, dtype, shards, on_error
         See :func:`napari_lazyload.export`.
     """
-    with reporting_errors() as notes:
+    with reporting_errors() as notes, _naming_the_option(on_error):
         check_target(target)
         check_dtype(dtype)
         if os.path.lexists(target) and not overwrite:
@@ -130,8 +134,21 @@ def write(
                     overwrite=overwrite,
                     progress=progress,
                     cancel=stop,
+                    on_error=on_error,
                 )
     typer.echo(str(made))
+
+
+@contextmanager
+def _naming_the_option(on_error: str | None) -> Iterator[None]:
+    """Add to the error of a chunk how to go on without it."""
+    try:
+        yield
+    except ChunkReadError as err:
+        if on_error in ("blank", "skip"):
+            raise
+        text = f"{str(err).rstrip('.')}. --on-error blank writes zeros there, skip leaves it out"
+        raise ChunkReadError(text, err.path) from err
 
 
 def _cost(image: Image, region: Any, level: int, dtype: str | None) -> str:

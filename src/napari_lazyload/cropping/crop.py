@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ import numpy as np
 from napari_lazyload.arrays import cluster
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.chunks import box_shape, box_slices, intersect
-from napari_lazyload.core.errors import CancelledError, RegionError
+from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoadWarning, RegionError
 from napari_lazyload.core.region import Estimate, estimate_box
+from napari_lazyload.cropping.failures import Failures
 from napari_lazyload.cropping.target import target_of
 from napari_lazyload.loading import plan, scheduler
 from napari_lazyload.loading.read_box import read_box
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_lazyload.core.chunks import Box, ChunkGrid
+    from napari_lazyload.core.source import Source
+    from napari_lazyload.cropping.failures import Failed, OnFailure
     from napari_lazyload.cropping.target import Target
 
     Array = np.ndarray[Any, Any]
@@ -91,6 +95,8 @@ def crop(
     progress: Callable[[int, int], Any] | None = None,
     cancel: Callable[[], bool] | Any = None,
     out: Array | None = None,
+    on_error: OnFailure | None = None,
+    failures: Callable[[Failures], Any] | None = None,
 ) -> Array:
     """Compute one region: exactly ``full[region]``. Each touched chunk is read once, in threads.
 
@@ -117,6 +123,14 @@ def crop(
         Asked before each chunk; once true the crop ends with `CancelledError`.
     out : numpy.ndarray, optional
         Filled and returned instead of a new array; of the result's shape.
+    on_error : {"raise", "blank", "skip"}, optional
+        What a chunk that cannot be read gives: `ChunkReadError`; zeros; or nothing: all its
+        positions along the first axis with several (of time, depth, frames, ...; never of channels,
+        never the last two) are left out. By default as the image was opened. Where it is given,
+        nothing is read on a cluster.
+    failures : callable, optional
+        Called with an object that is true, whose ``positions`` and ``text()`` say what is blank or
+        left out, instead of a warning.
 
     Returns
     -------
@@ -128,15 +142,25 @@ def crop(
     RegionError
         If the region is malformed or empty, or `out` is of another shape.
     ChunkReadError
-        If a chunk cannot be read.
+        If a chunk cannot be read, or nothing is left.
     CancelledError
         If `cancel` is true; `out` may then be partly filled.
     MemoryError
         If the result does not fit memory.
+    ValueError
+        If nothing can be left out: there is one frame, or `out`.
+
+    Warns
+    -----
+    LazyLoadWarning
+        If something is blank or left out as `on_error` says: how many positions, and which.
     """
     target = target_of(image)
     box = target.box(region, level)
     array = target.arrays[level]
+    found = Failures(target.meta.axes, box, on_error)
+    if on_error == "skip" and out is not None:
+        raise ValueError("on_error='skip' gives an array of another shape than out; leave out out=")
     result = _result(out, box_shape(box), np.dtype(dtype or array.dtype))
     stop = getattr(cancel, "is_set", cancel)
     if stop is not None and stop():
@@ -144,8 +168,12 @@ def crop(
     grid = target.meta.levels[level].grid
     total = grid.count(box)
     report = None if progress is None else lambda done: progress(done, total)
-    fill(array, grid, box, result, cancel=stop, progress=report)
-    return result
+    fill(array, grid, box, result, cancel=stop, progress=report, failed=found.failed)
+    if found and failures is not None:
+        failures(found)
+    elif found:
+        warnings.warn(found.text(), LazyLoadWarning, stacklevel=2)
+    return np.delete(result, found.left_out, found.axis) if found.left_out else result
 
 
 def fill(
@@ -156,6 +184,7 @@ def fill(
     *,
     cancel: Callable[[], bool] | None = None,
     progress: Callable[[int], Any] | None = None,
+    failed: Failed | None = None,
 ) -> None:
     """Read a box of an array into `result`, on the connected cluster or in worker threads.
 
@@ -171,25 +200,49 @@ def fill(
         Of the box's shape; of any dtype, to which values are cast as ``astype`` does.
     cancel, progress : callable, optional
         See :meth:`napari_lazyload.loading.scheduler.Scheduler.each`; progress counts chunks.
+    failed : callable, optional
+        Called with the box and the error of a part that cannot be read, whose pixels are then zero.
+        Without it the array decides. With it nothing is read on a cluster.
     """
-    client = cluster.cluster_client() if isinstance(array, da.Array) else None
+    client = None
+    if isinstance(array, da.Array) and failed is None:
+        client = cluster.cluster_client()
     if client is not None:
         _compute_on(client, array, grid, box, result, cancel=cancel, progress=progress)
     elif isinstance(array, LazyArray) and array.source is not None:
         part = array[box_slices(box)]
-        failed = None if array.on_error == "raise" else lambda _index, _error: None
         read_box(
             array.source,
             part.level,
             part.box,
             result.reshape(box_shape(part.box)),
             keep=False,
-            failed=failed,
+            failed=_failed_blocks(array, array.source, failed),
             cancel=cancel,
             progress=progress,
         )
     else:
-        _read_foreign(array, grid, box, result, cancel=cancel, progress=progress)
+        _read_foreign(array, grid, box, result, failed, cancel=cancel, progress=progress)
+
+
+def _failed_blocks(array: LazyArray, source: Source, failed: Failed | None) -> Any:
+    """Return what :func:`read_box` calls with a chunk that it cannot read."""
+    if failed is None:
+        return None if array.on_error == "raise" else lambda _index, _error: None
+    grid = source.meta.levels[array.level].grid
+
+    def report(index: tuple[int, ...], error: ChunkReadError) -> None:
+        bounds = grid.bounds(index)
+        start = [first for first, _ in array.box]
+        failed(
+            tuple(
+                (bounds[axis][0] - start[axis], bounds[axis][1] - start[axis])
+                for axis in array.kept_axes
+            ),
+            error,
+        )
+
+    return report
 
 
 def _result(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -239,6 +292,7 @@ def _read_foreign(
     grid: ChunkGrid,
     box: Box,
     result: Array,
+    failed: Failed | None,
     *,
     cancel: Callable[[], bool] | None,
     progress: Callable[[int], Any] | None,
@@ -248,9 +302,15 @@ def _read_foreign(
     def fill(index: tuple[int, ...]) -> None:
         part = intersect(grid.bounds(index), box)
         pixels = array[box_slices(part)]
-        if isinstance(pixels, da.Array):
-            # In this thread: dask's own pool inside a worker could wait for itself.
-            pixels = pixels.compute(scheduler="sync")
+        try:
+            if isinstance(pixels, da.Array):
+                # In this thread: dask's own pool inside a worker could wait for itself.
+                pixels = pixels.compute(scheduler="sync")
+        except ChunkReadError as err:
+            if failed is None:
+                raise
+            failed(part, err)
+            pixels = np.zeros((), result.dtype)
         np.copyto(result[box_slices(part, box)], np.asarray(pixels), casting="unsafe")
 
     scheduler.shared.each(fill, list(grid.touched(box)), cancel=cancel, progress=progress)

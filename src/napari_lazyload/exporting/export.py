@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.errors import ExportError, LazyLoadError, LazyLoadWarning
 from napari_lazyload.core.source import original_of, path_of, paths_of
+from napari_lazyload.cropping.failures import Failures
 from napari_lazyload.exporting.atomic_write import atomic_target, check_space, check_target
 from napari_lazyload.exporting.npy import npy_nbytes, write_npy
 from napari_lazyload.exporting.ome_metadata import world_position
 from napari_lazyload.exporting.ome_zarr import plan_zarr, write_zarr
 from napari_lazyload.exporting.pyramid import count_pixels
-from napari_lazyload.exporting.selection import ExportSelection, select
+from napari_lazyload.exporting.selection import ExportSelection, select, without
 from napari_lazyload.exporting.streaming import ExportProgress, PixelStream
 from napari_lazyload.exporting.tiff import plan_tiff, write_tiff
 from napari_lazyload.sources.folder.image_stack import PictureSource
@@ -24,6 +25,8 @@ from napari_lazyload.sources.zarr.location import find_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from napari_lazyload.cropping.failures import OnFailure
 
 SUFFIXES = {
     ".ome.zarr": "ome-zarr",
@@ -40,7 +43,7 @@ FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 """What ``format`` may be."""
 
 
-def export(
+def export(  # noqa: PLR0913 - keywords, each with a default
     image: Any,
     path: str | os.PathLike[str],
     region: Any = None,
@@ -54,6 +57,8 @@ def export(
     overwrite: bool = False,
     progress: Callable[[int, int], Any] | None = None,
     cancel: Callable[[], bool] | Any = None,
+    on_error: OnFailure | None = None,
+    failures: Callable[[Failures], Any] | None = None,
 ) -> Path:
     """Write a region, or all of an image, to OME-Zarr 0.5, OME-TIFF or NPY, however large it is.
 
@@ -99,6 +104,9 @@ def export(
         one call at a time.
     cancel : callable or threading.Event, optional
         Asked between pieces; once true the export ends with `CancelledError`.
+    on_error, failures : optional
+        What becomes of chunks that cannot be read; see :func:`crop`. With ``"skip"`` all is read
+        and written a second time where there are any.
 
     Returns
     -------
@@ -113,17 +121,17 @@ def export(
     RegionError
         If the region is malformed or empty.
     ChunkReadError
-        If a chunk cannot be read.
+        If a chunk cannot be read, or nothing is left.
     CancelledError
         If `cancel` is true.
     ValueError
-        If `chunks` or `shards` do not suit the image.
+        If `chunks` or `shards` do not suit the image, or nothing can be left out.
 
     Warns
     -----
     LazyLoadWarning
         If the image is rotated, sheared or mirrored, which neither OME-Zarr 0.5 nor OME-TIFF can
-        say.
+        say; if something is blank or left out as `on_error` says.
 
     Notes
     -----
@@ -155,18 +163,49 @@ def export(
     check_target(
         where, overwrite=overwrite, store=kind == "ome-zarr", sources=_sources(where, selection)
     )
-    total, write = _writer(kind, where, selection, pyramid=pyramid, shards=shards, chunks=chunks)
-    tracked = ExportProgress(total, progress, getattr(cancel, "is_set", cancel))
-    tracked.check()
-    try:
-        with atomic_target(where, overwrite=overwrite) as made:
-            write(made, tracked)
-            tracked.check()
-    except ExportError:
-        if tracked.error is not None:
-            raise tracked.error from None
-        raise
+    found = Failures(selection.axes, selection.box, on_error)
+    failed, leaving_out = found.failed, False
+    while True:
+        planned = _writer(kind, where, selection, pyramid=pyramid, shards=shards, chunks=chunks)
+        tracked = ExportProgress(planned[0], progress, getattr(cancel, "is_set", cancel), failed)
+        try:
+            _write_whole(where, planned[1], tracked, found, overwrite=overwrite, keep=leaving_out)
+            break
+        except _LeftOutError:
+            selection = without(selection, found)
+            failed, leaving_out = None, True
+    if found and failures is not None:
+        failures(found)
+    elif found:
+        warnings.warn(found.text(), LazyLoadWarning, stacklevel=2)
     return Path(where)
+
+
+class _LeftOutError(Exception):
+    """What was written holds positions that are to be left out: it is dropped."""
+
+
+def _write_whole(
+    path: str,
+    write: Callable[[str, ExportProgress], None],
+    progress: ExportProgress,
+    found: Failures,
+    *,
+    overwrite: bool,
+    keep: bool,
+) -> None:
+    """Write under a temporary name, and name it, unless something of it is to be left out."""
+    progress.check()
+    try:
+        with atomic_target(path, overwrite=overwrite) as made:
+            write(made, progress)
+            progress.check()
+            if not keep and found.left_out:
+                raise _LeftOutError
+    except ExportError:
+        if progress.error is not None:
+            raise progress.error from None
+        raise
 
 
 def _format(path: str, given: str | None) -> str:

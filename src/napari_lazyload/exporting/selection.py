@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 
 from napari_lazyload.core.affine import linear
-from napari_lazyload.core.chunks import box_shape
+from napari_lazyload.core.chunks import ChunkGrid, box_shape, box_slices
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
 from napari_lazyload.cropping.target import target_of
 
 if TYPE_CHECKING:
-    from napari_lazyload.core.chunks import Box, ChunkGrid
+    from napari_lazyload.core.chunks import Box
+    from napari_lazyload.cropping.failures import Failures
     from napari_lazyload.cropping.target import DisplaySettings
 
     Array = np.ndarray[Any, Any]
@@ -96,6 +98,27 @@ def select(image: Any, region: Any, level: int, dtype: Any) -> ExportSelection:
         target.units,
         target.display_settings(channels),
     )
+
+
+def without(selection: ExportSelection, failures: Failures) -> ExportSelection:
+    """Return a selection without the positions that cannot be read; those behind move up.
+
+    It begins where the first one that is left lies.
+    """
+    axis = failures.axis
+    assert axis is not None  # something is left out along it
+    size = selection.shape[axis]
+    left = np.delete(np.arange(size), failures.left_out)
+    runs = np.split(left, np.flatnonzero(np.diff(left) > 1) + 1)
+    array = selection.array[box_slices(selection.box)]
+    before = (slice(None),) * axis
+    pieces = [array[(*before, slice(int(run[0]), int(run[-1]) + 1))] for run in runs]
+    joined = da.concatenate(pieces, axis)
+    shift = np.zeros(len(selection.matrix) - 1)
+    shift[axis] = left[0]
+    moved = selection.matrix @ linear(np.eye(len(shift)), shift)
+    grid = ChunkGrid(joined.shape, joined.chunks)
+    return replace(selection, array=joined, grid=grid, box=grid.full_box, matrix=moved)
 
 
 def _named(axes: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from napari_lazyload.core.chunks import Box
+    from napari_lazyload.cropping.failures import Failed
     from napari_lazyload.exporting.selection import ExportSelection
 
     Array = np.ndarray[Any, Any]
@@ -42,6 +43,8 @@ class ExportProgress:
         ``progress(done, total)``, one call at a time.
     cancel : callable, optional
         Returns true to stop.
+    failed : callable, optional
+        Called with each part that cannot be read; see :func:`napari_lazyload.cropping.crop.fill`.
 
     Attributes
     ----------
@@ -54,8 +57,10 @@ class ExportProgress:
         total: int,
         progress: Callable[[int, int], Any] | None,
         cancel: Callable[[], bool] | None,
+        failed: Failed | None = None,
     ) -> None:
         self.total = total
+        self.failed = failed
         self.cancel = cancel
         self._progress = progress
         self._done = 0
@@ -144,6 +149,7 @@ class PixelStream:
                     result,
                     cancel=progress.cancel,
                     progress=report,
+                    failed=progress.failed,
                 )
             except OSError as err:
                 if isinstance(err, LazyLoadError) or err is progress.error:

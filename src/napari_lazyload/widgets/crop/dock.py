@@ -216,7 +216,7 @@ class CropDock(QWidget):
         form, output = self.form, self.form.output
         frames = [("Shown position", SHOWN), ("All of them", WHOLE), ("Numbers below", TYPED)]
         set_choices(form.frames, frames)
-        changed = (form.frames, form.level, form.dtype, form.several, form.masked)
+        changed = (form.frames, form.level, form.dtype, form.several, form.masked, form.on_error)
         fields: tuple[Any, ...] = (*changed, form.box_size, form.seed, form.outline)
         for field in (*fields, output.kind, output.path):
             field.changed.connect(self._schedule)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+_UNREADABLE = [("Stop", ""), ("Leave blank", "blank"), ("Leave out", "skip")]
+
+
 class CropForm(QWidget):
     """The fields and lines of the crop dock.
 
@@ -63,6 +66,8 @@ class CropForm(QWidget):
         self.outline = check(
             "Outline on the canvas", "Show the region as a layer of its own", checked=True
         )
+        self.on_error = combo("Unreadable", "What becomes of frames and chunks that cannot be read")
+        set_choices(self.on_error, _UNREADABLE)
         self.name = LineEdit(value="")
         self.name.native.setAccessibleName("Name of the region")
         self.name.native.setPlaceholderText("name of the region")
@@ -131,7 +136,7 @@ class CropForm(QWidget):
         fields += [self.box_size, self.seed, self.frames, *self.rows.fields]
         fields += [self.level, self.dtype, output.kind, output.path, output.browse]
         fields += [output.reopen, output.pyramid, output.sharded, self.more.header]
-        fields += [self.in_world, self.outline, self.name, self.keep, self.forget]
+        fields += [self.in_world, self.outline, self.on_error, self.name, self.keep, self.forget]
         fields += [self.crop, self.lazy, self.to_file, self.copy, self.cancel]
         for field, after in pairwise(fields):
             QWidget.setTabOrder(getattr(field, "native", field), getattr(after, "native", after))
@@ -179,6 +184,11 @@ class CropForm(QWidget):
 
     def _lay_out_more(self) -> QWidget:
         content = QWidget()
+        row = QHBoxLayout()
+        label = QLabel("If unreadable")
+        label.setBuddy(self.on_error.native)
+        row.addWidget(label)
+        row.addWidget(self.on_error.native, 1)
         kept = QHBoxLayout()
         for field in (self.name, self.keep, self.forget):
             kept.addWidget(field.native)
@@ -187,6 +197,7 @@ class CropForm(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.in_world.native)
         layout.addWidget(self.outline.native)
+        layout.addLayout(row)
         layout.addLayout(kept)
         return content
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import Box
     from napari_lazyload.core.region import Estimate
+    from napari_lazyload.cropping.failures import OnFailure
     from napari_lazyload.cropping.target import LayerTarget
     from napari_lazyload.layers.crop.mask import Mask
     from napari_lazyload.widgets.crop.region_source import RegionChoice, ResolvedRegion
@@ -51,6 +52,8 @@ class CropPlan:
         What it needs and reads.
     mask : Mask or None
         What is drawn; pixels outside of it are 0.
+    on_error : {"blank", "skip"} or None
+        What becomes of chunks that cannot be read, as :func:`napari_lazyload.crop` takes it.
     """
 
     target: LayerTarget
@@ -60,6 +63,7 @@ class CropPlan:
     box: Box
     cost: Estimate
     mask: Mask | None = None
+    on_error: OnFailure | None = None
 
     @property
     def layer(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Shapes
@@ -96,7 +97,8 @@ class RegionPlanner:
         targets = list(map(LayerTarget, layers))  # once: their levels may be many
         self.resolved = resolve(viewer, targets[0], choice)
         level, dtype = form.level.value or 0, form.dtype.value or None
-        self.plans = plan_crops(viewer, targets, self.resolved, choice, level=level, dtype=dtype)
+        plans = plan_crops(viewer, targets, self.resolved, choice, level=level, dtype=dtype)
+        self.plans = tuple(replace(plan, on_error=form.on_error.value or None) for plan in plans)
         form.rows.set_ranges([(part.start, part.stop) for part in self.plans[0].region])
 
     def _show_fields(self, selected: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from qtpy.QtCore import Qt, QTimer
 
 from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoadError, RegionError
 from napari_lazyload.cropping.crop import crop
-from napari_lazyload.layers.crop.crop_layer import crop_layer
+from napari_lazyload.layers.crop.crop_layer import CROP_KEY, crop_layer
 from napari_lazyload.layers.crop.export_source import to_write
 from napari_lazyload.layers.crop.mask import inside
 from napari_lazyload.widgets.crop.plan import sentence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
+    from napari_lazyload.cropping.failures import Failures
     from napari_lazyload.widgets.crop.form import CropForm
     from napari_lazyload.widgets.crop.plan import CropPlan
 
@@ -77,6 +80,8 @@ class CropRun:
         without an error.
     error : BaseException or None
         What went wrong, once `finished`.
+    failures : dict
+        What is blank or left out, by the number of its plan.
     """
 
     def __init__(self, *plans: CropPlan, target: FileTarget | None = None) -> None:
@@ -86,6 +91,7 @@ class CropRun:
         self.total = sum(plan.cost.touched_chunks for plan in plans)
         self.results: list[Any] = []
         self.error: BaseException | None = None
+        self.failures: dict[int, Failures] = {}
         self._cancelled = threading.Event()
         self._ended = threading.Event()
         # Made here: napari's layers belong to the main thread.
@@ -112,18 +118,31 @@ class CropRun:
             return f"Cancelled, nothing {else_}was written.{written}"
         return ("" if self.error is None else failure_text(self.error)) + written
 
+    @property
+    def left_out(self) -> str:
+        """What is blank or left out, as lines of text: how many, and which."""
+        lines = []
+        for number, found in sorted(self.failures.items()):
+            plan = self.plans[number]
+            # A masked crop is written as a layer of its own, whose positions begin with it.
+            cut = self.target is not None and plan.mask is not None and found.axis is not None
+            first = plan.box[found.axis or 0][0] if cut else 0
+            name = f"{plan.layer.name}: " * (len(self.plans) > 1)
+            lines.append(f"\n{name}{found.text(first)}")
+        return "".join(lines)
+
     def cancel(self) -> None:
         """Read no further chunk; one that is being read is not waited for."""
         self._cancelled.set()
 
     def _work(self, writes: list[tuple[Any, Any, int]]) -> None:
         try:
-            for number, plan in enumerate(self.plans):
+            for number in range(len(self.plans)):
                 progress = self._progress_after(number)
                 if self.target is None:
-                    result = self._read(plan, progress)
+                    result = self._read(number, progress)
                 else:
-                    result = self._write(plan, writes[number], self.target.paths[number], progress)
+                    result = self._write(number, writes[number], progress)
                 self.results.append(result)
         except BaseException as err:  # noqa: BLE001 - the window reports it
             self.error = err
@@ -140,7 +159,8 @@ class CropRun:
 
         return progress
 
-    def _read(self, plan: CropPlan, progress: Callable[[int, int], None]) -> Any:
+    def _read(self, number: int, progress: Callable[[int, int], None]) -> Any:
+        plan = self.plans[number]
         pixels = crop(
             plan.layer,
             plan.region,
@@ -148,23 +168,26 @@ class CropRun:
             dtype=plan.dtype,
             progress=progress,
             cancel=self._cancelled,
+            on_error=plan.on_error,
+            failures=partial(self.failures.__setitem__, number),
         )
         if plan.mask is not None:
             kept = inside(plan.mask, plan.target, plan.level, plan.box)
+            found = self.failures.get(number)
+            axis = None if found is None else found.axis
+            if found is not None and axis is not None and kept.shape[axis] > 1:
+                kept = np.delete(kept, found.left_out, axis)
             np.copyto(pixels, 0, where=~kept)
         return pixels
 
     def _write(
-        self,
-        plan: CropPlan,
-        source: tuple[Any, Any, int],
-        path: Path,
-        progress: Callable[[int, int], None],
+        self, number: int, source: tuple[Any, Any, int], progress: Callable[[int, int], None]
     ) -> Path:
         from napari_lazyload.exporting.export import export
 
         target = self.target
         assert target is not None  # asked by the caller
+        plan, path = self.plans[number], target.paths[number]
         image, region, level = source
         return export(
             image,
@@ -177,6 +200,8 @@ class CropRun:
             overwrite=target.overwrite,
             progress=progress,
             cancel=self._cancelled,
+            on_error=plan.on_error,
+            failures=partial(self.failures.__setitem__, number),
         )
 
 
@@ -290,34 +315,48 @@ class CropRunner:
             self._open_files(run)
         else:
             self.end("")
-            results = zip(run.plans, run.results, strict=True)
-            self.add([plan_layer(plan, pixels) for plan, pixels in results], run.plans)
+            found = map(run.failures.get, range(len(run.plans)))
+            results = zip(run.plans, run.results, found, strict=True)
+            self.add([plan_layer(*result) for result in results], run.plans, run.left_out)
 
     def _fail(self, run: CropRun, error: BaseException) -> None:
-        self.end(run.failure)
+        way_out = ""
+        if isinstance(error, ChunkReadError) and run.plans[0].on_error is None:
+            self._form.more.header.setChecked(True)
+            way_out = "\nTo go on without it, choose Leave blank or Leave out under More."
+        self.end(run.failure + way_out)
         if not isinstance(error, (RegionError, MemoryError, CancelledError)):
             show_error(f"Crop of {run.plans[0].layer.name}: {failure_text(error)}")
 
     def _open_files(self, run: CropRun) -> None:
-        self.end(f"Wrote {', '.join(map(str, run.results))}.")
+        self.end(f"Wrote {', '.join(map(str, run.results))}.{run.left_out}")
         if self._form.output.reopen.value:
             for path in run.results:
                 open_path(self._viewer, str(path))
 
-    def add(self, new: Sequence[Any], plans: Sequence[CropPlan]) -> None:
-        """Add crops to the viewer, each above its layer."""
+    def add(self, new: Sequence[Any], plans: Sequence[CropPlan], left_out: str = "") -> None:
+        """Add crops to the viewer, each above its layer, and say what is left out of them."""
         layers = self._viewer.layers
         for layer, plan in zip(new, plans, strict=True):
             layers.insert(layers.index(plan.layer) + 1, layer)
         if new:
             layers.selection.active = new[0]
             layers.selection.update(new)
-            self._report(f"Added {', '.join(repr(layer.name) for layer in new)}.")
+            self._report(f"Added {', '.join(repr(layer.name) for layer in new)}.{left_out}")
 
 
-def plan_layer(plan: CropPlan, pixels: Any) -> Any:
-    """Return the new layer of the pixels of a crop."""
-    return crop_layer(plan.layer, pixels, plan.region, plan.level, plan.mask)
+def plan_layer(plan: CropPlan, pixels: Any, found: Failures | None = None) -> Any:
+    """Return the new layer of the pixels of a crop, whose metadata say what is left out."""
+    region = list(plan.region)
+    if found is not None and found.axis is not None and found.left_out:
+        lead = next(place for place in count() if place not in found.left_out)
+        factor = plan.target.level_factors(plan.level)[found.axis]
+        start = round((plan.box[found.axis][0] + lead) * factor)
+        region[found.axis] = slice(start, region[found.axis].stop)
+    made = crop_layer(plan.layer, pixels, tuple(region), plan.level, plan.mask)
+    if found is not None:
+        made.metadata[CROP_KEY]["failures"] = found.facts()
+    return made
 
 
 def make_timer(

@@ -113,19 +113,24 @@ def _image_number(plan: CropPlan, found: Origin | None) -> int | None:
 def _read(made: _Script, plan: CropPlan, found: Origin | None, last: str) -> None:
     """Write how the pixels come into memory."""
     number = _image_number(plan, found)
-    dtype = "" if plan.dtype is None else f", dtype={plan.dtype!r}"
+    more = "" if plan.dtype is None else f", dtype={plan.dtype!r}"
+    more += _on_error(plan)
     if found is not None and number is not None:
         made.lines.append(f"image{last} = {_dataset(made, found)}.images[{number}]")
         level = f", level={plan.level}" if plan.level else ""
-        call = f"nl.crop(image{last}, {_region(plan, found)}{level}{dtype})"
+        call = f"nl.crop(image{last}, {_region(plan, found)}{level}{more})"
         if found.link.channel is not None:
             call += f".squeeze({found.image.axes.index(CHANNEL_AXIS)})"
     else:
         array, parts = _array(made, plan, found, f"image{last}")
-        call = f"nl.crop({array}, ({parts},){dtype})"
+        call = f"nl.crop({array}, ({parts},){more})"
     made.lines.append(f"pixels{last} = {call}")
     if plan.mask is not None:
         _mask(made, plan, f"pixels{last}")
+
+
+def _on_error(plan: CropPlan) -> str:
+    return "" if plan.on_error is None else f", on_error={plan.on_error!r}"
 
 
 def _dataset(made: _Script, found: Origin) -> str:
@@ -204,6 +209,8 @@ def _write(
     path, more = target.paths[place], ""
     if plan.dtype is not None and plan.mask is None:
         more = f", dtype={plan.dtype!r}"
+    if plan.mask is None:
+        more += _on_error(plan)
     if path.suffix != ".npy" and not target.pyramid:
         more += ", pyramid=False"
     if path.suffix == ".zarr" and target.sharded:
