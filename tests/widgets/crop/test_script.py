@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import zarr
 from napari.layers import Layer
+from napari.layers._source import layer_source
 from qtpy.QtWidgets import QApplication
 
 import napari_lazyload as nl
 from helpers.crops import pixels, take_box
+from helpers.server import FolderServer
+from napari_lazyload.sample_data import make_ome_zarr
 from napari_lazyload.widgets.crop.dock import CropDock
 from napari_lazyload.widgets.crop.output import NPY, ZARR
 from napari_lazyload.widgets.crop.region_source import WHOLE
@@ -260,3 +263,29 @@ def test_no_region_no_script(dock):
     dock.copy_script()
     assert dock.form.message.text() == "Say which file to write."
     assert QApplication.clipboard().text() == "before"
+
+
+def test_no_secret_goes_to_the_clipboard(open_dock, tmp_path):
+    make_ome_zarr(tmp_path / "a.ome.zarr", size=64)
+    with FolderServer(tmp_path) as server:
+        address = server.url.replace("://", "://me:hunter2@")
+        dock, _ = open_dock(
+            f"{address}/a.ome.zarr?sig=hunter3",
+            headers={"Authorization": "Bearer hunter4"},
+            timeout=20,
+        )
+        text = copied(dock)
+        assert "hunter" not in text
+        assert f"nl.open_dataset('{server.url}/a.ome.zarr', timeout=20, headers=...)" in text
+        assert "may be secret: the login of the address, the query of the address, headers." in text
+
+
+def test_the_address_of_a_foreign_layer_is_copied_without_its_login(viewer, qtbot):
+    with layer_source(path="https://me:hunter2@host/a.tif?sig=hunter3"):
+        layer = viewer.add_image(np.zeros((4, 40, 40), np.uint8), name="foreign")
+    dock = CropDock(viewer)
+    qtbot.addWidget(dock)
+    dock.form.layer.value = layer
+    text = copied(dock)
+    assert "napari opened 'https://host/a.tif'" in text
+    assert "hunter" not in text

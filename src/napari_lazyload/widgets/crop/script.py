@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.arrays.layer_link import METADATA_KEY
+from napari_lazyload.core.confidential import public_address, public_options
 from napari_lazyload.core.metadata import CHANNEL_AXIS, RGB_AXIS
 from napari_lazyload.dataset.dataset import open_datasets
 from napari_lazyload.dataset.layer_data import layer_data
@@ -140,9 +141,25 @@ def _dataset(made: _Script, found: Origin) -> str:
         last = f"_{len(made.datasets) + 1}" if made.datasets else ""
         made.datasets[id(dataset)] = name = f"dataset{last}"
         path, options = dataset.opened_with
-        given = "".join(f", {key}={value!r}" for key, value in options.items())
-        made.lines.append(f"{name} = nl.open_dataset({path!r}{given})")
+        made.lines += _opening(name, path, options)
     return made.datasets[id(dataset)]
+
+
+def _opening(name: str, path: str | list[str], options: dict[str, Any]) -> list[str]:
+    """Return the lines that open a dataset, without what nobody else may see."""
+    left_out: list[str] = []
+    secret: list[str] = []
+    if isinstance(path, str) and "://" in path:
+        path, parts = public_address(path)
+        left_out = [f"the {part} of the address" for part in parts]
+        options, secret = public_options(options)
+    given = "".join(f", {key}={value!r}" for key, value in options.items())
+    given += "".join(f", {key}=..." for key in secret)
+    left_out += secret
+    lines = [f"{name} = nl.open_dataset({path!r}{given})"]
+    if left_out:
+        lines.insert(0, f"# Left out, for it may be secret: {', '.join(left_out)}.")
+    return lines
 
 
 def _region(plan: CropPlan, found: Origin) -> str:
@@ -178,7 +195,9 @@ def _placeholder(plan: CropPlan, name: str) -> list[str]:
     """Return the lines that ask for the pixels of a layer that another plugin or a script made."""
     layer, data = plan.layer, plan.target.arrays[plan.level]
     which = f"level {plan.level} of its data" if layer.multiscale else "its data"
-    opened = f" (napari opened {layer.source.path!r})" if layer.source.path else ""
+    opened = (
+        f" (napari opened {public_address(layer.source.path)[0]!r})" if layer.source.path else ""
+    )
     return [
         f"# napari-lazyload did not open this layer{opened}: put here what gives",
         f"# {which}, an array of shape {tuple(map(int, data.shape))} and type {data.dtype}.",
