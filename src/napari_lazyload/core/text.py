@@ -79,3 +79,15 @@ def size_text(nbytes: float) -> str:
             break
     digits = 1 if nbytes < 9.95 else 0
     return f"{nbytes:,.{digits}f} {unit}"
+
+
+_JOINER = "\N{WORD JOINER}"
+
+
+def plain_text(text: str) -> str:
+    """Return a text that Qt never takes for HTML, for tooltips, message boxes and notifications.
+
+    These have no format to set. An invisible sign keeps what looks like a tag from being one: HTML
+    with escapes would wrap lines in other places, and stand in napari's log.
+    """
+    return text.replace("<", f"<{_JOINER}").replace("&lt;", f"&{_JOINER}lt;")

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_lazyload.arrays.lazy_array import LazyArray
 from napari_lazyload.core.source import status_token
-from napari_lazyload.core.text import problem_state
+from napari_lazyload.core.text import plain_text, problem_state
 from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.canvas_text import CanvasText
 from napari_lazyload.layers.display.layer_display import LayerDisplay, link_of
@@ -218,7 +218,8 @@ class ViewerDisplays:
         from napari.utils.notifications import show_warning
 
         more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
-        show_warning(f"{news[0]}{more}. Blank in the viewer; the table says which, and retries")
+        text = f"{news[0]}{more}. Blank in the viewer; the table says which, and retries"
+        show_warning(plain_text(text))
 
     def _mark(self, _event: Any = None) -> None:
         """Say on the canvas what is blank or subsampled, unless the user has a text there."""

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_lazyload.core.text import problem_state, size_text
+from napari_lazyload.core.text import plain_text, problem_state, size_text
 from napari_lazyload.dataset.dataset import ERROR, STATUS
 from napari_lazyload.layers.navigation import row_in_view, show_row
 from napari_lazyload.layers.viewer import displays_of
@@ -28,6 +28,7 @@ from napari_lazyload.widgets.panels.loading import LoadingPanel, display_of
 from napari_lazyload.widgets.panels.section import Scrolling, Section
 from napari_lazyload.widgets.qt.latest_worker import LatestWorker
 from napari_lazyload.widgets.qt.main_thread import post_to_main
+from napari_lazyload.widgets.qt.plain_text import plain_label
 from napari_lazyload.widgets.table.live_states import LiveStates
 from napari_lazyload.widgets.table.view import MetaTableView
 
@@ -96,10 +97,10 @@ class DatasetDock(QWidget):
     # --- parts
 
     def _lay_out(self) -> None:
-        self.title = QElidingLabel("", self)
+        self.title = plain_label(QElidingLabel("", self))
         self.title.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.summary, self.notice = QLabel(self), QLabel(self)
+        self.summary, self.notice = plain_label(QLabel(self)), plain_label(QLabel(self))
         for label in (self.summary, self.notice):
             label.setWordWrap(True)
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -222,7 +223,7 @@ class DatasetDock(QWidget):
             self._take_frame(None, None, {})
         else:
             self.title.setText(dataset.path)
-            self.title.setToolTip(dataset.path)
+            self.title.setToolTip(plain_text(dataset.path))
             self._disconnect = dataset.connect(
                 lambda row: post_to_main(lambda: self._on_row_changed(dataset, row))
             )

@@ -9,6 +9,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer
 
 from napari_lazyload.core.errors import RegionError
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.cropping.target import LayerTarget
 from napari_lazyload.layers.crop import geometry
 from napari_lazyload.layers.crop.crop_layer import crop_layer
@@ -77,7 +78,8 @@ class EditableCopy(QObject):
         self.stop()
         if run.error is not None:
             self._report(failure_text(run.error))
-            show_error(f"Copy of {run.plans[0].layer.name}: {failure_text(run.error)}")
+            text = f"Copy of {run.plans[0].layer.name}: {failure_text(run.error)}"
+            show_error(plain_text(text))
             return
         plan, layers = run.plans[0], self._viewer.layers
         new = crop_layer(plan.layer, run.results[0], plan.region, plan.level)

@@ -6,6 +6,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
+from napari_lazyload.core.text import plain_text
+
 PLUGIN = "napari-lazyload"
 FOLDER_PATTERNS = ("*/", "*.zarr/")
 """The patterns of napari's preferences for all folders and for Zarr stores, which another plugin
@@ -50,7 +52,7 @@ def open_path(viewer: Any, path: str | list[str]) -> None:
     try:
         viewer.open(path, stack=not isinstance(path, str), plugin=PLUGIN)
     except (LazyLoadError, OSError, ValueError) as err:
-        show_error(str(err))
+        show_error(plain_text(str(err)))
 
 
 def is_folder_reader() -> bool:
@@ -82,7 +84,7 @@ def become_folder_reader(parent: QWidget | None = None) -> bool:
     )
     buttons = QMessageBox.StandardButton
     answer = QMessageBox.question(
-        parent, "Reader for folders", question, buttons.Yes | buttons.No, buttons.No
+        parent, "Reader for folders", plain_text(question), buttons.Yes | buttons.No, buttons.No
     )
     if answer != buttons.Yes:
         return False

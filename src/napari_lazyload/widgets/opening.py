@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QProgressDialog
 
 from napari_lazyload.core.cancelling import cancellable
 from napari_lazyload.core.errors import CancelledError
+from napari_lazyload.core.text import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ def open_in_window(opened: Callable[[], T], address: str, window: QMainWindow) -
             raise
     _wait_in_window(result, cancel, address, window)
     if cancel.is_set():
-        show_info(f"Opening {_short(address)} was cancelled")
+        show_info(plain_text(f"Opening {_short(address)} was cancelled"))
         return None
     try:
         return result.result(0)
@@ -77,7 +78,7 @@ def _wait_in_window(
     result: Future[T], cancel: threading.Event, address: str, window: QMainWindow
 ) -> None:
     """Handle events until there is a result, or the user cancels."""
-    dialog = QProgressDialog(f"Opening {_short(address)}", "Cancel", 0, 0, window)
+    dialog = QProgressDialog(plain_text(f"Opening {_short(address)}"), "Cancel", 0, 0, window)
     dialog.setWindowTitle("Lazy Load")
     dialog.setWindowModality(Qt.WindowModality.NonModal)
     dialog.setMinimumDuration(0)

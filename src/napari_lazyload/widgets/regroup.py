@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_error
 
 from napari_lazyload.core.errors import LazyLoadError
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.loading import scheduler
 from napari_lazyload.loading.jobs import Tier
 from napari_lazyload.widgets.attach import dataset_of
@@ -36,7 +37,7 @@ def regroup(viewer: Any, dataset: Dataset) -> None:
                 fresh = dataset.reopen(headers="all")
             except LazyLoadError as err:
                 message = str(err)
-                post_to_main(lambda: show_error(message))
+                post_to_main(lambda: show_error(plain_text(message)))
                 return
         post_to_main(lambda: _replace(viewer, dataset, fresh))
 

@@ -11,6 +11,8 @@ from qtpy.QtWidgets import QAbstractSpinBox, QGridLayout, QLabel, QWidget
 from superqt import QElidingLabel, QRangeSlider
 
 from napari_lazyload.core.region import start_pixel, stop_pixel
+from napari_lazyload.core.text import plain_text
+from napari_lazyload.widgets.qt.plain_text import plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +83,7 @@ class AxisRows(QWidget):
             self._add_row(number)
             self._show(number, edges)
         for column, title in enumerate(("Axis", "", "from", "to")):
-            self._grid.addWidget(QLabel(title), 0, column)
+            self._grid.addWidget(plain_label(QLabel(title)), 0, column)
 
     def _add_row(self, axis: int) -> None:
         name, size = self._axes[axis]
@@ -101,16 +103,16 @@ class AxisRows(QWidget):
         for end, (box, text) in enumerate(zip((start, stop), texts, strict=True)):
             field = box.native
             field.setAccessibleName(f"{name}, {text}")
-            field.setToolTip(f"{name}: {text}")
+            field.setToolTip(plain_text(f"{name}: {text}"))
             field.setFixedWidth(width)
             # The arrow keys do it, and the slider.
             field.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
             field.setStyleSheet("padding: 1px 2px;")  # napari leaves room for the buttons
             field.setKeyboardTracking(False)  # what is half typed is no region
             box.changed.connect(lambda value, end=end: self._on_typed(axis, end, value))
-        label = QElidingLabel(f"{name} ({unit or f'{size:,}'})")
+        label = plain_label(QElidingLabel(f"{name} ({unit or f'{size:,}'})"))
         label.setAccessibleName(label.text())
-        label.setToolTip(f"{name}: {size:,} pixels")
+        label.setToolTip(plain_text(f"{name}: {size:,} pixels"))
         label.setMaximumWidth(110)
         for column, widget in enumerate((label, slider, start.native, stop.native)):
             self._grid.addWidget(widget, axis + 1, column)

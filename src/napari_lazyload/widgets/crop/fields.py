@@ -8,6 +8,9 @@ from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QStyle, QStyleOptionComboBox, QStylePainter
 
+from napari_lazyload.core.text import plain_text
+from napari_lazyload.widgets.qt.plain_text import plain_label
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,7 +44,7 @@ def described(widget: Any, name: str, tip: str) -> Any:
     """Return a widget of magicgui with an accessible name, unless that is "", and a tooltip."""
     if name:
         widget.native.setAccessibleName(name)
-    widget.native.setToolTip(tip)
+    widget.native.setToolTip(plain_text(tip))
     return widget
 
 
@@ -83,7 +86,9 @@ class _ElidedText(QObject):
         option.currentText = combo.fontMetrics().elidedText(
             whole, Qt.TextElideMode.ElideMiddle, field.width()
         )
-        combo.setToolTip(self._tip if option.currentText == whole else f"{whole}\n{self._tip}")
+        combo.setToolTip(
+            self._tip if option.currentText == whole else plain_text(f"{whole}\n{self._tip}")
+        )
         painter = QStylePainter(combo)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
@@ -92,7 +97,7 @@ class _ElidedText(QObject):
 
 def text_line(name: str) -> QLabel:
     """Return a line of text that wraps and can be copied."""
-    label = QLabel()
+    label = plain_label(QLabel())
     label.setAccessibleName(name)
     label.setWordWrap(True)
     label.setTextInteractionFlags(

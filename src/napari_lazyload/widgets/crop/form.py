@@ -9,10 +9,12 @@ from magicgui.widgets import LineEdit, ProgressBar, PushButton, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.widgets.crop.axis_rows import AxisRows
 from napari_lazyload.widgets.crop.fields import check, combo, described, set_choices, text_line
 from napari_lazyload.widgets.crop.output import ZARR, OutputForm
 from napari_lazyload.widgets.panels.section import Scrolling, Section
+from napari_lazyload.widgets.qt.plain_text import plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -147,7 +149,7 @@ class CropForm(QWidget):
             text = f"{self._levels[number]}, {short}"
             if self.level.native.itemText(number) != text:
                 self.level.native.setItemText(number, text)
-            self.level.native.setItemData(number, long, Qt.ItemDataRole.ToolTipRole)
+            self.level.native.setItemData(number, plain_text(long), Qt.ItemDataRole.ToolTipRole)
 
     def set_row_visible(self, field: Any, visible: bool) -> None:
         """Show or hide a field together with its label."""
@@ -185,7 +187,7 @@ class CropForm(QWidget):
     def _lay_out_more(self) -> QWidget:
         content = QWidget()
         row = QHBoxLayout()
-        label = QLabel("If unreadable")
+        label = plain_label(QLabel("If unreadable"))
         label.setBuddy(self.on_error.native)
         row.addWidget(label)
         row.addWidget(self.on_error.native, 1)
@@ -218,7 +220,7 @@ class CropForm(QWidget):
         wide = {1: self.several.native, 3: self.masked.native}
         places = dict(zip(labelled, (0, 2, 5, 6, 7, 9, 10), strict=True))
         for field, row in places.items():
-            self._labels[field] = QLabel(field.native.accessibleName())
+            self._labels[field] = plain_label(QLabel(field.native.accessibleName()))
             self._labels[field].setBuddy(field.native)
             grid.addWidget(self._labels[field], row, 0)
             grid.addWidget(field.native, row, 1, 1, 1 if field is self.region else 2)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import LineEdit, PushButton
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMessageBox, QWidget
 
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.widgets.crop.fields import check, combo, described, set_choices
+from napari_lazyload.widgets.qt.plain_text import plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +71,7 @@ class OutputForm:
         for at, (name, field) in enumerate(
             (("Result", self.kind.native), ("File", self._file_row))
         ):
-            label = QLabel(name)
+            label = plain_label(QLabel(name))
             label.setBuddy(self.kind.native if at == 0 else self.path.native)
             self._labels.append(label)
             grid.addWidget(label, row + at, 0)
@@ -148,7 +150,7 @@ def may_replace(parent: Any, paths: Sequence[Path]) -> bool | None:
     answer = QMessageBox.question(
         parent,
         "Replace it?",
-        f"This is there already:\n{names}\n\nReplace it?",
+        plain_text(f"This is there already:\n{names}\n\nReplace it?"),
         buttons.Yes | buttons.No,
         buttons.No,
     )

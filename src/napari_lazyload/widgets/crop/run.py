@@ -17,6 +17,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QTimer
 
 from napari_lazyload.core.errors import CancelledError, ChunkReadError, LazyLoadError, RegionError
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.cropping.crop import crop
 from napari_lazyload.layers.crop.crop_layer import CROP_KEY, crop_layer
 from napari_lazyload.layers.crop.export_source import to_write
@@ -326,7 +327,7 @@ class CropRunner:
             way_out = "\nTo go on without it, choose Leave blank or Leave out under More."
         self.end(run.failure + way_out)
         if not isinstance(error, (RegionError, MemoryError, CancelledError)):
-            show_error(f"Crop of {run.plans[0].layer.name}: {failure_text(error)}")
+            show_error(plain_text(f"Crop of {run.plans[0].layer.name}: {failure_text(error)}"))
 
     def _open_files(self, run: CropRun) -> None:
         self.end(f"Wrote {', '.join(map(str, run.results))}.{run.left_out}")

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lazyload.core import lazy_imports
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.widgets.qt.present import present
 from napari_lazyload.widgets.table.painting import is_theme_change, state_styles
 
@@ -82,7 +83,7 @@ class ImportPanel(QWidget):
             icon, brush = styles[_MARKS[package["status"]]]
             for column, text in enumerate((name, package["status"], seconds)):
                 item = QTableWidgetItem(text)
-                item.setToolTip(package["error"] or text)
+                item.setToolTip(plain_text(package["error"] or text))
                 table.setItem(row, column, item)
             state = present(table.item(row, 1))
             state.setIcon(icon)

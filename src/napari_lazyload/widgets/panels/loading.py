@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxL
 from superqt import QElidingLabel
 
 from napari_lazyload.core.source import status_token
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.layers.display.layer_display import link_of
 from napari_lazyload.layers.viewer import displays_of
 from napari_lazyload.loading import cache, scheduler, status
@@ -23,6 +24,7 @@ from napari_lazyload.widgets.panels.load_rates import (
     seconds_left,
 )
 from napari_lazyload.widgets.panels.section import Scrolling
+from napari_lazyload.widgets.qt.plain_text import plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +58,8 @@ class LoadingPanel(QWidget):
         self._rates = Rates()
         self._rows: dict[int, _LayerRow] = {}
         self._paused_here = False
-        self.totals = QLabel(self)
-        self.memory = QLabel(self)
+        self.totals = plain_label(QLabel(self))
+        self.memory = plain_label(QLabel(self))
         for label in (self.totals, self.memory):
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.pause = _button(
@@ -160,10 +162,10 @@ class _LayerRow(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._most = 0
-        self.name = QElidingLabel(self)
+        self.name = plain_label(QElidingLabel(self))
         self.name.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.counts = QLabel(self)
+        self.counts = plain_label(QLabel(self))
         bar = ProgressBar()
         self.bar: Any = bar.native
         self.bar.setTextVisible(False)
@@ -188,7 +190,7 @@ class _LayerRow(QWidget):
         display = display_of(layer)
         lines = [layer.name, "" if display is None else display.level_text]
         self.name.setText(layer.name)
-        self.name.setToolTip("\n".join(filter(None, lines)))
+        self.name.setToolTip(plain_text("\n".join(filter(None, lines))))
         self.counts.setText(counts_text(summary))
         self.counts.setToolTip(f"{summary.evicted:,} more were loaded and are no longer in memory")
         done, total = self._progress(display, summary)

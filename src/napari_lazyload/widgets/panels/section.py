@@ -7,6 +7,7 @@ from typing import Any
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.widgets.qt.present import present
 
 _OPEN, _CLOSED = "\N{BLACK DOWN-POINTING SMALL TRIANGLE}", "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
@@ -68,7 +69,7 @@ class Section(QWidget):
 
     def _show_text(self) -> None:
         self.header.setText(f"{_OPEN if self.header.isChecked() else _CLOSED}  {self.text}")
-        self.header.setToolTip(self.text)
+        self.header.setToolTip(plain_text(self.text))
         self.header.setAccessibleName(self.text)
 
 

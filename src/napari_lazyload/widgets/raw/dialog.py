@@ -30,9 +30,11 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_lazyload.core.errors import LazyLoadError
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.sources.binary.raw import from_name, raw_source, write_sidecar
 from napari_lazyload.sources.binary.raw_guesses import Guess, guesses
 from napari_lazyload.widgets.attach import attach_open_viewers, hide_until_bound
+from napari_lazyload.widgets.qt.plain_text import plain_label
 from napari_lazyload.widgets.raw.preview import RawPreview
 
 DTYPES = (
@@ -74,7 +76,7 @@ def _open(viewer_ref: weakref.ref[Any], dialog_ref: weakref.ref[RawDialog]) -> N
         if dialog.keep.isChecked():
             write_sidecar(dialog.path, dialog.description())
     except (LazyLoadError, OSError, ValueError) as err:
-        show_error(str(err))
+        show_error(plain_text(str(err)))
 
 
 class RawDialog(QDialog):
@@ -147,7 +149,7 @@ class RawDialog(QDialog):
         self.keep.setToolTip(
             "A file beside the data, by which it opens without a question from then on"
         )
-        self.verdict = QLabel()
+        self.verdict = plain_label(QLabel())
         self.verdict.setWordWrap(True)
         self.preview = RawPreview()
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
@@ -165,7 +167,7 @@ class RawDialog(QDialog):
             ("&Axes", self.order),
         ):
             form.addRow(label, part)
-        title = QLabel("&What fits the size")
+        title = plain_label(QLabel("&What fits the size"))
         title.setBuddy(self.guesses)
         left = QVBoxLayout()
         left.addWidget(title)
@@ -176,8 +178,8 @@ class RawDialog(QDialog):
         columns.addLayout(left, 1)
         columns.addWidget(self.preview)
         text = f"{self.path}: {self._size:,} bytes, and nothing that says what they are"
-        where = QElidingLabel(text)
-        where.setToolTip(self.path)
+        where = plain_label(QElidingLabel(text))
+        where.setToolTip(plain_text(self.path))
         whole = QVBoxLayout(self)
         whole.addWidget(where)
         whole.addLayout(columns, 1)

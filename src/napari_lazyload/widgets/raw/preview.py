@@ -15,6 +15,7 @@ from napari_lazyload.core.errors import LazyLoadError
 from napari_lazyload.loading import scheduler
 from napari_lazyload.sources.binary.raw_guesses import plane_count, plane_sketch
 from napari_lazyload.widgets.qt.main_thread import post_to_main
+from napari_lazyload.widgets.qt.plain_text import plain_label
 
 if TYPE_CHECKING:
     from napari_lazyload.loading.jobs import Job
@@ -44,7 +45,7 @@ class RawPreview(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.picture, self.caption = QLabel(), QLabel()
+        self.picture, self.caption = QLabel(), plain_label(QLabel())
         self.picture.setFixedSize(SIDE, SIDE)
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.picture.setAccessibleName("Preview of one plane")

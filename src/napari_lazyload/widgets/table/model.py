@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
 
+from napari_lazyload.core.text import plain_text
 from napari_lazyload.dataset.dataset import ERROR, STATUS
 from napari_lazyload.widgets.qt.latest_worker import Cancelled, LatestWorker, Task
 from napari_lazyload.widgets.table.data import TableData, format_value, full_text
@@ -304,7 +305,7 @@ class MetaTableModel(QAbstractTableModel):
             return self._alignments.get(section)
         if role == _TOOLTIP:
             kind = self._data.dtype_name(section)
-            return f"{title} ({kind})\nClick to sort, a third time for slider order"
+            return plain_text(f"{title} ({kind})\nClick to sort, a third time for slider order")
         return None
 
     def failure(self, source_row: int) -> str | None:
@@ -342,7 +343,7 @@ class MetaTableModel(QAbstractTableModel):
     def _tooltip(self, row: int, column: int) -> str | None:
         value = self._data.value(row, column)
         texts = dict.fromkeys([full_text(value), self.failure(row)])  # each text once
-        return "\n".join(filter(None, texts)) or None
+        return plain_text("\n".join(filter(None, texts))) or None
 
     def _schedule(self) -> None:
         """Request a new order soon, but so rarely that steady changes keep no core busy."""

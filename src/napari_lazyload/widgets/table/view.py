@@ -9,6 +9,8 @@ from qtpy.QtCore import QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QCloseEvent, QGuiApplication, QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QVBoxLayout, QWidget
 
+from napari_lazyload.core.text import plain_text
+from napari_lazyload.widgets.qt.plain_text import plain_label
 from napari_lazyload.widgets.qt.present import present
 from napari_lazyload.widgets.table.model import MetaTableModel
 from napari_lazyload.widgets.table.row_view import RowTable
@@ -50,7 +52,7 @@ class MetaTableView(QWidget):
         self.model = MetaTableModel(parent=self)
         self.table = RowTable(self.model, self)
         self.filter_edit = QLineEdit(self)
-        self.count_label = QLabel(self)
+        self.count_label = plain_label(QLabel(self))
         self._selected = -1
         self._shown_sort = self.model.sort_key
         self._fitted = False
@@ -196,7 +198,7 @@ class MetaTableView(QWidget):
 
     def _take_failure(self, reason: str) -> None:
         self.count_label.setText("Not sorted")
-        self.count_label.setToolTip(reason)
+        self.count_label.setToolTip(plain_text(reason))
 
     def _show_count(self) -> None:
         shown, everything = self.model.rowCount(), self.model.total_rows
