@@ -325,7 +325,28 @@ def test_analyze_and_colors_and_mgh(tmp_path):
             nibabel.MGHImage(values((4, 5, 6), "i2"), np.diag([2.0, 3.0, 4.0, 1.0])),
             tmp_path / name,
         )
-        assert opened(tmp_path / name, values((4, 5, 6), "i2").T)[0].scale == (4, 3, 2)
+        image, _ = opened(tmp_path / name, values((4, 5, 6), "i2").T)
+        assert image.scale == (4, 3, 2)
+        assert image.units == ("millimeter",) * 3
+
+
+def test_the_time_of_mgh_is_in_seconds(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    pixels = values((4, 5, 6, 3), "i2")
+    made = nibabel.MGHImage(pixels, np.diag([2.0, 3.0, 4.0, 1.0]))
+    nibabel.save(made, tmp_path / "none.mgh")
+    made.header.set_zooms((2.0, 3.0, 4.0, 2500.0))
+    made.header["te"] = 30
+    for name in ("a.mgh", "a.mgz"):
+        nibabel.save(made, tmp_path / name)
+    image, dataset = opened(tmp_path / "a.mgh", pixels.T)
+    assert image.scale == (2.5, 4, 3, 2)
+    assert image.units == ("second", *("millimeter",) * 3)
+    assert (dataset.meta["tr"].tolist(), dataset.meta["te"].tolist()) == ([2500], [30])
+    for name in ("none.mgh", "a.mgz"):  # the end of packed data is not looked at
+        image, _ = opened(tmp_path / name, pixels.T)
+        assert image.scale == (1, 4, 3, 2)
+        assert image.units == (None, *("millimeter",) * 3)
 
 
 # --- NRRD

@@ -146,9 +146,8 @@ def _read_header(path: str) -> tuple[Any, bytes]:
             header = kind(block[:size], check=False)
             header.check_fix(logger=_quiet, error_level=40)
             return header, block
-    mgh = nibabel.MGHImage.header_class
     if block[:4] == b"\0\0\0\1" and len(block) >= 284:
-        return mgh(block[:284].ljust(mgh.template_dtype.itemsize, b"\0"), check=False), block
+        return _mgh_header(path, block, nibabel.MGHImage.header_class), block
     found = f"a file that begins with {block[:4]!r}"
     if len(block) < 348:
         found = f"{len(block)} bytes"
@@ -158,6 +157,17 @@ def _read_header(path: str) -> tuple[Any, bytes]:
         found,
         "it is truncated, or of another format",
     )
+
+
+def _mgh_header(path: str, block: bytes, kind: Any) -> Any:
+    """Return the header of an MGH volume, with the scan parameters that lie behind its pixels."""
+    first = block[: kind.template_dtype.fields["tr"][1]]
+    header = kind(first, check=False)
+    if _starts_with(path, _GZIP):  # all pixels would have to be unpacked first
+        return header
+    with open(path, "rb") as file:
+        file.seek(header.get_footer_offset())
+        return kind(first + file.read(kind.template_dtype.itemsize - len(first)), check=False)
 
 
 def _is_mgh(header: Any) -> bool:
@@ -234,22 +244,51 @@ def _spm_affine(head: str, matrix: str) -> Any:
 def _placement(header: Any, axes: tuple[str, ...], affine: Any) -> dict[str, Any]:
     """Return scale, translation or affine, and units."""
     names = tuple(axis for axis in axes if axis != "s")
+    zooms = list(map(float, header.get_zooms()[: len(names)]))
+    if not _is_mgh(header):
+        return placed_volume(affine, zooms, names) | {"units": _units(header, names)}
+    seconds = float(header["tr"]) / 1000
+    placed = placed_volume(affine, [*zooms[:3], seconds], names, mended=False)
+    return placed | {"units": millimeters(names, "second" if seconds > 0 else None)}
+
+
+def placed_volume(
+    affine: Any, zooms: list[float], names: tuple[str, ...], *, mended: bool = True
+) -> dict[str, Any]:
+    """Return scale, and translation or affine, of a volume as nibabel describes it.
+
+    Parameters
+    ----------
+    affine : array-like, (4, 4)
+        From voxels to the world, x first.
+    zooms : list of float
+        Size of a voxel along x, y, z, and the step of time where there is one.
+    names : tuple of str
+        Of the axes without colors: the end of t, z, y, x.
+    mended : bool
+        Whether the sizes are those of the matrix where it has others.
+    """
     spatial = tuple(axis for axis in names if axis in ("z", "y", "x"))
     count = len(spatial)
     reversed_matrix = np.asarray(affine, float)[2::-1, 2::-1][-count:, -count:]
-    zooms = list(map(float, header.get_zooms()[: len(names)]))
     first = np.asarray(affine, float)[2::-1, 3][-count:]
     # After a registration the matrix has other sizes than the voxels; else the same, but rounded.
     lengths = zooms[:count][::-1]
     sizes = np.linalg.norm(reversed_matrix, axis=0).tolist()
-    if not _is_mgh(header) and not np.allclose(lengths, sizes, rtol=1e-4):
+    if mended and not np.allclose(lengths, sizes, rtol=1e-4):
         lengths = sizes
     placed: dict[str, Any] = placement(reversed_matrix, first, names, spatial, lengths=lengths)
     scale = dict(zip(names, placed["scale"], strict=True))
     if "t" in scale and len(zooms) > 3 and np.isfinite(zooms[3]) and zooms[3] > 0:
         scale["t"] = zooms[3]
     placed["scale"] = tuple(scale.values())
-    return placed | {"units": _units(header, names)}
+    return placed
+
+
+def millimeters(names: tuple[str, ...], time: str | None) -> tuple[str | None, ...]:
+    """Return the units of a volume in millimeters, and of its time."""
+    units = {"t": time, **dict.fromkeys("zyx", "millimeter")}
+    return tuple(map(units.get, names))
 
 
 def _units(header: Any, names: tuple[str, ...]) -> tuple[str | None, ...] | None:
