@@ -163,12 +163,20 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "esri",
-        (".hdr", ".bil", ".bip", ".bsq", ".flt"),
+        (".hdr", ".bil", ".bip", ".bsq", ".flt", ".dem"),
         "binary.esri:open_esri",
         "binary.esri:takes_esri",
     ),
     Format("npy", (".npy", ".npz"), "binary.npy:open_npy"),
     Format("pnm", (".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm"), "binary.pnm:open_pnm"),
+    Format(
+        "parrec",
+        (".par", ".rec"),
+        "binary.parrec:open_parrec",
+        "binary.parrec:takes_parrec",
+        library="nibabel",
+        extra="formats",
+    ),
     Format(
         "mrc",
         _packed(".mrc .mrcs .map .rec .st .ali .ccp4", ".gz", ".bz2"),
@@ -183,6 +191,14 @@ FORMATS: tuple[Format, ...] = (
         library="nibabel",
         extra="formats",
     ),
+    Format(
+        "afni",
+        (".head", ".brik", ".brik.gz", ".brik.bz2"),
+        "binary.afni:open_afni",
+        library="nibabel",
+        extra="formats",
+    ),
+    Format("minc", (".mnc",), "binary.minc:open_minc", library="nibabel", extra="formats"),
     Format("nrrd", (".nrrd", ".nhdr"), "binary.nrrd:open_nrrd", library="pynrrd", extra="formats"),
     Format("metaimage", (".mhd", ".mha"), "binary.metaimage:open_metaimage"),
     Format(

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sys
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,6 +249,60 @@ def itk_wasm(folder):
     return "a.iwi/index.json", None
 
 
+def pgm(folder):
+    (folder / "a.pgm").write_bytes(b"P5\n# a comment\n5 12\n1023\n" + bytes(120))
+    return "a.pgm", 28
+
+
+def pam(folder):
+    head = b"P7\nWIDTH 5\nHEIGHT 4\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
+    (folder / "a.pam").write_bytes(head + bytes(60))
+    return "a.pam", len(head)
+
+
+def pfm(folder):
+    (folder / "a.pfm").write_bytes(b"Pf\n5 12\n-1.0\n" + bytes(240))
+    return "a.pfm", 14
+
+
+def pbm_text(folder):
+    (folder / "a.pbm").write_bytes(b"P1\n5 12\n" + b"1 " * 60)
+    return "a.pbm", None
+
+
+def esri(folder):
+    (folder / "a.bil").write_bytes(bytes(240))
+    lines = "NROWS 5\nNCOLS 4\nNBANDS 3\nNBITS 16\nBYTEORDER M\nLAYOUT BIL\nSKIPBYTES 0\n"
+    (folder / "a.hdr").write_text(f"{lines}PIXELTYPE SIGNEDINT\nTOTALROWBYTES 24\nXDIM 0.5\n")
+    return "a.hdr", None
+
+
+def nibabel_file(folder, name, other=None):
+    nibabel = pytest.importorskip("nibabel")
+    files = Path(nibabel.__file__).parent / "tests" / "data"
+    for one in filter(None, (name, other)):
+        if not (files / one).is_file():
+            pytest.skip("nibabel was installed without its files")
+        shutil.copy(files / one, folder)
+    return name
+
+
+def afni(folder):
+    return nibabel_file(folder, "scaled+tlrc.HEAD", "scaled+tlrc.BRIK"), None
+
+
+def parrec(folder):
+    return nibabel_file(folder, "phantom_varscale.PAR", "phantom_varscale.REC"), None
+
+
+def minc(folder):
+    return nibabel_file(folder, "tiny.mnc"), 3000
+
+
+def minc_2(folder):
+    return nibabel_file(folder, "minc2_1_scale.mnc"), None
+
+
 SEEDS = [
     *(
         npy,
@@ -263,6 +319,7 @@ SEEDS = [
         metaimage,
     ),
     *(metaimage_packed, metaimage_list, fits, envi, hdf5, sidecar, itk_wasm),
+    *(pgm, pam, pfm, pbm_text, esri, afni, parrec, minc, minc_2),
 ]
 
 

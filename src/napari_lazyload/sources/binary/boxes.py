@@ -1,4 +1,4 @@
-"""Images of which a library reads any box: of formats that are not read in place here."""
+"""Images of which a function reads any box: a library's, or one that scales frame by frame."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.metadata import ImageMeta, LevelMeta
 from napari_lazyload.core.row_map import ONE_ROW
 from napari_lazyload.core.source import ChunkKey
-from napari_lazyload.sources.binary.read_strided import Array, native
+from napari_lazyload.sources.binary.read_strided import Array, native, read_strided
 from napari_lazyload.sources.files import FileStamp, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-
     from napari_lazyload.core.chunks import BlockIndex, Box, ChunkGrid
+    from napari_lazyload.sources.binary.strided import StridedLayout
 
     ReadBox: TypeAlias = Callable[[Box], Array]
     """Returns the pixels of a box. It pickles, and equals others that read the same."""
@@ -126,3 +127,49 @@ class BoxSource:
         box = self.meta.levels[level].grid.bounds(index)
         path, opened = self.file
         return BoxChunk(self._library, path, self._read, box, self.meta.dtype, opened)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledFrames:
+    """Reads boxes of an image whose frames lie in any order, each with a slope of its own.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path.
+    frame : StridedLayout
+        Of the first frame of the file, which has two axes.
+    counts : tuple of int
+        Sizes of the axes before them.
+    table : bytes
+        For each frame, in C order, three numbers of type float64: its place in the file, and the
+        slope and the intercept of its values. As bytes, they are fast to compare.
+    """
+
+    path: str
+    frame: StridedLayout
+    counts: tuple[int, ...]
+    table: bytes
+
+    def __call__(self, box: Box) -> Array:
+        """Return the pixels of a box, scaled."""
+        ahead, inner = box[: len(self.counts)], box[len(self.counts) :]
+        whole = np.frombuffer(self.table).reshape(*self.counts, 3)
+        table = whole[tuple(slice(*bounds) for bounds in ahead)]
+        layout = self.frame
+        first = layout.offset + sum(
+            start * step for (start, _), step in zip(inner, layout.strides, strict=True)
+        )
+        pixels = np.empty(box_shape(box), scaled_dtype(layout.dtype))
+        stored = np.empty(box_shape(inner), layout.dtype.newbyteorder("="))
+        for index in np.ndindex(*box_shape(ahead)):
+            place, slope, intercept = table[index].tolist()
+            offset = first + int(place) * (layout.end - layout.offset)
+            read_strided(self.path, offset, stored.view(layout.dtype), layout.strides)
+            pixels[index] = stored * slope + intercept
+        return pixels
+
+
+def scaled_dtype(stored: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of values that are scaled by numbers of type float64."""
+    return np.result_type(stored.newbyteorder("="), np.float64)

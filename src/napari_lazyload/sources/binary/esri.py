@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_lazyload.sources.opened import OpenResult
 
 ESRI = "ESRI band file"
-_DATA_SUFFIXES = (".bil", ".bip", ".bsq", ".flt")
+_DATA_SUFFIXES = (".bil", ".bip", ".bsq", ".flt", ".dem")
 _KINDS = {"U": "u", "S": "i", "F": "f"}
 _DAMAGED = "mend its header"
 
