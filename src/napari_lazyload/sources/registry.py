@@ -9,6 +9,7 @@ from napari_lazyload.core.errors import SourceOpenError, UnknownFormatError
 from napari_lazyload.sources.files import not_there
 from napari_lazyload.sources.formats import FORMATS, SUFFIXES, Format, Path
 from napari_lazyload.sources.image_files.decode import is_picture
+from napari_lazyload.sources.image_files.foreign import foreign_file
 from napari_lazyload.sources.ome_zarr.open import takes_zarr
 from napari_lazyload.sources.zarr.location import is_address
 
@@ -107,6 +108,9 @@ def _not_taken(paths: list[str]) -> SourceOpenError:
     if packing.lower() in _PACKED and (stem.lower().endswith(SUFFIXES) or is_picture(stem)):
         found = f"expected a file that can be read in place, found a compressed one ({packing})"
         return UnknownFormatError(f"{first}: {found}: unpack it first", first)
+    foreign = foreign_file(first)
+    if foreign is not None:
+        return UnknownFormatError(foreign, first)
     known = ", ".join(row.name for row in FORMATS)
     hint = "supported_formats() lists the suffixes"
     return UnknownFormatError(

@@ -22,6 +22,7 @@ from napari_lazyload.sources.folder.grouping import (
 )
 from napari_lazyload.sources.folder.image_stack import CoverageSource, PictureSource, file_name
 from napari_lazyload.sources.folder.listing import (
+    FOREIGN,
     Listing,
     keep_matching,
     list_files,
@@ -29,6 +30,7 @@ from napari_lazyload.sources.folder.listing import (
     list_glob,
 )
 from napari_lazyload.sources.folder.table import FolderTable
+from napari_lazyload.sources.image_files.foreign import foreign_folder
 from napari_lazyload.sources.opened import Below, OpenResult
 from napari_lazyload.sources.tiff.description import tag_columns
 from napari_lazyload.sources.tiff.tiled import tiled_source
@@ -203,6 +205,10 @@ def list_pictures(path: str | Sequence[str], options: FolderOptions) -> tuple[Li
 
 def nothing_here(label: str, listing: Listing) -> str:
     """Return the message for a path without an image file: what was left out, what to choose."""
+    if os.path.isdir(label):
+        foreign = foreign_folder(label, listing.skipped.get(FOREIGN, ()))
+        if foreign is not None:
+            return foreign
     left = ", ".join(f"{count:,} x {reason}" for reason, count in listing.skipped_counts().items())
     return (
         f"{label}: expected pictures, found {f'none ({left})' if left else 'an empty folder'}. "
