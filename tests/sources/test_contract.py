@@ -134,6 +134,15 @@ class TestNpz(SourceContract):
         return folder / "a.npz"
 
 
+class TestPfm(SourceContract):
+    shape = (20, 30)
+    dtype = "float32"
+
+    def write(self, folder, pixels):
+        (folder / "a.pfm").write_bytes(b"Pf 30 20 1\n" + pixels[::-1].astype(">f4").tobytes())
+        return folder / "a.pfm"
+
+
 class TestSplitMetaImage(SourceContract):
     """Planes in files of their own."""
 

@@ -120,6 +120,18 @@ def test_a_tile_that_no_memory_holds_is_refused(tmp_path, monkeypatch):
         nl.open_dataset(tmp_path / "a.fits")
 
 
+def test_an_image_of_more_tiles_than_there_are_is_refused(tmp_path):
+    path = tmp_path / "a.fits"
+    written(path, WHOLE.astype("i2"))
+    block = path.read_bytes()
+    card = b"ZNAXIS2 =                   40"
+    assert card in block
+    path.write_bytes(block.replace(card, b"ZNAXIS2 =           4000000000"))
+    said = r"expected 20,000,000,000 compressed tiles, which cover the image, found 200"
+    with pytest.raises(nl.SourceOpenError, match=said):
+        nl.open_dataset(path)
+
+
 def test_compressed_twice_says_how_to_unpack_it(tmp_path):
     written(tmp_path / "a.fits", WHOLE.astype("i2"))
     (tmp_path / "a.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))

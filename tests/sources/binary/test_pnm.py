@@ -1,149 +1,184 @@
-"""Netpbm's images and PFM: Pillow's pixels where it reads them exactly, else those written."""
+"""Netpbm's images: the pixels of Pillow where it has them as stored, and of NumPy elsewhere."""
 
 from __future__ import annotations
 
 import pickle
+import re
+from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import napari_lazyload as nl
+from napari_lazyload.sources.binary import pnm
 
 RNG = np.random.default_rng(0)
+BYTES = RNG.integers(0, 256, (11, 13), "u1")
+WORDS = RNG.integers(0, 1 << 16, (11, 13), "u2")
+COLORS = RNG.integers(0, 256, (11, 13, 3), "u1")
+BITS = RNG.integers(0, 2, (11, 13), "u1")
+FLOATS = RNG.normal(size=(11, 13)).astype("f4")
 
 
-def opened(path, expected):
-    image = nl.open_dataset(path).images[0]
-    found = np.asarray(image.data)
-    assert image.dtype == found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
-    for index in (np.s_[..., 2:5, 1:4], np.s_[-1], np.s_[::-2]):
-        np.testing.assert_array_equal(image.data[index], expected[index])
+def text(values):
+    return " ".join(map(str, values.ravel().tolist())).encode()
+
+
+def opened(path, expected, axes="yx", **options):
+    image = nl.open_dataset(path, **options).images[0]
+    assert image.axes == tuple(axes)
+    assert image.dtype == expected.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(image.data, expected)
+    part = (slice(3, 8), slice(2, 9))
+    if len(axes) == 2 or axes[-1] == "s":
+        np.testing.assert_array_equal(image.data[part], expected[part])
+        np.testing.assert_array_equal(image.data[::2, 1::3], expected[::2, 1::3])
     again = pickle.loads(pickle.dumps(image.levels[0]))
     np.testing.assert_array_equal(again, expected)
     return image
 
 
-@pytest.mark.parametrize(
-    ("name", "shape", "axes"),
-    [("a.pgm", (7, 9), ("y", "x")), ("a.ppm", (7, 9, 3), ("y", "x", "s"))],
-)
-def test_bytes_as_pillow_reads_them(tmp_path, name, shape, axes):
-    pixels = RNG.integers(0, 256, shape, np.uint8)
-    Image.fromarray(pixels).save(tmp_path / name)
-    assert opened(tmp_path / name, pixels).axes == axes
+KINDS = {
+    "P1": (b"P1\n# made by hand\n13 11\n" + text(BITS), ".pbm"),
+    "P1 without blanks": (b"P1 13 11\n" + text(BITS).replace(b" ", b""), ".pbm"),
+    "P2": (b"P2\n13 11 255\n" + text(BYTES) + b"\n", ".pgm"),
+    "P3": (b"P3\n13\n11\n255\n" + text(COLORS), ".ppm"),
+    "P4": (b"P4\n13 11\n" + np.packbits(BITS, axis=1).tobytes(), ".pbm"),
+    "P5": (b"P5 # of\n# a\n13 # b\n11\n255\n" + BYTES.tobytes(), ".pgm"),
+    "P5 of words": (b"P5\n13 11\n65535\n" + WORDS.astype(">u2").tobytes(), ".pgm"),
+    "P6": (b"P6\n13 11\n255\n" + COLORS.tobytes(), ".ppm"),
+    "Pf": (b"Pf\n13 11\n-1.0\n" + FLOATS[::-1].astype("<f4").tobytes(), ".pfm"),
+}
 
 
-@pytest.mark.parametrize("name", ["a.pbm", "a.pnm"])
-def test_bits_as_pillow_reads_them(tmp_path, name):
-    pixels = RNG.integers(0, 2, (7, 19)).astype(bool)
-    Image.fromarray(pixels).save(tmp_path / "a.pbm")
-    (tmp_path / "a.pbm").rename(tmp_path / name)
-    with Image.open(tmp_path / name) as reference:
-        opened(tmp_path / name, np.asarray(reference))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("common", [False, True], ids=["own", "pnm"])
+def test_it_is_what_pillow_reads(tmp_path, kind, common):
+    content, suffix = KINDS[kind]
+    path = tmp_path / ("a.pnm" if common else f"a{suffix}")
+    path.write_bytes(content)
+    expected = np.asarray(Image.open(BytesIO(content)))
+    if kind == "P5 of words":  # Pillow has them as 32 bits
+        expected = expected.astype("u2")
+    opened(path, expected, "yxs" if expected.ndim == 3 else "yx")
 
 
-def test_text(tmp_path):
-    gray = RNG.integers(0, 60000, (5, 6)).astype(np.uint16)
-    numbers = " ".join(map(str, gray.ravel()))
-    (tmp_path / "a.pgm").write_text(f"P2 # gray\n6 # wide\n5\n60000\n{numbers}\n")
-    opened(tmp_path / "a.pgm", gray)
-    color = RNG.integers(0, 256, (5, 6, 3), np.uint8)
-    numbers = "\n".join(map(str, color.ravel()))
-    (tmp_path / "a.ppm").write_text(f"P3\n6 5\n255\n{numbers}")
-    assert opened(tmp_path / "a.ppm", color).rgb
-    bits = RNG.integers(0, 2, (5, 6)).astype(bool)
-    digits = "".join("0" if bit else "1" for bit in bits.ravel())
-    (tmp_path / "a.pbm").write_text(f"P1\n# bits\n6 5\n{digits[:9]}\n# more\n{digits[9:]}\n")
-    opened(tmp_path / "a.pbm", bits)
+def test_what_pillow_writes(tmp_path):
+    for name, pixels in [("a.pgm", BYTES), ("a.ppm", COLORS), ("a.pfm", FLOATS)]:
+        Image.fromarray(pixels).save(tmp_path / name)
+        opened(tmp_path / name, pixels, "yxs"[: pixels.ndim])
+    Image.fromarray(BITS.astype(bool)).save(tmp_path / "a.pbm")
+    opened(tmp_path / "a.pbm", BITS.astype(bool))
 
 
-@pytest.mark.parametrize("samples", [1, 3])
-def test_sixteen_bits_are_in_network_order(tmp_path, samples):
-    pixels = RNG.integers(0, 65536, (6, 7, samples)[: 2 + (samples > 1)]).astype(">u2")
-    kind = "P5" if samples == 1 else "P6"
-    (tmp_path / "a.pnm").write_bytes(f"{kind}\n7 6\n65535\n".encode() + pixels.tobytes())
-    opened(tmp_path / "a.pnm", pixels.astype("u2"))
-
-
-def test_values_stay_below_the_largest_that_the_header_names(tmp_path):
-    pixels = RNG.integers(0, 100, (6, 7), np.uint8)
-    (tmp_path / "a.pgm").write_bytes(b"P5 7 6 99 " + pixels.tobytes())
-    opened(tmp_path / "a.pgm", pixels)
-    assert nl.open_dataset(tmp_path / "a.pgm").meta["largest"].tolist() == [99]
-
-
-@pytest.mark.parametrize(
-    ("kind", "depth", "axes"),
-    [
-        ("GRAYSCALE", 1, ("y", "x")),
-        ("GRAYSCALE_ALPHA", 2, ("c", "y", "x")),
-        ("RGB", 3, ("y", "x", "s")),
-        ("RGB_ALPHA", 4, ("y", "x", "s")),
-        ("bands of a satellite", 7, ("c", "y", "x")),
-    ],
-)
-def test_pam(tmp_path, kind, depth, axes):
-    pixels = RNG.integers(0, 256, (6, 7, depth), np.uint8)
-    head = (
-        f"P7\n# made here\nWIDTH 7\nHEIGHT 6\nDEPTH {depth}\nMAXVAL 255\nTUPLTYPE {kind}\nENDHDR\n"
-    )
-    (tmp_path / "a.pam").write_bytes(head.encode() + pixels.tobytes())
-    expected = pixels if axes[-1] == "s" else np.moveaxis(pixels, -1, 0)
-    assert opened(tmp_path / "a.pam", expected[0] if depth == 1 else expected).axes == axes
-
-
-@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("scale", ["-1.0", "0.25", "1e-3", "-255"])
 @pytest.mark.parametrize("kind", ["Pf", "PF"])
-def test_pfm_begins_at_the_bottom(tmp_path, order, kind):
-    shape = (40, 70) if kind == "Pf" else (40, 70, 3)
-    pixels = RNG.random(shape).astype("f4")
-    scale = "-2.5" if order == "<" else "2.5"
-    stored = pixels[::-1].astype(f"{order}f4").tobytes()
-    (tmp_path / "a.pfm").write_bytes(f"{kind}\n70 40\n{scale}\n".encode() + stored)
-    opened(tmp_path / "a.pfm", pixels)
-    assert nl.open_dataset(tmp_path / "a.pfm").meta["scale_factor"].tolist() == [2.5]
-
-
-def test_images_behind_each_other_are_a_stack(tmp_path):
-    pixels = RNG.integers(0, 256, (4, 6, 7), np.uint8)
-    (tmp_path / "a.pgm").write_bytes(b"".join(b"P5\n7 6\n255\n" + one.tobytes() for one in pixels))
-    assert opened(tmp_path / "a.pgm", pixels).axes == ("t", "y", "x")
-
-
-def test_a_folder_of_them_is_a_stack(tmp_path):
-    pixels = RNG.integers(0, 256, (12, 6, 7), np.uint8)
-    for number, frame in enumerate(pixels):
-        (tmp_path / f"f{number}.pgm").write_bytes(b"P5\n7 6\n255\n" + frame.tobytes())
-    np.testing.assert_array_equal(nl.open_dataset(tmp_path).images[0].data, pixels)
+def test_the_scale_of_pfm_is_its_byte_order_and_is_not_applied(tmp_path, kind, scale):
+    pixels = FLOATS if kind == "Pf" else RNG.random((11, 13, 3)).astype("f4")
+    order = "<" if scale.startswith("-") else ">"
+    content = f"{kind}\n13 11\n{scale}\n".encode() + pixels[::-1].astype(f"{order}f4").tobytes()
+    (tmp_path / "a.pfm").write_bytes(content)
+    opened(tmp_path / "a.pfm", pixels, "yxs"[: pixels.ndim])
+    assert nl.open_dataset(tmp_path / "a.pfm").meta["scale"].tolist() == [float(scale)]
 
 
 @pytest.mark.parametrize(
-    ("block", "said"),
+    ("depth", "tuple_type", "axes"),
     [
-        (b"P5\n7 6\n255\n" + bytes(41), "expected 53 bytes as its header says, found 52"),
-        (b"P9\n7 6\n255\n" + bytes(42), "a file that begins with P1 to P7"),
-        (b"P5\n7\n", "width, height and the largest value"),
-        (b"P5\n7 -6\n255\n" + bytes(42), "a whole number in its header"),
-        (b"P5\n7 6\n70000\n" + bytes(84), "a largest value of 1 to 65,535"),
-        (b"P7\nWIDTH 7\nHEIGHT 6\n", "a header that ends with ENDHDR"),
-        (b"P7\nWIDTH 7\nENDHDR\n", "a whole number in its header"),
-        (b"Pf\n7 6\n0\n" + bytes(168), "a scale other than 0"),
-        (b"Pf\n7 6\nnan\n" + bytes(168), "a scale other than 0"),
-        (b"P5\n" + b"9" * 12 + b" " + b"9" * 12 + b"\n255\n", "8 EiB"),
-        (b"P2\n7000 6000\n255\n1 2 3", "which cannot hold them"),
-        (b"P4\n700 600\n" + bytes(5), "as its header says"),
-        (b"P1\n70 60\n0101", "as its header says"),
+        (1, "BLACKANDWHITE", "yx"),
+        (1, "", "yx"),
+        (2, "GRAYSCALE_ALPHA", "cyx"),
+        (3, "RGB", "yxs"),
+        (4, "RGB_ALPHA", "yxs"),
+        (4, "CMYK", "cyx"),
+        (3, "", "cyx"),
+        (7, "bands", "cyx"),
     ],
 )
-def test_what_is_damaged_says_how(tmp_path, block, said):
-    (tmp_path / "a.pnm").write_bytes(block)
-    with pytest.raises(nl.SourceOpenError, match=said):
+@pytest.mark.parametrize("most", [255, 4095])
+def test_pam(tmp_path, depth, tuple_type, axes, most):
+    pixels = RNG.integers(0, most + 1, (11, 13, depth)).astype("u1" if most < 256 else ">u2")
+    lines = ["P7", "# a comment", f"WIDTH 13\nHEIGHT 11\nDEPTH {depth}", f"MAXVAL {most}"]
+    lines += [f"TUPLTYPE {tuple_type}"] if tuple_type else []
+    (tmp_path / "a.pam").write_bytes("\n".join([*lines, "ENDHDR\n"]).encode() + pixels.tobytes())
+    expected = {"yx": pixels[..., 0], "yxs": pixels, "cyx": np.moveaxis(pixels, 2, 0)}[axes]
+    image = opened(tmp_path / "a.pam", expected, axes)
+    assert image.axes == tuple(axes)
+
+
+def test_the_largest_value_gives_the_contrast_and_is_kept(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 13 11 1023\n" + (WORDS % 1024).astype(">u2").tobytes())
+    dataset = nl.open_dataset(tmp_path / "a.pgm")
+    np.testing.assert_array_equal(dataset.images[0].data, WORDS % 1024)
+    assert dataset._opened.sources[0].meta.contrast_limits == (0, 1023)
+    assert dataset.meta["maxval"].tolist() == [1023]
+
+
+def test_images_behind_one_another_are_frames(tmp_path):
+    frames = RNG.integers(0, 256, (5, 11, 13), "u1")
+    content = b"".join(b"P5\n13 11\n255\n" + frame.tobytes() for frame in frames)
+    (tmp_path / "a.pgm").write_bytes(content)
+    opened(tmp_path / "a.pgm", frames, "tyx")
+    other = content[: len(content) // 5] + b"P5\n11 13\n255\n" + frames[0].tobytes()
+    (tmp_path / "b.pgm").write_bytes(other)
+    with pytest.warns(nl.LazyLoadWarning, match="behind the pixels are ignored"):
+        opened(tmp_path / "b.pgm", frames[0])
+    opened(tmp_path / "b.pgm", frames[0], trailing=True)
+
+
+def test_a_folder_is_a_stack(tmp_path):
+    for number in range(11):
+        Image.fromarray(BYTES + np.uint8(number)).save(tmp_path / f"{number}.pgm")
+    expected = np.stack([BYTES + np.uint8(number) for number in range(11)])
+    image = nl.open_dataset(tmp_path).images[0]
+    np.testing.assert_array_equal(image.data, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cut_file_is_refused_or_fails(tmp_path, kind):
+    content, suffix = KINDS[kind]
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content[:-20])
+    with pytest.raises((nl.SourceOpenError, nl.ChunkReadError), match=r"bytes|digits|numbers"):
+        np.asarray(nl.open_dataset(path).images[0].data)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"P5\n13 11\n0\n", "MAXVAL of 1 to 65535, found 0"),
+        (b"P5\n13 11\n70000\n", "MAXVAL of 1 to 65535"),
+        (b"P5\n-13 11\n255\n", "begins with"),
+        (b"P5\n0 11\n255\n", "at least one pixel"),
+        (b"P5\n999999999 999999999\n255\n", "truncated"),
+        (b"P4\n999999999 999999999\n", "truncated"),
+        (b"P2\n99999 99999\n255\n1", "at most 2 GiB"),
+        (b"Pf\n13 11\n0\n", "scale that is not 0"),
+        (b"P7\nWIDTH 13\nHEIGHT 11\nMAXVAL 255\nENDHDR\n", "DEPTH, found none"),
+        (b"P7 332\n#XVVERSION\n", "begins with"),
+        (b"StartFontMetrics", "begins with"),
+        (b"", "begins with"),
+    ],
+)
+def test_what_is_refused(tmp_path, content, said):
+    (tmp_path / "a.pnm").write_bytes(content)
+    with pytest.raises(nl.SourceOpenError, match=re.escape(said)):
         nl.open_dataset(tmp_path / "a.pnm")
 
 
-def test_bytes_behind_the_pixels_are_said(tmp_path):
-    (tmp_path / "a.pgm").write_bytes(b"P5\n7 6\n255\n" + bytes(50))
-    with pytest.warns(nl.LazyLoadWarning, match="8 bytes"):
-        nl.open_dataset(tmp_path / "a.pgm")
+def test_views_read_their_own_rows(tmp_path, monkeypatch):
+    pixels = RNG.normal(size=(3000, 1000)).astype("f4")
+    (tmp_path / "a.pfm").write_bytes(b"Pf\n1000 3000\n-1\n" + pixels[::-1].tobytes())
+    image = nl.open_dataset(tmp_path / "a.pfm").images[0]
+    assert len(image.chunks[0]) > 4
+    read = []
+    read_strided = pnm.read_strided
+
+    def counted(path, offset, target, strides):
+        read.append(target.nbytes)
+        read_strided(path, offset, target, strides)
+
+    monkeypatch.setattr(pnm, "read_strided", counted)
+    np.testing.assert_array_equal(image.data[5:8], pixels[5:8])
+    assert sum(read) < pixels.nbytes / 4

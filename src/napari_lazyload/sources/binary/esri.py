@@ -1,12 +1,12 @@
-"""ESRI's band files (``.bil .bip .bsq .flt``): a text header (``.hdr``) beside the pixels.
+"""ESRI's BIL, BIP and BSQ images, and float grids: a header of text (``.hdr``) beside the pixels.
 
 Format: https://desktop.arcgis.com/en/arcmap/latest/manage-data/raster-and-images/
-bil-bip-and-bsq-raster-files.htm; what GDAL's EHdr driver assumes where the header is silent.
+bil-bip-and-bsq-raster-files.htm; what a header leaves out is as GDAL takes it:
+https://gdal.org/en/stable/drivers/raster/ehdr.html
 """
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -14,152 +14,179 @@ import numpy as np
 
 from napari_lazyload.sources.binary.dataset import binary_result, file_source
 from napari_lazyload.sources.binary.envi import header_of
-from napari_lazyload.sources.binary.header_checks import MOST_HEADER, check_image, reading_header
+from napari_lazyload.sources.binary.header_checks import check_image, header_text, reading_header
 from napari_lazyload.sources.binary.strided import StridedLayout
-from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
+from napari_lazyload.sources.files import (
+    FileStamp,
+    check_options,
+    file_name,
+    open_error,
+    refuse_if,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_lazyload.sources.opened import OpenResult
 
-ESRI = "ESRI band file"
-_DATA_SUFFIXES = (".bil", ".bip", ".bsq", ".flt", ".dem")
-_KINDS = {"U": "u", "S": "i", "F": "f"}
-_DAMAGED = "mend its header"
+ESRI = "ESRI"
+_MOST_HEADER = 1 << 16
+_DATA_SUFFIXES = (".bil", ".bip", ".bsq", ".flt", ".dem", ".img", ".raw", ".bin", ".dat", "")
+_LAYOUTS = ("BIL", "BIP", "BSQ")
+_FILLED = {"bandrowbytes", "totalrowbytes", "bandgapbytes"}
+_TYPES = {"U": "u", "S": "i", "F": "f"}
+_DAMAGED = "the header is damaged"
 
 
 def takes_esri(path: str) -> bool:
-    """Whether a path is such a header, or pixels that have one beside them."""
+    """Whether a path is such a header, or data that has one beside it."""
     head = header_of(path)
     if head is None or not os.path.isfile(head) or os.path.isdir(path):
         return False
     try:
-        with open(head, "rb") as file:
-            start = file.read(4096)
+        return {"nrows", "ncols"} <= _read_header(head).keys()
     except OSError:
         return False
-    return start.isascii() and {"NROWS", "NCOLS"} <= _fields(start).keys()
 
 
 def open_esri(path: str, **options: Any) -> OpenResult:
-    """Open a band file by its header or its pixels; axes are bands (where several), rows, columns.
+    """Open an image of ESRI. Its axes are bands, rows and columns, whatever the order of storage.
+
+    On the map only the sizes of pixels are taken: the image stays as its pixels lie, the north at
+    the top. The other fields of the header are in the table.
 
     Parameters
     ----------
     path : str
         The header, or the data.
     **options
-        ``trailing`` (whether to allow trailing bytes).
+        ``trailing`` (whether bytes behind the pixels are expected: no word is said of them then).
 
     Raises
     ------
     SourceOpenError
-        If the header has no size, its data is missing, or shorter or longer than it says.
+        If it is no such header, its data is missing, or shorter than the header says.
     """
-    check_options(options, ("trailing",), "ESRI band files")
+    check_options(options, ("trailing",), "ESRI files")
     path = os.path.abspath(path)
     head = header_of(path)
     if head is None:
-        raise open_error(path, "a header (.hdr) beside it", "none", "put the header back")
+        raise open_error(
+            path, f"a header {file_name(path)}.hdr beside it", "none", "put the header back"
+        )
     FileStamp.at_open(head, header=path)
-    with reading_header(head, "an ESRI header"), open(head, "rb") as file:
-        fields = _fields(file.read(MOST_HEADER))
-    data = path if path != head else _data_of(head)
-    layout = _layout(head, fields, os.path.splitext(data)[1].lower())
-    axes = ("c", "y", "x")[-len(layout.shape) :]
+    data = _data_beside(head) if path == head else path
+    with reading_header(head, "a header of ESRI"):
+        known = _read_header(head)
+        layout = _layout(head, known, data)
+        size = _size(known)
     stamp = FileStamp.at_open(data, header=path)
-    is_padding = 0 < stamp.size - layout.end < layout.strides[-2]  # of the last row
-    exact = not (is_padding or options.get("trailing", False))
-    steps = _steps(fields)
-    placed: dict[str, Any] = {"scale": (1.0, *steps)[-len(axes) :]} if steps else {}
+    axes = ("c", "y", "x")[-len(layout.shape) :]
+    scale = (1.0, *size)[-len(axes) :]
+    # The last row or band may be filled up, too.
+    exact = not options.get("trailing", False) and not known.keys() & _FILLED
     name = file_name(data)
-    source = file_source(layout, (data, stamp), "", name, axes, exact=exact, **placed)
-    return binary_result(
-        path, ESRI, [source], [fields | {"data_file": name, "stored_dtype": str(layout.dtype)}]
-    )
+    source = file_source(layout, (data, stamp), "", name, axes, exact=exact, scale=scale)
+    fields = known | {"data_file": name, "stored_dtype": str(layout.dtype)}
+    return binary_result(path, ESRI, [source], [fields])
 
 
-def _fields(text: bytes) -> dict[str, str]:
-    """Return the header: a name and a value a line, whatever their case and the signs between."""
-    fields: dict[str, str] = {}
-    for line in text.decode("ascii", "replace").splitlines():
-        name, *value = line.replace("=", " ").replace(":", " ").split()[:2] or [""]
-        if value:
-            fields.setdefault(name.upper(), value[0])
-    return fields
+def _read_header(path: str) -> dict[str, str]:
+    """Return the fields of a header, their names in lower case: each line is a name and a value."""
+    with open(path, "rb") as file:
+        block = file.read(_MOST_HEADER)
+    if b"\0" in block:
+        return {}
+    words = (line.split(None, 1) for line in header_text(block).splitlines())
+    return {line[0].lower(): line[1].strip() for line in words if len(line) == 2}
 
 
-def _data_of(head: str) -> str:
+def _data_beside(head: str) -> str:
+    """Return the data file that is named like a header."""
     base = os.path.splitext(head)[0]
-    suffixes = [case for suffix in _DATA_SUFFIXES for case in (suffix, suffix.upper())]
-    return next(filter(os.path.isfile, (f"{base}{end}" for end in suffixes)), f"{base}.bil")
+    names = [f"{base}{case}" for suffix in _DATA_SUFFIXES for case in (suffix, suffix.upper())]
+    return next(filter(os.path.isfile, names), names[0])
 
 
-def _whole(head: str, fields: Mapping[str, str], name: str, default: int | None = None) -> int:
-    text = fields.get(name)
-    if text is None and default is not None:
-        return default
-    if text is None or not text.isdecimal() or len(text) > 18:
-        raise open_error(head, f"a whole number for {name}", repr(text), _DAMAGED)
+def _layout(path: str, known: Mapping[str, str], data: str) -> StridedLayout:
+    """Return where the pixels are, as rows and columns, behind the bands where there are some."""
+    rows, columns, bands = (
+        _whole(path, known, name, default)
+        for name, default in (("nrows", None), ("ncols", None), ("nbands", 1))
+    )
+    dtype = _dtype(path, known, data)
+    check_image(path, (bands, rows, columns), dtype)
+    offset = _whole(path, known, "skipbytes", 0)
+    stored, item = known.get("layout", "BIL").upper(), dtype.itemsize
+    refuse_if(stored not in _LAYOUTS, path, f"a LAYOUT of {', '.join(_LAYOUTS)}", stored, _DAMAGED)
+    line = _at_least(path, known, "bandrowbytes", columns * item)
+    if stored == "BIP":
+        whole = _at_least(path, known, "totalrowbytes", columns * bands * item)
+        strides = (item, whole, bands * item)
+    elif stored == "BIL":
+        strides = (line, _at_least(path, known, "totalrowbytes", bands * line), item)
+    else:
+        gap = _whole(path, known, "bandgapbytes", 0)
+        strides = (rows * columns * item + gap, columns * item, item)
+    first = 1 if bands == 1 else 0
+    return StridedLayout((bands, rows, columns)[first:], dtype, offset, strides[first:])
+
+
+def _dtype(path: str, known: Mapping[str, str], data: str) -> np.dtype[Any]:
+    """Return the type of a pixel."""
+    kind = known.get("pixeltype", "")[:1].upper()
+    if not kind and data.lower().endswith(".flt"):
+        kind = "F"
+    if not kind:  # GDAL's rule: a header of no type names a value below 0 for "no data"
+        kind = "S" if _number(known.get("nodata", known.get("nodata_value"))) < 0 else "U"
+    bits = _whole(path, known, "nbits", 32 if kind == "F" else 8)
+    sizes = (32, 64) if kind == "F" else (8, 16, 32, 64)
+    fits = kind in _TYPES and bits in sizes
+    refuse_if(
+        not fits,
+        path,
+        "pixels of 8, 16, 32 or 64 bits (NBITS), whole or float (PIXELTYPE)",
+        f"{bits} bits, {known.get('pixeltype', 'of no type')}",
+        "convert it with gdal_translate",
+    )
+    order = known.get("byteorder", "M")[:1].upper()
+    refuse_if(
+        order not in "IML", path, "a BYTEORDER of I or M", known.get("byteorder", ""), _DAMAGED
+    )
+    return np.dtype(f"{'>' if order == 'M' else '<'}{_TYPES[kind]}{bits // 8}")
+
+
+def _whole(path: str, known: Mapping[str, str], name: str, default: int | None) -> int:
+    """Return a whole number of 0 or more."""
+    text = known.get(name, str(default)).split()[0]
+    refuse_if(
+        not (text.isdecimal() and len(text) < 19),
+        path,
+        f"a whole number for {name.upper()}",
+        repr(text),
+        _DAMAGED,
+    )
     return int(text)
 
 
-def _layout(head: str, fields: Mapping[str, str], suffix: str) -> StridedLayout:
-    """Return where the pixels are, as bands (where several), rows and columns."""
-    dtype = _dtype(head, fields, suffix)
-    rows, columns = _whole(head, fields, "NROWS"), _whole(head, fields, "NCOLS")
-    bands = _whole(head, fields, "NBANDS", 1)
-    check_image(head, (bands, rows, columns), dtype)
-    item = dtype.itemsize
-    interleave = fields.get("LAYOUT", "BIL").upper()
-    if interleave == "BIP":
-        row = _whole(head, fields, "TOTALROWBYTES", columns * bands * item)
-        strides = (item, row, bands * item)
-    elif interleave == "BSQ":
-        row = _whole(head, fields, "BANDROWBYTES", columns * item)
-        strides = (rows * row + _whole(head, fields, "BANDGAPBYTES", 0), row, item)
-    elif interleave == "BIL":
-        band = _whole(head, fields, "BANDROWBYTES", columns * item)
-        strides = (band, _whole(head, fields, "TOTALROWBYTES", bands * band), item)
-    else:
-        raise open_error(head, "LAYOUT of BIL, BIP or BSQ", interleave, _DAMAGED)
-    least = columns * item * (bands if interleave == "BIP" else 1)
-    refuse_if(
-        strides[1] < least,
-        head,
-        f"at least {least} bytes in a row",
-        f"{strides[1]}",
-        _DAMAGED,
-    )
-    offset = _whole(head, fields, "SKIPBYTES", 0)
-    if bands == 1:
-        return StridedLayout((rows, columns), dtype, offset, strides[1:])
-    return StridedLayout((bands, rows, columns), dtype, offset, strides)
+def _at_least(path: str, known: Mapping[str, str], name: str, least: int) -> int:
+    """Return the bytes of a row, which may be filled up."""
+    found = _whole(path, known, name, least)
+    refuse_if(found < least, path, f"{name.upper()} of at least {least}", str(found), _DAMAGED)
+    return found
 
 
-def _dtype(head: str, fields: Mapping[str, str], suffix: str) -> np.dtype[Any]:
-    is_float = suffix == ".flt"
-    bits = _whole(head, fields, "NBITS", 32 if is_float else 8)
-    kind = fields.get("PIXELTYPE", "F" if is_float else "").upper()[:1]
-    if not kind:
-        kind = "S" if fields.get("NODATA", fields.get("NODATA_VALUE", "")).startswith("-") else "U"
-    refuse_if(
-        kind not in _KINDS or bits not in ((32, 64) if kind == "F" else (8, 16, 32)),
-        head,
-        "pixels of 8, 16 or 32 bits (signed or unsigned), or floats of 32 or 64",
-        f"{bits} bits, PIXELTYPE {fields.get('PIXELTYPE', 'unsigned')}",
-        "convert it with gdal_translate",
-    )
-    order = ">" if fields.get("BYTEORDER", "I").upper().startswith("M") else "<"
-    return np.dtype(f"{order}{_KINDS[kind]}{bits // 8}")
-
-
-def _steps(fields: Mapping[str, str]) -> tuple[float, float] | None:
-    """Return the height and the width of a pixel on the map, None where the header lacks them."""
-    cell = fields.get("CELLSIZE", "")
+def _number(text: str | None) -> float:
     try:
-        high, wide = (float(fields.get(name, cell)) for name in ("YDIM", "XDIM"))
+        return float(text or "nan")
     except ValueError:
-        return None
-    return (high, wide) if 0 < high < math.inf and 0 < wide < math.inf else None
+        return float("nan")
+
+
+def _size(known: Mapping[str, str]) -> tuple[float, float]:
+    """Return the height and the width of a pixel, 1 where the header has none."""
+    cell = known.get("cellsize")
+    high, wide = (abs(_number(known.get(name, cell))) for name in ("ydim", "xdim"))
+    if 0 < high < np.inf and 0 < wide < np.inf:
+        return high, wide
+    return 1.0, 1.0

@@ -307,11 +307,12 @@ def _image(
     name = f"{file_name(path)} {title}".strip()
     source: RowSource
     if unit.is_compressed:
+        count = _shape(path, unit.cards)[0]  # the table has one row for each tile
         source = BoxSource(
             "astropy",
             (path, stamp),
             CompressedTiles(path, unit.number, scaled=scaled),
-            grid=tile_grid(path, layout.shape, layout.dtype.itemsize, cards),
+            grid=tile_grid(path, layout.shape, layout.dtype.itemsize, cards, count=count),
             dtype=np.dtype(dtype or layout.dtype),
             name=name,
             axes=axes,

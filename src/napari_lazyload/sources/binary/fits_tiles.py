@@ -55,7 +55,7 @@ class CompressedTiles:
 
 
 def tile_grid(
-    path: str, shape: Sequence[int], itemsize: int, cards: Mapping[str, Any]
+    path: str, shape: Sequence[int], itemsize: int, cards: Mapping[str, Any], *, count: int
 ) -> ChunkGrid:
     """Return chunks of whole tiles: several small ones together.
 
@@ -69,11 +69,14 @@ def tile_grid(
         Bytes of a pixel.
     cards : mapping
         The header. Without sizes of tiles, a tile is a row.
+    count : int
+        Rows of the table, each of which is a tile.
 
     Raises
     ------
     SourceOpenError
-        If a tile is no part of the image, or too large to be unpacked in one piece.
+        If a tile is no part of the image, or too large to be unpacked in one piece, or there are
+        not as many tiles as cover the image.
     """
     ndim = len(shape)
     rows = [shape[-1], *[1] * (ndim - 1)]
@@ -92,6 +95,14 @@ def tile_grid(
         f"at most {MOST_PACKED >> 30} GiB in one compressed tile",
         f"tiles of {tuple(chunk)} pixels",
         "unpack it (funpack) to read it in place",
+    )
+    needed = prod(-(-size // step) for size, step in zip(shape, chunk, strict=True))
+    refuse_if(
+        needed != count,
+        path,
+        f"{needed:,} compressed tiles, which cover the image",
+        f"{count:,}",
+        "its header is damaged",
     )
     for axis in reversed(range(ndim)):
         count = max(1, BAND // (prod(chunk) * itemsize))

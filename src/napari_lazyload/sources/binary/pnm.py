@@ -1,6 +1,7 @@
-"""Netpbm's images (PBM, PGM, PPM, PAM) and PFM: a short header of text before the pixels.
+"""Netpbm's images: PBM, PGM, PPM and PAM, and PFM of floats: a short header of text, then pixels.
 
-Formats: https://netpbm.sourceforge.net/doc/pnm.html, http://www.pauldebevec.com/Research/HDR/PFM/
+Formats: https://netpbm.sourceforge.net/doc/pnm.html, https://netpbm.sourceforge.net/doc/pam.html,
+https://netpbm.sourceforge.net/doc/pfm.html
 """
 
 from __future__ import annotations
@@ -8,269 +9,317 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from math import prod
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core.chunks import ChunkGrid
+from napari_lazyload.core.chunks import ChunkGrid, box_shape
 from napari_lazyload.sources.binary.boxes import BoxSource
 from napari_lazyload.sources.binary.chunk_sizes import auto_chunks
+from napari_lazyload.sources.binary.compressed import PackedSource
 from napari_lazyload.sources.binary.dataset import binary_result, file_source
-from napari_lazyload.sources.binary.header_checks import check_image, reading_header
-from napari_lazyload.sources.binary.read_strided import check_extent, dense_strides
+from napari_lazyload.sources.binary.header_checks import MOST_HEADER, check_image, reading_header
+from napari_lazyload.sources.binary.read_strided import (
+    Array,
+    check_extent,
+    read_strided,
+)
 from napari_lazyload.sources.binary.strided import StridedLayout, dense, samples_first
-from napari_lazyload.sources.files import FileStamp, check_options, file_name, open_error, refuse_if
+from napari_lazyload.sources.files import (
+    FileStamp,
+    check_options,
+    file_name,
+    open_error,
+    refuse_if,
+)
 
 if TYPE_CHECKING:
     from napari_lazyload.core.chunks import Box
-    from napari_lazyload.sources.binary.read_strided import Array
     from napari_lazyload.sources.opened import OpenResult, RowSource
 
 PNM = "PNM"
-_KINDS = {
-    b"P1": "PBM, text",
-    b"P2": "PGM, text",
-    b"P3": "PPM, text",
-    b"P4": "PBM",
-    b"P5": "PGM",
-    b"P6": "PPM",
-    b"P7": "PAM",
-    b"Pf": "PFM",
-    b"PF": "PFM",
-}
-_MOST_HEADER = 1 << 16
+_GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
+_SIZES = _GAP + rb"(?P<width>\d{1,18})" + _GAP + rb"(?P<height>\d{1,18})"
+_BITS = re.compile(rb"(?P<kind>P[14])" + _SIZES + rb"\s")
+_WHOLE = re.compile(rb"(?P<kind>P[2356])" + _SIZES + _GAP + rb"(?P<maxval>\d{1,9})\s")
+_FLOAT = re.compile(rb"(?P<kind>P[Ff])" + _SIZES + _GAP + rb"(?P<scale>[-+.\deE]{1,40})\s")
+_ANY = re.compile(rb"P7[ \t]*\r?\n(?P<fields>(?:[^\n]*\n)*?)ENDHDR[ \t]*\r?\n")
+_BILEVEL, _PLAIN = ("P1", "P4"), ("P2", "P3")
+_SAMPLES = {"P3": 3, "P6": 3, "PF": 3}
+_COLORS = {"RGB": 3, "RGB_ALPHA": 4}
 _DAMAGED = "it is damaged or of another format: export it again"
-_NUMBERS = re.compile(rb"(?:\s|#[^\n]*\n)+([^\s#]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What stands before the pixels: how many samples, the largest value, where the pixels begin.
+    """What a header says.
 
-    ``scale`` is PFM's: its sign is the order of bytes, its size a factor that is kept, not applied.
+    Parameters
+    ----------
+    kind : str
+        The two first letters of the file.
+    end : int
+        Where the pixels begin.
+    layout : StridedLayout
+        Of the pixels, samples last where there are several; of bits, of a byte for each.
+    fields : dict
+        For the table.
     """
 
-    kind: bytes
-    width: int
-    height: int
-    samples: int
-    most: int
-    offset: int
-    scale: float = 0.0
-    tuple_type: str = ""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of a stored sample."""
-        if self.scale:
-            return np.dtype("<f4" if self.scale < 0 else ">f4")
-        return np.dtype("u1" if self.most < 256 else ">u2")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the image, samples last where there are several."""
-        samples = () if self.samples == 1 else (self.samples,)
-        return (self.height, self.width, *samples)
-
-
-@dataclass(frozen=True, slots=True)
-class _FloatRows:
-    """Reads boxes of PFM, whose rows go from the bottom to the top."""
-
-    path: str
-    header: _Header
-
-    def __call__(self, box: Box) -> Array:
-        """Return the pixels of a box."""
-        head = self.header
-        pixels = np.memmap(self.path, head.dtype, "r", head.offset, head.shape)
-        return np.array(pixels[::-1][tuple(slice(*bounds) for bounds in box)])
+    kind: str
+    end: int
+    layout: StridedLayout
+    fields: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Bits:
-    """Reads boxes of PBM, a bit a pixel: True is white, as Pillow has it; the file's 1 is black."""
-
-    path: str
-    header: _Header
-
-    def __call__(self, box: Box) -> Array:
-        """Return the pixels of a box."""
-        head = self.header
-        (top, bottom), (left, right) = box
-        with open(self.path, "rb") as file:
-            if head.kind == b"P1":
-                file.seek(head.offset)
-                digits = re.sub(rb"#[^\n]*|\s", b"", file.read())
-                bits = np.frombuffer(digits, np.uint8).reshape(head.shape)[top:bottom] - ord("0")
-            else:
-                row = -(-head.width // 8)
-                file.seek(head.offset + top * row)
-                packed = np.frombuffer(file.read((bottom - top) * row), np.uint8)
-                bits = np.unpackbits(packed.reshape(bottom - top, row), axis=1)
-        white: Array = bits[:, left:right] == 0
-        return white
-
-
-def open_pnm(path: str, **options: Any) -> OpenResult:
-    """Open a PBM, PGM, PPM, PAM or PFM image, in place where it is binary.
-
-    Several images of one size behind each other are one stack. Values are those of the file: they
-    are not stretched to the largest one that its header names.
+    """Reads boxes of black and white pixels, 1 for black, as Pillow has them: white is True.
 
     Parameters
     ----------
     path : str
-        The file.
+        Absolute path.
+    start : int
+        Where the pixels begin.
+    shape : tuple of int
+        Rows and columns.
+    plain : bool
+        Whether each is a digit, else a bit; rows of bits are filled up to whole bytes.
+    """
+
+    path: str
+    start: int
+    shape: tuple[int, int]
+    plain: bool
+
+    def __call__(self, box: Box) -> Array:
+        """Return the pixels of a box."""
+        rows, columns = (slice(*bounds) for bounds in box)
+        if self.plain:
+            return np.equal(self._digits()[rows, columns], ord("0"))
+        nbytes = -(-self.shape[1] // 8)
+        packed = np.empty((rows.stop - rows.start, nbytes), np.uint8)
+        read_strided(self.path, self.start + rows.start * nbytes, packed, (nbytes, 1))
+        return np.equal(np.unpackbits(packed, axis=1)[:, columns], 0)
+
+    def _digits(self) -> Array:
+        height, width = self.shape
+        with open(self.path, "rb") as file:
+            file.seek(self.start)
+            digits = re.sub(rb"#[^\r\n]*", b"", file.read()).translate(None, b" \t\r\n\v\f")
+        if len(digits) < height * width or digits.strip(b"01"):
+            raise ValueError(f"expected {height * width:,} digits 0 and 1")
+        return np.frombuffer(digits, np.uint8, height * width).reshape(height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class _BottomUp:
+    """Reads boxes of an image whose lowest row is stored first.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path.
+    layout : StridedLayout
+        Of the rows as they are stored.
+    """
+
+    path: str
+    layout: StridedLayout
+
+    def __call__(self, box: Box) -> Array:
+        """Return the pixels of a box, whose rows are counted from the top."""
+        layout, rows = self.layout, self.layout.shape[0]
+        stored = ((rows - box[0][1], rows - box[0][0]), *box[1:])
+        first = (start * step for (start, _), step in zip(stored, layout.strides, strict=True))
+        pixels = np.empty(box_shape(box), layout.dtype.newbyteorder("="))
+        read_strided(
+            self.path, layout.offset + sum(first), pixels.view(layout.dtype), layout.strides
+        )
+        return pixels[::-1]
+
+
+def open_pnm(path: str, **options: Any) -> OpenResult:
+    """Open an image of Netpbm: PBM, PGM, PPM, PAM (P1 to P7), or PFM.
+
+    Values are as they are stored: the largest one (MAXVAL) gives the contrast limits, and the scale
+    of PFM is kept for the table. Several images of one size in a file are frames along ``t``.
+
+    Parameters
+    ----------
+    path : str
+        The file. Numbers that are written as text (P1, P2, P3) are read as one chunk.
     **options
-        ``trailing`` (whether to allow trailing bytes).
+        ``trailing`` (whether bytes behind the pixels are expected: no word is said of them then).
 
     Raises
     ------
     SourceOpenError
-        If it is no such file, or shorter or longer than its header says.
+        If it is no such file, or is shorter than its header says.
     """
     check_options(options, ("trailing",), "PNM files")
     path = os.path.abspath(path)
     stamp = FileStamp.at_open(path, "a PNM image")
-    with reading_header(path, "a PNM image"), open(path, "rb") as file:
-        header = _read_header(path, file)
-        check_image(path, header.shape, header.dtype)
-        count = _count(file, header, stamp.size)
+    with reading_header(path, "a PNM image"):
+        with open(path, "rb") as file:
+            block = file.read(MOST_HEADER)
+        header = _read_header(path, block)
     exact = not options.get("trailing", False)
-    source = _source(path, stamp, header, count, exact=exact)
-    fields: dict[str, Any] = {"kind": _KINDS[header.kind], "data_offset": header.offset}
-    fields |= {"scale_factor": abs(header.scale)} if header.scale else {"largest": header.most}
-    return binary_result(path, PNM, [source], [fields])
+    source = _source(path, stamp, header, block, exact=exact)
+    return binary_result(path, PNM, [source], [header.fields])
 
 
-def _source(path: str, stamp: FileStamp, header: _Header, count: int, *, exact: bool) -> RowSource:
-    name, file = file_name(path), (path, stamp)
-    is_color = header.samples in (3, 4) and (
-        header.kind != b"P7" or header.tuple_type in ("RGB", "RGB_ALPHA")
+def _read_header(path: str, block: bytes) -> _Header:
+    for pattern in (_WHOLE, _FLOAT, _BITS):
+        if match := pattern.match(block):
+            return _from_match(path, match)
+    if match := _ANY.match(block):
+        return _from_lines(path, match)
+    raise open_error(
+        path,
+        "a header of PBM, PGM, PPM, PAM or PFM (P1 to P7, Pf, PF, and then the sizes)",
+        f"a file that begins with {block[:16]!r}",
+        _DAMAGED,
     )
-    axes = ("y", "x", "s") if is_color else ("y", "x")
-    if header.scale or header.kind in (b"P1", b"P4"):
-        return _boxes(path, stamp, header, axes, exact=exact)
-    layout = dense(header.shape, header.dtype, header.offset)
-    if header.kind in (b"P2", b"P3"):
-        text = dense(header.shape, header.dtype.newbyteorder("="))
-        return file_source(text, file, "text", name, axes, start=header.offset)
-    if header.samples > 1 and not is_color:
-        layout, axes = samples_first(layout), ("c", *axes)
-    if count > 1:
-        stride = header.offset + prod(header.shape) * header.dtype.itemsize
-        shape, strides = (count, *layout.shape), (stride, *layout.strides)
-        layout = StridedLayout(shape, layout.dtype, layout.offset, strides)
-        axes = ("t", *axes)
-    return file_source(layout, file, "", name, axes, exact=exact)
 
 
-def _boxes(
-    path: str, stamp: FileStamp, header: _Header, axes: tuple[str, ...], *, exact: bool
-) -> RowSource:
-    """Return the source of what is not as it is stored: bits, and rows from bottom to top."""
-    shape, dtype = header.shape, header.dtype if header.scale else np.dtype(bool)
-    chunk: tuple[int, ...] = shape
-    if header.kind == b"P1":
-        check_extent(path, stamp.size, header.offset + prod(shape), exact=False)
+def _from_match(path: str, match: re.Match[bytes]) -> _Header:
+    """Return a header of sizes, and perhaps the largest value or the scale."""
+    found = {name: text.decode("ascii") for name, text in match.groupdict().items()}
+    kind = found["kind"]
+    if kind in _BILEVEL:
+        dtype = "u1"
+    elif "scale" in found:
+        dtype = _float_type(path, found["scale"])
     else:
-        row = prod(shape[1:]) * dtype.itemsize if header.scale else -(-header.width // 8)
-        check_extent(path, stamp.size, header.offset + row * header.height, exact=exact)
-        fixed = range(2, len(shape))
-        strides = dense_strides(shape, dtype.itemsize)
-        chunk = auto_chunks(shape, strides, dtype.itemsize, fixed=fixed)
-    read = _FloatRows(path, header) if header.scale else _Bits(path, header)
+        dtype = _whole_type(path, int(found["maxval"]))
+    sizes = [int(found["height"]), int(found["width"]), _SAMPLES.get(kind, 1)]
+    layout = dense(sizes if kind in _SAMPLES else sizes[:2], dtype, match.end())
+    check_image(path, layout.shape, layout.dtype)
+    return _Header(kind, match.end(), layout, _fields(found))
+
+
+def _from_lines(path: str, match: re.Match[bytes]) -> _Header:
+    """Return the header of a PAM image: lines of names and values."""
+    found = {"kind": "P7"}
+    for line in match["fields"].decode("ascii", "replace").splitlines():
+        name, _, value = line.strip().partition(" ")
+        if name and not name.startswith("#"):
+            found[name.lower()] = f"{found.get(name.lower(), '')} {value.strip()}".strip()
+    height, width, depth, most = (
+        _count(path, found, name) for name in ("height", "width", "depth", "maxval")
+    )
+    sizes = (height, width) if depth == 1 else (height, width, depth)
+    layout = dense(sizes, _whole_type(path, most), match.end())
+    check_image(path, layout.shape, layout.dtype)
+    return _Header("P7", match.end(), layout, _fields(found))
+
+
+def _count(path: str, found: dict[str, str], name: str) -> int:
+    text = found.get(name, "")
+    refuse_if(
+        not (text.isdecimal() and len(text) < 19),
+        path,
+        f"a whole number for {name.upper()}",
+        repr(text) if text else "none",
+        _DAMAGED,
+    )
+    return int(text)
+
+
+def _whole_type(path: str, most: int) -> str:
+    refuse_if(not 0 < most < 1 << 16, path, "a MAXVAL of 1 to 65535", str(most), _DAMAGED)
+    return "u1" if most < 256 else ">u2"
+
+
+def _float_type(path: str, text: str) -> str:
+    """Return the type of PFM's values: the sign of the scale is the order of their bytes."""
+    scale = float(text)
+    refuse_if(not 0 < abs(scale) < np.inf, path, "a scale that is not 0", text, _DAMAGED)
+    return "<f4" if scale < 0 else ">f4"
+
+
+def _fields(found: dict[str, str]) -> dict[str, Any]:
+    """Return the fields of a header that are not its sizes, as numbers where they are some."""
+    kept: dict[str, Any] = {"header": found["kind"]}
+    if "tupltype" in found:
+        kept["tupltype"] = found["tupltype"]
+    numbers = {name: float(found[name]) for name in ("maxval", "scale") if name in found}
+    return kept | numbers
+
+
+def _source(
+    path: str, stamp: FileStamp, header: _Header, block: bytes, *, exact: bool
+) -> RowSource:
+    """Return the source of the pixels behind a header."""
+    layout, name, kind = header.layout, file_name(path), header.kind
+    axes: tuple[str, ...] = ("y", "x", "s")[: len(layout.shape)]
+    if kind in _BILEVEL:
+        return _bilevel_source(path, stamp, header, exact=exact)
+    if "scale" in header.fields:
+        return _float_source(path, stamp, layout, axes, exact=exact)
+    limits: dict[str, Any] = {}
+    if len(axes) == 2:
+        limits["contrast_limits"] = (0.0, header.fields["maxval"])
+    if kind in _PLAIN:
+        text = dense(layout.shape, layout.dtype)
+        return PackedSource(text, (path, stamp), "text", name, axes, start=header.end, **limits)
+    named = _COLORS.get(header.fields.get("tupltype", ""))
+    if len(axes) == 3 and kind == "P7" and layout.shape[2] != named:
+        layout, axes = samples_first(layout), ("c", "y", "x")
+    layout, axes = _repeated(path, stamp.size, block[: header.end], layout, axes)
+    return file_source(layout, (path, stamp), "", name, axes, exact=exact, **limits)
+
+
+def _float_source(
+    path: str, stamp: FileStamp, layout: StridedLayout, axes: tuple[str, ...], *, exact: bool
+) -> BoxSource:
+    """Return the source of the pixels of PFM."""
+    check_extent(path, stamp.size, layout.end, exact=exact)
+    itemsize, colors = layout.dtype.itemsize, range(2, len(axes))
+    chunks = auto_chunks(layout.shape, layout.strides, itemsize, fixed=colors)
     return BoxSource(
         PNM,
         (path, stamp),
-        read,
-        grid=ChunkGrid(shape, chunk),
-        dtype=dtype,
+        _BottomUp(path, layout),
+        grid=ChunkGrid(layout.shape, chunks),
+        dtype=layout.dtype,
         name=file_name(path),
         axes=axes,
     )
 
 
-def _count(file: IO[bytes], header: _Header, size: int) -> int:
-    """Return how many images of one header lie behind each other."""
-    each = header.offset + prod(header.shape) * header.dtype.itemsize
-    if header.kind not in (b"P5", b"P6", b"P7") or size <= each or size % each:
-        return 1
-    file.seek(0)
-    text = file.read(header.offset)
-    for number in range(1, size // each):
-        file.seek(number * each)
-        if file.read(header.offset) != text:
-            return 1
-    return size // each
-
-
-def _read_header(path: str, file: IO[bytes]) -> _Header:
-    block = file.read(_MOST_HEADER)
-    kind = block[:2]
-    refuse_if(
-        kind not in _KINDS,
-        path,
-        "a file that begins with P1 to P7, Pf or PF",
-        repr(kind),
-        _DAMAGED,
+def _bilevel_source(path: str, stamp: FileStamp, header: _Header, *, exact: bool) -> BoxSource:
+    """Return the source of black and white pixels."""
+    height, width = shape = header.layout.shape
+    is_text = header.kind == "P1"
+    row = width if is_text else -(-width // 8)
+    check_extent(path, stamp.size, header.end + height * row, exact=exact and not is_text)
+    chunks = shape if is_text else auto_chunks(shape, header.layout.strides, 1)
+    return BoxSource(
+        PNM,
+        (path, stamp),
+        _Bits(path, header.end, (height, width), is_text),
+        grid=ChunkGrid(shape, chunks),
+        dtype=np.dtype(bool),
+        name=file_name(path),
+        axes=("y", "x"),
     )
-    header = _pam_header(path, block) if kind == b"P7" else _plain_header(path, block)
-    refuse_if(
-        not header.scale and not 0 < header.most < 1 << 16,
-        path,
-        "a largest value of 1 to 65,535",
-        str(header.most),
-        _DAMAGED,
-    )
-    return header
 
 
-def _plain_header(path: str, block: bytes) -> _Header:
-    """Return the header of all but PAM: numbers between blanks and comments."""
-    kind = block[:2]
-    fields: list[bytes] = []
-    place = 2
-    while len(fields) < (2 if kind in (b"P1", b"P4") else 3):
-        found = _NUMBERS.match(block, place)
-        if found is None:
-            raise open_error(
-                path, "width, height and the largest value", repr(block[:40]), _DAMAGED
-            )
-        fields.append(found[1])
-        place = found.end()
-    width, height = (_size(path, field) for field in fields[:2])
-    samples = 3 if kind in (b"P3", b"P6", b"PF") else 1
-    scale, most = 0.0, 1
-    if kind in (b"Pf", b"PF"):
-        scale = float(fields[2])
-        refuse_if(
-            not np.isfinite(scale) or scale == 0, path, "a scale other than 0", str(scale), _DAMAGED
-        )
-    elif len(fields) == 3:
-        most = _size(path, fields[2])
-    return _Header(kind, width, height, samples, most, place + 1, scale)
-
-
-def _pam_header(path: str, block: bytes) -> _Header:
-    """Return the header of PAM: a name and a value a line."""
-    text, end, _ = block.partition(b"ENDHDR\n")
-    refuse_if(not end, path, "a header that ends with ENDHDR", "none", _DAMAGED)
-    fields: dict[bytes, bytes] = {}
-    for line in text.splitlines()[1:]:
-        name, _, value = line.strip().partition(b" ")
-        if name and not name.startswith(b"#"):
-            fields[name] = value.strip()
-    sizes = [_size(path, fields.get(name, b"")) for name in (b"WIDTH", b"HEIGHT", b"DEPTH")]
-    width, height, depth = sizes
-    most = _size(path, fields.get(b"MAXVAL", b""))
-    kind = fields.get(b"TUPLTYPE", b"").decode("ascii", "replace")
-    return _Header(b"P7", width, height, depth, most, len(text) + len(end), tuple_type=kind)
-
-
-def _size(path: str, text: bytes) -> int:
-    if not text.isdigit() or len(text) > 18:
-        raise open_error(path, "a whole number in its header", repr(text[:20]), _DAMAGED)
-    return int(text)
+def _repeated(
+    path: str, size: int, head: bytes, layout: StridedLayout, axes: tuple[str, ...]
+) -> tuple[StridedLayout, tuple[str, ...]]:
+    """Return the layout of all images of a file, where each has the header of the first."""
+    step = layout.end
+    count, rest = divmod(size, step)
+    if rest or count < 2:
+        return layout, axes
+    with open(path, "rb") as file:
+        for number in (1, count - 1):
+            file.seek(number * step)
+            if file.read(len(head)) != head:
+                return layout, axes
+    strides = (step, *layout.strides)
+    return StridedLayout((count, *layout.shape), layout.dtype, layout.offset, strides), ("t", *axes)
