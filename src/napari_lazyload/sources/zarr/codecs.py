@@ -8,7 +8,6 @@ those of numcodecs. The rest, such as filters of version 3, is decoded by zarr, 
 from __future__ import annotations
 
 import json
-import struct
 import threading
 import warnings
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_lazyload.sources.zarr.dtypes import named
-from napari_lazyload.sources.zarr.unpack import BLOSC_HEADER, unpack
+from napari_lazyload.sources.zarr.unpack import CodecError, check_blosc, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,10 +51,6 @@ def most_encoded(nbytes: int) -> int:
     Filters may store values of a larger type, and codecs add a little to what they cannot pack.
     """
     return 16 * nbytes + (1 << 16)
-
-
-class CodecError(ValueError):
-    """Bytes that do not decode to the pixels that the metadata promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +200,7 @@ def _numcodecs_step(codec: str, config: Config, dtype: np.dtype[Any]) -> Step:
 
     def step(data: Any, out: Array | None, most: int) -> Any:
         if codec == "blosc":
-            _check_blosc(data, out)
+            check_blosc(data, None if out is None else out.nbytes)
         if out is not None and codec in _FAST and _decode_into(out, data, _FAST[codec]):
             return out
         found = unpack(codec, config, data, most)
@@ -240,21 +235,6 @@ def _decode_into(out: Array, data: Any, function: str) -> bool:
     except (RuntimeError, ValueError, ImportError):
         return False
     return bool(found.nbytes == out.nbytes)
-
-
-def _check_blosc(data: Any, out: Array | None) -> None:
-    """Refuse bytes that are shorter than their header says, or decode to another size.
-
-    The library would read behind their end.
-    """
-    found = memoryview(data).nbytes
-    decoded, encoded = 0, BLOSC_HEADER
-    if found >= BLOSC_HEADER:
-        decoded, encoded = struct.unpack_from("<I4xI", data, 4)
-    if found < encoded:
-        raise CodecError(f"it has {found} bytes, expected {encoded}: cut short")
-    if out is not None and decoded != out.nbytes:
-        raise CodecError(f"it decodes to {decoded} bytes, expected {out.nbytes}")
 
 
 @lru_cache(maxsize=256)

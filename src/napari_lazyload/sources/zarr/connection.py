@@ -199,7 +199,6 @@ class Connection:
         return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
     # --- Requests
-    # ----------------------------------------------------------------------------------------------
 
     def get(self, key: str, most: int = MOST_METADATA) -> bytes | None:
         """Return all bytes of a key, decoded; None where it is not there, or a page instead.
@@ -317,7 +316,6 @@ class Connection:
         return None if found is None else int(found["size"])
 
     # --- Answers
-    # ----------------------------------------------------------------------------------------------
 
     def _address(self, key: str) -> str:
         return f"{plain_url(self._url)}/{key}".rstrip("/")

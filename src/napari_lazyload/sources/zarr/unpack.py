@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-BLOSC_HEADER = 16
+_BLOSC_HEADER = 16
 
 
-class TooLargeError(ValueError):
+class CodecError(ValueError):
+    """Bytes that do not decode to the pixels that the metadata promise."""
+
+
+class TooLargeError(CodecError):
     """A stream that unpacks to more than it may."""
 
     def __init__(self, most: int) -> None:
@@ -114,3 +118,23 @@ _UNPACKERS: dict[str, Callable[[Any, Mapping[str, Any], int], bytes]] = {
     "zlib": _zlib,
     "zstd": _zstd,
 }
+
+
+def check_blosc(data: Any, expected: int | None) -> None:
+    """Refuse bytes of blosc that are shorter than their header says, or decode to another size.
+
+    The library would read behind their end.
+
+    Raises
+    ------
+    CodecError
+        With both sizes.
+    """
+    found = memoryview(data).nbytes
+    decoded, encoded = 0, _BLOSC_HEADER
+    if found >= _BLOSC_HEADER:
+        decoded, encoded = struct.unpack_from("<I4xI", data, 4)
+    if found < encoded:
+        raise CodecError(f"it has {found} bytes, expected {encoded}: cut short")
+    if expected is not None and decoded != expected:
+        raise CodecError(f"it decodes to {decoded} bytes, expected {expected}")
