@@ -568,3 +568,48 @@ def test_results_that_nobody_reads_to_the_end_are_no_error(folder):
     with process.stderr as said:
         assert b"Traceback" not in said.read()
     process.wait(60)
+
+
+# --- names that would do something to a terminal
+
+ATTACK = "a\x1b]0;title\x07\r\x9b2J\u202egnp.\u2028b"
+HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]")
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """Return a store whose channel has a name that would do something to a terminal."""
+    path = sample_data.make_ome_zarr(tmp_path / "cells.ome.zarr", size=64)
+    meta = json.loads((path / "zarr.json").read_text())
+    meta["attributes"]["ome"]["omero"]["channels"][0]["label"] = ATTACK
+    (path / "zarr.json").write_text(json.dumps(meta))
+    return path
+
+
+def test_names_do_nothing_to_a_terminal(hostile):
+    text = run("info", hostile).stdout
+    assert not HIDDEN.search(text)
+    assert r"a\x1b]0;title\x07\r\x9b2J\u202egnp.\u2028b" in text
+
+
+def test_names_in_json_are_escaped_and_exact(hostile):
+    text = run("info", hostile, "--json").stdout
+    assert not HIDDEN.search(text)
+    assert json.loads(text)["images"][0]["channels"][0] == ATTACK
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
+def test_file_names_in_errors_and_warnings_do_nothing_to_a_terminal(broken, tmp_path):
+    for path in sorted(broken.iterdir())[1:2]:
+        path.rename(path.with_name(f"\x1b[2J\u202e{path.name}"))
+    for words in (["crop"], ["convert"], ["crop", "--on-error", "blank"]):
+        done = run(words[0], broken, tmp_path / "a.npy", "--overwrite", *words[1:])
+        assert not HIDDEN.search(done.stderr)
+        assert r"\x1b[2J\u202e" in done.stderr
+
+
+def test_a_path_in_an_error_does_nothing_to_a_terminal(tmp_path):
+    done = run("info", tmp_path / "gone\x1b[2J\u202e")
+    assert done.exit_code == 1
+    assert not HIDDEN.search(done.stderr)
+    assert r"gone\x1b[2J\u202e" in done.stderr

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import typer
 
 from napari_lazyload.core.errors import CancelledError, LazyLoadError, LazyLoadWarning, RegionError
+from napari_lazyload.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +28,8 @@ FAILED, CANCELLED = 1, 130
 
 
 def print_message(text: str) -> None:
-    """Print a line for people, beside the results."""
-    typer.echo(text, err=True)
+    """Print a line for people, beside the results; control characters are shown as escapes."""
+    typer.echo(printable(text), err=True)
 
 
 def counted(number: int, noun: str) -> str:
@@ -113,13 +114,13 @@ def progress_bar(text: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
     from rich.console import Console
 
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TaskProgressColumn(),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=None)
+        task = bar.add_task(printable(text), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from napari_lazyload.cli.common import counted
-from napari_lazyload.core.text import level_label, size_text
+from napari_lazyload.core.text import is_hidden, level_label, printable, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,8 +23,19 @@ _MOST_LINES = 20
 
 
 def as_json(value: Any) -> str:
-    """Return JSON that every reader takes: numbers that are not finite become null."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str)
+    """Return JSON that every reader takes: numbers that are not finite become null.
+
+    Control characters are escapes, also those that JSON allows as they are.
+    """
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str)
+    lines = (
+        line if line.isprintable() else "".join(map(_escaped, line)) for line in text.split("\n")
+    )
+    return "\n".join(lines)
+
+
+def _escaped(sign: str) -> str:
+    return json.dumps(sign)[1:-1] if is_hidden(sign) else sign
 
 
 def _plain(value: Any) -> Any:
@@ -126,7 +137,7 @@ def info_text(facts: Mapping[str, Any]) -> str:
     warnings = [f"Warning: {text}" for text in facts["warnings"]]
     if warnings:
         lines += ["", *warnings[:_MOST_LINES], *_more(len(warnings), "warning")]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _more(number: int, noun: str) -> list[str]:
@@ -188,4 +199,4 @@ def status_text(status: Mapping[str, Any]) -> str:
         took = "" if package["load_time"] is None else f" in {package['load_time']:.2f} s"
         why = f": {package['error']}" if package["error"] else ""
         lines.append(f"  {name:<12}{package['status']}{took}{why}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +82,9 @@ def size_text(nbytes: float) -> str:
     return f"{nbytes:,.{digits}f} {unit}"
 
 
+_KEPT_SIGNS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+"""Invisible signs that words of some languages are written with."""
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINER = "\N{WORD JOINER}"
 
 
@@ -91,3 +95,23 @@ def plain_text(text: str) -> str:
     with escapes would wrap lines in other places, and stand in napari's log.
     """
     return text.replace("<", f"<{_JOINER}").replace("&lt;", f"&{_JOINER}lt;")
+
+
+def is_hidden(sign: str) -> bool:
+    """Whether a character moves the cursor, turns the writing or is no text: escapes, bells, ..."""
+    return category(sign) in _HIDDEN and sign not in _KEPT_SIGNS
+
+
+def printable(text: str) -> str:
+    r"""Return a line for a terminal, with escapes for the characters that would do something there.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb\nc")
+    'a\\x1b[2Jb\\nc'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign.encode("unicode_escape").decode() if is_hidden(sign) else sign for sign in text
+    )
