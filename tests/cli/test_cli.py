@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_info_and_crop_need_neither_qt_nor_napari(folder, tmp_path):
     assert imported(GUI, "crop", folder, tmp_path / "b.npy", "--region", "y=0:8") == "[]"
 
 
-@pytest.mark.parametrize("command", ["info", "crop", "convert", "status", "demo"])
+@pytest.mark.parametrize("command", ["info", "crop", "convert", "view", "status", "demo"])
 def test_every_command_has_help_and_those_for_files_have_examples(command):
     done = run(command, "--help")
     assert done.exit_code == 0
@@ -568,6 +569,11 @@ def test_results_that_nobody_reads_to_the_end_are_no_error(folder):
     with process.stderr as said:
         assert b"Traceback" not in said.read()
     process.wait(60)
+
+
+def test_the_version():
+    assert run("--version").stdout == f"napari-lazyload {version('napari-lazyload')}\n"
+    assert imported(HEAVY, "--version") == "[]"
 
 
 # --- names that would do something to a terminal

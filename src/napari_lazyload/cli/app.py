@@ -42,8 +42,24 @@ OnError = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"napari-lazyload {version('napari-lazyload')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
     """Look into images bigger than memory, and take out the piece you need.
 
     Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 an
@@ -181,6 +197,35 @@ def status(*, json: Json = False) -> None:
 
         facts = status()
     typer.echo(as_json(facts) if json else status_text(facts))
+
+
+@app.command()
+def view(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Folders, files, glob patterns, Zarr stores."),
+    ],
+) -> None:
+    """Open napari with PATH as lazy layers, whatever reader napari prefers for it.
+
+    \b
+    Examples:
+      napari-lazyload view measurements/
+      napari-lazyload view cells.ome.zarr labels.ome.zarr
+    """  # noqa: D301 - typer's sign for lines to keep
+    from napari_lazyload.cli.common import reporting_errors
+
+    with reporting_errors():
+        import napari
+
+        viewer = napari.Viewer()
+        try:
+            for path in paths:
+                viewer.open(path, plugin="napari-lazyload")
+        except BaseException:
+            viewer.close()
+            raise
+    napari.run()
 
 
 @app.command()
