@@ -101,3 +101,5 @@ def test_the_script_goes_on_in_the_same_way(viewer, qtbot, write_folder, tmp_pat
         exec(compile(text, "copied.py", "exec"), names)
     pixels = names["pixels"] if kind == "layer" else np.load(tmp_path / "part.npy")
     assert pixels.shape == (3, 16, 22)
+    names["dataset"].close()
+    dataset.close()
