@@ -35,6 +35,7 @@ from napari_lazyload.sources.tiff.pages import (
     contiguous_from,
     in_other_files,
     open_tifffile,
+    refuse_elsewhere,
 )
 from napari_lazyload.sources.tiff.tag_table import tag_fields
 from napari_lazyload.sources.tiff.tiled import is_large, plain_grid, series_grids
@@ -393,6 +394,7 @@ def _pages(
     files: tuple[str, ...] = ()
     if in_other_files(tif, series):
         files = tuple("" if page is None else page.parent.filehandle.path for page in members)
+        refuse_elsewhere(tif.filehandle.path, set(files))
     there = [page for page in members if page is not None]
     if all(page.offset > 0 for page in there):
         return page_ndim, None, _offsets(members, lambda page: page.offset), files

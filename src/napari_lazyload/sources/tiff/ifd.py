@@ -8,6 +8,7 @@ plain files of cameras and exports in a fraction of its time.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import os
@@ -60,10 +61,13 @@ _SPECIAL_SOFTWARE = tuple(
 )
 _SPECIAL_DESCRIPTIONS = tuple(b"< { [ shape= SCIFIO= ImageJ= Aperio state. FLIM Motic".split())
 
-_PIXELS = re.compile(rb"<(?:\w+:)?Pixels\b[^>]*>")
-_COMPANION = re.compile(rb"""<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile=["']([^"'>]+)["']""")
-_IDENTITY = re.compile(rb"""<(?:\w+:)?OME\b[^>]*\bUUID=["']([^"'>]*)""")
-_PLANE_AXES = re.compile(rb'\bSize[ZCT]="(\d+)"')
+_PIXELS = re.compile(rb"<(?:\w+:)?Pixels\b[^<>]*+>")
+_COMPANION = re.compile(rb"""<(?:\w+:)?BinaryOnly\b[^<>]*\bMetadataFile=["']([^"'<>]+)["']""")
+_IDENTITY = re.compile(rb"""<(?:\w+:)?OME\b[^<>]*\bUUID=["']([^"'<>]*)""")
+_PLANE_AXES = re.compile(rb'\bSize[ZCT]="(\d{1,18})"')
+_FILE_NAME = re.compile(rb"""(\bFileName=["'])([^"'<>]+)(["'])""")
+_MOST_XML = 256 << 20
+"""A longer companion is not read."""
 _MOST_PLANES = 1 << 22
 
 _STACKED = re.compile(rb"^(?:images|channels|slices|frames)=(?!1\s*$)", re.MULTILINE)
@@ -228,15 +232,34 @@ def companion_xml(path: str, text: bytes) -> str:
         # Its name alone: what lies elsewhere is not a file's to choose.
         name = os.path.basename(companion[1].decode("utf-8", "replace").replace("\\", "/"))
         beside = os.path.join(os.path.dirname(os.path.abspath(path)), name)
-        if os.path.isfile(beside):
+        if os.path.isfile(beside) and os.path.getsize(beside) <= _MOST_XML:
             text = _set_text(beside, text)
             other = text.decode("utf-8", "replace")
+    folder = os.path.dirname(os.path.abspath(path))
+    named = {found[1] for found in _FILE_NAME.findall(text)}
+    safe = {name: _name_inside(folder, name) for name in named}
+    if any(name != inside for name, inside in safe.items()):
+        text = _FILE_NAME.sub(lambda found: found[1] + safe[found[2]] + found[3], text)
+        other = text.decode("utf-8", "replace")
     for pixels in _PIXELS.findall(text):
         planes = math.prod(map(int, _PLANE_AXES.findall(pixels)))
         if planes > _MOST_PLANES:
             found = f"OME-XML that describes {planes:,} planes"
             raise PictureError(found, f"at most {_MOST_PLANES:,}", _DAMAGED)
     return other
+
+
+def _name_inside(folder: str, name: bytes) -> bytes:
+    """Return the name of a file of a set that tifffile may open: one in the folder of the set.
+
+    Of a name that leads elsewhere, the last part counts. Pipes and the like are no files.
+    """
+    plain = name.replace(b"\\", b"/")
+    first, *_ = parts = plain.split(b"/")
+    if not first or b":" in first or b".." in parts:
+        name = plain = parts[-1]
+    path = os.path.join(folder, html.unescape(plain.decode("utf-8", "replace")))
+    return b"no file" if os.path.exists(path) and not os.path.isfile(path) else name
 
 
 def _set_text(path: str, own: bytes) -> bytes:

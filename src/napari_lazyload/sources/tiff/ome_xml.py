@@ -19,17 +19,19 @@ from napari_lazyload.sources.files import open_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
-_IN_TAG = r"""((?:[^>"']|"[^"]*"|'[^']*')*)>"""
+# Of linear cost, whatever the text: nothing is searched beyond the next tag, and twice.
+PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^<>]*+>")
+_IN_TAG = r"""((?:[^<>"']|"[^"<]*"|'[^'<]*')*+)>"""
 _IMAGE = re.compile(rf"<(?:\w+:)?Image\b{_IN_TAG}")
 _CHANNEL = re.compile(rf"<(?:\w+:)?Channel\b{_IN_TAG}")
 _PLANES = re.compile(r"<(?:\w+:)?(?:TiffData|Plane)\b|</(?:\w+:)?Pixels>")
-_ATTRIBUTE = re.compile(r"""([\w:]+)\s*=\s*("[^"]*"|'[^']*')""")
+_ATTRIBUTE = re.compile(r"""(?<![\w:])([\w:]++)\s*+=\s*+("[^"]*"|'[^']*')""")
 _FILE_NAME = re.compile(rb"""\bFileName=["']([^"'>]+)["']""")
 COMPANION = ".companion.ome"
 """How files end that describe the TIFF files around them."""
 
 _WHITE = 0xFFFFFFFF
+_MOST_BYTES = 256 << 20
 
 
 def described_file(companion: str) -> str:
@@ -41,8 +43,15 @@ def described_file(companion: str) -> str:
         If none is there.
     """
     folder = os.path.dirname(os.path.abspath(companion))
-    with open(companion, "rb") as file:
-        names = dict.fromkeys(_FILE_NAME.findall(file.read()))
+    try:
+        with open(companion, "rb") as file:
+            names = dict.fromkeys(_FILE_NAME.findall(file.read(_MOST_BYTES)))
+    except OSError as err:
+        found, hint = (
+            f"an error of the system: {err.strerror}",
+            "check the file and its permissions",
+        )
+        raise open_error(companion, "a companion that can be read", found, hint) from err
     for name in names:
         text = html.unescape(name.decode("utf-8", "replace"))
         path = os.path.join(folder, os.path.basename(text))

@@ -19,7 +19,7 @@ from napari_lazyload.sources.image_header import PictureError, TruncatedError
 from napari_lazyload.sources.tiff.metadata import quiet_tifffile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import tifffile
 
@@ -47,6 +47,18 @@ def open_tifffile(path: str, **options: Any) -> Iterator[tifffile.TiffFile]:
 
     with quiet_tifffile(), tifffile.TiffFile(path, **options) as tif:
         yield tif
+
+
+def refuse_elsewhere(own: str, files: Iterable[str]) -> None:
+    """Raise for planes in another folder, to which an index can point: no file chooses others."""
+    folder = os.path.join(os.path.dirname(own), "")
+    away = [file for file in files if file and not os.path.normpath(file).startswith(folder)]
+    if away:
+        raise PictureError(
+            f"planes in a file of another folder ({os.path.basename(away[0])})",
+            "planes in the folder of the file",
+            "move them beside it",
+        )
 
 
 def in_other_files(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:

@@ -19,8 +19,8 @@ _LEFT_OUT = re.compile(
     "^ColorMap$|^TransferFunction$|^IJMetadata|^SubIFDs$|^XMP$"
 )
 _MOST_VALUES = 1 << 16
-_ATTRIBUTE = re.compile(r'([A-Za-z]+)="([^"]*)"')
-_CHANNEL = re.compile(r'<(?:\w+:)?Channel\b[^>]*\bName="([^"]+)"')
+_ATTRIBUTE = re.compile(r'(?<![A-Za-z])([A-Za-z]++)="([^"]*)"')
+_CHANNEL = re.compile(r'<(?:\w+:)?Channel\b[^<>]*\bName="([^"<]+)"')
 _ACQUIRED = re.compile(r"<(?:\w+:)?AcquisitionDate>([^<]+)<")
 
 
