@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -32,8 +33,18 @@ Options = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither costs nor progress.")]
+
+
+class Unreadable(StrEnum):
+    """What a frame or chunk that cannot be read gives."""
+
+    RAISE = "raise"
+    BLANK = "blank"
+    SKIP = "skip"
+
+
 OnError = Annotated[
-    Literal["raise", "blank", "skip"] | None,
+    Unreadable | None,
     typer.Option(
         help="What a frame or chunk that cannot be read gives: an error, which is the default; "
         "zeros; or nothing: the frame is left out. How many and which is said at the end.",
@@ -140,7 +151,7 @@ def crop(
         quiet=quiet,
         level=level,
         dtype=dtype,
-        on_error=on_error,
+        on_error=on_error and on_error.value,
     )
 
 
@@ -182,7 +193,7 @@ def convert(
         overwrite=overwrite,
         quiet=quiet,
         shards=shards,
-        on_error=on_error,
+        on_error=on_error and on_error.value,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -81,7 +81,7 @@ def write(
     level: int = 0,
     dtype: str | None = None,
     shards: bool = False,
-    on_error: OnFailure | None = None,
+    on_error: str | None = None,
 ) -> None:
     """Write one image, or a region of it, and print where.
 
@@ -134,7 +134,7 @@ def write(
                     overwrite=overwrite,
                     progress=progress,
                     cancel=stop,
-                    on_error=on_error,
+                    on_error=cast("OnFailure | None", on_error),
                 )
     typer.echo(str(made))
 

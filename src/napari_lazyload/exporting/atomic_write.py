@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
+import platform
 import shutil
 import stat
+import sys
 import uuid
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from napari_lazyload.core.errors import ExportError, LazyLoadError
+import psutil  # type: ignore[import-untyped] # ships no types
+
+from napari_lazyload.core.errors import ExportError, LazyLoadError, LazyLoadWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux; see renameat2(2)."""
+_AT_ONCE = 8
 _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -56,7 +67,10 @@ def _check_replaced(path: str, *, overwrite: bool, store: bool) -> None:
         raise _exists(path)
     if os.path.isdir(path) and not os.path.islink(path):
         # A typing mistake must not cost anybody a folder of other files.
-        names = os.listdir(path)
+        try:
+            names = os.listdir(path)
+        except OSError as err:
+            raise _failed(path, err) from err
         if not store or (names and not set(_STORE_FILES).intersection(names)):
             raise ExportError(
                 f"{path}: is a folder that is no Zarr store, which is never replaced; "
@@ -114,8 +128,9 @@ def _size(nbytes: int) -> str:
 def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
     """Give a path to write to, and move what is there to `path` at the end; on an error remove it.
 
-    The folder that both are in has a hidden folder meanwhile. It holds what is written, and what
-    that replaces.
+    The folder that both are in has a hidden folder meanwhile. It holds what is written, what that
+    replaces, and which process does it: the next export to that name removes what a killed one
+    left. All is on the disk before it has its name, so that no power cut leaves half of it there.
 
     Parameters
     ----------
@@ -135,21 +150,87 @@ def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
         If the system refuses to write. Errors of reading, and errors of the caller, pass through.
     """
     folder, name = os.path.split(path)
-    hidden = os.path.join(folder, f".{name}.partial-{uuid.uuid4().hex[:8]}")
+    hidden = os.path.join(folder, f".{name}{_MARK}{uuid.uuid4().hex[:8]}")
+    made = os.path.join(hidden, name)
     try:
-        os.mkdir(hidden)
-        made = os.path.join(hidden, name)
+        clear_leftovers(path)
+        _make_owned(hidden)
         yield made
         _sync(made)
         if not overwrite and os.path.lexists(path):  # it came meanwhile
             raise _exists(path)
-        _move(made, path, os.path.join(hidden, "replaced"))
+        _move(made, path, os.path.join(hidden, _REPLACED))
+        _sync_folder(folder)
     except LazyLoadError:
         raise
     except OSError as err:
         raise _failed(path, err) from err
     finally:
         _remove(hidden)
+        if os.path.lexists(hidden):
+            text = f"{hidden}: what is left of an export could not be removed; remove it by hand"
+            warnings.warn(text, LazyLoadWarning, stacklevel=3)
+
+
+# --- who writes
+
+_MARK, _REPLACED, _OWNER = ".partial-", "replaced", "owner.json"
+
+
+def _make_owned(hidden: str) -> None:
+    """Make the hidden folder, and write into it which process it belongs to."""
+    while True:
+        os.mkdir(hidden)
+        with suppress(FileNotFoundError):  # another export took it for a leftover, while empty
+            with open(os.path.join(hidden, _OWNER), "w", encoding="utf-8") as file:
+                json.dump(_this_process(), file)
+            return
+
+
+def _this_process() -> dict[str, Any]:
+    own = psutil.Process()
+    return {"host": platform.node(), "pid": own.pid, "started": own.create_time()}
+
+
+def clear_leftovers(path: str) -> None:
+    """Remove what killed exports to a target left, and put back what they had moved aside.
+
+    Only of processes of this machine that are gone; what cannot be removed stays.
+    """
+    folder, name = os.path.split(path)
+    start = f".{name}{_MARK}"
+    for found in os.listdir(folder):
+        hidden = os.path.join(folder, found)
+        if not found.startswith(start) or len(found) != len(start) + 8 or _is_owned(hidden):
+            continue
+        aside = os.path.join(hidden, _REPLACED)
+        with suppress(OSError):
+            if os.path.lexists(aside) and not os.path.lexists(path):
+                os.replace(aside, path)
+            _remove(hidden)
+
+
+def _is_owned(hidden: str) -> bool:
+    """Whether a hidden folder belongs to a process that may still run, or is no export's."""
+    try:
+        with open(os.path.join(hidden, _OWNER), encoding="utf-8") as file:
+            owner = json.load(file)
+        if owner["host"] != platform.node():
+            return True
+        started = float(psutil.Process(owner["pid"]).create_time())
+        return abs(started - float(owner["started"])) < 1
+    except psutil.NoSuchProcess:
+        return False
+    except FileNotFoundError:  # killed before it was written, or somebody else's
+        try:
+            return bool(os.listdir(hidden))
+        except OSError:
+            return True
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return True
+
+
+# --- to the disk
 
 
 def _failed(path: str, err: OSError) -> ExportError:
@@ -165,16 +246,42 @@ def _failed(path: str, err: OSError) -> ExportError:
 
 
 def _sync(made: str) -> None:
-    """Have a file on the disk before its name is; the many files of a store are not waited for."""
+    """Have a file, or all of a store, on the disk before its name is."""
     if os.path.isfile(made):
-        with open(made, "rb+") as file:
-            os.fsync(file.fileno())
+        _sync_file(made)
+        return
+    files: list[str] = []
+    folders: list[str] = [os.path.dirname(made)]
+    for folder, _, names in os.walk(made):
+        folders.append(folder)
+        files += [os.path.join(folder, name) for name in names]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # the system joins what is asked for together
+        list(pool.map(_sync_file, files))
+    for folder in folders:
+        _sync_folder(folder)
+
+
+def _sync_file(path: str) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: str) -> None:
+    """Have the names in a folder on the disk, where the system can tell it to."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _move(made: str, path: str, aside: str) -> None:
     """Give a finished target its name. What has that name until then stays if this fails."""
     if not os.path.isdir(made) or not os.path.lexists(path):
         os.replace(made, path)
+        return
+    if _exchange(made, path):
         return
     os.replace(path, aside)
     try:
@@ -184,15 +291,28 @@ def _move(made: str, path: str, aside: str) -> None:
         raise
 
 
+def _exchange(one: str, other: str) -> bool:
+    """Exchange two names in one step; return whether the system can do that (Linux)."""
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    failed = int(rename(_HERE, names[0], _HERE, names[1], _EXCHANGE))
+    return failed == 0
+
+
 def _remove(folder: str) -> None:
-    def writable(function: Any, path: str, _error: Any) -> None:
+    """Remove a folder, as far as the system lets it; what fails once is tried a second time."""
+
+    def writable(_function: Any, path: str, _error: Any) -> None:
         with suppress(OSError):  # Windows keeps files that are read-only
             os.chmod(path, stat.S_IWRITE | stat.S_IREAD | stat.S_IEXEC)
-            function(path)
 
-    import sys
-
-    if sys.version_info >= (3, 12):
-        shutil.rmtree(folder, onexc=writable)
-    else:
-        shutil.rmtree(folder, onerror=writable)
+    for _ in range(2):
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(folder, onexc=writable)
+        else:
+            shutil.rmtree(folder, onerror=writable)

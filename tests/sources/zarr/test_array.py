@@ -353,6 +353,23 @@ def test_where_no_separator_is_named_both_are_tried(tmp_path):
     assert (read_all(named) == 7).all()
 
 
+def test_looking_for_other_names_changes_nothing_for_other_threads(tmp_path, monkeypatch):
+    from napari_lazyload.sources.zarr import array as array_module
+
+    chunk = np.arange(6, dtype="<u2").tobytes()
+    array = array_at(write_raw(tmp_path / "b", v2_json(dimension_separator="."), {"1/1": chunk}))
+    seen, read = [], array_module.read_encoded
+
+    def looking(store, key, *args):
+        if key.endswith("0/0"):  # another thread asks at this very moment
+            seen.append(array.keys((1, 1)))
+        return read(store, key, *args)
+
+    monkeypatch.setattr(array_module, "read_encoded", looking)
+    assert (array.chunk((0, 0)).load() == 7).all()
+    assert seen == [("1.1",)]
+
+
 def test_chunks_of_different_sizes_are_read(tmp_path):
     grid = {
         "name": "rectilinear",

@@ -16,7 +16,7 @@ from napari_lazyload.sources.ome_zarr.plain_arrays import array_image, merged, p
 from napari_lazyload.sources.ome_zarr.plate import read_plate
 from napari_lazyload.sources.ome_zarr.source import OpenedNode, Options, kind_of, where_is
 from napari_lazyload.sources.ome_zarr.tolerant import multiscales_of, ome_of
-from napari_lazyload.sources.zarr.array import XARRAY_NAMES
+from napari_lazyload.sources.zarr.array_metadata import XARRAY_NAMES
 from napari_lazyload.sources.zarr.node import Node
 from napari_lazyload.sources.zarr.store import open_error
 

@@ -23,7 +23,7 @@ import numpy as np
 from napari_lazyload.core.chunks import box_shape
 from napari_lazyload.core.errors import LazyLoadWarning, SourceOpenError
 from napari_lazyload.core.source import ChunkKey
-from napari_lazyload.sources.zarr.array_metadata import parse_metadata
+from napari_lazyload.sources.zarr.array_metadata import dimension_names_of, parse_metadata
 from napari_lazyload.sources.zarr.codecs import NOT_STORED, decode_index, most_encoded
 from napari_lazyload.sources.zarr.node import ARRAY, FILES, V3, read_nodes
 from napari_lazyload.sources.zarr.store import AccessDeniedError, check_size, open_error, read_error
@@ -32,14 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from napari_lazyload.core.chunks import BlockIndex
-    from napari_lazyload.sources.zarr.array_metadata import Shards
+    from napari_lazyload.sources.zarr.array_metadata import KeyEncoding, Shards
     from napari_lazyload.sources.zarr.node import Node
     from napari_lazyload.sources.zarr.store import Store
 
     Array = np.ndarray[Any, Any]
-
-XARRAY_NAMES = "_ARRAY_DIMENSIONS"
-"""The attribute in which xarray keeps the names of axes in version 2."""
 
 
 class ZarrArray:
@@ -121,9 +118,12 @@ class ZarrArray:
 
     def keys(self, index: BlockIndex) -> tuple[str, ...]:
         """Return the keys that may hold a chunk: its own, or its shard's."""
+        return self._keys_by(self._encoding, index)
+
+    def _keys_by(self, encoding: KeyEncoding, index: BlockIndex) -> tuple[str, ...]:
         if self.layout.shards:
             index, _ = self.layout.shards.split(index)
-        return tuple(f"{self.path}/{key}".lstrip("/") for key in self._encoding.keys(index))
+        return tuple(f"{self.path}/{key}".lstrip("/") for key in encoding.keys(index))
 
     def encoded(self, index: BlockIndex) -> tuple[bytes, str] | None:
         """Return the encoded bytes of a chunk and the key that holds them; None for a blank one.
@@ -133,9 +133,19 @@ class ZarrArray:
         ChunkReadError
             If it cannot be read, is cut short, or the whole array is gone.
         """
+        found = self._read_by(self._encoding, index)
+        if found is not None:
+            self._looked_around = True
+            return found
+        self._refuse_if_gone()
+        if self._looked_around or not index:
+            return None
+        return self._look_around(index)
+
+    def _read_by(self, encoding: KeyEncoding, index: BlockIndex) -> tuple[bytes, str] | None:
         decoded = prod(self.layout.stored_shape(index)) * self.dtype.itemsize
         most = most_encoded(decoded)
-        for key in self.keys(index):
+        for key in self._keys_by(encoding, index):
             try:
                 data = read_encoded(self.store, key, self.layout.shards, index, most)
             except AccessDeniedError:
@@ -144,12 +154,8 @@ class ZarrArray:
                 self.mark_denied(key)
                 data = None
             if data is not None:
-                self._looked_around = True
                 return data, key
-        self._refuse_if_gone()
-        if self._looked_around or not index:
-            return None
-        return self._look_around(index)
+        return None
 
     def _refuse_if_gone(self) -> None:
         """Raise where a chunk is missing because its whole array is."""
@@ -169,15 +175,18 @@ class ZarrArray:
 
     def _look_around(self, index: BlockIndex) -> tuple[bytes, str] | None:
         """Look, when no chunk was found yet, whether chunks have other names than they should."""
-        self._looked_around, declared = True, self._encoding
+        self._looked_around = True
         expected = self.keys(index)[0].removeprefix(self.path).lstrip("/")
-        self._encoding = replace(declared, declared=False)
-        found = self.encoded(index)
+        # Other threads read by the declared names until it is known that these are wrong.
+        free = replace(self._encoding, declared=False)
+        found = self._read_by(free, index)
         problem = "they are read by the names that they have"
-        if found is None:
-            firsts = {key.removeprefix(self.path).lstrip("/") for key in self.keys(index)}
+        if found is not None:
+            self._encoding = free
+        else:
+            keys = self._keys_by(free, index)
+            firsts = {key.removeprefix(self.path).lstrip("/") for key in keys}
             known = "|".join(re.escape(first.split("/")[0]) for first in firsts)
-            self._encoding = declared
             listed = self.store.list_dir(self.path) if self.store.is_local else None
             names = set(listed or ()).difference(FILES)
             if not names or any(
@@ -292,7 +301,7 @@ def open_array(store: Store, node: Node) -> ZarrArray:
     metadata.pop("dimension_names", None)
     try:
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
-        return _shared_array(store, node.path, text, _dimension_names(node), node.denies_missing)
+        return _shared_array(store, node.path, text, dimension_names_of(node), node.denies_missing)
     except ValueError as err:
         raise open_error(address, f"this array cannot be opened: {err}") from err
 
@@ -306,18 +315,6 @@ def _shared_array(
     denies_missing: bool,
 ) -> ZarrArray:
     return ZarrArray(store, path, metadata_json, dimension_names, denies_missing=denies_missing)
-
-
-def _dimension_names(node: Node) -> tuple[str | None, ...] | None:
-    """Return the axis names, where the metadata give one for each; None stands for no name."""
-    names = node.attributes.get(XARRAY_NAMES)
-    if node.zarr_format == 3:
-        own = node.metadata.get("dimension_names")
-        names = names if own is None else own
-    shape = node.metadata.get("shape")
-    if not isinstance(names, list) or not isinstance(shape, list) or len(names) != len(shape):
-        return None
-    return tuple((isinstance(name, str) and name) or None for name in names)
 
 
 # --- Shards

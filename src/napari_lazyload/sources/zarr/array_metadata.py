@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_lazyload.core.chunks import BlockIndex
     from napari_lazyload.sources.zarr.codecs import Pipeline, ThroughZarr
+    from napari_lazyload.sources.zarr.node import Node
 
     Metadata = Mapping[str, Any]
     Edges: TypeAlias = "tuple[int | tuple[int, ...], ...]"
@@ -40,6 +41,10 @@ _MEMBERS = frozenset(
 )
 MOST_EDGES = 1 << 24
 """Most chunks of one size in a row that a chunk grid may list."""
+
+
+XARRAY_NAMES = "_ARRAY_DIMENSIONS"
+"""The attribute in which xarray keeps the names of axes in version 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,3 +351,15 @@ def _inner(codecs: Sequence[Codec], edges: Edges) -> tuple[Shards, tuple[int, ..
     if location not in ("start", "end"):
         raise ValueError(f'expected "index_location": "start" or "end", found {location!r}')
     return Shards(shard, counts, tuple(listed), nbytes, location == "end"), chunk
+
+
+def dimension_names_of(node: Node) -> tuple[str | None, ...] | None:
+    """Return the axis names, where the metadata give one for each; None stands for no name."""
+    names = node.attributes.get(XARRAY_NAMES)
+    if node.zarr_format == 3:
+        own = node.metadata.get("dimension_names")
+        names = names if own is None else own
+    shape = node.metadata.get("shape")
+    if not isinstance(names, list) or not isinstance(shape, list) or len(names) != len(shape):
+        return None
+    return tuple((isinstance(name, str) and name) or None for name in names)
