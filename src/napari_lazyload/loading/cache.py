@@ -36,6 +36,9 @@ ENTRY_NBYTES, LEAST_ENTRIES = 4096, 1024
 cost some 630 bytes which it does not count. So many chunks are always allowed."""
 
 
+TORN_READS = 3
+"""How often a file is read that is changed meanwhile."""
+
 ATTEMPTS, FIRST_PAUSE = 3, 0.1
 """How often a file that is locked or away for the moment is read, and how long after the first
 time."""
@@ -232,7 +235,7 @@ class ChunkCache:
             try:
                 pending = self._join_pending(key, mine, keep=keep)
                 if pending is mine:
-                    return self._load(chunk, mine, reporter)
+                    return self._load(chunk, key, mine, reporter)
             finally:  # whatever happens, Ctrl-C included: nobody may wait for a read that is over
                 self._finish(key, mine)
             array = self._kept(key, touch=keep) if pending is None else pending.result()
@@ -258,13 +261,15 @@ class ChunkCache:
             self.counters.shared += pending is not mine
             return pending
 
-    def _load(self, chunk: Chunk, pending: PendingRead, reporter: ChunkReporter | None) -> Array:
+    def _load(
+        self, chunk: Chunk, key: ChunkKey, pending: PendingRead, reporter: ChunkReporter | None
+    ) -> Array:
         if reporter is not None:
             reporter.begin()
         try:
             pending.array = _own_memory(
                 retrying(
-                    lambda: _loaded(chunk),
+                    lambda: _loaded_whole(chunk, key),
                     locked_or_away,
                     attempts=ATTEMPTS,
                     first_pause=FIRST_PAUSE,
@@ -345,6 +350,33 @@ class ChunkCache:
                 "reading": len(self._flights),
                 **asdict(self.counters),
             }
+
+
+def _loaded_whole(chunk: Chunk, key: ChunkKey) -> Array:
+    """Return a chunk's pixels; they are read again where its file was changed meanwhile.
+
+    Half of them could else be old and half new. `key` is that of the moment before.
+    """
+    now: ChunkKey | None = key
+    for _ in range(TORN_READS):
+        before, pixels = now, _loaded(chunk)
+        now = _key_now(chunk)
+        if now in (before, None):
+            return pixels
+    path = path_of(chunk)
+    raise ChunkReadError(
+        f"{path or chunk}: expected a file that stays as it is while it is read, found one "
+        f"that changed in each of {TORN_READS} reads: it is being written. Retry when it is done",
+        path,
+    )
+
+
+def _key_now(chunk: Chunk) -> ChunkKey | None:
+    """Return the key of a chunk by the state of its file; None where that is gone."""
+    try:
+        return chunk.key
+    except ChunkReadError:
+        return None
 
 
 def _loaded(chunk: Chunk) -> Array:

@@ -84,7 +84,8 @@ class Files:
         """Return the header, read again where the file was changed or could not be read."""
         files, path = self._files, self.path(row)
         kind = files.read_header(row)
-        if FileStamp.of(path) != files.probed(row):
+        probed = files.probed(row)
+        if probed is None or not FileStamp.of(path).same_content(probed):
             return decode.read_info(path)
         return files.header_classes[kind]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+_WINDOWS = os.name == "nt"
 LONG_TEXT = 1000
 """Texts of a header are cut to so many characters in the table."""
 
@@ -105,16 +106,29 @@ class FileStamp(NamedTuple):
         Time of change in ns.
     size : int
         Size in bytes.
+    inode : int
+        The number of the file in its file system. Some network drives count anew at times, so that
+        another one is a reason to read again, and none to refuse.
+    changed_ns : int
+        When the file or what is known of it changed last, in ns; 0 on Windows, which has no such
+        time. A copy can keep the time of change, but not this one.
     """
 
     mtime_ns: int
     size: int
+    inode: int = 0
+    changed_ns: int = 0
+
+    def same_content(self, other: FileStamp) -> bool:
+        """Whether a header that was read then may still hold, by size and time of change."""
+        return self[:2] == other[:2]
 
     @classmethod
     def from_stat(cls, stat: os.stat_result) -> FileStamp:
         """Return the stamp of a file whose state is known."""
         # Faster than a call of the class, whose __new__ is Python: keys of chunks take this way.
-        return tuple.__new__(cls, (stat.st_mtime_ns, stat.st_size))
+        changed = 0 if _WINDOWS else stat.st_ctime_ns
+        return tuple.__new__(cls, (stat.st_mtime_ns, stat.st_size, stat.st_ino, changed))
 
     @classmethod
     def or_none(cls, path: str) -> FileStamp | None:
@@ -205,7 +219,7 @@ class FileStamp(NamedTuple):
             found = "something that is no regular file"
             raise read_error(path, expected, found, "open it again")
         stamp = cls.from_stat(stat)
-        if opened is not None and stamp != opened:
+        if opened is not None and not stamp.same_content(opened):
             expected = f"{opened.size:,} bytes as when it was opened"
             found = f"{stamp.size:,} bytes"
             if stamp.size == opened.size:

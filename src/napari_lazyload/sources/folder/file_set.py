@@ -191,7 +191,7 @@ class FileSet:
         path = self.path(row)
         header = problem = None
         try:
-            self.changed_ns[row], self.sizes[row] = FileStamp.of(path)
+            self.changed_ns[row], self.sizes[row], *_ = FileStamp.of(path)
             if self.sizes[row] == 0:
                 msg = f"{path}: the file is empty (0 bytes); expected a picture. "
                 msg += "Copy it again and retry"

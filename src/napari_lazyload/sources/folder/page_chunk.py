@@ -68,7 +68,10 @@ class PictureChunk:
 
     def load(self) -> Array:
         """Decode the page; see `napari_lazyload.core.source.Chunk`."""
-        if self.pages is not None and FileStamp.of(self.path) != self.probed:
+        probed = self.probed
+        if self.pages is not None and (
+            probed is None or not FileStamp.of(self.path).same_content(probed)
+        ):
             self._check_pages()
         pixels = decode(self.path, self.page, self.series, self.place)
         frame = self.shape[len(self.shape) - self.frame_ndim :]
