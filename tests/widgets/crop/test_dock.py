@@ -157,6 +157,7 @@ def test_an_empty_region_is_a_message(dock, viewer, layer, qtbot):
 def test_choices_follow_the_layers(dock, viewer, layer):
     assert dock.layer is layer
     other = viewer.add_labels(pixels((9, 8), "u1"), name="nuclei")
+    dock.form.layer.value = layer
     points = viewer.add_points()
     assert dock.form.layer.choices == (other, layer)
     assert dock.layer is layer
@@ -193,6 +194,26 @@ def test_new_pixels_of_a_layer_are_another_choice(dock, viewer, qtbot):
     assert dock.form.dtype.current_choice == "Unchanged (float32)"
     other.axis_labels = ("a", "b", "c")
     assert [name for name, _ in dock.form.rows._axes] == ["a", "b", "c"]
+
+
+def test_the_dock_follows_the_selected_layer_and_not_its_own_crop(dock, viewer, layer, qtbot):
+    other = viewer.add_image(pixels((9, 8)), name="other")
+    assert dock.layer is other
+    viewer.layers.selection.active = layer
+    assert dock.layer is layer
+    viewer.add_points(np.zeros((2, 2)))
+    assert dock.layer is layer
+    dock.form.layer.value = other
+    assert dock.layer is other
+    take_box(dock, (1, 5), (2, 6))
+    dock.crop()
+    qtbot.waitUntil(lambda: not dock.running, timeout=20_000)
+    made = viewer.layers.selection.active
+    assert made.name == "other crop"
+    assert dock.layer is other
+    viewer.layers.selection.active = layer
+    viewer.layers.selection.active = made
+    assert dock.layer is made
 
 
 def test_labels_offer_whole_types_alone(dock, viewer):

@@ -60,6 +60,7 @@ class CropDock(QWidget):
         layout.addWidget(self.form)
         self._planner = RegionPlanner(self.viewer, self.form)
         self._runner = CropRunner(self.viewer, self.form, self._report, self)
+        self._active: Any = None
         self._outcome = ""
         self._drawn: Any = None
         self._links, self._watched = Connections(), Connections()
@@ -265,6 +266,7 @@ class CropDock(QWidget):
         """Follow the viewer; again after the dock was taken out and put back."""
         if not self._links:
             self._links.connect(self, viewer_links(self.viewer))
+            self._active = self.viewer.layers.selection.active
             self._on_layers()
 
     def _detach(self) -> None:
@@ -292,6 +294,16 @@ class CropDock(QWidget):
             self.form.outline.value = False  # the user took it away
         self._offer_choices()
         self._runner.end_without_layers()
+
+    def _on_active(self, event: Any) -> None:
+        """Take the layer that is selected now; not the crop that this dock has just made.
+
+        The outline is selected for a moment when it is added: that is no choice.
+        """
+        layer = event.value
+        if self._runner.adding or layer is self._active or layer not in self.form.layer.choices:
+            return
+        self._active = self.form.layer.value = layer
 
     def _on_data(self, _event: Any = None) -> None:
         """Show what a layer has become."""

@@ -250,6 +250,8 @@ class CropRunner:
     ----------
     current : CurrentRun
         The run, if there is one.
+    adding : bool
+        Whether crops are being added at this moment, which selects them.
     """
 
     def __init__(
@@ -259,6 +261,7 @@ class CropRunner:
         self._form = form
         self._report = report
         self.current = CurrentRun()
+        self.adding = False
         self._polling = make_timer(parent, _POLL_MS, self._poll)
 
     def start(self, plans: Sequence[CropPlan], target: FileTarget | None) -> None:
@@ -338,11 +341,16 @@ class CropRunner:
     def add(self, new: Sequence[Any], plans: Sequence[CropPlan], left_out: str = "") -> None:
         """Add crops to the viewer, each above its layer, and say what is left out of them."""
         layers = self._viewer.layers
-        for layer, plan in zip(new, plans, strict=True):
-            layers.insert(layers.index(plan.layer) + 1, layer)
+        self.adding = True
+        try:
+            for layer, plan in zip(new, plans, strict=True):
+                layers.insert(layers.index(plan.layer) + 1, layer)
+            if new:
+                layers.selection.active = new[0]
+                layers.selection.update(new)
+        finally:
+            self.adding = False
         if new:
-            layers.selection.active = new[0]
-            layers.selection.update(new)
             self._report(f"Added {', '.join(repr(layer.name) for layer in new)}.{left_out}")
 
 

@@ -48,7 +48,8 @@ def viewer_links(viewer: Any) -> list[tuple[Any, str]]:
     links = [(emitter, "_on_layers") for emitter in listed] + [
         (emitter, "_schedule") for emitter in moved
     ]
-    return [*links, (viewer.layers.selection.events.changed, "_schedule")]
+    selected = viewer.layers.selection.events
+    return [*links, (selected.changed, "_schedule"), (selected.active, "_on_active")]
 
 
 def layer_links(layer: Any, source: Any) -> list[tuple[Any, str]]:
