@@ -128,6 +128,17 @@ def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path, name, kind):
         np.asarray(nl.open_dataset(path).images[0].data)
 
 
+@pytest.mark.parametrize("side", [2**31, 2**40])
+def test_a_chunk_that_no_memory_holds_is_an_error_of_the_package(tmp_path, side):
+    path = written(tmp_path / "a.zarr")
+    metadata = json.loads((path / ".zarray").read_text())
+    metadata |= {"shape": [side, side], "chunks": [side, side], "fill_value": 1}
+    (path / ".zarray").write_text(json.dumps(metadata))
+    (path / "0.0").unlink()
+    with pytest.raises(nl.ChunkReadError, match="a chunk that fits into the memory"):
+        np.asarray(nl.open_dataset(path).images[0].data[:2, :2])
+
+
 @pytest.mark.parametrize("filters", [True, 7, "shuffle"])
 def test_filters_that_are_no_list_are_refused(tmp_path, filters):
     path = written(tmp_path / "a.zarr")

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -263,6 +264,8 @@ class ZarrChunk:
         """
         layout = self.array.layout
         shape = box_shape(layout.grid.bounds(self.index))
+        if prod(shape) * layout.dtype.itemsize > sys.maxsize:  # of which NumPy makes a ValueError
+            raise MemoryError(f"{prod(shape):,} pixels")
         found = self.array.encoded(self.index)
         if found is not None:
             return self._decode(found[0], shape, found[1])
