@@ -10,6 +10,7 @@ import sys
 import threading
 import zipfile
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numcodecs
 import numpy as np
@@ -71,11 +72,32 @@ def test_no_more_is_unpacked_than_is_expected(codec):
     assert unpack(codec.codec_id, codec.get_config(), bytes(codec.encode(b"abc")), 3) == b"abc"
 
 
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs")
+def test_a_chunk_that_zarr_decodes_is_bounded_too(tmp_path):
+    delta = pytest.importorskip("zarr.codecs.numcodecs").Delta
+    path = tmp_path / "a.zarr"
+    zarr.create_array(
+        str(path),
+        shape=PIXELS.shape,
+        chunks=PIXELS.shape,
+        dtype="u2",
+        filters=[delta(dtype="<u2")],
+        compressors=[zarr.codecs.ZstdCodec()],
+    )[...] = PIXELS
+    np.testing.assert_array_equal(nl.open_dataset(path).images[0].data, PIXELS)
+    (path / "c" / "0" / "0").write_bytes(numcodecs.Zstd().encode(HUGE))
+    with pytest.raises(nl.ChunkReadError, match="unpacks to more than"):
+        np.asarray(nl.open_dataset(path).images[0].data)
+
+
 def test_a_chunk_or_a_part_of_a_shard_that_is_too_long_is_not_read(tmp_path):
     path = written(tmp_path / "a.zarr")
     (path / "0.0").write_bytes(b"")
     os.truncate(path / "0.0", 1 << 40)
-    with pytest.raises(nl.ChunkReadError, match="at most 196,608 bytes, found 1,099,511,627,776"):
+    with pytest.raises(
+        nl.ChunkReadError,
+        match=r"0\.0: expected at most 196,608 bytes, found 1,099,511,627,776: .* not read$",
+    ):
         np.asarray(nl.open_dataset(path).images[0].data)
     shards = {"shards": (64, 64), "chunks": (32, 32), "compressors": None}
     zarr.create_array(str(tmp_path / "b.zarr"), shape=(64, 64), dtype="u2", **shards)[...] = PIXELS
@@ -266,3 +288,42 @@ def test_a_range_is_asked_for_again_when_the_server_says(tmp_path, monkeypatch):
         assert [told.get("range") for told in lower] == ["bytes=2-4"] * 3
         attempts.clear()
         assert open_store(server.url).get_range("key", -3, 2) == b"78"
+
+
+class Endless(BaseHTTPRequestHandler):
+    """A bucket that has another page of names for ever."""
+
+    protocol_version = "HTTP/1.1"
+    asked = 0
+
+    def do_GET(self):
+        kind = type(self)
+        kind.asked += 1
+        names = "".join(
+            f"<CommonPrefixes><Prefix>p{kind.asked}_{number}/</Prefix></CommonPrefixes>"
+            for number in range(9)
+        )
+        page = f"<NextContinuationToken>t{kind.asked}</NextContinuationToken>{names}"
+        body = f"<ListBucketResult><IsTruncated>true</IsTruncated>{page}</ListBucketResult>"
+        self.send_response(200 if "list-type" in self.path else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_):
+        """Print nothing."""
+
+
+def test_a_listing_without_an_end_is_given_up():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    options = {"endpoint": endpoint, "region": "us-east-1", "anon": True, "timeout": 0.5}
+    try:
+        bucket = open_store("s3://bucket", **options)
+        with pytest.raises(nl.ChunkReadError, match=r"not all listed after 0\.5 seconds"):
+            bucket.list_dir("")
+        assert Endless.asked > 1
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -133,10 +133,10 @@ def test_a_private_bucket_is_denied_and_the_error_names_what_to_set(endpoint):
 def test_a_bucket_that_lets_nobody_list_does_not_tell_its_names(endpoint, monkeypatch):
     from obstore.exceptions import PermissionDeniedError
 
-    def refuse(*_):
+    async def refuse(*_):
         raise PermissionDeniedError
 
-    monkeypatch.setattr("obstore.list_with_delimiter", refuse)
+    monkeypatch.setattr("obstore.list_with_delimiter_async", refuse)
     assert bucket(endpoint, "private").list_dir("") is None
 
 

@@ -134,7 +134,9 @@ class ThroughZarr:
             "codecs": codecs,
             "attributes": {},
         }
-        self._shape = shape
+        self._shape, self._nbytes = shape, 0
+        last = parse_codecs(codecs)[-1]
+        self._outermost = last.name.removeprefix("numcodecs."), last.config
         self._of_shape = lru_cache(maxsize=64)(lambda other: ThroughZarr(metadata, codecs, other))
         self._key = "c" + "/0" * len(shape)
         self._buffer = default_buffer_prototype().buffer
@@ -143,11 +145,13 @@ class ThroughZarr:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zarr warns of codecs outside the standard
             self._array = zarr.open_array(MemoryStore(self._bytes), mode="r")
+        self._nbytes = self._array.nbytes
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Array:
         """As `Pipeline.decode`."""
         if shape != self._shape:
             return self._of_shape(shape).decode(data, shape)
+        unpack(*self._outermost, data, most_encoded(self._nbytes))  # zarr itself knows no end
         with self._lock:
             self._bytes[self._key] = self._buffer.from_bytes(data)
             try:

@@ -11,7 +11,6 @@ import os
 import re
 import threading
 from datetime import timedelta
-from operator import itemgetter
 from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -19,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from napari_lazyload.core.errors import ChunkReadError, MissingDependencyError
 from napari_lazyload.core.retry import retrying
 from napari_lazyload.sources.zarr.aws import aws_settings, find_region
+from napari_lazyload.sources.zarr.listing import list_names
 from napari_lazyload.sources.zarr.plain_address import first_line, plain_url, without_login
 from napari_lazyload.sources.zarr.store import (
     MOST_METADATA,
@@ -294,17 +294,14 @@ class Connection:
         """Return the names right under a prefix; None where the server does not list them."""
         if self._scheme in WEB:
             return None
-        start = f"{prefix}/".lstrip("/")
+        start, address = f"{prefix}/".lstrip("/"), self._address(prefix)
         try:
             found = self._ask(
-                prefix, lambda client: self._obstore.list_with_delimiter(client, start or None)
+                prefix, lambda client: list_names(client, start, address, self._seconds)
             )
         except (AccessDeniedError, _UnusableError):
             return None
-        if found is None:
-            return []
-        paths = [*found["common_prefixes"], *map(itemgetter("path"), found["objects"])]
-        return sorted(path.rstrip("/").removeprefix(start) for path in paths)
+        return found or []
 
     def size(self, key: str) -> int | None:
         """Return the number of bytes of a key; None where it is not there."""

@@ -208,6 +208,8 @@ class LocalStore:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise read_error(path, "expected a file, found a pipe or a device")
                 return read(file)
+        except ChunkReadError:  # one of our own, which is an OSError too
+            raise
         except IsADirectoryError:
             return None
         except (FileNotFoundError, NotADirectoryError):
