@@ -238,6 +238,45 @@ def test_what_others_write_or_own_is_left_alone(tmp_path):
     assert not psutil.pid_exists(2**22 + 1)
 
 
+def test_an_owner_that_was_not_named_yet_owns_nothing(tmp_path):
+    hidden = tmp_path / ".out.npy.partial-0000000a"
+    hidden.mkdir()
+    (hidden / "owner.json.new").touch()
+    nl.export(PIXELS, tmp_path / "out.npy")
+    assert os.listdir(tmp_path) == ["out.npy"]
+
+
+def test_who_writes_is_on_the_disk_before_anything_is_moved_in(tmp_path, monkeypatch):
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("this system does not say which file a handle is of")
+    synced, sync = [], os.fsync
+
+    def fsync(handle):
+        synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    hidden = str(tmp_path / ".out.npy.partial-0000000a")
+    atomic_write._make_owned(hidden)
+    assert synced == [f"{hidden}/owner.json.new", hidden, str(tmp_path)]
+    assert os.listdir(hidden) == ["owner.json"]
+
+
+def test_a_disk_that_does_not_confirm_the_name_is_told(tmp_path, monkeypatch):
+    synced, sync = [], atomic_write._sync_folder
+
+    def failing(folder):
+        synced.append(folder)
+        if len(synced) > 1 and folder == str(tmp_path) and (tmp_path / "out.npy").exists():
+            raise OSError(errno.EIO, "no disk")
+        sync(folder)
+
+    monkeypatch.setattr(atomic_write, "_sync_folder", failing)
+    with pytest.raises(nl.ExportError, match="is written, and the disk did not confirm its name"):
+        nl.export(PIXELS, tmp_path / "out.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), PIXELS)
+
+
 def test_what_cannot_be_removed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic_write.shutil, "rmtree", lambda *_args, **_more: None)
     with pytest.warns(nl.LazyLoadWarning, match=r"\.out\.npy\.partial-.* remove it by hand"):

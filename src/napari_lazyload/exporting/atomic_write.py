@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import platform
@@ -160,7 +161,7 @@ def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
         if not overwrite and os.path.lexists(path):  # it came meanwhile
             raise _exists(path)
         _move(made, path, os.path.join(hidden, _REPLACED))
-        _sync_folder(folder)
+        _confirm(path)
     except LazyLoadError:
         raise
     except OSError as err:
@@ -172,9 +173,18 @@ def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
             warnings.warn(text, LazyLoadWarning, stacklevel=3)
 
 
+def _confirm(path: str) -> None:
+    """Have the new name on the disk."""
+    try:
+        _sync_folder(os.path.dirname(path))
+    except OSError as err:
+        msg = f"{path}: is written, and the disk did not confirm its name ({err}). Check the disk"
+        raise ExportError(msg, path) from err
+
+
 # --- who writes
 
-_MARK, _REPLACED, _OWNER = ".partial-", "replaced", "owner.json"
+_MARK, _REPLACED, _OWNER, _UNNAMED = ".partial-", "replaced", "owner.json", "owner.json.new"
 
 
 def _make_owned(hidden: str) -> None:
@@ -182,8 +192,14 @@ def _make_owned(hidden: str) -> None:
     while True:
         os.mkdir(hidden)
         with suppress(FileNotFoundError):  # another export took it for a leftover, while empty
-            with open(os.path.join(hidden, _OWNER), "w", encoding="utf-8") as file:
+            unnamed = os.path.join(hidden, _UNNAMED)
+            with open(unnamed, "w", encoding="utf-8") as file:
                 json.dump(_this_process(), file)
+            _sync_file(unnamed)
+            os.replace(unnamed, os.path.join(hidden, _OWNER))
+            # What is moved in later must not be lost with a folder that nobody knows of.
+            _sync_folder(hidden)
+            _sync_folder(os.path.dirname(hidden))
             return
 
 
@@ -223,7 +239,7 @@ def _is_owned(hidden: str) -> bool:
         return False
     except FileNotFoundError:  # killed before it was written, or somebody else's
         try:
-            return bool(os.listdir(hidden))
+            return bool(set(os.listdir(hidden)) - {_UNNAMED})
         except OSError:
             return True
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
@@ -234,8 +250,6 @@ def _is_owned(hidden: str) -> bool:
 
 
 def _failed(path: str, err: OSError) -> ExportError:
-    import errno
-
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
         return _no_space(path, str(err))
     if isinstance(err, PermissionError) or err.errno == errno.EROFS:
@@ -267,13 +281,17 @@ def _sync_file(path: str) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Have the names in a folder on the disk, where the system can tell it to."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    """Have the names in a folder on the disk, where the system can be told to."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives
+            raise
+    finally:
+        os.close(handle)
 
 
 def _move(made: str, path: str, aside: str) -> None:
@@ -285,6 +303,7 @@ def _move(made: str, path: str, aside: str) -> None:
         return
     os.replace(path, aside)
     try:
+        _sync_folder(os.path.dirname(aside))
         os.replace(made, path)
     except BaseException:
         os.replace(aside, path)
