@@ -277,6 +277,38 @@ def test_a_disk_that_does_not_confirm_the_name_is_told(tmp_path, monkeypatch):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), PIXELS)
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "no disk"), KeyboardInterrupt()])
+@pytest.mark.parametrize("heals", [False, True])
+def test_an_old_store_that_cannot_be_put_back_is_kept(tmp_path, monkeypatch, error, heals):
+    path = written(tmp_path, "store", OLD)
+    replace, failed = os.replace, []
+
+    def failing(source, target):
+        moves_in = str(target) == str(path)
+        if moves_in and (not heals or len(failed) < 2):  # the new one, and putting back
+            failed.append(source)
+            raise error
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_write, "_exchange", lambda *_: False)
+        patch.setattr(os, "replace", failing)
+        if heals or not isinstance(error, OSError):
+            with pytest.raises((nl.ExportError, KeyboardInterrupt)):
+                written(tmp_path, "store")
+        else:
+            with (
+                pytest.warns(nl.LazyLoadWarning, match="is kept as"),
+                pytest.raises(nl.ExportError),
+            ):
+                written(tmp_path, "store")
+    atomic_write.clear_leftovers(str(path))
+    if not heals:  # the process that owns it still runs: by hand, as the message says
+        (aside,) = tmp_path.glob(".out.ome.zarr.partial-*/replaced")
+        replace(aside, path)
+    np.testing.assert_array_equal(read(path), OLD)
+
+
 def test_what_cannot_be_removed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic_write.shutil, "rmtree", lambda *_args, **_more: None)
     with pytest.warns(nl.LazyLoadWarning, match=r"\.out\.npy\.partial-.* remove it by hand"):

@@ -167,10 +167,23 @@ def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
     except OSError as err:
         raise _failed(path, err) from err
     finally:
-        _remove(hidden)
-        if os.path.lexists(hidden):
-            text = f"{hidden}: what is left of an export could not be removed; remove it by hand"
+        text = _clear(hidden, path)
+        if text:
             warnings.warn(text, LazyLoadWarning, stacklevel=3)
+
+
+def _clear(hidden: str, path: str) -> str:
+    """Put back what was moved aside in vain, and remove the rest; return what is left, in words."""
+    aside = os.path.join(hidden, _REPLACED)
+    if os.path.lexists(aside) and not os.path.lexists(path):
+        try:
+            os.replace(aside, path)
+        except OSError as err:  # it is the only copy: nothing is removed
+            return f"{path}: what it was before is kept as {aside} ({err}). Move it back by hand"
+    _remove(hidden)
+    if os.path.lexists(hidden):
+        return f"{hidden}: what is left of an export could not be removed; remove it by hand"
+    return ""
 
 
 def _confirm(path: str) -> None:
@@ -219,11 +232,7 @@ def clear_leftovers(path: str) -> None:
         hidden = os.path.join(folder, found)
         if not found.startswith(start) or len(found) != len(start) + 8 or _is_owned(hidden):
             continue
-        aside = os.path.join(hidden, _REPLACED)
-        with suppress(OSError):
-            if os.path.lexists(aside) and not os.path.lexists(path):
-                os.replace(aside, path)
-            _remove(hidden)
+        _clear(hidden, path)
 
 
 def _is_owned(hidden: str) -> bool:
