@@ -175,15 +175,19 @@ class ZarrArray:
         )
 
     def _look_around(self, index: BlockIndex) -> tuple[bytes, str] | None:
-        """Look, when no chunk was found yet, whether chunks have other names than they should."""
+        """Look, when no chunk was found yet, whether chunks have other names than they should.
+
+        The first chunk tells, whichever was asked for: threads may ask in any order.
+        """
         self._looked_around = True
         expected = self.keys(index)[0].removeprefix(self.path).lstrip("/")
         # Other threads read by the declared names until it is known that these are wrong.
         free = replace(self._encoding, declared=False)
-        found = self._read_by(free, index)
+        found = self._read_by(free, (0,) * len(index))
         problem = "they are read by the names that they have"
         if found is not None:
             self._encoding = free
+            found = self._read_by(free, index)
         else:
             keys = self._keys_by(free, index)
             firsts = {key.removeprefix(self.path).lstrip("/") for key in keys}
