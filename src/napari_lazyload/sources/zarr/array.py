@@ -183,7 +183,10 @@ class ZarrArray:
         expected = self.keys(index)[0].removeprefix(self.path).lstrip("/")
         # Other threads read by the declared names until it is known that these are wrong.
         free = replace(self._encoding, declared=False)
-        found = self._read_by(free, (0,) * len(index))
+        first = (0,) * len(index)
+        if self._read_by(self._encoding, first) is not None:
+            return None
+        found = self._read_by(free, first)
         problem = "they are read by the names that they have"
         if found is not None:
             self._encoding = free
