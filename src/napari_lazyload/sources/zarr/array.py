@@ -175,13 +175,10 @@ class ZarrArray:
         )
 
     def _look_around(self, index: BlockIndex) -> tuple[bytes, str] | None:
-        """Look, when no chunk was found yet, whether chunks have other names than they should.
-
-        The first chunk tells, whichever was asked for: threads may ask in any order.
-        """
+        """Look, when no chunk was found yet, whether chunks have other names than they should."""
         self._looked_around = True
         expected = self.keys(index)[0].removeprefix(self.path).lstrip("/")
-        # Other threads read by the declared names until it is known that these are wrong.
+        # The first chunk tells, for threads ask in any order, and go on by the declared names.
         free = replace(self._encoding, declared=False)
         first = (0,) * len(index)
         if self._read_by(self._encoding, first) is not None:
