@@ -155,6 +155,8 @@ def atomic_target(path: str, *, overwrite: bool) -> Iterator[str]:
     made = os.path.join(hidden, name)
     try:
         clear_leftovers(path)
+        if not overwrite and os.path.lexists(path):  # put back just now
+            raise _exists(path)
         _make_owned(hidden)
         yield made
         _sync(made)
@@ -218,7 +220,12 @@ def _make_owned(hidden: str) -> None:
 
 def _this_process() -> dict[str, Any]:
     own = psutil.Process()
-    return {"host": platform.node(), "pid": own.pid, "started": own.create_time()}
+    return {"host": _machine(), "pid": own.pid, "started": own.create_time()}
+
+
+def _machine() -> str:
+    """Return what tells this machine from others that see the same folder under the same name."""
+    return f"{platform.node()} {uuid.getnode():x}"
 
 
 def clear_leftovers(path: str) -> None:
@@ -240,7 +247,7 @@ def _is_owned(hidden: str) -> bool:
     try:
         with open(os.path.join(hidden, _OWNER), encoding="utf-8") as file:
             owner = json.load(file)
-        if owner["host"] != platform.node():
+        if owner["host"] != _machine():
             return True
         started = float(psutil.Process(owner["pid"]).create_time())
         return abs(started - float(owner["started"])) < 1
