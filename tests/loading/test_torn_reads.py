@@ -105,8 +105,29 @@ def test_what_does_not_change_is_read_once_and_looked_at_twice():
     assert (chunk.reads, chunk.keys) == (1, ["never"])
 
 
-def test_what_is_gone_after_its_read_was_whole():
-    np.testing.assert_array_equal(ChunkCache().read(Written([1, None], [OLD])), OLD)
+def test_what_is_gone_or_another_after_its_read_may_be_torn():
+    with pytest.raises(nl.ChunkReadError, match="gone"):
+        ChunkCache().read(Written([1, None], [OLD]))
+
+
+def test_a_tiled_file_that_is_rewritten_while_it_is_read_is_an_error(tmp_path, monkeypatch):
+    from napari_lazyload.sources.tiff import tiled
+
+    path = tmp_path / "a.tif"
+    monkeypatch.setattr(tiled, "LARGE", 1000)
+    options = {"tile": (16, 16), "compression": "zlib"}
+    tifffile.imwrite(path, np.zeros((64, 64), "u2"), **options)
+    image = nl.open_dataset(path).images[0]
+    load = tiled.TileChunk.load
+
+    def rewritten(chunk):
+        pixels = load(chunk)
+        tifffile.imwrite(path, np.arange(64 * 64, dtype="u2").reshape(64, 64), **options)
+        return pixels
+
+    monkeypatch.setattr(tiled.TileChunk, "load", rewritten)
+    with pytest.raises(nl.ChunkReadError, match="open it again"):
+        np.asarray(image.data[:16, :16])
 
 
 def test_what_never_rests_is_an_error():

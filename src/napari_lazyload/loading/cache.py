@@ -357,11 +357,11 @@ def _loaded_whole(chunk: Chunk, key: ChunkKey) -> Array:
 
     Half of them could else be old and half new. `key` is that of the moment before.
     """
-    now: ChunkKey | None = key
+    now = key
     for _ in range(TORN_READS):
         before, pixels = now, _loaded(chunk)
-        now = _key_now(chunk)
-        if now in (before, None):
+        now = chunk.key  # raises where it is gone, or no longer the file that was opened
+        if now == before:
             return pixels
     path = path_of(chunk)
     raise ChunkReadError(
@@ -369,14 +369,6 @@ def _loaded_whole(chunk: Chunk, key: ChunkKey) -> Array:
         f"that changed in each of {TORN_READS} reads: it is being written. Retry when it is done",
         path,
     )
-
-
-def _key_now(chunk: Chunk) -> ChunkKey | None:
-    """Return the key of a chunk by the state of its file; None where that is gone."""
-    try:
-        return chunk.key
-    except ChunkReadError:
-        return None
 
 
 def _loaded(chunk: Chunk) -> Array:
