@@ -198,7 +198,7 @@ FORMATS: tuple[Format, ...] = (
         library="nibabel",
         extra="formats",
     ),
-    Format("minc", (".mnc",), "binary.minc:open_minc", library="nibabel", extra="formats"),
+    Format("minc", (".mnc",), "hdf5.minc:open_minc", library="nibabel", extra="formats"),
     Format("nrrd", (".nrrd", ".nhdr"), "binary.nrrd:open_nrrd", library="pynrrd", extra="formats"),
     Format("metaimage", (".mhd", ".mha"), "binary.metaimage:open_metaimage"),
     Format(

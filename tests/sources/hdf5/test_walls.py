@@ -205,5 +205,68 @@ def test_only_sources_that_a_box_touches_are_looked_at(folders, monkeypatch):
     )
     image = nl.open_dataset(here / "a.h5").images[0]
     assert asked == []
+    listed, virtual_sources = [], h5py.Dataset.virtual_sources
+    monkeypatch.setattr(
+        h5py.Dataset,
+        "virtual_sources",
+        lambda found: listed.append(0) or virtual_sources(found),
+    )
     np.testing.assert_array_equal(image.data[8], plane + 8)
     assert [os.path.basename(path) for path in asked] == ["v8.h5"]
+    np.testing.assert_array_equal(image.data[3:5, 0], np.stack([plane[0] + 3, plane[0] + 4]))
+    assert not listed  # the list was made when the file was opened
+
+
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [
+        ("image/0/image", "link"),
+        ("image/0/image-max", "link"),
+        ("dimensions/yspace", "link"),
+        ("image/0/image", "virtual"),
+        ("image/0/image", "raw"),
+    ],
+)
+def test_a_minc_volume_is_in_its_own_file(folders, part, how):
+    import shutil
+    from pathlib import Path
+
+    nibabel = pytest.importorskip("nibabel")
+    sample = Path(nibabel.__file__).parent / "tests" / "data" / "minc2_1_scale.mnc"
+    if not sample.is_file():
+        pytest.skip("nibabel was installed without its files")
+    here, private = folders
+    path = here / "a.mnc"
+    shutil.copy(sample, path)
+    assert len(nl.open_dataset(path).images[0].shape) == 3
+    with h5py.File(path, "a") as file:
+        name = f"minc-2.0/{part}"
+        shape, dtype, attributes = file[name].shape, file[name].dtype, dict(file[name].attrs)
+        del file[name]
+        if how == "link":
+            with h5py.File(private / "secret.h5", "a") as other:
+                other.create_dataset("part", shape, dtype).attrs.update(attributes)
+            file[name] = h5py.ExternalLink("../private/secret.h5", "part")
+        elif how == "virtual":
+            layout = h5py.VirtualLayout(shape, dtype)
+            layout[...] = h5py.VirtualSource(str(private / "secret.h5"), "x", shape)
+            file.create_virtual_dataset(name, layout).attrs.update(attributes)
+        else:
+            parts = [(str(private / "secret.raw"), 0, h5py.h5f.UNLIMITED)]
+            file.create_dataset(name, shape, dtype, external=parts).attrs.update(attributes)
+    with pytest.raises(nl.SourceOpenError, match="is not in the file itself"):
+        nl.open_dataset(path)
+
+
+def test_partitions_of_bigdataviewer_are_followed_on_request(folders):
+    here, private = folders
+    with h5py.File(private / "part.h5", "w") as file:
+        file["t00000/s00/0/cells"] = SECRET
+    with h5py.File(here / "a.h5", "w") as file:
+        for time in range(2):
+            name = f"t{time:05d}/s00/0/cells"
+            file[name] = h5py.ExternalLink("../private/part.h5", "t00000/s00/0/cells")
+        file["own"] = OWN
+    assert len(nl.open_dataset(here / "a.h5").images) == 1
+    image = nl.open_dataset(here / "a.h5", outside=True).images[0]
+    np.testing.assert_array_equal(image.data, np.stack([SECRET, SECRET]))

@@ -24,7 +24,12 @@ _MOST_PLACES = 1 << 20
 
 
 def bdv_sources(
-    path: str, stamp: FileStamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str,
+    stamp: FileStamp,
+    found: Sequence[Hdf5Dataset],
+    sizes: Mapping[str, Any],
+    *,
+    outside: bool,
 ) -> Iterator[Hdf5Source]:
     """Yield an image for each set-up of a BigDataViewer file.
 
@@ -46,7 +51,8 @@ def bdv_sources(
             steps, unit = known[int(setup[1:])]
             placed = {"scale": (1.0, *steps), "units": (None, *(unit,) * 3)}
         dtype = next(iter(by_level[min(by_level)].values())).dtype
-        yield from _source(path, stamp, name, ("t",), levels, dtype=dtype, **placed)
+        file = (path, stamp)
+        yield from _source(file, name, ("t",), levels, dtype=dtype, outside=outside, **placed)
 
 
 def _bdv_factors(sizes: Any, count: int) -> list[tuple[float, ...]]:
@@ -60,7 +66,12 @@ def _bdv_factors(sizes: Any, count: int) -> list[tuple[float, ...]]:
 
 
 def ims_sources(
-    path: str, stamp: FileStamp, found: Sequence[Hdf5Dataset], sizes: Mapping[str, Any]
+    path: str,
+    stamp: FileStamp,
+    found: Sequence[Hdf5Dataset],
+    sizes: Mapping[str, Any],
+    *,
+    outside: bool,
 ) -> Iterator[Hdf5Source]:
     """Yield the image of an Imaris file.
 
@@ -82,9 +93,8 @@ def ims_sources(
     if info is not None:
         placed = _ims_placement(info, levels[0].shape)
         placed["channels"] = info.channels_of(levels[0].lead[1])
-    yield from _source(
-        path, stamp, file_name(path), ("t", "c"), levels, dtype=found[0].dtype, **placed
-    )
+    dtype, name, file = found[0].dtype, file_name(path), (path, stamp)
+    yield from _source(file, name, ("t", "c"), levels, dtype=dtype, outside=outside, **placed)
 
 
 def _ims_placement(info: ImarisInfo, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -135,13 +145,13 @@ def _levels(
 
 
 def _source(
-    path: str,
-    stamp: FileStamp,
+    file: tuple[str, FileStamp],
     name: str,
     lead: tuple[str, ...],
     levels: list[Hdf5Level],
     *,
     dtype: Any,
+    outside: bool,
     **placed: Any,
 ) -> Iterator[Hdf5Source]:
     """Yield the source, without leading axes of one."""
@@ -150,4 +160,4 @@ def _source(
         levels = [replace(level, lead=()) for level in levels]
         lead = ()
     axes = (*lead, "z", "y", "x")
-    yield Hdf5Source((path, stamp), levels, name, axes, dtype, **placed)
+    yield Hdf5Source(file, levels, name, axes, dtype, outside=outside, **placed)

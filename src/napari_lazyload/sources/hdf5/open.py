@@ -370,8 +370,8 @@ def _sources(
     if len(images) > 1:
         from napari_lazyload.sources.hdf5.multi_dataset import bdv_sources, ims_sources
 
-        sources += bdv_sources(path, stamp, bdv, sizes)
-        sources += ims_sources(path, stamp, ims, sizes)
+        sources += bdv_sources(path, stamp, bdv, sizes, outside=outside)
+        sources += ims_sources(path, stamp, ims, sizes, outside=outside)
     else:
         others = images
     headers: list[dict[str, Any]] = [{"data_set": "several, put together"} for _ in sources]

@@ -10,7 +10,7 @@ import functools
 import glob
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_lazyload.sources.files import FileStamp
 
@@ -168,30 +168,50 @@ def _sources(path: str, dataset: Any, box: Box | None, outside: bool) -> Iterato
         yield beside(path, os.fsdecode(raw), outside=outside), ""
     if not dataset.is_virtual:
         return
-    for source in dataset.virtual_sources():
-        if box is not None and not _touches(source.vspace, box):
+    for source in _virtual_sources(path, FileStamp.or_none(path), dataset.name):
+        if not _touches(source, box):
             continue
-        name = str(source.file_name)
+        name = source.file
         if name == ".":
-            yield path, str(source.dset_name)
+            yield path, source.dataset
         elif "%" in name:  # HDF5 counts files by %b, and has %% for the sign
             beside(path, name, outside=outside)
             pattern = glob.escape(name).replace("%b", "*").replace("%%", "%")
             for folder in (glob.escape(os.path.dirname(path)), os.curdir):
                 for found in glob.iglob(os.path.join(folder, pattern)):
                     target = beside(path, os.path.abspath(found), outside=outside)
-                    yield target, str(source.dset_name)
+                    yield target, source.dataset
         else:
-            yield beside(path, name, outside=outside), str(source.dset_name)
+            yield beside(path, name, outside=outside), source.dataset
 
 
-def _touches(space: Any, box: Box) -> bool:
-    """Whether the pixels of a source may lie in a box."""
-    try:
-        first, last = space.get_select_bounds()
-    except (RuntimeError, ValueError):  # without an end: HDF5 looks how far it goes
+class _Named(NamedTuple):
+    """What a virtual data set says of one source: its bounds, None without an end, and names."""
+
+    bounds: tuple[tuple[int, ...], tuple[int, ...]] | None
+    file: str
+    dataset: str
+
+
+@functools.lru_cache(maxsize=64)
+def _virtual_sources(path: str, _stamp: FileStamp | None, name: str) -> tuple[_Named, ...]:
+    """Return the sources of a virtual data set, which may be thousands: worked out once a file."""
+    found = []
+    with open_file(path) as file:
+        for source in file[name].virtual_sources():
+            try:
+                bounds = source.vspace.get_select_bounds()
+            except (RuntimeError, ValueError):
+                bounds = None
+            found.append(_Named(bounds, str(source.file_name), str(source.dset_name)))
+    return tuple(found)
+
+
+def _touches(source: _Named, box: Box | None) -> bool:
+    """Whether the pixels of a source may lie in a box; None is all of a data set."""
+    if source.bounds is None or box is None:  # without an end, HDF5 looks how far it goes
         return True
     if not box:
         return False
-    bounds = zip(first, last, box, strict=True)
-    return all(low < stop and high >= start for low, high, (start, stop) in bounds)
+    edges = zip(*source.bounds, box, strict=True)
+    return all(low < stop and high >= start for low, high, (start, stop) in edges)

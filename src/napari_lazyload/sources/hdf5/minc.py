@@ -22,6 +22,7 @@ from napari_lazyload.sources.binary.header_checks import check_image, reading_he
 from napari_lazyload.sources.binary.nifti import millimeters
 from napari_lazyload.sources.binary.read_strided import Array, dense_strides
 from napari_lazyload.sources.files import FileStamp, check_options, file_name, refuse_if
+from napari_lazyload.sources.hdf5.other_files import find_inside, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,11 +108,25 @@ def _read(path: str, use: Callable[[Any, list[str]], T]) -> T:
                 return use(import_module(_MODULES[1]).Minc1File(netcdf), names)
     found = f"a file that begins with {start!r}"
     refuse_if(start != _HDF5, path, "a MINC volume", found, "export it again")
-    import h5py
-
-    with h5py.File(path, "r") as hdf5:
-        names = hdf5["minc-2.0/image/0/image"].attrs["dimorder"].decode().split(",")
+    with open_file(path) as hdf5:
+        names = _own(hdf5, "image/0/image").attrs["dimorder"].decode().split(",")
+        for part in ("image/0/image-min", "image/0/image-max", *(f"dimensions/{n}" for n in names)):
+            _own(hdf5, part)
         return use(import_module(_MODULES[2]).Minc2File(hdf5), names)
+
+
+def _own(hdf5: Any, name: str) -> Any:
+    """Return a data set of a file; nibabel would follow it into any other.
+
+    Raises
+    ------
+    ValueError
+        If it is not in this file.
+    """
+    found = find_inside(hdf5, f"minc-2.0/{name}")
+    if found is None or found.is_virtual or found.external:
+        raise ValueError(f"{name!r} is not in the file itself")
+    return found
 
 
 def _describe(
