@@ -318,13 +318,16 @@ def test_a_volume_of_thick_chunks_shows_few_planes_within_the_budget_and_more_on
     np.testing.assert_array_equal(shown(layer), stack)
 
 
+@pytest.mark.parametrize("others", [0, 8])
 def test_a_volume_far_beyond_the_budget_is_asked_for_twice_before_it_is_held_in_memory(
-    viewer, add, monkeypatch
+    viewer, add, monkeypatch, others
 ):
     monkeypatch.setattr(coarse_levels, "VOLUME_NBYTES", 1 << 16)
     monkeypatch.setattr(coarse_levels, "VOLUME_SIDE", 32)
     stack = RNG.integers(1, 250, (64, 64, 96)).astype("u1")
-    nl.configure(cache_budget=stack.nbytes // 8)
+    nl.configure(cache_budget=stack.nbytes // 8 * (1 + others))  # each layer has its share
+    for _ in range(others):
+        add(RecordingSource(stack[:2, :2, :2], (2, 2, 2), axes="zyx"))
     layer = add(RecordingSource(stack, (16, 16, 16), axes="zyx"))
     viewer.dims.ndisplay = 3
     assert nl.wait(viewer, 20)

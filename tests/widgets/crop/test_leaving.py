@@ -135,3 +135,14 @@ def test_closing_the_viewer_ends_the_crop(make_napari_viewer, source, qtbot):
     source.gate.set()
     qtbot.waitUntil(lambda: not threads("lazyload-crop"), timeout=20_000)
     assert len(source.loads) == begun
+
+
+def test_a_layer_that_was_followed_is_let_go_of(viewer, qtbot):
+    dock = CropDock(viewer)
+    qtbot.addWidget(dock)
+    dock.show()
+    layer = viewer.add_image(pixels((4, 4)), name="short")
+    assert dock.layer is layer
+    assert dock._active is layer
+    viewer.layers.remove(layer)
+    assert dock._active is None

@@ -303,6 +303,7 @@ class LayerDisplay:
         levels = list(layer.data) if layer.multiscale else [layer.data]
         if not isinstance(view, Volume) or len(levels) != len(view.levels):
             view = self._view = Volume(requests, levels, self._frame)
+        view.finer = self.budget_factor > 1
         locked = layer.locked_data_level if layer.multiscale else None
         return view.respond(
             request, answer, budget, refreshing=refreshing, before=self._response, locked=locked

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lazyload.core import settings
 from napari_lazyload.layers.display import napari_requests
 from napari_lazyload.layers.display.chunk_requests import places
 from napari_lazyload.layers.display.frame import Frame
@@ -48,6 +47,8 @@ class Volume:
         What is seen, once something is.
     coming : Frame or None
         What is being read.
+    finer : bool
+        Whether the user asked for a finer view.
     finer_nbytes : int or None
         Bytes that the next finer choice would need; None where the finest is shown.
     shown_state : tuple
@@ -60,6 +61,7 @@ class Volume:
         self.levels = levels
         self.frame: Frame | None = None
         self.coming: Frame | None = None
+        self.finer = False
         self.finer_nbytes: int | None = None
         self.shown_state: tuple[Any, ...] = ()
         self._requests = requests
@@ -220,7 +222,7 @@ class Volume:
         The first click showed what is read, of which a computed level keeps little.
         """
         computed = self._requests.source.meta.levels[level].computed_from is not None
-        return computed and budget > settings.current().cache_budget and held > budget // 2
+        return computed and self.finer and held > budget // 2
 
     def state(self) -> tuple[Any, ...]:
         """Return a value that changes with what the view shows."""

@@ -272,6 +272,7 @@ class CropDock(QWidget):
     def _detach(self) -> None:
         """Follow nothing any more, and drop the run."""
         self._runner.current.drop()
+        self._active = None
         self._links.disconnect(self)
         self._watched.disconnect(self)
 
@@ -290,6 +291,8 @@ class CropDock(QWidget):
     def _on_layers(self, _event: Any = None) -> None:
         """Offer the layers that there are; end the run of one that is gone."""
         choices.offer_layers(self.form, self.viewer)
+        if self._active not in self.viewer.layers:
+            self._active = None  # keeps no layer alive that is gone
         if self._planner.outline.lost and self.layer is not None:
             self.form.outline.value = False  # the user took it away
         self._offer_choices()
