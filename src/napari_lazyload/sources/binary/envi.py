@@ -46,15 +46,20 @@ _DAMAGED = "the header is damaged"
 
 def takes_envi(path: str) -> bool:
     """Whether a path is an ENVI header, or data that has one beside it."""
+    start = header_start(path, len(codecs.BOM_UTF8 + _SIGN))
+    return start.removeprefix(codecs.BOM_UTF8).startswith(_SIGN)
+
+
+def header_start(path: str, size: int) -> bytes:
+    """Return the first bytes of the header (``.hdr``) of a path; none where there is no header."""
     head = header_of(path)
     if head is None or not os.path.isfile(head) or os.path.isdir(path):
-        return False
+        return b""
     try:
         with open(head, "rb") as file:
-            start = file.read(len(codecs.BOM_UTF8 + _SIGN))
+            return file.read(size)
     except OSError:
-        return False
-    return start.removeprefix(codecs.BOM_UTF8).startswith(_SIGN)
+        return b""
 
 
 def header_of(path: str) -> str | None:

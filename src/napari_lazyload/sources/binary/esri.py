@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lazyload.sources.binary.dataset import binary_result, file_source
-from napari_lazyload.sources.binary.envi import header_of
+from napari_lazyload.sources.binary.envi import header_of, header_start
 from napari_lazyload.sources.binary.header_checks import check_image, header_text, reading_header
 from napari_lazyload.sources.binary.strided import StridedLayout
 from napari_lazyload.sources.files import (
@@ -40,13 +40,7 @@ _DAMAGED = "the header is damaged"
 
 def takes_esri(path: str) -> bool:
     """Whether a path is such a header, or data that has one beside it."""
-    head = header_of(path)
-    if head is None or not os.path.isfile(head) or os.path.isdir(path):
-        return False
-    try:
-        return {"nrows", "ncols"} <= _read_header(head).keys()
-    except OSError:
-        return False
+    return {"nrows", "ncols"} <= _fields(header_start(path, _MOST_HEADER)).keys()
 
 
 def open_esri(path: str, **options: Any) -> OpenResult:
@@ -77,7 +71,8 @@ def open_esri(path: str, **options: Any) -> OpenResult:
     FileStamp.at_open(head, header=path)
     data = _data_beside(head) if path == head else path
     with reading_header(head, "a header of ESRI"):
-        known = _read_header(head)
+        with open(head, "rb") as file:
+            known = _fields(file.read(_MOST_HEADER))
         layout = _layout(head, known, data)
         size = _size(known)
     stamp = FileStamp.at_open(data, header=path)
@@ -91,10 +86,8 @@ def open_esri(path: str, **options: Any) -> OpenResult:
     return binary_result(path, ESRI, [source], [fields])
 
 
-def _read_header(path: str) -> dict[str, str]:
+def _fields(block: bytes) -> dict[str, str]:
     """Return the fields of a header, their names in lower case: each line is a name and a value."""
-    with open(path, "rb") as file:
-        block = file.read(_MOST_HEADER)
     if b"\0" in block:
         return {}
     words = (line.split(None, 1) for line in header_text(block).splitlines())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from napari_lazyload.core.confidential import public_address
+
 
 def without_login(url: str) -> str:
     """Return an address without user name and password."""
@@ -12,7 +14,7 @@ def without_login(url: str) -> str:
 
 def plain_url(url: str) -> str:
     """Return an address without user name, password and query, which may hold a signature."""
-    return re.split("[?#]", without_login(url), maxsplit=1)[0].rstrip("/")
+    return public_address(without_login(url))[0].rstrip("/")
 
 
 def first_line(err: Exception) -> str:
