@@ -174,6 +174,21 @@ for moment in map(int, moments):
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems exchange no names")
+def test_a_store_is_replaced_without_a_moment_of_neither(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    if not atomic_write._exchange(str(tmp_path / "a"), str(tmp_path / "b")):
+        pytest.skip("this file system exchanges no names")
+    path = written(tmp_path, "store", OLD)
+    moved, replace = [], os.replace
+    monkeypatch.setattr(
+        os, "replace", lambda *names: moved.extend(map(str, names)) or replace(*names)
+    )
+    np.testing.assert_array_equal(read(written(tmp_path, "store")), PIXELS)
+    assert str(path) not in moved
+
+
 @unix
 @pytest.mark.parametrize(
     ("kind", "exchange"),

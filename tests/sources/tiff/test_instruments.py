@@ -277,6 +277,22 @@ def test_a_file_of_ndtiff_that_is_missing_is_named(tmp_path):
         nl.open_dataset(path)
 
 
+def test_a_file_of_ndtiff_in_another_folder_is_not_read(tmp_path):
+    stack = np.arange(4 * 30 * 40, dtype="u2").reshape(4, 30, 40)
+    here, away = tmp_path / "here", tmp_path / "away"
+    here.mkdir()
+    away.mkdir()
+    path = write_ndtiff(here, [({"time": t}, stack[t]) for t in range(4)], {}, per_file=2)
+    np.testing.assert_array_equal(nl.open_dataset(path).images[0].data, stack)
+    (here / "a_NDTiffStack_1.tif").rename(away / "plane_1.tif")
+    index = (here / "NDTiff.index").read_bytes()
+    named = index.replace(b"a_NDTiffStack_1.tif", b"../away/plane_1.tif")
+    assert named != index
+    (here / "NDTiff.index").write_bytes(named)
+    with pytest.raises(nl.SourceOpenError, match=r"planes in a file of another folder \(plane_1"):
+        nl.open_dataset(path)
+
+
 def test_channels_of_ndtiff_have_the_names_of_its_index(tmp_path):
     """They are counted as they come, which need not be the order of the summary."""
     stack = RNG.integers(0, 60000, (2, 2, 16, 18)).astype("u2")

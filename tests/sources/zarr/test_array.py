@@ -24,6 +24,7 @@ import zarr.codecs as zc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import napari_lazyload as nl
 from helpers.stores import (
     ArraySource,
     CountingStore,
@@ -351,6 +352,19 @@ def test_where_no_separator_is_named_both_are_tried(tmp_path):
         assert array_at(path).chunk(index).key != before
     named = array_at(write_raw(tmp_path / "b", v2_json(dimension_separator="."), {"1/1": chunk}))
     assert (read_all(named) == 7).all()
+
+
+@pytest.mark.parametrize("index", [(0, 0), (1, 1), (1, 0)])
+def test_the_first_chunk_tells_whether_names_are_others_whichever_is_asked_for(tmp_path, index):
+    chunk = np.arange(6, dtype="<u2").tobytes()
+    stray = array_at(write_raw(tmp_path / "a", v2_json(dimension_separator="."), {"1/1": chunk}))
+    assert (stray.chunk(index).load() == 7).all()
+    assert (stray.chunk((1, 1)).load() == 7).all()
+    both = {"0/0": chunk, "1/1": chunk}
+    other = array_at(write_raw(tmp_path / "b", v2_json(dimension_separator="."), both))
+    with pytest.warns(nl.LazyLoadWarning, match="they are read by the names that they have"):
+        other.chunk(index).load()
+    assert other.chunk((1, 1)).load().tobytes() == chunk
 
 
 def test_looking_for_other_names_changes_nothing_for_other_threads(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ import zarr
 import napari_lazyload as nl
 from helpers.server import FolderServer
 from napari_lazyload.core import retry
-from napari_lazyload.sources.zarr import connection, store
+from napari_lazyload.sources.zarr import codecs, connection, store
 from napari_lazyload.sources.zarr.open_store import ending_at_silence, open_store
 
 PIXELS = np.arange(64 * 64, dtype="u2").reshape(64, 64)
@@ -53,13 +53,28 @@ def written(path, codec=None, filters=None, **more):
 
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.codec_id)
-def test_a_chunk_that_unpacks_to_too_much_is_an_error(tmp_path, codec, filtered):
+def test_a_chunk_that_unpacks_to_too_much_is_an_error(tmp_path, codec, filtered, monkeypatch):
     filters = [numcodecs.Delta("u2")] if filtered else None
     path = written(tmp_path / "a.zarr", codec, filters)
     np.testing.assert_array_equal(nl.open_dataset(path).images[0].data, PIXELS)
     (path / "0.0").write_bytes(codec.encode(HUGE))
+    decoded, made = [], codecs._numcodec
+    monkeypatch.setattr(codecs, "_numcodec", lambda text: Recording(made(text), decoded))
     with pytest.raises(nl.ChunkReadError, match=r"unpacks to more than|decodes to|damaged"):
         np.asarray(nl.open_dataset(path).images[0].data)
+    assert all(len(found) <= 1 << 20 for found in decoded)
+
+
+class Recording:
+    """A codec of numcodecs that keeps what it decodes to."""
+
+    def __init__(self, codec, decoded):
+        self.codec, self.decoded = codec, decoded
+
+    def decode(self, data):
+        found = self.codec.decode(data)
+        self.decoded.append(memoryview(found).cast("B"))
+        return found
 
 
 @pytest.mark.parametrize("codec", CODECS[:5], ids=lambda codec: codec.codec_id)
@@ -335,6 +350,7 @@ class Endless(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+@pytest.mark.timeout(25)
 def test_a_listing_without_an_end_is_given_up():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
     threading.Thread(target=server.serve_forever, daemon=True).start()
